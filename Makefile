@@ -1,0 +1,48 @@
+# Everything that a contributor runs. Needs make, bash, and a Python >= 3.11 with pip; the rest comes with it.
+# `make PYTHON=/path/to/python TARGET` chooses the Python of a new .venv.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+PYTHON ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all lint format docs bench clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+run: .venv/.run ## run the example experiment on real data
+	$(BIN)/python docs/examples/diabetes/diabetes.py
+
+test: .venv/.dev ## run all tests
+	$(BIN)/python -m pytest
+
+test-all: ## run all tests on each of Python 3.11 to 3.13 that this machine has
+	.ci/test-all
+
+lint: .venv/.dev ## check style, types and import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache  # its cache overlooks a module that is new
+
+format: .venv/.dev ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: .venv/.dev ## build the documentation into site/
+	$(BIN)/python -m mkdocs build --strict
+
+bench: .venv/.dev ## measure us and our neighbours
+	$(BIN)/python tests/benchmarks/run.py
+
+clean: ## remove environments, caches and built things
+	rm -rf .venv .venvs site build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find crystallize tests docs plugins -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The stamps are older than pyproject.toml when the environments are out of date.
+.venv/.run: pyproject.toml
+	.ci/venv .venv run "$(PYTHON)"
+
+.venv/.dev: .venv/.run
+	.ci/venv .venv dev "$(PYTHON)"

@@ -1,0 +1,116 @@
+"""Crystallize: replicated, reproducible experiments whose every part is a plugin.
+
+The public names are loaded when they are first used, so that ``import crystallize`` costs next to nothing.
+"""
+
+TYPE_CHECKING = False  # not from typing, whose import would cost more than all else here
+if TYPE_CHECKING:
+    from crystallize.datasources.artifact import Artifact
+    from crystallize.datasources.datasource import DataSource, data_source
+    from crystallize.datasources.experiment_input import ExperimentInput
+    from crystallize.errors import CrystallizeError
+    from crystallize.experiments.aggregation import ResultAggregator
+    from crystallize.experiments.experiment import Experiment
+    from crystallize.experiments.hypothesis import Hypothesis, hypothesis
+    from crystallize.experiments.result import Result
+    from crystallize.experiments.treatment import Treatment, treatment
+    from crystallize.experiments.verifier import verifier
+    from crystallize.experiments.verifiers import paired_t_test, sign_flip_test, welch_t_test
+    from crystallize.hookspecs import hookimpl, hookspec
+    from crystallize.pipelines.pipeline import Pipeline
+    from crystallize.pipelines.pipeline_step import PipelineStep, pipeline_step
+    from crystallize.plugins.artifact import ArtifactPlugin
+    from crystallize.plugins.base import BasePlugin
+    from crystallize.plugins.execution import AsyncExecution, ParallelExecution, SerialExecution
+    from crystallize.plugins.logging import LoggingPlugin
+    from crystallize.plugins.seed import SeedPlugin
+    from crystallize.utils.context import FrozenContext
+    from crystallize.utils.resources import resource_factory
+    from crystallize.utils.standalone import standalone_context
+
+_HOMES = {
+    "Artifact": "datasources.artifact",
+    "ArtifactPlugin": "plugins.artifact",
+    "AsyncExecution": "plugins.execution",
+    "BasePlugin": "plugins.base",
+    "CrystallizeError": "errors",
+    "DataSource": "datasources.datasource",
+    "Experiment": "experiments.experiment",
+    "ExperimentInput": "datasources.experiment_input",
+    "FrozenContext": "utils.context",
+    "Hypothesis": "experiments.hypothesis",
+    "LoggingPlugin": "plugins.logging",
+    "ParallelExecution": "plugins.execution",
+    "Pipeline": "pipelines.pipeline",
+    "PipelineStep": "pipelines.pipeline_step",
+    "Result": "experiments.result",
+    "ResultAggregator": "experiments.aggregation",
+    "SeedPlugin": "plugins.seed",
+    "SerialExecution": "plugins.execution",
+    "Treatment": "experiments.treatment",
+    "data_source": "datasources.datasource",
+    "hookimpl": "hookspecs",
+    "hookspec": "hookspecs",
+    "hypothesis": "experiments.hypothesis",
+    "paired_t_test": "experiments.verifiers",
+    "pipeline_step": "pipelines.pipeline_step",
+    "resource_factory": "utils.resources",
+    "sign_flip_test": "experiments.verifiers",
+    "standalone_context": "utils.standalone",
+    "treatment": "experiments.treatment",
+    "verifier": "experiments.verifier",
+    "welch_t_test": "experiments.verifiers",
+}
+
+__all__ = [  # spelled out: type checkers and editors do not run code
+    "Artifact",
+    "ArtifactPlugin",
+    "AsyncExecution",
+    "BasePlugin",
+    "CrystallizeError",
+    "DataSource",
+    "Experiment",
+    "ExperimentInput",
+    "FrozenContext",
+    "Hypothesis",
+    "LoggingPlugin",
+    "ParallelExecution",
+    "Pipeline",
+    "PipelineStep",
+    "Result",
+    "ResultAggregator",
+    "SeedPlugin",
+    "SerialExecution",
+    "Treatment",
+    "data_source",
+    "hookimpl",
+    "hookspec",
+    "hypothesis",
+    "paired_t_test",
+    "pipeline_step",
+    "resource_factory",
+    "sign_flip_test",
+    "standalone_context",
+    "treatment",
+    "verifier",
+    "welch_t_test",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib_metadata import version
+
+        return version("crystallize-lab")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'crystallize' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f"crystallize.{home}"), name)
+    globals()[name] = found  # the next look-up does not come here
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__, "__version__"])

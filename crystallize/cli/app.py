@@ -1,0 +1,47 @@
+"""The command ``crystallize``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from crystallize.cli import plugins
+
+app = typer.Typer(
+    name="crystallize",
+    help="Replicated, reproducible experiments whose every part is a plugin.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(plugins.app, name="plugins")
+
+
+def _print_version(asked: bool | None) -> None:
+    if asked:
+        import crystallize
+
+        typer.echo(f"crystallize {crystallize.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool | None,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = None,
+) -> None:
+    """Hold the options of ``crystallize`` itself."""
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's ends it with a message and exit code 2."""
+    from crystallize.errors import CrystallizeError
+
+    try:
+        app()
+    except CrystallizeError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)

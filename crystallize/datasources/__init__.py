@@ -1,0 +1,1 @@
+"""Where an experiment's data comes from."""

@@ -1,0 +1,388 @@
+"""Artifacts: files that the steps of one experiment write and other experiments read."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize.datasources.datasource import DataSource
+from crystallize.errors import (
+    ArtifactError,
+    ArtifactNotFoundError,
+    InvalidNameError,
+    InvalidTypeError,
+    ReplicateMismatchError,
+)
+from crystallize.loaders import get_loader, loader_for
+from crystallize.loaders.base import dump_value, from_bytes, load_file, to_bytes
+from crystallize.store.layout import BASELINE, RunLocation, replicate_folder
+from crystallize.store.manifest import artifact_names, find_artifact, verify
+from crystallize.store.reader import RunReader
+from crystallize.utils.context import current_context
+from crystallize.utils.names import check_name
+from crystallize.utils.suggest import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crystallize.loaders import Loader
+    from crystallize.utils.context import FrozenContext
+
+
+class Artifact(DataSource):
+    """A file that a step writes, once for each outcome.
+
+    A step calls :meth:`write`; as the data source of another experiment, it gives what the loader makes of
+    the file.
+
+    Parameters
+    ----------
+    name : str
+        The file's name.
+    loader : str, callable or Loader, optional
+        How the file becomes an object: the name of a loader, which also writes; ``"auto"`` for the one that
+        fits the file's suffix; or a function of the path. By default the content is given as bytes.
+    writer : str or callable, optional
+        How a value becomes bytes (or text): the name of a loader, or a function of the value. By default as
+        the loader does it; a loader that is a function, and none, write bytes and str only.
+    alias : str, optional
+        The name that steps and other experiments know it by. By default the file's name without its suffix,
+        with ``_`` for what an identifier cannot have.
+
+    Raises
+    ------
+    InvalidNameError
+        If the file would not stay in its folder, or `alias` is no identifier.
+    UnknownNameError
+        If no loader has the given name, or none fits the suffix.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        loader: str | Callable[[Path], Any] | Loader | None = None,
+        writer: str | Callable[[Any], bytes | str] | None = None,
+        alias: str | None = None,
+    ) -> None:
+        self.name = check_name("artifact", name)
+        self.alias = _identifier(name) if alias is None else _check_alias(alias)
+        self._load, self._dump = _codec(self.name, loader, writer)
+        self._reader: RunReader | None = None
+
+    def __repr__(self) -> str:
+        return f"Artifact({self.name!r}, alias={self.alias!r})"
+
+    def __crystallize_fingerprint__(self) -> object:
+        return self.name, self._load, self._dump
+
+    # -- writing -------------------------------------------------------------------------------------------
+
+    def write(self, value: Any) -> Path | None:
+        """Write `value` for the outcome that is under way.
+
+        Parameters
+        ----------
+        value : object
+            What the writer or loader can turn into bytes; bytes and str without any.
+
+        Returns
+        -------
+        Path or None
+            The file, which stays there until the run ends and is published then; None if the experiment has
+            no plugin that stores artifacts.
+
+        Raises
+        ------
+        ArtifactError
+            If no step is running, or `value` cannot be turned into bytes.
+        StoreError
+            If the file cannot be written.
+        """
+        ctx = current_context()
+        if ctx is None:
+            raise ArtifactError(
+                f"artifact {self.name!r} was written outside of a run",
+                mend="Call write in a step: only there it is known which outcome the file belongs to",
+            )
+        sink = ctx.artifacts.sink
+        if sink is None:
+            return None
+        entry = ctx.artifacts.write(self.name, dump_value(self._dump, value, self.name))
+        return Path(getattr(sink, "base", ""), entry.path)
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def bind(self, producer: RunLocation | None) -> None:
+        """Remember where the experiment that writes this artifact stores its runs; None: nowhere."""
+        self._reader = None if producer is None else RunReader(producer)
+
+    def check_replicates(self, replicates: int | None = None) -> None:
+        """Choose the producer's run that the consumer's coming run will read; any number of replicates fits.
+
+        Parameters
+        ----------
+        replicates : int, optional
+            The consumer's number of replicates.
+        """
+        if self._reader is not None:
+            self._reader.settle()
+
+    def fetch(self, ctx: FrozenContext) -> Any:
+        """Return what the loader makes of the file of the context's replicate and condition.
+
+        With more replicates than the producer has, they are read again from the first one on. A condition
+        that the producer does not have reads its baseline.
+
+        Raises
+        ------
+        ArtifactError
+            If no experiment writes the artifact, or the file is not what was written or cannot be read.
+        ArtifactNotFoundError
+            If the file is not there.
+        """
+        if self._reader is None:
+            raise ArtifactError(
+                f"artifact {self.name!r} has no producer that stores it",
+                mend="Pass it in outputs=[...] of an experiment with an ArtifactPlugin",
+            )
+        reader = self._reader
+        folder, count = reader.folder(), reader.replicates
+        if folder is None or not count:
+            raise ArtifactNotFoundError(
+                f"experiment {reader.location.experiment!r} has no complete run with artifact {self.name!r}",
+                str(reader.metadata_path()),
+                "Run it first",
+            )
+        condition = reader.condition(ctx.get("condition", BASELINE))
+        replicate = replicate_folder(ctx.get("replicate", 0) % count)
+        stored = find_artifact(folder, self.name, replicate, condition)
+        if stored is None:
+            names = artifact_names(folder)
+            raise ArtifactNotFoundError(
+                f"no step wrote artifact {self.name!r} under {condition!r} in {replicate}",
+                str(folder / replicate / condition),
+                f"The run's artifacts are {listed(names)}. {did_you_mean(self.name, names)}".rstrip(),
+            )
+        path = folder / stored.path
+        try:
+            verify(path, stored)
+        except FileNotFoundError as error:
+            raise _removed(path) from error
+        return load_file(self._load, path)
+
+    # -- pickling ------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_load": _portable(self._load), "_dump": _portable(self._dump)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._load, self._dump = _restored(self._load), _restored(self._dump)
+
+
+class ArtifactSource(DataSource):
+    """The path of another experiment's artifact, for each replicate and condition.
+
+    Parameters
+    ----------
+    location : RunLocation or None
+        Where the producer stores its runs; None if it does not.
+    step : str
+        The step that wrote the artifact.
+    name : str
+        The artifact's file name.
+    condition : str, optional
+        The producer's condition. By default the same as the consumer's, or the baseline where the producer
+        has none of that name.
+    require_metadata : bool, default False
+        Raise at once if no run is stored.
+    version : int, optional
+        The producer's version to read; the newest complete one, if not given.
+
+    Raises
+    ------
+    ArtifactNotFoundError
+        If `require_metadata` is set and there are none.
+    """
+
+    def __init__(
+        self,
+        location: RunLocation | None,
+        *,
+        step: str,
+        name: str,
+        condition: str | None = None,
+        require_metadata: bool = False,
+        version: int | None = None,
+    ) -> None:
+        if location is None:
+            raise ArtifactError(
+                f"artifact {name!r} cannot be read: its experiment stores nothing",
+                mend="Give it an ArtifactPlugin, and do not disable the one that is installed",
+            )
+        self.step = check_name("step", step)
+        self.name = check_name("artifact", name)
+        self.only_condition = None if condition is None else check_name("condition", condition)
+        self._reader = RunReader(location, version)
+        if require_metadata and self._reader.metadata() is None:
+            raise ArtifactNotFoundError(
+                f"experiment {location.experiment!r} has no metadata of a complete run",
+                str(self._reader.metadata_path()),
+                "Run it first, with an ArtifactPlugin of the same root_dir",
+            )
+
+    def __repr__(self) -> str:
+        return f"ArtifactSource({self._reader.location.experiment!r}, step={self.step!r}, name={self.name!r})"
+
+    @property
+    def replicates(self) -> int | None:
+        """The producer's number of replicates, or None as long as no run of it is stored."""
+        return self._reader.replicates
+
+    def check_replicates(self, replicates: int | None = None) -> None:
+        """Choose the producer's run that the consumer's coming run will read.
+
+        Parameters
+        ----------
+        replicates : int, optional
+            The consumer's number of replicates, to be compared with the producer's.
+
+        Raises
+        ------
+        ReplicateMismatchError
+            If they differ.
+        """
+        self._reader.settle()
+        count, producer = self.replicates, self._reader.location.experiment
+        if replicates is not None and count is not None and count != replicates:
+            raise ReplicateMismatchError(
+                f"{replicates} replicates were asked for, and experiment {producer!r} stored artifact "
+                f"{self.name!r} for {count}",
+                str(self._reader.metadata_path()),
+                f"Run with replicates={count} or without the argument, or run {producer!r} with {replicates}",
+            )
+
+    def fetch(self, ctx: FrozenContext) -> Path:
+        """Return the path of the file of the context's replicate and condition.
+
+        Raises
+        ------
+        ArtifactNotFoundError
+            If it is not there.
+        """
+        reader = self._reader
+        condition = self.only_condition or reader.condition(ctx.get("condition", BASELINE))
+        replicate = replicate_folder(ctx.get("replicate", 0))
+        path = (reader.folder() or reader.expected()) / replicate / condition / self.step / self.name
+        if not path.is_file():
+            raise self._missing(path)
+        return path
+
+    def _missing(self, path: Path) -> ArtifactNotFoundError:
+        """Make the error for a file that is not there, with what is likely to help."""
+        experiment = self._reader.location.experiment
+        if self._reader.folder() is None:
+            mend = f"No complete run of experiment {experiment!r} is stored: run it first"
+        elif not path.parent.parent.is_dir():
+            mend = (
+                "That replicate has no artifacts under that condition: its outcome failed, or "
+                f"artifact_retention removed them. Run experiment {experiment!r} again"
+            )
+        else:
+            wanted, folder, kind = (
+                (self.name, path.parent, "artifacts of that step")
+                if path.parent.is_dir()
+                else (self.step, path.parent.parent, "steps that wrote artifacts")
+            )
+            names = [entry.name for entry in folder.iterdir()]
+            mend = f"The {kind} are {listed(names)}. {did_you_mean(wanted, names)}".rstrip()
+        return ArtifactNotFoundError(
+            f"step {self.step!r} of experiment {experiment!r} has stored no artifact {self.name!r}",
+            str(path),
+            mend,
+        )
+
+
+class _Pickled(NamedTuple):
+    """A function that plain pickle cannot send, as cloudpickle's bytes."""
+
+    body: bytes
+    buffers: tuple[bytes, ...]
+
+
+def _portable(function: Callable[..., Any]) -> Callable[..., Any] | _Pickled:
+    """Return what to pickle for `function`: itself, or its content where it has no name to be imported by."""
+    import pickle
+
+    try:
+        pickle.dumps(function)
+    except Exception:  # pickle raises whatever the parts of a callable object raise
+        from crystallize.utils.pickling import pack
+
+        packed = pack(function)
+        return _Pickled(packed.body, tuple(map(bytes, packed.buffers)))
+    return function
+
+
+def _restored(pickled: Callable[..., Any] | _Pickled) -> Callable[..., Any]:
+    if not isinstance(pickled, _Pickled):
+        return pickled
+    from crystallize.utils.pickling import unpack
+
+    function: Callable[..., Any] = unpack(pickled.body, pickled.buffers)
+    return function
+
+
+def _codec(name: str, loader: Any, writer: Any) -> tuple[Callable[[Path], Any], Callable[[Any], Any]]:
+    """Return how the artifact is read, and how it is written."""
+    load: Callable[[Path], Any] = from_bytes
+    dump: Callable[[Any], Any] = to_bytes
+    if loader == "auto":
+        found = loader_for(name)
+        load, dump = found.load, found.dump
+    elif isinstance(loader, str) or hasattr(loader, "load"):
+        found = get_loader(loader)
+        load, dump = found.load, found.dump
+    elif callable(loader):
+        load = loader
+    elif loader is not None:
+        raise InvalidTypeError(
+            f"the loader of artifact {name!r} is the name of one, a Loader or a function, got {loader!r}"
+        )
+    if isinstance(writer, str):
+        dump = get_loader(writer).dump
+    elif callable(writer):
+        dump = writer
+    elif writer is not None:
+        raise InvalidTypeError(
+            f"the writer of artifact {name!r} is the name of a loader or a function, got {writer!r}"
+        )
+    return load, dump
+
+
+def _check_alias(alias: object) -> str:
+    if not isinstance(alias, str):
+        raise InvalidTypeError(f"an artifact's alias is a str, got {alias!r}")
+    if not alias.isidentifier() or keyword.iskeyword(alias):
+        raise InvalidNameError(
+            f"{alias!r} cannot be an artifact's alias", mend="Use a name that a parameter of a step can have"
+        )
+    return alias
+
+
+def _identifier(name: str) -> str:
+    text = re.sub(r"\W", "_", PurePath(name).stem)
+    if not text.isidentifier() or keyword.iskeyword(text):
+        text = f"_{text}"
+    return text
+
+
+def _removed(path: Path) -> ArtifactNotFoundError:
+    return ArtifactNotFoundError(
+        f"artifact {path.name!r} was written and is gone: removed by artifact_retention, or by hand",
+        str(path),
+        "Run the producing experiment again",
+    )

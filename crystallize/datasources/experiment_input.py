@@ -1,0 +1,89 @@
+"""Several data sources as one."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from crystallize.datasources.datasource import DataSource, as_datasource
+from crystallize.errors import InvalidTypeError, ReplicateMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from crystallize.utils.context import FrozenContext
+
+
+class ExperimentInput(DataSource):
+    """Gives the pipeline a dictionary of what several data sources give.
+
+    Parameters
+    ----------
+    **sources : DataSource, Artifact or callable
+        The sources, by the keys of the dictionary.
+
+    Raises
+    ------
+    InvalidTypeError
+        If there are none, or one is not a data source.
+    """
+
+    def __init__(self, **sources: Any) -> None:
+        if not sources:
+            raise InvalidTypeError("ExperimentInput needs at least one data source")
+        self.sources: Mapping[str, DataSource] = {
+            alias: as_datasource(source) for alias, source in sources.items()
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"ExperimentInput({', '.join(f'{alias}={source!r}' for alias, source in self.sources.items())})"
+        )
+
+    @property
+    def replicates(self) -> int | None:
+        """The number of replicates that the sources have data for; None if any number will do.
+
+        Raises
+        ------
+        ReplicateMismatchError
+            If the sources have different numbers.
+        """
+        counts = {
+            alias: count for alias, source in self.sources.items() if (count := source.replicates) is not None
+        }
+        if len(set(counts.values())) > 1:
+            told = ", ".join(f"{alias!r} has {count}" for alias, count in counts.items())
+            raise ReplicateMismatchError(
+                f"the sources of an ExperimentInput have different numbers of replicates: {told}",
+                mend="Run the experiments that produce them with the same number of replicates",
+            )
+        return next(iter(counts.values()), None)
+
+    def check_replicates(self, replicates: int | None = None) -> None:
+        """Let each source prepare for a run of the consumer with `replicates` replicates.
+
+        Raises
+        ------
+        ReplicateMismatchError
+            If the sources have different numbers of replicates, or another one than `replicates`.
+        """
+        for source in self.sources.values():
+            check = getattr(source, "check_replicates", None)
+            if check is not None:
+                check(replicates)
+        count = self.replicates
+        if replicates is not None and count is not None and count != replicates:
+            raise ReplicateMismatchError(
+                f"{replicates} replicates were asked for, and the sources have data for {count}",
+                mend=f"Run with replicates={count}, or without the argument",
+            )
+
+    def fetch(self, ctx: FrozenContext) -> Any:
+        """Return the dictionary, or an awaitable of it if a source gives an awaitable."""
+        values = {alias: source.fetch(ctx) for alias, source in self.sources.items()}
+        return _awaited(values) if any(map(inspect.isawaitable, values.values())) else values
+
+
+async def _awaited(values: dict[str, Any]) -> dict[str, Any]:
+    return {alias: await value if inspect.isawaitable(value) else value for alias, value in values.items()}

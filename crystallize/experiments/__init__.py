@@ -1,0 +1,1 @@
+"""Experiments: their definition, their runs and their results."""

@@ -1,0 +1,143 @@
+"""Collating the outcomes of a run into its result."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from crystallize.experiments.columns import Column, in_order_of_recording
+from crystallize.experiments.provenance import Provenance, TraceStore
+from crystallize.experiments.result import ConditionMetrics, ExperimentMetrics, Result
+from crystallize.experiments.treatment import BASELINE
+
+if TYPE_CHECKING:
+    from crystallize.experiments.experiment import Experiment
+    from crystallize.experiments.outcome import Outcome, OutcomeError, ReplicateResult
+    from crystallize.store.layout import ArtifactEntry
+
+_NO_SEED = -1
+
+
+class ResultAggregator:
+    """Takes the results of replicates in any order and makes the result of the run.
+
+    What it gives depends on the results alone, not on the order of their arrival. To aggregate differently,
+    subclass it and pass the class: ``Experiment(..., aggregator=MyAggregator)``.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment that is running: ``experiment.replicates`` and ``experiment.conditions`` are this run's.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.conditions = {
+            name: _Collected(name, experiment.replicates or 0) for name in experiment.conditions
+        }
+
+    def add(self, result: ReplicateResult) -> None:
+        """Take the result of one replicate."""
+        for outcome in result.outcomes:
+            self.conditions[outcome.condition].add(result.replicate, outcome)
+
+    def finish(self) -> Result:
+        """Make the result, once all replicates have been added."""
+        experiment = self.experiment
+        collected = self.conditions
+        artifacts = [
+            entry
+            for replicate in sorted(
+                {replicate for each in collected.values() for replicate in each.artifacts}
+            )
+            for each in collected.values()
+            for entry in each.artifacts.get(replicate, ())
+        ]
+        errors = sorted(
+            (error for each in collected.values() for error in each.errors.values()),
+            key=lambda error: (error.replicate, tuple(collected).index(error.condition)),
+        )
+        baseline = collected.get(BASELINE) or _Collected(BASELINE, 0)  # apply may run a treatment alone
+        treatments = {name: each.finish() for name, each in collected.items() if name != BASELINE}
+        return Result(
+            experiment=experiment.folder_name,
+            replicates=experiment.replicates or 0,
+            master_seed=experiment.master_seed,
+            metrics=ExperimentMetrics(baseline.finish(), treatments),
+            errors=errors,
+            artifacts=artifacts,
+            provenance=self._provenance(),
+        )
+
+    def _provenance(self) -> Provenance:
+        pipeline = self.experiment.pipeline
+        steps = [(name, step.params) for name, step in zip(pipeline.names, pipeline.steps, strict=True)]
+        return Provenance(
+            steps,
+            {name: (each.traces, each.seeds, each.errors) for name, each in self.conditions.items()},
+            self.experiment.replicates or 0,
+        )
+
+
+class _Seeds(Sequence[int | None]):
+    """The seed of each replicate, eight bytes each unless one does not fit."""
+
+    __slots__ = ("_large", "_seeds")
+
+    def __init__(self, replicates: int) -> None:
+        self._seeds = array("q", [_NO_SEED]) * replicates
+        self._large: dict[int, Any] = {}
+
+    def put(self, replicate: int, seed: Any) -> None:
+        if type(seed) is int and 0 <= seed < 2**63:
+            self._seeds[replicate] = seed
+        elif seed is not None:
+            self._large[replicate] = seed
+
+    def __len__(self) -> int:
+        return len(self._seeds)
+
+    def __getitem__(self, replicate: Any) -> Any:
+        if isinstance(replicate, slice):
+            return [self[position] for position in range(*replicate.indices(len(self)))]
+        seed = self._seeds[replicate]
+        return self._large.get(replicate) if seed == _NO_SEED else seed
+
+
+class _Collected:
+    """What has arrived of one condition."""
+
+    def __init__(self, name: str, replicates: int) -> None:
+        self.name = name
+        self.replicates = replicates
+        self.columns: dict[str, Column] = {}
+        self.tags: dict[str, dict[int, list[Mapping[str, Any] | None]]] = {}
+        self.seeds = _Seeds(replicates)
+        self.traces = TraceStore(replicates)
+        self.errors: dict[int, OutcomeError] = {}
+        self.artifacts: dict[int, list[ArtifactEntry]] = {}
+
+    def add(self, replicate: int, outcome: Outcome) -> None:
+        for place, (metric, values) in enumerate(outcome.metrics.items()):
+            column = self.columns.get(metric)
+            if column is None:
+                column = self.columns[metric] = Column(self.replicates)
+            column.put(replicate, values, place)
+        for metric, tags in outcome.tags.items():
+            self.tags.setdefault(metric, {})[replicate] = tags
+        self.seeds.put(replicate, outcome.seed)
+        self.traces.put(replicate, outcome.trace)
+        if outcome.error is not None:
+            self.errors[replicate] = outcome.error
+        if outcome.artifacts:
+            self.artifacts[replicate] = outcome.artifacts
+
+    def finish(self) -> ConditionMetrics:
+        return ConditionMetrics(
+            self.name,
+            in_order_of_recording(self.columns),
+            {metric: dict(sorted(tags.items())) for metric, tags in sorted(self.tags.items())},
+            self.seeds,
+            [error for _, error in sorted(self.errors.items())],
+        )

@@ -1,0 +1,138 @@
+"""Building an experiment part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import ValidationError
+
+if TYPE_CHECKING:
+    from crystallize.datasources.artifact import Artifact
+    from crystallize.experiments.aggregation import ResultAggregator
+    from crystallize.experiments.experiment import Experiment
+    from crystallize.experiments.hypothesis import Hypothesis
+    from crystallize.experiments.treatment import Treatment
+
+
+class ExperimentBuilder:
+    """Takes the parts of an experiment one by one; :meth:`build` makes it.
+
+    Methods that take several parts add to those given before. Everything is checked by :meth:`build`, as the
+    constructor of Experiment does.
+
+    Parameters
+    ----------
+    experiment : type of Experiment
+        The class to build.
+    name : str, optional
+        Name of the experiment.
+
+    Examples
+    --------
+    >>> experiment = (
+    ...     Experiment.builder("scaling")
+    ...     .datasource(lambda: [1, 2, 3])
+    ...     .steps(scale(factor=2.0), total)
+    ...     .treatments(treatment("half", {"factor": 0.5}))
+    ...     .replicates(10)
+    ...     .build()
+    ... )
+    """
+
+    def __init__(self, experiment: type[Experiment], name: str | None = None) -> None:
+        self._experiment = experiment
+        self._arguments: dict[str, Any] = {} if name is None else {"name": name}
+
+    def name(self, name: str) -> ExperimentBuilder:
+        """Name the experiment."""
+        return self._set("name", name)
+
+    def description(self, description: str) -> ExperimentBuilder:
+        """Describe it, for people."""
+        return self._set("description", description)
+
+    def datasource(self, datasource: Any) -> ExperimentBuilder:
+        """Set what gives each outcome its first data."""
+        return self._set("datasource", datasource)
+
+    def pipeline(self, pipeline: Any) -> ExperimentBuilder:
+        """Set the whole pipeline; not together with :meth:`steps`."""
+        return self._set("pipeline", pipeline)
+
+    def steps(self, *steps: Any) -> ExperimentBuilder:
+        """Add steps to the end of the pipeline."""
+        return self._extend("steps", steps)
+
+    def treatments(self, *treatments: Treatment) -> ExperimentBuilder:
+        """Add treatments."""
+        return self._extend("treatments", treatments)
+
+    def hypotheses(self, *hypotheses: Hypothesis) -> ExperimentBuilder:
+        """Add hypotheses."""
+        return self._extend("hypotheses", hypotheses)
+
+    def outputs(self, *outputs: Artifact) -> ExperimentBuilder:
+        """Add artifacts that steps write."""
+        return self._extend("outputs", outputs)
+
+    def plugins(self, *plugins: object) -> ExperimentBuilder:
+        """Add plugins that join or replace the installed ones."""
+        return self._extend("plugins", plugins)
+
+    def disable_plugins(self, *names: str) -> ExperimentBuilder:
+        """Leave out installed plugins."""
+        return self._extend("disable_plugins", names)
+
+    def execution(self, execution: Any) -> ExperimentBuilder:
+        """Choose how replicates are driven."""
+        return self._set("execution", execution)
+
+    def initial_ctx(self, entries: Mapping[str, Any] | None = None, /, **more: Any) -> ExperimentBuilder:
+        """Add entries to what every context holds from the start."""
+        held = self._arguments.get("initial_ctx", {})
+        return self._set("initial_ctx", {**held, **(entries or {}), **more})
+
+    def replicates(self, replicates: int) -> ExperimentBuilder:
+        """Set how often to repeat."""
+        return self._set("replicates", replicates)
+
+    def seed(self, seed: int) -> ExperimentBuilder:
+        """Set the master seed."""
+        return self._set("seed", seed)
+
+    def aggregator(self, aggregator: type[ResultAggregator]) -> ExperimentBuilder:
+        """Choose what makes the result of the outcomes."""
+        return self._set("aggregator", aggregator)
+
+    def build(self) -> Experiment:
+        """Make the experiment.
+
+        Raises
+        ------
+        ValidationError
+            If there is no data source, no pipeline, or both a pipeline and single steps.
+        CrystallizeError
+            What the constructor of Experiment raises.
+        """
+        arguments = dict(self._arguments)
+        steps = arguments.pop("steps", None)
+        if steps is not None:
+            if "pipeline" in arguments:
+                raise ValidationError(
+                    "the builder was given a pipeline and single steps",
+                    mend="Use either pipeline(...) or steps(...)",
+                )
+            arguments["pipeline"] = steps
+        for part, call in (("datasource", "datasource(...)"), ("pipeline", "steps(...)")):
+            if part not in arguments:
+                raise ValidationError(f"the experiment has no {part}", mend=f"Call .{call} before .build()")
+        return self._experiment(**arguments)
+
+    def _set(self, argument: str, value: Any) -> ExperimentBuilder:
+        self._arguments[argument] = value
+        return self
+
+    def _extend(self, argument: str, values: tuple[Any, ...]) -> ExperimentBuilder:
+        self._arguments[argument] = [*self._arguments.get(argument, ()), *values]
+        return self

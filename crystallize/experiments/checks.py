@@ -1,0 +1,200 @@
+"""What can be known to be wrong with an experiment before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from crystallize.datasources.artifact import Artifact
+from crystallize.errors import (
+    InvalidNameError,
+    InvalidTypeError,
+    InvalidValueError,
+    ReplicateMismatchError,
+    ValidationError,
+)
+from crystallize.experiments.hypothesis import Hypothesis, as_hypothesis
+from crystallize.experiments.treatment import BASELINE
+from crystallize.pipelines.injection import REQUIRED
+from crystallize.pipelines.pipeline_step import FunctionStep
+from crystallize.plugins.seed import SeedPlugin
+from crystallize.utils.context import RESERVED_KEYS
+from crystallize.utils.suggest import listed
+
+if TYPE_CHECKING:
+    from crystallize.datasources.datasource import DataSource
+    from crystallize.experiments.experiment import Experiment
+
+_OWN_PLUGINS = "crystallize.plugins."
+
+
+def check_replicates(replicates: Any) -> int:
+    """Return `replicates` if it is a positive int.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidValueError
+        If it is not.
+    """
+    if isinstance(replicates, bool) or not hasattr(replicates, "__index__"):
+        raise InvalidTypeError(f"replicates is a positive int, got {replicates!r}")
+    count = int(replicates.__index__())
+    if count < 1:
+        raise InvalidValueError(f"replicates is at least 1, got {count}")
+    return count
+
+
+def with_seed(seed: int | None, plugins: Sequence[object] | None) -> list[object]:
+    """Return the plugins that the user passed, with a SeedPlugin for `seed`.
+
+    Raises
+    ------
+    InvalidTypeError
+        If `plugins` is no sequence.
+    InvalidValueError
+        If a SeedPlugin is among them already.
+    """
+    if plugins is None:
+        plugins = []
+    if isinstance(plugins, str | bytes | Mapping) or not isinstance(plugins, Iterable):
+        raise InvalidTypeError(f"plugins is a list of plugins, got {plugins!r}", mend="Write plugins=[...]")
+    passed = list(plugins)
+    if seed is None:
+        return passed
+    if any(isinstance(plugin, SeedPlugin) for plugin in passed):
+        raise InvalidValueError(
+            "both seed= and a SeedPlugin are given",
+            mend="Give the seed to the SeedPlugin: SeedPlugin(seed=...)",
+        )
+    return [*passed, SeedPlugin(seed=seed)]
+
+
+def as_hypotheses(hypotheses: Any) -> tuple[Hypothesis, ...]:
+    """Return `hypotheses`, instances or factories, as a tuple of hypotheses.
+
+    Raises
+    ------
+    InvalidTypeError
+        If something in it is no hypothesis.
+    InvalidNameError
+        If two have one name.
+    """
+    if isinstance(hypotheses, str | bytes | Mapping) or not isinstance(hypotheses, Iterable):
+        raise InvalidTypeError(f"hypotheses are a list of Hypothesis, got {hypotheses!r}")
+    made = tuple(as_hypothesis(item) for item in hypotheses)
+    names = [hypothesis.name for hypothesis in made]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidNameError(f"two hypotheses are called {name!r}", mend="Give one of them a name=")
+    return made
+
+
+def as_outputs(outputs: Any) -> dict[str, Artifact]:
+    """Return `outputs` by alias.
+
+    Raises
+    ------
+    InvalidTypeError
+        If something in it is no Artifact.
+    InvalidNameError
+        If two have one file name or one alias.
+    """
+    if isinstance(outputs, Artifact):
+        outputs = [outputs]
+    if isinstance(outputs, str | bytes) or not isinstance(outputs, Iterable):
+        raise InvalidTypeError(
+            f"outputs are a list of Artifact, got {outputs!r}", mend="Write outputs=[Artifact(...)]"
+        )
+    pairs = outputs.items() if isinstance(outputs, Mapping) else ((None, output) for output in outputs)
+    made: dict[str, Artifact] = {}
+    for given, output in pairs:
+        if not isinstance(output, Artifact):
+            raise InvalidTypeError(
+                f"an output is an Artifact, got {output!r}", mend='Write Artifact("model.bin")'
+            )
+        alias = output.alias if given is None else given
+        if alias in made or output.name in {other.name for other in made.values()}:
+            raise InvalidNameError(
+                f"two outputs are called {output.name!r} or have the alias {alias!r}",
+                mend="Give each its own file name, and alias= where two names differ in their suffix only",
+            )
+        made[alias] = output
+    return made
+
+
+def resolve_replicates(experiment: Experiment, sources: Mapping[str, DataSource], asked: int | None) -> int:
+    """Return how many replicates a run has: as many as asked for, or as the data sources have data for, or one.
+
+    Raises
+    ------
+    ReplicateMismatchError
+        If a data source has another number.
+    """
+    counts = {place: source.replicates for place, source in sources.items()}
+    known = {place: count for place, count in counts.items() if count is not None}
+    wanted = asked if asked is not None else next(iter(known.values()), 1)
+    for place, count in known.items():
+        if count != wanted:
+            origin = "are asked for" if asked is not None else f"come from {next(iter(known))}"
+            raise ReplicateMismatchError(
+                f"{wanted} replicates {origin}, and {place} has {count}: {sources[place]!r}",
+                f"experiment {experiment.folder_name!r}",
+                f"Run with replicates={count}, or without replicates, or run the producer again with {wanted}",
+            )
+    return wanted
+
+
+def check_experiment(experiment: Experiment, hypotheses: Sequence[Hypothesis]) -> None:
+    """Check what a run of `experiment` with its active treatments can be known to lack.
+
+    Raises
+    ------
+    ValidationError
+        If hypotheses have nothing to compare, or a step needs a parameter that nothing provides.
+    """
+    place = f"experiment {experiment.folder_name!r}"
+    if hypotheses and experiment.conditions == (BASELINE,):
+        raise ValidationError(
+            f"the hypotheses {listed(each.name for each in hypotheses)} have nothing to compare with the baseline",
+            place,
+            "Give the experiment a treatment",
+        )
+    _check_parameters(experiment, place)
+
+
+def _check_parameters(experiment: Experiment, place: str) -> None:
+    """Find parameters without a value, where nothing that runs before the step could add one to the context."""
+    if _plugins_may_add_keys(experiment):
+        return
+    source_may_add = getattr(experiment.datasource, "takes_context", True)
+    for condition in experiment.conditions:
+        treatment = experiment.active_treatments.get(condition)
+        if source_may_add or (treatment is not None and (treatment.function or treatment.datasource)):
+            continue
+        held = (
+            RESERVED_KEYS
+            | experiment.initial_ctx.keys()
+            | (treatment.settings.keys() if treatment else set())
+        )
+        for name, step in zip(experiment.pipeline.names, experiment.pipeline.steps, strict=True):
+            if not isinstance(step, FunctionStep):
+                break  # from here on, a step that has the context may have added keys
+            for parameter, default in step.injected.items():
+                if default is REQUIRED and parameter not in held:
+                    raise ValidationError(
+                        f"step {name!r} needs the parameter {parameter!r}, and nothing provides it under the "
+                        f"condition {condition!r}",
+                        place,
+                        "Give it at construction, in initial_ctx or in a treatment (one called 'baseline' for the "
+                        "baseline), or give it a default",
+                    )
+            if step.signature.context is not None:
+                break
+
+
+def _plugins_may_add_keys(experiment: Experiment) -> bool:
+    return any(
+        not type(record.plugin).__module__.startswith(_OWN_PLUGINS)
+        and not {"before_replicate", "before_step", "after_step"}.isdisjoint(record.hooks)
+        for record in experiment.plugins.records
+    )

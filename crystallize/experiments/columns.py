@@ -1,0 +1,168 @@
+"""Metric values of one condition: compact while they are collected, lists and arrays when they are asked for.
+
+A replicate nearly always records one number for a metric. Those numbers stand in a typed array indexed by
+replicate, eight bytes each, so that results may arrive in any order and a run of a million replicates fits
+in memory. Whatever is different (several values in one replicate, text, objects) has a slower place beside it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_INT64 = range(-(2**63), 2**63)
+
+
+class Samples(list[Any]):
+    """A list of metric values that NumPy takes without converting it.
+
+    ``numpy.asarray(samples)`` returns the array that the list was made from, as long as nobody has changed
+    the list's length.
+    """
+
+    __slots__ = ("_array",)
+
+    def __init__(self, values: list[Any], backing: np.ndarray[Any, Any] | None = None) -> None:
+        super().__init__(values)
+        self._array = backing
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        import numpy as np
+
+        backing = self._array
+        if backing is None or len(backing) != len(self):
+            return np.array(list(self), dtype=dtype)
+        if copy or (dtype is not None and backing.dtype != dtype):
+            return np.array(backing, dtype=dtype)
+        return backing
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)
+
+
+class Column:
+    """All values of one metric under one condition.
+
+    Parameters
+    ----------
+    replicates : int
+        How many replicates the run has.
+    """
+
+    __slots__ = ("_numbers", "_others", "_present", "first")
+
+    def __init__(self, replicates: int) -> None:
+        self._numbers: array[float] | array[int] | None = None
+        self._present = bytearray(replicates)  # 1: a number in _numbers, 2: a list in _others
+        self._others: dict[int, list[Any]] = {}
+        self.first: tuple[int, int] = (replicates, 0)
+        """The replicate that recorded the metric first, and its place among that replicate's metrics."""
+
+    def put(self, replicate: int, values: list[Any], place: int) -> None:
+        """Store what one replicate recorded."""
+        if replicate < self.first[0]:
+            self.first = (replicate, place)
+        if len(values) == 1:
+            value = values[0]
+            kind = type(value)
+            numbers = self._numbers
+            if numbers is None and (kind is float or (kind is int and value in _INT64)):
+                code = "d" if kind is float else "q"
+                self._numbers = numbers = array(code, bytes(8 * len(self._present)))
+            if numbers is not None and (
+                kind is float if numbers.typecode == "d" else kind is int and value in _INT64
+            ):
+                numbers[replicate] = value
+                self._present[replicate] = 1
+                return
+        self._others[replicate] = values
+        self._present[replicate] = 2
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether every replicate recorded exactly one number, all floats or all ints."""
+        return not self._others and 0 not in self._present
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether every value is a number (or a truth value)."""
+        return all(isinstance(value, int | float) for values in self._others.values() for value in values)
+
+    def __len__(self) -> int:
+        if not self._others:
+            return self._present.count(1)
+        return self._present.count(1) + sum(map(len, self._others.values()))
+
+    def __iter__(self) -> Iterator[Any]:
+        for _, values in self.by_replicate():
+            yield from values
+
+    def by_replicate(self) -> Iterator[tuple[int, list[Any]]]:
+        """Yield ``(replicate, values)`` for each replicate that recorded the metric, in replicate order."""
+        for replicate, state in enumerate(self._present):
+            if state == 1:
+                yield replicate, [self._numbers[replicate]]  # type: ignore[index]
+            elif state == 2:
+                yield replicate, self._others[replicate]
+
+    def values(self) -> Samples:
+        """Return all values, flat, in replicate order."""
+        if self.is_dense and self._numbers is not None:
+            return Samples(self._numbers.tolist(), self.array())
+        return Samples(list(self))
+
+    def replicates(self) -> list[int]:
+        """Return, for each value, the replicate that recorded it."""
+        if self.is_dense:
+            return list(range(len(self._present)))
+        return [replicate for replicate, values in self.by_replicate() for _ in values]
+
+    def array(self) -> np.ndarray[Any, Any]:
+        """Return all values as a read-only 1-D array in replicate order; without a copy if the column is dense."""
+        import numpy as np
+
+        if self._numbers is None:
+            return np.array(list(self))
+        if self._others:
+            return np.array(list(self))
+        numbers: np.ndarray[Any, Any] = np.frombuffer(self._numbers, dtype=self._numbers.typecode)
+        if not self.is_dense:
+            numbers = numbers[np.frombuffer(self._present, dtype=np.uint8) == 1]
+        numbers.flags.writeable = False
+        return numbers
+
+
+def paired(a: Column, b: Column) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the values of the replicates that recorded equally many in both columns.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Two 1-D arrays of one length, in replicate order: the values at one position come from one replicate.
+    """
+    import numpy as np
+
+    if a.is_dense and b.is_dense and len(a) == len(b):
+        return a.array(), b.array()
+    others = dict(b.by_replicate())
+    pairs = [
+        (values, others[replicate])
+        for replicate, values in a.by_replicate()
+        if replicate in others and len(others[replicate]) == len(values)
+    ]
+    return (
+        np.array([value for left, _ in pairs for value in left]),
+        np.array([value for _, right in pairs for value in right]),
+    )
+
+
+def in_order_of_recording(columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Return `columns` in the order in which the first replicate that recorded each did so.
+
+    The order of arrival, which differs between runs, plays no part.
+    """
+    return dict(sorted(columns.items(), key=lambda item: (*item[1].first, item[0])))

@@ -1,0 +1,465 @@
+"""The experiment: its definition, and the calls that run it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from crystallize.datasources.artifact import Artifact, ArtifactSource
+from crystallize.datasources.datasource import DataSource, as_datasource
+from crystallize.errors import ExecutionError, InvalidTypeError, InvalidValueError, UnknownNameError
+from crystallize.experiments.aggregation import ResultAggregator
+from crystallize.experiments.checks import (
+    as_hypotheses,
+    as_outputs,
+    check_experiment,
+    check_replicates,
+    resolve_replicates,
+    with_seed,
+)
+from crystallize.experiments.replicate import FETCH, Replicate
+from crystallize.experiments.run import Run
+from crystallize.experiments.treatment import BASELINE, Treatment, as_treatments, check_context
+from crystallize.pipelines.pipeline import Pipeline
+from crystallize.plugins.artifact import ArtifactPlugin
+from crystallize.plugins.manager import PluginManager, resolve_strategy
+from crystallize.utils.names import check_name
+from crystallize.utils.randomness import check_seed, draw_master_seed
+from crystallize.utils.suggest import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from crystallize.experiments.builder import ExperimentBuilder
+    from crystallize.experiments.hypothesis import Hypothesis
+    from crystallize.experiments.outcome import ReplicateResult
+    from crystallize.experiments.result import Result
+    from crystallize.store.layout import RunLocation
+
+
+class Experiment:
+    """A data source, a pipeline, and the conditions to compare.
+
+    Parameters
+    ----------
+    datasource : DataSource or callable
+        Gives each outcome its first data; see :func:`crystallize.datasources.datasource.as_datasource`.
+    pipeline : Pipeline or iterable of steps
+        What the data goes through.
+    name : str, optional
+        Names the folder that runs are stored in. Without one, the folder's name is the experiment's id.
+    description : str, optional
+        For people.
+    plugins : sequence, optional
+        Plugins that join the installed ones, or replace those of the same class: ``SeedPlugin(seed=1)``,
+        ``ParallelExecution(...)``, a module with hooks.
+    disable_plugins : collection of str, optional
+        Installed plugins to leave out, by name.
+    execution : str, mapping or strategy, optional
+        How replicates are driven: ``"serial"`` (the default), ``"thread"``, ``"process"``, ``"async"`` or any
+        installed strategy; ``{"strategy": "process", "max_workers": 2}``; or an instance.
+    initial_ctx : mapping, optional
+        What every context holds from the start.
+    outputs : sequence or mapping of Artifact, optional
+        The artifacts that steps write; a mapping names them for steps that take an ``Artifact`` parameter.
+    treatments : sequence of Treatment, optional
+        The conditions besides the baseline.
+    hypotheses : sequence of Hypothesis, optional
+        What to ask of the metrics.
+    replicates : int, optional
+        How often to repeat; if not given here or to :meth:`run`, as often as the data source has data, or once.
+    seed : int, optional
+        Short for ``plugins=[SeedPlugin(seed=...)]``.
+    aggregator : type of ResultAggregator, optional
+        What makes the result of the outcomes.
+
+    Attributes
+    ----------
+    master_seed : int
+        What all random streams derive from. Drawn from the operating system if no seed is given.
+    plugins : PluginManager
+        The active plugins.
+    conditions : tuple of str
+        The conditions of the run under way, or else of the definition: the baseline first.
+    active_treatments : dict of str to Treatment
+        The treatments of the run under way, or else of the definition, by name.
+    run_kind : {"run", "apply"}
+        What is under way, for plugins.
+
+    Raises
+    ------
+    CrystallizeError
+        Of the kind that fits, if an argument has the wrong type or value.
+    """
+
+    def __init__(
+        self,
+        datasource: Any,
+        pipeline: Any,
+        *,
+        name: str | None = None,
+        description: str = "",
+        plugins: Sequence[object] | None = None,
+        disable_plugins: Collection[str] = (),
+        execution: Any = None,
+        initial_ctx: Mapping[str, Any] | None = None,
+        outputs: Sequence[Artifact] | Mapping[str, Artifact] = (),
+        treatments: Sequence[Treatment] = (),
+        hypotheses: Sequence[Hypothesis] = (),
+        replicates: int | None = None,
+        seed: int | None = None,
+        aggregator: type[ResultAggregator] = ResultAggregator,
+    ) -> None:
+        self.name = None if name is None else check_name("experiment", name)
+        if not isinstance(description, str):
+            raise InvalidTypeError(f"description is a str, got {description!r}")
+        self.description = description
+        self.datasource = datasource
+        self.pipeline = pipeline if isinstance(pipeline, Pipeline) else Pipeline(pipeline)
+        self.initial_ctx = check_context({} if initial_ctx is None else initial_ctx, "initial_ctx")
+        self.treatments = as_treatments(treatments)
+        self.hypotheses = as_hypotheses(hypotheses)
+        self.replicates = None if replicates is None else check_replicates(replicates)
+        if not callable(aggregator):
+            raise InvalidTypeError(
+                f"aggregator is a class such as ResultAggregator, got {aggregator!r}",
+                mend="Pass the class, not an instance: each run makes its own",
+            )
+        self.aggregator = aggregator
+        self.run_kind = "run"
+        self.active_treatments = {each.name: each for each in self.treatments}
+        self.conditions = _with_baseline(self.active_treatments)
+        self._run: Run | None = None
+        self._busy = threading.Lock()
+        self.master_seed = draw_master_seed()
+        self.plugins = PluginManager.build(
+            with_seed(seed, plugins),
+            disabled=disable_plugins,
+            strategy=None if execution is None else resolve_strategy(execution),
+        )
+        self.outputs = as_outputs(outputs)
+        self.pipeline.bind(self.outputs)  # a step that asks for an output that is not there: known now
+        for output in self.outputs.values():
+            output.bind(self._location())
+        self.plugins.call("init_hook", experiment=self)
+
+    @classmethod
+    def builder(cls, name: str | None = None) -> ExperimentBuilder:
+        """Return a builder, which takes the parts one by one."""
+        from crystallize.experiments.builder import ExperimentBuilder
+
+        return ExperimentBuilder(cls, name)
+
+    # -- the definition ------------------------------------------------------------------------------------
+
+    @property
+    def datasource(self) -> DataSource:
+        """Gives each outcome its first data."""
+        return self._datasource
+
+    @datasource.setter
+    def datasource(self, source: Any) -> None:
+        self._datasource = as_datasource(source)
+
+    @property
+    def id(self) -> str:
+        """The hash of the pipeline's signature; the same in every process and on every machine."""
+        return self.pipeline.signature[:16]
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the folder that runs are stored in: the experiment's name, or else its id."""
+        return self.name or self.id
+
+    def definition(self) -> dict[str, Any]:
+        """Return what defines the run under way, for metadata."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "description": self.description,
+            "replicates": self.replicates,
+            "conditions": {
+                name: self.active_treatments[name].describe() if name in self.active_treatments else {}
+                for name in self.conditions
+            },
+            "pipeline": [
+                {"step": name, "params": step.params, "cacheable": step.cacheable}
+                for name, step in zip(self.pipeline.names, self.pipeline.steps, strict=True)
+            ],
+            "datasource": repr(self.datasource),
+            "initial_ctx": sorted(self.initial_ctx),
+            "hypotheses": [hypothesis.name for hypothesis in self.hypotheses],
+            "master_seed": self.master_seed,
+        }
+
+    def artifact_datasource(
+        self, step: str, name: str, *, condition: str | None = None, require_metadata: bool = False
+    ) -> ArtifactSource:
+        """Return a data source that gives, for each replicate, the path of an artifact of this experiment.
+
+        The experiment need not have run in this process: its name, or its pipeline's signature, locates the
+        folder.
+
+        Parameters
+        ----------
+        step : str
+            Name of the step that wrote the artifact.
+        name : str
+            The artifact's file name.
+        condition : str, optional
+            Take this condition's artifacts, whatever condition reads them. By default each condition reads its
+            own, or the baseline's where the producer has no condition of that name.
+        require_metadata : bool, optional
+            Raise now if no run is stored.
+
+        Raises
+        ------
+        ArtifactNotFoundError
+            If `require_metadata` is set and there is no metadata.
+        """
+        return ArtifactSource(
+            self._location(), step=step, name=name, condition=condition, require_metadata=require_metadata
+        )
+
+    def validate(self) -> None:
+        """Check what can be known before a run.
+
+        Raises
+        ------
+        ValidationError
+            If there is nothing to compare a hypothesis with, or a step needs a parameter that nothing provides.
+        ReplicateMismatchError
+            If the data source has another number of replicates than the experiment asks for.
+        """
+        check_experiment(self, self.hypotheses)
+        resolve_replicates(self, self._sources(), self.replicates)
+
+    # -- running -------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        *,
+        treatments: Sequence[Treatment] | None = None,
+        hypotheses: Sequence[Hypothesis] | None = None,
+        replicates: int | None = None,
+        strategy: str = "rerun",
+    ) -> Result:
+        """Run every replicate under the baseline and every treatment, and compare.
+
+        Parameters
+        ----------
+        treatments, hypotheses, replicates : optional
+            Take the place of the experiment's own for this run.
+        strategy : {"rerun"}
+            What to do about an earlier run: run everything anew.
+
+        Returns
+        -------
+        Result
+            Metrics, errors, artifacts and provenance. A step's error is in it and not raised; see
+            ``Result.raise_for_errors``.
+
+        Raises
+        ------
+        ValidationError
+            If the experiment cannot run as it is defined.
+        PluginError
+            If a plugin's hook raised outside of a replicate.
+        MissingMetricError
+            If a hypothesis asks for a metric that was not recorded; everything is stored by then.
+        """
+        return self._execute(treatments, hypotheses, replicates, strategy, loop=None)
+
+    async def arun(
+        self,
+        *,
+        treatments: Sequence[Treatment] | None = None,
+        hypotheses: Sequence[Hypothesis] | None = None,
+        replicates: int | None = None,
+        strategy: str = "rerun",
+    ) -> Result:
+        """Do what :meth:`run` does without blocking the running event loop.
+
+        With asynchronous execution the steps run on this loop, so that they can share its sessions and
+        connections; with any other, the run has a thread of its own. A cancelled task ends the run.
+        """
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(
+            asyncio.to_thread(self._execute, treatments, hypotheses, replicates, strategy, loop=loop)
+        )
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if self._run is not None:
+                self._run.cancelled.set()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # taken note of: the cancellation is what the caller hears of
+            raise
+
+    def apply(
+        self, treatment: Treatment | str | None = None, *, data: Any = FETCH, seed: int | None = None
+    ) -> Any:
+        """Run the pipeline once, for use rather than for comparison, with all hooks.
+
+        Stored runs stay as they are; artifacts go to ``<root>/<experiment>/apply/<condition>/``.
+
+        Parameters
+        ----------
+        treatment : Treatment or str, optional
+            The condition to apply; the baseline, if not given.
+        data : object, optional
+            The pipeline's first data; the data source's, if not given.
+        seed : int, optional
+            Takes the place of the master seed.
+
+        Returns
+        -------
+        object
+            The last step's data.
+
+        Raises
+        ------
+        Exception
+            Whatever a step raises.
+        """
+        name, chosen = self._condition_to_apply(treatment)
+        with self._under_way("apply", chosen, (name,), 1, seed):
+            check_experiment(self, ())
+            self.plugins.call("before_run", experiment=self)
+            self._run = Run(self, ())
+            applied, result = Replicate(self).apply(name, data)
+            self._run.take(result)
+            self._run.finish()
+            return applied
+
+    def replicate_done(self, result: ReplicateResult) -> ReplicateResult:
+        """Take the result of a replicate as it arrives; for execution strategies, in the coordinator.
+
+        Returns
+        -------
+        ReplicateResult
+            What to keep in the list in place of `result`: its number, without the content, which lives on in
+            the aggregator.
+        """
+        if self._run is None:
+            raise ExecutionError(
+                "a result was reported and no run is under way",
+                f"experiment {self.folder_name!r}",
+                "Call replicate_done only inside run_experiment_loop",
+            )
+        return self._run.take(result)
+
+    # -- behind the calls ----------------------------------------------------------------------------------
+
+    def _execute(
+        self,
+        treatments: Sequence[Treatment] | None,
+        hypotheses: Sequence[Hypothesis] | None,
+        replicates: int | None,
+        strategy: str,
+        *,
+        loop: AbstractEventLoop | None,
+    ) -> Result:
+        _check_strategy(strategy)
+        active = {
+            each.name: each for each in (self.treatments if treatments is None else as_treatments(treatments))
+        }
+        asked = self.replicates if replicates is None else check_replicates(replicates)
+        questions = self.hypotheses if hypotheses is None else as_hypotheses(hypotheses)
+        with self._under_way("run", active, _with_baseline(active), asked, None):
+            check_experiment(self, questions)
+            self.replicates = resolve_replicates(self, self._sources(), asked)
+            self.plugins.call("before_run", experiment=self)
+            self._run = Run(self, questions)
+            return self._run.drive(Replicate(self, loop))
+
+    @contextmanager
+    def _under_way(
+        self,
+        kind: Literal["run", "apply"],
+        treatments: dict[str, Treatment],
+        conditions: tuple[str, ...],
+        replicates: int | None,
+        seed: int | None,
+    ) -> Iterator[None]:
+        """Let the experiment's attributes describe one run while it is under way.
+
+        Plugins hold on to the experiment and look at it from everywhere, so it is this object that tells about
+        the run, not a copy; which is why it can do one run at a time.
+        """
+        if not self._busy.acquire(blocking=False):
+            raise ExecutionError(
+                f"experiment {self.folder_name!r} is running already",
+                mend="Wait for that run to end, or build a second Experiment",
+            )
+        before = (self.run_kind, self.active_treatments, self.conditions, self.replicates, self.master_seed)
+        try:
+            self.run_kind, self.active_treatments, self.conditions = kind, treatments, conditions
+            self.replicates = replicates
+            if seed is not None:
+                self.master_seed = check_seed(seed)
+            yield
+        finally:
+            self.run_kind, self.active_treatments, self.conditions, self.replicates, self.master_seed = before
+            self._run = None
+            self._busy.release()
+
+    def _condition_to_apply(self, treatment: Treatment | str | None) -> tuple[str, dict[str, Treatment]]:
+        """Return the name of the condition to apply, and its treatment if it has one."""
+        known = {each.name: each for each in self.treatments}
+        if treatment is None or treatment == BASELINE:
+            return BASELINE, {name: each for name, each in known.items() if name == BASELINE}
+        if not isinstance(treatment, str):
+            (one,) = as_treatments([treatment])
+            return one.name, {one.name: one}
+        if treatment not in known:
+            raise UnknownNameError(
+                f"experiment {self.folder_name!r} has no treatment {treatment!r}",
+                mend=f"It has {listed(known)}. {did_you_mean(treatment, known)}".strip(),
+            )
+        return treatment, {treatment: known[treatment]}
+
+    def _sources(self) -> dict[str, DataSource]:
+        """Return every data source of the run under way, with where it comes from."""
+        sources = {"the data source": self.datasource}
+        sources |= {
+            f"the data source of treatment {name!r}": each.datasource
+            for name, each in self.active_treatments.items()
+            if each.datasource is not None
+        }
+        return sources
+
+    def _location(self) -> RunLocation:
+        """Return where this experiment's runs are stored."""
+        plugin = self.plugins.find(ArtifactPlugin) or ArtifactPlugin()
+        return plugin.location(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What goes to a worker is the definition. The run stays with the coordinator.
+        return {**self.__dict__, "_run": None, "_busy": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._busy = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Experiment {self.folder_name!r}: {len(self.pipeline)} steps, conditions {', '.join(self.conditions)}>"
+
+
+def _with_baseline(treatments: Mapping[str, Treatment]) -> tuple[str, ...]:
+    return (BASELINE, *(name for name in treatments if name != BASELINE))
+
+
+def _check_strategy(strategy: Any) -> None:
+    if strategy == "resume":
+        raise InvalidValueError(
+            "strategy='resume' needs the journal of the store, which this version does not write",
+            mend="Run with strategy='rerun', the default",
+        )
+    if strategy != "rerun":
+        raise InvalidValueError(f"strategy is 'rerun', got {strategy!r}")

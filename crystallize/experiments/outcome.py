@@ -1,0 +1,100 @@
+"""What comes back from a replicate.
+
+Named tuples, not dataclasses: a run makes one for every condition of every replicate and sends it between
+processes, and these are several times cheaper to make and to pickle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from crystallize.store.layout import ArtifactEntry
+
+
+Trace: TypeAlias = tuple[tuple[int, tuple[tuple[str, Any], ...], tuple[str, ...]], ...]
+"""For each stage that read or recorded anything: its number (-1 the data source, -2 the treatment, else the
+step's place in the pipeline), the context keys that it read with their values, and the metrics that it added."""
+
+
+class OutcomeError(NamedTuple):
+    """Why an outcome failed.
+
+    Attributes
+    ----------
+    replicate : int
+        Index of the replicate.
+    condition : str
+        ``"baseline"`` or the treatment's name.
+    step : str or None
+        The step, ``"data source"`` or ``"treatment"``; None if it failed elsewhere.
+    kind : str
+        Name of the exception's class, with its module unless that is ``builtins``.
+    message : str
+        The exception's text.
+    traceback : str
+        The formatted traceback, from the user's code on.
+    """
+
+    replicate: int
+    condition: str
+    step: str | None
+    kind: str
+    message: str
+    traceback: str
+
+    def __str__(self) -> str:
+        step = f", step {self.step!r}" if self.step else ""
+        return f"{self.kind}: {self.message} (condition {self.condition!r}, replicate {self.replicate}{step})"
+
+
+class Outcome(NamedTuple):
+    """What one condition gave in one replicate: an error, or else metrics and artifacts.
+
+    Attributes
+    ----------
+    condition : str
+        ``"baseline"`` or the treatment's name.
+    seed : int or None
+        The context's ``"seed_used"``.
+    metrics : dict of str to list
+        The values recorded, by name, in the order of recording. Empty if the outcome failed.
+    tags : dict of str to list
+        For metrics with tags, a mapping or None for each value.
+    artifacts : list of ArtifactEntry
+        What was stored.
+    trace : Trace
+        What each step read and recorded.
+    error : OutcomeError or None
+        Why the outcome failed.
+    """
+
+    condition: str
+    seed: int | None
+    metrics: dict[str, list[Any]]
+    tags: dict[str, list[Mapping[str, Any] | None]]
+    artifacts: list[ArtifactEntry]
+    trace: Trace
+    error: OutcomeError | None
+
+
+class ReplicateResult(NamedTuple):
+    """The outcomes of one replicate, one for each condition.
+
+    Attributes
+    ----------
+    replicate : int
+        Index of the replicate.
+    outcomes : tuple of Outcome
+        In the order of the experiment's conditions; empty once the result has been handed to the aggregator,
+        which keeps the content in a far smaller form.
+    """
+
+    replicate: int
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def errors(self) -> list[OutcomeError]:
+        """The errors of this replicate."""
+        return [outcome.error for outcome in self.outcomes if outcome.error is not None]

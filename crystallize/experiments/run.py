@@ -1,0 +1,165 @@
+"""One run under way: taking results as they arrive, and what is done with them at the end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import CrystallizeError, ExecutionError, PluginError
+from crystallize.experiments.outcome import ReplicateResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crystallize.experiments.aggregation import ResultAggregator
+    from crystallize.experiments.experiment import Experiment
+    from crystallize.experiments.hypothesis import Hypothesis
+    from crystallize.experiments.replicate import Replicate
+    from crystallize.experiments.result import Result
+
+_logger = logging.getLogger("crystallize.experiment")
+
+
+class RunCancelled(BaseException):
+    """The task that awaited ``Experiment.arun`` was cancelled; a strategy treats it like Ctrl-C."""
+
+
+class Run:
+    """One run of an experiment.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment, with the replicates and treatments of this run.
+    hypotheses : sequence of Hypothesis
+        What to ask of the metrics at the end.
+    """
+
+    def __init__(self, experiment: Experiment, hypotheses: Sequence[Hypothesis]) -> None:
+        self.experiment = experiment
+        self.hypotheses = hypotheses
+        self.cancelled = threading.Event()
+        self._aggregator: ResultAggregator = experiment.aggregator(experiment)
+        self._arrived = bytearray(experiment.replicates or 0)
+        self._failed_conditions: set[str] = set()
+        self._hook_error: PluginError | None = None
+        self._notices_arrivals = experiment.plugins.caller("after_replicate") is not None
+
+    def drive(self, replicate: Replicate) -> Result:
+        """Have the execution strategy run all replicates, and finish."""
+        experiment = self.experiment
+        try:
+            results = experiment.plugins.hook.run_experiment_loop(
+                experiment=experiment, replicate_fn=replicate
+            )
+        except CrystallizeError:
+            raise
+        except Exception as raised:
+            raise experiment.plugins.blame("run_experiment_loop", raised) from raised
+        self._take_unreported(results)
+        return self.finish()
+
+    def take(self, result: Any) -> ReplicateResult:
+        """Take the result of one replicate as it arrives; return what is left of it to keep."""
+        if self.cancelled.is_set():
+            raise RunCancelled
+        replicate = self._checked(result)
+        self._arrived[replicate] = 1
+        self._aggregator.add(result)
+        for error in result.errors:
+            if error.condition not in self._failed_conditions:
+                self._failed_conditions.add(error.condition)
+                _logger.warning(
+                    "experiment %r: first failure of condition %r: %s\n%s",
+                    self.experiment.folder_name,
+                    error.condition,
+                    error,
+                    error.traceback,
+                )
+        if self._notices_arrivals:
+            self._call_all("after_replicate", result)
+        return ReplicateResult(replicate, ())
+
+    def finish(self) -> Result:
+        """Compare the conditions, tell the plugins, and return the result.
+
+        Raises
+        ------
+        CrystallizeError
+            What a hypothesis or a plugin's hook raised on the way, once everything is stored.
+        """
+        result = self._aggregator.finish()
+        error: CrystallizeError | None = None
+        for hypothesis in self.hypotheses:
+            try:
+                result.metrics.hypotheses.append(
+                    hypothesis.evaluate(result.metrics.baseline, result.metrics.treatments)
+                )
+            except CrystallizeError as raised:
+                error = error or raised
+        self._call_all("after_run", result)
+        self._cry_out(result)
+        if self._hook_error is not None:
+            raise self._hook_error
+        if error is not None:
+            raise error
+        return result
+
+    def _take_unreported(self, results: Any) -> None:
+        if not isinstance(results, list):
+            raise self._broken_contract(f"returned {type(results).__name__}, not a list")
+        if len(results) != len(self._arrived):
+            raise self._broken_contract(
+                f"returned {len(results)} results for {len(self._arrived)} replicates"
+            )
+        for position, result in enumerate(results):
+            if not isinstance(result, ReplicateResult) or result.replicate != position:
+                raise self._broken_contract(f"returned {result!r} in place of replicate {position}")
+            if not self._arrived[position]:
+                self.take(result)
+
+    def _checked(self, result: Any) -> int:
+        if not isinstance(result, ReplicateResult):
+            raise self._broken_contract(f"gave {result!r} as a result; results are what replicate_fn returns")
+        replicate = result.replicate
+        if not 0 <= replicate < len(self._arrived):
+            raise self._broken_contract(f"gave replicate {replicate} of {len(self._arrived)}")
+        if self._arrived[replicate]:
+            raise self._broken_contract(f"gave replicate {replicate} twice")
+        conditions = tuple(outcome.condition for outcome in result.outcomes)
+        if conditions != self.experiment.conditions:
+            raise self._broken_contract(
+                f"gave replicate {replicate} with the conditions {conditions}, not {self.experiment.conditions}"
+            )
+        return replicate
+
+    def _broken_contract(self, fault: str) -> ExecutionError:
+        return ExecutionError(
+            f"the execution strategy, {self.experiment.plugins.strategy}, {fault}",
+            f"experiment {self.experiment.folder_name!r}",
+            "run_experiment_loop returns one result for each replicate, in replicate order",
+        )
+
+    def _call_all(self, hook: str, result: Any) -> None:
+        """Call a hook of every plugin; its error waits until everything is stored."""
+        try:
+            self.experiment.plugins.call_all(hook, experiment=self.experiment, result=result)
+        except PluginError as raised:
+            if self._hook_error is None:
+                self._hook_error = raised
+            else:
+                self._hook_error.add_note(str(raised))
+
+    def _cry_out(self, result: Result) -> None:
+        for name in result.conditions:
+            errors = result.condition(name).errors
+            if errors and len(errors) == result.replicates:
+                _logger.error(
+                    "experiment %r: every outcome of condition %r failed (%d of %d); the first:\n%s",
+                    result.experiment,
+                    name,
+                    len(errors),
+                    result.replicates,
+                    errors[0].traceback,
+                )

@@ -1,0 +1,225 @@
+"""Treatments: what a condition changes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, overload
+
+from crystallize.datasources.datasource import DataSource, as_datasource
+from crystallize.errors import InvalidNameError, InvalidTypeError, InvalidValueError
+from crystallize.utils.context import RESERVED_KEYS
+from crystallize.utils.names import check_condition_name
+from crystallize.utils.wrapped import portable, restore
+
+if TYPE_CHECKING:
+    from crystallize.utils.context import FrozenContext
+
+BASELINE = "baseline"
+"""The condition that always runs, first."""
+
+
+class Treatment:
+    """One named change of the context, or of the data source.
+
+    Parameters
+    ----------
+    name : str
+        Name of the condition. A treatment called ``"baseline"`` gives the baseline its settings.
+    apply : mapping or callable
+        Settings, laid over the experiment's initial context; or a function of the context that adds keys with
+        ``ctx.add``.
+    datasource : optional
+        A data source that takes the place of the experiment's under this condition.
+
+    Raises
+    ------
+    InvalidTypeError
+        If an argument has the wrong type.
+    InvalidNameError
+        If the name cannot be a folder.
+    InvalidValueError
+        If a setting uses a reserved key.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        apply: Mapping[str, Any] | Callable[[FrozenContext], Any],
+        *,
+        datasource: Any = None,
+    ) -> None:
+        self.name = check_condition_name(name)
+        self.settings: dict[str, Any] = {}
+        self.function: Callable[[FrozenContext], Any] | None = None
+        if isinstance(apply, Mapping):
+            self.settings = check_context(apply, f"treatment {name!r}")
+        elif callable(apply) and not isinstance(apply, type):
+            self.function = apply
+        else:
+            raise InvalidTypeError(
+                f"treatment {name!r} is a mapping of settings or a function of the context, got {apply!r}"
+            )
+        self.datasource: DataSource | None = None if datasource is None else as_datasource(datasource)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the treatment does, for metadata and provenance."""
+        described: dict[str, Any] = dict(self.settings)
+        if self.function is not None:
+            described["apply"] = getattr(self.function, "__qualname__", repr(self.function))
+        if self.datasource is not None:
+            described["datasource"] = repr(self.datasource)
+        return described
+
+    def __repr__(self) -> str:
+        return f"Treatment({self.name!r}, {self.function or self.settings!r})"
+
+
+class TreatmentFactory:
+    """What ``@treatment("name")`` leaves in place of a function: call it to get the treatment.
+
+    Parameters
+    ----------
+    name : str
+        Name of the condition.
+    fn : callable
+        ``fn(ctx)``, with keyword parameters of its own.
+    """
+
+    def __init__(self, name: str, fn: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, fn)
+        self.name = name
+
+    def __call__(self, **arguments: Any) -> Treatment:
+        """Return the treatment; `arguments` are passed on to the function."""
+        fn: Callable[..., Any] = self.__wrapped__  # type: ignore[attr-defined]
+        try:
+            inspect.signature(fn).bind(None, **arguments)
+        except TypeError as error:
+            raise InvalidTypeError(
+                f"treatment {self.name!r}: {error}", mend=f"It takes {inspect.signature(fn)}"
+            ) from None
+        return Treatment(self.name, _Application(fn, arguments))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore_factory, (self.name, portable(self.__wrapped__))  # type: ignore[attr-defined]
+
+
+class _Application:
+    """A decorated function with its arguments."""
+
+    def __init__(self, fn: Callable[..., Any], arguments: dict[str, Any]) -> None:
+        self.fn = fn
+        self.arguments = arguments
+        self.__qualname__ = getattr(fn, "__qualname__", repr(fn))
+
+    def __call__(self, ctx: FrozenContext) -> Any:
+        return self.fn(ctx, **self.arguments)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore_application, (portable(self.fn), self.arguments)
+
+
+@overload
+def treatment(
+    name: str, apply: Mapping[str, Any] | Callable[[FrozenContext], Any], *, datasource: Any = None
+) -> Treatment: ...
+@overload
+def treatment(name: str) -> Callable[[Callable[..., Any]], TreatmentFactory]: ...
+@overload
+def treatment(name: str, *, datasource: Any) -> Treatment: ...
+def treatment(
+    name: str,
+    apply: Mapping[str, Any] | Callable[[FrozenContext], Any] | None = None,
+    *,
+    datasource: Any = None,
+) -> Treatment | Callable[[Callable[..., Any]], TreatmentFactory]:
+    """Make a treatment, or decorate the function that is one.
+
+    Parameters
+    ----------
+    name : str
+        Name of the condition.
+    apply : mapping or callable, optional
+        See :class:`Treatment`. Without it, and without a data source, this is a decorator.
+    datasource : optional
+        See :class:`Treatment`.
+
+    Examples
+    --------
+    >>> low = treatment("low", {"factor": 0.5})
+    >>> @treatment("shifted")
+    ... def shifted(ctx, *, by=1.0):
+    ...     ctx.add("shift", by)
+    >>> shifted(by=2.0)
+    Treatment('shifted', ...)
+    """
+    if apply is not None or datasource is not None:
+        return Treatment(name, {} if apply is None else apply, datasource=datasource)
+    check_condition_name(name)
+
+    def decorate(fn: Callable[..., Any]) -> TreatmentFactory:
+        if isinstance(fn, type) or not callable(fn):
+            raise InvalidTypeError(f"@treatment({name!r}) decorates a function, got {fn!r}")
+        return TreatmentFactory(name, fn)
+
+    return decorate
+
+
+def as_treatments(treatments: Any) -> tuple[Treatment, ...]:
+    """Return `treatments`, instances or factories, as a tuple of treatments.
+
+    Raises
+    ------
+    InvalidTypeError
+        If something in it is no treatment.
+    InvalidNameError
+        If two have one name.
+    """
+    if isinstance(treatments, Treatment | TreatmentFactory):
+        treatments = [treatments]
+    if isinstance(treatments, str | bytes | Mapping) or not isinstance(treatments, Iterable):
+        raise InvalidTypeError(f"treatments are a list of Treatment, got {treatments!r}")
+    made: dict[str, Treatment] = {}
+    for item in treatments:
+        one = item() if isinstance(item, TreatmentFactory) else item
+        if not isinstance(one, Treatment):
+            raise InvalidTypeError(
+                f"a treatment is a Treatment, got {item!r}",
+                mend='Make one with treatment("name", {"key": value})',
+            )
+        if one.name in made:
+            raise InvalidNameError(f"two treatments are called {one.name!r}", mend="Give each its own name")
+        made[one.name] = one
+    return tuple(made.values())
+
+
+def check_context(entries: Any, owner: str) -> dict[str, Any]:
+    """Return `entries` as a dict if they can be entries of a context.
+
+    Raises
+    ------
+    InvalidTypeError
+        If it is not a mapping with str keys.
+    InvalidValueError
+        If a key is reserved.
+    """
+    if not isinstance(entries, Mapping):
+        raise InvalidTypeError(f"{owner} is a mapping of context keys to values, got {entries!r}")
+    for key in entries:
+        if not isinstance(key, str):
+            raise InvalidTypeError(f"{owner} has the key {key!r}; context keys are str")
+        if key in RESERVED_KEYS:
+            raise InvalidValueError(
+                f"{owner} sets {key!r}, which the framework sets itself", mend="Choose another key"
+            )
+    return dict(entries)
+
+
+def _restore_factory(name: str, fn: Any) -> TreatmentFactory:
+    return TreatmentFactory(name, restore(fn))
+
+
+def _restore_application(fn: Any, arguments: dict[str, Any]) -> _Application:
+    return _Application(restore(fn), arguments)

@@ -1,0 +1,197 @@
+"""The lifecycle hooks of Crystallize, in the order in which a run calls them.
+
+A plugin implements any of them: as a method of a :class:`crystallize.plugins.base.BasePlugin` subclass, or as
+a function or method marked with :data:`hookimpl`. An implementation may take fewer arguments than its
+specification; it names the ones that it wants.
+
+*Coordinator* is the process that called ``Experiment.run``, *worker* is whatever executes a replicate. They
+may be the same. In a worker, a plugin is a copy of the coordinator's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crystallize.experiments.experiment import Experiment
+    from crystallize.experiments.outcome import ReplicateResult
+    from crystallize.experiments.result import Result
+    from crystallize.pipelines.pipeline_step import PipelineStep
+    from crystallize.utils.context import FrozenContext
+
+PROJECT = "crystallize"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def init_hook(experiment: Experiment) -> None:
+    """Look at, or complete, an experiment that was just built.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The new experiment. Its plugins are registered; nothing has run.
+
+    Notes
+    -----
+    *Runs in:* the coordinator, once, at the end of ``Experiment(...)``.
+
+    *If it raises:* the experiment is not built; ``PluginError`` names the plugin and this hook.
+    """
+
+
+@hookspec
+def before_run(experiment: Experiment) -> None:
+    """Prepare for a run.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment that is about to run; ``experiment.replicates`` and ``experiment.conditions`` are
+        those of this run.
+
+    Notes
+    -----
+    *Runs in:* the coordinator, before any replicate and before anything is sent to a worker: what a plugin
+    stores in itself here, its copies in the workers have too.
+
+    *If it raises:* the run stops before any replicate; ``PluginError`` names the plugin and this hook.
+    """
+
+
+@hookspec(firstresult=True)
+def run_experiment_loop(experiment: Experiment, replicate_fn: Callable[[int], Any]) -> list[Any] | None:
+    """Drive all replicates. The first implementation that does not return None decides.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Call ``experiment.replicate_done(result)`` as each result arrives and keep what it returns: progress
+        and ``after_replicate`` are live then, and memory stays flat.
+    replicate_fn : callable
+        ``replicate_fn(i)`` runs replicate ``i`` under every condition. It never raises for a step's error,
+        and it can be pickled.
+
+    Returns
+    -------
+    list or None
+        One entry for each number in ``range(experiment.replicates)``, in that order: the result, or what
+        ``replicate_done`` returned for it. None leaves the run to the next plugin.
+
+    Notes
+    -----
+    *Runs in:* the coordinator, once a run.
+
+    *If it raises:* the run ends with that error as it is, or as a ``PluginError`` if it is not one of ours.
+    """
+
+
+@hookspec
+def before_replicate(experiment: Experiment, ctx: FrozenContext) -> None:
+    """Prepare the context of one condition of one replicate.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment that is running.
+    ctx : FrozenContext
+        The new context: ``ctx["replicate"]`` and ``ctx["condition"]`` tell where it belongs. The settings of
+        a treatment are in it; a treatment that is a function is called after this hook, seeded like a
+        step. ``ctx.add`` gives the steps something to read.
+
+    Notes
+    -----
+    *Runs in:* the worker, before each condition of each replicate.
+
+    *If it raises:* this outcome becomes an error that names the plugin and this hook; the other conditions
+    and replicates go on.
+    """
+
+
+@hookspec
+def before_step(experiment: Experiment, step: PipelineStep, ctx: FrozenContext) -> None:
+    """Look at a step that is about to run.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment that is running.
+    step : PipelineStep
+        The step.
+    ctx : FrozenContext
+        The context that it will get; ``ctx["step_name"]`` is its name in the pipeline.
+
+    Notes
+    -----
+    *Runs in:* the worker, before each step.
+
+    *If it raises:* as in :func:`before_replicate`.
+    """
+
+
+@hookspec
+def after_step(experiment: Experiment, step: PipelineStep, data: Any, ctx: FrozenContext) -> None:
+    """Look at what a step returned.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment that is running.
+    step : PipelineStep
+        The step that has just returned.
+    data : object
+        The data that the next step will get; metrics that were returned with it are in ``ctx.metrics``.
+    ctx : FrozenContext
+        The context that the step had.
+
+    Notes
+    -----
+    *Runs in:* the worker, after each step that did not raise.
+
+    *If it raises:* as in :func:`before_replicate`; the hooks of the other plugins still run.
+    """
+
+
+@hookspec
+def after_replicate(experiment: Experiment, result: ReplicateResult) -> None:
+    """Take note of a replicate that has arrived.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment that is running.
+    result : ReplicateResult
+        The outcomes of all conditions of one replicate.
+
+    Notes
+    -----
+    *Runs in:* the coordinator, one call at a time, in the order of arrival.
+
+    *If it raises:* the other plugins' hooks and the remaining replicates still run; then the run raises
+    ``PluginError``, with everything that was measured already stored.
+    """
+
+
+@hookspec
+def after_run(experiment: Experiment, result: Result) -> None:
+    """Use the final result.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment that has run.
+    result : Result
+        Metrics, hypotheses, errors, artifacts and provenance, all final.
+
+    Notes
+    -----
+    *Runs in:* the coordinator, once, at the end of a run.
+
+    *If it raises:* the other plugins' hooks still run; then the run raises ``PluginError``.
+    """

@@ -1,0 +1,185 @@
+"""The loaders that come with Crystallize."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from crystallize.loaders.base import from_bytes, to_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+class BytesLoader:
+    """The bytes themselves; text is written as UTF-8."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".bin",)
+
+    def load(self, path: Path) -> bytes:
+        """Return the file's content."""
+        return from_bytes(path)
+
+    def dump(self, value: Any) -> bytes:
+        """Return bytes as they are."""
+        return to_bytes(value)
+
+
+class TextLoader:
+    """Text in UTF-8, with the line ends that were written."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".txt", ".md")
+
+    def load(self, path: Path) -> str:
+        """Return the file's text."""
+        return path.read_bytes().decode()
+
+    def dump(self, value: Any) -> bytes:
+        """Return a str as UTF-8."""
+        if not isinstance(value, str):
+            raise TypeError(f"text is a str, got {type(value).__name__}")
+        return value.encode()
+
+
+class JsonLoader:
+    """JSON; NumPy's numbers and arrays are written as numbers and lists."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".json",)
+
+    def load(self, path: Path) -> Any:
+        """Return the object in the file."""
+        return json.loads(path.read_bytes())
+
+    def dump(self, value: Any) -> bytes:
+        """Return `value` as JSON; raise TypeError for what JSON lacks."""
+        return json.dumps(value, default=_numbers).encode()
+
+
+class YamlLoader:
+    """YAML, by the safe loader and dumper only."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".yaml", ".yml")
+
+    def load(self, path: Path) -> Any:
+        """Return the object in the file."""
+        import yaml
+
+        return yaml.safe_load(path.read_bytes())
+
+    def dump(self, value: Any) -> bytes:
+        """Return `value` as YAML, mappings in their own order."""
+        import yaml
+
+        text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+        return text.encode()
+
+
+class CsvLoader:
+    """A list of dictionaries, one for each row, as CSV in UTF-8 with a header.
+
+    What is read are texts: CSV knows no numbers.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".csv",)
+
+    def load(self, path: Path) -> list[dict[str, str]]:
+        """Return the rows; raise ValueError for a row that is longer or shorter than the header."""
+        import csv
+
+        reader = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
+        rows = []
+        for row in reader:
+            if None in row or None in row.values():
+                raise ValueError(f"the row that ends in line {reader.line_num} does not fit the header")
+            rows.append(row)
+        return rows
+
+    def dump(self, value: Any) -> bytes:
+        """Return the rows as CSV; a key that a row lacks is an empty cell."""
+        import csv
+
+        rows = list(value)
+        if not all(isinstance(row, Mapping) for row in rows):
+            raise TypeError("CSV is written from a list of dictionaries, one for each row")
+        text = io.StringIO(newline="")
+        if rows:
+            columns = list(dict.fromkeys(key for row in rows for key in row))
+            writer = csv.DictWriter(text, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        return text.getvalue().encode()
+
+
+class NpyLoader:
+    """One NumPy array; never pickled objects."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".npy",)
+
+    def load(self, path: Path) -> NDArray[Any]:
+        """Return the array, with the shape and type that it was written with."""
+        import numpy as np
+
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        return array
+
+    def dump(self, value: Any) -> bytes:
+        """Return the array, or what NumPy makes an array of, in NumPy's format."""
+        import numpy as np
+
+        file = io.BytesIO()
+        np.save(file, np.asanyarray(value), allow_pickle=False)
+        return file.getvalue()
+
+
+class NpzLoader:
+    """Several NumPy arrays by name; never pickled objects."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".npz",)
+
+    def load(self, path: Path) -> dict[str, NDArray[Any]]:
+        """Return the arrays by name."""
+        import numpy as np
+
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def dump(self, value: Any) -> bytes:
+        """Return a mapping of arrays in NumPy's zipped format, uncompressed."""
+        import numpy as np
+
+        arrays = {name: np.asanyarray(array) for name, array in value.items()}
+        if any(array.dtype.hasobject for array in arrays.values()):
+            raise TypeError("arrays of Python objects are not written")
+        file = io.BytesIO()
+        np.savez(file, **arrays)
+        return file.getvalue()
+
+
+class PickleLoader:
+    """Any Python object, by pickle. Chosen by name only: reading a pickle runs what is in it."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+
+    def load(self, path: Path) -> Any:
+        """Return the object in the file."""
+        import pickle
+
+        with path.open("rb") as file:
+            return pickle.load(file)
+
+    def dump(self, value: Any) -> bytes:
+        """Return the pickled object; functions of scripts and lambdas too."""
+        import cloudpickle
+
+        content: bytes = cloudpickle.dumps(value)
+        return content
+
+
+def _numbers(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"JSON has no form for a {type(value).__name__}")

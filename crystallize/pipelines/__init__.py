@@ -1,0 +1,1 @@
+"""Pipelines: the steps that every outcome's data goes through."""

@@ -1,0 +1,312 @@
+"""Steps: callables that take data and a context and return data."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, overload
+
+from crystallize.errors import InvalidTypeError
+from crystallize.pipelines.injection import REQUIRED, check_arguments, inspect_step, missing_parameter
+from crystallize.utils.wrapped import portable, restore
+
+if TYPE_CHECKING:
+    from crystallize.datasources.artifact import Artifact
+    from crystallize.utils.context import FrozenContext
+
+
+class PipelineStep(ABC):
+    """One step of a pipeline.
+
+    Subclass it for a step that holds something expensive to make; for anything else decorate a function with
+    :func:`pipeline_step`. An instance serves all replicates of its worker, so what ``__call__`` returns must
+    not depend on earlier calls.
+
+    Attributes
+    ----------
+    cacheable : bool
+        Whether equal input may be answered with a stored output. Kept for the step cache.
+    """
+
+    cacheable: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name on disk and in messages: the class's."""
+        return type(self).__name__
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What configures the step; part of the pipeline's signature."""
+        return {}
+
+    @property
+    def is_async(self) -> bool:
+        """Whether calling the step gives an awaitable."""
+        return inspect.iscoroutinefunction(type(self).__call__)
+
+    @abstractmethod
+    def __call__(self, data: Any, ctx: FrozenContext) -> Any:
+        """Process `data`.
+
+        Parameters
+        ----------
+        data : object
+            What the step before returned; the data source's value for the first.
+        ctx : FrozenContext
+            The context of this outcome.
+
+        Returns
+        -------
+        object
+            The data for the next step, or a tuple ``(data, metrics)`` whose second part is a mapping.
+        """
+
+    def bind(self, outputs: Mapping[str, Artifact]) -> PipelineStep:
+        """Return the step with the experiment's outputs filled in where it asks for them."""
+        return self
+
+
+class FunctionStep(PipelineStep):
+    """A step made from a function.
+
+    Parameters
+    ----------
+    fn : callable
+        ``fn(data)``, ``fn(data, ctx)``, either with further parameters; may be ``async``.
+    arguments : dict, optional
+        Values of further parameters. Those that are missing are looked up in the context at each call, then
+        fall back to their defaults.
+    cacheable : bool, optional
+        See :class:`PipelineStep`.
+
+    Raises
+    ------
+    InvalidTypeError
+        If the function cannot be a step, or an argument is not one of its parameters.
+    """
+
+    def __init__(
+        self, fn: Callable[..., Any], arguments: dict[str, Any] | None = None, *, cacheable: bool = False
+    ) -> None:
+        self.fn = fn
+        self.arguments = arguments or {}
+        self.cacheable = cacheable
+        self._name = _step_name(fn)
+        self.signature = inspect_step(fn, self._name)
+        check_arguments(self.signature, self.arguments, self._name)
+        self._injected = tuple(
+            (name, default)
+            for name, default in self.signature.parameters.items()
+            if name not in self.arguments and name not in self.signature.artifacts
+        )
+        self._passes_context = self.signature.context is not None and not self.signature.context_by_keyword
+        self._is_plain = not self._injected and not self.arguments and not self.signature.context_by_keyword
+
+    @property
+    def name(self) -> str:
+        """The function's name in title case with ``Step`` behind it: ``load_csv`` gives ``Load_CsvStep``."""
+        return self._name
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The arguments given at construction."""
+        return dict(self.arguments)
+
+    @property
+    def injected(self) -> dict[str, Any]:
+        """Default of each parameter that the context may provide; ``REQUIRED`` if it has none."""
+        return dict(self._injected)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is ``async``."""
+        return inspect.iscoroutinefunction(inspect.unwrap(self.fn)) or inspect.iscoroutinefunction(
+            getattr(self.fn, "__call__", None)  # noqa: B004 - the method is inspected, not tested for
+        )
+
+    def __call__(self, data: Any, ctx: FrozenContext) -> Any:
+        """Call the function with its arguments."""
+        if self._is_plain:
+            return self.fn(data, ctx) if self._passes_context else self.fn(data)
+        arguments = dict(self.arguments)
+        for name, default in self._injected:
+            value = ctx.get(name, default)
+            if value is REQUIRED:
+                raise missing_parameter(self._name, name, ctx, ctx.place())
+            arguments[name] = value
+        if self._passes_context:
+            return self.fn(data, ctx, **arguments)
+        if self.signature.context is not None:
+            arguments[self.signature.context] = ctx
+        return self.fn(data, **arguments)
+
+    def bind(self, outputs: Mapping[str, Artifact]) -> PipelineStep:
+        """Return the step with a value for each parameter that is annotated with ``Artifact``.
+
+        Raises
+        ------
+        MissingParameterError
+            If the experiment has no output of the parameter's name and the parameter has no default.
+        """
+        open_parameters = self.signature.artifacts - self.arguments.keys()
+        if not open_parameters:
+            return self
+        found = {name: outputs[name] for name in open_parameters if name in outputs}
+        for name in sorted(open_parameters - found.keys()):
+            if self.signature.parameters[name] is REQUIRED:
+                from crystallize.errors import MissingParameterError
+                from crystallize.utils.suggest import did_you_mean, listed
+
+                raise MissingParameterError(
+                    f"step {self._name!r} writes to the artifact {name!r}, and the experiment has no such output",
+                    mend=f"Its outputs are {listed(outputs)}. {did_you_mean(name, outputs)}".strip(),
+                )
+        return FunctionStep(self.fn, {**self.arguments, **found}, cacheable=self.cacheable)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore_step, (portable(self.fn), self.arguments, self.cacheable)
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"{getattr(self.fn, '__name__', self.fn)}({arguments})"
+
+
+class StepFactory:
+    """What :func:`pipeline_step` leaves in place of a function: call it to get a configured step.
+
+    Parameters
+    ----------
+    fn : callable
+        The step's function.
+    cacheable : bool
+        See :class:`PipelineStep`.
+    """
+
+    def __init__(self, fn: Callable[..., Any], *, cacheable: bool) -> None:
+        functools.update_wrapper(self, fn)
+        self.cacheable = cacheable
+
+    def __call__(self, *misplaced: Any, **arguments: Any) -> FunctionStep:
+        """Return the step with these arguments.
+
+        Raises
+        ------
+        InvalidTypeError
+            If data was passed, or the function has no such parameter.
+        """
+        fn: Callable[..., Any] = self.__wrapped__  # type: ignore[attr-defined]
+        if misplaced:
+            raise InvalidTypeError(
+                f"{fn.__name__}(...) makes a step and takes the step's parameters by name only",
+                mend=f"To run it by hand: {fn.__name__}()(data, ctx), with ctx from standalone_context",
+            )
+        return FunctionStep(fn, arguments, cacheable=self.cacheable)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore_factory, (portable(self.__wrapped__), self.cacheable)  # type: ignore[attr-defined]
+
+
+@overload
+def pipeline_step(fn: Callable[..., Any], /) -> StepFactory: ...
+@overload
+def pipeline_step(*, cacheable: bool = False) -> Callable[[Callable[..., Any]], StepFactory]: ...
+def pipeline_step(
+    fn: Callable[..., Any] | None = None, /, *, cacheable: bool = False
+) -> StepFactory | Callable[[Callable[..., Any]], StepFactory]:
+    """Turn a function into a factory of steps.
+
+    The function takes ``data`` and, if it wants to, ``ctx``. Its other parameters configure the step: they are
+    given when the factory is called, or else looked up in the context when the step runs.
+
+    Parameters
+    ----------
+    cacheable : bool, optional
+        Whether equal input may be answered with a stored output.
+
+    Returns
+    -------
+    StepFactory
+        ``scale(factor=2.0)`` is a step; in a Pipeline, ``scale`` alone is called for you.
+
+    Raises
+    ------
+    InvalidTypeError
+        If what is decorated is not a function that takes data.
+
+    Examples
+    --------
+    >>> @pipeline_step()
+    ... def scale(data: list[float], *, factor: float = 1.0) -> list[float]:
+    ...     return [x * factor for x in data]
+    """
+    if not isinstance(cacheable, bool):
+        raise InvalidTypeError(f"cacheable is True or False, got {cacheable!r}")
+
+    def decorate(function: Callable[..., Any]) -> StepFactory:
+        if isinstance(function, type) or not callable(function):
+            raise InvalidTypeError(
+                f"@pipeline_step decorates a function, got {function!r}",
+                mend="A class becomes a step by inheriting from PipelineStep",
+            )
+        inspect_step(function, _step_name(function))
+        return StepFactory(function, cacheable=cacheable)
+
+    return decorate if fn is None else decorate(fn)
+
+
+def as_step(step: Any, position: int) -> PipelineStep:
+    """Return what a user put into a pipeline as a step.
+
+    Parameters
+    ----------
+    step : object
+        A step, a step factory, a ``functools.partial`` of either a factory, a class of steps or a plain
+        function, or a plain function.
+    position : int
+        Where it stands in the pipeline, for messages.
+
+    Raises
+    ------
+    InvalidTypeError
+        If it cannot be a step.
+    """
+    if isinstance(step, PipelineStep):
+        return step
+    if isinstance(step, StepFactory):
+        return step()
+    if isinstance(step, functools.partial):
+        if isinstance(step.func, StepFactory) or (
+            isinstance(step.func, type) and issubclass(step.func, PipelineStep)
+        ):
+            made: PipelineStep = step()
+            return made
+        if not step.args:
+            return FunctionStep(step.func, dict(step.keywords))
+    elif isinstance(step, type):
+        raise InvalidTypeError(
+            f"step {position} of the pipeline is the class {step.__name__}",
+            mend=f"Pass an instance: {step.__name__}(...)",
+        )
+    if callable(step):
+        return FunctionStep(step)
+    raise InvalidTypeError(
+        f"step {position} of the pipeline is not callable: {step!r}",
+        mend="A step is a function decorated with @pipeline_step, a plain function or a PipelineStep",
+    )
+
+
+def _restore_step(fn: Any, arguments: dict[str, Any], cacheable: bool) -> FunctionStep:
+    return FunctionStep(restore(fn), arguments, cacheable=cacheable)
+
+
+def _restore_factory(fn: Any, cacheable: bool) -> StepFactory:
+    return StepFactory(restore(fn), cacheable=cacheable)
+
+
+def _step_name(fn: Callable[..., Any]) -> str:
+    target = fn.func if isinstance(fn, functools.partial) else fn
+    name = getattr(target, "__name__", type(target).__name__)
+    return f"{name.strip('<>').title()}Step"

@@ -1,0 +1,4 @@
+"""Lifecycle plugins and execution strategies: found, checked, called.
+
+:mod:`crystallize.plugins.plugins` is the documented face.
+"""

@@ -1,0 +1,75 @@
+"""What a lifecycle plugin may inherit from."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from crystallize import hookspecs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crystallize.experiments.experiment import Experiment
+    from crystallize.experiments.outcome import ReplicateResult
+    from crystallize.experiments.result import Result
+    from crystallize.pipelines.pipeline_step import PipelineStep
+    from crystallize.utils.context import FrozenContext
+
+HOOK_NAMES = tuple(
+    name
+    for name, member in vars(hookspecs).items()
+    if inspect.isfunction(member) and member.__module__ == hookspecs.__name__
+)
+"""The lifecycle hooks, in the order of a run."""
+
+
+class BasePlugin:
+    """A plugin whose overridden methods are its hooks.
+
+    Override any of the methods below; :mod:`crystallize.hookspecs` says when and where each is called.
+    ``@hookimpl`` is needed only for its options (``tryfirst``, ``trylast``, ``wrapper``). A method that is
+    not overridden is never called.
+    """
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments, as far as they are kept under their own names.
+
+        They are written into each run's metadata.
+        """
+        parameters = inspect.signature(type(self).__init__).parameters
+        return {name: getattr(self, name) for name in parameters if name != "self" and hasattr(self, name)}
+
+    def active_hooks(self) -> frozenset[str]:
+        """Return the names of the hooks that this instance takes part in: those that its class overrides.
+
+        Narrow it where a setting makes a hook pointless, so that the hook costs nothing.
+        """
+        return frozenset(
+            name for name in HOOK_NAMES if getattr(type(self), name) is not getattr(BasePlugin, name)
+        )
+
+    def init_hook(self, experiment: Experiment) -> None:
+        """Look at, or complete, an experiment that was just built."""
+
+    def before_run(self, experiment: Experiment) -> None:
+        """Prepare for a run."""
+
+    def run_experiment_loop(self, experiment: Experiment, replicate_fn: Callable[[int], Any]) -> Any:
+        """Drive all replicates and return their results in replicate order, or None to leave it to others."""
+
+    def before_replicate(self, experiment: Experiment, ctx: FrozenContext) -> None:
+        """Prepare the context of one condition of one replicate."""
+
+    def before_step(self, experiment: Experiment, step: PipelineStep, ctx: FrozenContext) -> None:
+        """Look at a step that is about to run."""
+
+    def after_step(self, experiment: Experiment, step: PipelineStep, data: Any, ctx: FrozenContext) -> None:
+        """Look at what a step returned."""
+
+    def after_replicate(self, experiment: Experiment, result: ReplicateResult) -> None:
+        """Take note of a replicate that has arrived."""
+
+    def after_run(self, experiment: Experiment, result: Result) -> None:
+        """Use the final result."""

@@ -1,0 +1,339 @@
+"""Which plugins an experiment gets: the passed ones and the installed ones that are not switched off.
+
+In this order: the passed ones as listed, then the installed ones by name. A passed plugin takes the place of
+an installed one of its class, or of a base class of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+from crystallize.discovery import (
+    CORE,
+    EXECUTION,
+    GROUPS,
+    LOADERS,
+    PLUGINS,
+    Found,
+    cannot_load,
+    classify,
+    find,
+    load,
+    normalise,
+    owner,
+    produce,
+)
+from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError
+from crystallize.plugins.base import HOOK_NAMES, BasePlugin
+from crystallize.plugins.inspection import Implementation, implementations, unmarked
+from crystallize.utils.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+Source = Literal["passed", "entry point"]
+Status = Literal["active", "disabled", "failed"]
+
+_log = logging.getLogger("crystallize.plugins")
+_warned: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class PluginRecord:
+    """One active plugin of an experiment.
+
+    Attributes
+    ----------
+    name : str
+        The entry point's name, or the class's (the module's) for a plugin that has none; unique.
+    plugin : object
+        The instance, or module.
+    distribution, version : str or None
+        Where it comes from, if that is an installed distribution.
+    source : {"passed", "entry point"}
+        How it came in.
+    implementations : tuple of Implementation
+        Its hooks.
+    """
+
+    name: str
+    plugin: Any
+    distribution: str | None
+    version: str | None
+    source: Source
+    implementations: tuple[Implementation, ...]
+
+    @classmethod
+    def of(
+        cls, name: str, plugin: object, distribution: str | None, version: str | None, source: Source
+    ) -> PluginRecord:
+        """Make the record of a plugin; see :func:`implementations` for what may be wrong with it."""
+        return cls(name, plugin, distribution, version, source, implementations(plugin))
+
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """The names of its hooks, in the order of a run."""
+        own = {implementation.hook for implementation in self.implementations}
+        return tuple(name for name in HOOK_NAMES if name in own)
+
+    @property
+    def drives(self) -> bool:
+        """Whether it is an execution strategy: it runs the replicates and does not merely watch."""
+        return any(
+            implementation.hook == "run_experiment_loop" and not implementation.is_wrapper
+            for implementation in self.implementations
+        )
+
+    def __str__(self) -> str:
+        origin = f" (distribution {self.distribution} {self.version})" if self.distribution else ""
+        return f"plugin {self.name!r}{origin}"
+
+    def __reduce__(self) -> tuple[Callable[..., PluginRecord], tuple[Any, ...]]:
+        # Bound hook functions stay behind; a module goes by name, as plain pickle refuses modules.
+        is_module = isinstance(self.plugin, ModuleType)
+        plugin = self.plugin.__name__ if is_module else self.plugin
+        return _restore, (self.name, plugin, is_module, (self.distribution, self.version, self.source))
+
+
+def _restore(
+    name: str, plugin: Any, is_module: bool, origin: tuple[str | None, str | None, Source]
+) -> PluginRecord:
+    return PluginRecord.of(name, importlib.import_module(plugin) if is_module else plugin, *origin)
+
+
+def collect(
+    passed: Sequence[object], disabled: Collection[str] = (), strategy: object | None = None
+) -> list[PluginRecord]:
+    """Return the records of an experiment's plugins, in call order.
+
+    Parameters
+    ----------
+    passed : sequence
+        The plugins that the user passed.
+    disabled : collection of str
+        Names of entry points or distributions that are switched off, besides those that the environment
+        switches off.
+    strategy : object, optional
+        The execution strategy that was named; it counts as passed, last.
+
+    Raises
+    ------
+    InvalidTypeError
+        If something that is no plugin was passed.
+    PluginError
+        If a passed plugin has a mistake, or an installed one and ``CRYSTALLIZE_STRICT_PLUGINS`` is set.
+    """
+    instances = _checked(passed)
+    if strategy is not None:
+        instances.append(strategy)
+    installed = [
+        record for found in _switched_on(disabled) if (record := _installed(found, instances)) is not None
+    ]
+    taken = {record.name for record in installed}
+    return [_passed(plugin, taken) for plugin in instances] + installed
+
+
+# -- passed --------------------------------------------------------------------------------------------------
+
+
+def _checked(passed: Sequence[object]) -> list[object]:
+    if not isinstance(passed, list | tuple):
+        raise InvalidTypeError(f"plugins is a list of plugin instances, got {passed!r}", mend="Write [...]")
+    for position, plugin in enumerate(passed):
+        where = f"plugins[{position}]"
+        kind = classify(plugin)
+        name = getattr(plugin, "__qualname__", repr(plugin))
+        if kind == "class":
+            raise InvalidTypeError(f"{where} is the class {name}, not an instance", mend=f"Write {name}()")
+        if kind == "factory":
+            raise InvalidTypeError(f"{where} is the function {name}, not a plugin", mend=f"Write {name}()?")
+        if any(plugin is other for other in passed[:position]):
+            raise PluginError(f"{where} is in the list twice: {plugin!r}", mend="Pass each plugin once")
+    return list(passed)
+
+
+def _passed(plugin: Any, taken: set[str]) -> PluginRecord:
+    name = _unique(_name_of(plugin), taken)
+    module = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
+    distribution, version = owner(module) or (None, None)
+    try:
+        record = PluginRecord.of(name, plugin, distribution, version, "passed")
+    except PluginError as error:
+        raise PluginError(f"plugin {name!r} cannot be used: {error.what}") from error
+    bare = unmarked(plugin)
+    if bare:
+        _warn_unmarked(str(record), bare)
+    elif not record.implementations and not isinstance(plugin, BasePlugin):
+        raise InvalidTypeError(
+            f"{plugin!r} is no plugin: it has no hook",
+            mend="Inherit from BasePlugin, or mark its hooks with @hookimpl",
+        )
+    return record
+
+
+def _name_of(plugin: object) -> str:
+    """Return the name of the entry point that stands for the plugin's class, or that of the class."""
+    if isinstance(plugin, ModuleType):
+        target, name = plugin.__name__, plugin.__name__
+    else:
+        target, name = _target(type(plugin)), type(plugin).__name__
+    for group in (PLUGINS, EXECUTION):
+        for found in find(group):
+            if found.value == target:
+                return found.name
+    return name
+
+
+def _target(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    unique, number = name, 1
+    while unique in taken:
+        number += 1
+        unique = f"{name}-{number}"
+    taken.add(unique)
+    return unique
+
+
+# -- installed -----------------------------------------------------------------------------------------------
+
+
+def _switched_on(disabled: Collection[str]) -> Iterable[Found]:
+    off = _off(disabled)
+    return [found for found in find(PLUGINS) if not _is_off(found, off)]
+
+
+def _off(disabled: Collection[str]) -> set[str]:
+    """Return the folded names that are switched off, by argument or environment; warn about unknown ones."""
+    if isinstance(disabled, str) or not all(isinstance(name, str) for name in disabled):
+        raise InvalidTypeError(f"disable_plugins is a list of names, got {disabled!r}")
+    known = {name: None for found in find(PLUGINS) for name in (found.name, found.distribution)}
+    folded = {normalise(name) for name in known}
+    from_environment = os.environ.get("CRYSTALLIZE_DISABLE_PLUGINS", "").split(",")
+    names = [*disabled, *filter(None, map(str.strip, from_environment))]
+    for name in names:
+        if normalise(name) not in folded:
+            _warn_once(f"no installed plugin is called {name!r}, so it is not switched off. ", name, known)
+    return {normalise(name) for name in names}
+
+
+def _is_off(found: Found, off: set[str]) -> bool:
+    if normalise(found.name) in off or normalise(found.distribution) in off:
+        return True
+    return flag("CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD") and normalise(found.distribution) != CORE
+
+
+def flag(variable: str) -> bool:
+    """Tell whether an environment variable is set to something that means yes."""
+    return os.environ.get(variable, "").strip().lower() not in ("", "0", "false", "no", "off")
+
+
+def _installed(found: Found, passed: Sequence[object]) -> PluginRecord | None:
+    """Return the record of an installed plugin, or None if a passed one replaces it or it cannot be used."""
+    kinds = {kind for plugin in passed for kind in type(plugin).__mro__}
+    if any(_target(kind) == found.value for kind in kinds):
+        return None
+    try:
+        record = examine(found)
+    except PluginLoadError as error:
+        refuse(error)
+        return None
+    if isinstance(record.plugin, ModuleType):
+        replaced = any(record.plugin is plugin for plugin in passed)
+    else:
+        replaced = type(record.plugin) in kinds and type(record.plugin) is not object
+    return None if replaced else record
+
+
+def examine(found: Found) -> PluginRecord:
+    """Load an installed plugin and look at its hooks.
+
+    Raises
+    ------
+    PluginLoadError
+        If it cannot be used, with the reason.
+    """
+    plugin = produce(found)
+    try:
+        record = PluginRecord.of(found.name, plugin, found.distribution, found.version, "entry point")
+        bare = unmarked(plugin)
+    except Exception as error:  # a foreign active_hooks() may raise anything
+        reason = error.what if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+        raise cannot_load(found, reason) from error
+    if bare:
+        _warn_unmarked(str(record), bare)
+    elif not record.implementations and not isinstance(plugin, BasePlugin):
+        raise cannot_load(found, f"it gives {plugin!r}, which has no hook")
+    return record
+
+
+def refuse(error: PluginLoadError) -> None:
+    """Warn, once, about an installed plugin that cannot be used; in strict mode, raise.
+
+    Raises
+    ------
+    PluginLoadError
+        The error itself, if ``CRYSTALLIZE_STRICT_PLUGINS`` is set.
+    """
+    if flag("CRYSTALLIZE_STRICT_PLUGINS"):
+        raise error
+    _warn_once(f"{error.what}. The run goes on without it")
+
+
+def _warn_unmarked(who: str, names: Sequence[str]) -> None:
+    _warn_once(f"{who}: {', '.join(names)} bears a hook's name and lacks @hookimpl, so it is never called")
+
+
+def _warn_once(message: str, name: str = "", choices: Iterable[str] = ()) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        _log.warning("%s", f"{message}{did_you_mean(name, choices) if name else ''}".strip())
+
+
+# -- for the listing -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What is known of one installed entry point, whether it can be used or not."""
+
+    name: str
+    group: str
+    status: Status
+    distribution: str
+    version: str
+    hooks: tuple[str, ...]
+    error: str
+
+
+def survey(disabled: Collection[str] = ()) -> list[Installed]:
+    """Return every entry point of every group, with its status as an experiment of this process sees it.
+
+    What is switched off is not imported.
+    """
+    off = _off(disabled)
+    return [_look(found, off) for group in GROUPS for found in find(group)]
+
+
+def _look(found: Found, off: set[str]) -> Installed:
+    status: Status = "active"
+    hooks: tuple[str, ...] = ()
+    reason = ""
+    if found.group == PLUGINS and _is_off(found, off):
+        status = "disabled"
+    else:
+        try:
+            if found.group == LOADERS:
+                load(found)
+            else:
+                hooks = examine(found).hooks
+        except PluginLoadError as error:
+            status, reason = "failed", error.what
+    return Installed(found.name, found.group, status, found.distribution, found.version, hooks, reason)

@@ -1,0 +1,201 @@
+"""Which hooks an object implements, and what is wrong with them, before pluggy gets to see it.
+
+pluggy lets some mistakes pass and finds others in the middle of a run. They are found here, when the plugin
+is registered and its name is known.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache, lru_cache
+from types import MethodType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from crystallize import hookspecs
+from crystallize.errors import PluginError
+from crystallize.plugins.base import HOOK_NAMES, BasePlugin
+from crystallize.utils.suggest import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_NEAR = 0.85  # "before_runs", "after_steps", "beforeRun" are near; "run_experiment" and "after_train" are not
+_UNMARKED: dict[str, Any] = {
+    "wrapper": False,
+    "hookwrapper": False,
+    "optionalhook": False,
+    "tryfirst": False,
+    "trylast": False,
+    "specname": None,
+}
+_reader = pluggy.PluginManager(hookspecs.PROJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """One hook of one plugin: the hook's name, the function to call, and its ``@hookimpl`` options."""
+
+    hook: str
+    function: Callable[..., Any]
+    options: dict[str, Any]
+
+    @property
+    def is_wrapper(self) -> bool:
+        """Whether it surrounds the other implementations instead of being one of them."""
+        return bool(self.options["wrapper"] or self.options["hookwrapper"])
+
+
+def implementations(plugin: object) -> tuple[Implementation, ...]:
+    """Return the hooks that a plugin takes part in.
+
+    Of a :class:`BasePlugin`, the hook methods that its class overrides and whatever it marks besides; of any
+    other object or module, what is marked with ``@hookimpl``.
+
+    Raises
+    ------
+    PluginError
+        With the reason why the plugin cannot be used: a misspelt hook, arguments that the hook does not
+        have, an ``async def``, a generator that is no wrapper.
+    """
+    if isinstance(plugin, BasePlugin):
+        found = list(_overridden(plugin))
+        names: Iterable[str] = _own_names(type(plugin))
+    else:
+        found = []
+        names = _function_names(plugin)
+    for name in names:
+        options = _marked(plugin, name)
+        if options is not None:
+            found.append(Implementation(options["specname"] or name, getattr(plugin, name), options))
+    for implementation in found:
+        _check(implementation)
+    if isinstance(plugin, BasePlugin):
+        _check_spelling(plugin, {implementation.function for implementation in found})
+    return tuple(found)
+
+
+def unmarked(plugin: object) -> list[str]:
+    """Return the functions that bear a hook's name but lack ``@hookimpl``, so that nobody calls them."""
+    if isinstance(plugin, BasePlugin):
+        return []
+    own = set(_function_names(plugin))
+    return [name for name in HOOK_NAMES if name in own and _marked(plugin, name) is None]
+
+
+def _overridden(plugin: BasePlugin) -> Iterator[Implementation]:
+    active = plugin.active_hooks()
+    unknown = sorted(set(active) - set(HOOK_NAMES))
+    if unknown:
+        raise PluginError(f"active_hooks() names {unknown[0]!r}: {_no_such_hook(unknown[0])}")
+    for name in HOOK_NAMES:
+        if name in active and _is_function(plugin, name):
+            options = _marked(plugin, name) or dict(_UNMARKED)
+            yield Implementation(options["specname"] or name, getattr(plugin, name), options)
+
+
+@cache
+def _base_names() -> frozenset[str]:
+    return frozenset(dir(BasePlugin))
+
+
+def _own_names(kind: type) -> tuple[str, ...]:
+    return tuple(name for name in dir(kind) if name not in _base_names() and not name.startswith("__"))
+
+
+def _function_names(plugin: object) -> Iterator[str]:
+    if isinstance(plugin, ModuleType):
+        for name, member in vars(plugin).items():
+            if inspect.isfunction(member) and member.__module__ == plugin.__name__:
+                yield name
+        return
+    for name in dir(plugin):
+        if not name.startswith("__") and _is_function(plugin, name):
+            yield name
+
+
+def _is_function(plugin: object, name: str) -> bool:
+    """Tell whether an attribute is a function or method, without running a property to find out."""
+    static = inspect.getattr_static(plugin, name, None)
+    return inspect.isfunction(static) or isinstance(static, MethodType | staticmethod | classmethod)
+
+
+def _marked(plugin: object, name: str) -> dict[str, Any] | None:
+    if not _is_function(plugin, name):
+        return None
+    options = _reader.parse_hookimpl_opts(plugin, name)
+    return None if options is None else {**_UNMARKED, **options}
+
+
+# -- mistakes ------------------------------------------------------------------------------------------------
+
+
+def _check(implementation: Implementation) -> None:
+    hook, function = implementation.hook, implementation.function
+    if hook not in HOOK_NAMES:
+        if implementation.options["optionalhook"]:
+            return
+        raise PluginError(f"{function.__name__} is marked with @hookimpl: {_no_such_hook(hook)}")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise PluginError(f"{hook} is an async def, and hooks are called without await")
+    if implementation.options["wrapper"] and implementation.options["hookwrapper"]:
+        raise PluginError(f"{hook} has wrapper=True and hookwrapper=True, of which one can hold")
+    if implementation.is_wrapper and not inspect.isgeneratorfunction(function):
+        raise PluginError(f"{hook} is a wrapper and has no yield")
+    if inspect.isgeneratorfunction(function) and not implementation.is_wrapper:
+        raise PluginError(f"{hook} has a yield and is no wrapper; mark it with @hookimpl(wrapper=True)")
+    _check_arguments(hook, function)
+
+
+def _check_arguments(hook: str, function: Callable[..., Any]) -> None:
+    known = _arguments(hook)
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"{hook} has no readable signature: {error}") from error
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        has_default = parameter.default is not parameter.empty
+        if parameter.name in known:
+            if has_default:
+                raise PluginError(
+                    f"{hook} gives its argument {parameter.name!r} a default, and would not be given it"
+                )
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                raise PluginError(f"{hook} has the keyword-only argument {parameter.name!r}; drop the '*'")
+        elif not has_default:
+            raise PluginError(f"{hook} has an argument {parameter.name!r}; it may have {listed(known)}")
+
+
+@cache
+def _arguments(hook: str) -> tuple[str, ...]:
+    return tuple(inspect.signature(getattr(hookspecs, hook)).parameters)
+
+
+def _check_spelling(plugin: BasePlugin, hooks: set[Callable[..., Any]]) -> None:
+    kind: type = type(plugin)
+    for name, nearest in _near_misses(kind):
+        if getattr(plugin, name) not in hooks:
+            raise PluginError(
+                f"the method {name} looks like the hook {nearest} misspelt; if it is not one, let its name "
+                "start with an underscore"
+            )
+
+
+@lru_cache(maxsize=256)
+def _near_misses(kind: type) -> tuple[tuple[str, str], ...]:
+    misses = []
+    for name in _own_names(kind):
+        if not name.startswith("_") and _is_function(kind, name):
+            nearest = get_close_matches(name.lower(), HOOK_NAMES, n=1, cutoff=_NEAR)
+            if nearest and not name.endswith(nearest[0]):  # arun_experiment_loop is meant so
+                misses.append((name, nearest[0]))
+    return tuple(misses)
+
+
+def _no_such_hook(name: str) -> str:
+    return f"there is no hook {name!r}. {did_you_mean(name, HOOK_NAMES)}".strip()

@@ -1,0 +1,208 @@
+"""How worker processes come into being: start method, environment, and the parcel that they open first."""
+
+from __future__ import annotations
+
+import mmap
+import multiprocessing
+import os
+import sys
+import tempfile
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import InvalidValueError
+from crystallize.utils.pickling import unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.context import ForkServerContext, SpawnContext
+    from multiprocessing.process import BaseProcess
+
+    from crystallize.utils.pickling import Packed
+
+START_METHODS = ("forkserver", "spawn")
+START_METHOD_VARIABLE = "CRYSTALLIZE_START_METHOD"
+
+THREAD_LIMITS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""The environment variables by which numeric libraries are told how many threads to use."""
+
+_ALIGNMENT = 64
+_SHARED_MEMORY = "/dev/shm"
+_main_module_lock = threading.Lock()
+
+
+def start_method() -> str:
+    """Return how workers are to be started.
+
+    Raises
+    ------
+    InvalidValueError
+        If the environment variable ``CRYSTALLIZE_START_METHOD`` names a method that there is not.
+    """
+    available = [method for method in START_METHODS if method in multiprocessing.get_all_start_methods()]
+    wanted = os.environ.get(START_METHOD_VARIABLE)
+    if not wanted:
+        return available[0]
+    if wanted not in available:
+        raise InvalidValueError(
+            f"there is no start method {wanted!r}",
+            f"environment variable {START_METHOD_VARIABLE}",
+            f"On this machine it is one of {available}",
+        )
+    return wanted
+
+
+def get_context(preload: list[str]) -> ForkServerContext | SpawnContext:
+    """Return the multiprocessing context of the workers.
+
+    With ``forkserver`` the server has been started when this returns, and imports `preload` while the caller
+    goes on.
+    """
+    if start_method() == "spawn":
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    with without_main_module():
+        context.set_forkserver_preload(preload)
+        forkserver.ensure_running()
+    return context
+
+
+def start(
+    context: ForkServerContext | SpawnContext, target: Callable[..., None], args: tuple[Any, ...]
+) -> BaseProcess:
+    """Start a worker; once more if the fork server was killed, since the next start brings it back.
+
+    Raises
+    ------
+    OSError
+        If no process can be started.
+    """
+    for last in (False, True):
+        process = context.Process(target=target, args=args, name="crystallize-worker")
+        try:
+            with without_main_module():
+                process.start()
+        except (EOFError, ConnectionError) as error:
+            if last:
+                raise OSError(f"the fork server ended: {error}") from error
+        else:
+            return process
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def without_main_module() -> Iterator[None]:
+    """Hide from :mod:`multiprocessing` where ``__main__`` comes from, so that no worker runs it again.
+
+    What the experiment needs of ``__main__`` travels by value. A script therefore needs no
+    ``if __name__ == "__main__"``.
+    """
+    main = sys.modules["__main__"]
+    with _main_module_lock:
+        names = vars(main)
+        hidden: dict[str, Any] = {name: names[name] for name in ("__spec__", "__file__") if name in names}
+        try:
+            names["__spec__"] = None
+            names.pop("__file__", None)
+            yield
+        finally:
+            names.update(hidden)
+
+
+def threads_for(workers: int, cores: int) -> int | None:
+    """Return how many threads each worker's numeric libraries get; None if the environment decides."""
+    if any(os.environ.get(name) for name in THREAD_LIMITS):
+        return None
+    return max(1, cores // workers)
+
+
+def environment_for_workers(threads: int | None) -> dict[str, str]:
+    """Return the coordinator's environment as it is now, with limits for the numeric libraries."""
+    environment = dict(os.environ)
+    if threads is not None:
+        environment.update(dict.fromkeys(THREAD_LIMITS, str(threads)))
+    return environment
+
+
+class Parcel:
+    """A packed object in a file without a name, which every worker maps into its memory.
+
+    A page is copied only when a worker writes to it, and only for that worker. Nothing has to be cleaned up:
+    the file is gone with the last process that has it open.
+
+    Parameters
+    ----------
+    packed : Packed
+        The object.
+    """
+
+    def __init__(self, packed: Packed) -> None:
+        contents = [memoryview(packed.body), *packed.buffers]
+        self._places: list[tuple[int, int]] = []
+        self._size = 0
+        for content in contents:
+            start = -(-self._size // _ALIGNMENT) * _ALIGNMENT
+            self._places.append((start, content.nbytes))
+            self._size = start + content.nbytes
+        self._file = _open_file(self._size)
+        for (start, _), content in zip(self._places, contents, strict=True):
+            self._file.seek(start)
+            self._file.write(content)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Let go of the file. Workers that have opened the parcel keep what they have."""
+        self._file.close()
+        if sys.platform == "win32":
+            with suppress(OSError):
+                Path(self._file.name).unlink()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a process that is just being started can open the file with."""
+        handle: Any
+        if sys.platform == "win32":
+            handle = self._file.name
+        else:
+            from multiprocessing.reduction import DupFd
+
+            handle = DupFd(self._file.fileno())
+        return {"_handle": handle, "_size": self._size, "_places": self._places}
+
+    def open(self) -> Any:
+        """Return the object. Its arrays can be written to and share memory with the other workers until then.
+
+        Only for the copy of the parcel that a worker has received.
+        """
+        handle = vars(self)["_handle"]
+        if sys.platform == "win32":
+            with Path(handle).open("rb") as file:
+                memory = mmap.mmap(file.fileno(), self._size, access=mmap.ACCESS_COPY)
+        else:
+            descriptor = handle.detach()
+            memory = mmap.mmap(descriptor, self._size, access=mmap.ACCESS_COPY)
+            os.close(descriptor)
+        whole = memoryview(memory)
+        body, *buffers = [whole[start : start + size] for start, size in self._places]
+        return unpack(body, buffers)
+
+
+def _open_file(size: int) -> Any:
+    """Open a new file, in memory if there is room for two of it."""
+    if sys.platform == "win32":
+        return tempfile.NamedTemporaryFile(prefix="crystallize-", delete=False)
+    folder = None
+    with suppress(OSError, AttributeError):
+        state = os.statvfs(_SHARED_MEMORY)
+        if state.f_bavail * state.f_frsize > 2 * size and os.access(_SHARED_MEMORY, os.W_OK):
+            folder = _SHARED_MEMORY
+    return tempfile.TemporaryFile(prefix="crystallize-", dir=folder)

@@ -1,0 +1,182 @@
+"""The plugin that logs what a run does."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from crystallize.errors import InvalidTypeError, InvalidValueError
+from crystallize.hookspecs import hookimpl
+from crystallize.plugins.base import BasePlugin
+from crystallize.utils.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from crystallize.experiments.experiment import Experiment
+    from crystallize.experiments.result import Result
+    from crystallize.pipelines.pipeline_step import PipelineStep
+    from crystallize.utils.context import FrozenContext
+
+_root = logging.getLogger("crystallize")
+_log = logging.getLogger("crystallize.run")
+_step_began: ContextVar[float] = ContextVar("crystallize_step_began")
+
+
+class LoggingPlugin(BasePlugin):
+    """Log the start and the end of each run through the logger ``crystallize``.
+
+    Parameters
+    ----------
+    verbose : bool, default False
+        Log each step with its duration, too; and where no logging is configured, show the log on standard
+        error while the run lasts.
+    log_level : str or int, default "INFO"
+        The level of the logger ``crystallize`` during a run: a name or number of :mod:`logging`. A level
+        that you gave that logger yourself stands against the default.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidValueError
+        If `verbose` is not a bool, or `log_level` is no level of :mod:`logging`.
+
+    Notes
+    -----
+    Handlers that are configured, on this logger or on the root, are left alone and get the messages. The
+    start and end of a run and each step are of level INFO.
+    """
+
+    def __init__(self, verbose: bool = False, log_level: str | int = "INFO") -> None:
+        if not isinstance(verbose, bool):
+            raise InvalidTypeError(f"verbose is True or False, got {verbose!r}")
+        self.verbose = verbose
+        self.log_level = log_level
+        self._claim = _Claim(_level_number(log_level), verbose, yields=log_level == "INFO" and not verbose)
+        self._began = 0.0
+
+    def active_hooks(self) -> frozenset[str]:
+        """Leave the step hooks out unless `verbose`, so that they cost nothing."""
+        quiet = frozenset() if self.verbose else frozenset({"before_step", "after_step"})
+        return super().active_hooks() - quiet
+
+    def before_run(self, experiment: Experiment) -> None:
+        """Set the level, and log the experiment, its replicates and its conditions."""
+        _level.raise_for(self._claim)
+        self._began = time.perf_counter()
+        _log.info("%s: %s starts", _title(experiment), _extent(experiment))
+
+    @hookimpl(wrapper=True)
+    def run_experiment_loop(self) -> Generator[None, Any, Any]:  # type: ignore[override]
+        """Put the level back if the run breaks off, so that there is no ``after_run``."""
+        try:
+            return (yield)
+        except BaseException:
+            _level.drop(self._claim)
+            raise
+
+    def before_step(self, experiment: Experiment, step: PipelineStep, ctx: FrozenContext) -> None:
+        """Start the clock of the step."""
+        _log.debug("%s: starts", ctx.place())
+        _step_began.set(time.perf_counter())
+
+    def after_step(self, experiment: Experiment, step: PipelineStep, data: Any, ctx: FrozenContext) -> None:
+        """Log the step's place and duration."""
+        if _log.isEnabledFor(logging.INFO):
+            _log.info("%s: %s", ctx.place(), _duration(time.perf_counter() - _step_began.get()))
+
+    def after_run(self, experiment: Experiment, result: Result) -> None:
+        """Log how long the run took and how much of it failed, and put the level back."""
+        seconds = _duration(time.perf_counter() - self._began)
+        failed = len(result.errors)
+        end = f"{_count(failed, 'outcome')} failed" if failed else "no failures"
+        _log.info("%s: %s in %s, %s", _title(experiment), _extent(experiment), seconds, end)
+        _level.drop(self._claim)
+
+
+def _title(experiment: Experiment) -> str:
+    return f"experiment {experiment.name or experiment.id!r}"
+
+
+def _extent(experiment: Experiment) -> str:
+    if experiment.run_kind == "apply":
+        return "apply"
+    conditions = experiment.conditions
+    named = f" ({', '.join(conditions)})" if len(conditions) <= 6 else ""
+    replicates = _count(experiment.replicates or 0, "replicate")
+    return f"{replicates} under {_count(len(conditions), 'condition')}{named}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.2f} ms"
+
+
+def _level_number(level: Any) -> int:
+    if isinstance(level, bool) or not isinstance(level, str | int):
+        raise InvalidTypeError(f"log_level is the name of a logging level, got {level!r}")
+    if isinstance(level, int):
+        return level
+    levels = logging.getLevelNamesMapping()
+    number = levels.get(level.upper())
+    if number is None:
+        names = ", ".join(name for name in levels if name != "NOTSET")
+        advice = f"{did_you_mean(level.upper(), levels)} The levels are {names}".strip()
+        raise InvalidValueError(f"{level!r} is no logging level", mend=advice)
+    return number
+
+
+class _Claim:
+    """What one plugin asks of the logger while its run lasts."""
+
+    def __init__(self, level: int, verbose: bool, yields: bool) -> None:
+        self.level = level
+        self.verbose = verbose
+        self.yields = yields
+
+
+class _Level:
+    """Level and handler of the logger while runs last, which may overlap: the most talkative one counts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # Weak: a plugin whose run broke off before its loop leaves no claim behind when it is gone.
+        self._claims: WeakKeyDictionary[_Claim, None] = WeakKeyDictionary()
+        self._before = logging.NOTSET
+        self._handler: logging.Handler | None = None
+
+    def raise_for(self, claim: _Claim) -> None:
+        with self._lock:
+            if not self._claims:
+                self._before = _root.level
+            if claim.yields and self._before != logging.NOTSET:
+                return
+            self._claims[claim] = None
+            self._apply()
+
+    def drop(self, claim: _Claim) -> None:
+        with self._lock:
+            if claim in self._claims:
+                del self._claims[claim]
+                self._apply()
+
+    def _apply(self) -> None:
+        claims = list(self._claims)
+        _root.setLevel(min((claim.level for claim in claims), default=self._before))
+        verbose = any(claim.verbose for claim in claims)
+        if self._handler is not None and not verbose:
+            _root.removeHandler(self._handler)
+            self._handler = None
+        elif self._handler is None and verbose and not _root.hasHandlers():
+            self._handler = logging.StreamHandler()
+            self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+            _root.addHandler(self._handler)
+
+
+_level = _Level()

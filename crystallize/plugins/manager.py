@@ -1,0 +1,334 @@
+"""The plugins of one experiment, and the way to call their hooks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pluggy
+
+from crystallize import hookspecs
+from crystallize.discovery import EXECUTION, classify, find, load, lookup
+from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError, ValidationError
+from crystallize.plugins.base import HOOK_NAMES
+from crystallize.plugins.blame import culprit, finished
+from crystallize.plugins.collection import PluginRecord, collect, refuse
+from crystallize.utils.suggest import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+T = TypeVar("T")
+
+
+class PluginManager:
+    """The plugins of one experiment: a typed facade over ``pluggy.PluginManager("crystallize")``.
+
+    Calls run in the order of `records`; ``tryfirst``, ``trylast`` and wrappers move within it as pluggy does.
+    It can be pickled: a copy is built again from the records.
+
+    Parameters
+    ----------
+    records : sequence of PluginRecord
+        The plugins in call order; :meth:`build` collects them.
+
+    Attributes
+    ----------
+    records : tuple of PluginRecord
+        The active plugins, in call order.
+    hook : pluggy.HookRelay
+        ``manager.hook.before_run(experiment=...)`` calls the hook as pluggy does, without blame.
+    """
+
+    def __init__(self, records: Sequence[PluginRecord]) -> None:
+        self._pluggy = _Pluggy(hookspecs.PROJECT)
+        self._pluggy.add_hookspecs(hookspecs)
+        # pluggy calls the last registered first.
+        kept = [record for record in reversed(records) if self._register(record)]
+        self.records = tuple(reversed(kept))
+        self.hook = self._pluggy.hook
+        self._callers: dict[str, pluggy.HookCaller | None] = {}
+        for name in HOOK_NAMES:
+            caller: pluggy.HookCaller = getattr(self.hook, name)
+            self._callers[name] = caller if caller.get_hookimpls() else None
+
+    @classmethod
+    def build(
+        cls, passed: Sequence[object], *, disabled: Collection[str] = (), strategy: object | None = None
+    ) -> PluginManager:
+        """Collect the plugins of an experiment.
+
+        Parameters
+        ----------
+        passed : sequence
+            The plugins that the user passed, in order.
+        disabled : collection of str
+            Names of installed plugins, or distributions, that are switched off.
+        strategy : object, optional
+            The execution strategy that the user named, as an instance. Without one, and without one among
+            `passed`, the strategy ``serial`` is taken if it is installed.
+
+        Raises
+        ------
+        InvalidTypeError
+            If something that is no plugin was passed.
+        PluginError
+            If a passed plugin has a mistake, or an installed one and ``CRYSTALLIZE_STRICT_PLUGINS`` is set.
+        ValidationError
+            If there are two execution strategies.
+        """
+        records = collect(passed, disabled, strategy)
+        drivers = [record for record in records if record.source == "passed" and record.drives]
+        if strategy is not None and not any(record.plugin is strategy for record in drivers):
+            raise InvalidTypeError(
+                f"{strategy!r} is no execution strategy: it has no hook run_experiment_loop",
+                mend="Inherit from BasePlugin, or mark the method with @hookimpl",
+            )
+        if len(drivers) > 1:
+            raise ValidationError(
+                f"an experiment has one execution strategy, got {' and '.join(map(str, drivers))}",
+                mend="Pass one in plugins=[...], or name one with execution=...",
+            )
+        if not drivers:
+            records += _serial()
+        return cls(records)
+
+    def _register(self, record: PluginRecord) -> bool:
+        registration = _Registration(record)
+        try:
+            self._pluggy.register(registration, record.name)
+            self._pluggy.check_pending()
+        except pluggy.PluginValidationError as error:
+            if self._pluggy.get_name(registration) is not None:
+                self._pluggy.unregister(registration)
+            reason = f"{record} cannot be used: {error}"
+            if record.source == "passed":
+                raise PluginError(reason) from error
+            refuse(PluginLoadError(reason))
+            return False
+        return True
+
+    # -- calls -----------------------------------------------------------------------------------------------
+
+    def caller(self, hook_name: str) -> pluggy.HookCaller | None:
+        """Return the caller of a hook, or None if nobody implements it: what a hot loop asks once."""
+        return self._callers[hook_name]
+
+    def call(self, hook_name: str, /, **arguments: Any) -> None:
+        """Call a hook of all plugins; the first error ends it.
+
+        Raises
+        ------
+        PluginError
+            If an implementation raises, with its error as the cause.
+        """
+        caller = self._callers[hook_name]
+        if caller is None:
+            return
+        try:
+            caller(**arguments)
+        except Exception as error:
+            raise self.blame(hook_name, error) from error
+
+    def call_all(self, hook_name: str, /, **arguments: Any) -> None:
+        """Call a hook of all plugins, also of those that come after one that raises.
+
+        Raises
+        ------
+        PluginError
+            The first error, with the others as notes.
+        """
+        caller = self._callers[hook_name]
+        if caller is None:
+            return
+        try:
+            caller(**arguments)
+        except Exception as error:
+            raise self.call_rest(hook_name, error, **arguments) from error
+
+    def call_rest(self, hook_name: str, error: Exception, /, **arguments: Any) -> PluginError:
+        """Call the implementations that `error` kept from being called, and return the blame for it.
+
+        For callers that have hoisted ``caller(hook_name)``.
+        """
+        blame = self.blame(hook_name, error)
+        remaining: pluggy.HookCaller = getattr(self.hook, hook_name)
+        done: set[object] = set()
+        failure: Exception | None = error
+        while failure is not None:
+            order = list(reversed(remaining.get_hookimpls()))
+            done.update(implementation.plugin for implementation in finished(order, failure))
+            remaining = self._pluggy.subset_hook_caller(hook_name, done)
+            if all(implementation.plugin in done for implementation in remaining.get_hookimpls()):
+                break
+            failure = None
+            try:
+                remaining(**arguments)
+            except Exception as another:
+                failure = another
+                blame.add_note(f"Also: {self.blame(hook_name, another)}")
+        return blame
+
+    def blame(self, hook_name: str, error: BaseException) -> PluginError:
+        """Make the error that names the plugin whose hook raised `error`, which becomes its cause."""
+        caller: pluggy.HookCaller = getattr(self.hook, hook_name)
+        implementation = culprit(list(reversed(caller.get_hookimpls())), error)
+        who, mend = "a plugin", ""
+        if implementation is not None and isinstance(implementation.plugin, _Registration):
+            record = implementation.plugin.record
+            who = str(record)
+            mend = (
+                f"Repair it, or switch it off with disable_plugins=[{record.name!r}] or "
+                f"CRYSTALLIZE_DISABLE_PLUGINS={record.name}"
+                if record.source == "entry point"
+                else "Repair it, or leave it out of plugins=[...]"
+            )
+        blame = PluginError(f"{who} raised in {hook_name}: {type(error).__name__}: {error}", mend=mend)
+        blame.__cause__ = error
+        return blame
+
+    # -- what there is ---------------------------------------------------------------------------------------
+
+    @property
+    def strategy(self) -> PluginRecord | None:
+        """The execution strategy: the first plugin that drives the replicates."""
+        return next((record for record in self.records if record.drives), None)
+
+    def find(self, kind: type[T]) -> T | None:
+        """Return the first plugin of a class, or None."""
+        return next((record.plugin for record in self.records if isinstance(record.plugin, kind)), None)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return name, distribution, version and settings of each plugin, as JSON can write them."""
+        return [
+            {
+                "name": record.name,
+                "distribution": record.distribution,
+                "version": record.version,
+                "settings": _settings(record),
+            }
+            for record in self.records
+        ]
+
+    def __repr__(self) -> str:
+        return f"PluginManager({', '.join(record.name for record in self.records)})"
+
+    def __getstate__(self) -> tuple[PluginRecord, ...]:
+        return self.records
+
+    def __setstate__(self, records: tuple[PluginRecord, ...]) -> None:
+        PluginManager.__init__(self, records)
+
+
+class _Registration:
+    """What pluggy gets to see of a plugin: its hook functions, and an identity.
+
+    The plugin itself may be unhashable or equal to another one (a dataclass is), which pluggy does not stand.
+    """
+
+    def __init__(self, record: PluginRecord) -> None:
+        self.record = record
+        self.options: dict[str, dict[str, Any]] = {}
+        for number, implementation in enumerate(record.implementations):
+            attribute = f"implementation_{number}"
+            setattr(self, attribute, implementation.function)
+            self.options[attribute] = {**implementation.options, "specname": implementation.hook}
+
+
+class _Pluggy(pluggy.PluginManager):
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> pluggy.HookimplOpts | None:
+        options: pluggy.HookimplOpts | None = plugin.options.get(name)
+        return options
+
+
+def _serial() -> list[PluginRecord]:
+    if not any(found.name == "serial" for found in find(EXECUTION)):
+        return []
+    found = lookup(EXECUTION, "serial", "execution strategy")
+    return [
+        PluginRecord.of("serial", _strategy("serial", {}), found.distribution, found.version, "entry point")
+    ]
+
+
+def resolve_strategy(execution: object) -> object:
+    """Return the execution strategy that a user asked for, as an instance.
+
+    Parameters
+    ----------
+    execution : str, mapping or object
+        The name of an installed strategy; ``{"strategy": name, **arguments}`` for its constructor; or the
+        instance itself.
+
+    Raises
+    ------
+    UnknownNameError
+        If no strategy of that name is installed.
+    InvalidTypeError
+        If it is none of the three, or the strategy has no such argument.
+    PluginLoadError
+        If the strategy cannot be imported.
+    """
+    if isinstance(execution, str):
+        return _strategy(execution, {})
+    if isinstance(execution, Mapping):
+        arguments = dict(execution)
+        name = arguments.pop("strategy", None)
+        if not isinstance(name, str):
+            raise InvalidTypeError(
+                f"execution={execution!r} does not name a strategy", mend='Write {"strategy": "process", ...}'
+            )
+        return _strategy(name, arguments)
+    if classify(execution) == "class":
+        name = getattr(execution, "__qualname__", repr(execution))
+        raise InvalidTypeError(f"execution is the class {name}, not an instance", mend=f"Write {name}()")
+    if not hasattr(execution, "run_experiment_loop"):
+        names = listed({found.name for found in find(EXECUTION)})
+        raise InvalidTypeError(
+            f"execution is a name, a mapping or an execution strategy, got {execution!r}",
+            mend=f"The names are {names}",
+        )
+    return execution
+
+
+def _strategy(name: str, arguments: dict[str, Any]) -> object:
+    found = lookup(EXECUTION, name, "execution strategy")
+    make = load(found)
+    if not callable(make):
+        raise PluginLoadError(f"{found} is no execution strategy class: {make!r}")
+    try:
+        accepted = inspect.signature(make).parameters
+    except (TypeError, ValueError):  # a class of an extension module may have none
+        return make(**arguments)
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
+        for argument in arguments:
+            if argument not in accepted:
+                advice = f"{did_you_mean(argument, accepted)} It has {listed(accepted)}".strip()
+                raise InvalidTypeError(
+                    f"execution strategy {name!r} has no argument {argument!r}", mend=advice
+                )
+    return make(**arguments)
+
+
+# -- settings ------------------------------------------------------------------------------------------------
+
+
+def _settings(record: PluginRecord) -> dict[str, Any]:
+    try:
+        settings = dict(getattr(record.plugin, "settings", None) or {})
+    except Exception as error:  # a foreign property may raise anything
+        return {"unreadable": f"{type(error).__name__}: {error}"}
+    return {str(key): _plain(value) for key, value in settings.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Turn a setting into what JSON can write: functions and classes by name, the unknown by its repr."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "__qualname__"):
+        return f"{getattr(value, '__module__', None)}.{value.__qualname__}"
+    return str(value) if hasattr(value, "__fspath__") else repr(value)

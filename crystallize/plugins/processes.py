@@ -1,0 +1,384 @@
+"""Replicates in a pool of worker processes: the coordinator's side."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import signal
+import time
+from collections import Counter, deque
+from contextlib import suppress
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import CrystallizeError, ExecutionError, SerializationError
+from crystallize.plugins import launch, worker
+from crystallize.plugins.schedule import Schedule
+from crystallize.plugins.worker import BatchEnd, Brief, Finished, Flush, Raised
+from crystallize.utils.pickling import pack, why_not_picklable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkServerContext, SpawnContext
+    from multiprocessing.process import BaseProcess
+
+    from crystallize.utils.pickling import Packed
+
+    Deliver = Callable[[int, Any], None]
+
+logger = logging.getLogger("crystallize.execution")
+
+_TRIES = 2
+"""How often a replicate may take its worker down before it is given up."""
+_DEATHS_WITHOUT_A_RESULT = 3
+"""How many workers in a row may die between replicates, or before the first, before the run is given up."""
+_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_TO_FINISH = 0.25
+_SECONDS_TO_EXIT = 5.0
+_SECONDS_TO_TERMINATE = 1.0
+
+
+def run_in_processes(
+    replicate_fn: Callable[[int], Any], replicates: int, workers: int, deliver: Deliver, threads: int | None
+) -> None:
+    """Run all replicates in worker processes.
+
+    Parameters
+    ----------
+    replicate_fn : callable
+        Runs one replicate. It is packed once, and opened once by each worker.
+    replicates, workers : int
+        How many of each; ``workers <= replicates``.
+    deliver : callable
+        ``deliver(replicate, result)`` is called in this thread as results arrive.
+    threads : int or None
+        To how many threads the numeric libraries of each worker are limited; None for no limit.
+
+    Raises
+    ------
+    SerializationError
+        If `replicate_fn` cannot be packed, or not be loaded in a worker.
+    ExecutionError
+        If workers cannot be started, or keep dying.
+    BaseException
+        What `replicate_fn` or `deliver` raised, or ``KeyboardInterrupt``. No worker is left by then.
+    """
+    context = launch.get_context(_modules_to_preload(replicate_fn))
+    parcel = launch.Parcel(_pack(replicate_fn))
+    log_level = logging.getLogger("crystallize").getEffectiveLevel()
+    brief = Brief(launch.environment_for_workers(threads), threads, log_level)
+    pool = _Pool(context, workers, Schedule(replicates, workers), replicate_fn, deliver)
+    try:
+        pool.run(parcel, brief, replicates)
+        pool.dismiss()
+    except BaseException:
+        pool.break_off()
+        raise
+    finally:
+        parcel.close()
+
+
+def _modules_to_preload(replicate_fn: Callable[[int], Any]) -> list[str]:
+    """Name what every worker needs, for the fork server to import once. User code is not among it."""
+    modules = ["numpy", "cloudpickle", "threadpoolctl", launch.__name__, worker.__name__]
+    if type(replicate_fn).__module__.startswith("crystallize."):
+        modules.append(type(replicate_fn).__module__)
+    return modules
+
+
+def _pack(replicate_fn: Callable[[int], Any]) -> Packed:
+    try:
+        return pack(replicate_fn)
+    except Exception as error:
+        describe = getattr(replicate_fn, "describe_parts", None)
+        parts: dict[str, Any] = describe() if describe is not None else {}
+        culprits = filter(None, (why_not_picklable(part, label) for label, part in parts.items()))
+        reasons = (
+            "; ".join(culprits) or why_not_picklable(replicate_fn, "the replicate function") or str(error)
+        )
+        raise SerializationError(
+            "the experiment cannot be sent to worker processes",
+            reasons or str(error),
+            "Have each worker make the object: put it into initial_ctx with resource_factory; "
+            "or run in threads",
+        ) from error
+
+
+class _Worker:
+    """A worker process as the coordinator sees it."""
+
+    def __init__(self, index: int, process: BaseProcess, connection: Connection[Any, Any]) -> None:
+        self.index = index
+        self.process = process
+        self.connection = connection
+        self.batches: deque[range] = deque()  # what it has been given and has not sent results of
+
+    def send(self, message: tuple[int, int] | None) -> None:
+        with suppress(OSError):  # it is dead: its sentinel says so, too
+            self.connection.send_bytes(pickle.dumps(message))
+
+    def messages(self, *, block: bool) -> Iterator[Any]:
+        """Yield what it has sent; nothing more once it has closed its end."""
+        try:
+            while block or self.connection.poll():
+                block = False
+                yield pickle.loads(self.connection.recv_bytes())
+        except (EOFError, OSError):
+            self.closed = True
+
+    closed = False
+
+    def end(self, seconds: float) -> int | None:
+        """Wait for the process to end by itself, or make it; return its exit code."""
+        process = self.process
+        process.join(seconds)
+        if process.is_alive():
+            process.terminate()
+            process.join(_SECONDS_TO_TERMINATE)
+        return self.kill()
+
+    def kill(self) -> int | None:
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+        code = self.process.exitcode
+        self.connection.close()
+        return code
+
+
+class _Pool:
+    """The coordinator of a run: gives out batches, takes results in, replaces workers that die."""
+
+    def __init__(
+        self,
+        context: ForkServerContext | SpawnContext,
+        size: int,
+        schedule: Schedule,
+        replicate_fn: Callable[[int], Any],
+        deliver: Deliver,
+    ) -> None:
+        self._context = context
+        self._size = size
+        self._schedule = schedule
+        self._replicate_fn = replicate_fn
+        self._deliver = deliver
+        self._delivering = False
+        self._workers: list[_Worker] = []
+        self._slots: Any = context.RawArray("q", size + 1)
+        self._kills: Counter[int] = Counter()
+        self._deaths = 0
+
+    def run(self, parcel: launch.Parcel, brief: Brief, replicates: int) -> None:
+        """Start the workers and return when the results of all replicates have been delivered."""
+        self._luggage = (self._slots, parcel, brief)
+        self._missing = replicates
+        for index in range(self._size):
+            self._start(index)
+        while self._missing:
+            self._look()
+            for one in self._workers:
+                self._feed(one)
+
+    def dismiss(self) -> None:
+        """Let the workers, which have nothing left to do, end."""
+        for one in self._workers:
+            one.send(None)
+        deadline = time.monotonic() + _SECONDS_TO_EXIT
+        while self._workers:
+            self._workers[-1].end(max(0.0, deadline - time.monotonic()))
+            self._workers.pop()
+
+    def break_off(self) -> None:
+        """End all workers; first take in what they have finished, if it can still be delivered."""
+        self._slots[self._size] = 1
+        try:
+            deadline = time.monotonic() + _SECONDS_TO_FINISH
+            while not self._delivering and self._workers and (left := deadline - time.monotonic()) > 0:
+                self._take_leave(left)
+        except BaseException:  # the first error is the one to raise
+            logger.debug("results were lost when the run was broken off", exc_info=True)
+        try:
+            for one in self._workers:
+                one.process.terminate()
+            deadline = time.monotonic() + _SECONDS_TO_TERMINATE
+            for one in self._workers:
+                one.process.join(max(0.0, deadline - time.monotonic()))
+        finally:  # a second Ctrl-C does not wait
+            while self._workers:
+                self._workers[-1].kill()
+                self._workers.pop()
+
+    def _take_leave(self, seconds: float) -> None:
+        ready = wait([one.connection for one in self._workers], seconds)
+        for one in [one for one in self._workers if one.connection in ready]:
+            for message in one.messages(block=True):
+                if isinstance(message, Flush | BatchEnd | Raised):
+                    self._take_in(message.finished)
+            if one.closed:
+                one.end(_SECONDS_TO_TERMINATE)
+                self._workers.remove(one)
+
+    # -- workers -------------------------------------------------------------------------------------------
+
+    def _start(self, index: int) -> None:
+        self._slots[index] = worker.LOADING
+        ours, theirs = self._context.Pipe()
+        process = None
+        try:
+            process = launch.start(self._context, worker.main, (theirs, index, *self._luggage))
+        except OSError as error:
+            ours.close()
+            if not self._workers:
+                raise ExecutionError(
+                    f"no worker process can be started: {error}", mend="Run in threads, or serially"
+                ) from error
+            logger.warning("going on with %d worker processes: %s", len(self._workers), error)
+            return
+        finally:
+            theirs.close()
+        self._workers.append(_Worker(index, process, ours))
+        self._feed(self._workers[-1])
+
+    def _feed(self, one: _Worker) -> None:
+        """Give a worker what it is to do next, and, if that is short, what comes after it."""
+        while self._schedule.left and len(one.batches) < self._schedule.depth:
+            batch = self._schedule.take()
+            one.batches.append(batch)
+            one.send((batch.start, batch.stop))
+
+    def _look(self) -> None:
+        """Wait until something happens, and see to it."""
+        handles: dict[Any, _Worker] = {}
+        for one in self._workers:
+            handles[one.connection] = handles[one.process.sentinel] = one
+        ready = wait(list(handles), _SECONDS_BETWEEN_LOOKS)
+        for one in {id(handles[handle]): handles[handle] for handle in ready}.values():
+            for message in one.messages(block=one.connection in ready):
+                self._see_to(one, message)
+            if one.closed or one.process.sentinel in ready:
+                self._bury(one)
+        if not ready:  # what a worker has started may hold its pipes open after its death
+            for one in [one for one in self._workers if not one.process.is_alive()]:
+                self._bury(one)
+
+    def _see_to(self, one: _Worker, message: Any) -> None:
+        if isinstance(message, logging.LogRecord):
+            logging.getLogger(message.name).handle(message)
+            return
+        self._take_in(message.finished)
+        if isinstance(message, Raised):
+            raise self._error_of(message)
+        if message.finished:
+            one.batches[0] = range(message.finished[-1].replicate + 1, one.batches[0].stop)
+        if isinstance(message, BatchEnd):
+            self._schedule.put_back(range(message.handed_back, one.batches.popleft().stop))
+            self._schedule.learn(message.seconds)
+
+    def _bury(self, one: _Worker) -> None:
+        """Find out what a worker died of, and have somebody else do what it owed."""
+        for message in one.messages(block=False):
+            self._see_to(one, message)
+        code = one.end(_SECONDS_TO_EXIT)
+        self._workers.remove(one)
+        current = self._slots[one.index]
+        blamed = None
+        for batch in one.batches:
+            if current in batch:
+                blamed = current
+                self._schedule.put_back(range(current + 1, batch.stop))
+                self._schedule.put_back(range(batch.start, current))
+            else:
+                self._schedule.put_back(batch)
+        if blamed is None:
+            self._count_death(code, loading=current == worker.LOADING)
+        else:
+            self._blame(blamed, code)
+        if self._schedule.left:
+            self._start(one.index)
+
+    def _count_death(self, code: int | None, *, loading: bool) -> None:
+        self._deaths += 1
+        if self._deaths >= _DEATHS_WITHOUT_A_RESULT:
+            when = "while it loaded the experiment" if loading else "between replicates"
+            raise ExecutionError(
+                f"{self._deaths} worker processes died one after the other, the last one {when}: "
+                f"{_cause_of_death(code)}",
+                mend="Run serially to see more",
+            )
+        logger.warning("a worker process was replaced: %s", _cause_of_death(code))
+
+    def _blame(self, replicate: int, code: int | None) -> None:
+        self._kills[replicate] += 1
+        if self._kills[replicate] < _TRIES:
+            logger.warning(
+                "replicate %d is tried again: its worker process died: %s", replicate, _cause_of_death(code)
+            )
+            self._schedule.put_last(replicate)
+            return
+        error = ExecutionError(
+            f"its worker process died {_TRIES} times, the last time: {_cause_of_death(code)}",
+            f"replicate {replicate}",
+            "Run this replicate serially to see more, or use fewer workers if memory is short",
+        )
+        self._give_up(replicate, error)
+
+    # -- results -------------------------------------------------------------------------------------------
+
+    def _take_in(self, finished: list[Finished]) -> None:
+        for replicate, payload, refusal in finished:
+            if payload is None:
+                self._give_up(replicate, _unsendable(replicate, refusal))
+                continue
+            try:
+                result = pickle.loads(payload)
+            except Exception as error:
+                self._give_up(replicate, _unsendable(replicate, f"{type(error).__name__}: {error}"))
+            else:
+                self._arrive(replicate, result)
+
+    def _give_up(self, replicate: int, error: CrystallizeError) -> None:
+        failed = getattr(self._replicate_fn, "failed", None)
+        if failed is None:
+            raise error
+        self._arrive(replicate, failed(replicate, error))
+
+    def _arrive(self, replicate: int, result: Any) -> None:
+        self._deaths = 0
+        self._delivering = True
+        self._deliver(replicate, result)
+        self._delivering = False
+        self._missing -= 1
+
+    def _error_of(self, message: Raised) -> BaseException:
+        try:
+            error: BaseException = pickle.loads(message.payload)
+        except Exception:
+            error = ExecutionError(message.traceback.strip().splitlines()[-1], "in a worker process")
+        if message.replicate == worker.LOADING:
+            loading = SerializationError(
+                f"the experiment cannot be loaded in a worker process: {type(error).__name__}: {error}",
+                mend="Look at the traceback in the worker, which follows",
+            )
+            loading.__cause__ = error
+            error = loading
+        error.add_note(f"In a worker process:\n{message.traceback}")
+        return error
+
+
+def _unsendable(replicate: int, reason: str) -> SerializationError:
+    return SerializationError(
+        "a result cannot be sent back from a worker process",
+        reason or f"replicate {replicate}",
+        "Record plain numbers or text, or write an artifact",
+    )
+
+
+def _cause_of_death(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    with suppress(ValueError):
+        name = signal.Signals(-code).name
+        hint = " (was memory short?)" if name == "SIGKILL" else ""
+        return f"killed by {name}{hint}"
+    return f"killed by signal {-code}"

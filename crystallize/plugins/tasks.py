@@ -1,0 +1,125 @@
+"""Replicates as tasks of one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from contextlib import suppress
+from contextvars import copy_context
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from crystallize.utils.aio import loop_is_running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    Deliver = Callable[[int, Any], None]
+
+
+def run_in_tasks(
+    replicate_fn: Callable[[int], Any], replicates: int, max_concurrency: int | None, deliver: Deliver
+) -> None:
+    """Run all replicates in an event loop of their own.
+
+    Parameters
+    ----------
+    replicate_fn : callable
+        ``replicate_fn.acall(i)`` is awaited if there is one; else ``replicate_fn(i)`` is called, and what it
+        returns is awaited if it can be.
+    replicates : int
+        How many.
+    max_concurrency : int or None
+        How many may be under way at the same time; None for all.
+    deliver : callable
+        ``deliver(replicate, result)`` is called in this thread as each result arrives.
+    """
+    if loop_is_running():
+        _run_beside(replicate_fn, replicates, max_concurrency, deliver)
+    else:
+        with asyncio.Runner() as runner:
+            runner.run(drive(replicate_fn, replicates, max_concurrency, deliver))
+
+
+async def drive(
+    replicate_fn: Callable[[int], Any], replicates: int, max_concurrency: int | None, deliver: Deliver
+) -> None:
+    """Run all replicates as tasks of the running loop; see :func:`run_in_tasks`.
+
+    The first exception cancels the others, and leaves when they are through.
+    """
+    call = getattr(replicate_fn, "acall", None) or _awaitable(replicate_fn)
+
+    async def one(replicate: int) -> None:
+        deliver(replicate, await call(replicate))
+
+    async def one_after_another(owed: Iterable[int]) -> None:
+        for replicate in owed:
+            await one(replicate)
+
+    coroutines: list[Coroutine[Any, Any, None]]
+    if max_concurrency is None or max_concurrency >= replicates:
+        coroutines = [one(replicate) for replicate in range(replicates)]
+    else:
+        owed = iter(range(replicates))
+        coroutines = [one_after_another(owed) for _ in range(max_concurrency)]
+    await _all_or_the_first_error(coroutines)
+
+
+def _awaitable(replicate_fn: Callable[[int], Any]) -> Callable[[int], Coroutine[Any, Any, Any]]:
+    async def call(replicate: int) -> Any:
+        result = replicate_fn(replicate)
+        return await result if inspect.isawaitable(result) else result
+
+    return call
+
+
+async def _all_or_the_first_error(coroutines: list[Coroutine[Any, Any, None]]) -> None:
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+def _run_beside(
+    replicate_fn: Callable[[int], Any], replicates: int, max_concurrency: int | None, deliver: Deliver
+) -> None:
+    """Run the tasks in a helper thread while this one, whose loop is running, delivers their results."""
+    arrived: SimpleQueue[tuple[int, Any] | None] = SimpleQueue()
+    errors: list[BaseException] = []
+    started: list[asyncio.Task[Any]] = []
+
+    async def run() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        started.append(task)
+        await drive(replicate_fn, replicates, max_concurrency, lambda *arrival: arrived.put(arrival))
+
+    def work() -> None:
+        try:
+            with asyncio.Runner() as runner:
+                runner.run(run())
+        except BaseException as error:  # it is raised in the thread that waits
+            errors.append(error)
+        finally:
+            arrived.put(None)
+
+    thread = threading.Thread(target=copy_context().run, args=(work,), name="crystallize-async", daemon=True)
+    thread.start()
+    try:
+        while (arrival := arrived.get()) is not None:
+            deliver(*arrival)
+    except BaseException:
+        for task in started:
+            with suppress(RuntimeError):  # the loop is closed: it is over anyway
+                task.get_loop().call_soon_threadsafe(task.cancel)
+        thread.join()
+        raise
+    thread.join()
+    if errors:
+        raise errors[0]

@@ -1,0 +1,243 @@
+"""What runs in a worker process: it is sent ranges of replicates and sends results back.
+
+Messages from the coordinator are pickled ``(start, stop)``, or ``None`` for the end. Messages to it are
+pickled tuples of the kinds below, and log records.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize.errors import ExecutionError
+from crystallize.utils.aio import close_loop
+from crystallize.utils.pickling import PROTOCOL, dump_result, why_not_picklable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableSequence
+    from multiprocessing.connection import Connection
+
+    from crystallize.plugins.launch import Parcel
+
+LOADING = -2
+"""In a worker's slot: it has not loaded the experiment yet."""
+IDLE = -1
+"""In a worker's slot: it is between replicates."""
+
+SECONDS_PER_BATCH = 0.2
+"""About how long a batch may take; the worker hands back what it did not get to in twice that time."""
+_SECONDS_BETWEEN_FLUSHES = 0.1
+_BYTES_BETWEEN_FLUSHES = 1 << 20
+
+
+class Finished(NamedTuple):
+    """A replicate that is through: its pickled result, or why that cannot be pickled."""
+
+    replicate: int
+    payload: bytes | None
+    refusal: str
+
+
+class Flush(NamedTuple):
+    """Results of a batch that goes on."""
+
+    finished: list[Finished]
+
+
+class BatchEnd(NamedTuple):
+    """The last results of a batch; `handed_back` is where it stopped, `seconds` the time per replicate."""
+
+    finished: list[Finished]
+    handed_back: int
+    seconds: float
+
+
+class Raised(NamedTuple):
+    """What `replicate_fn`, or the loading of it, raised."""
+
+    finished: list[Finished]
+    replicate: int
+    payload: bytes
+    traceback: str
+
+
+class Brief(NamedTuple):
+    """What a worker is told before it loads any of the user's code."""
+
+    environment: dict[str, str]
+    threads: int | None
+    log_level: int
+
+
+def main(
+    connection: Connection[Any, Any], index: int, slots: MutableSequence[int], parcel: Parcel, brief: Brief
+) -> None:
+    """Work until the coordinator says, or its end of the connection shows, that there is no more to do.
+
+    Parameters
+    ----------
+    connection : multiprocessing.connection.Connection
+        To the coordinator.
+    index : int
+        The number of this worker.
+    slots : sequence of int
+        Shared memory. This worker keeps the number of the replicate that it is working on in
+        ``slots[index]``; ``slots[-1]`` is not 0 when all workers are to stop after their replicate.
+    parcel : Parcel
+        Holds the packed ``replicate_fn``.
+    brief : Brief
+        Its settings.
+    """
+    # A function and not SIG_IGN: what the steps start must not inherit deafness.
+    signal.signal(signal.SIGINT, _leave_it_to_the_coordinator)
+    os.environ.clear()
+    os.environ.update(brief.environment)
+    _limit_loaded_libraries(brief.threads)
+    line = _Line(connection)
+    _send_logs_through(line, brief.log_level)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the coordinator is gone
+        _Worker(line, slots, index).work(parcel)
+    close_loop()
+    connection.close()
+
+
+class _Line:
+    """The connection to the coordinator, on which messages of several threads do not mix."""
+
+    def __init__(self, connection: Connection[Any, Any]) -> None:
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+
+    def receive(self) -> Any:
+        return pickle.loads(self._connection.recv_bytes())
+
+    def send(self, message: Any) -> None:
+        content = pickle.dumps(message, PROTOCOL)
+        if os.getpid() == self._process:  # a step may have forked
+            with self._lock:
+                self._connection.send_bytes(content)
+
+
+class _Worker:
+    def __init__(self, line: _Line, slots: MutableSequence[int], index: int) -> None:
+        self._line = line
+        self._slots = slots
+        self._index = index
+        self._finished: list[Finished] = []
+        self._bytes = 0
+
+    def work(self, parcel: Parcel) -> None:
+        try:
+            replicate_fn = parcel.open()
+        except BaseException as error:  # the coordinator raises it
+            self._send_error(LOADING, error)
+            return
+        self._slots[self._index] = IDLE
+        while (batch := self._line.receive()) is not None:
+            if not self._run(replicate_fn, *batch):
+                return
+
+    def _run(self, replicate_fn: Callable[[int], Any], start: int, stop: int) -> bool:
+        """Run a batch; return whether there is a next one."""
+        slots, index, clock = self._slots, self._index, time.perf_counter
+        began = flushed = now = clock()
+        replicate = start
+        while replicate < stop:
+            slots[index] = replicate
+            try:
+                result = replicate_fn(replicate)
+            except BaseException as error:  # the coordinator raises it
+                self._send_error(replicate, error)
+                return False
+            self._finish(replicate, result)
+            replicate += 1
+            now = clock()
+            if slots[-1] or now - began > 2 * SECONDS_PER_BATCH:
+                break
+            if now - flushed > _SECONDS_BETWEEN_FLUSHES or self._bytes > _BYTES_BETWEEN_FLUSHES:
+                self._send(Flush(self._finished))
+                flushed = now
+        seconds = (now - began) / (replicate - start)
+        self._send(BatchEnd(self._finished, replicate, seconds))
+        return not slots[-1]
+
+    def _finish(self, replicate: int, result: Any) -> None:
+        payload, refusal = None, ""
+        try:
+            payload = dump_result(result)
+        except Exception as error:
+            refusal = why_not_picklable(result, f"the result of replicate {replicate}") or str(error)
+        else:
+            self._bytes += len(payload)
+        self._finished.append(Finished(replicate, payload, refusal))
+
+    def _send_error(self, replicate: int, error: BaseException) -> None:
+        text = "".join(traceback.format_exception(error))
+        self._send(Raised(self._finished, replicate, dump_error(error), text))
+
+    def _send(self, message: Flush | BatchEnd | Raised) -> None:
+        self._slots[self._index] = IDLE
+        self._line.send(message)
+        self._finished = []
+        self._bytes = 0
+
+
+def dump_error(error: BaseException) -> bytes:
+    """Pickle an exception such that it can be loaded again, whatever its constructor asks for.
+
+    One that cannot be pickled or loaded becomes an `ExecutionError` with its type and message.
+    """
+    try:
+        payload = dump_result(error)
+        if type(pickle.loads(payload)) is type(error):
+            return payload
+    except Exception:  # whatever a constructor, or __reduce__, of somebody else raises
+        pass
+    kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    try:
+        message = str(error)
+    except Exception:
+        message = "its message cannot be shown"
+    return dump_result(ExecutionError(f"{kind}: {message}", "in a worker process"))
+
+
+def _leave_it_to_the_coordinator(_signal: int, _frame: Any) -> None:
+    """Ignore Ctrl-C: the coordinator hears it too, and ends the workers."""
+
+
+def _limit_loaded_libraries(threads: int | None) -> None:
+    """Limit libraries that read their environment variable before it was set."""
+    if threads is not None and "numpy" in sys.modules:
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(threads)
+
+
+def _send_logs_through(line: _Line, level: int) -> None:
+    """Have what is logged under ``crystallize`` handled in the coordinator, by the handlers that it has."""
+    log = logging.getLogger("crystallize")
+    log.handlers[:] = [_LogSender(line)]
+    log.setLevel(level)
+    log.propagate = False
+
+
+class _LogSender(logging.handlers.QueueHandler):
+    """Sends log records to the coordinator, with the message already put together."""
+
+    def __init__(self, line: _Line) -> None:
+        super().__init__(line)  # type: ignore[arg-type]
+        self._line = line
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):  # the coordinator is gone
+            self._line.send(record)

@@ -1,0 +1,1 @@
+"""Ground floor: small parts that know nothing of experiments."""

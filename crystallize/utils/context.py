@@ -1,0 +1,359 @@
+"""The immutable mapping that one condition of one replicate runs in."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import deepcopy
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import ArtifactError, ContextKeyError, ContextMutationError
+from crystallize.utils.metrics import MetricLog
+from crystallize.utils.randomness import draw_master_seed, generator, stream_key
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+RESERVED_KEYS = frozenset({"replicate", "condition", "seed_used", "step_name"})
+"""Keys that the framework sets; a treatment or an initial context must not use them."""
+
+_ATOMIC = frozenset({int, float, bool, str, bytes, complex, type(None), frozenset})
+_SCALARS = frozenset({int, float, bool, str, type(None)})
+_LONGEST_RECORDED_TEXT = 80
+_EMPTY: Mapping[str, Any] = {}
+
+_current: ContextVar[FrozenContext] = ContextVar("crystallize_context")
+
+
+class Resource:
+    """A value of the context that each worker makes for itself; see :func:`crystallize.resource_factory`."""
+
+    def resolve(self, key: str, ctx: FrozenContext) -> Any:
+        """Return this worker's object for the context entry ``key``."""
+        raise NotImplementedError
+
+
+class ArtifactLog:
+    """What the steps of one context have written.
+
+    Attributes
+    ----------
+    sink : callable or None
+        ``sink(ctx, name, content)`` stores ``content`` (bytes) and returns the entry to remember. A plugin
+        sets it in ``before_replicate``. Without one, nothing is stored.
+    entries : list
+        What the sink returned, in the order of writing.
+    """
+
+    __slots__ = ("_ctx", "entries", "sink")
+
+    def __init__(self, ctx: FrozenContext) -> None:
+        self._ctx = ctx
+        self.sink: Callable[[FrozenContext, str, bytes], Any] | None = None
+        self.entries: list[Any] = []
+
+    def write(self, name: str, content: bytes) -> Any:
+        """Store ``content`` under ``name`` for the step that is running; return its entry, or None.
+
+        Raises
+        ------
+        ArtifactError
+            If ``content`` is not bytes.
+        """
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise ArtifactError(
+                f"artifact {name!r} is bytes on disk, got {type(content).__name__}",
+                self._ctx.place(),
+                "Give the Artifact a writer that turns the value into bytes",
+            )
+        if self.sink is None:
+            _warn_of_discarded(name)
+            return None
+        entry = self.sink(self._ctx, name, content)
+        self.entries.append(entry)
+        return entry
+
+
+class FrozenContext(Mapping[str, Any]):
+    """Immutable mapping with metrics, random streams and artifacts of one condition of one replicate.
+
+    What is read cannot be changed for others: lists, dicts and sets come as copies, NumPy arrays as
+    read-only views without a copy, anything else by reference.
+
+    Parameters
+    ----------
+    initial : mapping of str to object, optional
+        The first entries. The mapping is not copied: whoever makes the context does not change it later.
+    settings : mapping of str to object, optional
+        Entries that take precedence over `initial`.
+    replicate, condition : optional
+        Where the context belongs.
+    master_seed : int, optional
+        What ``rng`` and ``stream`` derive from. Drawn when it is needed, if not given.
+    """
+
+    __slots__ = (
+        "_base",
+        "_known_metrics",
+        "_master_seed",
+        "_own",
+        "_reads",
+        "_rng_key",
+        "_rngs",
+        "_settings",
+        "_stage",
+        "artifacts",
+        "metrics",
+        "trace",
+    )
+
+    def __init__(
+        self,
+        initial: Mapping[str, Any] = _EMPTY,
+        settings: Mapping[str, Any] = _EMPTY,
+        *,
+        replicate: int | None = None,
+        condition: str | None = None,
+        master_seed: int | None = None,
+    ) -> None:
+        self._base = initial
+        self._settings = settings
+        self._own: dict[str, Any] = {}
+        if replicate is not None:
+            self._own["replicate"] = replicate
+        if condition is not None:
+            self._own["condition"] = condition
+        self._master_seed = master_seed
+        self._stage = 0
+        self._rng_key = 0
+        self._rngs: dict[int, Generator] | None = None
+        self._reads: dict[str, Any] = {}
+        self._known_metrics = 0
+        self.metrics = MetricLog()
+        self.artifacts = ArtifactLog(self)
+        self.trace: list[tuple[int, tuple[tuple[str, Any], ...], tuple[str, ...]]] = []
+        """For each stage that read or recorded anything: its number, what it read, and new metrics' names."""
+
+    # -- the mapping ---------------------------------------------------------------------------------------
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._find(key)
+        if value is _MISSING:
+            held = ", ".join(sorted(map(repr, self))) or "nothing"
+            raise ContextKeyError(f"the context has no {key!r}", self.place(), f"It holds {held}")
+        return self._hand_out(key, value)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of `key`, or `default` if the context does not have it."""
+        value = self._find(key)
+        return default if value is _MISSING else self._hand_out(key, value)
+
+    def add(self, key: str, value: Any) -> None:
+        """Add a new key.
+
+        Raises
+        ------
+        ContextMutationError
+            If the context has the key already.
+        """
+        if not isinstance(key, str):
+            raise ContextMutationError(f"a context key is a str, got {key!r}", self.place())
+        if self._find(key) is not _MISSING:
+            raise ContextMutationError(
+                f"the context has {key!r} already and is immutable", self.place(), "Add a new key instead"
+            )
+        self._own[key] = value
+
+    def __contains__(self, key: object) -> bool:
+        return self._find(key) is not _MISSING
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._own
+        yield from (key for key in self._settings if key not in self._own)
+        yield from (key for key in self._base if key not in self._own and key not in self._settings)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise ContextMutationError(
+            f"the context is immutable, so {key!r} cannot be set", self.place(), "Use ctx.add for a new key"
+        )
+
+    def __delitem__(self, key: str) -> None:
+        raise ContextMutationError(f"the context is immutable, so {key!r} cannot be removed", self.place())
+
+    def __repr__(self) -> str:
+        return f"FrozenContext({{{', '.join(f'{key!r}: {self._find(key)!r}' for key in self)}}})"
+
+    def _find(self, key: Any) -> Any:
+        for layer in (self._own, self._settings, self._base):
+            if key in layer:
+                return layer[key]
+        return _MISSING
+
+    def _hand_out(self, key: str, value: Any) -> Any:
+        kind = type(value)
+        if kind in _ATOMIC:
+            if key not in RESERVED_KEYS:
+                small = kind in _SCALARS and (kind is not str or len(value) <= _LONGEST_RECORDED_TEXT)
+                self._reads[key] = value if small else _describe(value)
+            return value
+        if isinstance(value, Resource):
+            self._reads[key] = "<resource>"
+            return value.resolve(key, self)
+        self._reads[key] = _describe(value)
+        return protect(value)
+
+    # -- what a step records -------------------------------------------------------------------------------
+
+    def record(self, name: str, value: Any, tags: Mapping[str, Any] | None = None) -> None:
+        """Record a metric value, with tags that tell it from others of the same name.
+
+        Parameters
+        ----------
+        name : str
+            Name of the metric.
+        value : object
+            The value; a NumPy scalar becomes Python's.
+        tags : mapping of str to object, optional
+            For example ``{"epoch": 3}``; they become columns of ``Result.to_frame``.
+        """
+        self.metrics.add(name, value, tags)
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger that names experiment, condition, replicate and step in each message."""
+        return _PlacedLogger(logging.getLogger("crystallize.step"), {"place": self.place()})
+
+    def place(self) -> str:
+        """Say where this context is: condition, replicate and step, as far as they are known."""
+        own = self._own
+        parts = [
+            f"{word} {own[key]!r}" if key != "replicate" else f"replicate {own[key]}"
+            for key, word in (("condition", "condition"), ("replicate", "replicate"), ("step_name", "step"))
+            if key in own
+        ]
+        return ", ".join(parts)
+
+    # -- randomness ----------------------------------------------------------------------------------------
+
+    @property
+    def rng(self) -> Generator:
+        """The random generator of this replicate and step, the same under every condition."""
+        return self._generator(self._rng_key)
+
+    def stream(self, name: str) -> Generator:
+        """Return the random generator of this replicate and `name`, whichever step asks for it."""
+        return self._generator(stream_key(name))
+
+    def _generator(self, key: int) -> Generator:
+        if self._rngs is None:
+            self._rngs = {}
+        found = self._rngs.get(key)
+        if found is None:
+            if self._master_seed is None:
+                self._master_seed = draw_master_seed()
+            found = generator(self._master_seed, self._own.get("replicate", 0), key)
+            self._rngs[key] = found
+        return found
+
+    # -- for the engine ------------------------------------------------------------------------------------
+
+    def enter_stage(self, stage: int, rng_key: int, step_name: str) -> None:
+        """Move on to the next step: `rng`, the trace and ``ctx["step_name"]`` are that step's from now on."""
+        if self._reads or len(self.metrics.values_by_name) != self._known_metrics:
+            self.leave_stage()
+        self._stage = stage
+        self._rng_key = rng_key
+        self._own["step_name"] = step_name
+
+    def leave_stage(self) -> None:
+        """Write what the stage has read and recorded so far into the trace."""
+        recorded = self.metrics.values_by_name
+        if self._reads or len(recorded) != self._known_metrics:
+            new = tuple(islice(recorded, self._known_metrics, None))
+            self.trace.append((self._stage, tuple(self._reads.items()), new))
+            self._reads.clear()
+            self._known_metrics = len(recorded)
+
+    def peek(self, key: str) -> Any:
+        """Return the value of `key`, or None, without a copy and without a trace of it."""
+        value = self._find(key)
+        return None if value is _MISSING else value
+
+    @contextmanager
+    def in_force(self) -> Iterator[FrozenContext]:
+        """Make this the context that :func:`current_context` finds."""
+        token = _current.set(self)
+        try:
+            yield self
+        finally:
+            _current.reset(token)
+
+
+def current_context() -> FrozenContext | None:
+    """Return the context in force where this is called, or None outside of a run."""
+    return _current.get(None)
+
+
+def protect(value: Any) -> Any:
+    """Return `value` in a form whose change nobody else sees; see :class:`FrozenContext`."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    numpy = sys.modules.get("numpy")  # an array can only be here if somebody has imported NumPy
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        view = value.view()
+        view.flags.writeable = False
+        return view
+    if kind is list:
+        return [protect(item) for item in value]
+    if kind is dict:
+        return {key: protect(item) for key, item in value.items()}
+    if kind is tuple:
+        return tuple(protect(item) for item in value)
+    if isinstance(value, list | dict | set | bytearray):
+        return deepcopy(value)
+    return value
+
+
+def _describe(value: Any) -> str:
+    """Name a value that is too large for the provenance."""
+    kind = type(value).__name__
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return f"<{kind} {getattr(value, 'dtype', '')}{list(shape)}>"
+    try:
+        return f"<{kind} of {len(value)}>"
+    except TypeError:
+        return f"<{kind}>"
+
+
+_discarded: set[str] = set()
+
+
+def _warn_of_discarded(name: str) -> None:
+    """Say once for each name, not once for each write, that artifacts go nowhere."""
+    if name not in _discarded:
+        _discarded.add(name)
+        logging.getLogger("crystallize.artifacts").warning(
+            "artifact %r is discarded: no active plugin stores artifacts. Enable ArtifactPlugin to keep it",
+            name,
+        )
+
+
+class _Missing:
+    pass
+
+
+_MISSING = _Missing()
+
+
+class _PlacedLogger(logging.LoggerAdapter[logging.Logger]):
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        return f"{msg} ({self.extra['place']})" if self.extra and self.extra["place"] else msg, kwargs

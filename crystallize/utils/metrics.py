@@ -1,0 +1,79 @@
+"""The metrics that one condition of one replicate records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from crystallize.errors import InvalidTypeError
+
+_PLAIN = frozenset({float, int, bool, str, type(None)})
+
+
+class MetricLog(Mapping[str, list[Any]]):
+    """Metric values by name, in the order of recording.
+
+    ``log.add(name, value)`` records one more value; ``log[name]`` is the list of all values of that name.
+
+    Attributes
+    ----------
+    tags : dict of str to list
+        For each metric that was recorded with tags: one mapping, or None, for each value.
+    """
+
+    __slots__ = ("tags", "values_by_name")
+
+    def __init__(self) -> None:
+        self.values_by_name: dict[str, list[Any]] = {}
+        self.tags: dict[str, list[Mapping[str, Any] | None]] = {}
+
+    def add(self, name: str, value: Any, tags: Mapping[str, Any] | None = None) -> None:
+        """Record a value of the metric `name`.
+
+        Parameters
+        ----------
+        name : str
+            Name of the metric.
+        value : object
+            The value; a NumPy scalar becomes Python's.
+        tags : mapping of str to object, optional
+            What tells this value from others of the same name.
+
+        Raises
+        ------
+        InvalidTypeError
+            If `name` is not a str, or `tags` not a mapping.
+        """
+        if type(name) is not str and not isinstance(name, str):
+            raise InvalidTypeError(f"a metric's name is a str, got {name!r}")
+        if type(value) not in _PLAIN:
+            value = to_python(value)
+        values = self.values_by_name.setdefault(name, [])
+        if tags is not None or name in self.tags:
+            self._tag(name, len(values), tags)
+        values.append(value)
+
+    def _tag(self, name: str, position: int, tags: Mapping[str, Any] | None) -> None:
+        if tags is not None and not isinstance(tags, Mapping):
+            raise InvalidTypeError(f"the tags of metric {name!r} are a mapping, got {tags!r}")
+        kept = self.tags.setdefault(name, [None] * position)
+        kept.append(None if tags is None else {key: to_python(item) for key, item in tags.items()})
+
+    def __getitem__(self, name: str) -> list[Any]:
+        return self.values_by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_by_name)
+
+    def __len__(self) -> int:
+        return len(self.values_by_name)
+
+    def __repr__(self) -> str:
+        return f"MetricLog({self.values_by_name!r})"
+
+
+def to_python(value: Any) -> Any:
+    """Turn a NumPy scalar, or array without dimensions, into Python's number; leave the rest as it is."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    return value

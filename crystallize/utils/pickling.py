@@ -1,0 +1,252 @@
+"""Objects as bytes: how they travel to worker processes, and why one of them cannot."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import pickle
+import sys
+from functools import partial
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cloudpickle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+PROTOCOL = 5
+_DEEPEST = 12
+
+
+class Packed(NamedTuple):
+    """A pickled object whose large buffers (arrays) are not copied, but referred to.
+
+    Attributes
+    ----------
+    body : bytes
+        The pickle.
+    buffers : list of memoryview
+        The contents that the pickle refers to, in order, as flat views of the original memory.
+    """
+
+    body: bytes
+    buffers: list[memoryview]
+
+
+def pack(obj: Any) -> Packed:
+    """Pickle `obj`, with functions and classes by value where a fresh process could not import them.
+
+    That is: lambdas, closures, whatever is defined in ``__main__`` or a notebook, and modules that were
+    loaded from a file under a name that ``sys.path`` does not lead to.
+
+    Raises
+    ------
+    Exception
+        Whatever pickling raises; :func:`why_not_picklable` tells which part is to blame.
+    """
+    import io
+
+    buffers: list[pickle.PickleBuffer] = []
+    file = io.BytesIO()
+    pickler = _Pickler(file, buffers.append)
+    try:
+        pickler.dump(obj)
+    finally:
+        pickler.forget()
+    return Packed(file.getvalue(), [buffer.raw() for buffer in buffers])
+
+
+def unpack(body: bytes | memoryview, buffers: Sequence[bytes | memoryview] = ()) -> Any:
+    """Return the object that :func:`pack` packed.
+
+    Its arrays use the memory of `buffers`: they can be written to if the buffers can.
+    """
+    return pickle.loads(body, buffers=buffers)
+
+
+def dump_result(result: Any) -> bytes:
+    """Pickle what a worker sends back: plainly if that works, since it is faster, else with cloudpickle."""
+    try:
+        return pickle.dumps(result, PROTOCOL)
+    except Exception:
+        return bytes(cloudpickle.dumps(result, PROTOCOL))
+
+
+class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
+    """A pickler that sends unreachable modules' functions and classes by value."""
+
+    def __init__(self, file: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any]) -> None:
+        super().__init__(file, PROTOCOL, buffer_callback)
+        self._checked: set[str] = set()
+        self._by_value: list[ModuleType] = []
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, FunctionType | type):
+            name = obj.__module__
+            if name not in self._checked and isinstance(name, str):
+                self._checked.add(name)
+                module = sys.modules.get(name)
+                if (
+                    module is not None
+                    and not _can_be_imported(name)
+                    and name not in cloudpickle.list_registry_pickle_by_value()
+                ):
+                    cloudpickle.register_pickle_by_value(module)
+                    self._by_value.append(module)
+        return super().reducer_override(obj)
+
+    def forget(self) -> None:
+        for module in self._by_value:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _can_be_imported(module_name: str) -> bool:
+    """Whether a fresh process with the same ``sys.path`` would find the package that a module belongs to."""
+    root = module_name.partition(".")[0]
+    if root == "__main__" or root in sys.stdlib_module_names:
+        return True  # cloudpickle knows what to do with __main__
+    for finder in sys.meta_path:
+        try:
+            found = finder.find_spec(root, None)
+        except Exception:  # a finder of somebody else
+            return True
+        if found is not None:
+            return _leads_to(found, module_name)
+    return False
+
+
+def _leads_to(root: importlib.machinery.ModuleSpec, module_name: str) -> bool:
+    """Whether the package that was found holds the loaded module, and not another one of the same name."""
+    if root.name == module_name or root.submodule_search_locations is None:
+        loaded = getattr(sys.modules.get(root.name), "__spec__", None)
+        return loaded is None or loaded.origin == root.origin
+    path: Any = root.submodule_search_locations
+    name = root.name
+    for part in module_name.split(".")[1:]:
+        name = f"{name}.{part}"
+        try:
+            spec = importlib.machinery.PathFinder.find_spec(name, path)
+        except Exception:
+            return True
+        if spec is None:
+            # A module that its package makes at run time, like six.moves, comes with the package.
+            return getattr(sys.modules.get(module_name), "__file__", None) is None
+        path = spec.submodule_search_locations
+        if path is None:
+            break
+    return True
+
+
+def why_not_picklable(obj: Any, label: str) -> str:
+    """Name the part of `obj` that cannot be pickled, and say why.
+
+    Parameters
+    ----------
+    obj : object
+        What could not be pickled.
+    label : str
+        What `obj` is to the reader, for example ``"step 'ModelStep'"``.
+
+    Returns
+    -------
+    str
+        For example ``"step 'ModelStep', attribute 'model.lock': cannot pickle '_thread.lock' object"``. Empty
+        if `obj` can be pickled.
+    """
+    reason = _refusal(obj)
+    if reason is None:
+        return ""
+    places: list[str] = [label]
+    seen = {id(obj)}
+    for _ in range(_DEEPEST):
+        culprit = _first_culprit(obj, seen)
+        if culprit is None:
+            break
+        noun, expression, obj, reason = culprit
+        seen.add(id(obj))
+        if expression.startswith((".", "[")) and len(places) > 1:
+            places[-1] = f"{places[-1][:-1]}{expression}'"
+        else:
+            places.append(f"{noun} '{expression.removeprefix('.')}'")
+    return f"{', '.join(places)}: {reason}"
+
+
+def _first_culprit(obj: Any, seen: set[int]) -> tuple[str, str, Any, str] | None:
+    """Return the first part of `obj` that cannot be pickled, as :func:`_parts` names it, and the reason."""
+    for noun, expression, part in _parts(obj):
+        if id(part) not in seen:
+            refusal = _refusal(part)
+            if refusal is not None:
+                return noun, expression, part, refusal
+    return None
+
+
+def _refusal(obj: Any) -> str | None:
+    """Return why `obj` cannot be pickled, or None if it can."""
+    try:
+        pack(obj)
+    except RecursionError:
+        return "it is nested too deeply"
+    except Exception as error:
+        return str(error) or type(error).__name__
+    return None
+
+
+def _parts(obj: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yield what `obj` is made of: a noun, an expression that leads to it, the part."""
+    if isinstance(obj, FunctionType):
+        yield from _parts_of_function(obj)
+    elif isinstance(obj, MethodType):
+        yield "object", type(obj.__self__).__name__, obj.__self__
+    elif isinstance(obj, partial):
+        yield "function", getattr(obj.func, "__name__", "partial"), obj.func
+        for position, value in enumerate(obj.args):
+            yield "argument", str(position), value
+        for name, value in obj.keywords.items():
+            yield "argument", name, value
+    elif isinstance(obj, dict):
+        for key, value in obj.items():
+            yield "item", f"[{key!r}]", value
+            yield "item", f"[{key!r}]", key
+    elif isinstance(obj, list | tuple | set | frozenset):
+        for position, value in enumerate(obj):
+            yield "item", f"[{position}]", value
+    elif isinstance(obj, type):
+        for name, value in vars(obj).items():
+            yield "attribute", f".{name}", getattr(value, "__func__", value)
+    else:
+        yield from _parts_of_instance(obj)
+
+
+def _parts_of_function(function: FunctionType) -> Iterator[tuple[str, str, Any]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield "variable", name, cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    for value in function.__defaults__ or ():
+        yield "default", repr(value), value
+    for name, value in (function.__kwdefaults__ or {}).items():
+        yield "default", name, value
+    for name in _names(function.__code__):
+        if name in function.__globals__:
+            yield "global", name, function.__globals__[name]
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _parts_of_instance(obj: Any) -> Iterator[tuple[str, str, Any]]:
+    try:
+        state = obj.__getstate__()
+    except Exception:  # then the object itself is all that can be named
+        return
+    for layer in state if isinstance(state, tuple) else (state,):
+        if isinstance(layer, dict):
+            for name, value in layer.items():
+                yield "attribute", f".{name}", value
+    yield "class", type(obj).__name__, type(obj)

@@ -1,0 +1,18 @@
+"""Suggestions for names that were misspelt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def did_you_mean(name: object, choices: Iterable[str]) -> str:
+    """Return ``"Did you mean 'x'?"`` for the choice nearest to `name`, or an empty string."""
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(str(name), list(choices), n=1)
+    return f"Did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return `names` as a text for messages: quoted, sorted, ``nothing`` if there are none."""
+    return ", ".join(map(repr, sorted(names))) or "nothing"

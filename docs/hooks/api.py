@@ -1,0 +1,171 @@
+"""Fill the reference pages from the docstrings while MkDocs builds the site.
+
+A line ``::: crystallize.Experiment`` in a page becomes the documentation of that object;
+``::: crystallize.errors`` that of every public object which the module defines. MkDocs calls
+:func:`on_page_markdown` (its ``hooks:`` setting).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from itertools import takewhile
+from types import ModuleType
+from typing import Any
+
+DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
+_LISTED = {"Parameters", "Attributes", "Returns", "Yields", "Raises", "Other Parameters"}
+_LONGEST_SIGNATURE = 88
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replace each directive of a page. MkDocs calls this."""
+    return DIRECTIVE.sub(lambda found: render(found[1]), markdown)
+
+
+def render(path: str) -> str:
+    """Return the documentation of the object at `path` as Markdown."""
+    found = resolve(path)
+    if isinstance(found, ModuleType):
+        return "\n\n".join(_render_object(name, member) for name, member in public_members(found))
+    return _render_object(path.rpartition(".")[2], found)
+
+
+def resolve(path: str) -> Any:
+    """Return the module, or the member of a module, that a dotted path names."""
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        parent, _, name = path.rpartition(".")
+        if not parent or error.name not in {path, parent}:
+            raise
+        return getattr(resolve(parent), name)
+
+
+def public_members(module: ModuleType) -> list[tuple[str, Any]]:
+    """Return the public classes and functions that `module` itself defines, in the order of its source."""
+    return [
+        (name, member)
+        for name, member in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isclass(member) or inspect.isfunction(member))
+        and member.__module__ == module.__name__
+    ]
+
+
+def _render_object(name: str, found: Any) -> str:
+    parts = [f"## {name}"]
+    if inspect.isclass(found):
+        parts.append(_signature(name, found, is_class=True))
+        bases = [base.__name__ for base in found.__bases__ if base not in {object, tuple}]
+        if bases:
+            parts.append("Base: " + ", ".join(f"`{base}`" for base in bases))
+        parts.append(to_markdown(inspect.getdoc(found) or ""))
+        parts.extend(_render_member(name, *member) for member in _own_members(found))
+    elif callable(found):
+        parts.append(_signature(name, found))
+        parts.append(to_markdown(inspect.getdoc(found) or ""))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _own_members(cls: type) -> list[tuple[str, Any]]:
+    kinds = (staticmethod, classmethod, property)
+    return [
+        (name, member)
+        for name, member in vars(cls).items()
+        if not name.startswith("_")
+        and (inspect.isfunction(member) or isinstance(member, kinds))
+        and inspect.getdoc(getattr(cls, name))
+    ]
+
+
+def _render_member(owner: str, name: str, member: Any) -> str:
+    heading = f"### {owner}.{name}"
+    if isinstance(member, property):
+        return f"{heading}\n\nProperty. {to_markdown(inspect.getdoc(member) or '')}"
+    function = member.__func__ if isinstance(member, staticmethod | classmethod) else member
+    doc = to_markdown(inspect.getdoc(function) or "")
+    return f"{heading}\n\n{_signature(name, function, method=not isinstance(member, staticmethod))}\n\n{doc}"
+
+
+def _signature(name: str, found: Any, *, is_class: bool = False, method: bool = False) -> str:
+    try:
+        signature = inspect.signature(found)
+    except ValueError:
+        return ""
+    parameters = list(signature.parameters.values())[1 if method else 0 :]
+    written = [_written(parameter) for parameter in parameters]
+    for kind, marker in ((inspect.Parameter.KEYWORD_ONLY, "*"), (inspect.Parameter.POSITIONAL_ONLY, "/")):
+        places = [place for place, parameter in enumerate(parameters) if parameter.kind is kind]
+        if kind is inspect.Parameter.POSITIONAL_ONLY and places:
+            written.insert(places[-1] + 1, marker)
+        elif places and not any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
+            written.insert(places[0], marker)
+    returns = "" if is_class else _annotation(signature.return_annotation, " -> ")
+    prefix = "async " if inspect.iscoroutinefunction(found) else ""
+    line = f"{prefix}{name}({', '.join(written)}){returns}"
+    if len(line) > _LONGEST_SIGNATURE:
+        inner = "".join(f"    {part},\n" for part in written)
+        line = f"{prefix}{name}(\n{inner}){returns}"
+    return f"```python\n{line}\n```"
+
+
+def _written(parameter: inspect.Parameter) -> str:
+    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}.get(
+        parameter.kind, ""
+    )
+    text = stars + parameter.name + _annotation(parameter.annotation, ": ")
+    if parameter.default is inspect.Parameter.empty:
+        return text
+    equals = "=" if parameter.annotation is inspect.Parameter.empty else " = "
+    return f"{text}{equals}{re.sub(r' at 0x[0-9a-f]+', '', repr(parameter.default))}"
+
+
+def _annotation(annotation: Any, prefix: str) -> str:
+    if annotation in {inspect.Parameter.empty, inspect.Signature.empty}:
+        return ""
+    return prefix + (annotation if isinstance(annotation, str) else inspect.formatannotation(annotation))
+
+
+def to_markdown(doc: str) -> str:
+    """Turn a docstring in NumPy style into Markdown."""
+    doc = re.sub(r":(?:py:)?(?:class|func|meth|mod|data|attr|exc):`~?([^`]+)`", r"`\1`", doc).replace(
+        "``", "`"
+    )
+    lines = doc.splitlines()
+    out: list[str] = []
+    section = ""
+    place = 0
+    while place < len(lines):
+        line = lines[place]
+        underline = lines[place + 1] if place + 1 < len(lines) else ""
+        if line.strip() and re.fullmatch(r"-{3,}", underline):
+            section = line.strip()
+            if section != "Notes":
+                out += [f"**{section}**", ""]
+            place += 2
+            continue
+        if section in _LISTED and line and not line.startswith(" "):
+            name, _, kind = line.partition(" : ")
+            out += ["", f"`{name}`" + (f" : {kind}" if kind else ""), ""]
+            body: list[str] = []
+            place += 1
+            while place < len(lines) and (not lines[place] or lines[place].startswith(" ")):
+                body.append(lines[place])
+                place += 1
+            out += _definition(inspect.cleandoc("\n".join(body)))
+            continue
+        if line.startswith(">>>"):
+            example = list(takewhile(str.strip, lines[place:]))
+            out += ["```python", *example, "```"]
+            place += len(example)
+            continue
+        out.append(line)
+        place += 1
+    return "\n".join(out).strip()
+
+
+def _definition(text: str) -> list[str]:
+    first, *rest = text.splitlines() or [""]
+    return [f":   {first}", *(f"    {line}" if line else "" for line in rest), ""]

@@ -1,0 +1,63 @@
+"""What every test gets, and the fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_folder_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run each test in an empty folder (runs write to ``data/``), without the developer's settings."""
+    for name in [name for name in os.environ if name.startswith("CRYSTALLIZE_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return
+
+
+@pytest.fixture
+def repository() -> Path:
+    """Return the folder of the whole project."""
+    return Path(__file__).resolve().parent.parent
+
+
+RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> RunPython:
+    """Return a function that runs Python code in a fresh interpreter, where warnings are errors.
+
+    ``run_python(code, *arguments, env={...}, cwd=..., check=True, timeout=120)``
+    """
+
+    def run(
+        code: str,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        check: bool = True,
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code, *arguments],
+            env={**os.environ, **(env or {})},
+            cwd=cwd or tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    return run

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from crystallize.store.locks import FileLock, locked
+
+HOLD = """
+import sys
+from pathlib import Path
+from crystallize.store.locks import FileLock
+lock = FileLock(Path(sys.argv[1]))
+lock.acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_held_lock_cannot_be_taken_a_second_time(tmp_path: Path) -> None:
+    first, second = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    first.acquire()
+    assert not second.try_acquire()
+    first.release()
+    assert second.try_acquire()
+    second.release()
+
+
+def test_a_released_lock_leaves_no_file(tmp_path: Path) -> None:
+    with locked(tmp_path / "lock"):
+        assert (tmp_path / "lock").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_releasing_twice_does_no_harm(tmp_path: Path) -> None:
+    lock, other = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    lock.acquire()
+    lock.release()
+    other.acquire()
+    lock.release()
+    assert not FileLock(tmp_path / "lock").try_acquire()
+    other.release()
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"held\n"
+        assert not FileLock(tmp_path / "lock").try_acquire()
+        owner.kill()
+        owner.wait()
+    lock = FileLock(tmp_path / "lock")
+    assert lock.try_acquire()
+    lock.release()
+
+
+def test_only_one_of_many_threads_is_inside_at_a_time(tmp_path: Path) -> None:
+    counted = {"inside": 0, "most": 0, "entries": 0}
+
+    def enter() -> None:
+        for _ in range(50):
+            with locked(tmp_path / "lock"):
+                counted["inside"] += 1
+                counted["most"] = max(counted["most"], counted["inside"])
+                counted["entries"] += 1
+                counted["inside"] -= 1
+
+    threads = [threading.Thread(target=enter) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counted == {"inside": 0, "most": 1, "entries": 400}
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,261 @@
+"""The shape of the project: floors, public names, costs of imports, dependencies, documentation."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import importlib_metadata
+import pytest
+
+import crystallize
+from crystallize import hookspecs
+from crystallize.plugins.base import HOOK_NAMES
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "crystallize"
+DOCS = ROOT / "docs"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT.get("optional-dependencies", {})
+LONGEST_FILE = 400
+
+
+def normalised(requirement: str) -> str:
+    """Return the name of the distribution that a requirement asks for."""
+    found = re.match(r"[\w.-]+", requirement)
+    assert found is not None
+    return re.sub(r"[-_.]+", "-", found[0]).lower()
+
+
+def third_party_imports(source: Path) -> Iterator[str]:
+    """Yield the top-level name of each import that is neither ours nor the standard library's."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module or ""]
+        for name in names:
+            top = name.partition(".")[0]
+            if top not in sys.stdlib_module_names and top != "crystallize":
+                yield top
+
+
+def distribution_of(module: str) -> str:
+    owners = importlib_metadata.packages_distributions().get(module)
+    assert owners, f"{module} is imported and no installed distribution provides it"
+    return normalised(owners[0])
+
+
+def documentation() -> dict[str, str]:
+    """Return the pages of the documentation, as they stand in the repository."""
+    return {
+        page.relative_to(DOCS).as_posix(): page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md")
+    }
+
+
+@pytest.fixture(scope="module")
+def api() -> ModuleType:
+    """Return the module that fills the reference pages."""
+    spec = importlib.util.spec_from_file_location("docs_api", DOCS / "hooks" / "api.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# -- imports -----------------------------------------------------------------------------------------------
+
+
+def test_no_import_runs_upwards_and_no_two_modules_import_each_other() -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def imported_after(run_python, code: str) -> set[str]:
+    return set(run_python(f"{code}\nimport sys\nprint(*sys.modules, sep='\\n')").stdout.split())
+
+
+def test_importing_crystallize_is_cheap(run_python) -> None:
+    modules = imported_after(run_python, "import crystallize")
+    costly = {"numpy", "scipy", "pandas", "typer", "rich", "pluggy", "yaml", "asyncio", "multiprocessing"}
+    assert not modules & costly
+
+
+def test_building_an_experiment_does_not_import_numpy(run_python) -> None:
+    code = """
+from crystallize import Experiment, Hypothesis, Pipeline, Treatment, pipeline_step, verifier
+
+@pipeline_step()
+def add(data, *, amount=1):
+    return data + amount, {"total": data + amount}
+
+@verifier
+def higher(baseline, treatment):
+    return {"p_value": 0.5}
+
+Experiment(
+    datasource=lambda: 1,
+    pipeline=Pipeline([add()]),
+    treatments=[Treatment("more", {"amount": 2})],
+    hypotheses=[Hypothesis(higher(), metrics="total")],
+)
+"""
+    modules = imported_after(run_python, code)
+    assert not modules & {"numpy", "scipy", "pandas", "rich", "typer", "asyncio", "multiprocessing"}
+
+
+def test_every_third_party_import_is_a_declared_and_argued_dependency() -> None:
+    declared = {normalised(requirement) for requirement in PROJECT["dependencies"]}
+    optional = {normalised(requirement) for extra in EXTRAS.values() for requirement in extra}
+    argued = (DOCS / "explanation" / "dependencies.md").read_text(encoding="utf-8").lower()
+    used = set()
+    for source in PACKAGE.rglob("*.py"):
+        for module in third_party_imports(source):
+            name = distribution_of(module)
+            used.add(name)
+            assert name in declared | optional, (
+                f"{source.relative_to(ROOT)} imports {module}, which is not declared"
+            )
+    for name in declared | optional:
+        assert f"`{name}`" in argued, f"dependencies.md does not say what {name} is for"
+        assert name in used, f"nothing imports {name}"
+
+
+# -- files -------------------------------------------------------------------------------------------------
+
+
+def test_a_file_stays_readable_in_one_sitting() -> None:
+    sources = [*PACKAGE.rglob("*.py"), *ROOT.glob("plugins/*/**/*.py")]
+    lengths = {path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines()) for path in sources}
+    assert {path: length for path, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+# -- public names ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", crystallize.__all__)
+def test_a_public_name_is_there_and_documented(name: str) -> None:
+    found = getattr(crystallize, name)
+    if inspect.isclass(found) or inspect.isroutine(found):
+        assert found.__doc__, f"{name} has no docstring"
+
+
+def test_public_names_are_listed_once_and_by_dir() -> None:
+    assert len(set(crystallize.__all__)) == len(crystallize.__all__)
+    assert set(crystallize.__all__) <= set(dir(crystallize))
+
+
+def test_an_unknown_public_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        crystallize.no_such_name  # noqa: B018
+
+
+def test_every_public_name_is_in_the_reference(api: ModuleType) -> None:
+    documented = []
+    pages = [text for page, text in documentation().items() if page.startswith("reference/")]
+    for path in (path for text in pages for path in api.DIRECTIVE.findall(text)):
+        found = api.resolve(path)
+        members = api.public_members(found) if inspect.ismodule(found) else [(path, found)]
+        documented += [member for _, member in members]
+        assert api.render(path), f"{path} has no documentation"
+    for name in crystallize.__all__:
+        found = getattr(crystallize, name)
+        mentioned = any(f"`{name}`" in text or f"`@{name}`" in text for text in pages)
+        is_api = inspect.isclass(found) or inspect.isroutine(found)
+        assert any(found is member for member in documented) or (mentioned and not is_api), (
+            f"{name} is missing in docs/reference"
+        )
+
+
+# -- hooks -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", HOOK_NAMES)
+def test_a_hook_says_where_it_runs_and_what_happens_if_it_raises(name: str) -> None:
+    doc = inspect.getdoc(getattr(hookspecs, name)) or ""
+    assert "*Runs in:*" in doc
+    assert "*If it raises:*" in doc
+
+
+def test_base_plugin_has_exactly_the_hooks_of_the_specification() -> None:
+    specified = [name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "crystallize_spec")]
+    assert sorted(specified) == sorted(HOOK_NAMES)
+    for name in HOOK_NAMES:
+        method = getattr(importlib.import_module("crystallize.plugins.base").BasePlugin, name)
+        assert list(inspect.signature(method).parameters)[1:] == arguments(name)
+
+
+def arguments(hook: str) -> list[str]:
+    return list(inspect.signature(getattr(hookspecs, hook)).parameters)
+
+
+@pytest.mark.parametrize("page", ["explanation/lifecycle.md", "reference/hooks.md"])
+def test_every_hook_is_documented_with_its_exact_arguments(page: str) -> None:
+    text = documentation()[page]
+    for name in HOOK_NAMES:
+        assert f"`{name}({', '.join(arguments(name))})`" in text, f"{page} lacks {name} as it is specified"
+    for written in re.findall(r"`(\w+)\([\w, ]*\)`", text):
+        assert written in HOOK_NAMES or not written.startswith(("before_", "after_")), (
+            f"{page}: {written} is no hook"
+        )
+
+
+# -- names that the documentation must not forget ----------------------------------------------------------
+
+
+def test_every_environment_variable_is_documented() -> None:
+    used = set()
+    for source in PACKAGE.rglob("*.py"):
+        used |= set(re.findall(r"CRYSTALLIZE_[A-Z_]+[A-Z]", source.read_text(encoding="utf-8")))
+    page = documentation()["reference/environment.md"]
+    assert used == set(re.findall(r"CRYSTALLIZE_[A-Z_]+[A-Z]", page))
+
+
+def test_every_entry_point_of_ours_is_in_the_reference() -> None:
+    pages = {
+        "crystallize.plugins": "reference/plugins.md",
+        "crystallize.execution": "reference/execution.md",
+        "crystallize.loaders": "reference/loaders.md",
+    }
+    for group, entries in PROJECT["entry-points"].items():
+        for name in entries:
+            assert f"`{name}`" in documentation()[pages[group]], f"{pages[group]} lacks {name} of {group}"
+
+
+def options_of(command: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield each option of a command and of its subcommands, with the path of its command."""
+    for parameter in command.params:
+        yield from ((path, option) for option in parameter.opts if option.startswith("--"))
+    for name, child in getattr(command, "commands", {}).items():
+        yield from options_of(child, f"{path} {name}")
+
+
+def test_every_command_and_option_is_documented() -> None:
+    import typer.main
+
+    from crystallize.cli.app import app
+
+    page = documentation()["reference/command-line.md"]
+    options = list(options_of(typer.main.get_command(app), "crystallize"))
+    assert options
+    for path, option in options:
+        assert f"`{option}`" in page, f"the option {option} of {path} is not documented"
+        assert path in page, f"the command {path} is not documented"

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+import math
+import threading
+from pathlib import Path
+
+import pytest
+
+from crystallize.utils.files import atomic_write_bytes, atomic_write_json, to_json
+
+
+def test_a_file_is_written_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    atomic_write_bytes(tmp_path / "a.bin", b"content")
+    assert (tmp_path / "a.bin").read_bytes() == b"content"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    atomic_write_bytes(tmp_path / "x" / "y" / "a.bin", b"content")
+    assert (tmp_path / "x" / "y" / "a.bin").read_bytes() == b"content"
+
+
+def test_a_file_without_a_folder_goes_to_the_working_directory() -> None:
+    atomic_write_bytes("a.bin", b"content")
+    assert Path("a.bin").read_bytes() == b"content"
+
+
+def test_the_longest_name_that_the_store_allows_can_be_written(tmp_path: Path) -> None:
+    atomic_write_bytes(tmp_path / ("é" * 100), b"content")
+    assert (tmp_path / ("é" * 100)).read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**18 - 1, 2**18, 2**18 + 1, 3_000_000])
+def test_content_of_any_size_is_observed_in_order_and_written(tmp_path: Path, size: int) -> None:
+    content = bytes(i % 251 for i in range(size))
+    seen = bytearray()
+    atomic_write_bytes(tmp_path / "a", content, observe=seen.extend)
+    assert (tmp_path / "a").read_bytes() == content == seen
+
+
+def test_anything_with_a_flat_buffer_is_content(tmp_path: Path) -> None:
+    import numpy as np
+
+    array = np.arange(6.0).reshape(2, 3)
+    atomic_write_bytes(tmp_path / "a", array.data)
+    assert (tmp_path / "a").read_bytes() == array.tobytes()
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    atomic_write_bytes(tmp_path / "a", b"old")
+
+    def disk_error(part: memoryview) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        atomic_write_bytes(tmp_path / "a", b"new", observe=disk_error)
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_folder_in_the_place_of_the_file_is_an_error_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "a" / "inner").mkdir(parents=True)
+    with pytest.raises(OSError):  # noqa: PT011 - the kind depends on the system
+        atomic_write_bytes(tmp_path / "a", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    path, contents = tmp_path / "a", [b"a" * 1_000_000, b"b" * 700_000]
+    atomic_write_bytes(path, contents[0])
+    stop = threading.Event()
+
+    def write() -> None:
+        turn = 0
+        while not stop.is_set():
+            turn += 1
+            atomic_write_bytes(path, contents[turn % 2])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert all(path.read_bytes() in contents for _ in range(200))
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_floats_are_written_with_all_their_digits_and_nan_is_read_back(tmp_path: Path) -> None:
+    values = [0.1 + 0.2, 1e-323, math.pi, math.inf, -math.inf, -0.0]
+    atomic_write_json(tmp_path / "a", values)
+    assert json.loads((tmp_path / "a").read_text()) == values
+    assert math.isnan(json.loads(to_json(math.nan)))
+
+
+def test_what_json_lacks_is_written_as_its_repr() -> None:
+    assert json.loads(to_json({"a": 1 + 2j, "b": b"x", "c": {3, 1, 2}})) == {
+        "a": "(1+2j)",
+        "b": "b'x'",
+        "c": [1, 2, 3],
+    }
+
+
+def test_numpy_values_are_written_as_numbers_and_lists() -> None:
+    import numpy as np
+
+    assert json.loads(to_json([np.int64(3), np.float32(0.5), np.arange(3)])) == [3, 0.5, [0, 1, 2]]
+
+
+def test_odd_keys_cycles_and_endless_numbers_do_not_stop_the_writer() -> None:
+    cycle: list[object] = [1]
+    cycle.append(cycle)
+    written = json.loads(to_json({(1, 2): "tuple", "cycle": cycle, "long": 10**6000, "set": {1}}))
+    assert written == {"(1, 2)": "tuple", "cycle": [1, "..."], "long": hex(10**6000), "set": [1]}
+
+
+def test_an_object_whose_repr_raises_is_named_by_its_class() -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    assert json.loads(to_json([Odd()])) == ["<Odd>"]
