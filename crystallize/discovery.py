@@ -13,11 +13,10 @@ import os
 import re
 import sys
 import time
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from crystallize.errors import PluginLoadError, UnknownNameError
 from crystallize.utils.suggest import did_you_mean
@@ -42,8 +41,7 @@ _TICK_NS = 50_000_000  # file systems stamp changes with the clock of the last t
 _log = logging.getLogger("crystallize.plugins")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One entry point that is installed; nothing of it is imported.
 
     Attributes
@@ -70,8 +68,7 @@ class Found:
 # -- find ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Catalogue:
+class _Catalogue(NamedTuple):
     paths: list[str]
     stamps: list[tuple[int, int] | None]
     settled: bool
@@ -167,7 +164,7 @@ def _with_conflicts(entries: Iterable[Found]) -> Iterable[Found]:
         conflict = f"the name {name!r} is claimed by {who}"
         for entry in claimants:
             keeps = normalise(entry.distribution) == CORE
-            yield entry if keeps else replace(entry, conflict=conflict)
+            yield entry if keeps else entry._replace(conflict=conflict)
 
 
 def normalise(name: str) -> str:

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def own_folder_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_folder_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test in an empty folder (runs write to ``data/``), without the developer's settings."""
     for name in [name for name in os.environ if name.startswith("CRYSTALLIZE_")]:
         monkeypatch.delenv(name)
     folder = tmp_path / "cwd"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    return
 
 
-@pytest.fixture
-def repository() -> Path:
-    """Return the folder of the whole project."""
-    return Path(__file__).resolve().parent.parent
+@pytest.fixture(scope="session")
+def api() -> ModuleType:
+    """Return the module that fills the reference pages of the documentation."""
+    path = Path(__file__).resolve().parent.parent / "docs" / "hooks" / "api.py"
+    spec = importlib.util.spec_from_file_location("docs_api", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
-import importlib.util
 import inspect
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -51,8 +51,13 @@ def third_party_imports(source: Path) -> Iterator[str]:
                 yield top
 
 
+@functools.cache
+def _owners() -> Mapping[str, list[str]]:
+    return importlib_metadata.packages_distributions()
+
+
 def distribution_of(module: str) -> str:
-    owners = importlib_metadata.packages_distributions().get(module)
+    owners = _owners().get(module)
     assert owners, f"{module} is imported and no installed distribution provides it"
     return normalised(owners[0])
 
@@ -62,17 +67,6 @@ def documentation() -> dict[str, str]:
     return {
         page.relative_to(DOCS).as_posix(): page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md")
     }
-
-
-@pytest.fixture(scope="module")
-def api() -> ModuleType:
-    """Return the module that fills the reference pages."""
-    spec = importlib.util.spec_from_file_location("docs_api", DOCS / "hooks" / "api.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 # -- imports -----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crystallize import (
@@ -152,24 +152,20 @@ def everything(experiment: Experiment, root: Path) -> dict[str, str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def serial_results() -> dict[Plan, dict[str, str]]:
-    return {}
+_serial: dict[Plan, dict[str, str]] = {}  # the same plans are drawn for each strategy
 
 
 @pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name != "serial"])
-@settings(
-    max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(plan=plans)
 def test_every_strategy_gives_the_bytes_of_the_serial_run(
-    strategy: str, plan: Plan, serial_results: dict[Plan, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+    strategy: str, plan: Plan, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    if plan not in serial_results:
+    if plan not in _serial:
         root = tmp_path_factory.mktemp("serial")
-        serial_results[plan] = everything(build(plan, SerialExecution(), root), root)
+        _serial[plan] = everything(build(plan, SerialExecution(), root), root)
     root = tmp_path_factory.mktemp(strategy)
-    assert everything(build(plan, STRATEGIES[strategy](), root), root) == serial_results[plan]
+    assert everything(build(plan, STRATEGIES[strategy](), root), root) == _serial[plan]
 
 
 def test_the_law_sees_metrics_artifacts_errors_and_seeds(tmp_path: Path) -> None:

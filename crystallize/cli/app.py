@@ -11,14 +11,13 @@ from crystallize.cli import plugins
 
 app = typer.Typer(
     name="crystallize",
-    help="Replicated, reproducible experiments whose every part is a plugin.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 app.add_typer(plugins.app, name="plugins")
 
 
-def _print_version(asked: bool | None) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         import crystallize
 
@@ -29,11 +28,11 @@ def _print_version(asked: bool | None) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool | None,
+        bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
-    ] = None,
+    ] = False,
 ) -> None:
-    """Hold the options of ``crystallize`` itself."""
+    """Replicated, reproducible experiments whose every part is a plugin."""
 
 
 def main() -> None:

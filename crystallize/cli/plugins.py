@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from crystallize.plugins.collection import Installed
 
 app = typer.Typer(help="Look at the installed plugins.", no_args_is_help=True)
 
 _COLOURS = {"active": "green", "disabled": "yellow", "failed": "red"}
+_HEADINGS = ("NAME", "GROUP", "STATUS", "DISTRIBUTION", "HOOKS")
+_NARROWEST_HOOKS = 20
 
 
 @app.callback()
@@ -21,50 +25,55 @@ def _group() -> None:
     """Look at the installed plugins."""
 
 
-@app.command("list")
+@app.command(
+    "list",
+    help="List every installed lifecycle plugin, execution strategy and loader.\n\n"
+    "Each is active, disabled by an environment variable, or failed, with the reason. "
+    "To find out, the plugins that are not disabled are imported; nothing is run.",
+)
 def list_plugins(
     as_json: Annotated[
-        bool | None, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")
-    ] = None,
+        bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")
+    ] = False,
 ) -> None:
-    """List every installed lifecycle plugin, execution strategy and loader.
-
-    A plugin is active, disabled by an environment variable, or failed; the reason why it failed is printed
-    with it. Listing imports the plugins that are not disabled, and runs nothing.
-    """
+    """Print what :func:`crystallize.plugins.collection.survey` finds."""
     from crystallize.plugins.collection import survey
 
     installed = survey()
     if as_json:
         import json
-        from dataclasses import asdict
 
-        typer.echo(json.dumps([asdict(each) for each in installed], indent=2))
+        typer.echo(json.dumps([each._asdict() for each in installed], indent=2))
+    elif installed:
+        for line in _table(installed):
+            typer.echo(line)
     else:
-        _print_table(installed)
+        typer.echo("No plugin is installed, not even Crystallize's own: install crystallize-lab again.")
 
 
-def _print_table(installed: Sequence[Installed]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    if not installed:
-        typer.echo("No plugins are installed, not even Crystallize's own: install crystallize-lab again.")
-        return
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in ("NAME", "GROUP", "STATUS", "DISTRIBUTION", "HOOKS"):
-        table.add_column(heading, overflow="fold", ratio=1 if heading == "HOOKS" else None)
-    for each in installed:
-        table.add_row(
-            Text(each.name),
+def _table(installed: Sequence[Installed]) -> Iterator[str]:
+    """Lay the records out, by hand: loading rich for it would take longer than all else here."""
+    rows = [
+        (
+            each.name,
             each.group.removeprefix("crystallize."),
-            Text(each.status, style=_COLOURS[each.status]),
-            Text(f"{each.distribution} {each.version}"),
-            "\n".join(each.hooks),
+            each.status,
+            f"{each.distribution} {each.version}",
         )
-    console.print(table)
+        for each in installed
+    ]
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=False)]
+    indent = sum(widths) + 2 * len(widths)
+    room = max(get_terminal_size().columns - indent, _NARROWEST_HOOKS)
+    padded = [heading.ljust(width) for heading, width in zip(_HEADINGS, widths, strict=False)]
+    yield typer.style("  ".join([*padded, _HEADINGS[-1]]), bold=True)
+    for each, row in zip(installed, rows, strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        cells[2] = typer.style(cells[2], fg=_COLOURS[each.status])
+        first, *more = wrap(" ".join(each.hooks), room) or [""]
+        yield "  ".join([*cells, first]).rstrip()
+        yield from (" " * indent + line for line in more)
     for each in installed:
         if each.error:
-            console.print(Text.assemble("\n", ("failed: ", "red"), each.error))
+            yield ""
+            yield from wrap(f"failed: {each.error}", get_terminal_size().columns, subsequent_indent="  ")

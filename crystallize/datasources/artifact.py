@@ -13,7 +13,6 @@ from crystallize.errors import (
     ArtifactNotFoundError,
     InvalidNameError,
     InvalidTypeError,
-    ReplicateMismatchError,
 )
 from crystallize.loaders import get_loader, loader_for
 from crystallize.loaders.base import dump_value, from_bytes, load_file, to_bytes
@@ -92,7 +91,7 @@ class Artifact(DataSource):
         -------
         Path or None
             The file, which stays there until the run ends and is published then; None if the experiment has
-            no plugin that stores artifacts.
+            no plugin that stores artifacts, and in a standalone context.
 
         Raises
         ------
@@ -111,7 +110,8 @@ class Artifact(DataSource):
         if sink is None:
             return None
         entry = ctx.artifacts.write(self.name, dump_value(self._dump, value, self.name))
-        return Path(getattr(sink, "base", ""), entry.path)
+        path = getattr(entry, "path", None)  # a standalone context's has none
+        return None if path is None else Path(getattr(sink, "base", ""), path)
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -119,14 +119,8 @@ class Artifact(DataSource):
         """Remember where the experiment that writes this artifact stores its runs; None: nowhere."""
         self._reader = None if producer is None else RunReader(producer)
 
-    def check_replicates(self, replicates: int | None = None) -> None:
-        """Choose the producer's run that the consumer's coming run will read; any number of replicates fits.
-
-        Parameters
-        ----------
-        replicates : int, optional
-            The consumer's number of replicates.
-        """
+    def settle(self) -> None:
+        """Choose the producer's run that the consumer's coming run will read."""
         if self._reader is not None:
             self._reader.settle()
 
@@ -160,18 +154,26 @@ class Artifact(DataSource):
         replicate = replicate_folder(ctx.get("replicate", 0) % count)
         stored = find_artifact(folder, self.name, replicate, condition)
         if stored is None:
-            names = artifact_names(folder)
-            raise ArtifactNotFoundError(
-                f"no step wrote artifact {self.name!r} under {condition!r} in {replicate}",
-                str(folder / replicate / condition),
-                f"The run's artifacts are {listed(names)}. {did_you_mean(self.name, names)}".rstrip(),
-            )
+            raise self._unwritten(folder, replicate, condition)
         path = folder / stored.path
         try:
             verify(path, stored)
         except FileNotFoundError as error:
             raise _removed(path) from error
         return load_file(self._load, path)
+
+    def _unwritten(self, run: Path, replicate: str, condition: str) -> ArtifactNotFoundError:
+        """Make the error for an artifact that the run's manifest does not have."""
+        names = artifact_names(run)
+        if self.name in names or not names:
+            mend = "That outcome failed before the step that writes it, or the step did not call write"
+        else:
+            mend = f"The run's artifacts are {listed(names)}. {did_you_mean(self.name, names)}".rstrip()
+        return ArtifactNotFoundError(
+            f"no step wrote artifact {self.name!r} under {condition!r} in {replicate}",
+            str(run / replicate / condition),
+            mend,
+        )
 
     # -- pickling ------------------------------------------------------------------------------------------
 
@@ -242,28 +244,9 @@ class ArtifactSource(DataSource):
         """The producer's number of replicates, or None as long as no run of it is stored."""
         return self._reader.replicates
 
-    def check_replicates(self, replicates: int | None = None) -> None:
-        """Choose the producer's run that the consumer's coming run will read.
-
-        Parameters
-        ----------
-        replicates : int, optional
-            The consumer's number of replicates, to be compared with the producer's.
-
-        Raises
-        ------
-        ReplicateMismatchError
-            If they differ.
-        """
+    def settle(self) -> None:
+        """Choose the producer's run that the consumer's coming run will read."""
         self._reader.settle()
-        count, producer = self.replicates, self._reader.location.experiment
-        if replicates is not None and count is not None and count != replicates:
-            raise ReplicateMismatchError(
-                f"{replicates} replicates were asked for, and experiment {producer!r} stored artifact "
-                f"{self.name!r} for {count}",
-                str(self._reader.metadata_path()),
-                f"Run with replicates={count} or without the argument, or run {producer!r} with {replicates}",
-            )
 
     def fetch(self, ctx: FrozenContext) -> Path:
         """Return the path of the file of the context's replicate and condition.

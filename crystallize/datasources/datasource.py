@@ -27,6 +27,9 @@ class DataSource(ABC):
         """How many replicates there is data for; None if any number will do."""
         return None
 
+    def settle(self) -> None:  # noqa: B027 - most sources have nothing to choose
+        """Choose what the coming run reads; called once before each run, in the coordinator."""
+
     @abstractmethod
     def fetch(self, ctx: FrozenContext) -> Any:
         """Return the data for the outcome that `ctx` belongs to; called once for each, may be ``async``."""
@@ -41,12 +44,20 @@ class FunctionSource(DataSource):
         ``fn()`` or ``fn(ctx)``, with keyword arguments of its own.
     arguments : dict, optional
         The keyword arguments.
+
+    Raises
+    ------
+    MissingParameterError
+        If the function has further parameters without a default.
+    InvalidTypeError
+        If it has no such keyword argument.
     """
 
     def __init__(self, fn: Callable[..., Any], arguments: dict[str, Any] | None = None) -> None:
         self.fn = fn
         self.arguments = arguments or {}
         self.takes_context = _takes_context(fn, self.arguments)
+        _check_call(fn, self.takes_context, self.arguments)
 
     def fetch(self, ctx: FrozenContext) -> Any:
         """Call the function."""
@@ -80,16 +91,7 @@ def data_source(fn: Callable[..., Any]) -> Callable[..., FunctionSource]:
 
     @functools.wraps(fn)
     def factory(**arguments: Any) -> FunctionSource:
-        source = FunctionSource(fn, arguments)
-        positional = (None,) if source.takes_context else ()
-        try:
-            inspect.signature(fn).bind(*positional, **arguments)
-        except TypeError as error:
-            kind = MissingParameterError if "missing" in str(error) else InvalidTypeError
-            raise kind(
-                f"data source {fn.__name__!r}: {error}", mend=f"It takes {inspect.signature(fn)}"
-            ) from None
-        return source
+        return FunctionSource(fn, arguments)
 
     factory.__crystallize_data_source__ = True  # type: ignore[attr-defined]
     return factory
@@ -166,3 +168,16 @@ def _takes_context(fn: Callable[..., Any], arguments: Collection[str]) -> bool:
         return False
     first = positional[0]
     return first.default is first.empty or first.name == "ctx"
+
+
+def _check_call(fn: Callable[..., Any], takes_context: bool, arguments: dict[str, Any]) -> None:
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):  # a builtin without a signature
+        return
+    try:
+        signature.bind(*((None,) if takes_context else ()), **arguments)
+    except TypeError as error:
+        kind = MissingParameterError if "missing" in str(error) else InvalidTypeError
+        name = getattr(fn, "__name__", type(fn).__name__)
+        raise kind(f"data source {name!r}: {error}", mend=f"It takes {signature}") from None

@@ -60,24 +60,10 @@ class ExperimentInput(DataSource):
             )
         return next(iter(counts.values()), None)
 
-    def check_replicates(self, replicates: int | None = None) -> None:
-        """Let each source prepare for a run of the consumer with `replicates` replicates.
-
-        Raises
-        ------
-        ReplicateMismatchError
-            If the sources have different numbers of replicates, or another one than `replicates`.
-        """
+    def settle(self) -> None:
+        """Let each source choose what the coming run reads."""
         for source in self.sources.values():
-            check = getattr(source, "check_replicates", None)
-            if check is not None:
-                check(replicates)
-        count = self.replicates
-        if replicates is not None and count is not None and count != replicates:
-            raise ReplicateMismatchError(
-                f"{replicates} replicates were asked for, and the sources have data for {count}",
-                mend=f"Run with replicates={count}, or without the argument",
-            )
+            source.settle()
 
     def fetch(self, ctx: FrozenContext) -> Any:
         """Return the dictionary, or an awaitable of it if a source gives an awaitable."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ValidationError
+from crystallize.experiments.treatment import check_context
 
 if TYPE_CHECKING:
     from crystallize.datasources.artifact import Artifact
@@ -91,7 +92,8 @@ class ExperimentBuilder:
     def initial_ctx(self, entries: Mapping[str, Any] | None = None, /, **more: Any) -> ExperimentBuilder:
         """Add entries to what every context holds from the start."""
         held = self._arguments.get("initial_ctx", {})
-        return self._set("initial_ctx", {**held, **(entries or {}), **more})
+        added = {} if entries is None else check_context(entries, "initial_ctx")
+        return self._set("initial_ctx", {**held, **added, **more})
 
     def replicates(self, replicates: int) -> ExperimentBuilder:
         """Set how often to repeat."""

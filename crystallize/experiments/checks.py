@@ -23,9 +23,28 @@ from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
+    from crystallize.experiments.aggregation import ResultAggregator
     from crystallize.experiments.experiment import Experiment
 
 _OWN_PLUGINS = "crystallize.plugins."
+
+
+def check_description(description: Any) -> str:
+    """Return `description` if it is a str; raise InvalidTypeError if not."""
+    if not isinstance(description, str):
+        raise InvalidTypeError(f"description is a str, got {description!r}")
+    return description
+
+
+def check_aggregator(aggregator: Any) -> type[ResultAggregator]:
+    """Return `aggregator` if it can make an aggregator for each run; raise InvalidTypeError if not."""
+    if not callable(aggregator):
+        raise InvalidTypeError(
+            f"aggregator is a class such as ResultAggregator, got {aggregator!r}",
+            mend="Pass the class, not an instance: each run makes its own",
+        )
+    made: type[ResultAggregator] = aggregator
+    return made
 
 
 def check_replicates(replicates: Any) -> int:
@@ -122,7 +141,30 @@ def as_outputs(outputs: Any) -> dict[str, Artifact]:
     return made
 
 
-def resolve_replicates(experiment: Experiment, sources: Mapping[str, DataSource], asked: int | None) -> int:
+def check_strategy(strategy: Any) -> None:
+    """Check the `strategy` of a run.
+
+    Raises
+    ------
+    InvalidValueError
+        If this version has no such strategy.
+    """
+    if strategy == "resume":
+        raise InvalidValueError(
+            "strategy='resume' needs the journal of the store, which this version does not write",
+            mend="Run with strategy='rerun', the default",
+        )
+    if strategy != "rerun":
+        raise InvalidValueError(f"strategy is 'rerun', got {strategy!r}")
+
+
+def settle_sources(experiment: Experiment) -> None:
+    """Have each data source choose what it reads in the run under way."""
+    for source in _sources(experiment).values():
+        source.settle()
+
+
+def resolve_replicates(experiment: Experiment, asked: int | None) -> int:
     """Return how many replicates a run has: as many as asked for, or as the data sources have data for, or one.
 
     Raises
@@ -130,6 +172,7 @@ def resolve_replicates(experiment: Experiment, sources: Mapping[str, DataSource]
     ReplicateMismatchError
         If a data source has another number.
     """
+    sources = _sources(experiment)
     counts = {place: source.replicates for place, source in sources.items()}
     known = {place: count for place, count in counts.items() if count is not None}
     wanted = asked if asked is not None else next(iter(known.values()), 1)
@@ -198,3 +241,12 @@ def _plugins_may_add_keys(experiment: Experiment) -> bool:
         and not {"before_replicate", "before_step", "after_step"}.isdisjoint(record.hooks)
         for record in experiment.plugins.records
     )
+
+
+def _sources(experiment: Experiment) -> dict[str, DataSource]:
+    """Return every data source of the run under way, with where it comes from."""
+    return {"the data source": experiment.datasource} | {
+        f"the data source of treatment {name!r}": each.datasource
+        for name, each in experiment.active_treatments.items()
+        if each.datasource is not None
+    }

@@ -7,8 +7,9 @@ in memory. Whatever is different (several values in one replicate, text, objects
 
 from __future__ import annotations
 
+import functools
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Samples(list[Any]):
     """A list of metric values that NumPy takes without converting it.
 
     ``numpy.asarray(samples)`` returns the array that the list was made from, as long as nobody has changed
-    the list's length.
+    the list.
     """
 
     __slots__ = ("_array",)
@@ -34,7 +35,7 @@ class Samples(list[Any]):
         import numpy as np
 
         backing = self._array
-        if backing is None or len(backing) != len(self):
+        if backing is None:
             return np.array(list(self), dtype=dtype)
         if copy or (dtype is not None and backing.dtype != dtype):
             return np.array(backing, dtype=dtype)
@@ -42,6 +43,24 @@ class Samples(list[Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return list, (list(self),)
+
+
+def _forgets_the_array(name: str) -> Callable[..., Any]:
+    change = getattr(list, name)
+
+    @functools.wraps(change)
+    def method(self: Samples, *args: Any, **options: Any) -> Any:
+        self._array = None
+        return change(self, *args, **options)
+
+    return method
+
+
+for _name in (
+    *("__delitem__", "__iadd__", "__imul__", "__setitem__", "append", "clear"),
+    *("extend", "insert", "pop", "remove", "reverse", "sort"),
+):
+    setattr(Samples, _name, _forgets_the_array(_name))
 
 
 class Column:

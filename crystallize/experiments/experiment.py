@@ -9,25 +9,35 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.datasources.artifact import Artifact, ArtifactSource
 from crystallize.datasources.datasource import DataSource, as_datasource
-from crystallize.errors import ExecutionError, InvalidTypeError, InvalidValueError, UnknownNameError
+from crystallize.errors import ExecutionError
 from crystallize.experiments.aggregation import ResultAggregator
 from crystallize.experiments.checks import (
     as_hypotheses,
     as_outputs,
+    check_aggregator,
+    check_description,
     check_experiment,
     check_replicates,
+    check_strategy,
     resolve_replicates,
+    settle_sources,
     with_seed,
 )
+from crystallize.experiments.description import describe
 from crystallize.experiments.replicate import FETCH, Replicate
 from crystallize.experiments.run import Run
-from crystallize.experiments.treatment import BASELINE, Treatment, as_treatments, check_context
+from crystallize.experiments.treatment import (
+    Treatment,
+    as_treatments,
+    check_context,
+    choose_condition,
+    with_baseline,
+)
 from crystallize.pipelines.pipeline import Pipeline
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.plugins.manager import PluginManager, resolve_strategy
 from crystallize.utils.names import check_name
 from crystallize.utils.randomness import check_seed, draw_master_seed
-from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -113,24 +123,17 @@ class Experiment:
         aggregator: type[ResultAggregator] = ResultAggregator,
     ) -> None:
         self.name = None if name is None else check_name("experiment", name)
-        if not isinstance(description, str):
-            raise InvalidTypeError(f"description is a str, got {description!r}")
-        self.description = description
+        self.description = check_description(description)
         self.datasource = datasource
         self.pipeline = pipeline if isinstance(pipeline, Pipeline) else Pipeline(pipeline)
         self.initial_ctx = check_context({} if initial_ctx is None else initial_ctx, "initial_ctx")
         self.treatments = as_treatments(treatments)
         self.hypotheses = as_hypotheses(hypotheses)
         self.replicates = None if replicates is None else check_replicates(replicates)
-        if not callable(aggregator):
-            raise InvalidTypeError(
-                f"aggregator is a class such as ResultAggregator, got {aggregator!r}",
-                mend="Pass the class, not an instance: each run makes its own",
-            )
-        self.aggregator = aggregator
+        self.aggregator = check_aggregator(aggregator)
         self.run_kind = "run"
         self.active_treatments = {each.name: each for each in self.treatments}
-        self.conditions = _with_baseline(self.active_treatments)
+        self.conditions = with_baseline(self.active_treatments)
         self._run: Run | None = None
         self._busy = threading.Lock()
         self.master_seed = draw_master_seed()
@@ -175,24 +178,7 @@ class Experiment:
 
     def definition(self) -> dict[str, Any]:
         """Return what defines the run under way, for metadata."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "description": self.description,
-            "replicates": self.replicates,
-            "conditions": {
-                name: self.active_treatments[name].describe() if name in self.active_treatments else {}
-                for name in self.conditions
-            },
-            "pipeline": [
-                {"step": name, "params": step.params, "cacheable": step.cacheable}
-                for name, step in zip(self.pipeline.names, self.pipeline.steps, strict=True)
-            ],
-            "datasource": repr(self.datasource),
-            "initial_ctx": sorted(self.initial_ctx),
-            "hypotheses": [hypothesis.name for hypothesis in self.hypotheses],
-            "master_seed": self.master_seed,
-        }
+        return describe(self)
 
     def artifact_datasource(
         self, step: str, name: str, *, condition: str | None = None, require_metadata: bool = False
@@ -234,7 +220,7 @@ class Experiment:
             If the data source has another number of replicates than the experiment asks for.
         """
         check_experiment(self, self.hypotheses)
-        resolve_replicates(self, self._sources(), self.replicates)
+        resolve_replicates(self, self.replicates)
 
     # -- running -------------------------------------------------------------------------------------------
 
@@ -270,7 +256,7 @@ class Experiment:
         MissingMetricError
             If a hypothesis asks for a metric that was not recorded; everything is stored by then.
         """
-        return self._execute(treatments, hypotheses, replicates, strategy, loop=None)
+        return self._execute(treatments, hypotheses, replicates, strategy)
 
     async def arun(
         self,
@@ -285,21 +271,12 @@ class Experiment:
         With asynchronous execution the steps run on this loop, so that they can share its sessions and
         connections; with any other, the run has a thread of its own. A cancelled task ends the run.
         """
-        import asyncio
+        from crystallize.utils.aio import in_thread, running_loop
 
-        loop = asyncio.get_running_loop()
-        task = asyncio.ensure_future(
-            asyncio.to_thread(self._execute, treatments, hypotheses, replicates, strategy, loop=loop)
+        loop = running_loop()
+        return await in_thread(
+            lambda: self._execute(treatments, hypotheses, replicates, strategy, loop), on_cancel=self._cancel
         )
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if self._run is not None:
-                self._run.cancelled.set()
-            await asyncio.wait([task])
-            if not task.cancelled():
-                task.exception()  # taken note of: the cancellation is what the caller hears of
-            raise
 
     def apply(
         self, treatment: Treatment | str | None = None, *, data: Any = FETCH, seed: int | None = None
@@ -327,9 +304,10 @@ class Experiment:
         Exception
             Whatever a step raises.
         """
-        name, chosen = self._condition_to_apply(treatment)
+        name, chosen = choose_condition(self.treatments, treatment)
         with self._under_way("apply", chosen, (name,), 1, seed):
             check_experiment(self, ())
+            settle_sources(self)
             self.plugins.call("before_run", experiment=self)
             self._run = Run(self, ())
             applied, result = Replicate(self).apply(name, data)
@@ -362,18 +340,18 @@ class Experiment:
         hypotheses: Sequence[Hypothesis] | None,
         replicates: int | None,
         strategy: str,
-        *,
-        loop: AbstractEventLoop | None,
+        loop: AbstractEventLoop | None = None,
     ) -> Result:
-        _check_strategy(strategy)
+        check_strategy(strategy)
         active = {
             each.name: each for each in (self.treatments if treatments is None else as_treatments(treatments))
         }
         asked = self.replicates if replicates is None else check_replicates(replicates)
         questions = self.hypotheses if hypotheses is None else as_hypotheses(hypotheses)
-        with self._under_way("run", active, _with_baseline(active), asked, None):
+        with self._under_way("run", active, with_baseline(active), asked, None):
             check_experiment(self, questions)
-            self.replicates = resolve_replicates(self, self._sources(), asked)
+            settle_sources(self)
+            self.replicates = resolve_replicates(self, asked)
             self.plugins.call("before_run", experiment=self)
             self._run = Run(self, questions)
             return self._run.drive(Replicate(self, loop))
@@ -409,35 +387,14 @@ class Experiment:
             self._run = None
             self._busy.release()
 
-    def _condition_to_apply(self, treatment: Treatment | str | None) -> tuple[str, dict[str, Treatment]]:
-        """Return the name of the condition to apply, and its treatment if it has one."""
-        known = {each.name: each for each in self.treatments}
-        if treatment is None or treatment == BASELINE:
-            return BASELINE, {name: each for name, each in known.items() if name == BASELINE}
-        if not isinstance(treatment, str):
-            (one,) = as_treatments([treatment])
-            return one.name, {one.name: one}
-        if treatment not in known:
-            raise UnknownNameError(
-                f"experiment {self.folder_name!r} has no treatment {treatment!r}",
-                mend=f"It has {listed(known)}. {did_you_mean(treatment, known)}".strip(),
-            )
-        return treatment, {treatment: known[treatment]}
+    def _cancel(self) -> None:
+        if self._run is not None:
+            self._run.cancelled.set()
 
-    def _sources(self) -> dict[str, DataSource]:
-        """Return every data source of the run under way, with where it comes from."""
-        sources = {"the data source": self.datasource}
-        sources |= {
-            f"the data source of treatment {name!r}": each.datasource
-            for name, each in self.active_treatments.items()
-            if each.datasource is not None
-        }
-        return sources
-
-    def _location(self) -> RunLocation:
-        """Return where this experiment's runs are stored."""
-        plugin = self.plugins.find(ArtifactPlugin) or ArtifactPlugin()
-        return plugin.location(self)
+    def _location(self) -> RunLocation | None:
+        """Return where this experiment's runs are stored, or None if they are not."""
+        plugin = self.plugins.find(ArtifactPlugin)
+        return None if plugin is None else plugin.location(self)
 
     def __getstate__(self) -> dict[str, Any]:
         # What goes to a worker is the definition. The run stays with the coordinator.
@@ -449,17 +406,3 @@ class Experiment:
 
     def __repr__(self) -> str:
         return f"<Experiment {self.folder_name!r}: {len(self.pipeline)} steps, conditions {', '.join(self.conditions)}>"
-
-
-def _with_baseline(treatments: Mapping[str, Treatment]) -> tuple[str, ...]:
-    return (BASELINE, *(name for name in treatments if name != BASELINE))
-
-
-def _check_strategy(strategy: Any) -> None:
-    if strategy == "resume":
-        raise InvalidValueError(
-            "strategy='resume' needs the journal of the store, which this version does not write",
-            mend="Run with strategy='rerun', the default",
-        )
-    if strategy != "rerun":
-        raise InvalidValueError(f"strategy is 'rerun', got {strategy!r}")

@@ -6,11 +6,12 @@ A *hypothesis* applies one to the baseline and each treatment, and ranks the tre
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import traceback
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from crystallize.errors import (
     InvalidTypeError,
@@ -21,8 +22,9 @@ from crystallize.errors import (
 )
 from crystallize.experiments.p_values import holm, is_number, least, p_values, smallest_p_value
 from crystallize.experiments.samples import BaselineColumns
-from crystallize.experiments.verifier import Decorated, Verifier, VerifierFactory, check_verifier
+from crystallize.experiments.verifier import Verifier, VerifierFactory, check_verifier
 from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.wrapped import portable, restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -160,17 +162,16 @@ class Hypothesis:
         self.groups, self._is_list = _parse_metrics(metrics)
         self.ranker: Callable[[Any], float] = ranker or smallest_p_value
         self.name: str = name or str(getattr(verifier, "__name__", type(verifier).__name__))
-        self._made_by: HypothesisFactory | None = None
 
     def __repr__(self) -> str:
         groups: Any = self.groups if self._is_list or self.groups is None else self.groups[0]
         return f"Hypothesis({self.name!r}, verifier={self.verifier!r}, metrics={groups!r})"
 
-    def __reduce__(self) -> Any:
-        # A decorated ranker is found through its factory, which stands under its name in the module.
-        if self._made_by is not None:
-            return self._made_by, ()
-        return super().__reduce__()
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"ranker": portable(self.ranker)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"ranker": restore(state["ranker"])}
 
     def describe(self) -> dict[str, Any]:
         """Return name, verifier with its settings, and metrics: what a run's metadata keeps."""
@@ -257,22 +258,28 @@ class Hypothesis:
         )
 
 
-class HypothesisFactory(Decorated):
+class HypothesisFactory:
     """What :func:`hypothesis` makes of a ranker: call it, without arguments, for the :class:`Hypothesis`."""
 
     def __init__(self, fn: Callable[[Any], float], settings: dict[str, Any]) -> None:
-        super().__init__(fn)
+        functools.update_wrapper(cast(Any, self), fn)
+        self.fn = fn
         self.settings = settings
         self()  # wrong settings are reported where they stand
 
     def __call__(self) -> Hypothesis:
         """Return the hypothesis."""
-        made = Hypothesis(ranker=self.fn, **self.settings)
-        made._made_by = self
-        return made
+        return Hypothesis(ranker=self.fn, **self.settings)
 
-    def _parts(self) -> tuple[Any, ...]:
-        return self.fn, self.settings
+    def __reduce__(self) -> Any:
+        return _restore_factory, (portable(self.fn), self.settings)
+
+    def __repr__(self) -> str:
+        return f"<hypothesis factory {self.settings['name']}>"
+
+
+def _restore_factory(fn: Any, settings: dict[str, Any]) -> HypothesisFactory:
+    return HypothesisFactory(restore(fn), settings)
 
 
 def hypothesis(

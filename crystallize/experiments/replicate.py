@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import pickle
 import traceback
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.experiments.outcome import Outcome, OutcomeError, ReplicateResult
 from crystallize.experiments.provenance import DATA_SOURCE, TREATMENT
 from crystallize.utils.context import FrozenContext
+from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
 from crystallize.utils.randomness import stream_key
 
@@ -71,9 +74,23 @@ class Replicate:
         self._before_replicate = experiment.plugins.caller("before_replicate")
         self._before_step = self._hook_before_step()
         self._after_step = self._hook_after_step()
+        self._pickled: tuple[str, bytes] | None = None
+
+    def recipe(self) -> tuple[Callable[..., Replicate], tuple[Any, ...]]:
+        """Return the function and the arguments that make this object anew in a worker.
+
+        For strategies that send an experiment to each worker once and have a pickler of their own.
+        """
+        return Replicate, (self.experiment,)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Replicate, (self.experiment,)
+        # Any other pool pickles a function with every task, and with plain pickle, which stops at a lambda.
+        if self._pickled is None:
+            import cloudpickle
+
+            payload = cloudpickle.dumps(self.recipe())
+            self._pickled = (fingerprint(payload), payload)
+        return _unpickled, self._pickled
 
     def __call__(self, replicate: int) -> ReplicateResult:
         """Run all conditions of one replicate; an error of a step is part of the result."""
@@ -243,6 +260,14 @@ def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None) -> 
         tuple(ctx.trace),
         error,
     )
+
+
+@lru_cache(maxsize=4)
+def _unpickled(digest: str, payload: bytes) -> Replicate:
+    """Make the object of a payload, once in each worker however often it arrives."""
+    make, arguments = pickle.loads(payload)
+    made: Replicate = make(*arguments)
+    return made
 
 
 def _condition(name: str, treatment: Treatment | None, datasource: DataSource) -> Condition:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _WIDTH = 100
 _NAMES = 2  # the first columns are names: on the left, and shortened if the table is too wide
 _SHORTEST_NAME = 9
+_ROUNDING = 1e-12  # a spread this small, relative to the values, is an effect of their rounding
 _DIGITS = 3  # significant ones, of the spread: more would be noise
 
 
@@ -250,12 +251,12 @@ def _decimals(spreads: list[float | None], values: list[float | None]) -> int | 
 
     Without a spread the values decide.
     """
-    sizes = [abs(x) for x in spreads if x and math.isfinite(x)]
     largest = max((abs(x) for x in values if x and math.isfinite(x)), default=0.0)
+    sizes = [abs(x) for x in spreads if x and math.isfinite(x) and abs(x) > _ROUNDING * largest]
     size = max(sizes, default=largest)
     if size == 0 or (not sizes and all(x is None or x.is_integer() for x in values)):
         return 0 if largest < 1e9 else None
-    decimals = max(0, _DIGITS - 1 - math.floor(math.log10(size)))
+    decimals = max(0, _DIGITS - 1 - math.floor(math.log10(size) + _ROUNDING))
     return decimals if decimals <= 6 and largest < 1e9 else None
 
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
 from crystallize.datasources.datasource import DataSource, as_datasource
-from crystallize.errors import InvalidNameError, InvalidTypeError, InvalidValueError
+from crystallize.errors import InvalidNameError, InvalidTypeError, InvalidValueError, UnknownNameError
 from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.names import check_condition_name
+from crystallize.utils.suggest import did_you_mean, listed
 from crystallize.utils.wrapped import portable, restore
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Treatment:
         if isinstance(apply, Mapping):
             self.settings = check_context(apply, f"treatment {name!r}")
         elif callable(apply) and not isinstance(apply, type):
+            _refuse_async(name, apply)
             self.function = apply
         else:
             raise InvalidTypeError(
@@ -162,6 +164,7 @@ def treatment(
     def decorate(fn: Callable[..., Any]) -> TreatmentFactory:
         if isinstance(fn, type) or not callable(fn):
             raise InvalidTypeError(f"@treatment({name!r}) decorates a function, got {fn!r}")
+        _refuse_async(name, fn)
         return TreatmentFactory(name, fn)
 
     return decorate
@@ -195,6 +198,42 @@ def as_treatments(treatments: Any) -> tuple[Treatment, ...]:
     return tuple(made.values())
 
 
+def with_baseline(treatments: Iterable[str]) -> tuple[str, ...]:
+    """Return the conditions of a run with these treatments: the baseline first."""
+    return (BASELINE, *(name for name in treatments if name != BASELINE))
+
+
+def choose_condition(
+    treatments: Iterable[Treatment], wanted: Treatment | str | None
+) -> tuple[str, dict[str, Treatment]]:
+    """Return the name of the condition that `wanted` stands for, and its treatment if it has one.
+
+    Parameters
+    ----------
+    treatments : iterable of Treatment
+        Those of the experiment.
+    wanted : Treatment, str or None
+        A treatment, the name of one of the experiment's, or None for the baseline.
+
+    Raises
+    ------
+    UnknownNameError
+        If the experiment has no treatment of that name.
+    """
+    known = {each.name: each for each in treatments}
+    if wanted is None or wanted == BASELINE:
+        return BASELINE, {name: each for name, each in known.items() if name == BASELINE}
+    if not isinstance(wanted, str):
+        (one,) = as_treatments([wanted])
+        return one.name, {one.name: one}
+    if wanted not in known:
+        raise UnknownNameError(
+            f"the experiment has no treatment {wanted!r}",
+            mend=f"It has {listed(known)}. {did_you_mean(wanted, known)}".strip(),
+        )
+    return wanted, {wanted: known[wanted]}
+
+
 def check_context(entries: Any, owner: str) -> dict[str, Any]:
     """Return `entries` as a dict if they can be entries of a context.
 
@@ -215,6 +254,14 @@ def check_context(entries: Any, owner: str) -> dict[str, Any]:
                 f"{owner} sets {key!r}, which the framework sets itself", mend="Choose another key"
             )
     return dict(entries)
+
+
+def _refuse_async(name: str, fn: Callable[..., Any]) -> None:
+    if inspect.iscoroutinefunction(fn):
+        raise InvalidTypeError(
+            f"treatment {name!r} is an async function, and treatments are called without await",
+            mend="Await in a step or in the data source",
+        )
 
 
 def _restore_factory(name: str, fn: Any) -> TreatmentFactory:

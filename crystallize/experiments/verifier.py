@@ -4,42 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from crystallize.errors import InvalidTypeError, MissingParameterError
 from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.wrapped import portable, restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-class Decorated:
-    """A factory that a decorator put in the place of a function, and that pickle finds by that name.
-
-    Pickle stores a function as the name under which its module has it. Under that name now stands the
-    factory, so the factory is what is stored, and whatever it made is stored as a call of it.
-    """
-
-    def __init__(self, fn: Callable[..., Any]) -> None:
-        functools.update_wrapper(cast(Any, self), fn)
-        self.fn = fn
-
-    def __reduce__(self) -> Any:
-        name = getattr(self, "__qualname__", "")
-        module = getattr(self, "__module__", None)
-        found: Any = sys.modules.get(module) if module not in {None, "__main__"} else None
-        for part in name.split("."):
-            found = getattr(found, part, None)
-        # What a script or an inner function defines has no such name; cloudpickle then stores the function.
-        return name if found is self else (type(self), self._parts())
-
-    def _parts(self) -> tuple[Any, ...]:
-        """Return the arguments that make an equal factory."""
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {getattr(self, '__name__', self.fn)!r}>"
 
 
 class Verifier:
@@ -68,13 +40,14 @@ class Verifier:
         return f"{self.__name__}({', '.join(f'{key}={value!r}' for key, value in self.settings.items())})"
 
 
-class VerifierFactory(Decorated):
+class VerifierFactory:
     """What :func:`verifier` makes of a function: call it with settings for a :class:`Verifier`."""
 
     def __init__(self, fn: Callable[..., Any], check: Callable[..., None] | None = None) -> None:
-        super().__init__(fn)
         if not callable(fn):
             raise InvalidTypeError(f"@verifier decorates a function, got {fn!r}")
+        functools.update_wrapper(cast(Any, self), fn)
+        self.fn = fn
         _refuse_async(fn)
         parameters = list(inspect.signature(fn).parameters.values())
         positional = [
@@ -128,8 +101,15 @@ class VerifierFactory(Decorated):
             self.check(**complete)
         return Verifier(self, complete)
 
-    def _parts(self) -> tuple[Any, ...]:
-        return self.fn, self.check
+    def __reduce__(self) -> Any:
+        return _restore, (portable(self.fn), self.check)
+
+    def __repr__(self) -> str:
+        return f"<verifier factory {getattr(self, '__name__', self.fn)}>"
+
+
+def _restore(fn: Any, check: Callable[..., None] | None) -> VerifierFactory:
+    return VerifierFactory(restore(fn), check)
 
 
 @overload

@@ -74,7 +74,8 @@ def inspect_step(fn: Callable[..., Any], name: str) -> StepSignature:
         )
     return StepSignature(
         context=context.name if context else None,
-        context_by_keyword=context is not None and context is not rest[0],
+        context_by_keyword=context is not None
+        and (context is not rest[0] or context.kind is context.KEYWORD_ONLY),
         parameters={parameter.name: parameter.default for parameter in others},
         artifacts=frozenset(parameter.name for parameter in others if _is_artifact(parameter.annotation)),
         open_ended=any(parameter.kind is parameter.VAR_KEYWORD for parameter in rest),
@@ -114,7 +115,7 @@ def missing_parameter(step: str, parameter: str, held: Any, where: str = "") -> 
 def _signature(fn: Callable[..., Any], name: str) -> inspect.Signature:
     try:
         return inspect.signature(fn, eval_str=True)
-    except (NameError, AttributeError, SyntaxError, TypeError):
+    except (NameError, AttributeError, SyntaxError, TypeError, ValueError):
         pass  # a postponed annotation that cannot be evaluated stays a text
     try:
         return inspect.signature(fn)

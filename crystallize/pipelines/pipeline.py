@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -57,7 +58,7 @@ class Pipeline:
         """Whether any step is asynchronous."""
         return any(step.is_async for step in self.steps)
 
-    @property
+    @cached_property
     def signature(self) -> str:
         """A hash of the steps' names and parameters; the same in every process and on every machine."""
         return fingerprint([(name, step.params) for name, step in zip(self.names, self.steps, strict=True)])
@@ -131,10 +132,12 @@ def injectable_parameters(pipeline: Pipeline) -> list[tuple[str, FunctionStep]]:
 
 
 def _unique_names(steps: Iterable[PipelineStep]) -> tuple[str, ...]:
-    seen: dict[str, int] = {}
-    names = []
+    names: list[str] = []
     for step in steps:
-        name = check_name("step", step.name)
-        seen[name] = seen.get(name, 0) + 1
-        names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+        name = unique = check_name("step", step.name)
+        number = 1
+        while unique in names:
+            number += 1
+            unique = f"{name}-{number}"
+        names.append(unique)
     return tuple(names)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, StoreError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
-from crystallize.store.layout import APPLY, COMPLETE, RESULTS, RunLocation, replicate_folder
+from crystallize.store.layout import APPLY, COMPLETE, RESULTS, RunLocation
 from crystallize.store.manifest import write_manifest
 from crystallize.store.metadata import (
     FAILED,
@@ -36,15 +37,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Run:
-    """A run under way; workers get its folder only."""
+    """A run under way, as the coordinator knows it; in a worker it is its sink only."""
 
-    base: str
+    sink: ArtifactSink
+    name: str = ""
     claim: Claim | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
     begun: bool = False
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.base,)
+    in_loop: bool = False
 
 
 class ArtifactPlugin(BasePlugin):
@@ -74,7 +74,8 @@ class ArtifactPlugin(BasePlugin):
         self.root_dir = os.fspath(root_dir)
         self.versioned = versioned
         self.artifact_retention = artifact_retention
-        self._runs: dict[str, _Run] = {}
+        self._runs: WeakKeyDictionary[Experiment, _Run] = WeakKeyDictionary()
+        self._sent: dict[str, ArtifactSink] = {}  # in a worker: what came with the plugin, by the run's name
 
     def location(self, experiment: Experiment) -> RunLocation:
         """Return where `experiment` stores its runs."""
@@ -84,8 +85,14 @@ class ArtifactPlugin(BasePlugin):
         """Claim a folder for the run and write its metadata."""
         if experiment.run_kind == APPLY:
             return
-        check_name("experiment", experiment.folder_name)
-        self._give_up(self._runs.pop(experiment.folder_name, None))
+        name = check_name("experiment", experiment.folder_name)
+        if any(run.in_loop and run.name == name for run in list(self._runs.values())):
+            raise StoreError(
+                f"two experiments called {name!r} run at the same time with one ArtifactPlugin",
+                self.root_dir,
+                "Give each an ArtifactPlugin of its own",
+            )
+        self._give_up(self._runs.pop(experiment, None))
         metadata = describe_run(experiment)
         with _store_errors(self.root_dir):
             claim = claim_run(self.location(experiment))
@@ -94,55 +101,59 @@ class ArtifactPlugin(BasePlugin):
             except BaseException:
                 claim.discard()
                 raise
-        self._runs[experiment.folder_name] = _Run(str(claim.folder), claim, metadata)
+        self._runs[experiment] = _Run(ArtifactSink(str(claim.folder)), name, claim, metadata)
 
     @hookimpl(wrapper=True)
     def run_experiment_loop(
         self, experiment: Experiment, replicate_fn: Callable[[int], Any]
     ) -> Generator[None, Any, Any]:
         """Note in the metadata how a run that does not reach its end has ended."""
-        run = self._runs.get(experiment.folder_name)
-        if run is not None:
-            run.begun = True
+        run = self._runs[experiment]
+        run.begun = run.in_loop = True
         try:
             return (yield)
         except BaseException as error:
-            self._give_up(
-                self._runs.pop(experiment.folder_name, None),
-                FAILED if isinstance(error, Exception) else INTERRUPTED,
-            )
+            self._give_up(self._runs.pop(experiment), error)
             raise
+        finally:
+            run.in_loop = False
 
     def before_replicate(self, experiment: Experiment, ctx: FrozenContext) -> None:
         """Lead the artifacts of this context to their folder."""
-        condition = ctx["condition"]
         if experiment.run_kind == APPLY:
-            base = str(self.location(experiment).folder / APPLY)
-            ctx.artifacts.sink = ArtifactSink(base, (condition,), 0, condition)
+            folder = self.location(experiment).folder / APPLY
+            ctx.artifacts.sink = ArtifactSink(str(folder), by_replicate=False)
             return
-        run = self._runs.get(experiment.folder_name)
-        if run is not None:
-            replicate = ctx["replicate"]
-            parts = (replicate_folder(replicate), condition)
-            ctx.artifacts.sink = ArtifactSink(run.base, parts, replicate, condition)
+        run = self._runs.get(experiment)
+        if run is None:  # the first time in a worker
+            run = self._runs[experiment] = _Run(self._sent[experiment.folder_name])
+        ctx.artifacts.sink = run.sink
 
     def after_run(self, experiment: Experiment, result: Result) -> None:
         """Write results, markers, manifest and metadata, and make the run the one that readers find."""
         if experiment.run_kind == APPLY:
             return
-        run = self._runs.pop(experiment.folder_name, None)
-        if run is None or run.claim is None or run.metadata is None:
+        run = self._runs.pop(experiment, None)
+        if run is None or run.claim is None:
             return
         try:
-            with _store_errors(run.base):
+            with _store_errors(run.sink.base):
                 self._write_end(run.claim.folder, run.metadata, result)
                 result.path = run.claim.publish()
-        except BaseException:
-            self._give_up(run)
+        except BaseException as error:
+            self._give_up(run, error)
             raise
         if self.versioned and self.artifact_retention is not None:
             with _store_errors(self.root_dir):
                 prune(self.location(experiment), self.artifact_retention)
+
+    def __getstate__(self) -> dict[str, Any]:
+        sent = {run.name: run.sink for run in list(self._runs.values()) if run.in_loop}
+        return self.__dict__ | {"_runs": None, "_sent": sent}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._runs = WeakKeyDictionary()
 
     @staticmethod
     def _write_end(folder: Path, metadata: dict[str, Any], result: Result) -> None:
@@ -157,13 +168,14 @@ class ArtifactPlugin(BasePlugin):
         write_metadata(folder, metadata | {"failed_outcomes": len(result.errors)}, FINISHED)
 
     @staticmethod
-    def _give_up(run: _Run | None, status: str = FAILED) -> None:
+    def _give_up(run: _Run | None, error: BaseException | None = None) -> None:
         """End a run that will not be completed; one that had not begun leaves nothing."""
-        if run is None or run.claim is None or run.metadata is None:
+        if run is None or run.claim is None:
             return
         if not run.begun:
             run.claim.discard()
             return
+        status = FAILED if error is None or isinstance(error, Exception) else INTERRUPTED
         with contextlib.suppress(OSError):  # the error that ended the run says more
             write_metadata(run.claim.folder, run.metadata, status)
         run.claim.release()

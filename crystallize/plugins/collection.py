@@ -11,7 +11,7 @@ import logging
 import os
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from crystallize.discovery import (
     CORE,
@@ -300,8 +300,7 @@ def _warn_once(message: str, name: str = "", choices: Iterable[str] = ()) -> Non
 # -- for the listing -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(NamedTuple):
     """What is known of one installed entry point, whether it can be used or not."""
 
     name: str

@@ -198,35 +198,15 @@ class AsyncExecution(BasePlugin):
 
     def run_experiment_loop(self, experiment: Experiment, replicate_fn: Callable[[int], Any]) -> list[Any]:
         """Run all replicates in an event loop; see :func:`crystallize.hookspecs.run_experiment_loop`."""
-        from crystallize.plugins.tasks import run_in_tasks
+        from crystallize.plugins.tasks import run_in_tasks, run_on_loop
 
         self._warn(experiment)
+        home = getattr(replicate_fn, "loop", None)
         with Arrivals(experiment, self.progress) as arrivals:
-            run_in_tasks(replicate_fn, arrivals.replicates, self.max_concurrency, arrivals.deliver)
-        return arrivals.results
-
-    async def arun_experiment_loop(
-        self, experiment: Experiment, replicate_fn: Callable[[int], Any]
-    ) -> list[Any]:
-        """Run all replicates as tasks of the loop that awaits this.
-
-        Parameters
-        ----------
-        experiment : Experiment
-            As in :meth:`run_experiment_loop`.
-        replicate_fn : callable
-            As in :meth:`run_experiment_loop`.
-
-        Returns
-        -------
-        list
-            The results in replicate order.
-        """
-        from crystallize.plugins.tasks import drive
-
-        self._warn(experiment)
-        with Arrivals(experiment, self.progress) as arrivals:
-            await drive(replicate_fn, arrivals.replicates, self.max_concurrency, arrivals.deliver)
+            if home is None:
+                run_in_tasks(replicate_fn, arrivals.replicates, self.max_concurrency, arrivals.deliver)
+            else:
+                run_on_loop(home, replicate_fn, arrivals.replicates, self.max_concurrency, arrivals.deliver)
         return arrivals.results
 
     def _warn(self, experiment: Experiment) -> None:

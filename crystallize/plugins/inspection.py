@@ -7,11 +7,10 @@ is registered and its name is known.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
 from types import MethodType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pluggy
 
@@ -35,8 +34,7 @@ _UNMARKED: dict[str, Any] = {
 _reader = pluggy.PluginManager(hookspecs.PROJECT)
 
 
-@dataclass(frozen=True, slots=True)
-class Implementation:
+class Implementation(NamedTuple):
     """One hook of one plugin: the hook's name, the function to call, and its ``@hookimpl`` options."""
 
     hook: str

@@ -5,10 +5,13 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import threading
+import time
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +39,7 @@ THREAD_LIMITS = (
 
 _ALIGNMENT = 64
 _SHARED_MEMORY = "/dev/shm"
+_PAUSES = (0.01, 0.1, 0.5)
 _main_module_lock = threading.Lock()
 
 
@@ -71,7 +75,7 @@ def get_context(preload: list[str]) -> ForkServerContext | SpawnContext:
     from multiprocessing import forkserver
 
     context = multiprocessing.get_context("forkserver")
-    with without_main_module():
+    with without_main_module(), without_interrupts():
         context.set_forkserver_preload(preload)
         forkserver.ensure_running()
     return context
@@ -80,24 +84,25 @@ def get_context(preload: list[str]) -> ForkServerContext | SpawnContext:
 def start(
     context: ForkServerContext | SpawnContext, target: Callable[..., None], args: tuple[Any, ...]
 ) -> BaseProcess:
-    """Start a worker; once more if the fork server was killed, since the next start brings it back.
+    """Start a worker; again if the fork server was killed, since another start brings it back.
 
     Raises
     ------
     OSError
         If no process can be started.
     """
-    for last in (False, True):
+    for pause in (*_PAUSES, None):
         process = context.Process(target=target, args=args, name="crystallize-worker")
         try:
-            with without_main_module():
+            with without_main_module(), without_interrupts():
                 process.start()
         except (EOFError, ConnectionError) as error:
-            if last:
+            if pause is None:
                 raise OSError(f"the fork server ended: {error}") from error
+            time.sleep(pause)  # its death is noticed when it is complete
         else:
-            return process
-    raise AssertionError("unreachable")
+            break
+    return process
 
 
 @contextmanager
@@ -134,6 +139,20 @@ def environment_for_workers(threads: int | None) -> dict[str, str]:
     return environment
 
 
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Have processes that this thread starts begin with Ctrl-C blocked: it is not theirs to report."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it would undo the blocking
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Parcel:
     """A packed object in a file without a name, which every worker maps into its memory.
 
@@ -155,10 +174,14 @@ class Parcel:
             self._places.append((start, content.nbytes))
             self._size = start + content.nbytes
         self._file = _open_file(self._size)
-        for (start, _), content in zip(self._places, contents, strict=True):
-            self._file.seek(start)
-            self._file.write(content)
-        self._file.flush()
+        try:
+            for (start, _), content in zip(self._places, contents, strict=True):
+                self._file.seek(start)
+                self._file.write(content)
+            self._file.flush()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the file. Workers that have opened the parcel keep what they have."""

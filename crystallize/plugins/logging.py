@@ -63,6 +63,7 @@ class LoggingPlugin(BasePlugin):
         quiet = frozenset() if self.verbose else frozenset({"before_step", "after_step"})
         return super().active_hooks() - quiet
 
+    @hookimpl(trylast=True)  # nothing but the run itself is left that could break off
     def before_run(self, experiment: Experiment) -> None:
         """Set the level, and log the experiment, its replicates and its conditions."""
         _level.raise_for(self._claim)
@@ -146,14 +147,15 @@ class _Level:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Weak: a plugin whose run broke off before its loop leaves no claim behind when it is gone.
+        # Weak: a plugin whose `apply` broke off leaves no claim behind when it is gone.
         self._claims: WeakKeyDictionary[_Claim, None] = WeakKeyDictionary()
+        self._raised = False
         self._before = logging.NOTSET
         self._handler: logging.Handler | None = None
 
     def raise_for(self, claim: _Claim) -> None:
         with self._lock:
-            if not self._claims:
+            if not self._raised:
                 self._before = _root.level
             if claim.yields and self._before != logging.NOTSET:
                 return
@@ -168,6 +170,7 @@ class _Level:
 
     def _apply(self) -> None:
         claims = list(self._claims)
+        self._raised = bool(claims)
         _root.setLevel(min((claim.level for claim in claims), default=self._before))
         verbose = any(claim.verbose for claim in claims)
         if self._handler is not None and not verbose:

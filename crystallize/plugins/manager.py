@@ -230,8 +230,11 @@ class _Registration:
     def __init__(self, record: PluginRecord) -> None:
         self.record = record
         self.options: dict[str, dict[str, Any]] = {}
-        for number, implementation in enumerate(record.implementations):
-            attribute = f"implementation_{number}"
+        for implementation in record.implementations:
+            # pluggy 1.6 leaves out of a subset only what has an attribute of the hook's name.
+            attribute = implementation.hook
+            while hasattr(self, attribute):
+                attribute += "_more"
             setattr(self, attribute, implementation.function)
             self.options[attribute] = {**implementation.options, "specname": implementation.hook}
 

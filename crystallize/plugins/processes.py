@@ -7,7 +7,7 @@ import pickle
 import signal
 import time
 from collections import Counter, deque
-from contextlib import suppress
+from contextlib import closing, suppress
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,8 @@ def run_in_processes(
     Parameters
     ----------
     replicate_fn : callable
-        Runs one replicate. It is packed once, and opened once by each worker.
+        Runs one replicate. It is packed once, and opened once by each worker; ``recipe()``, if it has that,
+        returns a function and its arguments that make it anew.
     replicates, workers : int
         How many of each; ``workers <= replicates``.
     deliver : callable
@@ -65,31 +66,28 @@ def run_in_processes(
         What `replicate_fn` or `deliver` raised, or ``KeyboardInterrupt``. No worker is left by then.
     """
     context = launch.get_context(_modules_to_preload(replicate_fn))
-    parcel = launch.Parcel(_pack(replicate_fn))
     log_level = logging.getLogger("crystallize").getEffectiveLevel()
     brief = Brief(launch.environment_for_workers(threads), threads, log_level)
-    pool = _Pool(context, workers, Schedule(replicates, workers), replicate_fn, deliver)
-    try:
-        pool.run(parcel, brief, replicates)
-        pool.dismiss()
-    except BaseException:
-        pool.break_off()
-        raise
-    finally:
-        parcel.close()
+    with closing(launch.Parcel(_pack(replicate_fn))) as parcel:
+        pool = _Pool(context, workers, Schedule(replicates, workers), replicate_fn, deliver)
+        try:
+            pool.run(parcel, brief, replicates)
+            pool.dismiss()
+        except BaseException:
+            pool.break_off()
+            raise
 
 
 def _modules_to_preload(replicate_fn: Callable[[int], Any]) -> list[str]:
     """Name what every worker needs, for the fork server to import once. User code is not among it."""
-    modules = ["numpy", "cloudpickle", "threadpoolctl", launch.__name__, worker.__name__]
-    if type(replicate_fn).__module__.startswith("crystallize."):
-        modules.append(type(replicate_fn).__module__)
-    return modules
+    engine = type(replicate_fn).__module__
+    return [engine, "crystallize.plugins.preload"][not engine.startswith("crystallize.") :]
 
 
 def _pack(replicate_fn: Callable[[int], Any]) -> Packed:
+    recipe = getattr(replicate_fn, "recipe", None)
     try:
-        return pack(replicate_fn)
+        return pack(replicate_fn if recipe is None else _Recipe(*recipe()))
     except Exception as error:
         describe = getattr(replicate_fn, "describe_parts", None)
         parts: dict[str, Any] = describe() if describe is not None else {}
@@ -105,6 +103,16 @@ def _pack(replicate_fn: Callable[[int], Any]) -> Packed:
         ) from error
 
 
+class _Recipe:
+    """Pickles to the call that makes a replicate function anew, whose arguments keep their buffers apart."""
+
+    def __init__(self, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self._call = make, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self._call
+
+
 class _Worker:
     """A worker process as the coordinator sees it."""
 
@@ -113,6 +121,7 @@ class _Worker:
         self.process = process
         self.connection = connection
         self.batches: deque[range] = deque()  # what it has been given and has not sent results of
+        self.closed = False
 
     def send(self, message: tuple[int, int] | None) -> None:
         with suppress(OSError):  # it is dead: its sentinel says so, too
@@ -127,8 +136,6 @@ class _Worker:
         except (EOFError, OSError):
             self.closed = True
 
-    closed = False
-
     def end(self, seconds: float) -> int | None:
         """Wait for the process to end by itself, or make it; return its exit code."""
         process = self.process
@@ -139,10 +146,12 @@ class _Worker:
         return self.kill()
 
     def kill(self) -> int | None:
+        """Have the process, and what belongs to it here, gone; return its exit code."""
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
         code = self.process.exitcode
+        self.process.close()
         self.connection.close()
         return code
 
@@ -224,7 +233,6 @@ class _Pool:
     def _start(self, index: int) -> None:
         self._slots[index] = worker.LOADING
         ours, theirs = self._context.Pipe()
-        process = None
         try:
             process = launch.start(self._context, worker.main, (theirs, index, *self._luggage))
         except OSError as error:
@@ -235,6 +243,9 @@ class _Pool:
                 ) from error
             logger.warning("going on with %d worker processes: %s", len(self._workers), error)
             return
+        except BaseException:  # Ctrl-C: a worker that has come into being finds itself alone, and ends
+            ours.close()
+            raise
         finally:
             theirs.close()
         self._workers.append(_Worker(index, process, ours))

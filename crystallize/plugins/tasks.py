@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from contextlib import suppress
 from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -40,6 +39,30 @@ def run_in_tasks(
     else:
         with asyncio.Runner() as runner:
             runner.run(drive(replicate_fn, replicates, max_concurrency, deliver))
+
+
+def run_on_loop(
+    loop: asyncio.AbstractEventLoop,
+    replicate_fn: Callable[[int], Any],
+    replicates: int,
+    max_concurrency: int | None,
+    deliver: Deliver,
+) -> None:
+    """Run all replicates on a loop that runs in another thread, and wait; see :func:`run_in_tasks`.
+
+    Results are delivered in this thread.
+    """
+    arrived: SimpleQueue[tuple[int, Any] | None] = SimpleQueue()
+    run = drive(replicate_fn, replicates, max_concurrency, lambda *arrival: arrived.put(arrival))
+    future = asyncio.run_coroutine_threadsafe(run, loop)
+    future.add_done_callback(lambda _: arrived.put(None))
+    try:
+        while (arrival := arrived.get()) is not None:
+            deliver(*arrival)
+    except BaseException:
+        future.cancel()
+        raise
+    future.result()
 
 
 async def drive(
@@ -90,36 +113,18 @@ def _run_beside(
     replicate_fn: Callable[[int], Any], replicates: int, max_concurrency: int | None, deliver: Deliver
 ) -> None:
     """Run the tasks in a helper thread while this one, whose loop is running, delivers their results."""
-    arrived: SimpleQueue[tuple[int, Any] | None] = SimpleQueue()
-    errors: list[BaseException] = []
-    started: list[asyncio.Task[Any]] = []
+    loops: SimpleQueue[asyncio.AbstractEventLoop] = SimpleQueue()
 
-    async def run() -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        started.append(task)
-        await drive(replicate_fn, replicates, max_concurrency, lambda *arrival: arrived.put(arrival))
+    def serve() -> None:
+        with asyncio.Runner() as runner:
+            loops.put(runner.get_loop())
+            runner.get_loop().run_forever()
 
-    def work() -> None:
-        try:
-            with asyncio.Runner() as runner:
-                runner.run(run())
-        except BaseException as error:  # it is raised in the thread that waits
-            errors.append(error)
-        finally:
-            arrived.put(None)
-
-    thread = threading.Thread(target=copy_context().run, args=(work,), name="crystallize-async", daemon=True)
+    thread = threading.Thread(target=copy_context().run, args=(serve,), name="crystallize-async", daemon=True)
     thread.start()
+    loop = loops.get()
     try:
-        while (arrival := arrived.get()) is not None:
-            deliver(*arrival)
-    except BaseException:
-        for task in started:
-            with suppress(RuntimeError):  # the loop is closed: it is over anyway
-                task.get_loop().call_soon_threadsafe(task.cancel)
+        run_on_loop(loop, replicate_fn, replicates, max_concurrency, deliver)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        raise
-    thread.join()
-    if errors:
-        raise errors[0]

@@ -77,8 +77,8 @@ class _Pool:
             thread = threading.Thread(
                 target=context.run, args=(self._work,), name=f"crystallize-{number}", daemon=True
             )
+            self._threads.append(thread)  # before Ctrl-C can come between
             thread.start()
-            self._threads.append(thread)
 
     def stop(self) -> None:
         self._stopping = True
@@ -101,7 +101,7 @@ class _Pool:
                 self.error = self.error or arrival.error
 
     def _forget_the_dead(self) -> None:
-        """Find threads whose last message a Ctrl-C has swallowed."""
+        """Find threads that never started, or whose last message a Ctrl-C has swallowed."""
         alive = [thread for thread in self._threads if thread.is_alive()]
         if self._arrived.empty():
             self._threads = alive

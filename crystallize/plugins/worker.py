@@ -99,6 +99,8 @@ def main(
     """
     # A function and not SIG_IGN: what the steps start must not inherit deafness.
     signal.signal(signal.SIGINT, _leave_it_to_the_coordinator)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ.clear()
     os.environ.update(brief.environment)
     _limit_loaded_libraries(brief.threads)
@@ -129,12 +131,16 @@ class _Line:
 
 
 class _Worker:
+    """Runs batches and sends what is finished: soon, so that little is lost if this process is killed."""
+
     def __init__(self, line: _Line, slots: MutableSequence[int], index: int) -> None:
         self._line = line
         self._slots = slots
         self._index = index
+        self._lock = threading.Lock()  # of the next two
         self._finished: list[Finished] = []
         self._bytes = 0
+        self._flusher: threading.Thread | None = None
 
     def work(self, parcel: Parcel) -> None:
         try:
@@ -151,6 +157,9 @@ class _Worker:
         """Run a batch; return whether there is a next one."""
         slots, index, clock = self._slots, self._index, time.perf_counter
         began = flushed = now = clock()
+        if stop - start > 1 and self._flusher is None:
+            self._flusher = threading.Thread(target=self._flush_now_and_then, daemon=True)
+            self._flusher.start()
         replicate = start
         while replicate < stop:
             slots[index] = replicate
@@ -165,10 +174,11 @@ class _Worker:
             if slots[-1] or now - began > 2 * SECONDS_PER_BATCH:
                 break
             if now - flushed > _SECONDS_BETWEEN_FLUSHES or self._bytes > _BYTES_BETWEEN_FLUSHES:
-                self._send(Flush(self._finished))
+                slots[index] = IDLE
+                self._send(Flush)
                 flushed = now
-        seconds = (now - began) / (replicate - start)
-        self._send(BatchEnd(self._finished, replicate, seconds))
+        slots[index] = IDLE
+        self._send(BatchEnd, replicate, (now - began) / (replicate - start))
         return not slots[-1]
 
     def _finish(self, replicate: int, result: Any) -> None:
@@ -177,19 +187,27 @@ class _Worker:
             payload = dump_result(result)
         except Exception as error:
             refusal = why_not_picklable(result, f"the result of replicate {replicate}") or str(error)
-        else:
-            self._bytes += len(payload)
-        self._finished.append(Finished(replicate, payload, refusal))
+        with self._lock:
+            self._finished.append(Finished(replicate, payload, refusal))
+            self._bytes += len(payload or b"")
+
+    def _flush_now_and_then(self) -> None:
+        """Send short replicates' results that wait while a long one runs."""
+        with suppress(OSError):  # the coordinator is gone
+            while True:
+                time.sleep(_SECONDS_BETWEEN_FLUSHES)
+                if self._finished:
+                    self._send(Flush)
 
     def _send_error(self, replicate: int, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))
-        self._send(Raised(self._finished, replicate, dump_error(error), text))
+        self._send(Raised, replicate, dump_error(error), text)
 
-    def _send(self, message: Flush | BatchEnd | Raised) -> None:
-        self._slots[self._index] = IDLE
-        self._line.send(message)
-        self._finished = []
-        self._bytes = 0
+    def _send(self, kind: Callable[..., Flush | BatchEnd | Raised], *more: Any) -> None:
+        with self._lock:
+            self._line.send(kind(self._finished, *more))
+            self._finished = []
+            self._bytes = 0
 
 
 def dump_error(error: BaseException) -> bytes:
@@ -218,9 +236,14 @@ def _leave_it_to_the_coordinator(_signal: int, _frame: Any) -> None:
 def _limit_loaded_libraries(threads: int | None) -> None:
     """Limit libraries that read their environment variable before it was set."""
     if threads is not None and "numpy" in sys.modules:
-        import threadpoolctl
+        preloaded = sys.modules.get("crystallize.plugins.preload")
+        if preloaded is not None:
+            libraries = preloaded.libraries
+        else:
+            import threadpoolctl
 
-        threadpoolctl.threadpool_limits(threads)
+            libraries = threadpoolctl.ThreadpoolController()
+        libraries.limit(limits=threads)
 
 
 def _send_logs_through(line: _Line, level: int) -> None:

@@ -105,7 +105,7 @@ def _index(run: Path) -> dict[tuple[str, str, str], StoredFile]:
     return _parsed(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _parsed(path: str, *_changes: int) -> dict[tuple[str, str, str], StoredFile]:
     """Index the manifest, once for each state of the file, by name, replicate's folder and condition."""
     try:

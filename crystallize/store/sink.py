@@ -1,4 +1,4 @@
-"""Where the artifacts of one condition of one replicate go."""
+"""Where the artifacts of a run go."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from crystallize.errors import ArtifactError, StoreError
-from crystallize.store.layout import ArtifactEntry
+from crystallize.store.layout import ArtifactEntry, replicate_folder
 from crystallize.store.manifest import write_hashed
 from crystallize.utils.names import check_name
 
@@ -16,28 +16,24 @@ if TYPE_CHECKING:
 
 
 class ArtifactSink:
-    """Stores what the steps of one context write; see :class:`crystallize.utils.context.ArtifactLog`.
+    """Stores what the steps of a run write; see :class:`crystallize.utils.context.ArtifactLog`.
+
+    One sink serves all contexts of a run, in any thread.
 
     Parameters
     ----------
     base : str
         The absolute folder that the entries' paths count from.
-    parts : tuple of str
-        The folders below it that belong to this context, outermost first.
-    replicate : int
-        The replicate.
-    condition : str
-        The condition.
+    by_replicate : bool, default True
+        Whether each replicate has a folder of its own.
     """
 
-    __slots__ = ("_condition", "_made", "_parts", "_replicate", "base")
+    __slots__ = ("_by_replicate", "_last_made", "base")
 
-    def __init__(self, base: str, parts: tuple[str, ...], replicate: int, condition: str) -> None:
+    def __init__(self, base: str, *, by_replicate: bool = True) -> None:
         self.base = base
-        self._parts = parts
-        self._replicate = replicate
-        self._condition = condition
-        self._made: set[str] = set()
+        self._by_replicate = by_replicate
+        self._last_made = ""
 
     def __call__(self, ctx: FrozenContext, name: str, content: bytes) -> ArtifactEntry:
         """Write the artifact `name` of the step that is running.
@@ -50,16 +46,21 @@ class ArtifactSink:
             If the file cannot be written.
         """
         check_name("artifact", name)
-        step = ctx.get("step_name")
+        step, condition, replicate = ctx.get("step_name"), ctx["condition"], ctx["replicate"]
         if step is None:
             raise ArtifactError(
                 f"artifact {name!r} was written outside of a step", ctx.place(), "Write it in a step"
             )
-        relative = "/".join((*self._parts, step, name))
+        parts: tuple[str, ...] = (condition, step)
+        if self._by_replicate:
+            parts = (replicate_folder(replicate), *parts)
+        folder = "/".join(parts)
+        relative = f"{folder}/{name}"
         path = f"{self.base}/{relative}"
         try:
-            if step not in self._made:
-                self._make_folders(step)
+            if folder != self._last_made:
+                self._make_folders(parts)
+                self._last_made = folder
             digest = write_hashed(path, content)
         except OSError as error:
             raise StoreError(
@@ -67,14 +68,12 @@ class ArtifactSink:
                 f"{ctx.place()}, {path}",
                 "Look at the folder's rights and the space on its disk",
             ) from error
-        size = memoryview(content).nbytes
-        return ArtifactEntry(name, step, self._replicate, self._condition, relative, size, digest)
+        return ArtifactEntry(name, step, replicate, condition, relative, memoryview(content).nbytes, digest)
 
-    def _make_folders(self, step: str) -> None:
-        """Make this context's folders from the outside in, which takes the fewest system calls."""
+    def _make_folders(self, parts: tuple[str, ...]) -> None:
+        """Make the folders from the outside in, which takes the fewest system calls."""
         folder = self.base
-        for part in (*self._parts, step):
+        for part in parts:
             folder = f"{folder}/{part}"
             with contextlib.suppress(FileExistsError, FileNotFoundError):  # the write itself makes the base
                 os.mkdir(folder)  # noqa: PTH102
-        self._made.add(step)

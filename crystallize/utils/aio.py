@@ -10,12 +10,14 @@ import atexit
 import threading
 from contextvars import copy_context
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
     from contextvars import Context
+
+T = TypeVar("T")
 
 
 def run_awaitable(awaitable: Awaitable[Any]) -> Any:
@@ -63,6 +65,37 @@ def loop_is_running() -> bool:
     return True
 
 
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop that runs in this thread."""
+    import asyncio
+
+    return asyncio.get_running_loop()
+
+
+async def in_thread(fn: Callable[[], T], *, on_cancel: Callable[[], None]) -> T:
+    """Call `fn` in a thread without blocking the running event loop.
+
+    Parameters
+    ----------
+    fn : callable
+        Called without arguments, in a copy of the caller's context variables.
+    on_cancel : callable
+        Called when the awaiting task is cancelled; it has `fn` end soon. The cancellation leaves when the
+        thread is through.
+    """
+    import asyncio
+
+    task = asyncio.ensure_future(asyncio.to_thread(fn))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        on_cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # taken note of: the cancellation is what the caller hears of
+        raise
+
+
 def close_loop() -> None:
     """Close this thread's event loop, and its helper thread's, if there are any."""
     for name in ("runner", "helper"):
@@ -95,7 +128,8 @@ class _Runner:
 
     def run(self, awaitable: Awaitable[Any]) -> Any:
         assert self._runner is not None
-        return self._runner.run(_wait_for(awaitable))
+        # Its own context would be the one of its first call: another outcome's.
+        return self._runner.run(_wait_for(awaitable), context=copy_context())
 
     def close(self) -> None:
         runner, self._runner = self._runner, None

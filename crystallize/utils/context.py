@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArtifactError, ContextKeyError, ContextMutationError
-from crystallize.utils.metrics import MetricLog
+from crystallize.utils.metrics import MetricLog, to_python
 from crystallize.utils.randomness import draw_master_seed, generator, stream_key
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ RESERVED_KEYS = frozenset({"replicate", "condition", "seed_used", "step_name"})
 _ATOMIC = frozenset({int, float, bool, str, bytes, complex, type(None), frozenset})
 _SCALARS = frozenset({int, float, bool, str, type(None)})
 _LONGEST_RECORDED_TEXT = 80
+_NO_STAGE = -3  # before the first one; what is read there, by plugins, is nobody's in the provenance
 _EMPTY: Mapping[str, Any] = {}
 
 _current: ContextVar[FrozenContext] = ContextVar("crystallize_context")
@@ -128,7 +129,7 @@ class FrozenContext(Mapping[str, Any]):
         if condition is not None:
             self._own["condition"] = condition
         self._master_seed = master_seed
-        self._stage = 0
+        self._stage = _NO_STAGE
         self._rng_key = 0
         self._rngs: dict[int, Generator] | None = None
         self._reads: dict[str, Any] = {}
@@ -322,10 +323,12 @@ def protect(value: Any) -> Any:
     return value
 
 
-def _describe(value: Any) -> str:
-    """Name a value that is too large for the provenance."""
+def _describe(value: Any) -> Any:
+    """Return what stands for a value in the provenance: a number itself, of anything large its kind and size."""
     kind = type(value).__name__
     shape = getattr(value, "shape", None)
+    if shape == ():
+        return to_python(value)
     if shape is not None:
         return f"<{kind} {getattr(value, 'dtype', '')}{list(shape)}>"
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import hashlib
-import pickle
 import struct
 import sys
 from collections.abc import Callable, Mapping
@@ -22,18 +21,22 @@ def fingerprint(value: Any) -> str:
     """Return the hash of `value`'s content as 32 hexadecimal digits.
 
     Dictionaries and sets hash alike in any order. Functions and classes count by their qualified name. An
-    object that is none of the known kinds counts by its class and what it pickles.
+    object that is none of the known kinds counts by its class and the parts that pickle would store of it.
     """
-    return _digest(value).hex()
+    return _digest(value, ()).hex()
 
 
-def _digest(value: Any) -> bytes:
+def _digest(value: Any, above: tuple[int, ...]) -> bytes:
+    """Hash `value`; `above` are the identities of what it is inside of."""
     hasher = hashlib.blake2b(digest_size=_DIGEST_SIZE)
-    _feed(value, hasher.update)
+    if id(value) in above:  # it holds itself
+        _put_text(hasher.update, "above", str(len(above) - above.index(id(value))))
+    else:
+        _feed(value, hasher.update, (*above, id(value)))
     return hasher.digest()
 
 
-def _feed(value: Any, put: Callable[[bytes], None]) -> None:
+def _feed(value: Any, put: Callable[[bytes], None], above: tuple[int, ...]) -> None:
     """Put a type tag and the content of `value`; tags keep ``1``, ``"1"`` and ``[1]`` apart."""
     kind = type(value)
     if value is None or kind is bool or kind is int:
@@ -49,43 +52,59 @@ def _feed(value: Any, put: Callable[[bytes], None]) -> None:
     elif isinstance(value, enum.Enum):
         _put_text(put, "enum", f"{_qualified(kind)}.{value.name}")
     elif isinstance(value, list | tuple):
-        _put_items(put, "tuple" if isinstance(value, tuple) else "list", [_digest(item) for item in value])
+        tag = "tuple" if isinstance(value, tuple) else "list"
+        _put_items(put, tag, [_digest(item, above) for item in value])
     elif isinstance(value, Mapping):
-        _put_items(put, "mapping", sorted(_digest(key) + _digest(item) for key, item in value.items()))
+        pairs = (_digest(key, above) + _digest(item, above) for key, item in value.items())
+        _put_items(put, "mapping", sorted(pairs))
     elif isinstance(value, AbstractSet):
-        _put_items(put, "set", sorted(map(_digest, value)))
+        _put_items(put, "set", sorted(_digest(item, above) for item in value))
     elif isinstance(value, PurePath):
         _put_text(put, "path", value.as_posix())
     elif _is_array(value):
         _put_array(put, value)
     else:
-        _feed_object(value, put)
+        _feed_object(value, put, above)
 
 
-def _feed_object(value: Any, put: Callable[[bytes], None]) -> None:
-    identity = getattr(value, "__crystallize_fingerprint__", None)
-    if identity is not None and not isinstance(value, type):
-        _put_items(put, _qualified(type(value)), [_digest(identity())])
-    elif isinstance(value, partial):
-        _put_items(put, "partial", [_digest(value.func), _digest(value.args), _digest(value.keywords)])
-    elif isinstance(value, MethodType):
-        _put_items(put, "method", [_digest(value.__self__), _digest(value.__name__)])
-    elif isinstance(value, type | FunctionType | BuiltinFunctionType):
+def _feed_object(value: Any, put: Callable[[bytes], None], above: tuple[int, ...]) -> None:
+    kind = type(value)
+    if isinstance(value, type | FunctionType | BuiltinFunctionType):
         _put_text(put, "name", _qualified(value))
     elif isinstance(value, ModuleType):
         _put_text(put, "module", value.__name__)
-    elif dataclasses.is_dataclass(value):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        _put_items(put, _qualified(type(value)), [_digest(fields)])
     else:
-        _put_items(put, _qualified(type(value)), [_pickled(value)])
+        tag, parts = _qualified(kind), _parts(value)
+        _put_items(put, tag, [_digest(part, above) for part in parts])
 
 
-def _pickled(value: Any) -> bytes:
+def _parts(value: Any) -> tuple[Any, ...]:
+    """Return what an object consists of."""
+    identity = getattr(value, "__crystallize_fingerprint__", None)
+    if identity is not None:
+        return (identity(),)
+    if isinstance(value, partial):
+        return value.func, value.args, value.keywords
+    if isinstance(value, MethodType):
+        return value.__self__, value.__name__
+    if dataclasses.is_dataclass(value):
+        return ({field.name: getattr(value, field.name) for field in dataclasses.fields(value)},)
+    return _reduced(value)
+
+
+def _reduced(value: Any) -> tuple[Any, ...]:
+    """Return what pickle would store of an object, part by part.
+
+    Pickle's own bytes will not do: they depend on the order of sets, and on which parts are one object.
+    """
     try:
-        return hashlib.blake2b(pickle.dumps(value, protocol=4), digest_size=_DIGEST_SIZE).digest()
+        reduced = value.__reduce_ex__(4)
     except Exception:  # whatever a foreign object's pickling raises: its class is all that is known of it
-        return b""
+        return ()
+    if isinstance(reduced, str):
+        return (reduced,)
+    function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+    return function, arguments, state, list(items or ()), dict(pairs or ())
 
 
 def _is_array(value: Any) -> bool:

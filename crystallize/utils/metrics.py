@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from crystallize.errors import InvalidTypeError
+from crystallize.errors import InvalidTypeError, InvalidValueError
 
 _PLAIN = frozenset({float, int, bool, str, type(None)})
+_COLUMNS = frozenset({"replicate", "condition", "metric", "value"})
 
 
 class MetricLog(Mapping[str, list[Any]]):
@@ -42,10 +43,14 @@ class MetricLog(Mapping[str, list[Any]]):
         Raises
         ------
         InvalidTypeError
-            If `name` is not a str, or `tags` not a mapping.
+            If `name` is not a str, or `tags` not a mapping with str keys.
+        InvalidValueError
+            If a tag is called like a column that every value has: replicate, condition, metric or value.
         """
         if type(name) is not str and not isinstance(name, str):
             raise InvalidTypeError(f"a metric's name is a str, got {name!r}")
+        if tags is not None:
+            _check_tags(name, tags)
         if type(value) not in _PLAIN:
             value = to_python(value)
         values = self.values_by_name.setdefault(name, [])
@@ -54,8 +59,6 @@ class MetricLog(Mapping[str, list[Any]]):
         values.append(value)
 
     def _tag(self, name: str, position: int, tags: Mapping[str, Any] | None) -> None:
-        if tags is not None and not isinstance(tags, Mapping):
-            raise InvalidTypeError(f"the tags of metric {name!r} are a mapping, got {tags!r}")
         kept = self.tags.setdefault(name, [None] * position)
         kept.append(None if tags is None else {key: to_python(item) for key, item in tags.items()})
 
@@ -70,6 +73,17 @@ class MetricLog(Mapping[str, list[Any]]):
 
     def __repr__(self) -> str:
         return f"MetricLog({self.values_by_name!r})"
+
+
+def _check_tags(name: str, tags: Any) -> None:
+    if not isinstance(tags, Mapping) or not all(isinstance(key, str) for key in tags):
+        raise InvalidTypeError(f"the tags of metric {name!r} are a mapping with str keys, got {tags!r}")
+    for key in tags:
+        if key in _COLUMNS:
+            raise InvalidValueError(
+                f"a tag of metric {name!r} is called {key!r}, as a column of Result.to_frame is already",
+                mend="Choose another name",
+            )
 
 
 def to_python(value: Any) -> Any:

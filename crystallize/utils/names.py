@@ -7,7 +7,7 @@ import re
 from crystallize.errors import InvalidNameError, InvalidTypeError
 
 _LONGEST = 200  # bytes; file systems allow 255, and the store adds suffixes of its own
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|]")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\:*?\"<>|]")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _REPLICATE_FOLDER = re.compile(r"replicate_\d+")
 _STORE_FILES = frozenset({"metadata.json", "_manifest.json", "run.db"})
@@ -29,7 +29,8 @@ def check_name(kind: str, name: object) -> str:
         If it is not a str.
     InvalidNameError
         If it is empty, too long, ``.`` or ``..``, a device name of Windows, begins or ends with a blank, ends
-        with a dot, or has a separator, a drive letter, a control character or one of ``* ? " < > |``.
+        with a dot, or has a separator, a drive letter, a control character, half a surrogate pair or one of
+        ``* ? " < > |``.
     """
     if not isinstance(name, str):
         raise InvalidTypeError(f"the name of {_article(kind)} {kind} is a str, got {name!r}")
@@ -44,7 +45,7 @@ def check_name(kind: str, name: object) -> str:
         fault = "begins or ends with a blank, or ends with a dot"
     elif _DEVICES.fullmatch(name):
         fault = "is a device on Windows"
-    elif len(name.encode("utf-8", "surrogatepass")) > _LONGEST:
+    elif len(name.encode()) > _LONGEST:
         fault = f"is longer than {_LONGEST} bytes"
     else:
         return name

@@ -32,7 +32,11 @@ def stream_key(name: str) -> int:
     The top bit is always set, so that the number takes four 32-bit words in a spawn key and can never equal
     the index of a step, which takes one.
     """
-    digest = hashlib.blake2b(name.encode(), digest_size=16, person=b"crystallize").digest()
+    if not isinstance(name, str):
+        raise InvalidTypeError(f"the name of a random stream is a str, got {name!r}")
+    digest = hashlib.blake2b(
+        name.encode("utf-8", "surrogatepass"), digest_size=16, person=b"crystallize"
+    ).digest()
     return int.from_bytes(digest, "big") | (1 << 127)
 
 

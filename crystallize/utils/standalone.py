@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from crystallize.errors import InvalidTypeError, InvalidValueError
 from crystallize.utils.context import FrozenContext
+from crystallize.utils.randomness import check_seed
 
 
 class WrittenArtifact(NamedTuple):
@@ -39,12 +41,26 @@ def standalone_context(
         Metrics are in ``ctx.metrics``; artifacts are in ``ctx.artifacts.entries``, with their content, and
         nothing is written to disk.
 
+    Raises
+    ------
+    InvalidTypeError, InvalidValueError
+        If `entries` is no mapping or has ``replicate`` or ``condition``, or the seed cannot be one.
+
     Examples
     --------
     >>> ctx = standalone_context({"factor": 2.0})
     >>> scale()([1.0, 2.0], ctx)
     [2.0, 4.0]
     """
-    ctx = FrozenContext(dict(entries or {}), replicate=replicate, condition=condition, master_seed=seed)
+    held = {} if entries is None else entries
+    if not isinstance(held, Mapping):
+        raise InvalidTypeError(f"a context is made from a mapping, got {held!r}")
+    for key in ("replicate", "condition"):
+        if key in held:
+            raise InvalidValueError(
+                f"{key!r} is no entry but the place of the context",
+                mend=f"Write standalone_context({key}=...)",
+            )
+    ctx = FrozenContext(dict(held), replicate=replicate, condition=condition, master_seed=check_seed(seed))
     ctx.artifacts.sink = lambda _, name, content: WrittenArtifact(name, bytes(content))
     return ctx

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from abc import ABC
 from itertools import takewhile
 from types import ModuleType
 from typing import Any
@@ -58,7 +59,7 @@ def _render_object(name: str, found: Any) -> str:
     parts = [f"## {name}"]
     if inspect.isclass(found):
         parts.append(_signature(name, found, is_class=True))
-        bases = [base.__name__ for base in found.__bases__ if base not in {object, tuple}]
+        bases = [base.__name__ for base in found.__bases__ if base not in {object, tuple, ABC}]
         if bases:
             parts.append("Base: " + ", ".join(f"`{base}`" for base in bases))
         parts.append(to_markdown(inspect.getdoc(found) or ""))
@@ -74,7 +75,7 @@ def _own_members(cls: type) -> list[tuple[str, Any]]:
     return [
         (name, member)
         for name, member in vars(cls).items()
-        if not name.startswith("_")
+        if (name == "__call__" or not name.startswith("_"))
         and (inspect.isfunction(member) or isinstance(member, kinds))
         and inspect.getdoc(getattr(cls, name))
     ]

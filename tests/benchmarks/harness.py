@@ -106,6 +106,8 @@ class Scenario:
     sizes: tuple[int, ...]
     peers: Mapping[str, Measure]
     variants: tuple[Variant, ...]
+    stated: tuple[int, ...] = ()
+    """The sizes that the budgets are stated for; by default all. At the others the table shows growth."""
 
     def variant(self, name: str) -> Variant:
         """Return the variant `name`."""

@@ -113,6 +113,7 @@ def scenario(
     step: str,
     budget: Budget,
     *,
+    stated: int,
     megabytes: int = 0,
     largest: Mapping[str, int] | None = None,
 ) -> Scenario:
@@ -151,6 +152,7 @@ def scenario(
         size="replicates",
         sizes=sizes,
         peers=peers,
+        stated=(stated,),
         variants=(
             Variant("warm", "us/replicate", (budget,), "forkserver up, new workers", largest=limits),
             Variant("cold", "us/replicate", (budget,), "first run of a process", largest=limits),

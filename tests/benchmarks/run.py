@@ -62,7 +62,7 @@ def main() -> None:
         for peer in peers:
             if peer in REQUIREMENTS:
                 install(peer, REQUIREMENTS[peer])
-        print(f"\n### {scenario.name}: {scenario.title}\n", flush=True)
+        print(f"\n### {scenario.name}: {scenario.title}", flush=True)
         for variant in scenario.variants:
             if asked.variant and variant.name not in asked.variant:
                 continue
@@ -93,7 +93,7 @@ def install(peer: str, requirements: Iterable[str], *, again: bool = False) -> N
     done = folder / "complete"
     if done.exists() and not again:
         return
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     if not done.exists():
         venv.create(folder, clear=True, with_pip=True)
         subprocess.run([*pip, *requirements], check=True, stdout=sys.stderr)
@@ -135,7 +135,8 @@ def one_line(scenario: Scenario, variant: Variant, peer: str, size: int) -> dict
     except subprocess.TimeoutExpired:
         line = {"figure": None, "error": f"took longer than {TIMEOUT} s"}
     except (IndexError, ValueError):
-        line = {"figure": None, "error": process.stderr.strip().splitlines()[-1:]}
+        said = process.stderr.strip().splitlines()[-1:]
+        line = {"figure": None, "error": f"ended with {process.returncode}: {said}"}
     if "error" in line:
         print(f"{scenario.name} {variant.name} {peer} {size}: {line['error']}", file=sys.stderr)
     with (ENVIRONMENTS / "results.jsonl").open("a") as results:
@@ -149,7 +150,8 @@ def heading(rounds: int) -> str:
     cores = len(os.sched_getaffinity(0))
     return (
         f"Measured on {today}, {cores} cores, Python {platform.python_version()}, {platform.machine()}; "
-        f"medians of {rounds} interleaved rounds. Compare the figures within a row only."
+        f"medians of {rounds} interleaved rounds. Compare the figures within a row only; a verdict in parentheses "
+        "is at a size that the budget is not stated for."
     )
 
 
@@ -157,7 +159,7 @@ def table_head(variant: Variant, peers: Sequence[str]) -> str:
     """Begin the table of a variant."""
     about = f"{variant.name}: {variant.says}" if variant.says else variant.name
     columns = [f"{about} ({variant.unit})", *peers, "ratio", "budget", ""]
-    return f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
+    return f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
 
 
 def row(
@@ -186,7 +188,8 @@ def row(
             continue
         if budget.against:
             ratios.append(f"{figures[OURS] / figures[budget.against]:.2f}")
-        verdicts.append("met" if budget.is_met(figures[OURS], bound) else "**missed**")
+        verdict = "met" if budget.is_met(figures[OURS], bound) else "**missed**"
+        verdicts.append(verdict if size in (scenario.stated or scenario.sizes) else f"({verdict.strip('*')})")
     cells += [", ".join(part) or NOTHING for part in (ratios, budgets, verdicts)]
     return f"| {' | '.join(cells)} |"
 

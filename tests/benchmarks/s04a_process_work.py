@@ -12,6 +12,7 @@ SCENARIO = scenario(
     burn,
     "burn",
     Budget(1.05, "pool"),
+    stated=600,
 )
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ SCENARIO = scenario(
     no_work,
     "no_work",
     Budget(3, "pool"),
+    stated=2_000,
     largest={PREDECESSOR: 2_000},
 )
 

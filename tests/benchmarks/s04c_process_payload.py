@@ -12,6 +12,7 @@ SCENARIO = scenario(
     touch,
     "touch_payload",
     Budget(1.5, "pool"),
+    stated=20,
     megabytes=50,
     largest={PREDECESSOR: 20},
 )

@@ -59,6 +59,7 @@ SCENARIO = Scenario(
     size="replicates",
     sizes=(64, 200, 800, 3_200),
     peers={"ideal": ideal, "bare": bare, "joblib": joblib, OURS: crystallize, PREDECESSOR: crystallize},
+    stated=(200,),
     variants=(Variant("plain", "us/replicate", (Budget(1.2, "bare"),)),),
 )
 

@@ -43,6 +43,7 @@ SCENARIO = Scenario(
     size="replicates",
     sizes=(500, 2_000, 8_000),
     peers={"ideal": ideal, "bare": bare, OURS: crystallize, PREDECESSOR: crystallize},
+    stated=(2_000,),
     variants=(Variant("plain", "us/replicate", (Budget(1.6, "bare"),)),),
 )
 

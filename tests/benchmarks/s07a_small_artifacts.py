@@ -143,6 +143,7 @@ SCENARIO = Scenario(
     size="artifacts",
     sizes=(1_000, 10_000, 30_000),
     peers={"plain": plain, "atomic": atomic, "sacred": sacred, OURS: crystallize, PREDECESSOR: predecessor},
+    stated=(10_000,),
     variants=(
         Variant("spread", "us/artifact", (Budget(2, "atomic"),), "one in each replicate, above the run"),
         Variant(

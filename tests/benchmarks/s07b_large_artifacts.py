@@ -63,6 +63,7 @@ SCENARIO = Scenario(
     size="artifacts",
     sizes=(5, 20, 60),
     peers={"atomic": atomic, OURS: crystallize, PREDECESSOR: crystallize},
+    stated=(20,),
     variants=(
         Variant("plain", "GB/s", (Budget(0.9, "atomic", at_least=True),), "throughput of the whole run"),
         Variant("memory", "MB above", (Budget(2),), "peak (tracemalloc)"),

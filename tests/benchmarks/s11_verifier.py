@@ -98,6 +98,7 @@ SCENARIO = Scenario(
     size="values in each condition",
     sizes=(1_000, 10_000, 50_000),
     peers={"numpy": numpy, "scipy": scipy, "scipy-lists": scipy_lists, OURS: crystallize},
+    stated=(10_000,),
     variants=(
         Variant("built-in", "ms", (Budget(3, "numpy"),), "our `welch_t_test`"),
         Variant("user", "ms", (), "a user's verifier with `scipy.stats.ttest_ind`"),

@@ -229,3 +229,8 @@ def test_every_block_of_a_page_says_how_it_is_checked(page: Path) -> None:
         else:
             known = {"python", "console"} | NOT_CODE
             assert block.language in known or block.is_file, f"{place}: what is {block.language!r}?"
+
+
+def test_the_first_experiment_of_the_readme_has_at_most_25_lines() -> None:
+    first = next(block for block in blocks_of(ROOT / "README.md") if block.language == "python")
+    assert len(first.lines) <= 25

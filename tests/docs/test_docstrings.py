@@ -1,4 +1,4 @@
-"""Run the examples in docstrings."""
+"""Run the examples in docstrings; the public names are there without an import."""
 
 from __future__ import annotations
 
@@ -19,5 +19,9 @@ MODULES = [
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_a_module_are_true(name: str) -> None:
-    failures, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    failures, _ = doctest.testmod(
+        importlib.import_module(name),
+        extraglobs={public: getattr(crystallize, public) for public in crystallize.__all__},
+        optionflags=doctest.ELLIPSIS,
+    )
     assert failures == 0

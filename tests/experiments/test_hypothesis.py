@@ -320,7 +320,7 @@ def test_a_result_is_found_by_treatment():
         UnknownNameError, match=r"no treatment 'lo' \(hypothesis 'h'\)\. Did you mean 'low'\?"
     ):
         found.get_for_treatment("lo")
-    with pytest.raises(RunFailedError, match="treatment 'high' was not compared: .*diverged"):
+    with pytest.raises(RunFailedError, match=r"treatment 'high' was not compared: .*diverged"):
         found.get_for_treatment("high")
 
 
@@ -360,15 +360,19 @@ def test_an_experiment_takes_hypotheses_and_their_factories():
     made = Hypothesis(keep)
     assert as_hypothesis(made) is made
     assert as_hypothesis(lower_loss).name == "lower_loss"
-    with pytest.raises(InvalidTypeError, match="expected a Hypothesis, got .*Wrap a verifier"):
+    with pytest.raises(InvalidTypeError, match=r"expected a Hypothesis, got .*Wrap a verifier"):
         as_hypothesis(welch_t_test())
 
 
 def test_hypotheses_can_be_pickled():
-    for made in (Hypothesis(welch_t_test(alpha=0.1), ["a", "b"], name="h"), lower_loss()):
+    for made in (
+        Hypothesis(welch_t_test(alpha=0.1), ["a", "b"], name="h"),
+        lower_loss(),
+        pickle.loads(pickle.dumps(lower_loss))(),
+    ):
         copy = pickle.loads(pickle.dumps(made))
         assert copy.describe() == made.describe()
-    assert pickle.loads(pickle.dumps(lower_loss)) is lower_loss
+        assert copy.ranker is made.ranker
 
 
 def test_hypotheses_made_inside_functions_reach_other_processes_by_cloudpickle():

@@ -151,8 +151,6 @@ class TestSerial(ExecutionContract):
     def strategy(self):
         return SerialExecution()
 
-    # The first replicate has long been reported when the second one starts: nothing more to ask for.
-
 
 @pytest.mark.parametrize("workers", [1, 2, 7, None])
 class TestThread(ExecutionContract):

@@ -5,7 +5,17 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from crystallize.store.locks import FileLock, locked
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "folder"
+    made.mkdir()
+    return made
+
 
 HOLD = """
 import sys
@@ -18,8 +28,8 @@ sys.stdin.read()
 """
 
 
-def test_a_held_lock_cannot_be_taken_a_second_time(tmp_path: Path) -> None:
-    first, second = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+def test_a_held_lock_cannot_be_taken_a_second_time(folder: Path) -> None:
+    first, second = FileLock(folder / "lock"), FileLock(folder / "lock")
     first.acquire()
     assert not second.try_acquire()
     first.release()
@@ -27,42 +37,42 @@ def test_a_held_lock_cannot_be_taken_a_second_time(tmp_path: Path) -> None:
     second.release()
 
 
-def test_a_released_lock_leaves_no_file(tmp_path: Path) -> None:
-    with locked(tmp_path / "lock"):
-        assert (tmp_path / "lock").exists()
-    assert not list(tmp_path.iterdir())
+def test_a_released_lock_leaves_no_file(folder: Path) -> None:
+    with locked(folder / "lock"):
+        assert (folder / "lock").exists()
+    assert not list(folder.iterdir())
 
 
-def test_releasing_twice_does_no_harm(tmp_path: Path) -> None:
-    lock, other = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+def test_releasing_twice_does_no_harm(folder: Path) -> None:
+    lock, other = FileLock(folder / "lock"), FileLock(folder / "lock")
     lock.acquire()
     lock.release()
     other.acquire()
     lock.release()
-    assert not FileLock(tmp_path / "lock").try_acquire()
+    assert not FileLock(folder / "lock").try_acquire()
     other.release()
 
 
-def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_process_is_free(folder: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLD, str(folder / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == b"held\n"
-        assert not FileLock(tmp_path / "lock").try_acquire()
+        assert not FileLock(folder / "lock").try_acquire()
         owner.kill()
         owner.wait()
-    lock = FileLock(tmp_path / "lock")
+    lock = FileLock(folder / "lock")
     assert lock.try_acquire()
     lock.release()
 
 
-def test_only_one_of_many_threads_is_inside_at_a_time(tmp_path: Path) -> None:
+def test_only_one_of_many_threads_is_inside_at_a_time(folder: Path) -> None:
     counted = {"inside": 0, "most": 0, "entries": 0}
 
     def enter() -> None:
         for _ in range(50):
-            with locked(tmp_path / "lock"):
+            with locked(folder / "lock"):
                 counted["inside"] += 1
                 counted["most"] = max(counted["most"], counted["inside"])
                 counted["entries"] += 1
@@ -74,4 +84,4 @@ def test_only_one_of_many_threads_is_inside_at_a_time(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert counted == {"inside": 0, "most": 1, "entries": 400}
-    assert not list(tmp_path.iterdir())
+    assert not list(folder.iterdir())

@@ -10,15 +10,22 @@ import pytest
 from crystallize.utils.files import atomic_write_bytes, atomic_write_json, to_json
 
 
-def test_a_file_is_written_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
-    atomic_write_bytes(tmp_path / "a.bin", b"content")
-    assert (tmp_path / "a.bin").read_bytes() == b"content"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "folder"
+    made.mkdir()
+    return made
 
 
-def test_missing_folders_are_made(tmp_path: Path) -> None:
-    atomic_write_bytes(tmp_path / "x" / "y" / "a.bin", b"content")
-    assert (tmp_path / "x" / "y" / "a.bin").read_bytes() == b"content"
+def test_a_file_is_written_whole_and_nothing_is_left_beside_it(folder: Path) -> None:
+    atomic_write_bytes(folder / "a.bin", b"content")
+    assert (folder / "a.bin").read_bytes() == b"content"
+    assert [path.name for path in folder.iterdir()] == ["a.bin"]
+
+
+def test_missing_folders_are_made(folder: Path) -> None:
+    atomic_write_bytes(folder / "x" / "y" / "a.bin", b"content")
+    assert (folder / "x" / "y" / "a.bin").read_bytes() == b"content"
 
 
 def test_a_file_without_a_folder_goes_to_the_working_directory() -> None:
@@ -26,48 +33,48 @@ def test_a_file_without_a_folder_goes_to_the_working_directory() -> None:
     assert Path("a.bin").read_bytes() == b"content"
 
 
-def test_the_longest_name_that_the_store_allows_can_be_written(tmp_path: Path) -> None:
-    atomic_write_bytes(tmp_path / ("é" * 100), b"content")
-    assert (tmp_path / ("é" * 100)).read_bytes() == b"content"
+def test_the_longest_name_that_the_store_allows_can_be_written(folder: Path) -> None:
+    atomic_write_bytes(folder / ("é" * 100), b"content")
+    assert (folder / ("é" * 100)).read_bytes() == b"content"
 
 
 @pytest.mark.parametrize("size", [0, 1, 2**18 - 1, 2**18, 2**18 + 1, 3_000_000])
-def test_content_of_any_size_is_observed_in_order_and_written(tmp_path: Path, size: int) -> None:
+def test_content_of_any_size_is_observed_in_order_and_written(folder: Path, size: int) -> None:
     content = bytes(i % 251 for i in range(size))
     seen = bytearray()
-    atomic_write_bytes(tmp_path / "a", content, observe=seen.extend)
-    assert (tmp_path / "a").read_bytes() == content == seen
+    atomic_write_bytes(folder / "a", content, observe=seen.extend)
+    assert (folder / "a").read_bytes() == content == seen
 
 
-def test_anything_with_a_flat_buffer_is_content(tmp_path: Path) -> None:
+def test_anything_with_a_flat_buffer_is_content(folder: Path) -> None:
     import numpy as np
 
     array = np.arange(6.0).reshape(2, 3)
-    atomic_write_bytes(tmp_path / "a", array.data)
-    assert (tmp_path / "a").read_bytes() == array.tobytes()
+    atomic_write_bytes(folder / "a", array.data)
+    assert (folder / "a").read_bytes() == array.tobytes()
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    atomic_write_bytes(tmp_path / "a", b"old")
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(folder: Path) -> None:
+    atomic_write_bytes(folder / "a", b"old")
 
     def disk_error(part: memoryview) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        atomic_write_bytes(tmp_path / "a", b"new", observe=disk_error)
-    assert (tmp_path / "a").read_bytes() == b"old"
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+        atomic_write_bytes(folder / "a", b"new", observe=disk_error)
+    assert (folder / "a").read_bytes() == b"old"
+    assert [path.name for path in folder.iterdir()] == ["a"]
 
 
-def test_a_folder_in_the_place_of_the_file_is_an_error_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "a" / "inner").mkdir(parents=True)
+def test_a_folder_in_the_place_of_the_file_is_an_error_and_leaves_nothing_beside_it(folder: Path) -> None:
+    (folder / "a" / "inner").mkdir(parents=True)
     with pytest.raises(OSError):  # noqa: PT011 - the kind depends on the system
-        atomic_write_bytes(tmp_path / "a", b"new")
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+        atomic_write_bytes(folder / "a", b"new")
+    assert [path.name for path in folder.iterdir()] == ["a"]
 
 
-def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
-    path, contents = tmp_path / "a", [b"a" * 1_000_000, b"b" * 700_000]
+def test_a_reader_never_sees_half_a_file(folder: Path) -> None:
+    path, contents = folder / "a", [b"a" * 1_000_000, b"b" * 700_000]
     atomic_write_bytes(path, contents[0])
     stop = threading.Event()
 
@@ -86,10 +93,10 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
         writer.join()
 
 
-def test_floats_are_written_with_all_their_digits_and_nan_is_read_back(tmp_path: Path) -> None:
+def test_floats_are_written_with_all_their_digits_and_nan_is_read_back(folder: Path) -> None:
     values = [0.1 + 0.2, 1e-323, math.pi, math.inf, -math.inf, -0.0]
-    atomic_write_json(tmp_path / "a", values)
-    assert json.loads((tmp_path / "a").read_text()) == values
+    atomic_write_json(folder / "a", values)
+    assert json.loads((folder / "a").read_text()) == values
     assert math.isnan(json.loads(to_json(math.nan)))
 
 

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crystallize import Artifact, ArtifactPlugin, Experiment, treatment
+from crystallize.errors import (
+    ArtifactError,
+    ArtifactNotFoundError,
+    InvalidNameError,
+    InvalidTypeError,
+    StoreError,
+    UnknownNameError,
+)
+from crystallize.utils.context import FrozenContext
+
+
+def producer(
+    out: Artifact, *conditions: str, plugin: ArtifactPlugin | None = None, value: Any = None
+) -> Experiment:
+    def produce(data: Any, ctx: Any) -> Any:
+        out.write(f"{ctx['condition']} {ctx['replicate']}" if value is None else value)
+        return data
+
+    return Experiment(
+        lambda: None,
+        [produce],
+        name="producer",
+        outputs=[out],
+        plugins=[plugin] if plugin else [],
+        treatments=[treatment(name, {}) for name in conditions],
+    )
+
+
+def at(replicate: int, condition: str = "baseline") -> FrozenContext:
+    return FrozenContext(replicate=replicate, condition=condition)
+
+
+# -- names and arguments ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "alias"),
+    [
+        ("summary.json", "summary"),
+        ("model.tar.gz", "model_tar"),
+        ("my model-2.bin", "my_model_2"),
+        ("2nd.txt", "_2nd"),
+        ("class.txt", "_class"),
+        (".hidden", "_hidden"),
+    ],
+)
+def test_the_alias_is_the_stem_as_an_identifier(name: str, alias: str) -> None:
+    assert Artifact(name).alias == alias
+    assert alias.isidentifier()
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a\\b", "/etc/passwd", "c:x", "a\x00b", "x" * 201, "nul"]
+)
+def test_a_name_that_would_leave_its_folder_is_refused(name: str) -> None:
+    with pytest.raises(InvalidNameError):
+        Artifact(name)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"name": 3}, {"name": "a", "loader": 3}, {"name": "a", "writer": 3}, {"name": "a", "alias": 3}],
+)
+def test_wrong_types_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTypeError):
+        Artifact(**arguments)
+
+
+def test_unknown_loaders_and_aliases_that_are_no_identifiers_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'json'"):
+        Artifact("a", loader="jsno")
+    with pytest.raises(UnknownNameError, match="Did you mean 'yaml'"):
+        Artifact("a", writer="yml")
+    with pytest.raises(UnknownNameError, match="no loader fits"):
+        Artifact("a.xyz", loader="auto")
+    for alias in ("a b", "", "class"):
+        with pytest.raises(InvalidNameError):
+            Artifact("a", alias=alias)
+
+
+# -- writing and reading ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "value", "content", "read"),
+    [
+        ({}, b"\x00\xff", b"\x00\xff", b"\x00\xff"),
+        ({}, "\u00e9", "\u00e9".encode(), "\u00e9".encode()),
+        ({"loader": "json"}, {"a": 1}, b'{"a": 1}', {"a": 1}),
+        ({"loader": "auto"}, {"a": 1}, b'{"a": 1}', {"a": 1}),
+        ({"loader": "text", "writer": lambda value: str(value)}, 3, b"3", "3"),
+        ({"loader": lambda path: path.name}, b"x", b"x", "a.json"),
+        ({"loader": "text", "writer": "json"}, [1], b"[1]", "[1]"),
+    ],
+)
+def test_values_go_through_writer_and_loader(options: Any, value: Any, content: bytes, read: Any) -> None:
+    out = Artifact("a.json", **options)
+    result = producer(out, value=value).run()
+    result.raise_for_errors()
+    assert result.path is not None
+    assert (result.path / result.artifacts[0].path).read_bytes() == content
+    assert out.fetch(at(0)) == read
+
+
+@pytest.mark.parametrize("value", [3, {"a": 1}, None])
+def test_a_value_that_nothing_turns_into_bytes_is_an_error_that_names_type_and_mend(value: Any) -> None:
+    def write(data: Any) -> Any:
+        out.write(value)
+        return data
+
+    out = Artifact("a.bin")
+    error = Experiment(lambda: None, [write], name="producer", outputs=[out]).run().errors[0]
+    assert error.kind.endswith("ArtifactError")
+    assert type(value).__name__ in error.message
+    assert "'a.bin'" in error.message
+    assert "loader='json'" in error.message
+
+
+def test_write_returns_the_path_of_the_file() -> None:
+    seen = []
+
+    def write(data: Any) -> Any:
+        path = out.write(b"content")
+        seen.append(path is not None and path.is_absolute() and path.read_bytes())
+        return data
+
+    out = Artifact("a.bin")
+    Experiment(lambda: None, [write], name="producer", outputs=[out]).run().raise_for_errors()
+    assert seen == [b"content"]
+
+
+def test_more_replicates_than_the_producer_has_start_again_from_the_first() -> None:
+    out = Artifact("a.txt", loader="text")
+    producer(out).run(replicates=3)
+    assert [out.fetch(at(i)) for i in range(7)] == [f"baseline {i % 3}" for i in range(7)]
+
+
+def test_a_condition_that_the_producer_lacks_reads_its_baseline_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    out = Artifact("a.txt", loader="text")
+    producer(out, "high").run(replicates=2)
+    caplog.set_level(logging.INFO, "crystallize")
+    caplog.clear()
+    assert [out.fetch(at(i, "low")) for i in range(2)] == ["baseline 0", "baseline 1"]
+    assert out.fetch(at(1, "high")) == "high 1"
+    (message,) = (record.getMessage() for record in caplog.records if "'low'" in record.getMessage())
+    assert "producer" in message
+
+
+def test_a_downstream_experiment_reads_what_the_loader_makes_of_the_file() -> None:
+    out = Artifact("a.json", loader="json")
+    producer(out, "high", value={"n": 2}).run(replicates=2)
+
+    def use(data: Any) -> Any:
+        return data, {"n": data["n"]}
+
+    result = Experiment(
+        out, [use], name="consumer", treatments=[treatment("high", {})], execution="process"
+    ).run(replicates=5)
+    result.raise_for_errors()
+    assert result.metrics.treatments["high"].metrics["n"] == [2] * 5
+
+
+def test_an_artifact_without_a_producer_and_one_whose_producer_never_ran_say_what_to_do() -> None:
+    out = Artifact("a.txt")
+    with pytest.raises(ArtifactError, match=r"no producer.*outputs="):
+        out.fetch(at(0))
+    producer(out)
+    with pytest.raises(ArtifactNotFoundError, match=r"'producer'.*Run it first"):
+        out.fetch(at(0))
+
+
+def test_an_artifact_that_the_run_did_not_write_is_named_with_those_that_it_wrote() -> None:
+    out, other = Artifact("summary.txt"), Artifact("sumary.txt")
+    subject = producer(out)
+    subject.run()
+    other.bind(subject.plugins.find(ArtifactPlugin).location(subject))
+    with pytest.raises(ArtifactNotFoundError, match=r"'sumary\.txt'.*Did you mean 'summary\.txt'") as caught:
+        other.fetch(at(0))
+    assert isinstance(caught.value, FileNotFoundError)
+
+
+@pytest.mark.parametrize("change", [lambda content: b"X" + content[1:], lambda content: content[:-1]])
+def test_a_file_that_was_changed_is_refused(change: Any) -> None:
+    out = Artifact("a.txt")
+    result = producer(out).run()
+    assert result.path is not None
+    file = result.path / result.artifacts[0].path
+    file.write_bytes(change(file.read_bytes()))
+    with pytest.raises(ArtifactError, match="not what was written") as caught:
+        out.fetch(at(0))
+    assert str(file) in str(caught.value)
+
+
+def test_a_file_that_is_gone_and_a_damaged_manifest_are_named() -> None:
+    out = Artifact("a.txt")
+    result = producer(out).run()
+    assert result.path is not None
+    (result.path / result.artifacts[0].path).unlink()
+    with pytest.raises(ArtifactNotFoundError, match=r"artifact_retention"):
+        out.fetch(at(0))
+    (result.path / "_manifest.json").write_bytes(b"{")
+    with pytest.raises(StoreError, match=r"_manifest\.json"):
+        out.fetch(at(0))
+
+
+def test_content_that_the_loader_cannot_read_is_named() -> None:
+    out = Artifact("a.json", loader="json", writer=lambda value: value)
+    producer(out, value=b"{").run()
+    with pytest.raises(ArtifactError, match=r"JsonLoader cannot read artifact 'a\.json'"):
+        out.fetch(at(0))
+
+
+def test_a_consumers_run_keeps_to_the_version_that_it_began_with() -> None:
+    out = Artifact("a.txt", loader="text")
+    plugin = ArtifactPlugin(versioned=True)
+    producer(out, plugin=plugin, value="old").run()
+    out.settle()
+    assert out.fetch(at(0)) == "old"
+    new = producer(out, plugin=plugin, value="new")
+    pinned = pickle.loads(pickle.dumps(out))
+    pinned.settle()
+    new.run()
+    assert pinned.fetch(at(0)) == "old"
+    pinned.settle()
+    assert pinned.fetch(at(0)) == "new"
+
+
+# -- pickling ---------------------------------------------------------------------------------------------------
+
+
+def test_lambdas_and_closures_survive_plain_pickle(tmp_path: Path) -> None:
+    suffix = "!"
+    out = Artifact(
+        "a.txt", loader=lambda path: path.read_text() + suffix, writer=lambda value: value + suffix
+    )
+    producer(out, value="x").run()
+    assert pickle.loads(pickle.dumps(out)).fetch(at(0)) == "x!!"
+
+
+def test_a_pickled_artifact_leads_to_the_same_folder_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Artifact("a.txt", loader="text")
+    producer(out).run()
+    sent = pickle.dumps(out)
+    monkeypatch.chdir(tmp_path)
+    assert pickle.loads(sent).fetch(at(0)) == "baseline 0"
+
+
+def test_lambdas_write_and_read_in_processes() -> None:
+    out = Artifact("a.txt", loader=lambda path: path.read_text(), writer=lambda value: f"<{value}>")
+
+    def produce(data: Any, ctx: Any) -> Any:
+        out.write(ctx["replicate"])
+        return data
+
+    Experiment(lambda: None, [produce], name="producer", outputs=[out], execution="process").run(
+        replicates=2
+    ).raise_for_errors()
+    result = Experiment(out, [lambda data: (data, {"text": data})], name="consumer", execution="process").run(
+        replicates=2
+    )
+    result.raise_for_errors()
+    assert result.metrics.baseline.metrics["text"] == ["<0>", "<1>"]
+
+
+def test_the_identity_of_an_experiment_does_not_depend_on_where_it_stores() -> None:
+    ids = set()
+    for root in ("one", "two"):
+        out = Artifact("a.txt", loader="text")
+        subject = Experiment(lambda: None, [lambda data: data], plugins=[ArtifactPlugin(root)], outputs=[out])
+        ids.add((subject.id, str(out.__crystallize_fingerprint__()[0])))
+    assert len(ids) == 1

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crystallize import Artifact, DataSource, Experiment, ExperimentInput, data_source
+from crystallize.errors import ArtifactNotFoundError, InvalidTypeError, ReplicateMismatchError
+from crystallize.utils.context import FrozenContext
+
+
+def producer(name: str, out: Artifact | None = None) -> Experiment:
+    def produce(data: Any, ctx: Any) -> Any:
+        content = f"{name} {ctx['replicate']}"
+        if out is None:
+            ctx.artifacts.write("data.txt", content.encode())
+        else:
+            out.write(content)
+        return data
+
+    return Experiment(lambda: None, [produce], name=name, outputs=[] if out is None else [out])
+
+
+def source_of(name: str) -> Any:
+    return producer(name).artifact_datasource(step="ProduceStep", name="data.txt")
+
+
+def context(replicate: int = 0) -> FrozenContext:
+    return FrozenContext(replicate=replicate, condition="baseline")
+
+
+class Numbers(DataSource):
+    def fetch(self, ctx: FrozenContext) -> list[int]:
+        return [ctx["replicate"]]
+
+
+def test_the_pipeline_gets_a_dictionary_by_alias() -> None:
+    @data_source
+    def constant(ctx: Any, *, value: int = 1) -> int:
+        return value
+
+    bundle = ExperimentInput(a=constant(value=2), b=Numbers(), c=lambda: "c", d=lambda ctx: ctx["condition"])
+    assert bundle.fetch(context(3)) == {"a": 2, "b": [3], "c": "c", "d": "baseline"}
+    assert bundle.replicates is None
+
+
+def test_several_artifacts_are_read_together() -> None:
+    out = Artifact("x.txt", loader="text")
+    producer("loaded", out).run(replicates=2)
+    producer("path").run(replicates=3)
+    bundle = ExperimentInput(loaded=out, path=source_of("path"))
+
+    def use(data: dict[str, Any]) -> Any:
+        return data, {"loaded": data["loaded"], "path": data["path"].read_text()}
+
+    result = Experiment(bundle, [use], name="consumer").run()
+    result.raise_for_errors()
+    assert result.metrics.baseline.metrics == {
+        "loaded": ["loaded 0", "loaded 1", "loaded 0"],
+        "path": ["path 0", "path 1", "path 2"],
+    }
+
+
+def test_unequal_numbers_of_replicates_are_refused_by_name_and_number() -> None:
+    producer("one").run(replicates=2)
+    producer("two").run(replicates=3)
+    bundle = ExperimentInput(first=source_of("one"), second=source_of("two"))
+    for look in (
+        lambda: bundle.replicates,
+        Experiment(bundle, [lambda data: data]).run,
+    ):
+        with pytest.raises(ReplicateMismatchError, match="'first' has 2, 'second' has 3"):
+            look()
+
+
+def test_another_number_than_the_sources_have_is_refused() -> None:
+    producer("one").run(replicates=2)
+    bundle = ExperimentInput(first=source_of("one"), number=lambda: 1)
+    assert bundle.replicates == 2
+    with pytest.raises(ReplicateMismatchError, match=r"3 replicates.* 2\b"):
+        Experiment(bundle, [lambda data: data]).run(replicates=3)
+
+
+def test_a_source_that_cannot_be_read_fails_each_outcome_with_its_own_error() -> None:
+    bundle = ExperimentInput(missing=source_of("never run"), number=lambda: 1)
+    with pytest.raises(ArtifactNotFoundError, match="never run"):
+        bundle.fetch(context())
+
+
+def test_an_async_source_makes_the_whole_awaitable() -> None:
+    async def slow(ctx: Any) -> int:
+        await asyncio.sleep(0)
+        return int(ctx["replicate"])
+
+    bundle = ExperimentInput(slow=slow, fast=lambda: "fast")
+    assert asyncio.run(bundle.fetch(context(4))) == {"slow": 4, "fast": "fast"}
+    result = Experiment(bundle, [lambda data: (data, {"slow": data["slow"]})], name="consumer").run(
+        replicates=3
+    )
+    result.raise_for_errors()
+    assert result.metrics.baseline.metrics["slow"] == [0, 1, 2]
+
+
+def test_nothing_and_what_is_no_source_are_refused() -> None:
+    with pytest.raises(InvalidTypeError, match="at least one"):
+        ExperimentInput()
+    with pytest.raises(InvalidTypeError):
+        ExperimentInput(a=Path("x"))
+    with pytest.raises(InvalidTypeError):
+        ExperimentInput(a=3)

@@ -1,0 +1,49 @@
+"""The script that fills the reference pages from docstrings."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+
+
+def test_a_directive_becomes_the_documentation_of_its_object(api: ModuleType) -> None:
+    page = api.on_page_markdown("# Title\n\n::: crystallize.Treatment\n\nText.\n")
+    assert page.startswith("# Title\n\n## Treatment\n")
+    assert "### Treatment.describe" in page
+    assert page.endswith("\n\nText.\n")
+
+
+def test_a_module_gives_what_it_defines_and_not_what_it_imports(api: ModuleType) -> None:
+    text = api.render("crystallize.errors")
+    assert "## CrystallizeError" in text
+    assert "## PluginLoadError" in text
+    assert "annotations" not in text
+
+
+def test_an_object_that_is_not_there_is_an_error(api: ModuleType) -> None:
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        api.render("crystallize.no_such_thing")
+
+
+def test_parameters_become_a_list_of_definitions(api: ModuleType) -> None:
+    doc = (
+        "Do it.\n\nParameters\n----------\nx, y : int\n    Two numbers.\n\n    Or one.\n\nNotes\n-----\nMore."
+    )
+    assert api.to_markdown(doc) == (
+        "Do it.\n\n**Parameters**\n\n\n`x, y` : int\n\n:   Two numbers.\n\n    Or one.\n\nMore."
+    )
+
+
+def test_roles_become_code_and_examples_are_fenced(api: ModuleType) -> None:
+    doc = "See :class:`~crystallize.Result` and ``None``.\n\nExamples\n--------\n>>> 1 + 1\n2\n\nDone."
+    assert api.to_markdown(doc) == (
+        "See `crystallize.Result` and `None`.\n\n**Examples**\n\n```python\n>>> 1 + 1\n2\n```\n\nDone."
+    )
+
+
+def test_a_long_signature_is_written_over_several_lines(api: ModuleType) -> None:
+    text = api.render("crystallize.Experiment")
+    assert "Experiment(\n    datasource: Any,\n" in text
+    assert "\n    *,\n    name: str | None = None,\n" in text
+    assert "artifact_datasource(\n    step: str,\n" in text

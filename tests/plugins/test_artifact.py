@@ -1,0 +1,468 @@
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crystallize import (
+    Artifact,
+    ArtifactPlugin,
+    BasePlugin,
+    Experiment,
+    ParallelExecution,
+    Pipeline,
+    PipelineStep,
+    treatment,
+)
+from crystallize.errors import ArtifactError, InvalidTypeError, InvalidValueError, PluginError
+from crystallize.store.layout import METADATA
+
+
+class ModelStep(PipelineStep):
+    def __init__(self, out: Artifact) -> None:
+        self.out = out
+
+    def __call__(self, data: Any, ctx: Any) -> Any:
+        written = self.out.write(f"{ctx['condition']} {ctx['replicate']}")
+        ctx.metrics.add("size", written.stat().st_size)
+        return data
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {}
+
+
+def experiment(*plugins: object, name: str | None = "exp", step: Any = None, **options: Any) -> Experiment:
+    out = Artifact("model.txt")
+    return Experiment(
+        lambda: None,
+        Pipeline([step or ModelStep(out)]),
+        name=name,
+        plugins=list(plugins),
+        outputs=[out],
+        treatments=[treatment("high", {"x": 1})],
+        **options,
+    )
+
+
+def tree(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def load(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+# -- what is on disk --------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_stored_in_the_documented_layout() -> None:
+    result = experiment(ArtifactPlugin(root_dir="artifacts", versioned=True)).run(replicates=2)
+    assert result.path == Path.cwd() / "artifacts" / "exp" / "v0"
+    files = {
+        f"{condition}/{name}"
+        for condition in ("baseline", "high")
+        for name in ("results.json", ".crystallize_complete")
+    }
+    files |= {f"replicate_{i}/{c}/ModelStep/model.txt" for i in range(2) for c in ("baseline", "high")}
+    assert tree(Path("artifacts")) == {f"exp/v0/{name}" for name in files | {METADATA, "_manifest.json"}}
+    assert (result.path / "replicate_1/high/ModelStep/model.txt").read_text() == "high 1"
+
+
+def test_every_entry_of_the_result_leads_to_its_file() -> None:
+    result = experiment().run(replicates=2)
+    assert result.path is not None
+    manifest = load(result.path / "_manifest.json")["model.txt"]
+    assert manifest["step"] == "ModelStep"
+    for entry in result.artifacts:
+        assert (result.path / entry.path).stat().st_size == entry.size
+        assert manifest["files"][entry.path] == {"size": entry.size, "digest": entry.digest}
+    assert len(result.artifacts) == len(manifest["files"]) == 4
+
+
+def test_by_default_runs_are_stored_below_data_and_v0() -> None:
+    for _ in range(2):
+        assert experiment().run().path == Path.cwd() / "data" / "exp" / "v0"
+    assert [path.name for path in Path("data/exp").iterdir()] == ["v0"]
+
+
+def test_an_experiment_without_a_name_is_stored_under_its_id() -> None:
+    unnamed = experiment(name=None)
+    assert unnamed.run().path == Path.cwd() / "data" / unnamed.id / "v0"
+
+
+def test_results_hold_the_metrics_with_all_their_digits() -> None:
+    def record(data: Any, ctx: Any) -> Any:
+        for value in (0.1 + 0.2, math.nan, -math.inf, 3, "text", None, 1j, [1, 2]):
+            ctx.metrics.add("m", value)
+        return data
+
+    result = experiment(step=record).run()
+    assert result.path is not None
+    stored = load(result.path / "high" / "results.json")
+    assert list(stored) == ["metrics"]
+    values = stored["metrics"]["m"]
+    assert math.isnan(values.pop(1))
+    assert values == [0.1 + 0.2, -math.inf, 3, "text", None, "1j", [1, 2]]
+
+
+def test_metadata_tell_what_ran_and_how_it_ended() -> None:
+    result = experiment(ArtifactPlugin("here", artifact_retention=3), description="why", seed=5).run(
+        replicates=3
+    )
+    assert result.path is not None
+    metadata = load(result.path / METADATA)
+    assert {key: metadata[key] for key in ("name", "description", "replicates", "status", "seeds")} == {
+        "name": "exp",
+        "description": "why",
+        "replicates": 3,
+        "status": "complete",
+        "seeds": {"master": 5},
+    }
+    assert list(metadata["conditions"]) == ["baseline", "high"]
+    plugins = {plugin["name"]: plugin for plugin in metadata["plugins"]}
+    assert {"logging", "seed", "serial"} < set(plugins)
+    (ours,) = (plugin for plugin in plugins.values() if "artifact_retention" in plugin["settings"])
+    assert ours["settings"] == {"root_dir": "here", "versioned": False, "artifact_retention": 3}
+    assert metadata["environment"]["python"] == sys.version.split()[0]
+    assert metadata["started"] <= metadata["finished"]
+
+
+def test_a_condition_with_a_failed_outcome_has_results_and_no_marker() -> None:
+    def fail(data: Any, ctx: Any) -> Any:
+        ctx.metrics.add("m", ctx["replicate"])
+        if ctx["condition"] == "high" and ctx["replicate"] == 1:
+            raise ValueError
+        return data
+
+    result = experiment(step=fail).run(replicates=3)
+    assert result.path is not None
+    assert load(result.path / "high" / "results.json") == {"metrics": {"m": [0, 2]}}
+    assert not (result.path / "high" / ".crystallize_complete").exists()
+    assert (result.path / "baseline" / ".crystallize_complete").exists()
+    assert load(result.path / METADATA)["failed_outcomes"] == 1
+
+
+@pytest.mark.parametrize("execution", ["serial", "thread", "process", "async"])
+def test_the_same_files_are_stored_under_every_strategy(execution: str) -> None:
+    result = experiment(execution=execution).run(replicates=3)
+    assert result.path is not None
+    assert not result.errors
+    assert {name: (result.path / name).read_bytes() for name in tree(result.path) if name != METADATA} == {
+        **{
+            f"replicate_{i}/{c}/ModelStep/model.txt": f"{c} {i}".encode()
+            for i in range(3)
+            for c in ("baseline", "high")
+        },
+        "baseline/results.json": b'{"metrics": {"size": [10, 10, 10]}}\n',
+        "high/results.json": b'{"metrics": {"size": [6, 6, 6]}}\n',
+        "baseline/.crystallize_complete": b"",
+        "high/.crystallize_complete": b"",
+        "_manifest.json": (result.path / "_manifest.json").read_bytes(),
+    }
+    assert [(entry.replicate, entry.condition) for entry in result.artifacts] == [
+        (i, c) for i in range(3) for c in ("baseline", "high")
+    ]
+
+
+def test_workers_write_where_the_run_began_wherever_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def move(data: Any, ctx: Any) -> Any:
+        monkeypatch.chdir(tmp_path)
+        ctx.artifacts.write("a", b"x")
+        return data
+
+    began = Path.cwd()
+    result = experiment(step=move).run()
+    assert result.path == began / "data" / "exp" / "v0"
+    assert (result.path / "replicate_0" / "baseline").is_dir()
+
+
+@pytest.mark.parametrize("execution", ["serial", "process"])
+def test_a_step_that_changes_what_an_unnamed_experiment_is_known_by_does_not_lose_the_run(
+    execution: str,
+) -> None:
+    class Counting(PipelineStep):
+        count = 0
+
+        def __call__(self, data: Any, ctx: Any) -> Any:
+            self.count += 1
+            ctx.artifacts.write("a", b"x")
+            return data
+
+        @property
+        def params(self) -> dict[str, Any]:
+            return {"count": self.count}
+
+    result = experiment(name=None, step=Counting(), execution=execution).run(replicates=4)
+    result.raise_for_errors()
+    assert result.path is not None
+    assert len(list(result.path.glob("replicate_*/*/*/a"))) == 8
+
+
+def test_one_plugin_serves_two_experiments_of_different_names() -> None:
+    plugin = ArtifactPlugin("shared")
+    for name in ("a", "b"):
+        assert experiment(plugin, name=name).run().path == Path.cwd() / "shared" / name / "v0"
+
+
+def test_one_plugin_refuses_two_runs_of_one_name_at_the_same_time() -> None:
+    plugin = ArtifactPlugin()
+    inner = experiment(plugin, step=lambda data: data)
+    result = experiment(plugin, step=lambda data: inner.run()).run(replicates=1)
+    assert len(result.errors) == 2
+    assert "two experiments called 'exp' run at the same time" in result.errors[0].message
+    assert experiment(plugin).run().errors == []
+
+
+# -- reruns, failures, kills ------------------------------------------------------------------------------------
+
+
+def test_versions_are_kept_and_old_ones_lose_their_artifacts_only() -> None:
+    subject = experiment(ArtifactPlugin(versioned=True, artifact_retention=2))
+    paths = [subject.run(replicates=1).path for _ in range(4)]
+    assert [path.name for path in paths if path] == ["v0", "v1", "v2", "v3"]
+    assert [(path / "replicate_0").exists() for path in paths if path] == [False, False, True, True]
+    assert all((path / "high" / "results.json").exists() for path in paths if path)
+
+
+def test_a_reader_during_a_rerun_sees_the_complete_old_run() -> None:
+    seen = []
+
+    def look(data: Any, ctx: Any) -> Any:
+        folder = Path("data/exp/v0")
+        seen.append((load(folder / METADATA)["replicates"], len(tree(folder))) if folder.exists() else None)
+        ctx.artifacts.write("a", b"x")
+        return data
+
+    experiment(step=look).run(replicates=1)
+    experiment(step=look).run(replicates=2)
+    assert seen == [None] * 2 + [(1, 8)] * 4
+    assert load(Path("data/exp/v0") / METADATA)["replicates"] == 2
+
+
+def statuses() -> list[str]:
+    return sorted(load(path)["status"] for path in Path("data/exp").glob("*/metadata.json"))
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "interrupted"), (MemoryError, "failed")])
+def test_a_run_that_is_cut_short_says_so_and_leaves_the_old_one(
+    error: type[BaseException], status: str
+) -> None:
+    class Strategy(BasePlugin):
+        def run_experiment_loop(self, experiment: Any, replicate_fn: Any) -> Any:
+            raise error
+
+    experiment().run(replicates=2)
+    with pytest.raises((KeyboardInterrupt, PluginError)):
+        experiment(Strategy()).run(replicates=1)
+    assert statuses() == sorted(["complete", status])
+    assert load(Path("data/exp/v0") / METADATA)["replicates"] == 2
+
+
+def test_interrupted_runs_do_not_pile_up() -> None:
+    def interrupt(data: Any) -> Any:
+        raise KeyboardInterrupt
+
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            experiment(step=interrupt).run()
+    assert statuses().count("interrupted") <= 2
+    experiment().run()
+    assert statuses() == ["complete", "interrupted"]
+
+
+def test_a_run_that_another_plugin_stops_before_it_begins_leaves_nothing_for_the_next() -> None:
+    class Refuses(BasePlugin):
+        refuses = True
+
+        def before_run(self, experiment: Any) -> None:
+            if self.refuses:
+                raise ValueError("not today")
+
+    refusing = Refuses()
+    subject = experiment(ArtifactPlugin(), refusing)
+    with pytest.raises(PluginError, match="not today"):
+        subject.run()
+    refusing.refuses = False
+    subject.run()
+    assert [path.name for path in Path("data/exp").iterdir()] == ["v0"]
+
+
+def test_giving_up_twice_never_touches_the_folder_that_another_run_has_claimed_since() -> None:
+    class Refuses(BasePlugin):
+        def before_run(self, experiment: Any) -> None:
+            raise ValueError("not today")
+
+    subject = experiment(ArtifactPlugin(versioned=True), Refuses())
+    with pytest.raises(PluginError, match="not today"):
+        subject.run()
+    Path("data").rename("elsewhere")
+    Path("data").write_text("a file")
+    with pytest.raises(PluginError, match="cannot be stored"):
+        subject.run()
+    Path("data").unlink()
+    other = experiment(ArtifactPlugin(versioned=True)).run()
+    with pytest.raises(PluginError, match="not today"):
+        subject.run()
+    assert other.path == Path.cwd() / "data" / "exp" / "v0"
+    assert (other.path / METADATA).exists()
+
+
+KILLED = """
+import os, signal
+from crystallize import Experiment
+def step(data, ctx):
+    ctx.artifacts.write("a", b"new")
+    if ctx["replicate"] == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return data
+Experiment(lambda: None, [step], name="exp").run(replicates=3)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+def test_after_a_kill_the_old_run_is_whole_and_the_newest_remains_are_kept() -> None:
+    experiment().run(replicates=1)
+    before = {name: (Path("data") / name).read_bytes() for name in tree(Path("data"))}
+    for _ in range(3):
+        killed = subprocess.run([sys.executable, "-c", KILLED], check=False, capture_output=True)
+        assert killed.returncode == -signal.SIGKILL
+        assert {name: (Path("data") / name).read_bytes() for name in before} == before
+    assert statuses().count("running") <= 2
+    experiment().run(replicates=2)
+    assert statuses() == ["complete", "running"]
+    assert load(Path("data/exp/v0") / METADATA)["replicates"] == 2
+
+
+AT_ONCE = """
+import sys
+from crystallize import ArtifactPlugin, Experiment
+def step(data, ctx):
+    ctx.artifacts.write("a", sys.argv[1].encode())
+    return data
+subject = Experiment(lambda: None, [step], name="exp", plugins=[ArtifactPlugin(versioned=sys.argv[2] == "versioned")])
+for _ in range(10):
+    print(subject.run(replicates=5).path.name)
+"""
+
+
+@pytest.mark.parametrize("mode", ["versioned", "single"])
+def test_runs_of_two_processes_at_once_never_mix(mode: str) -> None:
+    processes = [
+        subprocess.Popen([sys.executable, "-c", AT_ONCE, who, mode], stdout=subprocess.PIPE, text=True)
+        for who in ("one", "two")
+    ]
+    names = [name for process in processes for name in process.communicate()[0].split()]
+    versions = [f"v{i}" for i in range(20)] if mode == "versioned" else ["v0"]
+    assert sorted(set(names)) == sorted(versions)
+    assert len(names) == 20
+    assert sorted(path.name for path in Path("data/exp").iterdir()) == sorted(versions)
+    for version in versions:
+        contents = {path.read_bytes() for path in Path("data/exp", version).glob("replicate_*/*/*/a")}
+        assert len(contents) == 1
+
+
+# -- apply ------------------------------------------------------------------------------------------------------
+
+
+def test_apply_stores_artifacts_apart_and_leaves_the_runs_alone() -> None:
+    subject = experiment()
+    subject.run(replicates=2)
+    before = {name: (Path("data") / name).read_bytes() for name in tree(Path("data"))}
+    for _ in range(2):
+        subject.apply("high")
+    added = tree(Path("data")) - set(before)
+    assert added == {"exp/apply/high/ModelStep/model.txt"}
+    assert {name: (Path("data") / name).read_bytes() for name in before} == before
+
+
+# -- bad input --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        ({"root_dir": 3}, InvalidTypeError),
+        ({"root_dir": None}, InvalidTypeError),
+        ({"versioned": "yes"}, InvalidTypeError),
+        ({"artifact_retention": True}, InvalidTypeError),
+        ({"artifact_retention": "2"}, InvalidTypeError),
+        ({"artifact_retention": 2.0}, InvalidTypeError),
+        ({"artifact_retention": 0}, InvalidValueError),
+        ({"artifact_retention": -1}, InvalidValueError),
+    ],
+)
+def test_wrong_settings_are_refused_at_once(arguments: dict[str, Any], kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="ArtifactPlugin"):
+        ArtifactPlugin(**arguments)
+
+
+def test_a_file_where_the_root_should_be_stops_the_run_before_it_begins() -> None:
+    Path("data").write_text("a file")
+    ran = []
+    with pytest.raises(PluginError, match=r"the run cannot be stored.*data"):
+        experiment(step=lambda data: ran.append(data)).run()
+    assert not ran
+
+
+def test_a_disk_error_in_a_step_is_that_outcomes_error() -> None:
+    def obstruct(data: Any, ctx: Any) -> Any:
+        if ctx["replicate"] == 1:
+            (run,) = Path("data/exp").glob(".v0.*/")
+            (run / "replicate_1").write_text("a file in the place of a folder")
+        ctx.artifacts.write("a", b"x")
+        return data
+
+    result = experiment(step=obstruct).run(replicates=3)
+    assert {error.replicate for error in result.errors} == {1}
+    assert "'a' cannot be written" in result.errors[0].message
+    assert result.path is not None
+    assert (result.path / "replicate_2" / "baseline").is_dir()
+
+
+def test_a_disk_error_at_the_end_leaves_the_old_run(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    experiment().run(replicates=2)
+
+    def obstruct(data: Any) -> Any:
+        (run,) = Path("data/exp").glob(".v0.*/")
+        (run / "high").write_text("a file in the place of a folder")
+        return data
+
+    with pytest.raises(PluginError, match="the run cannot be stored"):
+        Experiment(lambda: None, [obstruct], name="exp", treatments=[treatment("high", {})]).run()
+    assert load(Path("data/exp/v0") / METADATA)["replicates"] == 2
+    assert statuses() == ["complete", "failed"]
+
+
+def test_without_the_plugin_nothing_is_stored_and_writes_give_none() -> None:
+    written = []
+
+    def write(data: Any) -> Any:
+        written.append(out.write("x"))
+        return data
+
+    out = Artifact("a.txt")
+    Experiment(lambda: None, [write], name="exp", outputs=[out], disable_plugins=["artifact"]).run()
+    assert written == [None]
+    assert not list(Path.cwd().iterdir())
+
+
+def test_a_write_outside_of_a_run_says_what_to_do() -> None:
+    with pytest.raises(ArtifactError, match=r"outside of a run.*Call write in a step"):
+        Artifact("a.txt").write("x")
+
+
+def test_parallel_execution_in_processes_by_instance_stores_too() -> None:
+    result = experiment(ParallelExecution(max_workers=2, executor_type="process")).run(replicates=2)
+    assert result.path is not None
+    assert len(list(result.path.glob("replicate_*/*/ModelStep/model.txt"))) == 4

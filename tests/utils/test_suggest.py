@@ -1,0 +1,26 @@
+"""Suggestions for names that were misspelt."""
+
+from __future__ import annotations
+
+import pytest
+
+from crystallize.utils.suggest import did_you_mean, listed
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "suggestion"),
+    [
+        ("proces", ["process", "thread"], "Did you mean 'process'?"),
+        ("procss", {"process": 1}, "Did you mean 'process'?"),
+        ("xyz", ["process", "thread"], ""),
+        ("x", [], ""),
+        (5, ["five"], ""),
+    ],
+)
+def test_the_nearest_choice_is_suggested_if_one_is_near(name: object, choices: list[str], suggestion: str) -> None:
+    assert did_you_mean(name, choices) == suggestion
+
+
+def test_names_are_listed_quoted_and_sorted() -> None:
+    assert listed(["b", "a"]) == "'a', 'b'"
+    assert listed(iter(())) == "nothing"
