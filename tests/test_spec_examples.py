@@ -91,7 +91,11 @@ def test_customizing_1_a_list_of_ones_own_replaces_the_defaults_of_the_same_clas
 
 
 def seeds_of(*plugins: Any, replicates: int = 4) -> list[Any]:
-    return Experiment(my_source(), [step_one], plugins=list(plugins)).run(replicates=replicates).seeds["baseline"]
+    return (
+        Experiment(my_source(), [step_one], plugins=list(plugins))
+        .run(replicates=replicates)
+        .seeds["baseline"]
+    )
 
 
 @pytest.mark.parametrize("seed", [0, 123, 2**32 - 1, 2**40])
@@ -131,7 +135,9 @@ def test_customizing_2_by_default_random_and_numpy_are_seeded_with_the_computed_
             assert (metrics["python"][r], metrics["numpy"][r]) == expected
 
 
-def test_customizing_2_the_seed_is_in_the_context_and_in_the_provenance(capsys: pytest.CaptureFixture[str]) -> None:
+def test_customizing_2_the_seed_is_in_the_context_and_in_the_provenance(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     result = Experiment(my_source(), [step_two], plugins=[SeedPlugin(seed=123)]).run(replicates=2)
     assert result.metrics.baseline.metrics["seed"] == [123, 31460]
     result.print_tree()
@@ -246,7 +252,9 @@ def test_customizing_5_apply_reuses_the_experiment_with_the_winning_treatment() 
 
     best = treatment("best", {"factor": 10})
     experiment = Experiment(
-        datasource=numbers, pipeline=Pipeline([total]), plugins=[SeedPlugin(seed=1, seed_fn=seeds.append), recorder]
+        datasource=numbers,
+        pipeline=Pipeline([total]),
+        plugins=[SeedPlugin(seed=1, seed_fn=seeds.append), recorder],
     )
     result = experiment.run(treatments=[best], replicates=40)
     assert result.conditions == ("baseline", "best")
@@ -312,7 +320,11 @@ def test_execution_names_and_signatures_are_those_of_the_page() -> None:
     ]
     assert defaults(execution.AsyncExecution)[0] == ("progress", False)
     for kind in (execution.SerialExecution, execution.ParallelExecution, execution.AsyncExecution):
-        assert list(inspect.signature(kind.run_experiment_loop).parameters) == ["self", "experiment", "replicate_fn"]
+        assert list(inspect.signature(kind.run_experiment_loop).parameters) == [
+            "self",
+            "experiment",
+            "replicate_fn",
+        ]
 
 
 def test_execution_a_plugin_that_drives_the_replicate_loop_can_be_swapped_in() -> None:
@@ -416,6 +428,18 @@ class ModelStepOfPage2(PipelineStep):
         return {}
 
 
+@functools.lru_cache
+def shared_model() -> Any:
+    return load_heavy_model()
+
+
+class SharedModelStep(PipelineStep):
+    """Shares its model with its other instances."""
+
+    def __call__(self, data: Any, ctx: FrozenContext) -> Any:
+        return shared_model().predict(data)
+
+
 def test_steps_6_a_class_based_step_initialises_once_for_all_replicates() -> None:
     LOADED.clear()
     experiment = Experiment(my_source(), Pipeline([ModelStepOfPage2(), lambda data: (data, {"p": data})]))
@@ -424,14 +448,6 @@ def test_steps_6_a_class_based_step_initialises_once_for_all_replicates() -> Non
 
 
 def test_steps_6_with_processes_each_worker_has_its_own_model() -> None:
-    @functools.lru_cache
-    def shared_model() -> Any:
-        return load_heavy_model()
-
-    class SharedModelStep(PipelineStep):
-        def __call__(self, data: Any, ctx: FrozenContext) -> Any:
-            return data, {"p": shared_model().predict(data)}
-
     for step in (ModelStepOfPage2(), SharedModelStep()):
         result = Experiment(my_source(), [step], plugins=[ParallelExecution(2, "process")]).run(replicates=4)
         result.raise_for_errors()
@@ -612,7 +628,7 @@ class ModelStep(PipelineStep):
     def params(self):
         return {}
 
-out, table = Artifact("data.json"), Artifact("data.csv")
+out, table = Artifact("data.json"), Artifact("data.csv", alias="table")
 exp1 = Experiment(datasource=lambda: None, pipeline=Pipeline([ModelStep(out, table)]), outputs=[out, table])
 
 if __name__ == "__main__":
@@ -684,7 +700,9 @@ def test_artifacts_another_number_of_replicates_is_an_error(where: str) -> None:
     exp1 = saving("producer")
     exp1.run(replicates=2)
     source = exp1.artifact_datasource(step="ModelStep", name="model.bin")
-    exp2 = Experiment(source, [lambda data: data], name="consumer", replicates=3 if where == "constructor" else None)
+    exp2 = Experiment(
+        source, [lambda data: data], name="consumer", replicates=3 if where == "constructor" else None
+    )
     with pytest.raises(ReplicateMismatchError, match=r"3 replicates.*has 2") as raised:
         exp2.run(replicates=3 if where == "run" else None)
     assert isinstance(raised.value, ValueError)
@@ -694,7 +712,7 @@ def test_artifacts_another_number_of_replicates_is_an_error(where: str) -> None:
 def test_artifacts_require_metadata_raises_if_there_is_none() -> None:
     exp1 = saving("producer")
     exp1.artifact_datasource(step="ModelStep", name="model.bin")
-    with pytest.raises(FileNotFoundError, match="metadata.json"):
+    with pytest.raises(FileNotFoundError, match=r"metadata\.json"):
         exp1.artifact_datasource(step="ModelStep", name="model.bin", require_metadata=True)
     exp1.run()
     exp1.artifact_datasource(step="ModelStep", name="model.bin", require_metadata=True)

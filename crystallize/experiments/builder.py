@@ -34,8 +34,8 @@ class ExperimentBuilder:
     >>> experiment = (
     ...     Experiment.builder("scaling")
     ...     .datasource(lambda: [1, 2, 3])
-    ...     .steps(scale(factor=2.0), total)
-    ...     .treatments(treatment("half", {"factor": 0.5}))
+    ...     .steps(sorted, lambda data: (data, {"largest": data[-1]}))
+    ...     .treatments(treatment("longer", datasource=lambda: [1, 2, 3, 4]))
     ...     .replicates(10)
     ...     .build()
     ... )

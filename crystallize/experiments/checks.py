@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources.artifact import Artifact
@@ -55,9 +56,12 @@ def check_replicates(replicates: Any) -> int:
     InvalidTypeError, InvalidValueError
         If it is not.
     """
-    if isinstance(replicates, bool) or not hasattr(replicates, "__index__"):
+    try:
+        count = index(replicates)
+    except TypeError:
+        count = None
+    if count is None or isinstance(replicates, bool):
         raise InvalidTypeError(f"replicates is a positive int, got {replicates!r}")
-    count = int(replicates.__index__())
     if count < 1:
         raise InvalidValueError(f"replicates is at least 1, got {count}")
     return count
@@ -201,6 +205,12 @@ def check_experiment(experiment: Experiment, hypotheses: Sequence[Hypothesis]) -
             f"the hypotheses {listed(each.name for each in hypotheses)} have nothing to compare with the baseline",
             place,
             "Give the experiment a treatment",
+        )
+    if experiment.plugins.strategy is None:
+        raise ValidationError(
+            "no execution strategy is installed, not even the serial one",
+            place,
+            "Install crystallize-lab properly (its entry points are missing), or pass a strategy in plugins=[...]",
         )
     _check_parameters(experiment, place)
 

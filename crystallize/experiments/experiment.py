@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from crystallize.experiments.result import Result
     from crystallize.store.layout import RunLocation
 
+_entrance = threading.Lock()  # two threads that start one experiment at once: one of them is told
+
 
 class Experiment:
     """A data source, a pipeline, and the conditions to compare.
@@ -91,10 +93,8 @@ class Experiment:
         What all random streams derive from. Drawn from the operating system if no seed is given.
     plugins : PluginManager
         The active plugins.
-    conditions : tuple of str
-        The conditions of the run under way, or else of the definition: the baseline first.
-    active_treatments : dict of str to Treatment
-        The treatments of the run under way, or else of the definition, by name.
+    conditions : tuple of str, active_treatments : dict of str to Treatment
+        Those of the run under way, or else of the definition; the baseline is the first condition.
     run_kind : {"run", "apply"}
         What is under way, for plugins.
 
@@ -135,7 +135,7 @@ class Experiment:
         self.active_treatments = {each.name: each for each in self.treatments}
         self.conditions = with_baseline(self.active_treatments)
         self._run: Run | None = None
-        self._busy = threading.Lock()
+        self._is_busy = False
         self.master_seed = draw_master_seed()
         self.plugins = PluginManager.build(
             with_seed(seed, plugins),
@@ -177,7 +177,7 @@ class Experiment:
         return self.name or self.id
 
     def definition(self) -> dict[str, Any]:
-        """Return what defines the run under way, for metadata."""
+        """Return what defines the run under way, for metadata; values that JSON lacks are left as they are."""
         return describe(self)
 
     def artifact_datasource(
@@ -185,8 +185,7 @@ class Experiment:
     ) -> ArtifactSource:
         """Return a data source that gives, for each replicate, the path of an artifact of this experiment.
 
-        The experiment need not have run in this process: its name, or its pipeline's signature, locates the
-        folder.
+        The experiment need not have run in this process: its name or its id locates the folder.
 
         Parameters
         ----------
@@ -195,8 +194,7 @@ class Experiment:
         name : str
             The artifact's file name.
         condition : str, optional
-            Take this condition's artifacts, whatever condition reads them. By default each condition reads its
-            own, or the baseline's where the producer has no condition of that name.
+            Whose artifacts to take. By default each condition reads its own, or else the baseline's.
         require_metadata : bool, optional
             Raise now if no run is stored.
 
@@ -215,7 +213,7 @@ class Experiment:
         Raises
         ------
         ValidationError
-            If there is nothing to compare a hypothesis with, or a step needs a parameter that nothing provides.
+            If a hypothesis has nothing to compare, or a step needs a parameter that nothing provides.
         ReplicateMismatchError
             If the data source has another number of replicates than the experiment asks for.
         """
@@ -321,8 +319,7 @@ class Experiment:
         Returns
         -------
         ReplicateResult
-            What to keep in the list in place of `result`: its number, without the content, which lives on in
-            the aggregator.
+            What to keep in its place: its number, without the content, which lives on in the aggregator.
         """
         if self._run is None:
             raise ExecutionError(
@@ -343,9 +340,8 @@ class Experiment:
         loop: AbstractEventLoop | None = None,
     ) -> Result:
         check_strategy(strategy)
-        active = {
-            each.name: each for each in (self.treatments if treatments is None else as_treatments(treatments))
-        }
+        chosen = self.treatments if treatments is None else as_treatments(treatments)
+        active = {each.name: each for each in chosen}
         asked = self.replicates if replicates is None else check_replicates(replicates)
         questions = self.hypotheses if hypotheses is None else as_hypotheses(hypotheses)
         with self._under_way("run", active, with_baseline(active), asked, None):
@@ -367,14 +363,16 @@ class Experiment:
     ) -> Iterator[None]:
         """Let the experiment's attributes describe one run while it is under way.
 
-        Plugins hold on to the experiment and look at it from everywhere, so it is this object that tells about
-        the run, not a copy; which is why it can do one run at a time.
+        Plugins look at the experiment from everywhere, so it is this object that tells about the run, not a
+        copy; which is why it can do one run at a time.
         """
-        if not self._busy.acquire(blocking=False):
-            raise ExecutionError(
-                f"experiment {self.folder_name!r} is running already",
-                mend="Wait for that run to end, or build a second Experiment",
-            )
+        with _entrance:
+            if self._is_busy:
+                raise ExecutionError(
+                    f"experiment {self.folder_name!r} is running already",
+                    mend="Wait for that run to end, or build a second Experiment",
+                )
+            self._is_busy = True
         before = (self.run_kind, self.active_treatments, self.conditions, self.replicates, self.master_seed)
         try:
             self.run_kind, self.active_treatments, self.conditions = kind, treatments, conditions
@@ -384,25 +382,19 @@ class Experiment:
             yield
         finally:
             self.run_kind, self.active_treatments, self.conditions, self.replicates, self.master_seed = before
-            self._run = None
-            self._busy.release()
+            self._run, self._is_busy = None, False
 
     def _cancel(self) -> None:
         if self._run is not None:
             self._run.cancelled.set()
 
     def _location(self) -> RunLocation | None:
-        """Return where this experiment's runs are stored, or None if they are not."""
         plugin = self.plugins.find(ArtifactPlugin)
         return None if plugin is None else plugin.location(self)
 
     def __getstate__(self) -> dict[str, Any]:
         # What goes to a worker is the definition. The run stays with the coordinator.
-        return {**self.__dict__, "_run": None, "_busy": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._busy = threading.Lock()
+        return {**self.__dict__, "_run": None, "_is_busy": False}
 
     def __repr__(self) -> str:
         return f"<Experiment {self.folder_name!r}: {len(self.pipeline)} steps, conditions {', '.join(self.conditions)}>"

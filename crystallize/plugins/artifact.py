@@ -129,6 +129,7 @@ class ArtifactPlugin(BasePlugin):
             run = self._runs[experiment] = _Run(self._sent[experiment.folder_name])
         ctx.artifacts.sink = run.sink
 
+    @hookimpl(tryfirst=True)  # the others find the run stored, and its folder in result.path
     def after_run(self, experiment: Experiment, result: Result) -> None:
         """Write results, markers, manifest and metadata, and make the run the one that readers find."""
         if experiment.run_kind == APPLY:
@@ -138,7 +139,11 @@ class ArtifactPlugin(BasePlugin):
             return
         try:
             with _store_errors(run.sink.base):
-                self._write_end(run.claim.folder, run.metadata, result)
+                metadata = run.metadata | {
+                    "plugins": experiment.plugins.describe(),  # again: a strategy may have learnt of itself
+                    "failed_outcomes": len(result.errors),
+                }
+                self._write_end(run.claim.folder, metadata, result)
                 result.path = run.claim.publish()
         except BaseException as error:
             self._give_up(run, error)
@@ -165,7 +170,7 @@ class ArtifactPlugin(BasePlugin):
             if condition not in failed:
                 atomic_write_bytes(folder / condition / COMPLETE, b"")
         write_manifest(folder, result.artifacts)
-        write_metadata(folder, metadata | {"failed_outcomes": len(result.errors)}, FINISHED)
+        write_metadata(folder, metadata, FINISHED)
 
     @staticmethod
     def _give_up(run: _Run | None, error: BaseException | None = None) -> None:

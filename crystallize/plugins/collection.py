@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -34,7 +35,7 @@ from crystallize.plugins.inspection import Implementation, implementations, unma
 from crystallize.utils.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 Source = Literal["passed", "entry point"]
 Status = Literal["active", "disabled", "failed"]
@@ -212,7 +213,8 @@ def _switched_on(disabled: Collection[str]) -> Iterable[Found]:
 
 def _off(disabled: Collection[str]) -> set[str]:
     """Return the folded names that are switched off, by argument or environment; warn about unknown ones."""
-    if isinstance(disabled, str) or not all(isinstance(name, str) for name in disabled):
+    is_list = isinstance(disabled, Iterable) and not isinstance(disabled, str)
+    if not is_list or not all(isinstance(name, str) for name in disabled):
         raise InvalidTypeError(f"disable_plugins is a list of names, got {disabled!r}")
     known = {name: None for found in find(PLUGINS) for name in (found.name, found.distribution)}
     folded = {normalise(name) for name in known}

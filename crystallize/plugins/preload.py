@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 
 import cloudpickle  # noqa: F401
-import numpy  # noqa: F401
+import numpy.random  # noqa: F401
 import threadpoolctl
 
 from crystallize.plugins import launch, worker  # noqa: F401

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import signal
+import sys
 import time
 from collections import Counter, deque
 from contextlib import closing, suppress
@@ -65,7 +66,7 @@ def run_in_processes(
     BaseException
         What `replicate_fn` or `deliver` raised, or ``KeyboardInterrupt``. No worker is left by then.
     """
-    context = launch.get_context(_modules_to_preload(replicate_fn))
+    context = launch.get_context(_modules_to_preload())
     log_level = logging.getLogger("crystallize").getEffectiveLevel()
     brief = Brief(launch.environment_for_workers(threads), threads, log_level)
     with closing(launch.Parcel(_pack(replicate_fn))) as parcel:
@@ -78,10 +79,10 @@ def run_in_processes(
             raise
 
 
-def _modules_to_preload(replicate_fn: Callable[[int], Any]) -> list[str]:
-    """Name what every worker needs, for the fork server to import once. User code is not among it."""
-    engine = type(replicate_fn).__module__
-    return [engine, "crystallize.plugins.preload"][not engine.startswith("crystallize.") :]
+def _modules_to_preload() -> list[str]:
+    """Name what every worker needs, for the fork server to import once: the engine, but no user's code."""
+    engine = sorted(name for name in sys.modules if name.startswith("crystallize."))
+    return [*engine, "crystallize.plugins.preload"]
 
 
 def _pack(replicate_fn: Callable[[int], Any]) -> Packed:

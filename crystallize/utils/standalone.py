@@ -48,8 +48,10 @@ def standalone_context(
 
     Examples
     --------
-    >>> ctx = standalone_context({"factor": 2.0})
-    >>> scale()([1.0, 2.0], ctx)
+    >>> @pipeline_step
+    ... def scale(data, *, factor):
+    ...     return [x * factor for x in data]
+    >>> scale()([1.0, 2.0], standalone_context({"factor": 2.0}))
     [2.0, 4.0]
     """
     held = {} if entries is None else entries

@@ -91,11 +91,15 @@ class FloorContext(Mapping[str, Any]):
         self._own[key] = value
 
 
+StepRecord = tuple[str, tuple[tuple[str, Any], ...], tuple[str, ...]]
+"""A step, what it read and which metrics it wrote; tuples, which the garbage collector soon leaves alone."""
+
+
 class FloorResult(NamedTuple):
     """Metrics, provenance and errors, each by condition."""
 
     metrics: dict[str, dict[str, list[Any]]]
-    provenance: dict[str, list[tuple[int, int, list[tuple[str, dict[str, Any], list[str]]]]]]
+    provenance: dict[str, list[tuple[int, int, tuple[StepRecord, ...]]]]
     errors: list[tuple[int, str, BaseException]]
 
 
@@ -117,7 +121,7 @@ def run_floor(
         for condition, settings in conditions.items():
             own = {"replicate": replicate, "condition": condition, "seed_used": replicate_seed}
             ctx = FloorContext(initial or {}, settings, own)
-            trace: list[tuple[str, dict[str, Any], list[str]]] = []
+            trace: list[StepRecord] = []
             try:
                 random.seed(replicate_seed)
                 np.random.seed(replicate_seed)
@@ -130,12 +134,12 @@ def run_floor(
                         data, returned = data
                         for metric, value in returned.items():
                             ctx.metrics.add(metric, value)
-                    trace.append((name, ctx.reads, ctx.metrics.written))
+                    trace.append((name, tuple(ctx.reads.items()), tuple(ctx.metrics.written)))
             except Exception as exc:
                 result.errors.append((replicate, condition, exc))
                 continue
             collated = result.metrics[condition]
             for metric, values in ctx.metrics.values.items():
                 collated.setdefault(metric, []).extend(values)
-            result.provenance[condition].append((replicate, replicate_seed, trace))
+            result.provenance[condition].append((replicate, replicate_seed, tuple(trace)))
     return result

@@ -113,20 +113,27 @@ def test_the_factory_keeps_the_functions_name_and_text() -> None:
 
 
 def test_a_missing_argument_is_known_when_the_source_is_made() -> None:
-    for make in (required, lambda: as_datasource(required), lambda: Experiment(required, [lambda data: data])):
-        with pytest.raises(MissingParameterError, match=r"data source 'required'.*'n'.*It takes \(ctx: 'FrozenContext', n: 'int'\)") as raised:
+    for make in (
+        required,
+        lambda: as_datasource(required),
+        lambda: Experiment(required, [lambda data: data]),
+    ):
+        with pytest.raises(
+            MissingParameterError,
+            match=r"data source 'required'.*'n'.*It takes \(ctx: 'FrozenContext', n: 'int'\)",
+        ) as raised:
             make()
         assert isinstance(raised.value, TypeError)
 
 
 def test_an_argument_that_the_function_does_not_have_is_refused() -> None:
-    with pytest.raises(InvalidTypeError, match="data source 'numbers'.*unexpected keyword argument 'm'"):
+    with pytest.raises(InvalidTypeError, match=r"data source 'numbers'.*unexpected keyword argument 'm'"):
         numbers(m=1)
 
 
 @pytest.mark.parametrize("source", [lambda a, b: 1, lambda ctx, *, n: 1])
 def test_a_function_that_cannot_be_called_with_the_context_alone_is_refused(source: Any) -> None:
-    with pytest.raises(MissingParameterError, match="data source '<lambda>'.*missing"):
+    with pytest.raises(MissingParameterError, match=r"data source '<lambda>'.*missing"):
         as_datasource(source)
 
 
@@ -193,7 +200,9 @@ def test_an_asynchronous_source_alone_makes_the_run_asynchronous() -> None:
 
 def test_the_source_is_asked_once_for_each_outcome() -> None:
     asked = []
-    experiment = Experiment(lambda ctx: asked.append((ctx["replicate"], ctx["condition"])), [lambda data: data])
+    experiment = Experiment(
+        lambda ctx: asked.append((ctx["replicate"], ctx["condition"])), [lambda data: data]
+    )
     experiment.run(replicates=3)
     assert asked == [(0, "baseline"), (1, "baseline"), (2, "baseline")]
 

@@ -54,7 +54,11 @@ def run(*plugins: Any, **options: Any) -> Result:
 
 
 def everything(result: Result) -> Any:
-    return result.to_dict(), list(result.provenance), [list(result.condition(name).metrics) for name in result.conditions]
+    return (
+        result.to_dict(),
+        list(result.provenance),
+        [list(result.condition(name).metrics) for name in result.conditions],
+    )
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -80,7 +84,9 @@ def test_a_plugin_may_use_a_seed_of_any_size() -> None:
         def before_replicate(self, ctx: FrozenContext) -> None:
             ctx.add("seed_used", [None, 2**80, -1, "text", 5, 6][ctx["replicate"]])
 
-    result = Experiment(lambda: 0, [lambda data: data], plugins=[Large()], disable_plugins=["seed"]).run(replicates=6)
+    result = Experiment(lambda: 0, [lambda data: data], plugins=[Large()], disable_plugins=["seed"]).run(
+        replicates=6
+    )
     assert result.seeds["baseline"] == [None, 2**80, -1, "text", 5, 6]
 
 
@@ -124,7 +130,7 @@ def test_it_is_found_where_the_spec_says() -> None:
 
 @pytest.mark.parametrize("wrong", [None, 5, "mean", random.Random(1)])
 def test_an_instance_where_the_class_belongs_is_refused(wrong: Any) -> None:
-    with pytest.raises(InvalidTypeError, match="aggregator is a class.*Pass the class, not an instance"):
+    with pytest.raises(InvalidTypeError, match=r"aggregator is a class.*Pass the class, not an instance"):
         run(aggregator=wrong)
 
 

@@ -127,11 +127,23 @@ def complete() -> ExperimentBuilder:
 @pytest.mark.parametrize(
     ("builder", "kind", "message"),
     [
-        (lambda: Experiment.builder().steps(scale), ValidationError, r"no datasource. Call .datasource\(...\) before"),
-        (lambda: Experiment.builder().datasource(lambda: 1), ValidationError, r"no pipeline. Call .steps\(...\) before"),
+        (
+            lambda: Experiment.builder().steps(scale),
+            ValidationError,
+            r"no datasource. Call .datasource\(...\) before",
+        ),
+        (
+            lambda: Experiment.builder().datasource(lambda: 1),
+            ValidationError,
+            r"no pipeline. Call .steps\(...\) before",
+        ),
         (lambda: Experiment.builder(), ValidationError, "no datasource"),
         (lambda: complete().pipeline([scale]), ValidationError, "a pipeline and single steps. Use either"),
-        (lambda: Experiment.builder().datasource(lambda: 1).steps(), InvalidValueError, "the pipeline is empty"),
+        (
+            lambda: Experiment.builder().datasource(lambda: 1).steps(),
+            InvalidValueError,
+            "the pipeline is empty",
+        ),
         (lambda: complete().replicates(0), InvalidValueError, "replicates is at least 1"),
         (lambda: complete().name("../up"), InvalidNameError, "the name of an experiment"),
         (lambda: complete().treatments(5), InvalidTypeError, "a treatment is a Treatment"),
@@ -140,6 +152,8 @@ def complete() -> ExperimentBuilder:
         (lambda: complete().initial_ctx([1]), InvalidTypeError, "initial_ctx is a mapping"),
     ],
 )
-def test_what_is_missing_or_wrong_is_known_when_it_is_built(builder: Any, kind: type[Exception], message: str) -> None:
+def test_what_is_missing_or_wrong_is_known_when_it_is_built(
+    builder: Any, kind: type[Exception], message: str
+) -> None:
     with pytest.raises(kind, match=message):
         builder().build()

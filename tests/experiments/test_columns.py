@@ -31,7 +31,9 @@ def typed(values: Any) -> list[tuple[type, Any]]:
 
 
 @given(recorded=st.dictionaries(st.integers(0, 5), RECORDED), data=st.data())
-def test_any_order_of_arrival_gives_the_same_column(recorded: dict[int, list[Any]], data: st.DataObject) -> None:
+def test_any_order_of_arrival_gives_the_same_column(
+    recorded: dict[int, list[Any]], data: st.DataObject
+) -> None:
     expected = typed(value for replicate in sorted(recorded) for value in recorded[replicate])
     made = column(recorded, order=data.draw(st.permutations(list(recorded))))
     assert typed(made.values()) == typed(made) == expected
@@ -46,8 +48,13 @@ def test_any_order_of_arrival_gives_the_same_column(recorded: dict[int, list[Any
     assert made.first == in_order.first
 
 
-@given(recorded=st.dictionaries(st.integers(0, 5), st.lists(FLOATS | st.integers(-5, 5), max_size=3)), data=st.data())
-def test_any_order_of_arrival_gives_the_same_array(recorded: dict[int, list[Any]], data: st.DataObject) -> None:
+@given(
+    recorded=st.dictionaries(st.integers(0, 5), st.lists(FLOATS | st.integers(-5, 5), max_size=3)),
+    data=st.data(),
+)
+def test_any_order_of_arrival_gives_the_same_array(
+    recorded: dict[int, list[Any]], data: st.DataObject
+) -> None:
     made = column(recorded, order=data.draw(st.permutations(list(recorded)))).array()
     expected = column(recorded, order=sorted(recorded)).array()
     assert made.dtype == expected.dtype

@@ -66,7 +66,12 @@ def test_a_record_tells_seed_steps_parameters_reads_and_metrics(result: Result) 
 def test_a_failed_outcome_has_its_error_and_what_was_read_until_then(result: Result) -> None:
     record = result.provenance.of("low", 1)
     assert record["error"].startswith("ValueError: no fit")
-    assert [step["reads"] for step in record["steps"]] == [{"low_alpha": 0.1}, {"rows": "<list of 2>"}, {"alpha": 0.1}, {}]
+    assert [step["reads"] for step in record["steps"]] == [
+        {"low_alpha": 0.1},
+        {"rows": "<list of 2>"},
+        {"alpha": 0.1},
+        {},
+    ]
 
 
 def test_it_is_a_sequence(result: Result) -> None:
@@ -88,7 +93,9 @@ def test_what_plugins_read_before_the_steps_is_not_the_first_steps() -> None:
 
 
 def test_parameters_of_numpy_type_stand_with_their_values() -> None:
-    penalties = [treatment(f"ridge-{index}", {"alpha": alpha}) for index, alpha in enumerate(np.logspace(-1, 0, 2))]
+    penalties = [
+        treatment(f"ridge-{index}", {"alpha": alpha}) for index, alpha in enumerate(np.logspace(-1, 0, 2))
+    ]
     result = Experiment(lambda: 1, [fit], treatments=penalties, seed=1).run()
     reads = [record["steps"][-1]["reads"] for record in result.provenance]
     assert reads == [{}, {"alpha": 0.1}, {"alpha": 1.0}]
@@ -119,10 +126,20 @@ def test_the_levels_can_be_exchanged_and_the_steps_left_out(result: Result) -> N
 
 
 @pytest.mark.parametrize(
-    "fmt", ["", "step", "condition", "step > condition > replicate", "condition > replicate > steps", "a > b", None, 5]
+    "fmt",
+    [
+        "",
+        "step",
+        "condition",
+        "step > condition > replicate",
+        "condition > replicate > steps",
+        "a > b",
+        None,
+        5,
+    ],
 )
 def test_a_format_without_these_levels_is_refused(result: Result, fmt: Any) -> None:
-    with pytest.raises(InvalidValueError, match="is no format of a provenance tree.*Name levels") as raised:
+    with pytest.raises(InvalidValueError, match=r"is no format of a provenance tree.*Name levels") as raised:
         result.print_tree(fmt)
     assert isinstance(raised.value, ValueError)
 

@@ -15,7 +15,6 @@ from crystallize import (
     FrozenContext,
     Hypothesis,
     PipelineStep,
-    Result,
     paired_t_test,
     treatment,
 )
@@ -85,8 +84,14 @@ def test_conditions_seeds_and_numbers_are_at_hand() -> None:
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda result: result.condition("lo"), r"no condition 'lo'.*'baseline', 'low'.*Did you mean 'low'\?"),
-        (lambda result: result.get_hypothesis("lwer"), r"no hypothesis 'lwer'.*'lower'.*Did you mean 'lower'\?"),
+        (
+            lambda result: result.condition("lo"),
+            r"no condition 'lo'.*'baseline', 'low'.*Did you mean 'low'\?",
+        ),
+        (
+            lambda result: result.get_hypothesis("lwer"),
+            r"no hypothesis 'lwer'.*'lower'.*Did you mean 'lower'\?",
+        ),
     ],
 )
 def test_a_name_that_is_not_there_gets_the_nearest_one(ask: Any, message: str) -> None:
@@ -162,7 +167,9 @@ def test_to_dict_has_everything_as_plain_data() -> None:
 
 
 def test_to_json_takes_what_json_has_no_form_for() -> None:
-    result = Experiment(lambda: 0, [lambda data: (data, {"odd": {1, 2}, "plain": 1})], name="odd", seed=1).run()
+    result = Experiment(
+        lambda: 0, [lambda data: (data, {"odd": {1, 2}, "plain": 1})], name="odd", seed=1
+    ).run()
     metrics = json.loads(result.to_json(indent=None))["conditions"]["baseline"]["metrics"]
     assert metrics == {"odd": ["{1, 2}"], "plain": [1]}
 

@@ -201,7 +201,9 @@ def test_it_describes_itself_for_the_metadata() -> None:
     assert shifted(by=2.0).describe() == {"apply": "shifted"}
 
 
-@pytest.mark.parametrize("made", [treatment("t", {"shift": 2.0}), shifted(by=2.0), treatment("t", low)], ids=repr)
+@pytest.mark.parametrize(
+    "made", [treatment("t", {"shift": 2.0}), shifted(by=2.0), treatment("t", low)], ids=repr
+)
 def test_it_can_be_pickled(made: Treatment) -> None:
     for module in (pickle, cloudpickle):
         copy = module.loads(cloudpickle.dumps(made))

@@ -8,7 +8,15 @@ from typing import Any, Optional
 import pytest
 
 import crystallize
-from crystallize import Artifact, Experiment, FrozenContext, Pipeline, pipeline_step, standalone_context, treatment
+from crystallize import (
+    Artifact,
+    Experiment,
+    FrozenContext,
+    Pipeline,
+    pipeline_step,
+    standalone_context,
+    treatment,
+)
 from crystallize.errors import InvalidTypeError, MissingParameterError
 from crystallize.pipelines.injection import REQUIRED, inspect_step
 from crystallize.pipelines.pipeline_step import FunctionStep
@@ -125,7 +133,9 @@ def takes_text_annotation(data: Any, c: "crystallize.FrozenContext") -> Any:  # 
         (takes_text_annotation, True, {}),
     ],
 )
-def test_each_parameter_gets_what_it_stands_for(fn: Any, has_context: bool, arguments: dict[str, Any]) -> None:
+def test_each_parameter_gets_what_it_stands_for(
+    fn: Any, has_context: bool, arguments: dict[str, Any]
+) -> None:
     ctx = standalone_context({"a": 7})
     data, context, rest = FunctionStep(fn)("the data", ctx)
     assert data == "the data"
@@ -160,7 +170,9 @@ def test_a_function_that_cannot_be_a_step_is_refused_when_the_step_is_made(fn: A
 
 @pytest.mark.parametrize("make", [lambda: scale(factr=2.0), lambda: Pipeline([partial(scale, factr=2.0)])])
 def test_an_argument_that_the_step_does_not_have_is_refused_when_it_is_made(make: Any) -> None:
-    with pytest.raises(InvalidTypeError, match=r"'ScaleStep' has no parameter 'factr'.*Did you mean 'factor'\?"):
+    with pytest.raises(
+        InvalidTypeError, match=r"'ScaleStep' has no parameter 'factr'.*Did you mean 'factor'\?"
+    ):
         make()
 
 
@@ -215,7 +227,9 @@ def test_an_output_given_at_construction_is_taken_as_it_is() -> None:
 
 
 def test_a_step_whose_artifact_is_no_output_is_refused_when_the_experiment_is_made() -> None:
-    with pytest.raises(MissingParameterError, match=r"'PostponedStep' writes to the artifact 'model'.*'modell'.*Did you"):
+    with pytest.raises(
+        MissingParameterError, match=r"'PostponedStep' writes to the artifact 'model'.*'modell'.*Did you"
+    ):
         Experiment(lambda: b"", [postponed], outputs=[Artifact("modell.bin")])
 
 

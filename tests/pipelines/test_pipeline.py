@@ -76,7 +76,9 @@ def test_any_iterable_of_steps_will_do() -> None:
         (({"a": 1}, {"b": 2}), {"a": 1}, {"b": [2]}),
     ],
 )
-def test_a_tuple_of_data_and_a_mapping_is_taken_apart_and_nothing_else(returned: Any, data: Any, metrics: Any) -> None:
+def test_a_tuple_of_data_and_a_mapping_is_taken_apart_and_nothing_else(
+    returned: Any, data: Any, metrics: Any
+) -> None:
     ctx = standalone_context()
     assert Pipeline([lambda _: returned]).run(0, ctx) == data
     assert dict(ctx.metrics) == metrics
@@ -180,23 +182,32 @@ def test_a_steps_name_stays_in_its_folder(name: str) -> None:
 
 
 def test_an_empty_pipeline_is_refused() -> None:
-    with pytest.raises(InvalidValueError, match=r"the pipeline is empty. Give it at least one step") as raised:
+    with pytest.raises(
+        InvalidValueError, match=r"the pipeline is empty. Give it at least one step"
+    ) as raised:
         Pipeline([])
     assert isinstance(raised.value, ValueError)
 
 
-@pytest.mark.parametrize("steps", [None, 5, "steps", b"steps", {"add": add}, add, add(), Times(1), lambda data: data])
+@pytest.mark.parametrize(
+    "steps", [None, 5, "steps", b"steps", {"add": add}, add, add(), Times(1), lambda data: data]
+)
 def test_a_pipeline_takes_a_list(steps: Any) -> None:
     with pytest.raises(InvalidTypeError, match="a pipeline takes a list of steps"):
         Pipeline(steps)
 
 
-# -- identity -----------------------------------------------------------------------------------------------------------
+# -- identity ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "other",
-    [Pipeline([add(n=3), Times(3)]), Pipeline([Times(3), add(n=2)]), Pipeline([add(n=2)]), Pipeline([add(n=2), Times(4)])],
+    [
+        Pipeline([add(n=3), Times(3)]),
+        Pipeline([Times(3), add(n=2)]),
+        Pipeline([add(n=2)]),
+        Pipeline([add(n=2), Times(4)]),
+    ],
     ids=["argument", "order", "number", "params"],
 )
 def test_the_signature_tells_pipelines_apart(other: Pipeline) -> None:
@@ -204,7 +215,9 @@ def test_the_signature_tells_pipelines_apart(other: Pipeline) -> None:
 
 
 def test_the_signature_of_equal_pipelines_is_equal_however_they_were_written() -> None:
-    assert Pipeline([partial(add, n=2), Times(3)]).signature == Pipeline([add(n=2), partial(Times, 3)]).signature
+    assert (
+        Pipeline([partial(add, n=2), Times(3)]).signature == Pipeline([add(n=2), partial(Times, 3)]).signature
+    )
 
 
 CODE = """

@@ -116,7 +116,9 @@ def test_a_function_steps_name_is_the_functions_in_title_case_and_a_class_steps_
         (partial(lambda data, a: a, a=5), FunctionStep, {"a": 5}),
     ],
 )
-def test_what_a_user_puts_into_a_pipeline_becomes_a_step(given: Any, kind: type, params: dict[str, Any]) -> None:
+def test_what_a_user_puts_into_a_pipeline_becomes_a_step(
+    given: Any, kind: type, params: dict[str, Any]
+) -> None:
     step = as_step(given, 1)
     assert type(step) is kind
     assert step.params == params

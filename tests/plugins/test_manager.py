@@ -151,13 +151,13 @@ def test_equal_and_unhashable_plugins_are_two():
     assert "plugin 'Equal-2' raised" in caught.value.__notes__[0]
 
 
-def test_without_the_core_s_entry_points_there_are_no_plugins(repository, run_python, tmp_path):
+def test_without_the_core_s_entry_points_there_are_no_plugins(run_python, tmp_path):
     site = tmp_path / "site"
     site.mkdir()
     for installed in Path(sysconfig.get_path("purelib")).iterdir():
         if "crystallize" not in installed.name:
             (site / installed.name).symlink_to(installed)
-    (site / "crystallize").symlink_to(repository / "crystallize")
+    (site / "crystallize").symlink_to(Path(__file__).resolve().parents[2] / "crystallize")
     done = run_python(
         "import sys\n"
         "kept = [path for path in sys.path if path.startswith((sys.base_prefix, sys.base_exec_prefix))]\n"

@@ -13,7 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystallize.errors import ArtifactError, ContextKeyError, ContextMutationError, CrystallizeError, InvalidTypeError
+from crystallize.errors import (
+    ArtifactError,
+    ContextKeyError,
+    ContextMutationError,
+    CrystallizeError,
+    InvalidTypeError,
+)
 from crystallize.utils.context import RESERVED_KEYS, FrozenContext, current_context
 
 # -- the mapping -----------------------------------------------------------------------------------------------
@@ -161,7 +167,9 @@ def test_a_container_read_from_the_context_is_a_copy(value: Any, change: Callabl
 
 
 @pytest.mark.parametrize("held", [lambda array: array, lambda array: [array], lambda array: {"k": (array,)}])
-def test_an_array_is_a_read_only_view_of_the_same_memory_however_deep_it_is(held: Callable[[Any], Any]) -> None:
+def test_an_array_is_a_read_only_view_of_the_same_memory_however_deep_it_is(
+    held: Callable[[Any], Any],
+) -> None:
     array = np.arange(3.0)
     read = FrozenContext({"a": held(array)})["a"]
     while not isinstance(read, np.ndarray):
@@ -234,7 +242,9 @@ def numbers(rng: np.random.Generator) -> list[int]:
     step=st.integers(0, 100),
     name=st.text(max_size=20),
 )
-def test_conditions_of_one_replicate_have_the_same_streams(seed: int, replicate: int, step: int, name: str) -> None:
+def test_conditions_of_one_replicate_have_the_same_streams(
+    seed: int, replicate: int, step: int, name: str
+) -> None:
     one, other = (place(replicate, step, seed, condition) for condition in ("baseline", "treated"))
     assert numbers(one.rng) == numbers(other.rng)
     assert numbers(one.stream(name)) == numbers(other.stream(name))
@@ -242,7 +252,10 @@ def test_conditions_of_one_replicate_have_the_same_streams(seed: int, replicate:
 
 @given(
     places=st.lists(
-        st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=6, unique=True
+        st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)),
+        min_size=2,
+        max_size=6,
+        unique=True,
     )
 )
 def test_seeds_replicates_and_steps_have_streams_of_their_own(places: list[tuple[int, int, int]]) -> None:
@@ -300,7 +313,9 @@ def test_the_sink_is_given_the_context_and_what_it_returns_is_remembered() -> No
     assert ctx.artifacts.entries == [(True, "a.bin", b"1")]
 
 
-def test_without_a_sink_an_artifact_is_discarded_and_that_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_sink_an_artifact_is_discarded_and_that_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     ctx = place()
     for _ in range(3):
         assert ctx.artifacts.write("said-once.bin", b"1") is None
@@ -320,14 +335,19 @@ def test_the_content_of_an_artifact_is_bytes(content: Any) -> None:
 # -- the context in force ------------------------------------------------------------------------------------------
 
 
+def fail_in(ctx: FrozenContext) -> None:
+    with ctx.in_force():
+        assert current_context() is ctx
+        raise RuntimeError("from within")
+
+
 def test_the_context_in_force_is_found_and_the_former_one_comes_back() -> None:
     outer, inner = FrozenContext(), FrozenContext()
     assert current_context() is None
     with outer.in_force():
         assert current_context() is outer
-        with pytest.raises(RuntimeError), inner.in_force():
-            assert current_context() is inner
-            raise RuntimeError
+        with pytest.raises(RuntimeError, match="from within"):
+            fail_in(inner)
         assert current_context() is outer
     assert current_context() is None
 
@@ -336,7 +356,9 @@ def test_the_context_in_force_is_found_and_the_former_one_comes_back() -> None:
 
 
 def test_the_trace_holds_for_each_stage_what_it_read_and_which_metrics_it_added() -> None:
-    ctx = FrozenContext({"alpha": 0.5, "name": "x" * 200, "data": np.zeros((2, 3)), "rows": [1, 2]}, replicate=0)
+    ctx = FrozenContext(
+        {"alpha": 0.5, "name": "x" * 200, "data": np.zeros((2, 3)), "rows": [1, 2]}, replicate=0
+    )
     ctx.enter_stage(0, 0, "A")
     ctx["alpha"], ctx["replicate"], ctx.get("absent")
     ctx.metrics.add("loss", 1.0)
@@ -348,7 +370,11 @@ def test_the_trace_holds_for_each_stage_what_it_read_and_which_metrics_it_added(
     ctx.leave_stage()
     assert ctx.trace == [
         (0, (("alpha", 0.5),), ("loss",)),
-        (2, (("name", "<str of 200>"), ("data", "<ndarray float64[2, 3]>"), ("rows", "<list of 2>")), ("time",)),
+        (
+            2,
+            (("name", "<str of 200>"), ("data", "<ndarray float64[2, 3]>"), ("rows", "<list of 2>")),
+            ("time",),
+        ),
     ]
 
 

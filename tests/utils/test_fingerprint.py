@@ -19,8 +19,12 @@ from hypothesis import strategies as st
 
 from crystallize.utils.fingerprint import fingerprint
 
-ATOMS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.complex_numbers()
-HASHABLE = st.recursive(ATOMS, lambda inner: st.tuples(inner) | st.frozensets(inner, max_size=4), max_leaves=5)
+ATOMS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.complex_numbers()
+)
+HASHABLE = st.recursive(
+    ATOMS, lambda inner: st.tuples(inner) | st.frozensets(inner, max_size=4), max_leaves=5
+)
 VALUES = st.recursive(
     ATOMS,
     lambda inner: (
@@ -157,7 +161,10 @@ EQUAL: dict[str, tuple[Any, Any]] = {
     "set and frozenset": ({1, 2}, frozenset({2, 1})),
     "nan": (math.nan, float("nan")),
     "bytes however they are held": (b"ab", bytearray(b"ab")),
-    "arrays in another memory order": (np.arange(6).reshape(2, 3), np.asfortranarray(np.arange(6).reshape(2, 3))),
+    "arrays in another memory order": (
+        np.arange(6).reshape(2, 3),
+        np.asfortranarray(np.arange(6).reshape(2, 3)),
+    ),
     "array and its view": (np.arange(6)[::2], np.array([0, 2, 4])),
     "arrays without elements": (np.zeros((0, 3)), np.zeros((0, 3))),
     "arrays without dimensions": (np.array(1.5), np.array(1.5)),
@@ -210,5 +217,7 @@ def test_the_hash_is_the_same_in_processes_that_order_their_sets_differently(run
 
 
 def test_hashing_does_not_import_numpy(run_python: Any) -> None:
-    run_python("import sys\nfrom crystallize.utils.fingerprint import fingerprint\n"
-               "fingerprint({'a': [1.5]})\nassert 'numpy' not in sys.modules")
+    run_python(
+        "import sys\nfrom crystallize.utils.fingerprint import fingerprint\n"
+        "fingerprint({'a': [1.5]})\nassert 'numpy' not in sys.modules"
+    )

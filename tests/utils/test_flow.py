@@ -71,7 +71,9 @@ def test_an_awaitables_error_is_raised_where_the_flow_waits_for_it(run: Callable
 
 @each_driver
 @pytest.mark.parametrize("error", [KeyError("x"), KeyboardInterrupt()])
-def test_an_error_of_the_flow_reaches_the_caller(run: Callable[[Flow[Any]], Any], error: BaseException) -> None:
+def test_an_error_of_the_flow_reaches_the_caller(
+    run: Callable[[Flow[Any]], Any], error: BaseException
+) -> None:
     def flow() -> Flow[Any]:
         yield double(1)
         raise error

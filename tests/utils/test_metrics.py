@@ -79,7 +79,10 @@ def test_tags_are_copied() -> None:
         (("loss", 1.0, "epoch"), "the tags of metric 'loss' are a mapping with str keys, got 'epoch'"),
         (("loss", 1.0, [1]), "the tags of metric 'loss' are a mapping"),
         (("loss", 1.0, {1: "a"}), "the tags of metric 'loss' are a mapping with str keys"),
-        (("loss", 1.0, {"value": 3}), "a tag of metric 'loss' is called 'value'.*to_frame.*Choose another name"),
+        (
+            ("loss", 1.0, {"value": 3}),
+            "a tag of metric 'loss' is called 'value'.*to_frame.*Choose another name",
+        ),
         (("loss", 1.0, {"replicate": 3}), "a tag of metric 'loss' is called 'replicate'"),
     ],
 )

@@ -14,7 +14,20 @@ from crystallize.utils.names import check_condition_name, check_name
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "model.bin", "ridge-0.1", "high_lr", "two words", "Übung", "日本", "a" * 200, "...a", ".hidden", "v0"]
+    "name",
+    [
+        "a",
+        "model.bin",
+        "ridge-0.1",
+        "high_lr",
+        "two words",
+        "Übung",
+        "日本",
+        "a" * 200,
+        "...a",
+        ".hidden",
+        "v0",
+    ],
 )
 def test_a_name_that_stays_in_its_folder_is_returned(name: str) -> None:
     assert check_name("artifact", name) == name
@@ -68,7 +81,9 @@ def test_a_name_is_a_str(name: Any) -> None:
 
 
 @given(st.text(max_size=30))
-def test_whatever_is_let_through_is_one_file_in_its_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+def test_whatever_is_let_through_is_one_file_in_its_folder(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
     try:
         check_name("artifact", name)
     except InvalidNameError:
@@ -79,7 +94,16 @@ def test_whatever_is_let_through_is_one_file_in_its_folder(tmp_path_factory: pyt
 
 
 @pytest.mark.parametrize(
-    "name", ["replicate_0", "replicate_12", "metadata.json", "_manifest.json", "run.db", ".hidden", ".crystallize_complete"]
+    "name",
+    [
+        "replicate_0",
+        "replicate_12",
+        "metadata.json",
+        "_manifest.json",
+        "run.db",
+        ".hidden",
+        ".crystallize_complete",
+    ],
 )
 def test_a_condition_does_not_bear_a_name_of_the_store(name: str) -> None:
     with pytest.raises(InvalidNameError, match="the store keeps that name for itself"):

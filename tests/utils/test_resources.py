@@ -78,7 +78,9 @@ def test_its_repr_names_the_function() -> None:
 
 @pytest.mark.parametrize("wrong", [None, 5, "connect", Connection()])
 def test_what_is_wrapped_is_a_function(wrong: Any) -> None:
-    with pytest.raises(InvalidTypeError, match=r"resource_factory takes a function.*Pass the function itself"):
+    with pytest.raises(
+        InvalidTypeError, match=r"resource_factory takes a function.*Pass the function itself"
+    ):
         resource_factory(wrong)
 
 

@@ -65,7 +65,9 @@ def test_entries_are_a_mapping(wrong: Any) -> None:
         standalone_context(wrong)
 
 
-@pytest.mark.parametrize(("seed", "kind"), [("x", InvalidTypeError), (True, InvalidTypeError), (-1, InvalidValueError)])
+@pytest.mark.parametrize(
+    ("seed", "kind"), [("x", InvalidTypeError), (True, InvalidTypeError), (-1, InvalidValueError)]
+)
 def test_the_seed_is_checked(seed: Any, kind: type[Exception]) -> None:
     with pytest.raises(kind, match="seed"):
         standalone_context(seed=seed)

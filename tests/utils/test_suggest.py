@@ -17,7 +17,9 @@ from crystallize.utils.suggest import did_you_mean, listed
         (5, ["five"], ""),
     ],
 )
-def test_the_nearest_choice_is_suggested_if_one_is_near(name: object, choices: list[str], suggestion: str) -> None:
+def test_the_nearest_choice_is_suggested_if_one_is_near(
+    name: object, choices: list[str], suggestion: str
+) -> None:
     assert did_you_mean(name, choices) == suggestion
 
 

@@ -46,12 +46,19 @@ def test_a_function_whose_name_stands_for_its_factory_is_found_through_the_facto
     assert restore(portable(fn)) is fn
 
 
-def test_steps_sources_and_treatments_keep_their_modules_state_when_pickled(tmp_path: Path, monkeypatch: Any) -> None:
+def test_steps_sources_and_treatments_keep_their_modules_state_when_pickled(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
     (tmp_path / "wrapped_state.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     import wrapped_state  # type: ignore[import-not-found]
 
-    made = (wrapped_state.note(word="y"), wrapped_state.calls(n=3), wrapped_state.louder(by=3), wrapped_state.note)
+    made = (
+        wrapped_state.note(word="y"),
+        wrapped_state.calls(n=3),
+        wrapped_state.louder(by=3),
+        wrapped_state.note,
+    )
     for module in (pickle, cloudpickle):
         step, source, treatment, factory = module.loads(module.dumps(made))
         assert step.fn is wrapped_state.note.__wrapped__
@@ -71,7 +78,9 @@ def test_a_plain_or_local_function_is_left_to_pickle() -> None:
         assert restore(fn) is fn
 
 
-def test_a_module_that_is_sent_by_value_is_not_imported_by_the_worker(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_module_that_is_sent_by_value_is_not_imported_by_the_worker(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
     (tmp_path / "wrapped_value.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     import wrapped_value  # type: ignore[import-not-found]
