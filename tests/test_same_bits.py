@@ -123,7 +123,8 @@ plans = st.builds(
 
 def build(plan: Plan, strategy: Any, root: Path) -> Experiment:
     steps = [
-        (AsyncDrawnStep if step.is_async else DrawnStep)(number, step) for number, step in enumerate(plan.steps)
+        (AsyncDrawnStep if step.is_async else DrawnStep)(number, step)
+        for number, step in enumerate(plan.steps)
     ]
     return Experiment(
         fetch,
@@ -196,7 +197,9 @@ def test_globally_seeded_randomness_is_the_same_in_processes_too(tmp_path: Path)
 
     def run(strategy: Any, root: Path) -> str:
         plugins = [ArtifactPlugin(root_dir=root), strategy]
-        return Experiment(lambda: 0, [draw], name="global", seed=5, plugins=plugins).run(replicates=9).to_json()
+        return (
+            Experiment(lambda: 0, [draw], name="global", seed=5, plugins=plugins).run(replicates=9).to_json()
+        )
 
     serial = run(SerialExecution(), tmp_path / "serial")
     assert run(ParallelExecution(2, "process"), tmp_path / "process") == serial
@@ -209,7 +212,9 @@ def test_the_order_of_arrival_leaves_no_trace(order: str, tmp_path: Path) -> Non
     class OutOfOrder(BasePlugin):
         def run_experiment_loop(self, experiment: Any, replicate_fn: Any) -> list[Any]:
             replicates = list(range(experiment.replicates))
-            arrival = replicates[::-1] if order == "reversed" else sorted(replicates, key=lambda r: (r % 2 == 0, r))
+            arrival = (
+                replicates[::-1] if order == "reversed" else sorted(replicates, key=lambda r: (r % 2 == 0, r))
+            )
             results = {replicate: experiment.replicate_done(replicate_fn(replicate)) for replicate in arrival}
             return [results[replicate] for replicate in replicates]
 

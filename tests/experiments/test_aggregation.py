@@ -16,12 +16,12 @@ from crystallize.experiments import aggregation
 
 def measure(data: Any, ctx: FrozenContext) -> Any:
     replicate = ctx["replicate"]
-    if replicate == 3 and ctx["condition"] == "t":
-        raise ValueError("three")
     for value in range(replicate % 3):
         ctx.record("uneven", value, tags={"place": value} if replicate % 2 else None)
     if replicate > 1:
         ctx.metrics.add("late", str(replicate))
+    if replicate == 3 and ctx["condition"] == "t":
+        raise ValueError("three")
     return data, {"n": replicate + ctx.get("plus", 0), "x": ctx.rng.random()}
 
 
@@ -69,8 +69,9 @@ def test_any_order_of_arrival_gives_the_same_result(order: list[int], live: bool
     assert repr(found.to_frame().to_dict()) == repr(expected.to_frame().to_dict())
 
 
-def test_metrics_of_a_failed_outcome_are_left_out() -> None:
+def test_metrics_of_a_failed_outcome_are_left_out_though_it_recorded_some() -> None:
     result = run()
+    assert result.metrics.treatments["t"].columns["late"].replicates() == [2, 4, 5]
     assert result.metrics.baseline.columns["n"].replicates() == [0, 1, 2, 3, 4, 5]
     assert result.metrics.treatments["t"].columns["n"].replicates() == [0, 1, 2, 4, 5]
 

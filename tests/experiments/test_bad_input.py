@@ -518,6 +518,11 @@ def adds_alpha(data: Any, ctx: FrozenContext) -> Any:
     return data
 
 
+class AddsAlphaStep(PipelineStep):
+    def __call__(self, data: Any, ctx: FrozenContext) -> Any:
+        return adds_alpha(data, ctx)
+
+
 class AddsAlpha(BasePlugin):
     def before_replicate(self, ctx: FrozenContext) -> None:
         ctx.add("alpha", 1)
@@ -530,10 +535,11 @@ class AddsAlpha(BasePlugin):
         {"treatments": [treatment("baseline", {"alpha": 1})]},
         {"treatments": [treatment("baseline", lambda ctx: ctx.add("alpha", 1))]},
         {"pipeline": [adds_alpha, needs_alpha]},
+        {"pipeline": [AddsAlphaStep(), needs_alpha]},
         {"plugins": [AddsAlpha()]},
         {"datasource": lambda ctx: ctx.add("alpha", 1)},
     ],
-    ids=["initial_ctx", "settings", "treatment", "step", "plugin", "source"],
+    ids=["initial_ctx", "settings", "treatment", "step", "class step", "plugin", "source"],
 )
 def test_a_parameter_that_something_may_provide_is_not_complained_about(options: Any) -> None:
     experiment = make(**{"pipeline": [needs_alpha], **options})

@@ -111,14 +111,19 @@ def test_a_hypothesis_is_found_by_its_name() -> None:
 
 
 def test_errors_are_in_the_result_and_stop_nothing_else() -> None:
-    result = make(fails=(1,), treated_fails=(2,)).run(replicates=4)
-    assert [(error.replicate, error.condition) for error in result.errors] == [(1, "baseline"), (2, "low")]
+    result = make(fails=(1, 3), treated_fails=(0, 1)).run(replicates=5)
+    assert [(error.replicate, error.condition) for error in result.errors] == [
+        (0, "low"),
+        (1, "baseline"),
+        (1, "low"),
+        (3, "baseline"),
+    ]
     assert len(result.metrics.baseline.metrics["loss"]) == 3
-    first = result.errors[0]
+    first = result.errors[1]
     assert (first.kind, first.message, first.step) == ("ValueError", "bad split 1", "Fit")
     assert first.traceback.startswith("Traceback")
     assert "bad split 1" in first.traceback
-    assert result.condition("baseline").errors == [first]
+    assert result.condition("baseline").errors == [first, result.errors[3]]
     assert str(first) == "ValueError: bad split 1 (condition 'baseline', replicate 1, step 'Fit')"
 
 

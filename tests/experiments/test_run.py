@@ -58,7 +58,9 @@ def test_every_replicate_runs_under_the_baseline_and_every_treatment() -> None:
     differences = [
         up - base
         for up, base in zip(
-            result.metrics.treatments["up"].metrics["value"], result.metrics.baseline.metrics["value"], strict=True
+            result.metrics.treatments["up"].metrics["value"],
+            result.metrics.baseline.metrics["value"],
+            strict=True,
         )
     ]
     assert differences == pytest.approx([5.0] * 4), "conditions of a replicate share their random numbers"
@@ -121,7 +123,9 @@ def fails_sometimes(data: float, ctx: Any) -> tuple[float, dict[str, float]]:
 
 
 def test_an_error_of_one_condition_stops_nothing_else() -> None:
-    result = Experiment(lambda: 1.0, [fails_sometimes], treatments=[treatment("up", {"x": 1})]).run(replicates=4)
+    result = Experiment(lambda: 1.0, [fails_sometimes], treatments=[treatment("up", {"x": 1})]).run(
+        replicates=4
+    )
     assert result.metrics.baseline.metrics == {"value": [1.0] * 4}
     assert result.metrics.treatments["up"].metrics == {"value": [1.0] * 2}
     assert [(error.replicate, error.condition, error.step) for error in result.errors] == [
@@ -133,7 +137,9 @@ def test_an_error_of_one_condition_stops_nothing_else() -> None:
 
 
 def test_the_traceback_of_an_error_begins_in_the_users_code() -> None:
-    result = Experiment(lambda: 1.0, [fails_sometimes], treatments=[treatment("up", {"x": 1})]).run(replicates=2)
+    result = Experiment(lambda: 1.0, [fails_sometimes], treatments=[treatment("up", {"x": 1})]).run(
+        replicates=2
+    )
     lines = result.errors[0].traceback.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
     assert "test_run.py" in lines[1]
@@ -142,7 +148,9 @@ def test_the_traceback_of_an_error_begins_in_the_users_code() -> None:
 
 
 def test_raise_for_errors_names_the_outcomes_and_shows_the_first_traceback() -> None:
-    result = Experiment(lambda: 1.0, [fails_sometimes], treatments=[treatment("up", {"x": 1})]).run(replicates=4)
+    result = Experiment(lambda: 1.0, [fails_sometimes], treatments=[treatment("up", {"x": 1})]).run(
+        replicates=4
+    )
     with pytest.raises(RunFailedError, match=r"2 of 8 outcomes .* no luck in 1 .*no luck in 2") as raised:
         result.raise_for_errors()
     assert "in fails_sometimes" in raised.value.__notes__[0]
@@ -293,7 +301,9 @@ def test_a_strategy_that_breaks_its_contract_is_named(make: Any, fault: str) -> 
 def test_a_strategy_of_strangers_needs_no_more_than_the_documented_signature() -> None:
     class Backwards(BasePlugin):
         def run_experiment_loop(self, experiment: Any, replicate_fn: Any) -> list[Any]:
-            results = {replicate: replicate_fn(replicate) for replicate in reversed(range(experiment.replicates))}
+            results = {
+                replicate: replicate_fn(replicate) for replicate in reversed(range(experiment.replicates))
+            }
             return [results[replicate] for replicate in range(experiment.replicates)]
 
     assert experiment(plugins=[Backwards()]).run().to_json() == experiment().run().to_json()

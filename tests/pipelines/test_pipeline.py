@@ -11,6 +11,7 @@ import pytest
 
 from crystallize import Experiment, FrozenContext, Pipeline, PipelineStep, pipeline_step, standalone_context
 from crystallize.errors import InvalidNameError, InvalidTypeError, InvalidValueError
+from crystallize.utils.randomness import generator
 
 
 @pipeline_step()
@@ -154,9 +155,11 @@ def test_each_step_finds_its_own_name_and_stream() -> None:
     def look(data: Any, ctx: FrozenContext) -> None:
         seen.append((ctx["step_name"], ctx.rng.random()))
 
-    Pipeline([look, look]).run(None, standalone_context())
-    assert [name for name, _ in seen] == ["LookStep", "LookStep-2"]
-    assert seen[0][1] != seen[1][1]
+    Pipeline([look, look]).run(None, standalone_context(replicate=4, seed=7))
+    assert seen == [
+        ("LookStep", generator(7, 4, 0).random()),
+        ("LookStep-2", generator(7, 4, 1).random()),
+    ]
 
 
 # -- names -----------------------------------------------------------------------------------------------------------
