@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Annotated
 
@@ -39,6 +40,7 @@ def main() -> None:
     """Run the command line; a mistake of the user's ends it with a message and exit code 2."""
     from crystallize.errors import CrystallizeError
 
+    gc.set_threshold(50_000)  # imports make objects by the ten thousand, and no garbage to look for
     try:
         app()
     except CrystallizeError as error:

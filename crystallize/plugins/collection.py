@@ -10,7 +10,6 @@ import importlib
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -44,8 +43,7 @@ _log = logging.getLogger("crystallize.plugins")
 _warned: set[str] = set()
 
 
-@dataclass(frozen=True, slots=True)
-class PluginRecord:
+class PluginRecord(NamedTuple):
     """One active plugin of an experiment.
 
     Attributes

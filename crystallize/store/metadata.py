@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -111,6 +110,8 @@ def _resolve_reference(git: Path, reference: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def _environment() -> dict[str, str | None]:
+    import platform
+
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -247,7 +246,9 @@ def _halfway(experiment: Path) -> Path | None:
 
 
 def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    from shutil import rmtree  # brings the codecs of archives along
+
+    rmtree(folder, ignore_errors=True)
 
 
 def _remove_largest_first(folders: list[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -318,7 +319,9 @@ def protect(value: Any) -> Any:
         return {key: protect(item) for key, item in value.items()}
     if kind is tuple:
         return tuple(protect(item) for item in value)
-    if isinstance(value, list | dict | set | bytearray):
+    if isinstance(value, tuple) and hasattr(kind, "_make"):  # a named tuple
+        return kind._make(map(protect, value))
+    if isinstance(value, list | dict | set | bytearray | deque):
         return deepcopy(value)
     return value
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ _CHUNK = 1 << 18  # small enough that what was hashed is still in the CPU's cach
 _LONGEST_INT = 10_000  # bits; Python refuses to write much longer ones in decimal
 _DEEPEST = 100
 
-_process_token = secrets.token_hex(4)
+_process_token = os.urandom(4).hex()
 _serial = count()
 
 

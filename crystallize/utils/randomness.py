@@ -8,7 +8,7 @@ and O'Neill, M. E. (2015), "Developing a seed_seq alternative"). Nothing depends
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 SEED_RANGE = 2**32
-"""Seeds are integers in ``range(SEED_RANGE)``: what ``numpy.random.seed`` accepts."""
+"""Drawn seeds are integers in ``range(SEED_RANGE)``: what ``numpy.random.seed`` accepts."""
 
 
 def draw_master_seed() -> int:
     """Draw a master seed from the operating system, in ``range(SEED_RANGE)``."""
-    return secrets.randbelow(SEED_RANGE)
+    return int.from_bytes(os.urandom(4), "big")
 
 
 def stream_key(name: str) -> int:

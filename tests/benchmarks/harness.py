@@ -21,7 +21,7 @@ import time
 import traceback
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -108,6 +108,8 @@ class Scenario:
     variants: tuple[Variant, ...]
     stated: tuple[int, ...] = ()
     """The sizes that the budgets are stated for; by default all. At the others the table shows growth."""
+    repeats: bool = True
+    """Whether another round can give another figure; traced memory does not change."""
 
     def variant(self, name: str) -> Variant:
         """Return the variant `name`."""
@@ -133,7 +135,8 @@ class Scenario:
         }
         failed = False
         try:
-            reading = self.peers[asked.peer](asked.size, asked.variant)
+            with fresh_folder():
+                reading = self.peers[asked.peer](asked.size, asked.variant)
             line.update(figure=reading.figure, rounds=reading.rounds)
         except NotComparableError as reason:
             line["not_comparable"] = str(reason)
@@ -169,9 +172,14 @@ def fresh_folder() -> Iterator[Path]:
 
 
 def repeat(
-    once: Callable[[], float], *, rounds: int = 5, warm_up: bool = True, patience: float = 10.0
+    once: Callable[[], float],
+    *,
+    rounds: int = 5,
+    warm_up: bool = True,
+    patience: float = 6.0,
+    fresh: bool = True,
 ) -> Reading:
-    """Take the median of what `once` returns, each time called in a fresh folder.
+    """Take the median of what `once` returns, each time called in a fresh folder, unless `fresh` is False.
 
     The first call is a warm-up that does not count, unless it alone took longer than `patience` seconds;
     no further round starts when that many seconds have gone.
@@ -179,7 +187,7 @@ def repeat(
     figures: list[float] = []
     started = time.perf_counter()
     for attempt in range(rounds + warm_up):
-        with fresh_folder():
+        with fresh_folder() if fresh else nullcontext():
             gc.collect()
             figure = once()
         spent = time.perf_counter() - started

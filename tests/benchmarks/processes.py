@@ -62,7 +62,7 @@ def touch_given(payload: Any, replicate: int) -> float:
     return started
 
 
-def per_replicate(run: Run, replicates: int, variant: str) -> Reading:
+def per_replicate(run: Run, replicates: int, variant: str, *, fresh: bool = True) -> Reading:
     """Time a run in one of the three ways, per replicate, in microseconds."""
 
     def once() -> float:
@@ -71,7 +71,7 @@ def per_replicate(run: Run, replicates: int, variant: str) -> Reading:
         after = time.perf_counter()
         return (after - (first if variant == "started" else before)) / replicates * 1e6
 
-    return repeat(once, rounds=1 if variant == "cold" else 5, warm_up=variant != "cold")
+    return repeat(once, rounds=1 if variant == "cold" else 5, warm_up=variant != "cold", fresh=fresh)
 
 
 def pool(task: Callable[[int], float], payload: Any, replicates: int) -> list[float]:
@@ -132,7 +132,8 @@ def scenario(
 
     def in_joblib(size: int, variant: str) -> Reading:
         held = payload()
-        return per_replicate(lambda: joblib(task, held, size), size, variant)
+        # Its workers outlive a round, and start in the folder that the round was in.
+        return per_replicate(lambda: joblib(task, held, size), size, variant, fresh=False)
 
     def in_crystallize(size: int, variant: str) -> Reading:
         initial = {"large": payload()} if megabytes else None

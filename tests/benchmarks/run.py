@@ -107,7 +107,7 @@ def measure(
 ) -> dict[str, list[dict[str, Any]]]:
     """Call the peers in turn, `rounds` times; return their lines."""
     lines: dict[str, list[dict[str, Any]]] = {}
-    for _ in range(rounds):
+    for _ in range(rounds if scenario.repeats else 1):
         for peer in peers:
             earlier = lines.setdefault(peer, [])
             if size > variant.largest.get(peer, size) or (earlier and earlier[-1]["figure"] is None):

@@ -63,6 +63,7 @@ SCENARIO = Scenario(
     title="memory per replicate, 3 conditions x 3 metrics",
     size="replicates",
     sizes=(1_000, 10_000, 100_000),
+    repeats=False,
     peers={"lists": lists, "arrays": arrays, OURS: crystallize, PREDECESSOR: crystallize},
     variants=(
         Variant("held-1step", "bytes/replicate", BUDGET, "at the end", largest=LARGEST),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness import OURS, PREDECESSOR, Budget, NotComparableError, Reading, Scenario, Variant, fresh_folder
 
-ROUNDS = 15
+ROUNDS = 11
 HELLO = """
 import typer
 

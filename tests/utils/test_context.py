@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -138,6 +138,11 @@ def test_whatever_is_done_to_what_was_read_the_context_stays_as_it_was(
 # -- what is handed out ------------------------------------------------------------------------------------------
 
 
+class Pair(NamedTuple):
+    left: list[int]
+    right: int
+
+
 CONTAINERS: dict[str, tuple[Any, Callable[[Any], object]]] = {
     "list": ([1], lambda held: held.append(2)),
     "dict": ({"k": 1}, lambda held: held.update(x=1)),
@@ -149,6 +154,8 @@ CONTAINERS: dict[str, tuple[Any, Callable[[Any], object]]] = {
     "set in a dict": ({"k": {1}}, lambda held: held["k"].add(2)),
     "defaultdict": (defaultdict(list, {"k": [1]}), lambda held: held["new"]),
     "OrderedDict": (OrderedDict(a=[1]), lambda held: held["a"].append(2)),
+    "list in a named tuple": (Pair([1], 2), lambda held: held.left.append(2)),
+    "deque": (deque([1]), lambda held: held.append(2)),
     "array in a list": ([np.zeros(2)], lambda held: held.append(1)),
 }
 
