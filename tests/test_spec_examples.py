@@ -628,7 +628,7 @@ class ModelStep(PipelineStep):
     def params(self):
         return {}
 
-out, table = Artifact("data.json"), Artifact("data.csv", alias="table")
+out, table = Artifact("data.json"), Artifact("data.csv")
 exp1 = Experiment(datasource=lambda: None, pipeline=Pipeline([ModelStep(out, table)]), outputs=[out, table])
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Artifact(DataSource):
         the loader does it; a loader that is a function, and none, write bytes and str only.
     alias : str, optional
         The name that steps and other experiments know it by. By default the file's name without its suffix,
-        with ``_`` for what an identifier cannot have.
+        or with it where an experiment has two such, with ``_`` for what an identifier cannot have.
 
     Raises
     ------
@@ -67,7 +67,8 @@ class Artifact(DataSource):
         alias: str | None = None,
     ) -> None:
         self.name = check_name("artifact", name)
-        self.alias = _identifier(name) if alias is None else _check_alias(alias)
+        self.alias = _identifier(PurePath(name).stem) if alias is None else _check_alias(alias)
+        self.full_alias = _identifier(name) if alias is None else alias
         self._load, self._dump = _codec(self.name, loader, writer)
         self._reader: RunReader | None = None
 
@@ -357,7 +358,7 @@ def _check_alias(alias: object) -> str:
 
 
 def _identifier(name: str) -> str:
-    text = re.sub(r"\W", "_", PurePath(name).stem)
+    text = re.sub(r"\W", "_", name)
     if not text.isidentifier() or keyword.iskeyword(text):
         text = f"_{text}"
     return text

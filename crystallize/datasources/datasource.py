@@ -6,7 +6,7 @@ import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from crystallize.errors import InvalidTypeError, MissingParameterError
 from crystallize.utils.wrapped import portable, restore
@@ -71,8 +71,12 @@ class FunctionSource(DataSource):
         return f"{getattr(self.fn, '__name__', self.fn)}({arguments})"
 
 
-def data_source(fn: Callable[..., Any]) -> Callable[..., FunctionSource]:
-    """Turn a function into a factory of data sources.
+@overload
+def data_source(fn: Callable[..., Any], /) -> Callable[..., FunctionSource]: ...
+@overload
+def data_source() -> Callable[[Callable[..., Any]], Callable[..., FunctionSource]]: ...
+def data_source(fn: Callable[..., Any] | None = None, /) -> Any:
+    """Turn a function into a factory of data sources; write ``@data_source`` or ``@data_source()``.
 
     Parameters
     ----------
@@ -86,6 +90,8 @@ def data_source(fn: Callable[..., Any]) -> Callable[..., FunctionSource]:
         The factory. It raises MissingParameterError for a missing argument and InvalidTypeError for one that
         the function does not take.
     """
+    if fn is None:
+        return data_source
     if not callable(fn):
         raise InvalidTypeError(f"@data_source decorates a function, got {fn!r}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -128,14 +129,16 @@ def as_outputs(outputs: Any) -> dict[str, Artifact]:
         raise InvalidTypeError(
             f"outputs are a list of Artifact, got {outputs!r}", mend="Write outputs=[Artifact(...)]"
         )
-    pairs = outputs.items() if isinstance(outputs, Mapping) else ((None, output) for output in outputs)
-    made: dict[str, Artifact] = {}
-    for given, output in pairs:
+    pairs = list(outputs.items() if isinstance(outputs, Mapping) else ((None, output) for output in outputs))
+    for _, output in pairs:
         if not isinstance(output, Artifact):
             raise InvalidTypeError(
                 f"an output is an Artifact, got {output!r}", mend='Write Artifact("model.bin")'
             )
-        alias = output.alias if given is None else given
+    own = Counter(output.alias for _, output in pairs)
+    made: dict[str, Artifact] = {}
+    for given, output in pairs:
+        alias = given or (output.alias if own[output.alias] == 1 else output.full_alias)
         if alias in made or output.name in {other.name for other in made.values()}:
             raise InvalidNameError(
                 f"two outputs are called {output.name!r} or have the alias {alias!r}",

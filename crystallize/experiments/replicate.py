@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crystallize.errors import InvalidTypeError
 from crystallize.experiments.outcome import Outcome, OutcomeError, ReplicateResult
 from crystallize.experiments.provenance import DATA_SOURCE, TREATMENT
 from crystallize.utils.context import FrozenContext
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 FETCH: Any = object()
 """Stands for data that the data source has yet to give."""
 
+_PLUGINS_RNG = stream_key("crystallize.before_replicate")
 _DATA_SOURCE_RNG = stream_key("crystallize.data source")
 _TREATMENT_RNG = stream_key("crystallize.treatment")
 _ENGINE = (str(Path(__file__).parent.parent), str(Path(os.__file__).parent / "asyncio"))
@@ -63,7 +65,6 @@ class Replicate:
     def __init__(self, experiment: Experiment, loop: AbstractEventLoop | None = None) -> None:
         self.experiment = experiment
         self.loop = loop
-        self.is_async = experiment.pipeline.is_async
         self._pipeline = experiment.pipeline.bind(experiment.outputs)
         self._initial = experiment.initial_ctx
         self._master_seed = experiment.master_seed
@@ -176,7 +177,13 @@ class Replicate:
                 raise self.experiment.plugins.blame("before_replicate", raised) from raised
         if condition.function is not None:
             ctx.enter_stage(TREATMENT, _TREATMENT_RNG, "treatment")
-            condition.function(ctx)
+            returned = condition.function(ctx)
+            if returned is not None:
+                raise InvalidTypeError(
+                    f"treatment {condition.name!r} returned {returned!r}, which nobody uses",
+                    ctx.place(),
+                    "Give the context what the steps need: ctx.add(key, value)",
+                )
         if data is FETCH:
             ctx.enter_stage(DATA_SOURCE, _DATA_SOURCE_RNG, "data source")
             data = condition.datasource.fetch(ctx)
@@ -191,6 +198,7 @@ class Replicate:
             replicate=replicate,
             condition=condition.name,
             master_seed=self._master_seed,
+            rng_key=_PLUGINS_RNG,
         )
 
     # -- hooks around steps --------------------------------------------------------------------------------

@@ -192,9 +192,14 @@ def as_treatments(treatments: Any) -> tuple[Treatment, ...]:
                 f"a treatment is a Treatment, got {item!r}",
                 mend='Make one with treatment("name", {"key": value})',
             )
-        if one.name in made:
-            raise InvalidNameError(f"two treatments are called {one.name!r}", mend="Give each its own name")
-        made[one.name] = one
+        other = made.setdefault(one.name.casefold(), one)
+        if other is not one:
+            raise InvalidNameError(
+                f"two treatments are called {one.name!r}"
+                if other.name == one.name
+                else f"the treatments {other.name!r} and {one.name!r} would share a folder on some systems",
+                mend="Give each its own name",
+            )
     return tuple(made.values())
 
 

@@ -53,11 +53,6 @@ class Pipeline:
         self.names = _unique_names(self.steps)
         self._plan = tuple(zip(range(len(self.steps)), self.names, self.steps, strict=True))
 
-    @property
-    def is_async(self) -> bool:
-        """Whether any step is asynchronous."""
-        return any(step.is_async for step in self.steps)
-
     @cached_property
     def signature(self) -> str:
         """A hash of the steps' names and parameters; the same in every process and on every machine."""
@@ -74,12 +69,12 @@ class Pipeline:
 
         Use it with :func:`crystallize.standalone_context` to try a pipeline by hand.
         """
-        with ctx.in_force():
+        with ctx.in_force(), ctx.aside():
             return drive(self.flow(data, ctx))
 
     async def arun(self, data: Any, ctx: FrozenContext) -> Any:
         """Do what :meth:`run` does, inside a running event loop."""
-        with ctx.in_force():
+        with ctx.in_force(), ctx.aside():
             return await adrive(self.flow(data, ctx))
 
     def flow(

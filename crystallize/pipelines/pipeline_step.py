@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, overload
@@ -41,11 +40,6 @@ class PipelineStep(ABC):
     def params(self) -> dict[str, Any]:
         """What configures the step; part of the pipeline's signature."""
         return {}
-
-    @property
-    def is_async(self) -> bool:
-        """Whether calling the step gives an awaitable."""
-        return inspect.iscoroutinefunction(type(self).__call__)
 
     @abstractmethod
     def __call__(self, data: Any, ctx: FrozenContext) -> Any:
@@ -119,13 +113,6 @@ class FunctionStep(PipelineStep):
     def injected(self) -> dict[str, Any]:
         """Default of each parameter that the context may provide; ``REQUIRED`` if it has none."""
         return dict(self._injected)
-
-    @property
-    def is_async(self) -> bool:
-        """Whether the function is ``async``."""
-        return inspect.iscoroutinefunction(inspect.unwrap(self.fn)) or inspect.iscoroutinefunction(
-            getattr(self.fn, "__call__", None)  # noqa: B004 - the method is inspected, not tested for
-        )
 
     def __call__(self, data: Any, ctx: FrozenContext) -> Any:
         """Call the function with its arguments."""

@@ -96,6 +96,8 @@ class FrozenContext(Mapping[str, Any]):
         Where the context belongs.
     master_seed : int, optional
         What ``rng`` and ``stream`` derive from. Drawn when it is needed, if not given.
+    rng_key : int, optional
+        Which stream ``rng`` is until the first stage; the first step's, if not given.
     """
 
     __slots__ = (
@@ -121,6 +123,7 @@ class FrozenContext(Mapping[str, Any]):
         replicate: int | None = None,
         condition: str | None = None,
         master_seed: int | None = None,
+        rng_key: int = 0,
     ) -> None:
         self._base = initial
         self._settings = settings
@@ -131,7 +134,7 @@ class FrozenContext(Mapping[str, Any]):
             self._own["condition"] = condition
         self._master_seed = master_seed
         self._stage = _NO_STAGE
-        self._rng_key = 0
+        self._rng_key = rng_key
         self._rngs: dict[int, Generator] | None = None
         self._reads: dict[str, Any] = {}
         self._known_metrics = 0
@@ -296,6 +299,16 @@ class FrozenContext(Mapping[str, Any]):
             yield self
         finally:
             _current.reset(token)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Come back to the present stage afterwards: for a pipeline that a step runs inside of itself."""
+        stage, rng_key, step_name = self._stage, self._rng_key, self._own.get("step_name")
+        try:
+            yield
+        finally:
+            if step_name is not None:
+                self.enter_stage(stage, rng_key, step_name)
 
 
 def current_context() -> FrozenContext | None:

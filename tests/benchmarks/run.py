@@ -48,13 +48,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds, default 3")
     parser.add_argument("--quick", action="store_true", help="one round of the smallest size, no slow peers")
     parser.add_argument("--keep", action="store_true", help="use our environment as it is, do not reinstall")
+    parser.add_argument("--write", type=Path, help="put the tables below '## Results' of this Markdown file")
     asked = parser.parse_args()
     for name in asked.scenario or []:
         if name not in scenarios():
             parser.error(f"no scenario is called {name}; there are {', '.join(scenarios())}")
     chosen = [scenarios()[name][0] for name in asked.scenario or scenarios()]
     install(OURS, [str(PROJECT)], again=not asked.keep)
-    print(heading(1 if asked.quick else asked.rounds), flush=True)
+    report = Report(heading(1 if asked.quick else asked.rounds))
     for scenario in chosen:
         peers = [peer for peer in scenario.peers if not asked.peer or peer in {*asked.peer, OURS}]
         if asked.quick:
@@ -62,14 +63,36 @@ def main() -> None:
         for peer in peers:
             if peer in REQUIREMENTS:
                 install(peer, REQUIREMENTS[peer])
-        print(f"\n### {scenario.name}: {scenario.title}", flush=True)
+        report.add(f"\n### {scenario.name}: {scenario.title}")
         for variant in scenario.variants:
             if asked.variant and variant.name not in asked.variant:
                 continue
-            print(table_head(variant, peers), flush=True)
+            report.add(table_head(variant, peers))
             for size in scenario.sizes[:1] if asked.quick else scenario.sizes:
                 lines = measure(scenario, variant, peers, size, 1 if asked.quick else asked.rounds)
-                print(row(scenario, variant, peers, size, lines), flush=True)
+                report.add(row(scenario, variant, peers, size, lines))
+    if asked.write:
+        report.write(asked.write)
+
+
+class Report:
+    """Lines of Markdown, printed as they come."""
+
+    def __init__(self, first: str) -> None:
+        self._lines: list[str] = []
+        self.add(first)
+
+    def add(self, line: str) -> None:
+        """Print and keep a line."""
+        print(line, flush=True)
+        self._lines.append(line)
+
+    def write(self, page: Path) -> None:
+        """Put all lines in the place of what stands below the page's heading "Results"."""
+        before, heading, _ = page.read_text().partition("\n## Results\n")
+        if not heading:
+            raise SystemExit(f"{page} has no heading '## Results'")
+        page.write_text(f"{before}{heading}\n" + "\n".join(self._lines) + "\n")
 
 
 @cache

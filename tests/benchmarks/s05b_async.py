@@ -27,6 +27,30 @@ def bare(size: int, variant: str) -> Reading:
     return time_each(lambda: asyncio.run(gather()), size)
 
 
+def floor(size: int, variant: str) -> Reading:
+    """The gather with what floor.py does for one condition: context, seeds, metrics, provenance."""
+    import random
+
+    import numpy as np
+    import steps
+    from floor import FloorContext
+
+    collated: dict[int, tuple[object, ...]] = {}
+
+    async def one(replicate: int) -> None:
+        seed = replicate * 31337 % 2**32
+        ctx = FloorContext({}, {}, {"replicate": replicate, "condition": "baseline", "seed_used": seed})
+        random.seed(seed)
+        np.random.seed(seed)
+        await steps.nap_async(1.0, ctx)
+        collated[replicate] = (ctx.metrics.values, tuple(ctx.reads.items()))
+
+    async def gather() -> None:
+        await asyncio.gather(*(one(replicate) for replicate in range(size)))
+
+    return time_each(lambda: asyncio.run(gather()), size)
+
+
 def crystallize(size: int, variant: str) -> Reading:
     """The same in an Experiment with its default plugins."""
     import api
@@ -42,7 +66,7 @@ SCENARIO = Scenario(
     title="async, replicates that wait 10 ms",
     size="replicates",
     sizes=(500, 2_000, 8_000),
-    peers={"ideal": ideal, "bare": bare, OURS: crystallize, PREDECESSOR: crystallize},
+    peers={"ideal": ideal, "bare": bare, "floor": floor, OURS: crystallize, PREDECESSOR: crystallize},
     stated=(2_000,),
     variants=(Variant("plain", "us/replicate", (Budget(1.6, "bare"),)),),
 )

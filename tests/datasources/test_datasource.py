@@ -155,7 +155,15 @@ def test_what_is_no_data_source_is_refused(source: Any, message: str) -> None:
         Experiment(source, [lambda data: data])
 
 
-@pytest.mark.parametrize("wrong", [5, None, "fn"])
+def test_the_decorator_may_be_called() -> None:
+    @data_source()
+    def numbers(*, n: int = 3) -> list[int]:
+        return list(range(n))
+
+    assert numbers(n=2).fetch(standalone_context()) == [0, 1]
+
+
+@pytest.mark.parametrize("wrong", [5, "fn"])
 def test_only_a_function_is_decorated(wrong: Any) -> None:
     with pytest.raises(InvalidTypeError, match="@data_source decorates a function"):
         data_source(wrong)

@@ -113,6 +113,27 @@ def test_a_treatment_lays_its_settings_over_the_initial_context() -> None:
     assert max(result.metrics.treatments["up"].metrics["value"]) < 20
 
 
+def test_what_a_plugin_draws_changes_no_steps_numbers() -> None:
+    class Draws(BasePlugin):
+        def before_replicate(self, ctx: Any) -> None:
+            ctx.rng.random(size=100)
+
+    def values(**changes: Any) -> list[float]:
+        return experiment(**changes).run().metrics.baseline.metrics["value"]
+
+    assert values(plugins=[Draws()]) == values()
+
+
+def test_a_treatment_function_that_returns_its_settings_is_told_to_add_them() -> None:
+    result = experiment(treatments=[treatment("up", lambda ctx: {"shift": 5.0})], hypotheses=[]).run(
+        replicates=1
+    )
+    (error,) = result.errors
+    assert error.step == "treatment"
+    assert "returned {'shift': 5.0}" in error.message
+    assert "ctx.add" in error.message
+
+
 # -- errors of steps ------------------------------------------------------------------------------------------
 
 

@@ -212,3 +212,8 @@ def test_it_can_be_pickled(made: Treatment) -> None:
             ctx = standalone_context()
             copy.function(ctx)
             assert "shift" in ctx
+
+
+def test_two_names_that_share_a_folder_on_some_systems_are_refused() -> None:
+    with pytest.raises(InvalidNameError, match=r"'High' and 'high' would share a folder"):
+        as_treatments([treatment("High", {}), treatment("high", {})])

@@ -102,9 +102,25 @@ ASYNC = Pipeline([add, add_later, TimesLater(5), add_later(n=3)])
 
 
 def test_run_awaits_asynchronous_steps() -> None:
-    assert ASYNC.is_async
-    assert not Pipeline([add]).is_async
     assert ASYNC.run(0, standalone_context()) == 13
+
+
+def test_a_pipeline_inside_a_step_leaves_the_step_where_it_was() -> None:
+    inner = Pipeline([add, add])
+
+    @pipeline_step()
+    def outer(data: int, ctx: Any) -> Any:
+        before = ctx.rng.random()
+        inner.run(data, ctx)
+        return ctx["step_name"], (before, ctx.rng.random())
+
+    @pipeline_step()
+    def plain(data: int, ctx: Any) -> Any:
+        return ctx["step_name"], (ctx.rng.random(), ctx.rng.random())
+
+    name, drawn = Pipeline([add, outer]).run(0, standalone_context())
+    assert name == "OuterStep"
+    assert drawn == Pipeline([add, plain]).run(0, standalone_context())[1]
 
 
 def test_run_works_inside_a_running_loop() -> None:

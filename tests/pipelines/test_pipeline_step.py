@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import inspect
 import pickle
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from crystallize import FrozenContext, PipelineStep, pipeline_step, standalone_context
+from crystallize import FrozenContext, Pipeline, PipelineStep, pipeline_step, standalone_context
 from crystallize.errors import InvalidTypeError
 from crystallize.pipelines.pipeline_step import FunctionStep, StepFactory, as_step
 
@@ -172,20 +172,18 @@ def test_a_class_without_call_is_no_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "is_async"),
+    "step",
     [
-        (bare(), False),
-        (fetch(), True),
-        (Model(), False),
-        (AsyncModel(), True),
-        (as_step(AsyncCallable(), 1), True),
-        (as_step(Callable(), 1), False),
-        (as_step(partial(fetch.__wrapped__), 1), True),  # type: ignore[attr-defined]
-        (as_step(functools.wraps(fetch.__wrapped__)(lambda data: data), 1), True),  # type: ignore[attr-defined]
+        fetch(),
+        AsyncModel(),
+        as_step(AsyncCallable(), 1),
+        as_step(partial(fetch.__wrapped__), 1),  # type: ignore[attr-defined]
+        as_step(lambda data: fetch.__wrapped__(data), 1),  # type: ignore[attr-defined]
     ],
 )
-def test_it_is_known_which_steps_are_asynchronous(step: PipelineStep, is_async: bool) -> None:
-    assert step.is_async is is_async
+def test_whatever_returns_a_coroutine_is_an_asynchronous_step(step: PipelineStep) -> None:
+    awaited = Pipeline([step]).run("data", standalone_context())
+    assert not inspect.iscoroutine(awaited)
 
 
 def test_a_configured_steps_parameters_cannot_be_changed_from_outside() -> None:
