@@ -112,3 +112,7 @@ class ExecutionError(CrystallizeError, RuntimeError):
 
 class RunFailedError(CrystallizeError, RuntimeError):
     """Outcomes of a run failed; raised by ``Result.raise_for_errors``."""
+
+
+class GraphError(CrystallizeError, ValueError):
+    """The experiments of a graph do not fit together: a cycle, a missing or a second producer."""

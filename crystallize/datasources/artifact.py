@@ -120,6 +120,19 @@ class Artifact(DataSource):
         """Remember where the experiment that writes this artifact stores its runs; None: nowhere."""
         self._reader = None if producer is None else RunReader(producer)
 
+    @property
+    def usual_replicates(self) -> int | None:
+        """As many as the producer's stored run has."""
+        return None if self._reader is None else self._reader.replicates
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """Return which run of the producer is read."""
+        return [] if self._reader is None else [self._reader.describe(self.name)]
+
+    def producers(self) -> list[RunLocation]:
+        """Return where the producer stores its runs."""
+        return [] if self._reader is None else [self._reader.location]
+
     def settle(self) -> None:
         """Choose the producer's run that the consumer's coming run will read."""
         if self._reader is not None:
@@ -244,6 +257,14 @@ class ArtifactSource(DataSource):
     def replicates(self) -> int | None:
         """The producer's number of replicates, or None as long as no run of it is stored."""
         return self._reader.replicates
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """Return which run of the producer is read."""
+        return [self._reader.describe(self.name)]
+
+    def producers(self) -> list[RunLocation]:
+        """Return where the producer stores its runs."""
+        return [self._reader.location]
 
     def settle(self) -> None:
         """Choose the producer's run that the consumer's coming run will read."""

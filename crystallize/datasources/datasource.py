@@ -12,6 +12,7 @@ from crystallize.errors import InvalidTypeError, MissingParameterError
 from crystallize.utils.wrapped import portable, restore
 
 if TYPE_CHECKING:
+    from crystallize.store.layout import RunLocation
     from crystallize.utils.context import FrozenContext
 
 
@@ -26,6 +27,19 @@ class DataSource(ABC):
     def replicates(self) -> int | None:
         """How many replicates there is data for; None if any number will do."""
         return None
+
+    @property
+    def usual_replicates(self) -> int | None:
+        """How many replicates a run has that asks for no number; None if the source does not care."""
+        return self.replicates
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """Return which stored runs the source reads, once it has settled, for the consumer's metadata."""
+        return []
+
+    def producers(self) -> list[RunLocation]:
+        """Return where the experiments whose artifacts the source reads store their runs."""
+        return []
 
     def settle(self) -> None:  # noqa: B027 - most sources have nothing to choose
         """Choose what the coming run reads; called once before each run, in the coordinator."""

@@ -11,6 +11,7 @@ from crystallize.errors import InvalidTypeError, ReplicateMismatchError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from crystallize.store.layout import RunLocation
     from crystallize.utils.context import FrozenContext
 
 
@@ -49,16 +50,39 @@ class ExperimentInput(DataSource):
         ReplicateMismatchError
             If the sources have different numbers.
         """
-        counts = {
-            alias: count for alias, source in self.sources.items() if (count := source.replicates) is not None
-        }
-        if len(set(counts.values())) > 1:
-            told = ", ".join(f"{alias!r} has {count}" for alias, count in counts.items())
+        return self._common({alias: source.replicates for alias, source in self.sources.items()})
+
+    @property
+    def usual_replicates(self) -> int | None:
+        """The number that `replicates` says or else the one that the sources' producers have.
+
+        Raises
+        ------
+        ReplicateMismatchError
+            If the sources have different numbers.
+        """
+        strict = self.replicates
+        if strict is not None:
+            return strict
+        return self._common({alias: source.usual_replicates for alias, source in self.sources.items()})
+
+    def _common(self, counts: Mapping[str, int | None]) -> int | None:
+        known = {alias: count for alias, count in counts.items() if count is not None}
+        if len(set(known.values())) > 1:
+            told = ", ".join(f"{alias!r} has {count}" for alias, count in known.items())
             raise ReplicateMismatchError(
                 f"the sources of an ExperimentInput have different numbers of replicates: {told}",
                 mend="Run the experiments that produce them with the same number of replicates",
             )
-        return next(iter(counts.values()), None)
+        return next(iter(known.values()), None)
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """Return which stored runs the sources read."""
+        return [entry for source in self.sources.values() for entry in source.inputs()]
+
+    def producers(self) -> list[RunLocation]:
+        """Return where the producers of the sources store their runs."""
+        return [location for source in self.sources.values() for location in source.producers()]
 
     def settle(self) -> None:
         """Let each source choose what the coming run reads."""

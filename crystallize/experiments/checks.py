@@ -167,7 +167,7 @@ def check_strategy(strategy: Any) -> None:
 
 def settle_sources(experiment: Experiment) -> None:
     """Have each data source choose what it reads in the run under way."""
-    for source in _sources(experiment).values():
+    for source in data_sources(experiment).values():
         source.settle()
 
 
@@ -179,10 +179,11 @@ def resolve_replicates(experiment: Experiment, asked: int | None) -> int:
     ReplicateMismatchError
         If a data source has another number.
     """
-    sources = _sources(experiment)
+    sources = data_sources(experiment)
+    usual = {place: source.usual_replicates for place, source in sources.items()}
+    wanted = asked if asked is not None else next((count for count in usual.values() if count), 1)
     counts = {place: source.replicates for place, source in sources.items()}
     known = {place: count for place, count in counts.items() if count is not None}
-    wanted = asked if asked is not None else next(iter(known.values()), 1)
     for place, count in known.items():
         if count != wanted:
             origin = "are asked for" if asked is not None else f"come from {next(iter(known))}"
@@ -256,7 +257,7 @@ def _plugins_may_add_keys(experiment: Experiment) -> bool:
     )
 
 
-def _sources(experiment: Experiment) -> dict[str, DataSource]:
+def data_sources(experiment: Experiment) -> dict[str, DataSource]:
     """Return every data source of the run under way, with where it comes from."""
     return {"the data source": experiment.datasource} | {
         f"the data source of treatment {name!r}": each.datasource

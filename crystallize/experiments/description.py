@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from crystallize.experiments.checks import data_sources
+
 if TYPE_CHECKING:
     from crystallize.experiments.experiment import Experiment
 
@@ -28,6 +30,7 @@ def describe(experiment: Experiment) -> dict[str, Any]:
             for name, step in zip(pipeline.names, pipeline.steps, strict=True)
         ],
         "datasource": repr(experiment.datasource),
+        "inputs": [entry for source in data_sources(experiment).values() for entry in source.inputs()],
         "initial_ctx": sorted(experiment.initial_ctx),
         "hypotheses": [hypothesis.describe() for hypothesis in experiment.hypotheses],
         "master_seed": experiment.master_seed,

@@ -66,6 +66,21 @@ class RunReader:
         count = (self.metadata() or {}).get("replicates")
         return count if isinstance(count, int) else None
 
+    def describe(self, artifact: str) -> dict[str, Any]:
+        """Return which run the artifact is read from: what a consumer's metadata say of its origin."""
+        folder, metadata = self.folder(), self.metadata() or {}
+        return {
+            "experiment": self.location.experiment,
+            "artifact": artifact,
+            "version": None if folder is None else self.version_read(folder),
+            "started": metadata.get("started"),  # v0 is written again: its number alone does not tell the run
+        }
+
+    def version_read(self, folder: Path) -> str:
+        """Return the version that a run's folder stands for, also while it is being replaced."""
+        number = self.version if self._settled is None else self._settled
+        return folder.name if number is None and self.location.versioned else f"v{number or 0}"
+
     def condition(self, wanted: str) -> str:
         """Return the producer's condition to read for the consumer's condition `wanted`.
 
