@@ -119,19 +119,21 @@ class _Collected:
         self.artifacts: dict[int, list[ArtifactEntry]] = {}
 
     def add(self, replicate: int, outcome: Outcome) -> None:
-        for place, (metric, values) in enumerate(outcome.metrics.items()):
-            column = self.columns.get(metric)
-            if column is None:
-                column = self.columns[metric] = Column(self.replicates)
-            column.put(replicate, values, place)
-        for metric, tags in outcome.tags.items():
-            self.tags.setdefault(metric, {})[replicate] = tags
-        self.seeds.put(replicate, outcome.seed)
-        self.traces.put(replicate, outcome.trace)
-        if outcome.error is not None:
-            self.errors[replicate] = outcome.error
-        if outcome.artifacts:
-            self.artifacts[replicate] = outcome.artifacts
+        _, seed, metrics, tags, artifacts, trace, error = outcome
+        columns = self.columns
+        for place, metric in enumerate(metrics):
+            if metric not in columns:
+                columns[metric] = Column(self.replicates)
+            columns[metric].put(replicate, metrics[metric], place)
+        self.seeds.put(replicate, seed)
+        self.traces.put(replicate, trace)
+        if tags:
+            for metric, tagged in tags.items():
+                self.tags.setdefault(metric, {})[replicate] = tagged
+        if error is not None:
+            self.errors[replicate] = error
+        if artifacts:
+            self.artifacts[replicate] = artifacts
 
     def finish(self) -> ConditionMetrics:
         return ConditionMetrics(

@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 from array import array
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
+_SLICE = 1000
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -72,10 +74,11 @@ class Column:
         How many replicates the run has.
     """
 
-    __slots__ = ("_numbers", "_others", "_present", "first")
+    __slots__ = ("_kind", "_numbers", "_others", "_present", "first")
 
     def __init__(self, replicates: int) -> None:
-        self._numbers: array[float] | array[int] | None = None
+        self._kind: type | None = None  # of the numbers, once there is one
+        self._numbers: array[Any] = array("d")
         self._present = bytearray(replicates)  # 1: a number in _numbers, 2: a list in _others
         self._others: dict[int, list[Any]] = {}
         self.first: tuple[int, int] = (replicates, 0)
@@ -88,14 +91,11 @@ class Column:
         if len(values) == 1:
             value = values[0]
             kind = type(value)
-            numbers = self._numbers
-            if numbers is None and (kind is float or (kind is int and value in _INT64)):
-                code = "d" if kind is float else "q"
-                self._numbers = numbers = array(code, bytes(8 * len(self._present)))
-            if numbers is not None and (
-                kind is float if numbers.typecode == "d" else kind is int and value in _INT64
-            ):
-                numbers[replicate] = value
+            if self._kind is None and (kind is float or kind is int):
+                self._kind = kind
+                self._numbers = array("d" if kind is float else "q", bytes(8 * len(self._present)))
+            if kind is self._kind and (kind is float or value in _INT64):
+                self._numbers[replicate] = value
                 self._present[replicate] = 1
                 return
         self._others[replicate] = values
@@ -104,7 +104,7 @@ class Column:
     @property
     def is_dense(self) -> bool:
         """Whether every replicate recorded exactly one number, all floats or all ints."""
-        return not self._others and 0 not in self._present
+        return self._kind is not None and not self._others and 0 not in self._present
 
     @property
     def is_numeric(self) -> bool:
@@ -124,13 +124,23 @@ class Column:
         """Yield ``(replicate, values)`` for each replicate that recorded the metric, in replicate order."""
         for replicate, state in enumerate(self._present):
             if state == 1:
-                yield replicate, [self._numbers[replicate]]  # type: ignore[index]
+                yield replicate, [self._numbers[replicate]]
             elif state == 2:
                 yield replicate, self._others[replicate]
 
+    def slices(self) -> Iterator[list[Any]]:
+        """Yield all values, flat, in replicate order, in short lists: for those who need them one after another."""
+        if self.is_dense:
+            for start in range(0, len(self._numbers), _SLICE):
+                yield self._numbers[start : start + _SLICE].tolist()
+        else:
+            values = iter(self)
+            while chunk := list(islice(values, _SLICE)):
+                yield chunk
+
     def values(self) -> Samples:
         """Return all values, flat, in replicate order."""
-        if self.is_dense and self._numbers is not None:
+        if self.is_dense:
             return Samples(self._numbers.tolist(), self.array())
         return Samples(list(self))
 
@@ -144,9 +154,7 @@ class Column:
         """Return all values as a read-only 1-D array in replicate order; without a copy if the column is dense."""
         import numpy as np
 
-        if self._numbers is None:
-            return np.array(list(self))
-        if self._others:
+        if self._others or self._kind is None:
             return np.array(list(self))
         numbers: np.ndarray[Any, Any] = np.frombuffer(self._numbers, dtype=self._numbers.typecode)
         if not self.is_dense:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.datasources.artifact import Artifact, ArtifactSource
@@ -25,7 +23,7 @@ from crystallize.experiments.checks import (
 )
 from crystallize.experiments.description import describe
 from crystallize.experiments.replicate import FETCH, Replicate
-from crystallize.experiments.run import Run
+from crystallize.experiments.run import Run, under_way
 from crystallize.experiments.treatment import (
     Treatment,
     as_treatments,
@@ -37,18 +35,18 @@ from crystallize.pipelines.pipeline import Pipeline
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.plugins.manager import PluginManager, resolve_strategy
 from crystallize.utils.names import check_name
-from crystallize.utils.randomness import check_seed, draw_master_seed
+from crystallize.utils.randomness import draw_master_seed
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+    from os import PathLike
+    from pathlib import Path
 
     from crystallize.experiments.builder import ExperimentBuilder
     from crystallize.experiments.hypothesis import Hypothesis
     from crystallize.experiments.outcome import ReplicateResult
     from crystallize.experiments.result import Result
     from crystallize.store.layout import RunLocation
-
-_entrance = threading.Lock()  # two threads that start one experiment at once: one of them is told
 
 
 class Experiment:
@@ -95,8 +93,10 @@ class Experiment:
         The active plugins.
     conditions : tuple of str, active_treatments : dict of str to Treatment
         Those of the run under way, or else of the definition; the baseline is the first condition.
-    run_kind : {"run", "apply"}
+    run_kind : {"run", "apply"} or None
         What is under way, for plugins.
+    source : pathlib.Path or None
+        The config.yaml that the experiment was built from.
 
     Raises
     ------
@@ -131,11 +131,11 @@ class Experiment:
         self.hypotheses = as_hypotheses(hypotheses)
         self.replicates = None if replicates is None else check_replicates(replicates)
         self.aggregator = check_aggregator(aggregator)
-        self.run_kind = "run"
+        self.run_kind: Literal["run", "apply"] | None = None
+        self.source: Path | None = None
         self.active_treatments = {each.name: each for each in self.treatments}
         self.conditions = with_baseline(self.active_treatments)
-        self._run: Run | None = None
-        self._is_busy = False
+        self.current_run: Run | None = None
         self.master_seed = draw_master_seed()
         self.plugins = PluginManager.build(
             with_seed(seed, plugins),
@@ -145,8 +145,15 @@ class Experiment:
         self.outputs = as_outputs(outputs)
         self.pipeline.bind(self.outputs)  # a step that asks for an output that is not there: known now
         for output in self.outputs.values():
-            output.bind(self._location())
+            output.bind(self.location())
         self.plugins.call("init_hook", experiment=self)
+
+    @classmethod
+    def from_yaml(cls, path: str | PathLike[str], **overrides: Any) -> Experiment:
+        """Build the experiment of a folder; see :func:`crystallize.config.build.load_experiment`."""
+        from crystallize.config.build import load_experiment
+
+        return load_experiment(path, **overrides)
 
     @classmethod
     def builder(cls, name: str | None = None) -> ExperimentBuilder:
@@ -204,7 +211,7 @@ class Experiment:
             If `require_metadata` is set and there is no metadata.
         """
         return ArtifactSource(
-            self._location(), step=step, name=name, condition=condition, require_metadata=require_metadata
+            self.location(), step=step, name=name, condition=condition, require_metadata=require_metadata
         )
 
     def validate(self) -> None:
@@ -273,7 +280,7 @@ class Experiment:
 
         loop = running_loop()
         return await in_thread(
-            lambda: self._execute(treatments, hypotheses, replicates, strategy, loop), on_cancel=self._cancel
+            lambda: self._execute(treatments, hypotheses, replicates, strategy, loop), on_cancel=self.cancel
         )
 
     def apply(
@@ -303,31 +310,41 @@ class Experiment:
             Whatever a step raises.
         """
         name, chosen = choose_condition(self.treatments, treatment)
-        with self._under_way("apply", chosen, (name,), 1, seed):
+        with under_way(self, "apply", treatments=chosen, conditions=(name,), replicates=1, seed=seed):
             check_experiment(self, ())
             settle_sources(self)
             self.plugins.call("before_run", experiment=self)
-            self._run = Run(self, ())
+            self.current_run = Run(self, ())
             applied, result = Replicate(self).apply(name, data)
-            self._run.take(result)
-            self._run.finish()
+            self.current_run.take(result)
+            self.current_run.finish()
             return applied
 
-    def replicate_done(self, result: ReplicateResult) -> ReplicateResult:
+    def replicate_done(self, result: ReplicateResult) -> int:
         """Take the result of a replicate as it arrives; for execution strategies, in the coordinator.
 
         Returns
         -------
-        ReplicateResult
-            What to keep in its place: its number, without the content, which lives on in the aggregator.
+        int
+            What to keep in its place: the replicate's number. The content lives on in the aggregator.
         """
-        if self._run is None:
+        if self.current_run is None:
             raise ExecutionError(
                 "a result was reported and no run is under way",
                 f"experiment {self.folder_name!r}",
                 "Call replicate_done only inside run_experiment_loop",
             )
-        return self._run.take(result)
+        return self.current_run.take(result)
+
+    def cancel(self) -> None:
+        """Have the run under way end when its next result arrives, as Ctrl-C would; from any thread."""
+        if self.current_run is not None:
+            self.current_run.cancelled.set()
+
+    def location(self) -> RunLocation | None:
+        """Return where this experiment's runs are stored, or None if nothing stores them."""
+        plugin = self.plugins.find(ArtifactPlugin)
+        return None if plugin is None else plugin.location(self)
 
     # -- behind the calls ----------------------------------------------------------------------------------
 
@@ -344,57 +361,18 @@ class Experiment:
         active = {each.name: each for each in chosen}
         asked = self.replicates if replicates is None else check_replicates(replicates)
         questions = self.hypotheses if hypotheses is None else as_hypotheses(hypotheses)
-        with self._under_way("run", active, with_baseline(active), asked, None):
+        conditions = with_baseline(active)
+        with under_way(self, "run", treatments=active, conditions=conditions, replicates=asked, seed=None):
             check_experiment(self, questions)
             settle_sources(self)
             self.replicates = resolve_replicates(self, asked)
             self.plugins.call("before_run", experiment=self)
-            self._run = Run(self, questions)
-            return self._run.drive(Replicate(self, loop))
-
-    @contextmanager
-    def _under_way(
-        self,
-        kind: Literal["run", "apply"],
-        treatments: dict[str, Treatment],
-        conditions: tuple[str, ...],
-        replicates: int | None,
-        seed: int | None,
-    ) -> Iterator[None]:
-        """Let the experiment's attributes describe one run while it is under way.
-
-        Plugins look at the experiment from everywhere, so it is this object that tells about the run, not a
-        copy; which is why it can do one run at a time.
-        """
-        with _entrance:
-            if self._is_busy:
-                raise ExecutionError(
-                    f"experiment {self.folder_name!r} is running already",
-                    mend="Wait for that run to end, or build a second Experiment",
-                )
-            self._is_busy = True
-        before = (self.run_kind, self.active_treatments, self.conditions, self.replicates, self.master_seed)
-        try:
-            self.run_kind, self.active_treatments, self.conditions = kind, treatments, conditions
-            self.replicates = replicates
-            if seed is not None:
-                self.master_seed = check_seed(seed)
-            yield
-        finally:
-            self.run_kind, self.active_treatments, self.conditions, self.replicates, self.master_seed = before
-            self._run, self._is_busy = None, False
-
-    def _cancel(self) -> None:
-        if self._run is not None:
-            self._run.cancelled.set()
-
-    def _location(self) -> RunLocation | None:
-        plugin = self.plugins.find(ArtifactPlugin)
-        return None if plugin is None else plugin.location(self)
+            self.current_run = Run(self, questions)
+            return self.current_run.drive(Replicate(self, loop))
 
     def __getstate__(self) -> dict[str, Any]:
         # What goes to a worker is the definition. The run stays with the coordinator.
-        return {**self.__dict__, "_run": None, "_is_busy": False}
+        return {**self.__dict__, "current_run": None}
 
     def __repr__(self) -> str:
         return f"<Experiment {self.folder_name!r}: {len(self.pipeline)} steps, conditions {', '.join(self.conditions)}>"

@@ -87,8 +87,7 @@ class ReplicateResult(NamedTuple):
     replicate : int
         Index of the replicate.
     outcomes : tuple of Outcome
-        In the order of the experiment's conditions; empty once the result has been handed to the aggregator,
-        which keeps the content in a far smaller form.
+        In the order of the experiment's conditions.
     """
 
     replicate: int

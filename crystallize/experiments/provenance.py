@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from crystallize.errors import InvalidValueError
 if TYPE_CHECKING:
     from crystallize.experiments.outcome import Trace
 
+_MARSHAL_BY_VALUE = 2  # the last format without references, which depend on more than the value
 DATA_SOURCE = -1
 TREATMENT = -2
 _STAGE_NAMES = {DATA_SOURCE: "data source", TREATMENT: "treatment"}
@@ -31,15 +33,14 @@ class TraceStore:
     __slots__ = ("_codes", "_numbers", "_traces")
 
     def __init__(self, replicates: int) -> None:
-        self._codes: dict[str, int] = {}
+        self._codes: dict[bytes, int] = {}
         self._traces: list[Trace] = []
         self._numbers = array("i", [-1]) * replicates
 
     def put(self, replicate: int, trace: Trace) -> None:
         """Keep the trace of one outcome."""
-        key = repr(
-            trace
-        )  # not the trace itself: 1, 1.0 and True are equal, and what was read was one of them
+        # Not the trace itself: 1, 1.0 and True are equal, and what was read was one of them.
+        key = marshal.dumps(trace, _MARSHAL_BY_VALUE)
         code = self._codes.get(key)
         if code is None:
             code = self._codes[key] = len(self._traces)

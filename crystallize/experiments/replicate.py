@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import pickle
 import traceback
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError
@@ -72,7 +71,7 @@ class Replicate:
             _condition(name, experiment.active_treatments.get(name), experiment.datasource)
             for name in experiment.conditions
         )
-        self._before_replicate = experiment.plugins.caller("before_replicate")
+        self._before_replicate = experiment.plugins.direct("before_replicate")
         self._before_step = self._hook_before_step()
         self._after_step = self._hook_after_step()
         self._pickled: tuple[str, bytes] | None = None
@@ -161,18 +160,20 @@ class Replicate:
     def _outcome(self, replicate: int, condition: Condition) -> Flow[Outcome]:
         ctx = self._context(replicate, condition)
         error = None
-        with ctx.in_force():
-            try:
-                yield from self._play(ctx, condition, FETCH)
-            except (Exception, SystemExit) as raised:  # a step that calls sys.exit() fails like any other
-                ctx.leave_stage()
-                error = describe_error(raised, replicate, condition.name, ctx.get("step_name"))
+        token = ctx.enter()
+        try:
+            yield from self._play(ctx, condition, FETCH)
+        except (Exception, SystemExit) as raised:  # a step that calls sys.exit() fails like any other
+            ctx.leave_stage()
+            error = describe_error(raised, replicate, condition.name, ctx.peek("step_name"))
+        finally:
+            ctx.leave(token)
         return _outcome(ctx, condition.name, error)
 
     def _play(self, ctx: FrozenContext, condition: Condition, data: Any) -> Flow[Any]:
         if self._before_replicate is not None:
             try:
-                self._before_replicate(experiment=self.experiment, ctx=ctx)
+                self._before_replicate(self.experiment, ctx)
             except Exception as raised:
                 raise self.experiment.plugins.blame("before_replicate", raised) from raised
         if condition.function is not None:
@@ -187,7 +188,7 @@ class Replicate:
         if data is FETCH:
             ctx.enter_stage(DATA_SOURCE, _DATA_SOURCE_RNG, "data source")
             data = condition.datasource.fetch(ctx)
-            if inspect.iscoroutine(data):
+            if type(data) is CoroutineType:
                 data = yield data
         return (yield from self._pipeline.flow(data, ctx, self._before_step, self._after_step))
 
@@ -205,13 +206,13 @@ class Replicate:
 
     def _hook_before_step(self) -> BeforeStep | None:
         experiment, plugins = self.experiment, self.experiment.plugins
-        caller = plugins.caller("before_step")
-        if caller is None:
+        call = plugins.direct("before_step")
+        if call is None:
             return None
 
         def before_step(step: Any, ctx: FrozenContext) -> None:
             try:
-                caller(experiment=experiment, step=step, ctx=ctx)
+                call(experiment, step, ctx)
             except Exception as raised:
                 raise plugins.blame("before_step", raised) from raised
 
@@ -219,11 +220,18 @@ class Replicate:
 
     def _hook_after_step(self) -> AfterStep | None:
         experiment, plugins = self.experiment, self.experiment.plugins
-        if plugins.caller("after_step") is None:
+        call = plugins.direct("after_step")
+        if call is None:
             return None
 
         def after_step(step: Any, data: Any, ctx: FrozenContext) -> None:
-            plugins.call_all("after_step", experiment=experiment, step=step, data=data, ctx=ctx)
+            try:
+                call(experiment, step, data, ctx)
+            except Exception as raised:
+                blame = plugins.call_rest(
+                    "after_step", raised, experiment=experiment, step=step, data=data, ctx=ctx
+                )
+                raise blame from raised
 
         return after_step
 
@@ -264,8 +272,8 @@ def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None) -> 
         ctx.peek("seed_used"),
         {} if failed else ctx.metrics.values_by_name,
         {} if failed else ctx.metrics.tags,
-        ctx.artifacts.entries,
-        tuple(ctx.trace),
+        ctx.artifact_entries,
+        ctx.trace,
         error,
     )
 

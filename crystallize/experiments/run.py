@@ -4,21 +4,68 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import CrystallizeError, ExecutionError, PluginError
 from crystallize.experiments.outcome import ReplicateResult
+from crystallize.utils.randomness import check_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from crystallize.experiments.aggregation import ResultAggregator
     from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.hypothesis import Hypothesis
     from crystallize.experiments.replicate import Replicate
     from crystallize.experiments.result import Result
+    from crystallize.experiments.treatment import Treatment
 
 _logger = logging.getLogger("crystallize.experiment")
+_OF_THE_RUN = ("active_treatments", "conditions", "replicates", "master_seed", "current_run")
+
+
+_entrance = threading.Lock()  # two threads that start one experiment at once: one of them is told
+
+
+@contextmanager
+def under_way(
+    experiment: Experiment,
+    kind: Literal["run", "apply"],
+    *,
+    treatments: dict[str, Treatment],
+    conditions: tuple[str, ...],
+    replicates: int | None,
+    seed: int | None,
+) -> Iterator[None]:
+    """Let the attributes of `experiment` describe one run while it is under way.
+
+    Plugins look at the experiment from everywhere, so it is this object that tells about the run, not a copy;
+    which is why it can do one run at a time.
+
+    Raises
+    ------
+    ExecutionError
+        If it is running already.
+    """
+    master_seed = experiment.master_seed if seed is None else check_seed(seed)
+    with _entrance:
+        if experiment.run_kind is not None:
+            raise ExecutionError(
+                f"experiment {experiment.folder_name!r} is running already",
+                mend="Wait for that run to end, or build a second Experiment",
+            )
+        experiment.run_kind = kind
+    before = {name: getattr(experiment, name) for name in _OF_THE_RUN}
+    now = (treatments, conditions, replicates, master_seed, None)
+    try:
+        for name, value in zip(_OF_THE_RUN, now, strict=True):
+            setattr(experiment, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(experiment, name, value)
+        experiment.run_kind = None
 
 
 class RunCancelled(BaseException):
@@ -41,6 +88,7 @@ class Run:
         self.hypotheses = hypotheses
         self.cancelled = threading.Event()
         self._aggregator: ResultAggregator = experiment.aggregator(experiment)
+        self._conditions = list(experiment.conditions)
         self._arrived = bytearray(experiment.replicates or 0)
         self._failed_conditions: set[str] = set()
         self._hook_error: PluginError | None = None
@@ -60,8 +108,8 @@ class Run:
         self._take_unreported(results)
         return self.finish()
 
-    def take(self, result: Any) -> ReplicateResult:
-        """Take the result of one replicate as it arrives; return what is left of it to keep."""
+    def take(self, result: Any) -> int:
+        """Take the result of one replicate as it arrives; return its number."""
         if self.cancelled.is_set():
             raise RunCancelled
         replicate = self._checked(result)
@@ -79,7 +127,7 @@ class Run:
                 )
         if self._notices_arrivals:
             self._call_all("after_replicate", result)
-        return ReplicateResult(replicate, ())
+        return replicate
 
     def finish(self) -> Result:
         """Compare the conditions, tell the plugins, and return the result.
@@ -114,6 +162,8 @@ class Run:
                 f"returned {len(results)} results for {len(self._arrived)} replicates"
             )
         for position, result in enumerate(results):
+            if self._arrived[position] and result == position:
+                continue  # replicate_done was told of it
             if not isinstance(result, ReplicateResult) or result.replicate != position:
                 raise self._broken_contract(f"returned {result!r} in place of replicate {position}")
             if not self._arrived[position]:
@@ -127,10 +177,10 @@ class Run:
             raise self._broken_contract(f"gave replicate {replicate} of {len(self._arrived)}")
         if self._arrived[replicate]:
             raise self._broken_contract(f"gave replicate {replicate} twice")
-        conditions = tuple(outcome.condition for outcome in result.outcomes)
-        if conditions != self.experiment.conditions:
+        conditions = [outcome.condition for outcome in result.outcomes]
+        if conditions != self._conditions:
             raise self._broken_contract(
-                f"gave replicate {replicate} with the conditions {conditions}, not {self.experiment.conditions}"
+                f"gave replicate {replicate} with the conditions {conditions}, not {self._conditions}"
             )
         return replicate
 

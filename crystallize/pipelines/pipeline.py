@@ -51,7 +51,10 @@ class Pipeline:
         if not self.steps:
             raise InvalidValueError("the pipeline is empty", mend="Give it at least one step")
         self.names = _unique_names(self.steps)
-        self._plan = tuple(zip(range(len(self.steps)), self.names, self.steps, strict=True))
+        self._plan = tuple(
+            (index, name, step, step.direct if isinstance(step, FunctionStep) else step)
+            for index, (name, step) in enumerate(zip(self.names, self.steps, strict=True))
+        )
 
     @cached_property
     def signature(self) -> str:
@@ -88,14 +91,18 @@ class Pipeline:
             Called around each step; None costs nothing.
         """
         metrics = ctx.metrics
-        for index, name, step in self._plan:
+        for index, name, step, call in self._plan:
             ctx.enter_stage(index, index, name)
             if before is not None:
                 before(step, ctx)
-            returned = step(data, ctx)
+            returned = call(data, ctx)
             if type(returned) is CoroutineType:
                 returned = yield returned
-            if type(returned) is tuple and len(returned) == 2 and isinstance(returned[1], Mapping):
+            if (
+                type(returned) is tuple
+                and len(returned) == 2
+                and (type(returned[1]) is dict or isinstance(returned[1], Mapping))
+            ):
                 data, recorded = returned
                 for metric, value in recorded.items():
                     metrics.add(metric, value)

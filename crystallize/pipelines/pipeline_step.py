@@ -114,6 +114,11 @@ class FunctionStep(PipelineStep):
         """Default of each parameter that the context may provide; ``REQUIRED`` if it has none."""
         return dict(self._injected)
 
+    @property
+    def direct(self) -> Callable[[Any, FrozenContext], Any]:
+        """What does the same as calling the step: the function itself, if ``(data, ctx)`` is all it takes."""
+        return self.fn if type(self) is FunctionStep and self._is_plain and self._passes_context else self
+
     def __call__(self, data: Any, ctx: FrozenContext) -> Any:
         """Call the function with its arguments."""
         if self._is_plain:

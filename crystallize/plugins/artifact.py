@@ -24,12 +24,13 @@ from crystallize.store.metadata import (
 )
 from crystallize.store.sink import ArtifactSink
 from crystallize.store.versions import Claim, claim_run, prune
-from crystallize.utils.files import atomic_write_bytes, atomic_write_json
+from crystallize.utils.files import atomic_write_bytes, to_json
 from crystallize.utils.names import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
+    from crystallize.experiments.columns import Column
     from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.result import Result
     from crystallize.utils.context import FrozenContext
@@ -76,6 +77,7 @@ class ArtifactPlugin(BasePlugin):
         self.artifact_retention = artifact_retention
         self._runs: WeakKeyDictionary[Experiment, _Run] = WeakKeyDictionary()
         self._sent: dict[str, ArtifactSink] = {}  # in a worker: what came with the plugin, by the run's name
+        self._latest: tuple[Experiment | None, ArtifactSink | None] = (None, None)  # of before_replicate
 
     def location(self, experiment: Experiment) -> RunLocation:
         """Return where `experiment` stores its runs."""
@@ -83,6 +85,7 @@ class ArtifactPlugin(BasePlugin):
 
     def before_run(self, experiment: Experiment) -> None:
         """Claim a folder for the run and write its metadata."""
+        self._latest = (None, None)
         if experiment.run_kind == APPLY:
             return
         name = check_name("experiment", experiment.folder_name)
@@ -120,20 +123,26 @@ class ArtifactPlugin(BasePlugin):
 
     def before_replicate(self, experiment: Experiment, ctx: FrozenContext) -> None:
         """Lead the artifacts of this context to their folder."""
+        latest, sink = self._latest
+        if latest is experiment:
+            ctx.artifact_sink = sink
+            return
         if experiment.run_kind == APPLY:
             folder = self.location(experiment).folder / APPLY
-            ctx.artifacts.sink = ArtifactSink(str(folder), by_replicate=False)
+            ctx.artifact_sink = ArtifactSink(str(folder), by_replicate=False)
             return
         run = self._runs.get(experiment)
         if run is None:  # the first time in a worker
             run = self._runs[experiment] = _Run(self._sent[experiment.folder_name])
-        ctx.artifacts.sink = run.sink
+        self._latest = (experiment, run.sink)
+        ctx.artifact_sink = run.sink
 
     @hookimpl(tryfirst=True)  # the others find the run stored, and its folder in result.path
     def after_run(self, experiment: Experiment, result: Result) -> None:
         """Write results, markers, manifest and metadata, and make the run the one that readers find."""
         if experiment.run_kind == APPLY:
             return
+        self._latest = (None, None)
         run = self._runs.pop(experiment, None)
         if run is None or run.claim is None:
             return
@@ -154,7 +163,7 @@ class ArtifactPlugin(BasePlugin):
 
     def __getstate__(self) -> dict[str, Any]:
         sent = {run.name: run.sink for run in list(self._runs.values()) if run.in_loop}
-        return self.__dict__ | {"_runs": None, "_sent": sent}
+        return self.__dict__ | {"_runs": None, "_sent": sent, "_latest": (None, None)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -165,8 +174,8 @@ class ArtifactPlugin(BasePlugin):
         """Write all that a complete run has; the metadata, which call it complete, come last."""
         failed = {error.condition for error in result.errors}
         for condition in result.conditions:
-            metrics = result.condition(condition).metrics
-            atomic_write_json(folder / condition / RESULTS, {"metrics": metrics})
+            columns = result.condition(condition).columns
+            atomic_write_bytes(folder / condition / RESULTS, _results(columns).encode())
             if condition not in failed:
                 atomic_write_bytes(folder / condition / COMPLETE, b"")
         write_manifest(folder, result.artifacts)
@@ -184,6 +193,15 @@ class ArtifactPlugin(BasePlugin):
         with contextlib.suppress(OSError):  # the error that ended the run says more
             write_metadata(run.claim.folder, run.metadata, status)
         run.claim.release()
+
+
+def _results(columns: Mapping[str, Column]) -> str:
+    """Return the text of results.json; from slices, for the lists of a long run are large beside its columns."""
+    metrics = (
+        f"{to_json(name)}: [{', '.join(to_json(values)[1:-1] for values in column.slices())}]"
+        for name, column in columns.items()
+    )
+    return f'{{"metrics": {{{", ".join(metrics)}}}}}\n'
 
 
 def _check_retention(value: object) -> None:

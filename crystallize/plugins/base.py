@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from crystallize import hookspecs
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from crystallize.experiments.result import Result
     from crystallize.pipelines.pipeline_step import PipelineStep
     from crystallize.utils.context import FrozenContext
+
+
+@cache
+def _parameters(cls: type[Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(cls.__init__).parameters)[1:]
+
 
 HOOK_NAMES = tuple(
     name
@@ -38,8 +45,7 @@ class BasePlugin:
 
         They are written into each run's metadata.
         """
-        parameters = inspect.signature(type(self).__init__).parameters
-        return {name: getattr(self, name) for name in parameters if name != "self" and hasattr(self, name)}
+        return {name: getattr(self, name) for name in _parameters(type(self)) if hasattr(self, name)}
 
     def active_hooks(self) -> frozenset[str]:
         """Return the names of the hooks that this instance takes part in: those that its class overrides.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 from functools import cache
-from operator import index
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import InvalidTypeError, InvalidValueError, ValidationError
+from crystallize.errors import InvalidTypeError, ValidationError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
-from crystallize.utils.randomness import SEED_RANGE
+from crystallize.utils.randomness import SEED_RANGE, check_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +54,7 @@ class SeedPlugin(BasePlugin):
             raise InvalidTypeError(f"auto_seed is True or False, got {auto_seed!r}")
         if seed_fn is not None and not callable(seed_fn):
             raise InvalidTypeError(f"seed_fn is a callable that takes a seed, got {seed_fn!r}")
-        self.seed = None if seed is None else _checked(seed)
+        self.seed = None if seed is None else check_seed(seed)
         self.auto_seed = auto_seed
         self.seed_fn = seed_fn
 
@@ -80,7 +79,7 @@ class SeedPlugin(BasePlugin):
         """Compute the seed of this replicate, record it as ``seed_used`` and call ``seed_fn`` with it."""
         seed = experiment.master_seed
         if self.auto_seed:
-            seed += ctx["replicate"] * STRIDE
+            seed += ctx.peek("replicate") * STRIDE
         seed %= SEED_RANGE
         ctx.add("seed_used", seed)
         (self.seed_fn or seed_random_and_numpy)(seed)
@@ -97,15 +96,3 @@ def _numpy_seed() -> Callable[[int], None]:
     import numpy as np  # the first replicate pays for it, `import crystallize` does not
 
     return np.random.seed
-
-
-def _checked(seed: Any) -> int:
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise InvalidTypeError(f"seed is an int that is not negative, got {seed!r}")
-    try:
-        number = index(seed)
-    except TypeError as error:  # an array has __index__ and more than one element
-        raise InvalidTypeError(f"seed is an int that is not negative, got {seed!r}") from error
-    if number < 0:
-        raise InvalidValueError(f"seed is an int that is not negative, got {number}")
-    return number

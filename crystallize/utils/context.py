@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from copy import deepcopy
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import ArtifactError, ContextKeyError, ContextMutationError
+from crystallize.errors import ContextKeyError, ContextMutationError
+from crystallize.utils.artifact_log import ArtifactLog, ArtifactSink
 from crystallize.utils.metrics import MetricLog, to_python
 from crystallize.utils.randomness import draw_master_seed, generator, stream_key
 
@@ -37,47 +38,6 @@ class Resource:
     def resolve(self, key: str, ctx: FrozenContext) -> Any:
         """Return this worker's object for the context entry ``key``."""
         raise NotImplementedError
-
-
-class ArtifactLog:
-    """What the steps of one context have written.
-
-    Attributes
-    ----------
-    sink : callable or None
-        ``sink(ctx, name, content)`` stores ``content`` (bytes) and returns the entry to remember. A plugin
-        sets it in ``before_replicate``. Without one, nothing is stored.
-    entries : list
-        What the sink returned, in the order of writing.
-    """
-
-    __slots__ = ("_ctx", "entries", "sink")
-
-    def __init__(self, ctx: FrozenContext) -> None:
-        self._ctx = ctx
-        self.sink: Callable[[FrozenContext, str, bytes], Any] | None = None
-        self.entries: list[Any] = []
-
-    def write(self, name: str, content: bytes) -> Any:
-        """Store ``content`` under ``name`` for the step that is running; return its entry, or None.
-
-        Raises
-        ------
-        ArtifactError
-            If ``content`` is not bytes.
-        """
-        if not isinstance(content, bytes | bytearray | memoryview):
-            raise ArtifactError(
-                f"artifact {name!r} is bytes on disk, got {type(content).__name__}",
-                self._ctx.place(),
-                "Give the Artifact a writer that turns the value into bytes",
-            )
-        if self.sink is None:
-            _warn_of_discarded(name)
-            return None
-        entry = self.sink(self._ctx, name, content)
-        self.entries.append(entry)
-        return entry
 
 
 class FrozenContext(Mapping[str, Any]):
@@ -110,7 +70,8 @@ class FrozenContext(Mapping[str, Any]):
         "_rngs",
         "_settings",
         "_stage",
-        "artifacts",
+        "artifact_entries",
+        "artifact_sink",
         "metrics",
         "trace",
     )
@@ -139,9 +100,15 @@ class FrozenContext(Mapping[str, Any]):
         self._reads: dict[str, Any] = {}
         self._known_metrics = 0
         self.metrics = MetricLog()
-        self.artifacts = ArtifactLog(self)
-        self.trace: list[tuple[int, tuple[tuple[str, Any], ...], tuple[str, ...]]] = []
+        self.artifact_sink: ArtifactSink | None = None
+        self.artifact_entries: list[Any] = []
+        self.trace: tuple[tuple[int, tuple[tuple[str, Any], ...], tuple[str, ...]], ...] = ()
         """For each stage that read or recorded anything: its number, what it read, and new metrics' names."""
+
+    @property
+    def artifacts(self) -> ArtifactLog:
+        """What the steps of this context have written."""
+        return ArtifactLog(self)
 
     # -- the mapping ---------------------------------------------------------------------------------------
 
@@ -196,10 +163,12 @@ class FrozenContext(Mapping[str, Any]):
         return f"FrozenContext({{{', '.join(f'{key!r}: {self._find(key)!r}' for key in self)}}})"
 
     def _find(self, key: Any) -> Any:
-        for layer in (self._own, self._settings, self._base):
-            if key in layer:
-                return layer[key]
-        return _MISSING
+        # Not a loop over the layers: this runs several times in every step.
+        if key in self._own:
+            return self._own[key]
+        if key in self._settings:
+            return self._settings[key]
+        return self._base.get(key, _MISSING)
 
     def _hand_out(self, key: str, value: Any) -> Any:
         kind = type(value)
@@ -281,8 +250,12 @@ class FrozenContext(Mapping[str, Any]):
         """Write what the stage has read and recorded so far into the trace."""
         recorded = self.metrics.values_by_name
         if self._reads or len(recorded) != self._known_metrics:
-            new = tuple(islice(recorded, self._known_metrics, None))
-            self.trace.append((self._stage, tuple(self._reads.items()), new))
+            new = (
+                tuple(islice(recorded, self._known_metrics, None))
+                if len(recorded) > self._known_metrics
+                else ()
+            )
+            self.trace = (*self.trace, (self._stage, tuple(self._reads.items()), new))
             self._reads.clear()
             self._known_metrics = len(recorded)
 
@@ -291,14 +264,22 @@ class FrozenContext(Mapping[str, Any]):
         value = self._find(key)
         return None if value is _MISSING else value
 
+    def enter(self) -> Token[FrozenContext]:
+        """Make this the context that :func:`current_context` finds, until :meth:`leave`."""
+        return _current.set(self)
+
+    def leave(self, token: Token[FrozenContext]) -> None:
+        """Have :func:`current_context` find again what it found before."""
+        _current.reset(token)
+
     @contextmanager
     def in_force(self) -> Iterator[FrozenContext]:
         """Make this the context that :func:`current_context` finds."""
-        token = _current.set(self)
+        token = self.enter()
         try:
             yield self
         finally:
-            _current.reset(token)
+            self.leave(token)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -351,19 +332,6 @@ def _describe(value: Any) -> Any:
         return f"<{kind} of {len(value)}>"
     except TypeError:
         return f"<{kind}>"
-
-
-_discarded: set[str] = set()
-
-
-def _warn_of_discarded(name: str) -> None:
-    """Say once for each name, not once for each write, that artifacts go nowhere."""
-    if name not in _discarded:
-        _discarded.add(name)
-        logging.getLogger("crystallize.artifacts").warning(
-            "artifact %r is discarded: no active plugin stores artifacts. Enable ArtifactPlugin to keep it",
-            name,
-        )
 
 
 class _Missing:

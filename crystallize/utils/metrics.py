@@ -11,6 +11,10 @@ _PLAIN = frozenset({float, int, bool, str, type(None)})
 _COLUMNS = frozenset({"replicate", "condition", "metric", "value"})
 
 
+_NO_TAGS: dict[str, list[Mapping[str, Any] | None]] = {}
+# Never changed: tags are rare, and a dict for each outcome is work for the garbage collector when many are alive.
+
+
 class MetricLog(Mapping[str, list[Any]]):
     """Metric values by name, in the order of recording.
 
@@ -26,7 +30,7 @@ class MetricLog(Mapping[str, list[Any]]):
 
     def __init__(self) -> None:
         self.values_by_name: dict[str, list[Any]] = {}
-        self.tags: dict[str, list[Mapping[str, Any] | None]] = {}
+        self.tags = _NO_TAGS
 
     def add(self, name: str, value: Any, tags: Mapping[str, Any] | None = None) -> None:
         """Record a value of the metric `name`.
@@ -59,6 +63,8 @@ class MetricLog(Mapping[str, list[Any]]):
         values.append(value)
 
     def _tag(self, name: str, position: int, tags: Mapping[str, Any] | None) -> None:
+        if self.tags is _NO_TAGS:
+            self.tags = {}
         kept = self.tags.setdefault(name, [None] * position)
         kept.append(None if tags is None else {key: to_python(item) for key, item in tags.items()})
 

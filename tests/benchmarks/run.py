@@ -154,10 +154,10 @@ def one_line(scenario: Scenario, variant: Variant, peer: str, size: int) -> dict
             timeout=TIMEOUT,
             env=environment,
         )
-        line: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+        line: dict[str, Any] = json.loads(json_of(process.stdout))
     except subprocess.TimeoutExpired:
         line = {"figure": None, "error": f"took longer than {TIMEOUT} s"}
-    except (IndexError, ValueError):
+    except ValueError:
         said = process.stderr.strip().splitlines()[-1:]
         line = {"figure": None, "error": f"ended with {process.returncode}: {said}"}
     if "error" in line:
@@ -176,6 +176,11 @@ def heading(rounds: int) -> str:
         f"medians of {rounds} interleaved rounds. Compare the figures within a row only; a verdict in parentheses "
         "is at a size that the budget is not stated for."
     )
+
+
+def json_of(output: str) -> str:
+    """Return the JSON line; a peer's workers may have written there too."""
+    return next((line for line in output.splitlines() if line.startswith('{"scenario"')), "")
 
 
 def table_head(variant: Variant, peers: Sequence[str]) -> str:

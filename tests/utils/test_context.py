@@ -375,7 +375,7 @@ def test_the_trace_holds_for_each_stage_what_it_read_and_which_metrics_it_added(
     ctx.metrics.add("loss", 2.0)
     ctx.metrics.add("time", 3.0)
     ctx.leave_stage()
-    assert ctx.trace == [
+    assert list(ctx.trace) == [
         (0, (("alpha", 0.5),), ("loss",)),
         (
             2,
@@ -390,7 +390,7 @@ def test_a_numpy_scalar_stands_in_the_trace_with_its_value() -> None:
     ctx.enter_stage(0, 0, "A")
     ctx["alpha"], ctx["n"]
     ctx.leave_stage()
-    assert ctx.trace == [(0, (("alpha", 0.5), ("n", 3)), ())]
+    assert list(ctx.trace) == [(0, (("alpha", 0.5), ("n", 3)), ())]
 
 
 def test_what_is_read_before_the_first_stage_is_not_the_first_steps() -> None:
@@ -407,7 +407,7 @@ def test_peek_neither_copies_nor_leaves_a_trace() -> None:
     assert ctx.peek("rows") is rows
     assert ctx.peek("absent") is None
     ctx.enter_stage(0, 0, "A")
-    assert ctx.trace == []
+    assert ctx.trace == ()
 
 
 def test_all_errors_of_the_context_are_ours() -> None:
