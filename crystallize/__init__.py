@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from crystallize.errors import CrystallizeError
     from crystallize.experiments.aggregation import ResultAggregator
     from crystallize.experiments.experiment import Experiment
+    from crystallize.experiments.graph import ExperimentGraph
     from crystallize.experiments.hypothesis import Hypothesis, hypothesis
     from crystallize.experiments.result import Result
     from crystallize.experiments.treatment import Treatment, treatment
@@ -36,6 +37,7 @@ _HOMES = {
     "CrystallizeError": "errors",
     "DataSource": "datasources.datasource",
     "Experiment": "experiments.experiment",
+    "ExperimentGraph": "experiments.graph",
     "ExperimentInput": "datasources.experiment_input",
     "FrozenContext": "utils.context",
     "Hypothesis": "experiments.hypothesis",
@@ -70,6 +72,7 @@ __all__ = [  # spelled out: type checkers and editors do not run code
     "CrystallizeError",
     "DataSource",
     "Experiment",
+    "ExperimentGraph",
     "ExperimentInput",
     "FrozenContext",
     "Hypothesis",

@@ -7,6 +7,8 @@ where it happened, and what to do about it.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class CrystallizeError(Exception):
     """Base of all errors raised by Crystallize.
@@ -116,3 +118,32 @@ class RunFailedError(CrystallizeError, RuntimeError):
 
 class GraphError(CrystallizeError, ValueError):
     """The experiments of a graph do not fit together: a cycle, a missing or a second producer."""
+
+
+class GraphRunError(CrystallizeError, RuntimeError):
+    """Experiments of a graph failed, or were left out because one that they depend on did.
+
+    Attributes
+    ----------
+    results : dict
+        The results of the experiments that ran, by name.
+    failed : dict of str to str
+        Why each of the others failed.
+    skipped : dict of str to str
+        For each one that was left out, the failed one that it depends on.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        where: str = "",
+        mend: str = "",
+        *,
+        results: dict[str, Any] | None = None,
+        failed: dict[str, str] | None = None,
+        skipped: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(what, where, mend)
+        self.results = results or {}
+        self.failed = failed or {}
+        self.skipped = skipped or {}

@@ -163,30 +163,6 @@ class Column:
         return numbers
 
 
-def paired(a: Column, b: Column) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the values of the replicates that recorded equally many in both columns.
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Two 1-D arrays of one length, in replicate order: the values at one position come from one replicate.
-    """
-    import numpy as np
-
-    if a.is_dense and b.is_dense and len(a) == len(b):
-        return a.array(), b.array()
-    others = dict(b.by_replicate())
-    pairs = [
-        (values, others[replicate])
-        for replicate, values in a.by_replicate()
-        if replicate in others and len(others[replicate]) == len(values)
-    ]
-    return (
-        np.array([value for left, _ in pairs for value in left]),
-        np.array([value for _, right in pairs for value in right]),
-    )
-
-
 def in_order_of_recording(columns: Mapping[str, Column]) -> dict[str, Column]:
     """Return `columns` in the order in which the first replicate that recorded each did so.
 

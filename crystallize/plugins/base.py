@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from crystallize.utils.context import FrozenContext
 
 
-@cache
-def _parameters(cls: type[Any]) -> tuple[str, ...]:
-    return tuple(inspect.signature(cls.__init__).parameters)[1:]
-
-
 HOOK_NAMES = tuple(
     name
     for name, member in vars(hookspecs).items()
@@ -45,7 +40,7 @@ class BasePlugin:
 
         They are written into each run's metadata.
         """
-        return {name: getattr(self, name) for name in _parameters(type(self)) if hasattr(self, name)}
+        return {name: getattr(self, name) for name in _parameters(type(self).__init__) if hasattr(self, name)}
 
     def active_hooks(self) -> frozenset[str]:
         """Return the names of the hooks that this instance takes part in: those that its class overrides.
@@ -79,3 +74,8 @@ class BasePlugin:
 
     def after_run(self, experiment: Experiment, result: Result) -> None:
         """Use the final result."""
+
+
+@cache
+def _parameters(constructor: Callable[..., None]) -> tuple[str, ...]:
+    return tuple(inspect.signature(constructor).parameters)[1:]

@@ -324,8 +324,8 @@ def _describe(value: Any) -> Any:
     """Return what stands for a value in the provenance: a number itself, of anything large its kind and size."""
     kind = type(value).__name__
     shape = getattr(value, "shape", None)
-    if shape == ():
-        return to_python(value)
+    if shape == () and type(number := to_python(value)) in _SCALARS:
+        return number
     if shape is not None:
         return f"<{kind} {getattr(value, 'dtype', '')}{list(shape)}>"
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import pickle
 import sys
-from functools import partial
+from functools import lru_cache, partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PROTOCOL = 5
 _DEEPEST = 12
+_LRU_CACHE = type(lru_cache(int))
 
 
 class Packed(NamedTuple):
@@ -81,7 +82,7 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
         self._by_value: list[ModuleType] = []
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, FunctionType | type):
+        if isinstance(obj, FunctionType | type | _LRU_CACHE):
             name = obj.__module__
             if name not in self._checked and isinstance(name, str):
                 self._checked.add(name)
@@ -93,11 +94,24 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
                 ):
                     cloudpickle.register_pickle_by_value(module)
                     self._by_value.append(module)
+            if isinstance(obj, _LRU_CACHE) and _travels_by_value(name):
+                return _cached, (obj.__wrapped__, obj.cache_parameters())
         return super().reducer_override(obj)
 
     def forget(self) -> None:
         for module in self._by_value:
             cloudpickle.unregister_pickle_by_value(module)
+
+
+def _travels_by_value(module_name: object) -> bool:
+    """Tell whether a module's functions are sent by value, for those that cloudpickle does not look at."""
+    name, known = str(module_name), cloudpickle.list_registry_pickle_by_value()
+    return name == "__main__" or any(name == each or name.startswith(f"{each}.") for each in known)
+
+
+def _cached(function: Any, parameters: dict[str, Any]) -> Any:
+    """Return a function with a cache of its own: each worker fills one, which its steps share."""
+    return lru_cache(**parameters)(function)
 
 
 def _can_be_imported(module_name: str) -> bool:

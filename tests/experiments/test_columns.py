@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystallize.experiments.columns import Column, Samples, in_order_of_recording, paired
+from crystallize.experiments.columns import Column, Samples, in_order_of_recording
 
 FLOATS = st.floats(allow_nan=False)
 NUMBERS = FLOATS | st.integers() | st.booleans()
@@ -160,20 +160,6 @@ def test_samples_are_a_list() -> None:
 
 # -- pairs ----------------------------------------------------------------------------------------------------------
 
-
-def test_paired_values_at_one_position_come_from_one_replicate() -> None:
-    left = column({0: [1.0], 1: [2.0], 3: [4.0, 5.0], 4: [6.0], 5: [7.0]})
-    right = column({5: [70.0], 4: [60.0, 61.0], 3: [40.0, 50.0], 2: [30.0], 0: [10.0]})
-    a, b = paired(left, right)
-    assert a.tolist() == [1.0, 4.0, 5.0, 7.0]
-    assert b.tolist() == [10.0, 40.0, 50.0, 70.0]
-
-
-def test_dense_columns_are_paired_without_a_copy() -> None:
-    left, right = (column({0: [x], 1: [x + 1]}, replicates=2) for x in (1.0, 5.0))
-    a, b = paired(left, right)
-    assert np.shares_memory(a, left.array())
-    assert np.shares_memory(b, right.array())
 
 
 def test_columns_stand_in_the_order_in_which_the_first_replicate_recorded_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -160,3 +161,21 @@ def test_equal_traces_are_kept_once_and_values_that_only_compare_equal_are_not()
 def test_it_is_made_when_it_is_asked_for_and_costs_little_until_then(result: Result) -> None:
     assert isinstance(result.provenance, Provenance)
     assert result.provenance[0] is not result.provenance[0]
+
+
+def test_values_that_are_no_plain_numbers_are_described_whatever_they_are() -> None:
+    read = {
+        "when": np.datetime64("2026-11-21"),
+        "boxed": np.array(object()),
+        "level": IntEnum("Level", ["LOW"]).LOW,  # type: ignore[attr-defined]
+        "single": np.float32(1.5),
+    }
+
+    def step(data: Any, ctx: Any) -> Any:
+        return [ctx.get(key) for key in read]
+
+    result = Experiment(lambda: 0, [step], treatments=[treatment("odd", read)]).run()
+    result.raise_for_errors()
+    reads = result.provenance.of("odd", 0)["steps"][-1]["reads"]
+    assert reads["single"] == 1.5
+    assert [type(reads[key]) for key in ("when", "boxed", "level")] == [str] * 3
