@@ -11,8 +11,9 @@ PYTHON ?=
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-run: .venv/.run ## run the example experiment on real data
-	$(BIN)/python docs/examples/diabetes/diabetes.py
+run: .venv/.run ## run the example experiments on real data
+	@echo "Does ridge regression predict better than least squares if there are few patients to learn from?"
+	@$(BIN)/crystallize run docs/examples/diabetes/experiments/penalties
 
 test: .venv/.dev ## run all tests
 	$(BIN)/python -m pytest

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 CORE = "crystallize-lab"
 """The distribution that Crystallize itself comes in."""
 
-PLUGINS = "crystallize.plugins"
+COMMANDS = "crystallize.commands"
 EXECUTION = "crystallize.execution"
 LOADERS = "crystallize.loaders"
-GROUPS = (EXECUTION, LOADERS, PLUGINS)
+PLUGINS = "crystallize.plugins"
+VERIFIERS = "crystallize.verifiers"
+GROUPS = (COMMANDS, EXECUTION, LOADERS, PLUGINS, VERIFIERS)
 """The groups that are read, in alphabetical order."""
 
 Kind = Literal["class", "factory", "instance", "module"]

@@ -1,21 +1,78 @@
-"""The command ``crystallize``."""
+"""The command ``crystallize``: its commands, found by name and imported when they are called."""
 
 from __future__ import annotations
 
 import gc
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from crystallize.cli import plugins
+from crystallize.cli import options
+from crystallize.cli.commands import BUILT_IN, borrow, built_in, installed
+
+_THIRD_PARTIES = "Commands of plugins"
+
+
+class _Commands(TyperGroup):
+    """Our own commands and those of installed distributions, none of them imported before it is called."""
+
+    _is_listing = False
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Return the names of our own commands, then of the installed ones."""
+        return [*BUILT_IN, *installed()]
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        """Return the command of a name, or None; while they are only listed, a stand-in with its summary."""
+        if cmd_name in BUILT_IN:
+            if self._is_listing:
+                return TyperCommand(cmd_name, help=BUILT_IN[cmd_name].summary)
+            return built_in(cmd_name)
+        found = installed().get(cmd_name)
+        if found is None:
+            return None
+        if self._is_listing:
+            origin = f"From {found.distribution} {found.version}."
+            return TyperCommand(cmd_name, help=origin, rich_help_panel=_THIRD_PARTIES)
+        options.state.borrowed = found
+        return borrow(found)
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        """Find the command that the arguments name, or say which name is nearest."""
+        name = args[0]
+        if not name.startswith("-") and not ctx.resilient_parsing and name not in BUILT_IN:
+            names = self.list_commands(ctx)
+            if name not in names:
+                from crystallize.utils.suggest import did_you_mean
+
+                ctx.fail(f"No such command {name!r}. {did_you_mean(name, names)}".rstrip())
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, from the commands' summaries alone."""
+        self._is_listing = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._is_listing = False
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Complete the name of a command, from the summaries alone."""
+        self._is_listing = True
+        try:
+            return super().shell_complete(ctx, incomplete)
+        finally:
+            self._is_listing = False
+
 
 app = typer.Typer(
     name="crystallize",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(plugins.app, name="plugins")
 
 
 def _print_version(asked: bool) -> None:
@@ -32,17 +89,23 @@ def _options(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
+    traceback: Annotated[
+        bool,
+        typer.Option("--traceback", help="Show the full traceback of any error. Goes before the command."),
+    ] = False,
 ) -> None:
     """Replicated, reproducible experiments whose every part is a plugin."""
+    options.state.traceback = traceback
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user's ends it with a message and exit code 2."""
-    from crystallize.errors import CrystallizeError
+    """Run the command line and end the process with its exit code.
 
+    0 is success, 1 a failed run, 2 wrong use, 130 an interruption.
+    """
     gc.set_threshold(50_000)  # imports make objects by the ten thousand, and no garbage to look for
+    options.state.reset()
     try:
-        app()
-    except CrystallizeError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+        app(**options.without_colour())
+    except Exception as error:
+        sys.exit(options.report(error))

@@ -27,7 +27,7 @@ def _group() -> None:
 
 @app.command(
     "list",
-    help="List every installed lifecycle plugin, execution strategy and loader.\n\n"
+    help="List every installed lifecycle plugin, execution strategy, loader, verifier and command.\n\n"
     "Each is active, disabled by an environment variable, or failed, with the reason. "
     "To find out, the plugins that are not disabled are imported; nothing is run.",
 )
@@ -39,7 +39,7 @@ def list_plugins(
     """Print what :func:`crystallize.plugins.collection.survey` finds."""
     from crystallize.plugins.collection import survey
 
-    installed = survey()
+    installed = [_as_command(each) for each in survey()]
     if as_json:
         import json
 
@@ -49,6 +49,18 @@ def list_plugins(
             typer.echo(line)
     else:
         typer.echo("No plugin is installed, not even Crystallize's own: install crystallize-lab again.")
+
+
+def _as_command(each: Installed) -> Installed:
+    """Look at a command once more, as the command line sees it: Typer may refuse it, or its name be ours."""
+    from crystallize.cli.commands import fault
+    from crystallize.discovery import COMMANDS, find
+
+    if each.group != COMMANDS or each.status == "failed":
+        return each
+    reasons = (fault(found) for found in find(COMMANDS) if found.name == each.name)
+    reason = next(filter(None, reasons), "")
+    return each._replace(status="failed", error=reason) if reason else each
 
 
 def _table(installed: Sequence[Installed]) -> Iterator[str]:

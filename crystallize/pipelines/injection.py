@@ -50,7 +50,7 @@ def inspect_step(fn: Callable[..., Any], name: str) -> StepSignature:
     InvalidTypeError
         If the function takes no data, or has further parameters that cannot be passed by name.
     """
-    signature = _signature(fn, name)
+    signature = read_signature(fn, name)
     parameters = list(signature.parameters.values())
     first = parameters[0] if parameters else None
     if first is None or first.kind in (first.KEYWORD_ONLY, first.VAR_KEYWORD):
@@ -77,7 +77,7 @@ def inspect_step(fn: Callable[..., Any], name: str) -> StepSignature:
         context_by_keyword=context is not None
         and (context is not rest[0] or context.kind is context.KEYWORD_ONLY),
         parameters={parameter.name: parameter.default for parameter in others},
-        artifacts=frozenset(parameter.name for parameter in others if _is_artifact(parameter.annotation)),
+        artifacts=frozenset(parameter.name for parameter in others if is_artifact(parameter.annotation)),
         open_ended=any(parameter.kind is parameter.VAR_KEYWORD for parameter in rest),
     )
 
@@ -112,7 +112,7 @@ def missing_parameter(step: str, parameter: str, held: Any, where: str = "") -> 
     )
 
 
-def _signature(fn: Callable[..., Any], name: str) -> inspect.Signature:
+def read_signature(fn: Callable[..., Any], name: str) -> inspect.Signature:
     try:
         return inspect.signature(fn, eval_str=True)
     except (NameError, AttributeError, SyntaxError, TypeError, ValueError):
@@ -131,12 +131,12 @@ def _is_context(parameter: inspect.Parameter) -> bool:
     return parameter.name == "ctx" or _class_name(annotation) == "FrozenContext"
 
 
-def _is_artifact(annotation: Any) -> bool:
+def is_artifact(annotation: Any) -> bool:
     if isinstance(annotation, type):
         return issubclass(annotation, Artifact)
     if isinstance(annotation, str):
         return "Artifact" in {part.strip().rpartition(".")[2] for part in annotation.split("|")}
-    return any(_is_artifact(option) for option in get_args(annotation))
+    return any(is_artifact(option) for option in get_args(annotation))
 
 
 def _class_name(annotation: Any) -> str:

@@ -14,11 +14,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from crystallize.discovery import (
+    COMMANDS,
     CORE,
     EXECUTION,
     GROUPS,
     LOADERS,
     PLUGINS,
+    VERIFIERS,
     Found,
     cannot_load,
     classify,
@@ -329,8 +331,10 @@ def _look(found: Found, off: set[str]) -> Installed:
         status = "disabled"
     else:
         try:
-            if found.group == LOADERS:
-                load(found)
+            if found.group in (COMMANDS, LOADERS, VERIFIERS):
+                thing = load(found)
+                if found.group != LOADERS and not callable(thing):
+                    raise cannot_load(found, f"it gives {thing!r}, which cannot be called")
             else:
                 hooks = examine(found).hooks
         except PluginLoadError as error:

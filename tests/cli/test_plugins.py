@@ -58,7 +58,8 @@ def test_the_json_listing_holds_every_entry_point_with_exactly_these_keys(broken
     assert all(list(entry) == KEYS for entry in listing)
     groups = [entry["group"] for entry in listing]
     assert groups == sorted(groups)
-    assert {"crystallize.execution", "crystallize.loaders", "crystallize.plugins"} == set(groups)
+    kinds = ("execution", "loaders", "plugins", "verifiers")
+    assert {f"crystallize.{kind}" for kind in kinds} == set(groups)
     by_name = {entry["name"]: entry for entry in listing if entry["group"] == "crystallize.plugins"}
     assert by_name["broken"] == {
         "name": "broken",

@@ -46,6 +46,8 @@ def node() -> MakeNode:
         if upstream:
             source = ExperimentInput(**{each.folder_name: each.outputs["out"] for each in upstream})
         options = {"seed": 1, **options}
-        return Experiment(source, [pipeline_step()(produce)(out=output)], name=name, outputs=[output], **options)
+        return Experiment(
+            source, [pipeline_step()(produce)(out=output)], name=name, outputs=[output], **options
+        )
 
     return make

@@ -24,7 +24,9 @@ def test_the_order_follows_the_artifacts_whatever_the_order_of_adding(node: Any)
     d = node("d", b, c)
     graph = ExperimentGraph(d, c, b, a)
     assert graph.dependencies == {"d": ("b", "c"), "c": ("a",), "b": ("a",), "a": ()}
-    assert graph.order() == ["a", "c", "b", "d"], "independent ones stay in the order in which they were added"
+    assert graph.order() == ["a", "c", "b", "d"], (
+        "independent ones stay in the order in which they were added"
+    )
     assert list(graph.experiments) == ["d", "c", "b", "a"]
 
 
@@ -56,7 +58,7 @@ def test_a_dependency_can_be_declared_by_experiment_or_name(node: Any) -> None:
 
 def test_a_dependency_on_what_is_not_there_is_refused_with_the_nearest_name(node: Any) -> None:
     graph = ExperimentGraph(node("prepare"), node("compare"))
-    with pytest.raises(UnknownNameError, match="no experiment 'prepaer'.*Did you mean 'prepare'"):
+    with pytest.raises(UnknownNameError, match=r"no experiment 'prepaer'.*Did you mean 'prepare'"):
         graph.add_dependency("compare", "prepaer")
     with pytest.raises(UnknownNameError, match="is not in the graph"):
         graph.add_dependency("compare", node("prepare"))
@@ -132,7 +134,9 @@ def test_a_producer_is_found_through_a_link_and_by_a_relative_path(node: Any, tm
 
 def test_reading_an_experiment_that_stores_nothing_is_refused(node: Any) -> None:
     silent = node("silent", disable_plugins=["artifact"])
-    with pytest.raises(GraphError, match="'reader' reads the artifact 'out.json' of experiment 'silent', which s"):
+    with pytest.raises(
+        GraphError, match=r"'reader' reads the artifact 'out.json' of experiment 'silent', which s"
+    ):
         ExperimentGraph(node("reader", silent), silent)
     with pytest.raises(GraphError, match="which no experiment stores"):
         ExperimentGraph(Experiment(Artifact("loose.json"), [lambda data: data], name="reader"))
@@ -145,7 +149,7 @@ def test_an_artifact_that_two_experiments_write_is_refused_where_it_is_read() ->
         return Experiment(source, [lambda data: data], name=name, outputs=outputs)
 
     one, two = build("one", outputs=[shared]), build("two", outputs=[shared])
-    with pytest.raises(GraphError, match="'shared.bin', which is an output of 'one', 'two'"):
+    with pytest.raises(GraphError, match=r"'shared.bin', which is an output of 'one', 'two'"):
         ExperimentGraph(build("reader", shared), one, two)
     ExperimentGraph(one, two)  # nobody reads it
 
@@ -154,14 +158,16 @@ def test_a_step_that_the_producer_lacks_is_refused_before_anything_runs(node: An
     producer = node("producer")
     reader = node("reader")
     reader.datasource = producer.artifact_datasource(step="ProducedStep", name="out.json")
-    with pytest.raises(GraphError, match="no such step.*Did you mean 'ProduceStep'"):
+    with pytest.raises(GraphError, match=r"no such step.*Did you mean 'ProduceStep'"):
         ExperimentGraph(producer, reader)
 
 
 def test_a_producer_outside_of_the_graph_needs_a_stored_run(node: Any) -> None:
     producer, ran = node("producer"), []
     graph = ExperimentGraph(node("reader", producer), node("other", before=ran.append))
-    with pytest.raises(GraphError, match="'producer', which is not in the graph and has no stored run in .*data"):
+    with pytest.raises(
+        GraphError, match=r"'producer', which is not in the graph and has no stored run in .*data"
+    ):
         graph.run()
     assert not ran, "it was known before anything ran"
     producer.run()
@@ -241,7 +247,9 @@ def test_paths_of_artifacts_insist_on_the_producers_number(node: Any) -> None:
     reader = node("reader", replicates=4)
     reader.datasource = producer.artifact_datasource(step="ProduceStep", name="out.json")
     graph = ExperimentGraph(producer, reader)
-    with pytest.raises(ReplicateMismatchError, match="'reader' will have 4 replicates, and experiment 'producer'"):
+    with pytest.raises(
+        ReplicateMismatchError, match="'reader' will have 4 replicates, and experiment 'producer'"
+    ):
         graph.run()
     assert not Path("data").exists()
     assert graph.run(replicates=2)["reader"].replicates == 2

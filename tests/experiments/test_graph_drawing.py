@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -83,7 +84,9 @@ def own_dot(monkeypatch: Any, tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_text_has_a_line_for_each_experiment_with_arrows_from_what_it_reads(graph: ExperimentGraph) -> None:
+def test_the_text_has_a_line_for_each_experiment_with_arrows_from_what_it_reads(
+    graph: ExperimentGraph,
+) -> None:
     assert graph.draw() == (
         "prepare  30 replicates  baseline\n"
         "by_size  30 replicates  baseline, small         <- prepare\n"
@@ -151,19 +154,15 @@ def test_mermaid_gets_no_markup_from_a_name(name: str) -> None:
 
 
 def _without_numbers(text: str) -> str:
-    import re
-
     return re.sub(r"#\d+;", "", text)
 
 
 def _decoded(text: str) -> str:
-    import re
-
     return re.sub(r"#(\d+);", lambda found: chr(int(found[1])), text)
 
 
 def test_a_format_or_suffix_that_is_not_there_is_refused(graph: ExperimentGraph, picture: Picture) -> None:
-    with pytest.raises(InvalidValueError, match="only as text, mermaid.*Did you mean 'mermaid'"):
+    with pytest.raises(InvalidValueError, match=r"only as text, mermaid.*Did you mean 'mermaid'"):
         graph.draw("mermade")
     with pytest.raises(InvalidTypeError):
         graph.draw(3)  # type: ignore[call-overload]
@@ -183,7 +182,7 @@ def test_a_format_or_suffix_that_is_not_there_is_refused(graph: ExperimentGraph,
 )
 def test_the_suffix_says_what_to_write(picture: Picture, output: str, format: Any, written: Any) -> None:
     assert visualize(picture, "x", output, format) == Path(output)
-    assert Path(output).read_text() == written(picture)
+    assert Path(output).read_text() == written(picture) + "\n"
 
 
 @pytest.mark.parametrize(("format", "drawn"), [("text", as_text), ("mermaid", as_mermaid), ("dot", as_dot)])
@@ -229,9 +228,11 @@ def test_a_picture_is_named_by_its_experiment(own_dot: Path, picture: Picture) -
     assert (own_dot / "arguments").read_text() == "['-Tpng']"
 
 
-def test_what_the_program_complains_of_is_passed_on(own_dot: Path, graph: ExperimentGraph, monkeypatch: Any) -> None:
+def test_what_the_program_complains_of_is_passed_on(
+    own_dot: Path, graph: ExperimentGraph, monkeypatch: Any
+) -> None:
     monkeypatch.setenv("DOT_FAILS", "1")
-    with pytest.raises(GraphvizError, match="ended with 1.*syntax error in line 1"):
+    with pytest.raises(GraphvizError, match=r"ended with 1.*syntax error in line 1"):
         graph.draw("svg")
 
 
@@ -253,7 +254,15 @@ def test_graphviz_draws_every_experiment_and_arrow(graph: ExperimentGraph) -> No
 def test_graphviz_shows_a_name_as_it_is(name: str) -> None:
     dot = as_dot(Picture((Node(name, None, (name,), (), (name,)),)))
     done = subprocess.run(
-        ["dot", "-Tsvg"], input=dot.encode(), capture_output=True, check=True, env={**os.environ, "LC_ALL": "C"}
+        ["dot", "-Tsvg"],
+        input=dot.encode(),
+        capture_output=True,
+        check=True,
+        env={**os.environ, "LC_ALL": "C"},
     )
-    texts = [element.text for element in ElementTree.fromstring(done.stdout).iter() if element.tag.endswith("}text")]
+    texts = [
+        element.text
+        for element in ElementTree.fromstring(done.stdout).iter()
+        if element.tag.endswith("}text")
+    ]
     assert [text for text in texts if text != "stored"] == [name, f"baseline, {name}", name]

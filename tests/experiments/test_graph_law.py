@@ -26,7 +26,9 @@ def shapes(draw: Any) -> dict[str, tuple[list[str], bool]]:
     return shape
 
 
-def run(node: Any, shape: dict[str, Any], order: list[str], most: int | None) -> tuple[dict[str, str], list[str]]:
+def run(
+    node: Any, shape: dict[str, Any], order: list[str], most: int | None
+) -> tuple[dict[str, str], list[str]]:
     """Run the graph in a folder of its own; return the results as JSON and the order in which steps began."""
     began: list[str] = []
     nodes: dict[str, Experiment] = {}

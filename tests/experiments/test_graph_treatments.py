@@ -91,7 +91,7 @@ def test_what_gives_the_baseline_its_settings_stays(node: Any) -> None:
 def test_a_name_that_no_experiment_has_is_refused_before_anything_runs(node: Any) -> None:
     ran: list[Any] = []
     graph = ExperimentGraph(node("a", treatments=[treatment("high_lr", {})], before=ran.append))
-    with pytest.raises(UnknownNameError, match="no treatment|has a treatment 'hihg_lr'.*Did you mean 'high_lr'"):
+    with pytest.raises(UnknownNameError, match=r"has a treatment 'hihg_lr'.*Did you mean 'high_lr'"):
         graph.run(treatments=["hihg_lr"])
     assert not ran
 

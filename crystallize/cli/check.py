@@ -1,0 +1,187 @@
+"""``crystallize check``: whether experiments would run, without running them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from crystallize.cli.options import complete_experiments, stdout_kept_clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from crystallize.config.errors import Problem
+    from crystallize.config.folders import ExperimentFolder
+
+
+class _Checked(NamedTuple):
+    """An experiment and what is wrong with it."""
+
+    name: str
+    config: Path
+    problems: Sequence[Problem]
+
+
+def check(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="The experiments, by name or path. By default all of the project.",
+            autocompletion=complete_experiments,
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")
+    ] = False,
+) -> None:
+    """Check experiments without running them.
+
+    Each is loaded completely, with all that it depends on: config.yaml is
+    read, its modules are imported, and every name and argument in it is
+    looked up. One line says of each experiment whether all is well. Then come
+    all problems, each with file, line and column, and what to do about it.
+
+    The exit code is 0 if there is no problem, and 2 if there is one.
+    """
+    from crystallize.config.folders import experiments_root, find_folders, resolve
+
+    folders = [resolve(name) for name in names] if names else find_folders()
+    folders = list({folder.config.resolve(): folder for folder in folders}.values())
+    with stdout_kept_clean(True):  # what the user's modules print is no part of our answer
+        checked = _check_all(folders)
+        if not names:
+            checked = _with_doubles(checked)
+    if as_json:
+        from crystallize.cli.options import print_json
+
+        print_json([_plain(each) for each in checked])
+    elif checked:
+        for line in _lines(checked):
+            typer.echo(line)
+    else:
+        typer.echo(
+            f"There is no experiment in {str(experiments_root())!r}. `crystallize new NAME` makes one.",
+            err=True,
+        )
+    if any(each.problems for each in checked):
+        raise typer.Exit(2)
+
+
+def _check_all(folders: Sequence[ExperimentFolder]) -> list[_Checked]:
+    """Check each experiment; in a graph, all that its last experiments depend on is loaded once with them."""
+    found: dict[Path, _Checked] = {}
+    for folder in _last_first(folders):
+        if folder.config not in found:
+            checked, sound = _check(folder)
+            found |= {config: _Checked("", config, ()) for config in sound} | {folder.config: checked}
+    return [found[folder.config]._replace(name=folder.name) for folder in folders]
+
+
+def _last_first(folders: Sequence[ExperimentFolder]) -> list[ExperimentFolder]:
+    """Return the experiments that no other reads, then the others."""
+    from crystallize.config.reader import read_config
+    from crystallize.errors import CrystallizeError
+
+    read: set[str] = set()
+    for folder in folders if len(folders) > 1 else ():
+        with suppress(CrystallizeError):  # told when it is checked
+            read |= {reference.experiment for reference in read_config(folder.config).references()}
+    return sorted(folders, key=lambda folder: folder.name in read)
+
+
+def _check(folder: ExperimentFolder) -> tuple[_Checked, list[Path]]:
+    """Load one experiment with all that it depends on; return also the files that have no problem then."""
+    from crystallize.config.build import load_nodes
+    from crystallize.config.errors import ConfigError
+    from crystallize.errors import CrystallizeError
+    from crystallize.experiments.checks import check_experiment
+    from crystallize.experiments.graph import ExperimentGraph
+
+    problems: Sequence[Problem] = ()
+    try:
+        graph = ExperimentGraph(*load_nodes(folder.config))
+        for experiment in graph.experiments.values():
+            check_experiment(experiment, experiment.hypotheses)
+        graph.picture()  # finds numbers of replicates that do not fit together
+    except ConfigError as error:
+        problems = error.problems
+    except CrystallizeError as error:
+        problems = [_problem(folder.config, error.what, error.mend)]
+    else:
+        sources = [experiment.source for experiment in graph.experiments.values()]
+        return _Checked(folder.name, folder.config, ()), [source for source in sources if source is not None]
+    return _Checked(folder.name, folder.config, problems), []
+
+
+def _problem(config: Path, what: str, mend: str) -> Problem:
+    """Make the record of a problem that has no line of its own."""
+    from crystallize.config.errors import Problem
+
+    return Problem(config, 0, 0, "", what, mend)
+
+
+def _with_doubles(checked: Sequence[_Checked]) -> list[_Checked]:
+    """Add a problem to the experiments that have a name in common: none of them can be called by it."""
+    from crystallize.config.errors import shown
+
+    by_name: dict[str, list[_Checked]] = {}
+    for each in checked:
+        by_name.setdefault(each.name, []).append(each)
+    return [
+        each._replace(
+            problems=[
+                *each.problems,
+                *(
+                    _problem(
+                        each.config,
+                        f"the experiment in {shown(other.config.parent)!r} is called {each.name!r} too",
+                        "Give one of them another name",
+                    )
+                    for other in by_name[each.name]
+                    if other is not each
+                ),
+            ]
+        )
+        for each in checked
+    ]
+
+
+def _lines(checked: Sequence[_Checked]) -> Iterable[str]:
+    """Lay out what was found: a line for each experiment, then each problem once."""
+    width = max(len(each.name) for each in checked)
+    for each in checked:
+        count = len(each.problems)
+        verdict = typer.style("ok", fg="green") if not count else typer.style(_counted(count), fg="red")
+        yield f"{each.name:<{width}}  {verdict}"
+    problems = dict.fromkeys(str(problem) for each in checked for problem in each.problems)
+    if problems:
+        yield ""
+        yield from problems
+
+
+def _counted(count: int) -> str:
+    return "1 problem" if count == 1 else f"{count} problems"
+
+
+def _plain(checked: _Checked) -> dict[str, Any]:
+    return {
+        "name": checked.name,
+        "config": str(checked.config),
+        "ok": not checked.problems,
+        "problems": [
+            {
+                "file": str(problem.file),
+                "line": problem.line,
+                "column": problem.column,
+                "key": problem.key,
+                "message": problem.message,
+                "mend": problem.mend,
+            }
+            for problem in checked.problems
+        ],
+    }

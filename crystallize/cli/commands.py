@@ -1,0 +1,127 @@
+"""Commands made of functions and Typer apps: our own, and those of installed distributions."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from crystallize.discovery import Found
+
+
+class _BuiltIn(NamedTuple):
+    """One of our own commands: where its function or Typer app is, and what ``--help`` says of it."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+BUILT_IN = {
+    "list": _BuiltIn("listing", "list_experiments", "List the experiments of this project."),
+    "run": _BuiltIn("run", "run", "Run an experiment, after the experiments that it depends on."),
+    "show": _BuiltIn("show", "show", "Show the stored results of an experiment."),
+    "apply": _BuiltIn(
+        "apply", "apply", "Run an experiment's pipeline once and print what the last step returns."
+    ),
+    "new": _BuiltIn("new", "new", "Make the folder of a new experiment, which runs as it is."),
+    "graph": _BuiltIn("graph", "graph", "Draw an experiment and all that it depends on."),
+    "check": _BuiltIn("check", "check", "Check experiments without running them."),
+    "config": _BuiltIn("config", "app", "Look at what config.yaml may hold."),
+    "plugins": _BuiltIn("plugins", "app", "Look at the installed plugins."),
+    "demo": _BuiltIn("demo", "demo", "Copy the diabetes example into a new folder and run it."),
+}
+"""Our own commands by name, in the order of ``crystallize --help``."""
+
+
+def installed() -> dict[str, Found]:
+    """Return the installed commands by name; none is imported, and our own names cannot be taken."""
+    from crystallize.discovery import COMMANDS, find
+
+    return {found.name: found for found in find(COMMANDS) if found.name not in BUILT_IN}
+
+
+def built_in(name: str) -> Any:
+    """Import one of our own commands."""
+    entry = BUILT_IN[name]
+    return make(name, getattr(import_module(f"crystallize.cli.{entry.module}"), entry.attribute))
+
+
+def borrow(found: Found) -> Any:
+    """Return the command of an installed distribution; a broken one becomes a command that prints its error."""
+    from crystallize.errors import PluginLoadError
+
+    try:
+        return _borrowed(found)
+    except PluginLoadError as error:
+        return _broken(found.name, error)
+
+
+@lru_cache(maxsize=64)
+def _borrowed(found: Found) -> Any:
+    from crystallize.discovery import cannot_load, load
+
+    thing = load(found)
+    if not isinstance(thing, typer.Typer) and (isinstance(thing, type) or not callable(thing)):
+        raise cannot_load(found, f"it gives {thing!r}, which is neither a Typer app nor a function")
+    try:
+        return make(found.name, thing)
+    except Exception as error:  # Typer looks into foreign signatures, and raises whatever it meets
+        raise cannot_load(found, f"Typer cannot use it: {type(error).__name__}: {error}") from error
+
+
+def make(name: str, thing: Any) -> Any:
+    """Make a command of a function or a Typer app.
+
+    An app with one command and no callback is that command, as it is when it is called on its own.
+    """
+    outer = typer.Typer(add_completion=False)
+    if not isinstance(thing, typer.Typer):
+        outer.command(name)(thing)
+        return typer.main.get_command(outer)
+    outer.add_typer(thing, name=name)
+    command: Any = typer.main.get_command(outer)
+    group = command.commands[name]
+    lone = (
+        len(thing.registered_commands) == 1
+        and not thing.registered_groups
+        and not thing.registered_callback
+        and not callable(thing.info.callback)
+    )
+    if not lone:
+        return group
+    (only,) = group.commands.values()
+    only.name = name
+    return only
+
+
+def fault(found: Found) -> str:
+    """Return why an installed command cannot be called; an empty text if it can."""
+    from crystallize.errors import PluginLoadError
+
+    if found.name in BUILT_IN:
+        return f"{found} could not be added: {found.name!r} is a command of Crystallize's own"
+    try:
+        _borrowed(found)
+    except PluginLoadError as error:
+        return error.what
+    return ""
+
+
+def _broken(name: str, error: Exception) -> Any:
+    def complain() -> None:
+        from crystallize.cli.options import print_error
+
+        print_error(error)
+        raise typer.Exit(1)
+
+    return TyperCommand(
+        name,
+        callback=complain,
+        help=f"Broken: {error}",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )

@@ -1,0 +1,131 @@
+"""``crystallize graph``: an experiment and what it depends on, as a picture or as text."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crystallize.cli.options import complete_experiments
+
+if TYPE_CHECKING:
+    from crystallize.experiments.drawing import Node
+    from crystallize.experiments.graph import ExperimentGraph
+
+
+class Format(StrEnum):
+    """What a graph can be drawn as."""
+
+    TEXT = "text"
+    MERMAID = "mermaid"
+    DOT = "dot"
+    SVG = "svg"
+    PNG = "png"
+
+
+def graph(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The experiment, by name or path.", autocompletion=complete_experiments, show_default=False
+        ),
+    ],
+    drawn_as: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="What to draw it as. By default what the suffix of --output says, or else text.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file to write, in place of what it held. By default text, mermaid and dot are printed, "
+            "and svg and png become NAME.svg and NAME.png here.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print a JSON list of the experiments and what each depends on, in running order."
+        ),
+    ] = False,
+) -> None:
+    """Draw an experiment and all that it depends on.
+
+    An arrow leads from an experiment to each one that reads its artifacts. Nothing is run.
+
+    The formats svg and png are made by Graphviz, a program of its own: get it
+    with `apt install graphviz`, `brew install graphviz`, or from
+    https://graphviz.org. Where it is missing, the graph is printed as text,
+    and the exit code is 1, because the picture was not made.
+
+    The exit code is 2 if the experiment cannot be loaded.
+    """
+    from crystallize.cli.making import write_file
+    from crystallize.cli.options import FAILED, fail, print_json, stdout_kept_clean
+    from crystallize.config.folders import resolve
+    from crystallize.experiments.drawing import GraphvizError, as_text, draw
+
+    chosen = _format(drawn_as, output)
+    folder = resolve(name)
+    with stdout_kept_clean(True):  # what the user's modules print is no part of the drawing
+        loaded = _load(folder.config)
+        picture = loaded.picture()
+    if as_json:
+        print_json([_plain(node, loaded) for node in picture.nodes])
+        return
+    try:
+        drawn = draw(picture, chosen.value)
+    except GraphvizError as error:
+        typer.echo(as_text(picture))
+        fail(error, FAILED)
+    if isinstance(drawn, str):
+        if output is None:
+            typer.echo(drawn)
+            return
+        drawn = f"{drawn}\n".encode()
+    target = output or Path(f"{folder.name}.{chosen}")
+    write_file(target, drawn)
+    typer.echo(f"Wrote {target}")
+
+
+def _format(asked: Format | None, output: Path | None) -> Format:
+    """Return what to draw: what was asked for, or what the file's suffix says."""
+    from crystallize.errors import InvalidValueError
+    from crystallize.experiments.drawing import SUFFIXES
+
+    if asked is not None:
+        return asked
+    if output is None:
+        return Format.TEXT
+    suffix = output.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InvalidValueError(
+            f"the suffix of {str(output)!r} does not say what to draw",
+            mend=f"Add --format, or use one of {', '.join(SUFFIXES)}",
+        )
+    return Format(SUFFIXES[suffix])
+
+
+def _load(config: Path) -> ExperimentGraph:
+    from crystallize.experiments.graph import ExperimentGraph
+
+    return ExperimentGraph.from_yaml(config)
+
+
+def _plain(node: Node, loaded: ExperimentGraph) -> dict[str, Any]:
+    source = loaded.experiments[node.name].source
+    return {
+        "name": node.name,
+        "config": None if source is None else str(source),
+        "replicates": node.replicates,
+        "treatments": list(node.treatments),
+        "depends_on": list(node.upstream),
+    }

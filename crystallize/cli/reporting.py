@@ -1,0 +1,300 @@
+"""What a run shows on standard error while it goes on: progress, failures at once, and the log's warnings."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from crystallize.hookspecs import hookimpl
+from crystallize.plugins.base import BasePlugin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rich.progress import Progress, TaskID
+
+    from crystallize.experiments.experiment import Experiment
+    from crystallize.experiments.outcome import OutcomeError, ReplicateResult
+    from crystallize.experiments.result import Result
+    from crystallize.store.layout import RunLocation
+
+_MOST_BARS = 12  # an experiment with more conditions has one bar for all of them
+_SECONDS_BETWEEN_LINES = 2.0
+
+
+class Progressing:
+    """One experiment of the command's run.
+
+    Attributes
+    ----------
+    name : str
+        The experiment.
+    conditions : tuple of str
+        Those of this run.
+    replicates, done : int
+        How many there are to be, and how many have arrived.
+    failed : dict of str to int
+        The failed outcomes of each condition.
+    location : RunLocation or None
+        Where it is stored.
+    path : pathlib.Path or None
+        The folder of its run, once that is complete.
+    ended : bool
+        Whether it came to its end.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.name = experiment.folder_name
+        self.conditions = experiment.conditions
+        self.replicates = experiment.replicates or 0
+        self.done = 0
+        self.failed = dict.fromkeys(self.conditions, 0)
+        self.location: RunLocation | None = experiment.location()
+        self.path: Path | None = None
+        self.ended = False
+        self.began = time.monotonic()
+
+    @property
+    def failures(self) -> int:
+        """The failed outcomes of all conditions."""
+        return sum(self.failed.values())
+
+
+class Display(Protocol):
+    """What shows the progress; called by one thread at a time."""
+
+    def begin(self, run: Progressing) -> None:
+        """Show that an experiment starts."""
+
+    def advance(self, run: Progressing) -> None:
+        """Show that one more replicate has arrived."""
+
+    def end(self, run: Progressing) -> None:
+        """Show that an experiment has ended."""
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a text for good."""
+
+    def close(self) -> None:
+        """Leave the final state behind."""
+
+
+class RunReport(BasePlugin):
+    """Tells a display how the runs of one command go on.
+
+    All experiments of a command share one; in a worker it is an idle copy.
+
+    Parameters
+    ----------
+    display : Display, optional
+        What shows it.
+
+    Attributes
+    ----------
+    runs : list of Progressing
+        The experiments that have begun, in that order.
+    """
+
+    def __init__(self, display: Display | None = None) -> None:
+        self._display = display
+        self._lock = threading.Lock()  # a graph runs independent experiments at the same time
+        self.runs: list[Progressing] = []
+        self._of: dict[str, Progressing] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RunReport, ()
+
+    @hookimpl(trylast=True)  # the other plugins did not object
+    def before_run(self, experiment: Experiment) -> None:
+        """Note that the experiment starts."""
+        if self._display is None or experiment.run_kind != "run":
+            return
+        with self._lock:
+            run = Progressing(experiment)
+            self.runs.append(run)
+            self._of[run.name] = run
+            self._display.begin(run)
+
+    def after_replicate(self, experiment: Experiment, result: ReplicateResult) -> None:
+        """Count the replicate, and tell the first failure of each condition at once."""
+        run = self._of.get(experiment.folder_name)
+        if self._display is None or run is None:
+            return
+        with self._lock:
+            run.done += 1
+            for error in result.errors:
+                self._tell(self._display, run, error)
+                run.failed[error.condition] += 1
+            self._display.advance(run)
+
+    def after_run(self, experiment: Experiment, result: Result) -> None:
+        """Note where the run was stored."""
+        run = self._of.get(experiment.folder_name)
+        if self._display is None or run is None:
+            return
+        with self._lock:
+            run.path = result.path
+            run.ended = True
+            self._display.end(run)
+
+    @staticmethod
+    def _tell(display: Display, run: Progressing, error: OutcomeError) -> None:
+        if run.failed[error.condition]:
+            return
+        first = not run.failures
+        display.say(f"{run.name}: the first failure under {error.condition!r}: {error}", "red")
+        if first:
+            display.say(error.traceback.rstrip("\n"))
+
+
+# -- displays ------------------------------------------------------------------------------------------------
+
+
+class Lines:
+    """Progress as plain lines, for pipes and files."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def begin(self, run: Progressing) -> None:
+        """Show that an experiment starts."""
+        self.say(f"{run.name}: {_count(run.replicates, 'replicate')} under {', '.join(run.conditions)}")
+        self._next = time.monotonic() + _SECONDS_BETWEEN_LINES
+
+    def advance(self, run: Progressing) -> None:
+        """Show the state and the time left, now and then."""
+        now = time.monotonic()
+        if now >= self._next and run.done < run.replicates:
+            self._next = now + _SECONDS_BETWEEN_LINES
+            left = (now - run.began) / run.done * (run.replicates - run.done)
+            self.say(f"{run.name}: {_extent(run)}, about {_duration(left)} left")
+
+    def end(self, run: Progressing) -> None:
+        """Show that an experiment has ended."""
+        self.say(f"{run.name}: {_extent(run)} in {_duration(time.monotonic() - run.began)}")
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a text."""
+        stream = sys.stderr
+        if stream is not None:
+            stream.write(f"{text}\n")
+            stream.flush()
+
+    def close(self) -> None:
+        """Leave it at that."""
+
+
+class Bars:
+    """Progress as one bar for each condition of each experiment, for terminals."""
+
+    def __init__(self) -> None:
+        self._progress = self._make()
+        self._bars: dict[str, dict[str, TaskID]] = {}
+
+    @staticmethod
+    def _make() -> Progress:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from crystallize.cli.options import console
+
+        return Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[failures]}", style="red"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console(stderr=True),
+            redirect_stdout=sys.stdout.isatty(),  # else what steps print belongs to the pipe
+        )
+
+    def begin(self, run: Progressing) -> None:
+        """Show empty bars."""
+        self._progress.start()
+        names = (
+            run.conditions if len(run.conditions) <= _MOST_BARS else (f"{len(run.conditions)} conditions",)
+        )
+        self._bars[run.name] = {
+            name: self._progress.add_task(f"{run.name}  {name}", total=run.replicates, failures="")
+            for name in names
+        }
+
+    def advance(self, run: Progressing) -> None:
+        """Move the bars."""
+        bars = self._bars[run.name]
+        for name, bar in bars.items():
+            failed = run.failed.get(name, 0) if len(bars) == len(run.conditions) else run.failures
+            self._progress.update(bar, completed=run.done, failures=f"{failed} failed" if failed else "")
+
+    def end(self, run: Progressing) -> None:
+        """Leave the bars as they are."""
+        self._progress.refresh()
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a text above the bars."""
+        self._progress.console.print(text, style=style or None)
+
+    def close(self) -> None:
+        """Leave the final state behind."""
+        self._progress.stop()
+
+
+def make_display() -> Display:
+    """Return bars if standard error is a terminal, else lines."""
+    return Bars() if sys.stderr is not None and sys.stderr.isatty() else Lines()
+
+
+# -- the log -------------------------------------------------------------------------------------------------
+
+
+class _Handler(logging.Handler):
+    def __init__(self, display: Display, level: int) -> None:
+        super().__init__(level)
+        self._show = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record)
+            if record.levelno >= logging.WARNING:
+                self._show.say(f"{record.levelname.capitalize()}: {text}", "yellow")
+            else:
+                self._show.say(f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {text}", "dim")
+        except Exception:
+            self.handleError(record)
+
+
+@contextmanager
+def log_shown(display: Display, level: int) -> Iterator[None]:
+    """Show what Crystallize logs from `level` on, except for failed outcomes, which :class:`RunReport` tells."""
+    logger = logging.getLogger("crystallize")
+    handler = _Handler(display, level)
+    handler.addFilter(lambda record: record.name != "crystallize.experiment")
+    before = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.propagate = before
+        logger.removeHandler(handler)
+
+
+# -- words ---------------------------------------------------------------------------------------------------
+
+
+def _extent(run: Progressing) -> str:
+    failed = f", {_count(run.failures, 'outcome')} failed" if run.failures else ""
+    return f"{run.done}/{run.replicates} replicates{failed}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

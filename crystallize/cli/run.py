@@ -1,0 +1,360 @@
+"""``crystallize run``: an experiment, after what it depends on."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crystallize.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from crystallize.cli.reporting import Progressing, RunReport
+    from crystallize.datasources.datasource import DataSource
+    from crystallize.errors import GraphRunError
+    from crystallize.experiments.experiment import Experiment
+    from crystallize.experiments.result import Result
+
+
+def run(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|PATH",
+            help="The experiment's name, its folder, or its config.yaml.",
+            autocompletion=options.complete_experiments,
+            show_default=False,
+        ),
+    ],
+    *,
+    replicates: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many replicates each experiment gets.", show_default=False),
+    ] = None,
+    treatments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--treatment",
+            "-t",
+            help="Run only this treatment and the baseline. May be given several times.",
+            autocompletion=options.complete_treatments,
+            show_default=False,
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Give the steps a parameter that config.yaml leaves open. "
+            "The value is read as in YAML: 1e-3, true, [1, 2], text. May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="The master seed, which repeats a run.", show_default=False),
+    ] = None,
+    execution: Annotated[
+        str | None,
+        typer.Option(
+            help="How replicates are driven: serial, thread, process, async, or an installed strategy.",
+            autocompletion=options.complete_executions,
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many threads or processes at the same time; with --execution, or the strategy of config.yaml.",
+            show_default=False,
+        ),
+    ] = None,
+    plugins: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p",
+            "--plugin",
+            metavar="no:NAME",
+            help="Leave an installed plugin out. May be given several times.",
+            autocompletion=options.complete_plugins,
+            show_default=False,
+        ),
+    ] = None,
+    only: Annotated[
+        bool,
+        typer.Option(
+            "--only",
+            help="Run this experiment alone, on what the experiments that it depends on have stored.",
+        ),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Run one replicate, in this process, and log each step."),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print the results as one JSON object, by experiment, for programs to read."
+        ),
+    ] = False,
+) -> None:
+    """Run an experiment, after the experiments that it depends on.
+
+    Progress and failures are shown on standard error, the results on standard
+    output. What was measured is stored below ./data, or where config.yaml
+    says, and `crystallize show` prints it again.
+
+    The exit code is 0; 1 if anything failed; 2 if nothing was run, because
+    something is wrong with the command or the experiment; and 130 after
+    Ctrl-C, which leaves the last complete run as it was.
+    """
+    from crystallize.cli.reporting import RunReport, log_shown, make_display
+
+    if debug and (replicates or execution or workers):
+        raise typer.BadParameter(
+            "it stands for one replicate, run serially: leave the other option out", param_hint="--debug"
+        )
+    folder = options.resolve_or_exit(name)
+    overrides: dict[str, Any] = {
+        "seed": seed,
+        "execution": "serial" if debug else _execution(folder.config, execution, workers),
+        "context": _context(settings or ()),
+        "disable_plugins": _switched_off(plugins or ()),
+    }
+    display = make_display()
+    report = RunReport(display)
+    with options.stdout_kept_clean(as_json), log_shown(display, logging.DEBUG if debug else logging.WARNING):
+        try:
+            extra = [report, *_verbose_logging(debug)]
+            nodes = _load(folder.config, only, overrides | {"plugins": extra})
+            _check_context(nodes, overrides["context"])
+            outcome = _run(nodes, treatments, 1 if debug else replicates, only)
+        except KeyboardInterrupt:
+            display.close()
+            _tell_interruption(report)
+            raise typer.Exit(options.INTERRUPTED) from None
+        finally:
+            display.close()
+    _finish(report, *outcome, as_json=as_json)
+
+
+# -- what the options mean -----------------------------------------------------------------------------------
+
+
+def _execution(config: Path, execution: str | None, workers: int | None) -> Any:
+    """Return the strategy that the options ask for, or None for those of the files."""
+    if workers is None:
+        return execution
+    from crystallize.config.reader import read_config
+
+    chosen: Any = execution or read_config(config).execution or "serial"
+    spelled = dict(chosen) if isinstance(chosen, dict) else {"strategy": chosen}
+    if not _takes_workers(spelled["strategy"]):
+        raise typer.BadParameter(
+            f"the strategy {spelled['strategy']!r} has no max_workers. Say --execution process or thread",
+            param_hint="--workers",
+        )
+    return {**spelled, "max_workers": workers}
+
+
+def _takes_workers(strategy: str) -> bool:
+    import inspect
+
+    from crystallize.discovery import EXECUTION, load, lookup
+
+    try:
+        accepted = inspect.signature(load(lookup(EXECUTION, strategy, "execution strategy"))).parameters
+    except (TypeError, ValueError):
+        return True  # it does not tell; its constructor will
+    return "max_workers" in accepted or any(each.kind is each.VAR_KEYWORD for each in accepted.values())
+
+
+def _switched_off(plugins: Sequence[str]) -> list[str]:
+    for plugin in plugins:
+        if not plugin.startswith("no:") or plugin == "no:":
+            raise typer.BadParameter(f"{plugin!r} is not of the form no:NAME", param_hint="-p")
+    return [plugin.removeprefix("no:") for plugin in plugins]
+
+
+def _context(settings: Sequence[str]) -> dict[str, Any]:
+    from crystallize.config.values import read_value
+    from crystallize.errors import InvalidValueError
+
+    context: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise typer.BadParameter(f"{setting!r} is not of the form KEY=VALUE", param_hint="--set")
+        if key in context:
+            raise typer.BadParameter(f"{key!r} is set twice", param_hint="--set")
+        try:
+            context[key] = read_value(text.strip())
+        except InvalidValueError as error:
+            raise typer.BadParameter(f"{key}: {error}", param_hint="--set") from None
+    return context
+
+
+def _verbose_logging(debug: bool) -> list[object]:
+    if not debug:
+        return []
+    from crystallize.plugins.logging import LoggingPlugin
+
+    return [LoggingPlugin(verbose=True, log_level="DEBUG")]
+
+
+def _load(config: Path, only: bool, overrides: Mapping[str, Any]) -> list[Experiment]:
+    from crystallize.config.build import load_experiment, load_nodes
+
+    return [load_experiment(config, **overrides)] if only else load_nodes(config, **overrides)
+
+
+def _check_context(nodes: Sequence[Experiment], context: Mapping[str, Any]) -> None:
+    """Refuse a key that nothing can read; warn of one that only a step with the whole context could read."""
+    from crystallize.errors import UnknownNameError
+    from crystallize.experiments.dependencies import leaves
+    from crystallize.pipelines.pipeline_step import FunctionStep
+    from crystallize.utils.suggest import did_you_mean, listed
+
+    steps = [step for node in nodes for step in node.pipeline.steps]
+    functions = [step for step in steps if isinstance(step, FunctionStep)]
+    parameters = {name for step in functions for name in step.injected}
+    given = {name: step.name for step in functions for name in step.arguments}
+    treated = {key for node in nodes for each in node.treatments for key in each.settings}
+    see_all = len(functions) < len(steps) or any(step.signature.context is not None for step in functions)
+    see_all = see_all or any(_sees_context(leaf) for node in nodes for leaf in leaves(node.datasource))
+    see_all = see_all or any(each.function for node in nodes for each in node.treatments)
+    for key in context:
+        if key in parameters or key in treated:
+            continue
+        known = parameters | treated
+        if key in given:
+            why = f"config.yaml gives step {given[key]!r} its {key!r}, which stands. Change it there, or remove it"
+        else:
+            why = f"{did_you_mean(key, known)} Steps take {listed(known)} from the context".strip()
+        if not see_all or key in given:
+            raise UnknownNameError(f"--set {key}: no step takes {key!r} from the context", mend=why)
+        options.warn(f"--set {key}: no step has a parameter {key!r}; one that reads it from ctx may. {why}")
+
+
+def _sees_context(source: DataSource) -> bool:
+    from crystallize.datasources.artifact import Artifact, ArtifactSource
+
+    return not isinstance(source, Artifact | ArtifactSource) and getattr(source, "takes_context", True)
+
+
+# -- running -------------------------------------------------------------------------------------------------
+
+
+def _run(
+    nodes: Sequence[Experiment], treatments: list[str] | None, replicates: int | None, only: bool
+) -> tuple[dict[str, Result], Exception | None]:
+    """Run the experiments; return the results, and the error that kept the rest from having one."""
+    from crystallize.errors import CrystallizeError, GraphRunError
+
+    try:
+        if only:
+            from crystallize.experiments.treatment import BASELINE, choose_condition
+
+            (node,) = nodes
+            names = (name for name in treatments or () if name != BASELINE)
+            chosen = {name: choose_condition(node.treatments, name)[1][name] for name in names}
+            active = None if treatments is None else tuple(chosen.values())
+            return {node.folder_name: node.run(treatments=active, replicates=replicates)}, None
+        from crystallize.experiments.graph import ExperimentGraph
+
+        return ExperimentGraph(*nodes).run(treatments=treatments, replicates=replicates), None
+    except GraphRunError as error:
+        return error.results, error
+    except CrystallizeError as error:
+        return {}, error
+
+
+def _finish(
+    report: RunReport, results: Mapping[str, Result], error: Exception | None, *, as_json: bool
+) -> None:
+    """Print the results, then the errors, and end with the exit code that says how it went."""
+    from crystallize.cli.tables import print_result
+    from crystallize.errors import GraphRunError
+
+    if error is not None and not report.runs:
+        options.fail(error, options.WRONG_USE)
+    if as_json:
+        paths = {name: None if result.path is None else str(result.path) for name, result in results.items()}
+        options.print_json(
+            {name: result.to_dict() | {"path": paths[name]} for name, result in results.items()}
+        )
+    else:
+        for number, (name, result) in enumerate(results.items()):
+            if number:
+                typer.echo()
+            print_result(name, result)
+    if isinstance(error, GraphRunError):
+        _tell_graph(error)
+        raise typer.Exit(options.FAILED)
+    if error is not None:
+        options.fail(error, options.FAILED)
+    failed = {name: len(result.errors) for name, result in results.items() if result.errors}
+    if failed:
+        listed = ", ".join(f"{count} of {name!r}" for name, count in failed.items())
+        typer.echo(f"{options.heading('Failed outcomes:')} {listed}.", err=True)
+        raise typer.Exit(options.FAILED)
+
+
+def _tell_graph(error: GraphRunError) -> None:
+    """Say which experiments failed; why, the log has said as it happened."""
+    if options.state.traceback:
+        options.print_error(error)
+    typer.echo(f"{options.heading('Failed:')} {', '.join(error.failed)}.", err=True)
+    for name, producer in error.skipped.items():
+        typer.echo(f"Not run: {name}, which depends on {producer}.", err=True)
+
+
+# -- Ctrl-C --------------------------------------------------------------------------------------------------
+
+
+def _tell_interruption(report: RunReport) -> None:
+    if not report.runs:
+        typer.echo("Interrupted before anything ran.", err=True)
+        return
+    typer.echo("Interrupted.", err=True)
+    for run in report.runs:
+        typer.echo(f"  {run.name}: {_state(run)}", err=True)
+
+
+def _state(run: Progressing) -> str:
+    from crystallize.config.errors import shown
+
+    if run.ended:
+        return f"complete, in {shown(run.path)}" if run.path else "complete; nothing stores its results"
+    done = f"{run.done} of {run.replicates} replicates had finished"
+    if run.location is None:
+        return f"{done}; nothing stores its results"
+    from crystallize.store.layout import replicates_in
+    from crystallize.store.versions import find_run
+
+    unfinished = _unfinished(run.location.folder)
+    kept = ""
+    if unfinished is not None and replicates_in(unfinished):
+        kept = f"; the artifacts that they wrote are in {shown(unfinished)}"
+    complete = find_run(run.location)
+    last = f"; the last complete run, in {shown(complete)}, is as it was" if complete else ""
+    return f"{done}{kept}{last}"
+
+
+def _unfinished(folder: Path) -> Path | None:
+    """Return the newest folder of a run that was interrupted."""
+    from crystallize.store.metadata import INTERRUPTED, read_metadata
+
+    found = [
+        (str(metadata.get("finished")), path)
+        for path in folder.iterdir()
+        if path.is_dir() and (metadata := read_metadata(path)) and metadata.get("status") == INTERRUPTED
+    ]
+    return max(found)[1] if found else None

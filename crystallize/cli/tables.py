@@ -1,0 +1,80 @@
+"""Results as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crystallize.experiments.hypothesis import HypothesisResult
+    from crystallize.experiments.result import Result
+    from crystallize.experiments.summary import Summary
+
+
+def print_result(name: str, result: Result) -> None:
+    """Print a run's summary, what its hypotheses say, and where it is stored."""
+    typer.secho(name, bold=True)
+    print_summary(result.summary())
+    for hypothesis in result.metrics.hypotheses:
+        for line in verdict(hypothesis):
+            typer.echo(line)
+    print_place(result.path)
+
+
+def print_summary(summary: Summary) -> None:
+    """Print the table: coloured for a terminal, and as plain text of its own width for a pipe."""
+    import sys
+
+    if sys.stdout.isatty():
+        from crystallize.cli.options import console
+
+        console().print(summary)
+    else:
+        typer.echo(str(summary))
+
+
+def print_place(path: Path | None) -> None:
+    """Print where the results are."""
+    from crystallize.config.errors import shown
+
+    typer.echo(f"Results: {shown(path)}" if path else "Results: not stored, since no plugin stores them")
+
+
+def verdict(hypothesis: HypothesisResult) -> list[str]:
+    """Return the lines that tell what a hypothesis found."""
+    best = hypothesis.ranking["best"]
+    lines = [f"Hypothesis {hypothesis.name!r}" + (f": best is {best!r}" if best is not None else "")]
+    adjusted = hypothesis.adjusted_p_values
+    for treatment, found in hypothesis.results.items():
+        for each in found if isinstance(found, list) else [found]:
+            lines.append(f"  {treatment}: {_finding(each)}")
+        if len(adjusted) > 1 and treatment in adjusted:
+            lines[-1] += f" (p = {adjusted[treatment]:.3g} after Holm's correction)"
+    for treatment, reason in hypothesis.errors.items():
+        lines.append(f"  {treatment}: not compared: {reason.strip().splitlines()[-1]}")
+    return lines
+
+
+def _finding(found: Any) -> str:
+    """Return p-value and significance first, whatever else a verifier gave after them."""
+    if not isinstance(found, Mapping):
+        return repr(found)
+    parts = []
+    if "p_value" in found:
+        parts.append(f"p = {_short(found['p_value'])}")
+    if "significant" in found:
+        parts.append("significant" if found["significant"] else "not significant")
+    parts += [
+        f"{key} = {_short(value)}"
+        for key, value in found.items()
+        if key not in ("p_value", "significant") and isinstance(value, int | float | str)
+    ]
+    return ", ".join(parts) or repr(dict(found))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Experiments from folders: a config.yaml with the modules beside it."""

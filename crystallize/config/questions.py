@@ -1,0 +1,84 @@
+"""The hypotheses of a config.yaml, with their verifiers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crystallize.config.scope import MISSING, Scope
+from crystallize.config.signatures import Takes, blamed_argument, check_arguments, reason_of
+from crystallize.discovery import VERIFIERS, find, load, lookup
+from crystallize.errors import CrystallizeError
+from crystallize.experiments.hypothesis import Hypothesis
+from crystallize.experiments.treatment import BASELINE
+from crystallize.experiments.verifier import VerifierFactory, check_verifier
+
+if TYPE_CHECKING:
+    from crystallize.config.errors import KeyPath
+    from crystallize.config.schema import HypothesisConfig
+
+
+def read_hypotheses(scope: Scope) -> list[Hypothesis]:
+    """Return the hypotheses; those with a mistake are left out, and the mistake is noted."""
+    config, document = scope.config, scope.document
+    made: dict[str, Hypothesis] = {}
+    lines: dict[str, int] = {}
+    for position, given in enumerate(config.hypotheses):
+        path = ("hypotheses", position)
+        hypothesis = None if given is None else _hypothesis(scope, given, path)
+        if hypothesis is None:
+            continue
+        line = document.at(path)[0]
+        if made.setdefault(hypothesis.name, hypothesis) is not hypothesis:
+            document.add(
+                path,
+                f"two hypotheses are called {hypothesis.name!r}; the first is in line {lines[hypothesis.name]}",
+                "Give one of them a 'name'",
+            )
+        lines.setdefault(hypothesis.name, line)
+    is_treated = any(name != BASELINE for name in config.treatments)
+    if config.hypotheses and not is_treated and not scope.draft.is_broken("treatments"):
+        document.add(
+            ("hypotheses",),
+            "the hypotheses have nothing to compare with the baseline",
+            "Add 'treatments'",
+            key=True,
+        )
+    return list(made.values())
+
+
+def _hypothesis(scope: Scope, given: HypothesisConfig, path: KeyPath) -> Hypothesis | None:
+    factory = _verifier(scope, given.verifier, (*path, "verifier"))
+    if factory is None:
+        return None
+    takes = Takes(factory.settings, open_ended=factory.takes_any)
+    place = (*path, "args") if given.args else (*path, "verifier")
+    if not check_arguments(scope.document, place, f"verifier {given.verifier!r}", takes, given.args):
+        return None
+    try:
+        return Hypothesis(factory(**given.args), given.metrics, name=given.name)
+    except Exception as error:  # a verifier's own check may raise anything
+        reason, mend = reason_of(error)
+        scope.document.add((*place, *blamed_argument(given.args, reason)), reason, mend)
+        return None
+
+
+def _verifier(scope: Scope, name: str, path: KeyPath) -> VerifierFactory | None:
+    own = scope.own("verifiers", name)
+    installed = sorted({found.name for found in find(VERIFIERS)})
+    try:
+        if own is not MISSING:
+            return _as_factory(own)
+        if name in installed and not scope.modules.failed("verifiers"):
+            return _as_factory(load(lookup(VERIFIERS, name, "verifier")))
+    except CrystallizeError as error:
+        scope.document.add(path, error.what, error.mend)
+        return None
+    scope.note_unknown("verifiers", name, path, "verifier", installed=installed)
+    return None
+
+
+def _as_factory(thing: Any) -> VerifierFactory:
+    if isinstance(thing, VerifierFactory):
+        return thing
+    check_verifier(thing)
+    return VerifierFactory(thing)

@@ -1,0 +1,92 @@
+"""Where names of a config.yaml are looked up, and where problems with them go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from crystallize.config.signatures import public_names
+from crystallize.utils.suggest import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from crystallize.config.document import Document
+    from crystallize.config.errors import KeyPath
+    from crystallize.config.modules import FolderModules
+    from crystallize.config.reader import Draft
+    from crystallize.config.schema import ExperimentConfig
+
+MISSING: Any = object()
+"""What a look-up gives that found nothing."""
+
+
+class Scope:
+    """A configuration with the modules beside it.
+
+    Parameters
+    ----------
+    draft : Draft
+        The configuration; problems go to its document.
+    modules : FolderModules
+        The folder's modules.
+    """
+
+    def __init__(self, draft: Draft, modules: FolderModules) -> None:
+        self.draft = draft
+        self.modules = modules
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """The configuration without its mistakes."""
+        return self.draft.config
+
+    @property
+    def document(self) -> Document:
+        """The file."""
+        return self.draft.document
+
+    def own(self, file: str, name: str) -> Any:
+        """Return what `name` is in a module of the folder, or MISSING."""
+        module = self.modules.load(file)
+        return MISSING if module is None or name.startswith("__") else vars(module).get(name, MISSING)
+
+    def note_unknown(
+        self,
+        file: str,
+        name: str,
+        path: KeyPath,
+        what: str,
+        *,
+        fits: Callable[[Any], bool] = callable,
+        installed: Sequence[str] | None = None,
+    ) -> None:
+        """Note that nothing is called `name`, unless its module could not be loaded, which says enough.
+
+        Parameters
+        ----------
+        file : str
+            The module that might have it.
+        name : str
+            What was looked for.
+        path : tuple
+            Where it stands in the file.
+        what : str
+            What it should be: ``"step"``.
+        fits : callable, optional
+            Tells which things of the module could have been meant.
+        installed : sequence of str, optional
+            The entry points that could have been meant.
+        """
+        module = self.modules.load(file)
+        if self.modules.failed(file):
+            return
+        names = public_names(module, fits)
+        places = [f"in {file}.py"] if module is not None else []
+        there = f"{file}.py has {listed(names)}" if module is not None else f"There is no {file}.py beside it"
+        if installed is not None:
+            places.append("among the installed ones")
+            there += f"; installed are {listed(installed)}"
+        self.document.add(
+            path,
+            f"no {what} is called {name!r} {' or '.join(places)}".rstrip(),
+            f"{did_you_mean(name, [*names, *(installed or ())])} {there}".strip(),
+        )

@@ -1,0 +1,270 @@
+"""Which experiments of a graph read which: found from their data sources, checked, and put in order."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from crystallize.datasources.artifact import Artifact, ArtifactSource
+from crystallize.datasources.experiment_input import ExperimentInput
+from crystallize.errors import GraphError
+from crystallize.store.versions import find_run
+from crystallize.utils.suggest import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from crystallize.datasources.datasource import DataSource
+    from crystallize.experiments.experiment import Experiment
+    from crystallize.store.layout import RunLocation
+
+Nodes = Mapping[str, "Experiment"]
+"""The experiments of a graph by name, in the order in which they were added."""
+
+Upstream = dict[str, tuple[str, ...]]
+"""For each experiment those that it depends on."""
+
+
+def files_of(experiments: Iterable[Experiment]) -> str:
+    """Return where experiments come from, for messages: their names with their files."""
+    return ", ".join(
+        f"{each.folder_name!r} in {each.source}" for each in experiments if each.source is not None
+    )
+
+
+class Homes:
+    """Which experiment of a graph stores its runs where.
+
+    Parameters
+    ----------
+    nodes : mapping of str to Experiment
+        The experiments.
+
+    Raises
+    ------
+    GraphError
+        If two store their runs in one folder; names that differ in their case only do on some systems.
+    """
+
+    def __init__(self, nodes: Nodes) -> None:
+        self._roots: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        for name, node in nodes.items():
+            location = node.location()
+            if location is None:
+                continue
+            other = self._names.setdefault(self.key(location), name)
+            if other != name:
+                raise GraphError(
+                    f"the experiments {other!r} and {name!r} store their runs in one folder, {location.folder}",
+                    files_of([nodes[other], node]),
+                    "Give one of them another name, or an ArtifactPlugin with another root_dir",
+                )
+
+    def key(self, location: RunLocation) -> str:
+        """Return what is equal for equal folders, also on systems that do not tell ``A`` from ``a``."""
+        root = self._roots.get(location.root)
+        if root is None:
+            root = self._roots[location.root] = os.path.realpath(location.root)
+        return f"{root}/{location.experiment}".casefold()
+
+    def owner(self, location: RunLocation) -> str | None:
+        """Return the experiment that stores its runs there, or None if it is not in the graph."""
+        return self._names.get(self.key(location))
+
+    def producer_of(self, leaf: DataSource) -> str | None:
+        """Return the experiment that writes the artifact that `leaf` reads, or None."""
+        if not isinstance(leaf, Artifact | ArtifactSource):
+            return None
+        return next((name for location in leaf.producers() if (name := self.owner(location))), None)
+
+
+def find_upstream(
+    nodes: Nodes,
+    homes: Homes,
+    declared: Mapping[str, Sequence[str]],
+    further: Mapping[str, Sequence[DataSource]] | None = None,
+) -> Upstream:
+    """Return what each experiment depends on: those whose artifacts it reads, then those that were declared.
+
+    Parameters
+    ----------
+    nodes : mapping of str to Experiment
+        The experiments.
+    homes : Homes
+        Where they store their runs.
+    declared : mapping of str to sequence of str
+        Dependencies that no data source shows.
+    further : mapping of str to sequence of DataSource, optional
+        What experiments read besides, in one run.
+
+    Raises
+    ------
+    GraphError
+        If an experiment reads itself, or what no experiment stores, or what two write.
+    """
+    writers: dict[int, list[str]] = {}
+    for name, node in nodes.items():
+        for output in node.outputs.values():
+            writers.setdefault(id(output), []).append(name)
+    upstream: Upstream = {}
+    for name, node in nodes.items():
+        found: dict[str, None] = {}
+        sources = [*sources_of(node), *(further or {}).get(name, ())]
+        for leaf in (leaf for source in sources for leaf in leaves(source)):
+            if isinstance(leaf, Artifact):
+                _check_artifact(leaf, node, [nodes[writer] for writer in writers.get(id(leaf), ())])
+            for location in leaf.producers():
+                producer = homes.owner(location)
+                if producer is not None:
+                    _check_source(leaf, node, nodes[producer])
+                    found[producer] = None
+        upstream[name] = (*found, *(each for each in declared.get(name, ()) if each not in found))
+    return upstream
+
+
+def in_order(upstream: Upstream, nodes: Nodes) -> list[str]:
+    """Return the names so that each comes after all that it depends on; else as they were added.
+
+    Raises
+    ------
+    GraphError
+        If the experiments form a cycle; the message spells it out.
+    """
+    names = list(nodes)
+    position = {name: index for index, name in enumerate(names)}
+    owed = {name: len(upstream[name]) for name in names}
+    downstream = reversed_edges(upstream)
+    ready = [position[name] for name in names if not owed[name]]
+    ordered: list[str] = []
+    while ready:
+        name = names[heapq.heappop(ready)]
+        ordered.append(name)
+        for consumer in downstream[name]:
+            owed[consumer] -= 1
+            if not owed[consumer]:
+                heapq.heappush(ready, position[consumer])
+    if len(ordered) < len(names):
+        raise _cycle_error(nodes, upstream, set(names) - set(ordered))
+    return ordered
+
+
+def reversed_edges(upstream: Upstream) -> dict[str, list[str]]:
+    """Return for each experiment those that depend on it."""
+    downstream: dict[str, list[str]] = {name: [] for name in upstream}
+    for name, producers in upstream.items():
+        for producer in producers:
+            downstream[producer].append(name)
+    return downstream
+
+
+def outside_producers(nodes: Nodes, homes: Homes) -> dict[str, list[RunLocation]]:
+    """Return for each experiment where the producers store that it reads and the graph does not have."""
+    found: dict[str, list[RunLocation]] = {}
+    for name, node in nodes.items():
+        outside = {
+            homes.key(location): location
+            for source in sources_of(node)
+            for location in source.producers()
+            if homes.owner(location) is None
+        }
+        if outside:
+            found[name] = list(outside.values())
+    return found
+
+
+def check_outside(nodes: Nodes, homes: Homes) -> None:
+    """Refuse to run what reads an experiment that is not in the graph and has no stored run.
+
+    Raises
+    ------
+    GraphError
+        If there is such an experiment.
+    """
+    for name, locations in outside_producers(nodes, homes).items():
+        for location in locations:
+            if find_run(location) is None:
+                raise GraphError(
+                    f"experiment {name!r} reads experiment {location.experiment!r}, which is not in the graph "
+                    f"and has no stored run in {location.folder}",
+                    files_of([nodes[name]]),
+                    "Add it to the graph, or run it first",
+                )
+
+
+def sources_of(experiment: Experiment) -> list[DataSource]:
+    """Return the data sources of an experiment and of its treatments."""
+    swapped = (each.datasource for each in experiment.treatments)
+    return [experiment.datasource, *(source for source in swapped if source is not None)]
+
+
+def leaves(source: DataSource) -> Iterator[DataSource]:
+    """Yield the sources that a bundle consists of, or the source itself."""
+    if isinstance(source, ExperimentInput):
+        for part in source.sources.values():
+            yield from leaves(part)
+    else:
+        yield source
+
+
+def _check_artifact(artifact: Artifact, reader: Experiment, writers: Sequence[Experiment]) -> None:
+    if len(writers) > 1:
+        raise GraphError(
+            f"experiment {reader.folder_name!r} reads the artifact {artifact.name!r}, which is an output of "
+            f"{listed(each.folder_name for each in writers)}",
+            files_of([reader, *writers]),
+            "Give each experiment an Artifact object of its own",
+        )
+    if artifact.producers():
+        return
+    if writers:
+        (writer,) = writers
+        raise GraphError(
+            f"experiment {reader.folder_name!r} reads the artifact {artifact.name!r} of experiment "
+            f"{writer.folder_name!r}, which stores nothing",
+            files_of([reader, writer]),
+            f"Give {writer.folder_name!r} an ArtifactPlugin, and do not disable the one that is installed",
+        )
+    raise GraphError(
+        f"experiment {reader.folder_name!r} reads the artifact {artifact.name!r}, which no experiment stores",
+        files_of([reader]),
+        "Pass it in outputs=[...] of an experiment with an ArtifactPlugin",
+    )
+
+
+def _check_source(leaf: DataSource, reader: Experiment, producer: Experiment) -> None:
+    if producer is reader:
+        raise GraphError(
+            f"experiment {reader.folder_name!r} reads its own artifacts: {leaf!r}",
+            files_of([reader]),
+            "Split it in two: one that writes them, and one that reads them",
+        )
+    steps = producer.pipeline.names
+    if isinstance(leaf, ArtifactSource) and leaf.step not in steps:
+        raise GraphError(
+            f"experiment {reader.folder_name!r} reads {leaf.name!r} of step {leaf.step!r}, and experiment "
+            f"{producer.folder_name!r} has no such step",
+            files_of([reader, producer]),
+            f"Its steps are {listed(steps)}. {did_you_mean(leaf.step, steps)}".rstrip(),
+        )
+
+
+def _cycle_error(nodes: Nodes, upstream: Upstream, entangled: set[str]) -> GraphError:
+    """Make the error for the cycle that is nearest to the first of the `entangled` experiments.
+
+    None of them could be put in order, so each has another one of them upstream.
+    """
+    name = next(name for name in nodes if name in entangled)
+    path: dict[str, int] = {}
+    while name not in path:
+        path[name] = len(path)
+        name = next(each for each in upstream[name] if each in entangled)
+    cycle = list(path)[path[name] :][::-1]
+    first = min(cycle, key=list(nodes).index)
+    start = cycle.index(first)
+    cycle = [*cycle[start:], *cycle[:start], first]
+    return GraphError(
+        f"the experiments depend on each other in a cycle: {' -> '.join(map(repr, cycle))}",
+        files_of(nodes[each] for each in cycle[:-1]),
+        "An arrow leads to the experiment that reads the one before it: remove one of them",
+    )

@@ -1,0 +1,135 @@
+"""What the tests of the command line share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import NamedTuple
+
+import pytest
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def command() -> Command:
+    """Return a function that runs ``crystallize`` in a process of its own, in the test's folder.
+
+    ``command(*arguments, code=0, cwd=None, **environment)``; any exit code will do if `code` is None.
+    Warnings are errors, and a traceback is one whatever the code.
+    """
+
+    def run(
+        *arguments: object, code: int | None = 0, cwd: Path | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", "from crystallize.cli.app import main; main()"]
+            + [str(argument) for argument in arguments],
+            env={**os.environ, "COLUMNS": "100", **environment},
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        told = f"{done.stdout}\n{done.stderr}"
+        assert code is None or done.returncode == code, f"exit code {done.returncode}\n{told}"
+        assert "Traceback" not in told
+        return done
+
+    return run
+
+
+class Done(NamedTuple):
+    """What a command in this process came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Done]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Return a function that runs ``crystallize`` in this process: ``call(*arguments) -> (code, out, err)``."""
+    from crystallize.cli.app import main
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["crystallize", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return Done(code if isinstance(code, int) else 0, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def project() -> Path:
+    """Make the experiments ``make`` and ``use``, which reads what ``make`` publishes, in the test's folder."""
+    files = {
+        "make/config.yaml": """
+            description: Make numbers
+            replicates: 3
+            seed: 1
+            datasource: numbers
+            steps: [publish]
+            outputs: {total: {file_name: total.json, loader: json}}
+            treatments: {bigger: {factor: 2}}
+            cli: {group: Basics, priority: 1}
+            """,
+        "make/datasources.py": """
+            def numbers():
+                return [1, 2, 3]
+            """,
+        "make/steps.py": """
+            from crystallize import Artifact, pipeline_step
+
+            @pipeline_step()
+            def publish(data, *, factor=1.0, total: Artifact):
+                print("said by a step")
+                value = sum(data) * factor
+                total.write(value)
+                return value, {"total": value}
+            """,
+        "use/config.yaml": """
+            description: Use numbers
+            replicates: 3
+            seed: 1
+            datasource: {total: make#total}
+            steps: [look]
+            treatments: {shifted: {shift: 1}, bigger: {shift: 0.5}}
+            hypotheses: [{verifier: never_equal}]
+            cli: {group: Basics, priority: 2}
+            """,
+        "use/steps.py": """
+            from crystallize import pipeline_step
+
+            @pipeline_step()
+            def look(data, *, shift=0.0, fail_at=None, text=""):
+                if shift == fail_at:
+                    raise ValueError(f"told to {text}")
+                return data, {"seen": data["total"] + shift}
+            """,
+        "use/verifiers.py": """
+            from crystallize import verifier
+
+            @verifier
+            def never_equal(baseline, treatment):
+                return {"p_value": 0.01, "significant": True}
+            """,
+    }
+    root = Path("experiments")
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(dedent(text))
+    return root

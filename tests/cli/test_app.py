@@ -1,0 +1,148 @@
+"""The command as a whole: help, start-up, exit codes, and how errors are shown."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from crystallize.cli.commands import BUILT_IN, built_in
+
+CODE = "from crystallize.cli.app import main; main()"
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_summary_of_a_command_is_the_first_line_of_its_help(name):
+    command = built_in(name)
+    assert command.name == name
+    assert command.help.splitlines()[0] == BUILT_IN[name].summary
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_command_has_a_help_that_explains_each_option(call, name):
+    done = call(name, "--help")
+    assert (done.code, done.err) == (0, "")
+    for parameter in getattr(built_in(name), "params", ()):
+        assert parameter.help, f"{name}: {parameter.name}"
+
+
+def test_help_lists_every_command_in_order_and_imports_none():
+    code = (
+        "import sys\n"
+        "from crystallize.cli.app import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print([name for name in sys.modules if name.startswith('crystallize.cli.')], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    rows = [line.strip("│ ").split(" ")[0] for line in done.stdout.splitlines() if line.startswith("│")]
+    assert [row for row in rows if row in BUILT_IN] == list(BUILT_IN)
+    imported = {"crystallize.cli.app", "crystallize.cli.commands", "crystallize.cli.options"}
+    assert {name.strip("'[], \n") for name in done.stderr.split(", ")} == imported
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["run", "--help"], ["plugins", "list"]])
+def test_what_needs_no_numbers_does_not_import_numpy(project, arguments):
+    code = (
+        "import sys\n"
+        "from crystallize.cli.app import app\n"
+        f"try:\n    app({arguments!r})\nexcept SystemExit:\n    pass\n"
+        "sys.exit('numpy' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["rnu"], "No such command 'rnu'. Did you mean 'run'?"),
+        (["run", "--treatmnt", "x"], "No such option"),
+        (["--tracebak", "list"], "No such option"),
+    ],
+)
+def test_wrong_use_names_what_was_meant(call, arguments, told):
+    done = call(*arguments)
+    assert done.code == 2
+    assert told in done.err
+    assert "Traceback" not in done.err
+
+
+def test_without_a_command_the_help_is_shown(call):
+    done = call()
+    assert "Replicated, reproducible experiments" in done.out + done.err
+
+
+def test_a_users_mistake_has_a_traceback_only_if_it_is_asked_for(call):
+    plain = call("run", "nothing")
+    assert plain.code == 2
+    assert plain.err.startswith("Error: no experiment is called 'nothing'")
+    full = call("--traceback", "run", "nothing")
+    assert full.code == 2
+    assert full.err.startswith("Traceback (most recent call last)")
+    assert full.err.endswith(plain.err)
+
+
+def test_several_problems_stand_on_a_line_each(call, project):
+    (project / "use" / "config.yaml").write_text("datasorce: x\nstep: [y]\n")
+    done = call("run", "use")
+    assert done.code == 2
+    first, *lines = done.err.splitlines()
+    assert first == f"Error: {len(lines)} problems"
+    assert len(lines) > 1
+    assert all(line.startswith("  experiments/use/config.yaml") for line in lines)
+
+
+def test_an_error_of_an_unexpected_kind_is_a_bug_that_asks_to_be_reported(call, monkeypatch):
+    import crystallize.config.folders
+
+    def broken(root=None):
+        raise ZeroDivisionError("cannot be")
+
+    monkeypatch.setattr(crystallize.config.folders, "find_folders", broken)
+    done = call("list")
+    assert done.code == 1
+    assert done.err.startswith("Traceback (most recent call last)")
+    assert "ZeroDivisionError: cannot be. This is a bug in Crystallize" in done.err.splitlines()[-1]
+    assert "Report it" in done.err
+
+
+def test_a_reader_that_leaves_early_is_no_error(project):
+    for number in range(200):
+        folder = Path("experiments", f"more_{number}")
+        folder.mkdir()
+        (folder / "config.yaml").write_text(f"description: {'x' * 2000}\ndatasource: one\nsteps: [two]\n")
+    with subprocess.Popen(
+        [sys.executable, "-c", CODE, "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.read(10)
+        process.stdout.close()
+        told = process.stderr.read()
+    assert b"Traceback" not in told
+
+
+def test_ctrl_c_before_anything_ran_ends_it_with_130(project):
+    (project / "make" / "datasources.py").write_text(
+        "import pathlib, time\npathlib.Path('loading').touch()\ntime.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, "run", "use"],
+        env=dict(os.environ),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 30
+    while not Path("loading").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert told == "Interrupted before anything ran.\n"

@@ -1,0 +1,352 @@
+"""``crystallize run``: what it runs, what it shows, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+CODE = "from crystallize.cli.app import main; main()"
+
+
+def results(done) -> dict:
+    return json.loads(done.out)
+
+
+# -- what is run ---------------------------------------------------------------------------------------------
+
+
+def test_prerequisites_run_first_and_the_results_say_where_they_are(call, project):
+    done = call("run", "use")
+    assert done.code == 0
+    order = [line.partition(":")[0] for line in done.err.splitlines()]
+    assert order == ["make", "make", "use", "use"]
+    assert "Results: data/make/v0" in done.out
+    assert "Results: data/use/v0" in done.out
+    assert Path("data/use/v0/shifted/results.json").is_file()
+
+
+def test_the_summary_and_the_verdicts_of_the_hypotheses_are_printed(call, project):
+    lines = call("run", "use").out.splitlines()
+    assert "Hypothesis 'never_equal': best is 'shifted'" in lines
+    assert "  shifted: p = 0.01, significant (p = 0.02 after Holm's correction)" in lines
+    (row,) = [line for line in lines if line.startswith("seen") and "shifted" in line]
+    assert row.split()[:4] == ["seen", "shifted", "3", "7.0"]
+
+
+@pytest.mark.parametrize("path", ["experiments/make", "experiments/make/config.yaml"])
+def test_an_experiment_may_be_named_by_its_path(call, project, path):
+    assert "Results: data/make/v0" in call("run", path).out
+
+
+def test_only_runs_one_experiment_on_what_is_stored(call, project):
+    assert call("run", "use", "--only").code != 0
+    assert call("run", "make").code == 0
+    done = call("run", "use", "--only", "--json", "-t", "shifted")
+    assert done.code == 0
+    assert {name: list(each["conditions"]) for name, each in results(done).items()} == {
+        "use": ["baseline", "shifted"]
+    }
+
+
+def test_treatments_replicates_and_seed_take_the_place_of_those_of_the_file(call, project):
+    done = call("run", "use", "--json", "-t", "bigger", "--replicates", "2", "--seed", "7")
+    assert done.code == 0
+    for each in results(done).values():
+        assert list(each["conditions"]) == ["baseline", "bigger"]
+        assert (each["replicates"], each["master_seed"]) == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("factor=1e1", 60.0), ("factor=0x2", 12), ("factor=.5", 3.0), ("factor= 3", 18)],
+)
+def test_a_set_value_is_read_as_in_yaml_and_given_to_the_steps(call, project, setting, value):
+    done = call("run", "make", "--json", "--set", setting, "-t", "baseline")
+    assert done.code == 0, done.err
+    assert results(done)["make"]["conditions"]["baseline"]["metrics"]["total"] == [value] * 3
+
+
+def test_set_reaches_every_experiment_and_treatments_stand_above_it(call, project):
+    done = call("run", "use", "--json", "--set", "factor=10", "--set", "shift=1000")
+    seen = {name: each["metrics"]["seen"][0] for name, each in results(done)["use"]["conditions"].items()}
+    assert seen == {"baseline": 1060, "shifted": 61, "bigger": 12.5}
+
+
+@pytest.mark.parametrize("options", [["--workers", "2"], []])
+def test_an_execution_strategy_is_chosen_with_its_workers(call, project, options):
+    done = call("run", "make", "--json", "--execution", "process", *options)
+    assert done.code == 0
+    (plugin,) = [
+        each
+        for each in json.loads(Path("data/make/v0/metadata.json").read_text())["plugins"]
+        if each["name"] == "process"
+    ]
+    assert plugin["settings"]["max_workers"] == (2 if options else None)
+
+
+def test_workers_alone_keep_the_strategy_of_the_file(call, project):
+    config = project / "make" / "config.yaml"
+    config.write_text(config.read_text() + "execution: thread\nplugins: {seed: false}\n")
+    done = call("run", "make", "--workers", "2")
+    assert done.code == 0
+    plugins = json.loads(Path("data/make/v0/metadata.json").read_text())["plugins"]
+    assert {"strategy": "thread", "max_workers": 2}["max_workers"] in [
+        each["settings"].get("max_workers") for each in plugins
+    ]
+
+
+def test_a_plugin_is_switched_off(call, project):
+    done = call("run", "make", "-p", "no:artifact")
+    assert done.code == 0
+    assert "Results: not stored" in done.out
+    assert not Path("data").exists()
+
+
+def test_debug_runs_one_replicate_here_and_logs_each_step(call, project):
+    done = call("run", "use", "--debug", "--json", "-t", "shifted")
+    assert done.code == 0
+    assert {name: each["replicates"] for name, each in results(done).items()} == {"make": 1, "use": 1}
+    assert "condition 'shifted', replicate 0, step 'LookStep': starts" in done.err
+
+
+# -- what is shown -------------------------------------------------------------------------------------------
+
+
+def test_json_is_one_document_whatever_the_steps_print(project):
+    for execution in ("serial", "process"):
+        done = subprocess.run(
+            [sys.executable, "-c", CODE, "run", "use", "--json", "--execution", execution],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        document = json.loads(done.stdout)
+        assert list(document) == ["make", "use"]
+        assert document["use"]["path"] == str(Path("data/use/v0").absolute())
+        assert document["use"]["hypotheses"][0]["ranking"]["best"] == "shifted"
+        assert "said by a step" in done.stderr
+
+
+def test_a_pipe_gets_plain_lines(call, project):
+    done = call("run", "use", "--set", "fail_at=1")
+    assert done.code == 1
+    assert not any(character < " " and character != "\n" for character in done.out + done.err)
+
+
+def test_a_terminal_gets_a_bar_for_each_condition(project):
+    pid, terminal = pty.fork()
+    if not pid:  # pragma: no cover - the child becomes the command
+        os.environ.update(TERM="xterm-256color", COLUMNS="100", LINES="40")
+        os.execv(sys.executable, [sys.executable, "-c", CODE, "run", "use"])
+    shown = b""
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # how Linux tells that the other side is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    text = shown.decode()
+    for bar in ("make  baseline", "make  bigger", "use  baseline", "use  shifted", "use  bigger"):
+        assert bar in text
+    assert "3/3" in text
+    assert "\x1b[" in text
+
+
+def test_the_first_failure_is_told_at_once_with_the_traceback_of_the_users_code(call, project):
+    done = call("run", "use", "--set", "fail_at=1", "--set", "text=fail")
+    assert done.code == 1
+    assert done.err.count("Traceback") == 1
+    told = done.err.index("use: the first failure under 'shifted': ValueError: told to fail")
+    assert told < done.err.index("use: 3/3 replicates, 3 outcomes failed")
+    traceback = done.err[done.err.index("Traceback") :].splitlines()
+    assert traceback[1].strip().startswith(f'File "{project.absolute() / "use" / "steps.py"}"')
+    assert "Results: data/use/v0" in done.out
+
+
+def test_some_failed_outcomes_are_counted_and_make_the_exit_code_1(call, project):
+    steps = project / "use" / "steps.py"
+    steps.write_text(
+        dedent(
+            """
+            from crystallize import pipeline_step
+
+            @pipeline_step()
+            def look(data, ctx, *, shift=0.0):
+                if ctx["replicate"] == 1 and shift:
+                    raise OSError("unlucky")
+                return data, {"seen": shift}
+            """
+        )
+    )
+    done = call("run", "use")
+    assert done.code == 1
+    assert "Failed outcomes: 2 of 'use'." in done.err
+    assert done.err.count("the first failure under") == 2
+    assert done.err.count("Traceback") == 1
+
+
+def test_an_experiment_that_fails_stops_what_depends_on_it(call, project):
+    (project / "make" / "steps.py").write_text(
+        "from crystallize import pipeline_step, Artifact\n\n"
+        "@pipeline_step()\n"
+        "def publish(data, *, factor=1, total: Artifact):\n"
+        "    raise RuntimeError('no numbers')\n"
+    )
+    done = call("run", "use", "--json")
+    assert done.code == 1
+    assert "Failed: make." in done.err
+    assert "Not run: use, which depends on make." in done.err
+    assert "use" not in results(done)
+
+
+# -- wrong use -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "mke"], "Did you mean 'make'?"),
+        (["run", "use", "-t", "shiftd"], "Did you mean 'shifted'?"),
+        (["run", "use", "--only", "-t", "shiftd"], "Did you mean 'shifted'?"),
+        (["run", "use", "--execution", "proces"], "Did you mean 'process'?"),
+        (["run", "use", "--workers", "2"], "has no max_workers"),
+        (["run", "use", "--workers", "0"], "--workers"),
+        (["run", "use", "--replicates", "0"], "--replicates"),
+        (["run", "use", "--seed", "-1"], "--seed"),
+        (["run", "use", "--set", "shift"], "KEY=VALUE"),
+        (["run", "use", "--set", "=1"], "KEY=VALUE"),
+        (["run", "use", "--set", "shift=1", "--set", "shift=2"], "set twice"),
+        (["run", "use", "--set", "shift=[1"], "cannot be read"),
+        (["run", "use", "--set", "shfit=1"], "Did you mean 'shift'?"),
+        (["run", "use", "--set", "replicate=1"], "replicate"),
+        (["run", "use", "-p", "seed"], "no:NAME"),
+        (["run", "use", "--debug", "--replicates", "5"], "--debug"),
+        (["run"], "Missing argument"),
+    ],
+)
+def test_wrong_use_is_a_message_and_exit_code_2_before_anything_runs(call, project, arguments, told):
+    done = call(*arguments)
+    assert done.code == 2
+    assert told in " ".join(done.err.replace("│", " ").split())
+    assert "Traceback" not in done.err
+    assert done.out == ""
+    assert not Path("data").exists()
+
+
+def test_all_mistakes_of_the_folder_are_told_at_once(call, project):
+    config = project / "use" / "config.yaml"
+    config.write_text(config.read_text().replace("[look]", "[lok]").replace("never_equal", "nver_equal"))
+    done = call("run", "use")
+    assert done.code == 2
+    places = [line for line in done.err.splitlines() if "experiments/use/config.yaml:" in line]
+    assert len(places) == 2
+    assert "Did you mean 'look'?" in done.err
+    assert "Did you mean 'never_equal'?" in done.err
+
+
+def test_a_key_that_only_a_step_with_the_context_could_read_is_warned_of(call, project):
+    steps = project / "use" / "steps.py"
+    steps.write_text(steps.read_text().replace("look(data, *,", "look(data, ctx, *,"))
+    done = call("run", "use", "--set", "shfit=1")
+    assert done.code == 0
+    assert "Warning: --set shfit: no step has a parameter 'shfit'" in done.err
+    assert "Did you mean 'shift'?" in done.err
+
+
+def test_a_key_that_config_yaml_gives_to_the_step_cannot_be_set(call, project):
+    config = project / "make" / "config.yaml"
+    config.write_text(config.read_text().replace("[publish]", "[publish: {factor: 3}]"))
+    done = call("run", "make", "--set", "factor=4")
+    if done.code == 0:  # the treatment sets it, too: then it is no mistake
+        assert "bigger" in done.out
+    else:
+        assert done.code == 2
+        assert "config.yaml gives step" in done.err
+
+
+def test_an_unknown_plugin_is_warned_of_with_the_nearest_name(project):
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, "run", "make", "-p", "no:sed"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "Warning: no installed plugin is called 'sed'" in done.stderr
+    assert "Did you mean 'seed'?" in done.stderr
+
+
+# -- Ctrl-C --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("execution", ["serial", "thread", "process"])
+def test_ctrl_c_ends_it_cleanly_and_says_what_was_written(call, project, execution):
+    (project / "use" / "steps.py").write_text(
+        dedent(
+            """
+            import os, pathlib, time
+            from crystallize import pipeline_step
+
+            @pipeline_step()
+            def look(data, ctx, *, shift=0.0):
+                time.sleep(float(os.environ.get("NAP", 0)))
+                pathlib.Path("began").touch()
+                return data, {"seen": shift}
+            """
+        )
+    )
+    assert call("run", "use").code == 0
+    Path("began").unlink()
+    before = Path("data/use/v0/metadata.json").read_bytes()
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, "run", "use", "--replicates", "500", "--execution", execution],
+        env={**os.environ, "NAP": "0.1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 30
+    while not Path("began").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert "Interrupted." in told
+    assert "  make: complete, in data/make/v0" in told
+    assert "of 500 replicates had finished" in told
+    assert "the last complete run, in data/use/v0, is as it was" in told
+    assert Path("data/use/v0/metadata.json").read_bytes() == before
+    while running(process.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def running(group: int) -> list[str]:
+    """Return the processes of a group that are alive; those that wait for nothing but their burial are not."""
+    alive = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, own_group = status.read_text().rpartition(")")[2].split()[:3]
+        except OSError:  # it has ended since
+            continue
+        if int(own_group) == group and state != "Z":
+            alive.append(status.parent.name)
+    return alive

@@ -1,0 +1,115 @@
+"""``crystallize show``: stored results, read without the code that made them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def stored(call, project) -> Path:
+    assert call("run", "use").code == 0
+    return Path("data/use/v0")
+
+
+def table(out: str) -> list[str]:
+    return [line for line in out.splitlines() if line.startswith(("metric", "seen", "-----"))]
+
+
+def test_it_shows_what_the_run_printed(call, project):
+    printed = call("run", "use").out
+    shown = call("show", "use")
+    assert (shown.code, shown.err) == (0, "")
+    assert len(table(shown.out)) == 5
+    assert set(table(shown.out)) <= set(table(printed))
+    assert "Results: data/use/v0" in shown.out
+
+
+def test_nothing_of_the_users_is_imported(call, project, stored):
+    for module in project.rglob("*.py"):
+        module.write_text("raise RuntimeError('imported')\n")
+    assert call("show", "use").code == 0
+
+
+def test_json_has_metadata_metrics_and_summary(call, stored):
+    document = json.loads(call("show", "use", "--json").out)
+    assert list(document) == ["experiment", "path", "metadata", "metrics", "summary"]
+    assert document["metrics"]["shifted"]["seen"] == [7, 7, 7]
+    assert document["metadata"]["replicates"] == 3
+    rows = {row["condition"]: row["difference"] for row in document["summary"]["rows"]}
+    assert rows == {"baseline": None, "shifted": 1, "bigger": 6.5}
+
+
+def test_versions_are_shown_by_number_and_the_newest_complete_one_by_default(call, project):
+    config = project / "make" / "config.yaml"
+    config.write_text(config.read_text() + "plugins: {artifact: {versioned: true, root_dir: kept}}\n")
+    for factor in (1, 2):
+        assert call("run", "make", "--set", f"factor={factor}", "-t", "baseline").code == 0
+    metrics = [
+        json.loads(call("show", "make", "--json", *version).out)["metrics"]["baseline"]["total"][0]
+        for version in ([], ["--version", "0"], ["--version", "1"])
+    ]
+    assert metrics == [12, 6, 12]
+    missing = call("show", "make", "--version", "7")
+    assert missing.code == 2
+    assert "version 7 is not stored" in missing.err
+    assert "There are v0, v1" in missing.err
+
+
+def test_without_a_stored_run_it_says_how_to_get_one(call, project):
+    done = call("show", "use")
+    assert (done.code, done.out) == (2, "")
+    assert "no complete run is stored of experiment 'use'" in done.err
+    assert "crystallize run use" in done.err
+
+
+def test_a_run_of_a_script_is_found_by_its_name(call):
+    from crystallize import Experiment
+
+    Experiment(lambda: 1, [lambda data: (data, {"one": data})], name="scripted").run(replicates=2)
+    done = call("show", "scripted")
+    assert done.code == 0
+    assert "one" in done.out
+
+
+def test_values_that_cannot_be_paired_are_shown_without_a_difference(call, project):
+    steps = project / "use" / "steps.py"
+    steps.write_text(
+        "from crystallize import pipeline_step\n\n"
+        "@pipeline_step()\n"
+        "def look(data, ctx, *, shift=0.0):\n"
+        "    if ctx['replicate'] == 0 and shift == 1:\n"
+        "        raise OSError('unlucky')\n"
+        "    return data, {'seen': shift + ctx['replicate']}\n"
+    )
+    assert call("run", "use").code == 1
+    document = json.loads(call("show", "use", "--json").out)
+    rows = {row["condition"]: (row["n"], row["difference"]) for row in document["summary"]["rows"]}
+    assert rows == {"baseline": (3, None), "shifted": (2, None), "bigger": (3, 0.5)}
+    assert "cannot be paired: shifted." in call("show", "use").out
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"metrics": 3}', '{"metrics": {"seen": 3}}'])
+def test_damaged_results_are_an_error_that_names_the_file(call, stored, content):
+    (stored / "shifted" / "results.json").write_text(content)
+    done = call("show", "use")
+    assert done.code == 2
+    assert "data/use/v0/shifted/results.json" in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("name", ["usee", "../use", "", "/"])
+def test_an_unknown_name_is_wrong_use(call, stored, name):
+    done = call("show", name)
+    assert done.code == 2
+    assert "Traceback" not in done.err
+
+
+def test_an_experiment_whose_results_nothing_stores(call, project):
+    config = project / "make" / "config.yaml"
+    config.write_text(config.read_text() + "plugins: {artifact: false}\n")
+    done = call("show", "make")
+    assert done.code == 2
+    assert "stores no results" in done.err

@@ -1,0 +1,315 @@
+"""From a folder to an experiment that runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crystallize import ArtifactPlugin, ExperimentInput, LoggingPlugin, SeedPlugin, SerialExecution
+from crystallize.config.build import load_experiment
+from crystallize.errors import UnknownNameError
+from crystallize.experiments.experiment import Experiment
+from crystallize.plugins.execution import ThreadExecution
+
+MakeFolder = Callable[..., Path]
+
+STEPS = """
+from __future__ import annotations
+
+from functools import partial
+
+from crystallize import Artifact, PipelineStep, pipeline_step
+
+from .util import shift
+
+@pipeline_step()
+def scale(data, *, factor=1.0):
+    return [shift(x) * factor for x in data]
+
+@pipeline_step(cacheable=True)
+def publish(data, ctx, summary: Artifact):
+    summary.write({"total": sum(data), "replicate": ctx["replicate"]})
+    return data
+
+class Log(PipelineStep):
+    def __init__(self, depth: int = 1, *, log: Artifact):
+        self.depth = depth
+        self.log = log
+    def __call__(self, data, ctx):
+        self.log.write(str(self.depth))
+        return data
+
+def total(data):
+    return data, {"total": sum(data)}
+
+halved = partial(scale, factor=0.5)
+"""
+UTIL = "OFFSET = 10\ndef shift(x): return x + OFFSET\n"
+OUTPUTS = """
+import json
+def dump_json(value): return json.dumps(value)
+def load_json(path): return json.loads(path.read_text())
+"""
+VERIFIERS = """
+from crystallize import verifier
+
+@verifier
+def higher(baseline, treatment, *, margin=0.0):
+    (a,), (b,) = baseline.values(), treatment.values()
+    return {"p_value": 0.0 if sum(b) > sum(a) + margin else 1.0}
+"""
+HOOKS = """
+from crystallize.plugins.plugins import hookimpl
+
+seen = []
+
+@hookimpl
+def before_replicate(experiment, ctx):
+    ctx.add("tag", "from the hook")
+
+@hookimpl
+def after_replicate(experiment, result):
+    seen.append(result)
+"""
+CONFIG = """
+name: scaling
+description: Does scaling matter?
+replicates: 3
+seed: 7
+datasource: {numbers: {n: 3}}
+steps:
+  - scale
+  - publish
+  - Log: {depth: 4, log: journal}
+  - total
+outputs:
+  summary: {file_name: summary.json, writer: dump_json, loader: load_json}
+  journal: {file_name: log.txt, loader: text}
+treatments:
+  double: {factor: 2}
+  baseline: {factor: 1}
+hypotheses:
+  - {name: more, verifier: higher, metrics: total, args: {margin: 5.0}}
+  - {verifier: welch_t_test, metrics: total}
+cli: {group: Basics}
+"""
+
+
+@pytest.fixture
+def study(make_folder: MakeFolder) -> Path:
+    return make_folder("study", CONFIG, steps=STEPS, util=UTIL, outputs=OUTPUTS, verifiers=VERIFIERS)
+
+
+def test_a_folder_is_an_experiment(study: Path) -> None:
+    experiment = Experiment.from_yaml(study)
+    assert experiment.source == study / "config.yaml"
+    assert experiment.name == "scaling"
+    assert experiment.description == "Does scaling matter?"
+    assert experiment.master_seed == 7
+    result = experiment.run()
+    result.raise_for_errors()
+    assert result.metrics.baseline.metrics["total"] == [33, 33, 33]
+    assert result.metrics.treatments["double"].metrics["total"] == [66, 66, 66]
+    assert result.get_hypothesis("more").get_for_treatment("double") == {"p_value": 0.0}
+    assert result.get_hypothesis("welch_t_test").results
+    stored = Path("data/scaling/v0/replicate_2/double/PublishStep/summary.json")
+    assert json.loads(stored.read_text()) == {"total": 66, "replicate": 2}
+    assert (stored.parents[1] / "Log" / "log.txt").read_text() == "4"
+
+
+@pytest.mark.parametrize("execution", ["process", "thread", "async", "serial"])
+def test_every_strategy_runs_it_and_gives_the_same(study: Path, execution: str) -> None:
+    experiment = load_experiment(study, execution=execution)
+    result = experiment.run()
+    result.raise_for_errors()
+    assert result.metrics.treatments["double"].metrics["total"] == [66, 66, 66]
+
+
+def test_the_file_and_the_folder_mean_the_same_and_the_folder_names_what_has_no_name(
+    make_folder: MakeFolder,
+) -> None:
+    folder = make_folder("plain_one")
+    assert load_experiment(folder).name == load_experiment(folder / "config.yaml").name == "plain_one"
+    assert load_experiment(str(folder)).run().metrics.baseline.metrics == {"total": [3.0]}
+
+
+def test_what_the_caller_says_counts_more_than_the_file(study: Path, tmp_path: Path) -> None:
+    experiment = load_experiment(
+        study,
+        seed=99,
+        execution={"strategy": "thread", "max_workers": 2},
+        context={"extra": 1},
+        disable_plugins=["logging"],
+        plugins=[ArtifactPlugin(root_dir=tmp_path / "elsewhere")],
+    )
+    assert experiment.master_seed == 99
+    assert experiment.plugins.find(ThreadExecution) is not None
+    assert experiment.initial_ctx == {"extra": 1}
+    assert experiment.plugins.find(LoggingPlugin) is None
+    assert experiment.run().path == tmp_path / "elsewhere" / "scaling" / "v0"
+
+
+def test_a_seed_plugin_of_the_caller_takes_the_place_of_the_files_seed(study: Path) -> None:
+    assert load_experiment(study, plugins=[SeedPlugin(seed=5)]).master_seed == 5
+
+
+def test_plugins_are_configured_and_switched_off(make_folder: MakeFolder) -> None:
+    folder = make_folder(
+        "study",
+        """
+        datasource: numbers
+        steps: [total]
+        seed: 4
+        plugins:
+          seed: {auto_seed: false}
+          artifact: {versioned: true}
+          logging: false
+        execution: {strategy: thread, max_workers: 1}
+        """,
+    )
+    experiment = load_experiment(folder)
+    seeding, storing = experiment.plugins.find(SeedPlugin), experiment.plugins.find(ArtifactPlugin)
+    assert seeding is not None
+    assert seeding.auto_seed is False
+    assert experiment.master_seed == 4
+    assert storing is not None
+    assert storing.versioned is True
+    assert experiment.plugins.find(LoggingPlugin) is None
+    assert sum(isinstance(record.plugin, SeedPlugin) for record in experiment.plugins.records) == 1
+    assert load_experiment(folder, seed=6).master_seed == 6
+    assert load_experiment(folder, disable_plugins=["artifact"]).plugins.find(ArtifactPlugin) is None
+    other = load_experiment(folder, plugins=[ArtifactPlugin(versioned=False)])
+    kinds = [record.plugin for record in other.plugins.records if isinstance(record.plugin, ArtifactPlugin)]
+    assert [kind.versioned for kind in kinds] == [False]
+
+
+def test_the_callers_own_mistakes_are_no_config_errors(make_folder: MakeFolder) -> None:
+    with pytest.raises(UnknownNameError, match="proces"):
+        load_experiment(make_folder(), execution="proces")
+
+
+@pytest.mark.parametrize("execution", ["serial", "process"])
+def test_hooks_beside_the_file_are_a_plugin_in_every_process(make_folder: MakeFolder, execution: str) -> None:
+    steps = "def look(data, *, tag): return data, {'tag': len(tag)}\n"
+    folder = make_folder(
+        "study", "replicates: 3\ndatasource: numbers\nsteps: [look]\n", steps=steps, hooks=HOOKS
+    )
+    experiment = load_experiment(folder, execution=execution)
+    result = experiment.run()
+    result.raise_for_errors()
+    assert result.metrics.baseline.metrics["tag"] == [13, 13, 13]
+    (record,) = [each for each in experiment.plugins.records if each.name == "hooks"]
+    assert record.distribution is None
+    assert len(record.plugin.after_replicate.__globals__["seen"]) == 3
+
+
+def test_one_data_source_gives_its_value_and_several_a_dictionary(make_folder: MakeFolder) -> None:
+    sources = """
+    from crystallize import DataSource, data_source
+
+    @data_source
+    def numbers(ctx, *, n=3): return list(range(n))
+
+    def letters(): return ["a"]
+
+    def at(path): return [path]
+
+    class Rows(DataSource):
+        def __init__(self, count=1): self.count = count
+        def fetch(self, ctx): return [7] * self.count
+
+    ready = Rows(4)
+    """
+    steps = "def show(data): return data, {'seen': str(data)}\n"
+
+    def seen(datasource: str) -> str:
+        folder = make_folder(
+            "study", f"datasource: {datasource}\nsteps: [show]\n", datasources=sources, steps=steps
+        )
+        result = load_experiment(folder).run()
+        result.raise_for_errors()
+        (text,) = result.metrics.baseline.metrics["seen"]
+        return str(text)
+
+    assert seen("numbers") == "[0, 1, 2]"
+    assert seen("{x: numbers}") == "[0, 1, 2]"
+    assert seen("{numbers: {n: 2}}") == "[0, 1]"
+    assert seen("{x: {numbers: {n: 2}}}") == "[0, 1]"
+    assert seen("{numbers: }") == "[0, 1, 2]"
+    assert seen("[x: {Rows: {count: 2}}]") == "[7, 7]"
+    assert seen("ready") == "[7, 7, 7, 7]"
+    assert seen("{at: {path: x.csv}}") == "['x.csv']"
+    assert seen("{x: numbers, y: letters}") == "{'x': [0, 1, 2], 'y': ['a']}"
+    assert seen("[x: letters, y: {numbers: {n: 1}}]") == "{'x': ['a'], 'y': [0]}"
+
+
+def test_a_mapping_in_a_mapping_means_whatever_the_module_has(make_folder: MakeFolder) -> None:
+    sources = "def fetched(*, options): return [len(options)]\ndef load(*, path): return [path]\n"
+    folder = make_folder(
+        "a", "datasource: {fetched: {options: {x: 1, y: 2}}}\nsteps: [total]\n", datasources=sources
+    )
+    assert load_experiment(folder).run().metrics.baseline.metrics == {"total": [2]}
+    folder = make_folder(
+        "b", "datasource: {fetched: {load: {path: 5}}}\nsteps: [total]\n", datasources=sources
+    )
+    assert load_experiment(folder).run().metrics.baseline.metrics == {"total": [5]}
+
+
+def test_steps_are_factories_functions_partials_and_classes(make_folder: MakeFolder) -> None:
+    config = "datasource: numbers\nsteps: [halved, {scale: {factor: 4}}, scale, total]\n"
+    folder = make_folder("study", config, steps=STEPS, util=UTIL.replace("10", "0"))
+    experiment = load_experiment(folder)
+    assert experiment.pipeline.names == ("ScaleStep", "ScaleStep-2", "ScaleStep-3", "TotalStep")
+    assert experiment.run().metrics.baseline.metrics == {"total": [6.0]}
+
+
+def test_text_that_names_an_output_is_text_unless_the_parameter_is_an_artifact(
+    make_folder: MakeFolder,
+) -> None:
+    steps = """
+    from crystallize import Artifact
+    def write(data, *, label, target: Artifact):
+        target.write(label)
+        return data, {"n": 1}
+    """
+    config = "datasource: numbers\nsteps: [{write: {label: out, target: out}}]\noutputs: {out: {file_name: out.txt}}\n"
+    result = load_experiment(make_folder("study", config, steps=steps)).run()
+    result.raise_for_errors()
+    assert Path("data/study/v0/replicate_0/baseline/WriteStep/out.txt").read_text() == "out"
+
+
+def test_a_function_that_decorates_itself_stays_decorated(make_folder: MakeFolder) -> None:
+    sources = """
+    import functools
+    def twice(fn):
+        @functools.wraps(fn)
+        def wrapper(*args, **kwargs): return fn(*args, **kwargs) * 2
+        return wrapper
+    @twice
+    def numbers(): return [1]
+    """
+    folder = make_folder("study", "datasource: numbers\nsteps: [total]\n", datasources=sources)
+    assert load_experiment(folder).run().metrics.baseline.metrics == {"total": [2]}
+
+
+def test_a_serial_strategy_can_be_asked_for(
+    make_folder: MakeFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_folder("study", "datasource: numbers\nsteps: [total]\nexecution: serial\n")
+    with caplog.at_level(logging.WARNING, "crystallize"):
+        experiment = load_experiment(folder)
+    assert experiment.plugins.find(SerialExecution) is not None
+    assert not caplog.records
+
+
+def test_two_data_sources_are_an_experiment_input(make_folder: MakeFolder) -> None:
+    folder = make_folder(
+        "study",
+        "datasource: {a: numbers, b: numbers}\nsteps: [show]\n",
+        steps="def show(data): return data\n",
+    )
+    assert isinstance(load_experiment(folder).datasource, ExperimentInput)
