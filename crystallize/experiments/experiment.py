@@ -337,9 +337,14 @@ class Experiment:
         return self.current_run.take(result)
 
     def cancel(self) -> None:
-        """Have the run under way end when its next result arrives, as Ctrl-C would; from any thread."""
+        """Have the run under way end soon, as Ctrl-C would; from any thread."""
         if self.current_run is not None:
             self.current_run.cancelled.set()
+
+    def check_cancelled(self) -> None:
+        """Raise if the run under way was cancelled; for strategies, now and then while they wait for results."""
+        if self.current_run is not None:
+            self.current_run.check_cancelled()
 
     def location(self) -> RunLocation | None:
         """Return where this experiment's runs are stored, or None if nothing stores them."""

@@ -110,8 +110,7 @@ class Run:
 
     def take(self, result: Any) -> int:
         """Take the result of one replicate as it arrives; return its number."""
-        if self.cancelled.is_set():
-            raise RunCancelled
+        self.check_cancelled()
         replicate = self._checked(result)
         self._arrived[replicate] = 1
         self._aggregator.add(result)
@@ -128,6 +127,11 @@ class Run:
         if self._notices_arrivals:
             self._call_all("after_replicate", result)
         return replicate
+
+    def check_cancelled(self) -> None:
+        """Raise if the run was cancelled."""
+        if self.cancelled.is_set():
+            raise RunCancelled
 
     def finish(self) -> Result:
         """Compare the conditions, tell the plugins, and return the result.

@@ -144,7 +144,8 @@ class Summary:
         )
 
     def _notes(self) -> list[str]:
-        notes = [f"{self.replicates} replicates. sd: standard deviation over replicates."]
+        count = "1 replicate" if self.replicates == 1 else f"{self.replicates} replicates"
+        notes = [f"{count}. sd: standard deviation over replicates."]
         if any(row.difference is not None for row in self.rows):
             notes.append(
                 "difference: treatment minus baseline, paired by replicate; interval by Student's t."

@@ -89,7 +89,7 @@ class ArtifactPlugin(BasePlugin):
         if experiment.run_kind == APPLY:
             return
         name = check_name("experiment", experiment.folder_name)
-        if any(run.in_loop and run.name == name for run in list(self._runs.values())):
+        if any(run.in_loop and run.name == name for run in self._known_runs()):
             raise StoreError(
                 f"two experiments called {name!r} run at the same time with one ArtifactPlugin",
                 self.root_dir,
@@ -161,8 +161,14 @@ class ArtifactPlugin(BasePlugin):
             with _store_errors(self.root_dir):
                 prune(self.location(experiment), self.artifact_retention)
 
+    def _known_runs(self) -> list[_Run]:
+        """Return the runs under way; the experiments of a graph may share the plugin, each in its thread."""
+        # Iterating over the mapping itself would fail when another thread begins a run.
+        experiments = [reference() for reference in self._runs.keyrefs()]
+        return [run for each in experiments if each is not None and (run := self._runs.get(each)) is not None]
+
     def __getstate__(self) -> dict[str, Any]:
-        sent = {run.name: run.sink for run in list(self._runs.values()) if run.in_loop}
+        sent = {run.name: run.sink for run in self._known_runs() if run.in_loop}
         return self.__dict__ | {"_runs": None, "_sent": sent, "_latest": (None, None)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -139,7 +139,7 @@ class ParallelExecution(BasePlugin):
 
                 workers = min(replicates, self.max_workers or usable_cores())
                 self.threads_per_worker = threads_for(workers, usable_cores())
-                run_in_processes(replicate_fn, replicates, workers, arrivals.deliver, self.threads_per_worker)
+                run_in_processes(replicate_fn, replicates, workers, arrivals, self.threads_per_worker)
         return arrivals.results
 
 
@@ -204,9 +204,22 @@ class AsyncExecution(BasePlugin):
         home = getattr(replicate_fn, "loop", None)
         with Arrivals(experiment, self.progress) as arrivals:
             if home is None:
-                run_in_tasks(replicate_fn, arrivals.replicates, self.max_concurrency, arrivals.deliver)
+                run_in_tasks(
+                    replicate_fn,
+                    arrivals.replicates,
+                    self.max_concurrency,
+                    arrivals.deliver,
+                    check=arrivals.check,
+                )
             else:
-                run_on_loop(home, replicate_fn, arrivals.replicates, self.max_concurrency, arrivals.deliver)
+                run_on_loop(
+                    home,
+                    replicate_fn,
+                    arrivals.replicates,
+                    self.max_concurrency,
+                    arrivals.deliver,
+                    check=arrivals.check,
+                )
         return arrivals.results
 
     def _warn(self, experiment: Experiment) -> None:
@@ -230,12 +243,15 @@ class Arrivals:
         How many there are to be.
     results : list
         One entry for each replicate.
+    check : callable
+        Raises if the run was cancelled; to be called now and then while no result arrives.
     """
 
     def __init__(self, experiment: Experiment, progress: bool) -> None:
         self.replicates: int = experiment.replicates or 0
         self.results: list[Any] = [None] * self.replicates
         self._replicate_done: Callable[[Any], Any] | None = getattr(experiment, "replicate_done", None)
+        self.check: Callable[[], None] = getattr(experiment, "check_cancelled", _nothing)
         self._bar: ProgressBar | None = None
         if progress:
             from crystallize.plugins.progress import ProgressBar
@@ -257,6 +273,10 @@ class Arrivals:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+def _nothing() -> None:
+    """Stand in for the check of an experiment that cannot be cancelled."""
 
 
 def usable_cores() -> int:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
     from multiprocessing.process import BaseProcess
 
+    from crystallize.plugins.execution import Arrivals
     from crystallize.utils.pickling import Packed
 
-    Deliver = Callable[[int, Any], None]
 
 logger = logging.getLogger("crystallize.execution")
 
@@ -41,7 +41,7 @@ _SECONDS_TO_TERMINATE = 1.0
 
 
 def run_in_processes(
-    replicate_fn: Callable[[int], Any], replicates: int, workers: int, deliver: Deliver, threads: int | None
+    replicate_fn: Callable[[int], Any], replicates: int, workers: int, arrivals: Arrivals, threads: int | None
 ) -> None:
     """Run all replicates in worker processes.
 
@@ -52,8 +52,9 @@ def run_in_processes(
         returns a function and its arguments that make it anew.
     replicates, workers : int
         How many of each; ``workers <= replicates``.
-    deliver : callable
-        ``deliver(replicate, result)`` is called in this thread as results arrive.
+    arrivals : Arrivals
+        ``arrivals.deliver(replicate, result)`` is called in this thread as results arrive, ``arrivals.check()``
+        now and then.
     threads : int or None
         To how many threads the numeric libraries of each worker are limited; None for no limit.
 
@@ -70,7 +71,7 @@ def run_in_processes(
     log_level = logging.getLogger("crystallize").getEffectiveLevel()
     brief = Brief(launch.environment_for_workers(threads), threads, log_level)
     with closing(launch.Parcel(_pack(replicate_fn))) as parcel:
-        pool = _Pool(context, workers, Schedule(replicates, workers), replicate_fn, deliver)
+        pool = _Pool(context, workers, Schedule(replicates, workers), replicate_fn, arrivals)
         try:
             pool.run(parcel, brief, replicates)
             pool.dismiss()
@@ -166,13 +167,14 @@ class _Pool:
         size: int,
         schedule: Schedule,
         replicate_fn: Callable[[int], Any],
-        deliver: Deliver,
+        arrivals: Arrivals,
     ) -> None:
         self._context = context
         self._size = size
         self._schedule = schedule
         self._replicate_fn = replicate_fn
-        self._deliver = deliver
+        self._deliver = arrivals.deliver
+        self._check = arrivals.check
         self._delivering = False
         self._workers: list[_Worker] = []
         self._slots: Any = context.RawArray("q", size + 1)
@@ -187,6 +189,7 @@ class _Pool:
             self._start(index)
         while self._missing:
             self._look()
+            self._check()
             for one in self._workers:
                 self._feed(one)
 

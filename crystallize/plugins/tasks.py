@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import threading
 from contextvars import copy_context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from crystallize.utils.aio import loop_is_running
@@ -15,10 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     Deliver = Callable[[int, Any], None]
+    Check = Callable[[], None]
+
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def run_in_tasks(
-    replicate_fn: Callable[[int], Any], replicates: int, max_concurrency: int | None, deliver: Deliver
+    replicate_fn: Callable[[int], Any],
+    replicates: int,
+    max_concurrency: int | None,
+    deliver: Deliver,
+    *,
+    check: Check,
 ) -> None:
     """Run all replicates in an event loop of their own.
 
@@ -33,12 +41,26 @@ def run_in_tasks(
         How many may be under way at the same time; None for all.
     deliver : callable
         ``deliver(replicate, result)`` is called in this thread as each result arrives.
+    check : callable
+        Called in this thread now and then; what it raises ends the run.
     """
     if loop_is_running():
-        _run_beside(replicate_fn, replicates, max_concurrency, deliver)
+        _run_beside(replicate_fn, replicates, max_concurrency, deliver, check=check)
     else:
         with asyncio.Runner() as runner:
-            runner.run(drive(replicate_fn, replicates, max_concurrency, deliver))
+            runner.run(_watched(drive(replicate_fn, replicates, max_concurrency, deliver), check))
+
+
+async def _watched(run: Coroutine[Any, Any, None], check: Check) -> None:
+    task = asyncio.ensure_future(run)
+    try:
+        while not (await asyncio.wait([task], timeout=_SECONDS_BETWEEN_LOOKS))[0]:
+            check()
+    except BaseException:
+        task.cancel()
+        await asyncio.wait([task])
+        raise
+    task.result()
 
 
 def run_on_loop(
@@ -47,6 +69,8 @@ def run_on_loop(
     replicates: int,
     max_concurrency: int | None,
     deliver: Deliver,
+    *,
+    check: Check,
 ) -> None:
     """Run all replicates on a loop that runs in another thread, and wait; see :func:`run_in_tasks`.
 
@@ -57,12 +81,20 @@ def run_on_loop(
     future = asyncio.run_coroutine_threadsafe(run, loop)
     future.add_done_callback(lambda _: arrived.put(None))
     try:
-        while (arrival := arrived.get()) is not None:
+        while (arrival := _next(arrived, check)) is not None:
             deliver(*arrival)
     except BaseException:
         future.cancel()
         raise
     future.result()
+
+
+def _next(arrived: SimpleQueue[tuple[int, Any] | None], check: Check) -> tuple[int, Any] | None:
+    while True:
+        try:
+            return arrived.get(timeout=_SECONDS_BETWEEN_LOOKS)
+        except Empty:
+            check()
 
 
 async def drive(
@@ -110,7 +142,12 @@ async def _all_or_the_first_error(coroutines: list[Coroutine[Any, Any, None]]) -
 
 
 def _run_beside(
-    replicate_fn: Callable[[int], Any], replicates: int, max_concurrency: int | None, deliver: Deliver
+    replicate_fn: Callable[[int], Any],
+    replicates: int,
+    max_concurrency: int | None,
+    deliver: Deliver,
+    *,
+    check: Check,
 ) -> None:
     """Run the tasks in a helper thread while this one, whose loop is running, delivers their results."""
     loops: SimpleQueue[asyncio.AbstractEventLoop] = SimpleQueue()
@@ -124,7 +161,7 @@ def _run_beside(
     thread.start()
     loop = loops.get()
     try:
-        run_on_loop(loop, replicate_fn, replicates, max_concurrency, deliver)
+        run_on_loop(loop, replicate_fn, replicates, max_concurrency, deliver, check=check)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -77,18 +77,34 @@ def is_complete(run: Path) -> bool:
 
 def git_commit(folder: Path) -> str | None:
     """Return the commit that the git repository around `folder` has checked out, or None; runs no program."""
-    for parent in (folder, *folder.parents):
-        git = parent / ".git"
-        try:
-            if git.is_file():  # a linked working tree
-                git = parent / git.read_text().removeprefix("gitdir:").strip()
-            head = (git / "HEAD").read_text().strip()
-        except NotADirectoryError:
+    parent = str(folder)
+    while True:
+        head = _text_of(f"{parent}/.git/HEAD")
+        git = f"{parent}/.git"
+        if head is None and (link := _text_of(git)) is not None:  # a linked working tree
+            git = os.path.join(parent, link.removeprefix("gitdir:").strip())  # noqa: PTH118
+            head = _text_of(f"{git}/HEAD")
+        if head is not None:
+            reference = head.removeprefix("ref:").strip()
+            return _resolve_reference(Path(git), reference) if head.startswith("ref:") else head
+        above = os.path.dirname(parent)  # noqa: PTH120
+        if above == parent:
             return None
-        except (OSError, UnicodeDecodeError):
-            continue
-        return _resolve_reference(git, head.removeprefix("ref:").strip()) if head.startswith("ref:") else head
-    return None
+        parent = above
+
+
+def _text_of(path: str) -> str | None:
+    """Return the text of a small file, or None if there is none to be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return os.read(descriptor, 4096).decode().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _resolve_reference(git: Path, reference: str) -> str | None:

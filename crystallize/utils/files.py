@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -107,9 +108,14 @@ def to_json(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:
     """
     default = default or _plain
     try:
-        return json.dumps(value, default=default)
+        return _encoder(default).encode(value)
     except (TypeError, ValueError, RecursionError):  # an odd key, a cycle, a number that is too long
         return json.dumps(_simplified(value, default, ()))
+
+
+@lru_cache(maxsize=8)
+def _encoder(default: Callable[[Any], Any]) -> json.JSONEncoder:
+    return json.JSONEncoder(default=default)  # json.dumps would make one for each value
 
 
 def _plain(value: Any) -> Any:

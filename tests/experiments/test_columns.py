@@ -161,7 +161,6 @@ def test_samples_are_a_list() -> None:
 # -- pairs ----------------------------------------------------------------------------------------------------------
 
 
-
 def test_columns_stand_in_the_order_in_which_the_first_replicate_recorded_them() -> None:
     arrivals = [(2, ["late", "a", "b"]), (0, ["b", "a"]), (1, ["c", "b", "a"])]
     for order in (arrivals, arrivals[::-1]):

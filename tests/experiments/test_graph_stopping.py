@@ -156,3 +156,48 @@ def test_a_graph_does_one_run_at_a_time(node: Any) -> None:
     graph = ExperimentGraph(node("a", before=run_again))
     graph.run()
     assert "is running already" in said[0]
+
+
+@pytest.mark.parametrize("execution", ["process", "async"])
+def test_ctrl_c_does_not_wait_for_what_processes_and_tasks_are_at(tmp_path: Path, execution: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import asyncio, os, signal, threading, time
+            from pathlib import Path
+            from crystallize import Experiment, ExperimentGraph
+
+            async def work(data, ctx):
+                Path(ctx["mark"]).touch()
+                await asyncio.sleep({10 * PATIENCE})
+                return data
+
+            def interrupt():
+                while not (Path("a").exists() and Path("b").exists()):
+                    time.sleep(0.01)
+                os.kill(os.getpid(), signal.SIGINT)
+
+            graph = ExperimentGraph(
+                *(
+                    Experiment(lambda: 0, [work], name=name, initial_ctx={{"mark": name}}, execution={execution!r})
+                    for name in "ab"
+                )
+            )
+            threading.Thread(target=interrupt).start()
+            try:
+                graph.run()
+            except KeyboardInterrupt:
+                print("interrupted")
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.stdout == "interrupted\n", done.stderr
