@@ -25,8 +25,6 @@ FAILED = 1
 WRONG_USE = 2
 INTERRUPTED = 130
 
-ISSUES = "https://github.com/crystallize-lab/crystallize-lab/issues"
-
 
 class State:
     """What the options before the command say, and whose command it is.
@@ -151,7 +149,7 @@ def report(error: Exception) -> int:
         import crystallize
 
         whose = f"a bug in Crystallize {crystallize.__version__}"
-        mend = f"Report it, with the lines above, at {ISSUES}"
+        mend = "Report it to its developers, with the lines above"
     typer.echo(f"{heading('Error:')} {type(error).__name__}: {error}. This is {whose}. {mend}", err=True)
     return FAILED
 

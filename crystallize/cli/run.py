@@ -134,7 +134,7 @@ def run(
             extra = [report, *_verbose_logging(debug)]
             nodes = _load(folder.config, only, overrides | {"plugins": extra})
             _check_context(nodes, overrides["context"])
-            outcome = _run(nodes, treatments, 1 if debug else replicates, only)
+            outcome = _run(nodes, treatments, 1 if debug else replicates)
         except KeyboardInterrupt:
             display.close()
             _tell_interruption(report)
@@ -253,22 +253,13 @@ def _sees_context(source: DataSource) -> bool:
 
 
 def _run(
-    nodes: Sequence[Experiment], treatments: list[str] | None, replicates: int | None, only: bool
+    nodes: Sequence[Experiment], treatments: list[str] | None, replicates: int | None
 ) -> tuple[dict[str, Result], Exception | None]:
     """Run the experiments; return the results, and the error that kept the rest from having one."""
     from crystallize.errors import CrystallizeError, GraphRunError
+    from crystallize.experiments.graph import ExperimentGraph
 
     try:
-        if only:
-            from crystallize.experiments.treatment import BASELINE, choose_condition
-
-            (node,) = nodes
-            names = (name for name in treatments or () if name != BASELINE)
-            chosen = {name: choose_condition(node.treatments, name)[1][name] for name in names}
-            active = None if treatments is None else tuple(chosen.values())
-            return {node.folder_name: node.run(treatments=active, replicates=replicates)}, None
-        from crystallize.experiments.graph import ExperimentGraph
-
         return ExperimentGraph(*nodes).run(treatments=treatments, replicates=replicates), None
     except GraphRunError as error:
         return error.results, error
@@ -280,31 +271,50 @@ def _finish(
     report: RunReport, results: Mapping[str, Result], error: Exception | None, *, as_json: bool
 ) -> None:
     """Print the results, then the errors, and end with the exit code that says how it went."""
-    from crystallize.cli.tables import print_result
     from crystallize.errors import GraphRunError
 
-    if error is not None and not report.runs:
-        options.fail(error, options.WRONG_USE)
-    if as_json:
-        paths = {name: None if result.path is None else str(result.path) for name, result in results.items()}
-        options.print_json(
-            {name: result.to_dict() | {"path": paths[name]} for name, result in results.items()}
-        )
-    else:
-        for number, (name, result) in enumerate(results.items()):
-            if number:
-                typer.echo()
-            print_result(name, result)
-    if isinstance(error, GraphRunError):
-        _tell_graph(error)
-        raise typer.Exit(options.FAILED)
+    if report.runs:
+        _print(results, as_json)
     if error is not None:
-        options.fail(error, options.FAILED)
+        code = options.FAILED if report.runs or _broke_off(error) else options.WRONG_USE
+        if not isinstance(error, GraphRunError):
+            options.fail(error, code)
+        _tell_graph(error)
+        raise typer.Exit(code)
     failed = {name: len(result.errors) for name, result in results.items() if result.errors}
     if failed:
         listed = ", ".join(f"{count} of {name!r}" for name, count in failed.items())
         typer.echo(f"{options.heading('Failed outcomes:')} {listed}.", err=True)
         raise typer.Exit(options.FAILED)
+
+
+def _print(results: Mapping[str, Result], as_json: bool) -> None:
+    from crystallize.cli.tables import print_result
+
+    if as_json:
+        paths = {name: None if result.path is None else str(result.path) for name, result in results.items()}
+        options.print_json(
+            {name: result.to_dict() | {"path": paths[name]} for name, result in results.items()}
+        )
+        return
+    for number, (name, result) in enumerate(results.items()):
+        if number:
+            typer.echo()
+        print_result(name, result)
+
+
+def _broke_off(error: Exception) -> bool:
+    """Tell whether a run was tried and something in the way broke; else it could not be run as it was asked for."""
+    from crystallize.errors import (
+        ExecutionError,
+        GraphRunError,
+        PluginError,
+        SerializationError,
+        StoreError,
+    )
+
+    reason = error.__cause__ if isinstance(error, GraphRunError) else error
+    return isinstance(reason, PluginError | StoreError | ExecutionError | SerializationError)
 
 
 def _tell_graph(error: GraphRunError) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from crystallize.config.errors import KeyPath, Problem, spelled
+from crystallize.config.scalars import describe, plain_scalar
 
 LARGEST = 1 << 20
 """How many bytes a file may have."""
@@ -27,17 +28,6 @@ MOST_VALUES = 50_000
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _TAB_INDENT = re.compile(r"^ *\t[ \t]*[^\s#]", re.MULTILINE)
-_INT = re.compile(r"[-+]?[0-9]+")
-_OCTAL = re.compile(r"0o[0-7]+")
-_HEX = re.compile(r"0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_WORDS: dict[str, Any] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-    **{f"{sign}{word}": float(f"{sign}inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
-}
 
 
 @dataclass(eq=False, slots=True)
@@ -370,39 +360,6 @@ class Reader:
 
     def _note_tab(self, line: int, column: int) -> None:
         self._note(line, column, (), "the line is indented with a tab", "YAML is indented with spaces")
-
-
-def plain_scalar(text: str) -> Any:
-    """Return what a scalar without quotes is, by the core schema of YAML 1.2.
-
-    Raises
-    ------
-    ValueError
-        If it is a whole number with more digits than Python reads.
-    """
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INT.fullmatch(text):
-        return int(text)
-    if _OCTAL.fullmatch(text) or _HEX.fullmatch(text):
-        return int(text, 0)
-    return float(text) if _FLOAT.fullmatch(text) else text
-
-
-def describe(value: Any) -> str:
-    """Say what a value of a YAML file is, for messages."""
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return str(value).lower()
-        case int() | float():
-            return f"the number {value}"
-        case str():
-            return f"the text {value!r}" if len(value) <= 60 else f"the text {value[:57] + '...'!r}"
-        case list():
-            return "a list"
-    return "a mapping"
 
 
 def _tag(tag: str) -> str:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from crystallize.config.document import describe
 from crystallize.config.errors import KeyPath  # noqa: TC001 - pydantic looks at it
+from crystallize.config.scalars import describe
 from crystallize.errors import CrystallizeError
 from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.names import check_condition_name, check_name

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from crystallize.config.codecs import read_outputs
-from crystallize.config.document import describe
 from crystallize.config.questions import read_hypotheses
+from crystallize.config.scalars import describe
 from crystallize.config.scope import MISSING, Scope
 from crystallize.config.signatures import Takes, check_arguments, kind_of, public_names
 from crystallize.datasources.datasource import DataSource, FunctionSource
@@ -141,7 +141,11 @@ class Parts:
         if lacking:
             self._document.add(path, f"the class {call.name!r} has no method {lacking[0]!r}", "Define it")
             return None
-        takes = Takes.callable(kind)
+        try:
+            takes = Takes.callable(kind)
+        except CrystallizeError as error:
+            self._document.add(path, error.what, error.mend)
+            return None
         arguments = self._with_outputs(takes, call.arguments, path, what)
         is_right = check_arguments(self._document, path, what, takes, call.arguments)
         return functools.partial(kind, **arguments) if is_right and arguments is not None else None

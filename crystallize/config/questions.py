@@ -70,8 +70,8 @@ def _verifier(scope: Scope, name: str, path: KeyPath) -> VerifierFactory | None:
             return _as_factory(own)
         if name in installed and not scope.modules.failed("verifiers"):
             return _as_factory(load(lookup(VERIFIERS, name, "verifier")))
-    except CrystallizeError as error:
-        scope.document.add(path, error.what, error.mend)
+    except (CrystallizeError, ValueError) as error:  # a ValueError for a builtin without a signature
+        scope.document.add(path, *reason_of(error))
         return None
     scope.note_unknown("verifiers", name, path, "verifier", installed=installed)
     return None

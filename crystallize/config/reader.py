@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.document import Document, describe, read_document
+from crystallize.config.document import Document, read_document
 from crystallize.config.errors import ConfigError, KeyPath, in_order
 from crystallize.config.folders import config_file
+from crystallize.config.scalars import describe
 from crystallize.utils.names import check_name
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from os import PathLike
     from pathlib import Path
-
-    from pydantic import BaseModel
-    from pydantic_core import ErrorDetails
 
     from crystallize.config.schema import ExperimentConfig
 
@@ -86,21 +85,17 @@ def read_config(path: str | PathLike[str]) -> ExperimentConfig:
 
 def read_draft(file: Path) -> Draft:
     """Read a config.yaml as far as it can be read; the mistakes are in the draft's document."""
-    from pydantic import ValidationError
-
-    from crystallize.config.schema import ExperimentConfig, PartialConfig
+    from crystallize.config.schema import ExperimentConfig, PartialConfig, errors_of
 
     document = read_document(file)
     if document.root is None:
         return Draft(document, PartialConfig(), {()})
     values: dict[str, Any] = dict(document.value)
     broken: set[KeyPath] = set()
-    try:
-        config = ExperimentConfig.model_validate(values)
-    except ValidationError as error:
-        for details in error.errors(include_url=False):
-            broken |= _translate(document, ExperimentConfig, details)
-        config = PartialConfig.model_validate(_without(values, broken))
+    for details in errors_of(values):
+        broken |= _translate(document, details)
+    model = PartialConfig if broken else ExperimentConfig
+    config = model.model_validate(_without(values, broken))
     draft = Draft(document, config, broken)
     if config.name is None and ("name",) not in broken:
         _check_folder_name(draft)
@@ -119,24 +114,22 @@ def _check_folder_name(draft: Draft) -> None:
 # -- pydantic's errors in our words --------------------------------------------------------------------------
 
 
-def _translate(document: Document, model: type[BaseModel], details: ErrorDetails) -> set[KeyPath]:
+def _translate(document: Document, details: Mapping[str, Any]) -> set[KeyPath]:
     """Note an error of pydantic's as problems, and return the key paths that are spoilt by it."""
-    from crystallize.config.schema import FAULTS
-
     path: KeyPath = details["loc"]
     kind = details["type"]
-    if kind == FAULTS:
-        faults = details["ctx"]["faults"]
+    if kind == "value_error":
+        faults = details["ctx"]["error"].faults
         for fault in faults:
             document.add((*path, *fault.path), fault.message, fault.mend, key=fault.key)
         return {(*path, *fault.path) for fault in faults}
     if kind == "missing":
-        keys = _keys_at(model, path[:-1])
+        keys = _keys_at(path[:-1])
         misspelt = [key for key in _value_at(document, path[:-1]) if key not in keys]
         if not did_you_mean(path[-1], misspelt):  # else the unknown key's problem says it
             document.add(path[:-1], f"the key {path[-1]!r} is missing", _needed(path))
     elif kind == "extra_forbidden":
-        keys = _keys_at(model, path[:-1])
+        keys = _keys_at(path[:-1])
         document.add(
             path,
             f"unknown key {path[-1]!r}",
@@ -165,16 +158,12 @@ def _value_at(document: Document, path: KeyPath) -> Any:
     return value
 
 
-def _keys_at(model: type[BaseModel], path: KeyPath) -> list[str]:
+def _keys_at(path: KeyPath) -> list[str]:
     """Return the keys that the schema knows for the mapping at `path`."""
-    from crystallize.config.schema import CliConfig, HypothesisConfig, OutputConfig
+    from crystallize.config.schema import CliConfig, ExperimentConfig, HypothesisConfig, OutputConfig
 
-    inner: dict[str | int, type[BaseModel]] = {
-        "outputs": OutputConfig,
-        "hypotheses": HypothesisConfig,
-        "cli": CliConfig,
-    }
-    return list((inner[path[0]] if path else model).model_fields)
+    inner: dict[str, Any] = {"outputs": OutputConfig, "hypotheses": HypothesisConfig, "cli": CliConfig}
+    return list((inner[str(path[0])] if path else ExperimentConfig).model_fields)
 
 
 def _without(values: dict[str, Any], broken: set[KeyPath]) -> dict[str, Any]:

@@ -17,16 +17,21 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StrictStr,
+    ValidationError,
     WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
 
 from crystallize.config import entries
 from crystallize.config.entries import Call, Fault, Reference, Source
 from crystallize.utils.context import RESERVED_KEYS
 
-FAULTS = "crystallize"
-"""The type of the errors that hold faults."""
+
+class FaultsError(ValueError):
+    """How a validator of ours hands its faults through pydantic."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__(faults)
+        self.faults = faults
 
 
 def _checked(make: Callable[[Any, list[Fault]], Any]) -> PlainValidator:
@@ -36,7 +41,7 @@ def _checked(make: Callable[[Any, list[Fault]], Any]) -> PlainValidator:
         faults: list[Fault] = []
         made = make(value, faults)
         if faults:
-            raise PydanticCustomError(FAULTS, "mistakes", {"faults": faults})
+            raise FaultsError(faults)
         return made
 
     return PlainValidator(validate)
@@ -258,6 +263,15 @@ class PartialConfig(ExperimentConfig):
     datasource: Sources = ()
     steps: list[Step | None] = []  # type: ignore[assignment]
     hypotheses: list[HypothesisConfig | None] = []  # type: ignore[assignment]
+
+
+def errors_of(config: dict[str, Any]) -> list[Any]:
+    """Return what pydantic says against a configuration: nothing, if it is right."""
+    try:
+        ExperimentConfig.model_validate(config)
+    except ValidationError as error:
+        return error.errors(include_url=False)
+    return []
 
 
 def json_schema() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -106,23 +107,28 @@ class Settings:
 
     def _read_plugins(self, seed: int | None) -> None:
         installed = {found.name: found for found in find(PLUGINS)}
-        off = {normalise(name) for name in self.disabled}
+        switched_off = os.environ.get("CRYSTALLIZE_DISABLE_PLUGINS", "").split(",")
+        off = {normalise(name.strip()) for name in [*self.disabled, *switched_off]}
+        distributions = {normalise(found.distribution) for found in installed.values()}
         for name, setting in self._draft.config.plugins.items():
             path = ("plugins", name)
-            if name not in installed:
+            is_known = name in installed or (setting is False and normalise(name) in distributions)
+            if not is_known:
                 self._document.add(
                     path,
                     f"no plugin is called {name!r}",
                     f"{did_you_mean(name, installed)} Installed are {listed(installed)}".strip(),
                     key=True,
                 )
-                continue
-            found = installed[name]
-            if setting is False:
+            elif setting is False:
                 self.disabled.add(name)
-            elif normalise(name) not in off and normalise(found.distribution) not in off:
+            elif normalise(name) not in off and normalise(installed[name].distribution) not in off:
                 self._read_plugin(
-                    found, {} if setting is True else setting, path, seed, configured=setting is not True
+                    installed[name],
+                    {} if setting is True else setting,
+                    path,
+                    seed,
+                    configured=setting is not True,
                 )
 
     def _read_plugin(
@@ -135,14 +141,14 @@ class Settings:
                     self._made.append(record.plugin)
                 return
             make = load(found)
+            takes = Takes.callable(make) if classify(make) in ("class", "factory") else None
         except CrystallizeError as error:
             self._document.add(path, error.what, error.mend, key=True)
             return
-        if classify(make) not in ("class", "factory"):
+        if takes is None:
             if arguments:
                 self._document.add(path, f"plugin {found.name!r} takes no arguments", "Write true or false")
             return
-        takes = Takes.callable(make)
         if "seed" in takes.parameters and found.name == "seed":
             if "seed" in arguments and self._draft.config.seed is not None:
                 line = self._document.at(("seed",))[0]

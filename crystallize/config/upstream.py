@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.config.errors import ConfigError, KeyPath, Problem, shown
+from crystallize.config.errors import ConfigError, KeyPath, shown
 from crystallize.config.folders import (
     CONFIG,
     ROOT,
@@ -58,11 +58,6 @@ class Gathered:
         self._found: dict[Path, list[ExperimentFolder]] = {}
         self._walk(file)
         self._check_names()
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield what is wrong in all files: the first one's mistakes first."""
-        for draft in reversed(self.drafts):
-            yield from draft.document.problems
 
     def _walk(self, file: Path) -> None:
         """Visit depth first, with a stack of our own: chains may be long."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from crystallize.config.document import Document, Reader, plain_scalar
+from crystallize.config.document import Document, Reader
+from crystallize.config.scalars import plain_scalar
 from crystallize.errors import InvalidValueError
 
 

@@ -29,7 +29,7 @@ class ExperimentInput(DataSource):
         If there are none, or one is not a data source.
     """
 
-    def __init__(self, **sources: Any) -> None:
+    def __init__(self, /, **sources: Any) -> None:
         if not sources:
             raise InvalidTypeError("ExperimentInput needs at least one data source")
         self.sources: Mapping[str, DataSource] = {

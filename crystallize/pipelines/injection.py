@@ -113,6 +113,13 @@ def missing_parameter(step: str, parameter: str, held: Any, where: str = "") -> 
 
 
 def read_signature(fn: Callable[..., Any], name: str) -> inspect.Signature:
+    """Return the signature of what makes or is a step, with its annotations evaluated where that is possible.
+
+    Raises
+    ------
+    InvalidTypeError
+        If it has none that can be read.
+    """
     try:
         return inspect.signature(fn, eval_str=True)
     except (NameError, AttributeError, SyntaxError, TypeError, ValueError):
@@ -132,6 +139,7 @@ def _is_context(parameter: inspect.Parameter) -> bool:
 
 
 def is_artifact(annotation: Any) -> bool:
+    """Tell whether a parameter's annotation asks for an ``Artifact``; it may be a text, or one of several."""
     if isinstance(annotation, type):
         return issubclass(annotation, Artifact)
     if isinstance(annotation, str):

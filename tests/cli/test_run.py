@@ -48,7 +48,9 @@ def test_an_experiment_may_be_named_by_its_path(call, project, path):
 
 
 def test_only_runs_one_experiment_on_what_is_stored(call, project):
-    assert call("run", "use", "--only").code != 0
+    missing = call("run", "use", "--only")
+    assert missing.code == 2
+    assert "has no stored run" in missing.err
     assert call("run", "make").code == 0
     done = call("run", "use", "--only", "--json", "-t", "shifted")
     assert done.code == 0
@@ -213,6 +215,20 @@ def test_an_experiment_that_fails_stops_what_depends_on_it(call, project):
     assert "use" not in results(done)
 
 
+@pytest.mark.parametrize("options", [[], ["--only"]])
+def test_a_plugin_that_breaks_off_the_run_makes_it_a_failed_one(call, project, options):
+    assert call("run", "make").code == 0
+    (project / "use" / "hooks.py").write_text(
+        "from crystallize import hookimpl\n\n"
+        "@hookimpl\n"
+        "def before_run(experiment):\n"
+        "    raise RuntimeError('no licence')\n"
+    )
+    done = call("run", "use", *options)
+    assert done.code == 1
+    assert "raised in before_run: RuntimeError: no licence" in done.err
+
+
 # -- wrong use -----------------------------------------------------------------------------------------------
 
 
@@ -221,7 +237,7 @@ def test_an_experiment_that_fails_stops_what_depends_on_it(call, project):
     [
         (["run", "mke"], "Did you mean 'make'?"),
         (["run", "use", "-t", "shiftd"], "Did you mean 'shifted'?"),
-        (["run", "use", "--only", "-t", "shiftd"], "Did you mean 'shifted'?"),
+        (["run", "make", "--only", "-t", "biger"], "Did you mean 'bigger'?"),
         (["run", "use", "--execution", "proces"], "Did you mean 'process'?"),
         (["run", "use", "--workers", "2"], "has no max_workers"),
         (["run", "use", "--workers", "0"], "--workers"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections.abc import Callable
@@ -50,6 +51,7 @@ halved = partial(scale, factor=0.5)
 """
 UTIL = "OFFSET = 10\ndef shift(x): return x + OFFSET\n"
 OUTPUTS = """
+import copy
 import json
 def dump_json(value): return json.dumps(value)
 def load_json(path): return json.loads(path.read_text())
@@ -125,6 +127,13 @@ def test_a_folder_is_an_experiment(study: Path) -> None:
 def test_every_strategy_runs_it_and_gives_the_same(study: Path, execution: str) -> None:
     experiment = load_experiment(study, execution=execution)
     result = experiment.run()
+    result.raise_for_errors()
+    assert result.metrics.treatments["double"].metrics["total"] == [66, 66, 66]
+
+
+def test_workers_that_inherit_nothing_run_it_too(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYSTALLIZE_START_METHOD", "spawn")
+    result = load_experiment(study, execution="process").run()
     result.raise_for_errors()
     assert result.metrics.treatments["double"].metrics["total"] == [66, 66, 66]
 
@@ -313,3 +322,28 @@ def test_two_data_sources_are_an_experiment_input(make_folder: MakeFolder) -> No
         steps="def show(data): return data\n",
     )
     assert isinstance(load_experiment(folder).datasource, ExperimentInput)
+
+
+def test_the_environments_switch_counts_more_than_the_file(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_folder(
+        "study", "datasource: numbers\nsteps: [total]\nplugins: {logging: {verbose: true}}\n"
+    )
+    assert load_experiment(folder).plugins.find(LoggingPlugin) is not None
+    monkeypatch.setenv("CRYSTALLIZE_DISABLE_PLUGINS", "seed, logging")
+    assert load_experiment(folder).plugins.find(LoggingPlugin) is None
+
+
+def test_an_alias_may_be_any_key(make_folder: MakeFolder) -> None:
+    folder = make_folder(
+        "study",
+        "datasource: {self: numbers, two words: numbers}\nsteps: [show]\n",
+        steps="def show(data): return data\n",
+    )
+    assert load_experiment(folder).apply() == {"self": [0, 1, 2], "two words": [0, 1, 2]}
+
+
+def test_an_experiment_of_a_folder_can_be_copied(study: Path) -> None:
+    copied = copy.deepcopy(load_experiment(study))
+    assert copied.run().metrics.baseline.metrics["total"] == [33, 33, 33]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crystallize.config.document import LARGEST, MOST_VALUES, Document, Reader, read_document
@@ -206,6 +206,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.dictionaries(TEXT, VALUES, max_size=5), st.booleans())
 def test_any_mapping_that_is_dumped_and_read_is_itself(mapping: dict[str, Any], is_flow: bool) -> None:
     document = Document(Path("config.yaml"))
@@ -214,6 +215,7 @@ def test_any_mapping_that_is_dumped_and_read_is_itself(mapping: dict[str, Any], 
     assert document.value == mapping
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_any_text_is_read_or_refused_and_nothing_else_happens(text: str) -> None:
     document = Document(Path("config.yaml"))

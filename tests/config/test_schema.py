@@ -9,6 +9,8 @@ from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crystallize.config.document import read_document
 from crystallize.config.entries import Call, Reference
@@ -274,3 +276,30 @@ def test_what_is_left_out_can_stay_out_and_what_is_there_is_checked(
     values: dict[str, Any] = {"datasource": "a", "steps": ["a"], key: "a"}
     file = config(json.dumps(values))
     assert accepts(file) == (key == "datasource")
+
+
+KEYS = st.sampled_from(
+    [*ExperimentConfig.model_fields, "file_name", "loader", "verifier", "args", "strategy", "a"]
+)
+WORDS = st.sampled_from(["", "a", "a#b", "#", "baseline", "replicate", "../x", "json", "serial"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 3) | st.floats(0, 1) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | WORDS, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.dictionaries(KEYS, VALUES, max_size=5), VALUES, VALUES)
+def test_any_values_are_understood_or_refused_and_what_we_understand_the_schema_allows(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any], datasource: Any, step: Any
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "config.yaml"
+    file.write_text(json.dumps({**values, "datasource": datasource, "steps": [step]}), encoding="utf-8")
+    found: tuple[Problem, ...] = ()
+    try:
+        read_config(file)
+    except ConfigError as error:
+        found = error.problems
+    assert all(problem.line == 1 and problem.message for problem in found)
+    assert found or accepts(file)

@@ -52,10 +52,30 @@ def test_a_module_is_as_before_after_it_was_packed_by_value(tmp_path, monkeypatc
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setitem(sys.modules, spec.name, module)
+    before = cloudpickle.list_registry_pickle_by_value()
     packed = pack(module.double)
-    assert cloudpickle.list_registry_pickle_by_value() == set()
+    assert cloudpickle.list_registry_pickle_by_value() == before
     monkeypatch.delitem(sys.modules, spec.name)
     assert unpack(*packed)(4) == 8
+
+
+def test_a_cached_function_of_such_a_module_takes_an_empty_cache_along(tmp_path, monkeypatch):
+    import importlib.util
+    import sys
+
+    file = tmp_path / "elsewhere.py"
+    file.write_text("import functools\n@functools.lru_cache(maxsize=3)\ndef double(x): return 2 * x\n")
+    spec = importlib.util.spec_from_file_location("not_on_any_path", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    module.double(1)
+    packed = pack([module.double, module.double])
+    monkeypatch.delitem(sys.modules, spec.name)
+    one, two = unpack(*packed)
+    assert one is two  # steps of one worker share it
+    assert one(4) == 8
+    assert one.cache_info()[1:] == (1, 3, 1)
 
 
 def test_a_module_that_shadows_an_installed_one_travels_by_value(tmp_path, monkeypatch):
