@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,13 +165,11 @@ def test_a_folder_and_missing_things_are_named(tmp_path: Path) -> None:
     assert message(tmp_path / "nowhere" / "config.yaml") == "there is no such folder"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_a_problem(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
-    file.write_text("a: 1")
-    file.chmod(0)
+    file.symlink_to(tmp_path / "config.yaml")  # unlike a mode, this keeps root out too
     (problem,) = read_document(file).problems
-    assert "Permission denied" in problem.message
+    assert problem.message.startswith("the file cannot be read: ")
 
 
 def test_several_mistakes_are_found_at_once(read: Read) -> None:
