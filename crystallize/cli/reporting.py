@@ -243,9 +243,9 @@ class Bars:
         self._progress.stop()
 
 
-def make_display() -> Display:
-    """Return bars if standard error is a terminal, else lines."""
-    return Bars() if sys.stderr is not None and sys.stderr.isatty() else Lines()
+def make_display(*, plain: bool = False) -> Display:
+    """Return bars if standard error is a terminal and not to be kept `plain`, for a debugger; else lines."""
+    return Bars() if not plain and sys.stderr is not None and sys.stderr.isatty() else Lines()
 
 
 # -- the log -------------------------------------------------------------------------------------------------

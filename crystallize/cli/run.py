@@ -95,7 +95,10 @@ def run(
     ] = False,
     debug: Annotated[
         bool,
-        typer.Option("--debug", help="Run one replicate, in this process, and log each step."),
+        typer.Option(
+            "--debug",
+            help="Run one replicate, in this process, and log each step. What it stores goes to a temporary folder.",
+        ),
     ] = False,
     as_json: Annotated[
         bool,
@@ -116,9 +119,10 @@ def run(
     """
     from crystallize.cli.reporting import RunReport, log_shown, make_display
 
-    if debug and (replicates or execution or workers):
+    if debug and (replicates or execution or workers or only):
         raise typer.BadParameter(
-            "it stands for one replicate, run serially: leave the other option out", param_hint="--debug"
+            "it stands for one replicate of everything, run serially: leave the other option out",
+            param_hint="--debug",
         )
     folder = options.resolve_or_exit(name)
     overrides: dict[str, Any] = {
@@ -127,11 +131,11 @@ def run(
         "context": _context(settings or ()),
         "disable_plugins": _switched_off(plugins or ()),
     }
-    display = make_display()
+    display = make_display(plain=debug)
     report = RunReport(display)
     with options.stdout_kept_clean(as_json), log_shown(display, logging.DEBUG if debug else logging.WARNING):
         try:
-            extra = [report, *_verbose_logging(debug)]
+            extra = [report, *_for_debugging(debug)]
             nodes = _load(folder.config, only, overrides | {"plugins": extra})
             _check_context(nodes, overrides["context"])
             outcome = _run(nodes, treatments, 1 if debug else replicates)
@@ -201,12 +205,17 @@ def _context(settings: Sequence[str]) -> dict[str, Any]:
     return context
 
 
-def _verbose_logging(debug: bool) -> list[object]:
+def _for_debugging(debug: bool) -> list[object]:
     if not debug:
         return []
+    from tempfile import mkdtemp
+
+    from crystallize.plugins.artifact import ArtifactPlugin
     from crystallize.plugins.logging import LoggingPlugin
 
-    return [LoggingPlugin(verbose=True, log_level="DEBUG")]
+    # One replicate must not take the place of a whole run that is stored.
+    elsewhere = ArtifactPlugin(root_dir=mkdtemp(prefix="crystallize-debug-"))
+    return [LoggingPlugin(verbose=True, log_level="DEBUG"), elsewhere]
 
 
 def _load(config: Path, only: bool, overrides: Mapping[str, Any]) -> list[Experiment]:

@@ -120,6 +120,14 @@ def test_debug_runs_one_replicate_here_and_logs_each_step(call, project):
     assert "condition 'shifted', replicate 0, step 'LookStep': starts" in done.err
 
 
+def test_debug_leaves_what_is_stored_as_it_is(call, project):
+    assert call("run", "use", "--replicates", "3").code == 0
+    stored = {path: path.read_bytes() for path in Path("data").rglob("*") if path.is_file()}
+    done = call("run", "use", "--debug", "--json")
+    assert {path: path.read_bytes() for path in Path("data").rglob("*") if path.is_file()} == stored
+    assert "crystallize-debug-" in results(done)["use"]["path"]
+
+
 # -- what is shown -------------------------------------------------------------------------------------------
 
 
@@ -251,6 +259,7 @@ def test_a_plugin_that_breaks_off_the_run_makes_it_a_failed_one(call, project, o
         (["run", "use", "--set", "replicate=1"], "replicate"),
         (["run", "use", "-p", "seed"], "no:NAME"),
         (["run", "use", "--debug", "--replicates", "5"], "--debug"),
+        (["run", "use", "--debug", "--only"], "--debug"),
         (["run"], "Missing argument"),
     ],
 )
