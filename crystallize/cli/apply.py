@@ -12,15 +12,7 @@ from crystallize.cli import options
 
 
 def apply(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME|PATH",
-            help="The experiment's name, its folder, or its config.yaml.",
-            autocompletion=options.complete_experiments,
-            show_default=False,
-        ),
-    ],
+    name: options.ExperimentName,
     treatment: Annotated[
         str | None,
         typer.Option(

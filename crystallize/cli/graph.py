@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crystallize.cli.options import complete_experiments
+from crystallize.cli.options import ExperimentName  # noqa: TC001 - Typer looks at it
 
 if TYPE_CHECKING:
     from crystallize.experiments.drawing import Node
@@ -26,12 +26,7 @@ class Format(StrEnum):
 
 
 def graph(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="The experiment, by name or path.", autocompletion=complete_experiments, show_default=False
-        ),
-    ],
+    name: ExperimentName,
     drawn_as: Annotated[
         Format | None,
         typer.Option(

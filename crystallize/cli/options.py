@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager, redirect_stdout
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -211,6 +211,18 @@ def complete_experiments(incomplete: str) -> list[str]:
     from crystallize.config.folders import find_folders
 
     return _beginning(incomplete, _quietly(lambda: (folder.name for folder in find_folders())))
+
+
+ExperimentName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|PATH",
+        help="The experiment's name, its folder, or its config.yaml.",
+        autocompletion=complete_experiments,
+        show_default=False,
+    ),
+]
+"""The argument of a command that is about one experiment."""
 
 
 def complete_treatments(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -21,15 +21,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME|PATH",
-            help="The experiment's name, its folder, or its config.yaml.",
-            autocompletion=options.complete_experiments,
-            show_default=False,
-        ),
-    ],
+    name: options.ExperimentName,
     *,
     replicates: Annotated[
         int | None,

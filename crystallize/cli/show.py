@@ -19,15 +19,7 @@ if TYPE_CHECKING:
 
 
 def show(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME|PATH",
-            help="The experiment's name, its folder, or its config.yaml.",
-            autocompletion=options.complete_experiments,
-            show_default=False,
-        ),
-    ],
+    name: options.ExperimentName,
     version: Annotated[
         int | None,
         typer.Option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,12 +33,12 @@ _EMPTY: Mapping[str, Any] = {}
 _current: ContextVar[FrozenContext] = ContextVar("crystallize_context")
 
 
-class Resource:
+class Resource(ABC):
     """A value of the context that each worker makes for itself; see :func:`crystallize.resource_factory`."""
 
+    @abstractmethod
     def resolve(self, key: str, ctx: FrozenContext) -> Any:
         """Return this worker's object for the context entry ``key``."""
-        raise NotImplementedError
 
 
 class FrozenContext(Mapping[str, Any]):
