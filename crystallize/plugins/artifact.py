@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.result import Result
     from crystallize.utils.context import FrozenContext
+
+_one_at_a_time = threading.Lock()
+# Experiments of a graph begin and end in threads. Writing a folder is dozens of short system calls, and threads that
+# take the interpreter from each other after every one of them need twice as long as one after the other.
 
 
 @dataclass
@@ -96,8 +101,8 @@ class ArtifactPlugin(BasePlugin):
                 "Give each an ArtifactPlugin of its own",
             )
         self._give_up(self._runs.pop(experiment, None))
-        metadata = describe_run(experiment)
-        with _store_errors(self.root_dir):
+        with _one_at_a_time, _store_errors(self.root_dir):
+            metadata = describe_run(experiment)
             claim = claim_run(self.location(experiment))
             try:
                 write_metadata(claim.folder, metadata, RUNNING)
@@ -147,7 +152,7 @@ class ArtifactPlugin(BasePlugin):
         if run is None or run.claim is None:
             return
         try:
-            with _store_errors(run.sink.base):
+            with _one_at_a_time, _store_errors(run.sink.base):
                 metadata = run.metadata | {
                     "plugins": experiment.plugins.describe(),  # again: a strategy may have learnt of itself
                     "failed_outcomes": len(result.errors),
