@@ -123,16 +123,6 @@ class Pipeline:
         return Pipeline, (self.steps,)
 
 
-def injectable_parameters(pipeline: Pipeline) -> list[tuple[str, FunctionStep]]:
-    """Return the name and step of each parameter that the context may have to provide."""
-    return [
-        (parameter, step)
-        for step in pipeline.steps
-        if isinstance(step, FunctionStep)
-        for parameter in step.injected
-    ]
-
-
 def _unique_names(steps: Iterable[PipelineStep]) -> tuple[str, ...]:
     names: list[str] = []
     for step in steps:
