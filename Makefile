@@ -41,9 +41,9 @@ clean: ## remove environments, caches and built things
 	rm -rf .venv .venvs site build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find crystallize tests docs plugins -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
-# The stamps are older than pyproject.toml when the environments are out of date.
+# The stamps are older than a pyproject.toml when the environments are out of date.
 .venv/.run: pyproject.toml
 	.ci/venv .venv run "$(PYTHON)"
 
-.venv/.dev: .venv/.run
+.venv/.dev: .venv/.run $(wildcard plugins/*/pyproject.toml)
 	.ci/venv .venv dev "$(PYTHON)"

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from crystallize.experiments.verifier import verifier
     from crystallize.experiments.verifiers import paired_t_test, sign_flip_test, welch_t_test
     from crystallize.hookspecs import hookimpl, hookspec
+    from crystallize.loaders.base import Loader
     from crystallize.pipelines.pipeline import Pipeline
     from crystallize.pipelines.pipeline_step import PipelineStep, pipeline_step
     from crystallize.plugins.artifact import ArtifactPlugin
-    from crystallize.plugins.base import BasePlugin
+    from crystallize.plugins.base import BasePlugin, ExecutionStrategy
     from crystallize.plugins.execution import AsyncExecution, ParallelExecution, SerialExecution
     from crystallize.plugins.logging import LoggingPlugin
     from crystallize.plugins.seed import SeedPlugin
@@ -36,11 +37,13 @@ _HOMES = {
     "BasePlugin": "plugins.base",
     "CrystallizeError": "errors",
     "DataSource": "datasources.datasource",
+    "ExecutionStrategy": "plugins.base",
     "Experiment": "experiments.experiment",
     "ExperimentGraph": "experiments.graph",
     "ExperimentInput": "datasources.experiment_input",
     "FrozenContext": "utils.context",
     "Hypothesis": "experiments.hypothesis",
+    "Loader": "loaders.base",
     "LoggingPlugin": "plugins.logging",
     "ParallelExecution": "plugins.execution",
     "Pipeline": "pipelines.pipeline",
@@ -71,11 +74,13 @@ __all__ = [  # spelled out: type checkers and editors do not run code
     "BasePlugin",
     "CrystallizeError",
     "DataSource",
+    "ExecutionStrategy",
     "Experiment",
     "ExperimentGraph",
     "ExperimentInput",
     "FrozenContext",
     "Hypothesis",
+    "Loader",
     "LoggingPlugin",
     "ParallelExecution",
     "Pipeline",

@@ -5,17 +5,19 @@ a function or method marked with :data:`hookimpl`. An implementation may take fe
 specification; it names the ones that it wants.
 
 *Coordinator* is the process that called ``Experiment.run``, *worker* is whatever executes a replicate. They
-may be the same. In a worker, a plugin is a copy of the coordinator's.
+may be the same. In a worker, a plugin is a copy of the coordinator's: what a hook changes in itself there
+stays there. What the coordinator's instance has to know, a worker's hook gives to ``ctx.hand_back(self, value)``,
+and ``after_replicate`` gets it from ``experiment.handed_back(self)``, in the order of the replicates.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.outcome import ReplicateResult
@@ -27,6 +29,18 @@ PROJECT = "crystallize"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+RUNS_IN: Mapping[str, Literal["coordinator", "worker"]] = {
+    "init_hook": "coordinator",
+    "before_run": "coordinator",
+    "run_experiment_loop": "coordinator",
+    "before_replicate": "worker",
+    "before_step": "worker",
+    "after_step": "worker",
+    "after_replicate": "coordinator",
+    "after_run": "coordinator",
+}
+"""Where each hook is called, in the order of a run."""
 
 
 @hookspec
@@ -165,7 +179,8 @@ def after_replicate(experiment: Experiment, result: ReplicateResult) -> None:
     Parameters
     ----------
     experiment : Experiment
-        The experiment that is running.
+        The experiment that is running; ``experiment.handed_back(self)`` returns what this plugin's hooks in the
+        workers have handed back, always in the order of the replicates.
     result : ReplicateResult
         The outcomes of all conditions of one replicate.
 

@@ -202,8 +202,8 @@ def arguments(hook: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", ["explanation/lifecycle.md", "reference/hooks.md"])
-def test_every_hook_is_documented_with_its_exact_arguments(page: str) -> None:
-    text = documentation()[page]
+def test_every_hook_is_documented_with_its_exact_arguments(page: str, api: ModuleType) -> None:
+    text = api.with_table_of_hooks(documentation()[page])
     for name in HOOK_NAMES:
         assert f"`{name}({', '.join(arguments(name))})`" in text, f"{page} lacks {name} as it is specified"
     for written in re.findall(r"`(\w+)\([\w, ]*\)`", text):
@@ -226,6 +226,7 @@ def test_every_environment_variable_is_documented() -> None:
 def test_every_entry_point_of_ours_is_in_the_reference() -> None:
     pages = {
         "crystallize.plugins": "reference/plugins.md",
+        "pytest11": "reference/testing.md",
         "crystallize.execution": "reference/execution.md",
         "crystallize.loaders": "reference/loaders.md",
         "crystallize.verifiers": "reference/hypotheses.md",

@@ -56,13 +56,20 @@ def borrow(found: Found) -> Any:
     from crystallize.errors import PluginLoadError
 
     try:
-        return _borrowed(found)
+        return usable(found)
     except PluginLoadError as error:
         return _broken(found.name, error)
 
 
 @lru_cache(maxsize=64)
-def _borrowed(found: Found) -> Any:
+def usable(found: Found) -> Any:
+    """Return the command of an installed distribution.
+
+    Raises
+    ------
+    PluginLoadError
+        If it cannot be imported, or Typer cannot make a command of it.
+    """
     from crystallize.discovery import cannot_load, load
 
     thing = load(found)
@@ -97,19 +104,6 @@ def make(name: str, thing: Any) -> Any:
     (only,) = group.commands.values()
     only.name = name
     return only
-
-
-def fault(found: Found) -> str:
-    """Return why an installed command cannot be called; an empty text if it can."""
-    from crystallize.errors import PluginLoadError
-
-    if found.name in BUILT_IN:
-        return f"{found} could not be added: {found.name!r} is a command of Crystallize's own"
-    try:
-        _borrowed(found)
-    except PluginLoadError as error:
-        return error.what
-    return ""
 
 
 def _broken(name: str, error: Exception) -> Any:

@@ -1,23 +1,19 @@
-"""``crystallize plugins``: what is installed and whether it works."""
+"""``crystallize plugins``: what is installed, whether it works, and what it does to a run."""
 
 from __future__ import annotations
 
-from shutil import get_terminal_size
-from textwrap import wrap
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from crystallize.plugins.collection import Installed
+    from crystallize.discovery import Found
+    from crystallize.errors import UnknownNameError
+    from crystallize.plugins.survey import Sight
 
 app = typer.Typer(help="Look at the installed plugins.", no_args_is_help=True)
-
-_COLOURS = {"active": "green", "disabled": "yellow", "failed": "red"}
-_HEADINGS = ("NAME", "GROUP", "STATUS", "DISTRIBUTION", "HOOKS")
-_NARROWEST_HOOKS = 20
 
 
 @app.callback()
@@ -25,67 +21,277 @@ def _group() -> None:
     """Look at the installed plugins."""
 
 
-@app.command(
-    "list",
-    help="List every installed lifecycle plugin, execution strategy, loader, verifier and command.\n\n"
-    "Each is active, disabled by an environment variable, or failed, with the reason. "
-    "To find out, the plugins that are not disabled are imported; nothing is run.",
-)
+# -- arguments -----------------------------------------------------------------------------------------------
+
+
+def _complete_names(incomplete: str) -> list[str]:
+    from crystallize.discovery import GROUPS, find
+
+    return sorted(
+        {found.name for group in GROUPS for found in find(group) if found.name.startswith(incomplete)}
+    )
+
+
+def _complete_groups(incomplete: str) -> list[str]:
+    return [name for name in _group_names() if "." not in name and name.startswith(incomplete)]
+
+
+def _complete_hooks(incomplete: str) -> list[str]:
+    from crystallize.plugins.base import HOOK_NAMES
+
+    return [name for name in HOOK_NAMES if name.startswith(incomplete)]
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        "--group",
+        metavar="GROUP",
+        help="Only what is in this entry point group: plugins, execution, loaders, verifiers or commands.",
+        autocompletion=_complete_groups,
+        show_default=False,
+    ),
+]
+
+
+def _group_names() -> dict[str, str]:
+    """Return each name that a group goes by: its own, its last part, and what an entry of it is called."""
+    from crystallize.plugins.survey import KINDS
+
+    names: dict[str, str] = {}
+    for group, kind in KINDS.items():
+        names |= {group.rpartition(".")[2]: group, kind: group, group: group}
+    return names
+
+
+def _groups(name: str | None) -> Collection[str]:
+    from crystallize.discovery import GROUPS
+
+    if name is None:
+        return GROUPS
+    names = _group_names()
+    if name.lower() not in names:
+        _refuse("entry point group", name, [each.rpartition(".")[2] for each in GROUPS], names)
+    return (names[name.lower()],)
+
+
+def _refuse(what: str, name: str, choices: Sequence[str], others: Iterable[str] = ()) -> NoReturn:
+    from crystallize.cli.options import fail
+    from crystallize.errors import UnknownNameError
+    from crystallize.utils.suggest import did_you_mean
+
+    near = did_you_mean(name.lower(), choices) or did_you_mean(name.lower(), others)
+    mend = f"{near} Choose from {', '.join(choices)}".strip()
+    fail(UnknownNameError(f"there is no {what} {name!r}", mend=mend))
+
+
+def _look(groups: Collection[str], *, with_hidden: bool = False) -> list[Sight]:
+    """Look at what is installed, as the commands, the config.yaml and the experiments that use it would."""
+    from crystallize.cli.commands import BUILT_IN, usable
+    from crystallize.cli.options import stdout_kept_clean
+    from crystallize.discovery import COMMANDS, VERIFIERS
+    from crystallize.plugins.survey import look
+
+    with stdout_kept_clean(True):  # what a plugin prints when it is imported is no part of our answer
+        return look(
+            groups,
+            uses={COMMANDS: usable, VERIFIERS: _verifier},
+            reserved=BUILT_IN,
+            with_hidden=with_hidden,
+        )
+
+
+def _verifier(found: Found) -> Any:
+    """Return a verifier, or refuse what cannot be one."""
+    from crystallize.discovery import cannot_load, load
+    from crystallize.errors import InvalidTypeError
+    from crystallize.experiments.verifier import VerifierFactory, check_verifier
+
+    thing = load(found)
+    try:
+        if not isinstance(thing, VerifierFactory):
+            check_verifier(thing)
+    except InvalidTypeError as error:
+        raise cannot_load(found, error.what) from error
+    return thing
+
+
+# -- commands ------------------------------------------------------------------------------------------------
+
+
+@app.command("list")
 def list_plugins(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")
+    as_json: AsJson = False,
+    group: Group = None,
+    hook: Annotated[
+        str | None,
+        typer.Option(
+            "--hook",
+            metavar="HOOK",
+            help="Only what implements this hook.",
+            autocompletion=_complete_hooks,
+            show_default=False,
+        ),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all", "-a", help="List too what is hidden by another copy of its distribution on sys.path."
+        ),
     ] = False,
 ) -> None:
-    """Print what :func:`crystallize.plugins.collection.survey` finds."""
-    from crystallize.plugins.collection import survey
+    """List the installed plugins, execution strategies, loaders, verifiers and commands.
 
-    installed = [_as_command(each) for each in survey()]
+    Each is active; disabled, by an environment variable; failed, with the
+    reason; or shadowed, where the name stays with Crystallize's own. To find
+    out, all but the disabled ones are imported. Nothing is run.
+    """
+    from crystallize.cli.plugins_list import print_table
+    from crystallize.plugins.base import HOOK_NAMES
+
+    if hook is not None and hook not in HOOK_NAMES:
+        _refuse("hook", hook, HOOK_NAMES)
+    sights = _look(_groups(group), with_hidden=everything)
+    every = [sight.installed for sight in sights]
+    installed = [each for each in every if hook is None or hook in each.hooks]
     if as_json:
         import json
 
         typer.echo(json.dumps([each._asdict() for each in installed], indent=2))
     elif installed:
-        for line in _table(installed):
-            typer.echo(line)
+        print_table(installed)
+    elif hook is not None:
+        typer.echo(f"Nothing that is installed and active{_within(group)} implements {hook}.")
+    elif group is not None:
+        typer.echo(f"Nothing is installed{_within(group)}.")
     else:
-        typer.echo("No plugin is installed, not even Crystallize's own: install crystallize-lab again.")
+        typer.echo("Nothing is installed, not even Crystallize's own parts: install crystallize-lab again.")
 
 
-def _as_command(each: Installed) -> Installed:
-    """Look at a command once more, as the command line sees it: Typer may refuse it, or its name be ours."""
-    from crystallize.cli.commands import fault
-    from crystallize.discovery import COMMANDS, find
-
-    if each.group != COMMANDS or each.status == "failed":
-        return each
-    reasons = (fault(found) for found in find(COMMANDS) if found.name == each.name)
-    reason = next(filter(None, reasons), "")
-    return each._replace(status="failed", error=reason) if reason else each
+def _within(group: str | None) -> str:
+    return f" in the group {_group_names()[group.lower()]}" if group is not None else ""
 
 
-def _table(installed: Sequence[Installed]) -> Iterator[str]:
-    """Lay the records out, by hand: loading rich for it would take longer than all else here."""
-    rows = [
-        (
-            each.name,
-            each.group.removeprefix("crystallize."),
-            each.status,
-            f"{each.distribution} {each.version}",
-        )
-        for each in installed
+@app.command()
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="The name of the plugin, strategy, loader, verifier or command.",
+            autocompletion=_complete_names,
+            show_default=False,
+        ),
+    ],
+    as_json: AsJson = False,
+    group: Group = None,
+) -> None:
+    """Show what one plugin is, what can be set, and when its hooks are called.
+
+    That is its status, its documentation, its settings with types and
+    defaults, the environment variables that it reads, where each of its hooks
+    runs and at which place among all that implement it, how to switch it off,
+    its source file and its homepage. What is disabled is not imported.
+
+    Upper and lower case, and '-', '_' and '.', make no difference in NAME. If
+    several groups have the name, all of them are shown.
+    """
+    from crystallize.cli.plugins_show import print_page
+    from crystallize.discovery import EXECUTION, PLUGINS, find, normalise
+    from crystallize.plugins.details import page_of
+
+    groups = _groups(group)
+    found = {each for place in groups for each in find(place) if normalise(each.name) == normalise(name)}
+    if not found:
+        from crystallize.cli.options import fail
+
+        fail(_unknown(name, groups))
+    needed = {each.group for each in found}
+    if needed & {PLUGINS, EXECUTION}:
+        needed |= {PLUGINS, EXECUTION}  # all that implement the same hooks
+    sights = _look(needed)
+    meant = [sight for sight in sights if sight.found in found]
+    meant.sort(key=lambda sight: sight.status != "active")
+    pages = [page_of(sight, sights) for sight in meant]
+    if as_json:
+        from crystallize.cli.options import print_json
+
+        print_json([page.as_json() for page in pages])
+        return
+    for number, page in enumerate(pages):
+        typer.echo("\n" if number else "", nl=False)
+        print_page(page)
+
+
+def _unknown(name: str, groups: Iterable[str]) -> UnknownNameError:
+    """Make the error for a name that nothing has: with the nearest ones, and all that there are."""
+    from difflib import get_close_matches
+
+    from crystallize.discovery import find, normalise
+    from crystallize.errors import UnknownNameError
+    from crystallize.plugins.survey import KINDS
+
+    by_kind: dict[str, list[str]] = {}
+    of_distribution: list[str] = []
+    for group in groups:
+        for found in find(group):
+            by_kind.setdefault(KINDS[group], []).append(found.name)
+            if normalise(found.distribution) == normalise(name):
+                of_distribution.append(found.name)
+    names = {normalise(each): each for installed in by_kind.values() for each in installed}
+    near = [repr(names[each]) for each in get_close_matches(normalise(name), names)]
+    hints = [f"Did you mean {' or '.join(near)}?"] if near else []
+    if of_distribution:
+        hints.append(f"It is a distribution, which brings {', '.join(dict.fromkeys(of_distribution))}.")
+    listing = "; ".join(f"{kind}: {', '.join(dict.fromkeys(each))}" for kind, each in by_kind.items())
+    hints.append(f"Installed are {listing or 'none'}")
+    return UnknownNameError(f"nothing that is installed is called {name!r}", mend=" ".join(hints))
+
+
+@app.command()
+def hooks(as_json: AsJson = False) -> None:
+    """Show every hook in the order of a run, and who implements it.
+
+    Each with its arguments, where it runs, and its implementations in the
+    order of the calls, for an experiment that is built with what is installed
+    here and with nothing passed. A wrapper surrounds those that follow it.
+    """
+    from crystallize.cli.plugins_list import print_hooks
+    from crystallize.discovery import EXECUTION, PLUGINS
+    from crystallize.plugins.order import hooks_of, of_installed
+
+    sights = _look((PLUGINS, EXECUTION))
+    every = hooks_of(of_installed(sights))
+    if as_json:
+        from crystallize.cli.options import print_json
+
+        print_json([each.as_json() for each in every])
+        return
+    print_hooks(every)
+    left_out = [
+        sight.found.name
+        for sight in sights
+        if sight.found.group == PLUGINS and sight.status in ("failed", "disabled")
     ]
-    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=False)]
-    indent = sum(widths) + 2 * len(widths)
-    room = max(get_terminal_size().columns - indent, _NARROWEST_HOOKS)
-    padded = [heading.ljust(width) for heading, width in zip(_HEADINGS, widths, strict=False)]
-    yield typer.style("  ".join([*padded, _HEADINGS[-1]]), bold=True)
-    for each, row in zip(installed, rows, strict=True):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        cells[2] = typer.style(cells[2], fg=_COLOURS[each.status])
-        first, *more = wrap(" ".join(each.hooks), room) or [""]
-        yield "  ".join([*cells, first]).rstrip()
-        yield from (" " * indent + line for line in more)
-    for each in installed:
-        if each.error:
-            yield ""
-            yield from wrap(f"failed: {each.error}", get_terminal_size().columns, subsequent_indent="  ")
+    if left_out:
+        typer.echo(f"\nLeft out, since disabled or failed: {', '.join(left_out)}")
+
+
+@app.command()
+def check() -> None:
+    """Load everything that is installed, and tell what fails and why.
+
+    Each plugin, strategy, loader, verifier and command that is not switched
+    off is imported, made and checked as if it were used. What fails is told
+    with the traceback of its own code. Names that are claimed twice and
+    misspelt entry point groups are told as well. Nothing is run.
+
+    The exit code is 0 if all is well, and 1 if anything has failed.
+    """
+    from crystallize.cli.plugins_check import print_report
+    from crystallize.discovery import GROUPS
+    from crystallize.plugins.strays import strays
+
+    if not print_report(_look(GROUPS), strays()):
+        raise typer.Exit(1)

@@ -54,7 +54,9 @@ def run(
     execution: Annotated[
         str | None,
         typer.Option(
-            help="How replicates are driven: serial, thread, process, async, or an installed strategy.",
+            metavar="NAME|PATH",
+            help="How replicates are driven: serial, thread, process, async, another installed strategy, or the "
+            "dotted path package.module:Class of any.",
             autocompletion=options.complete_executions,
             show_default=False,
         ),
@@ -162,20 +164,23 @@ def _execution(config: Path, execution: str | None, workers: int | None) -> Any:
 def _takes_workers(strategy: str) -> bool:
     import inspect
 
-    from crystallize.discovery import EXECUTION, load, lookup
+    from crystallize.plugins.resolution import find_strategy
 
     try:
-        accepted = inspect.signature(load(lookup(EXECUTION, strategy, "execution strategy"))).parameters
+        accepted = inspect.signature(find_strategy(strategy)).parameters
     except (TypeError, ValueError):
         return True  # it does not tell; its constructor will
     return "max_workers" in accepted or any(each.kind is each.VAR_KEYWORD for each in accepted.values())
 
 
 def _switched_off(plugins: Sequence[str]) -> list[str]:
+    names = []
     for plugin in plugins:
-        if not plugin.startswith("no:") or plugin == "no:":
+        name = plugin.removeprefix("no:").strip()
+        if not plugin.startswith("no:") or not name:
             raise typer.BadParameter(f"{plugin!r} is not of the form no:NAME", param_hint="-p")
-    return [plugin.removeprefix("no:") for plugin in plugins]
+        names.append(name)
+    return names
 
 
 def _context(settings: Sequence[str]) -> dict[str, Any]:

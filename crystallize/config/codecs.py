@@ -6,10 +6,10 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from crystallize.config.scope import MISSING, Scope
-from crystallize.config.signatures import kind_of
+from crystallize.config.signatures import explained, kind_of
 from crystallize.datasources.artifact import Artifact
-from crystallize.discovery import LOADERS, find
-from crystallize.errors import CrystallizeError
+from crystallize.discovery import LOADERS
+from crystallize.errors import CrystallizeError, UnknownNameError
 from crystallize.loaders import get_loader
 
 if TYPE_CHECKING:
@@ -59,14 +59,16 @@ def _codec(scope: Scope, output: OutputConfig, path: KeyPath, role: str) -> Any:
     own = scope.own("outputs", name)
     if own is not MISSING:
         return _checked(scope, own, name, place, role)
-    installed = sorted({found.name for found in find(LOADERS)})
-    if ":" not in name and name not in installed:
-        scope.note_unknown("outputs", name, place, role, installed=installed)
-        return MISSING
     try:
         found = get_loader(name)
+    except UnknownNameError as error:
+        if ":" in name:
+            scope.document.add(place, *explained(error))
+        else:
+            scope.note_unknown("outputs", name, place, role, group=LOADERS)
+        return MISSING
     except CrystallizeError as error:
-        scope.document.add(place, error.what, error.mend)
+        scope.document.add(place, *explained(error))
         return MISSING
     return found if role == "loader" else found.dump
 
@@ -74,7 +76,11 @@ def _codec(scope: Scope, output: OutputConfig, path: KeyPath, role: str) -> Any:
 def _checked(scope: Scope, own: Any, name: str, place: KeyPath, role: str) -> Any:
     """Return something of outputs.py if it can be a loader or writer."""
     if hasattr(own, "load") and hasattr(own, "dump"):
-        made = own() if isinstance(own, type) else own
+        try:
+            made = get_loader(own)
+        except CrystallizeError as error:
+            scope.document.add(place, *explained(error))
+            return MISSING
         return made if role == "loader" else made.dump
     if not callable(own) or isinstance(own, type):
         scope.document.add(place, f"{name!r} in outputs.py is {kind_of(own)}", f"A {role} is a function")

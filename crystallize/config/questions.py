@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crystallize.config.scope import MISSING, Scope
-from crystallize.config.signatures import Takes, blamed_argument, check_arguments, reason_of
-from crystallize.discovery import VERIFIERS, find, load, lookup
-from crystallize.errors import CrystallizeError
+from crystallize.config.signatures import Takes, blamed_argument, check_arguments, explained, reason_of
+from crystallize.discovery import VERIFIERS, lookup, resolve
+from crystallize.errors import CrystallizeError, PluginLoadError, UnknownNameError
 from crystallize.experiments.hypothesis import Hypothesis
 from crystallize.experiments.treatment import BASELINE
 from crystallize.experiments.verifier import VerifierFactory, check_verifier
@@ -64,17 +64,27 @@ def _hypothesis(scope: Scope, given: HypothesisConfig, path: KeyPath) -> Hypothe
 
 def _verifier(scope: Scope, name: str, path: KeyPath) -> VerifierFactory | None:
     own = scope.own("verifiers", name)
-    installed = sorted({found.name for found in find(VERIFIERS)})
+    if own is MISSING and scope.modules.failed("verifiers"):
+        return None  # it may be there; that the module could not be loaded says enough
     try:
-        if own is not MISSING:
-            return _as_factory(own)
-        if name in installed and not scope.modules.failed("verifiers"):
-            return _as_factory(load(lookup(VERIFIERS, name, "verifier")))
-    except (CrystallizeError, ValueError) as error:  # a ValueError for a builtin without a signature
-        scope.document.add(path, *reason_of(error))
+        thing = resolve(VERIFIERS, name, "verifier") if own is MISSING else own
+    except UnknownNameError as error:
+        if ":" in name:
+            scope.document.add(path, *explained(error))
+        else:
+            scope.note_unknown("verifiers", name, path, "verifier", group=VERIFIERS)
         return None
-    scope.note_unknown("verifiers", name, path, "verifier", installed=installed)
-    return None
+    except PluginLoadError as error:
+        scope.document.add(path, *explained(error))
+        return None
+    try:
+        return _as_factory(thing)
+    except (CrystallizeError, ValueError) as error:  # a ValueError for a builtin without a signature
+        reason, mend = reason_of(error)
+        if own is MISSING and ":" not in name:
+            reason = f"{lookup(VERIFIERS, name, 'verifier')} cannot be used: {reason}"
+        scope.document.add(path, reason, mend)
+        return None
 
 
 def _as_factory(thing: Any) -> VerifierFactory:

@@ -152,13 +152,16 @@ class OutputConfig(_Model):
     file_name: Annotated[Text, Field(description="Name of the file in the run's folder.")]
     writer: Annotated[
         OptionalText,
-        Field(description="Turns a value into bytes: a function of outputs.py, or the name of a loader."),
+        Field(
+            description="Turns a value into bytes: a function of outputs.py, or the name or dotted path of a "
+            "loader."
+        ),
     ] = None
     loader: Annotated[
         OptionalText,
         Field(
-            description="Turns the file into an object: a function of outputs.py, the name of a loader, or "
-            "'auto' for the one that fits the file's suffix."
+            description="Turns the file into an object: a function of outputs.py, the name or dotted path of a "
+            "loader, or 'auto' for the one that fits the file's suffix."
         ),
     ] = None
 
@@ -170,7 +173,8 @@ class HypothesisConfig(_Model):
         OptionalText, Field(description="Name of the hypothesis; the verifier's, if not given.")
     ] = None
     verifier: Annotated[
-        Text, Field(description="A function of verifiers.py, or the name of an installed verifier.")
+        Text,
+        Field(description="A function of verifiers.py, or the name or dotted path of an installed verifier."),
     ]
     metrics: Annotated[
         Metrics, Field(description="What the verifier is given; all metrics, if not given.")
@@ -243,12 +247,16 @@ class ExperimentConfig(_Model):
     execution: Annotated[
         Execution,
         Field(
-            description="How replicates are driven: serial, thread, process, async, or {strategy: name, ...}."
+            description="How replicates are driven: serial, thread, process, async, another installed strategy, "
+            "or the dotted path package.module:Class of any; {strategy: name, ...} with arguments."
         ),
     ] = None
     plugins: Annotated[
         Plugins,
-        Field(description="Installed plugins: false switches one off, {argument: value} configures it."),
+        Field(
+            description="Installed plugins, by their own name or their distribution's: false switches one off, "
+            "true insists on it, {argument: value} configures it."
+        ),
     ] = {}
     cli: Annotated[CliConfig, Field(description="Where and how 'crystallize list' shows it.")] = CliConfig()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from crystallize.config.signatures import public_names
+from crystallize.discovery import advice, find
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Scope:
         what: str,
         *,
         fits: Callable[[Any], bool] = callable,
-        installed: Sequence[str] | None = None,
+        group: str | None = None,
     ) -> None:
         """Note that nothing is called `name`, unless its module could not be loaded, which says enough.
 
@@ -73,8 +74,8 @@ class Scope:
             What it should be: ``"step"``.
         fits : callable, optional
             Tells which things of the module could have been meant.
-        installed : sequence of str, optional
-            The entry points that could have been meant.
+        group : str, optional
+            The group of the entry points that could have been meant.
         """
         module = self.modules.load(file)
         if self.modules.failed(file):
@@ -82,11 +83,11 @@ class Scope:
         names = public_names(module, fits)
         places = [f"in {file}.py"] if module is not None else []
         there = f"{file}.py has {listed(names)}" if module is not None else f"There is no {file}.py beside it"
-        if installed is not None:
+        hint = did_you_mean(name, names)
+        if group is not None:
             places.append("among the installed ones")
-            there += f"; installed are {listed(installed)}"
+            there += f"; installed are {listed({found.name for found in find(group)})}"
+            hint = advice(group, name, names)
         self.document.add(
-            path,
-            f"no {what} is called {name!r} {' or '.join(places)}".rstrip(),
-            f"{did_you_mean(name, [*names, *(installed or ())])} {there}".strip(),
+            path, f"no {what} is called {name!r} {' or '.join(places)}".rstrip(), f"{hint} {there}".strip()
         )

@@ -8,14 +8,28 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.config.errors import KeyPath, Problem
-from crystallize.config.signatures import Takes, blamed_argument, check_arguments, reason_of
-from crystallize.discovery import CORE, EXECUTION, PLUGINS, Found, classify, find, load, lookup, normalise
-from crystallize.errors import CrystallizeError
+from crystallize.config.signatures import Takes, blamed_argument, check_arguments, explained, reason_of
+from crystallize.discovery import (
+    CORE,
+    PLUGINS,
+    Found,
+    cannot_load,
+    classify,
+    find,
+    load,
+    lookup,
+    normalise,
+    unknown,
+    warn_once,
+)
+from crystallize.errors import CrystallizeError, PluginError
+from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.collection import examine, flag
 from crystallize.plugins.inspection import implementations, unmarked
-from crystallize.plugins.manager import resolve_strategy
+from crystallize.plugins.resolution import find_strategy, resolve_strategy
 from crystallize.plugins.seed import SeedPlugin
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.failures import told
+from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -36,6 +50,19 @@ def hooks_of(module: ModuleType) -> object:
         if isinstance(member, FunctionType) and member.__module__ == module.__name__:
             setattr(plugin, name, member)
     return plugin
+
+
+def _fault(plugin: object) -> str:
+    """Say why what a class or factory gave cannot be used as a plugin."""
+    if plugin is None or isinstance(plugin, type):
+        return f"it gives {plugin!r}, not an instance"
+    try:
+        is_plugin = bool(implementations(plugin) or unmarked(plugin)) or isinstance(plugin, BasePlugin)
+        return "" if is_plugin else f"it gives {plugin!r}, which has no hook"
+    except PluginError as error:
+        return error.what
+    except Exception as error:  # a foreign active_hooks() may raise anything
+        return told(error)
 
 
 class Settings:
@@ -106,30 +133,74 @@ class Settings:
     # -- plugins ---------------------------------------------------------------------------------------------
 
     def _read_plugins(self, seed: int | None) -> None:
-        installed = {found.name: found for found in find(PLUGINS)}
-        switched_off = os.environ.get("CRYSTALLIZE_DISABLE_PLUGINS", "").split(",")
-        off = {normalise(name.strip()) for name in [*self.disabled, *switched_off]}
-        distributions = {normalise(found.distribution) for found in installed.values()}
+        off = self._switched_off()
+        if seed is None and not off.isdisjoint({"seed", CORE}):
+            self._drop_seed()
+        places: dict[Found, KeyPath] = {}
         for name, setting in self._draft.config.plugins.items():
             path = ("plugins", name)
-            is_known = name in installed or (setting is False and normalise(name) in distributions)
-            if not is_known:
+            if setting is False:
+                self._switch_off(name, path)
+                continue
+            found = self._find(name, path)
+            if found is None:
+                continue
+            if places.setdefault(found, path) != path:
+                line = self._document.at(places[found])[0]
                 self._document.add(
-                    path,
-                    f"no plugin is called {name!r}",
-                    f"{did_you_mean(name, installed)} Installed are {listed(installed)}".strip(),
-                    key=True,
+                    path, f"{name!r} names the plugin of line {line} again", "Remove one of the two", key=True
                 )
-            elif setting is False:
-                self.disabled.add(name)
-            elif normalise(name) not in off and normalise(installed[name].distribution) not in off:
-                self._read_plugin(
-                    installed[name],
-                    {} if setting is True else setting,
-                    path,
-                    seed,
-                    configured=setting is not True,
-                )
+            elif normalise(found.name) not in off and normalise(found.distribution) not in off:
+                arguments = {} if setting is True else setting
+                self._read_plugin(found, arguments, path, seed, configured=setting is not True)
+
+    def _switched_off(self) -> set[str]:
+        """Return the folded names that are switched off from outside of the file, or anywhere in it."""
+        environment = os.environ.get("CRYSTALLIZE_DISABLE_PLUGINS", "").split(",")
+        file = [name for name, setting in self._draft.config.plugins.items() if setting is False]
+        return {normalise(name.strip()) for name in [*self.disabled, *environment, *file]}
+
+    def _drop_seed(self) -> None:
+        """Give no seed to a plugin that is switched off; in one file, the two contradict each other."""
+        self.seed = None
+        names = [name for name in self._draft.config.plugins if normalise(name) in ("seed", CORE)]
+        path = ("plugins", *names[:1])
+        if names and self._draft.config.plugins[names[0]] is False and self._draft.config.seed is not None:
+            line = self._document.at(("seed",))[0]
+            self._document.add(
+                path,
+                f"the plugin that seeds is switched off, and line {line} gives a seed",
+                "Remove one of the two",
+                key=True,
+            )
+
+    def _switch_off(self, name: str, path: KeyPath) -> None:
+        known = {normalise(each) for found in find(PLUGINS) for each in (found.name, found.distribution)}
+        if normalise(name) in known:
+            self.disabled.add(name)
+            return
+        # No mistake: the file may come from a machine where it is installed.
+        error = unknown(PLUGINS, name, "plugin")
+        problem = self._document.problem(path, f"{error.what}, so none is switched off", error.mend, key=True)
+        warn_once(str(problem))
+
+    def _find(self, name: str, path: KeyPath) -> Found | None:
+        """Return the plugin that is meant by its own name, or by that of its distribution if that has one only."""
+        try:
+            return lookup(PLUGINS, name, "plugin")
+        except CrystallizeError as error:
+            of_distribution = [
+                found for found in find(PLUGINS) if normalise(found.distribution) == normalise(name)
+            ]
+            if len(of_distribution) == 1:
+                return of_distribution[0]
+            if of_distribution:
+                names = listed(found.name for found in of_distribution)
+                what, mend = f"the distribution {name!r} has several plugins", f"Name one of {names}"
+            else:
+                what, mend = error.what, error.mend
+            self._document.add(path, what, mend, key=True)
+            return None
 
     def _read_plugin(
         self, found: Found, arguments: dict[str, Any], path: KeyPath, seed: int | None, *, configured: bool
@@ -143,10 +214,13 @@ class Settings:
             make = load(found)
             takes = Takes.callable(make) if classify(make) in ("class", "factory") else None
         except CrystallizeError as error:
-            self._document.add(path, error.what, error.mend, key=True)
+            self._document.add(path, *explained(error), key=True)
             return
         if takes is None:
-            if arguments:
+            fault = _fault(make)
+            if fault:
+                self._document.add(path, cannot_load(found, fault).what, key=True)
+            elif arguments:
                 self._document.add(path, f"plugin {found.name!r} takes no arguments", "Write true or false")
             return
         if "seed" in takes.parameters and found.name == "seed":
@@ -163,11 +237,17 @@ class Settings:
                 self.seed = None
         if check_arguments(self._document, path, f"plugin {found.name!r}", takes, arguments):
             try:
-                self._made.append(make(**arguments))
-            except Exception as error:  # a stranger's constructor may raise anything
+                plugin = make(**arguments)
+            except (Exception, SystemExit) as error:  # a stranger's constructor may raise anything
                 self._refused(error, arguments, path)
+                return
+            fault = _fault(plugin)
+            if fault:
+                self._document.add(path, cannot_load(found, fault).what, key=True)
+            else:
+                self._made.append(plugin)
 
-    def _refused(self, error: Exception, arguments: Mapping[str, Any], path: KeyPath) -> None:
+    def _refused(self, error: BaseException, arguments: Mapping[str, Any], path: KeyPath) -> None:
         reason, mend = reason_of(error)
         self._document.add((*path, *blamed_argument(arguments, reason)), reason, mend)
 
@@ -180,31 +260,27 @@ class Settings:
         is_name = isinstance(wanted, str)
         name: str = wanted if isinstance(wanted, str) else wanted["strategy"]
         place: KeyPath = ("execution",) if is_name else ("execution", "strategy")
-        names = sorted({found.name for found in find(EXECUTION)})
-        if name not in names:
-            self._document.add(
-                place,
-                f"no execution strategy is called {name!r}",
-                f"{did_you_mean(name, names)} Installed are {listed(names)}".strip(),
-            )
-            return None
         arguments = (
-            {}
-            if isinstance(wanted, str)
-            else {key: value for key, value in wanted.items() if key != "strategy"}
+            {} if isinstance(wanted, str) else {key: wanted[key] for key in wanted if key != "strategy"}
         )
         try:
-            takes = Takes.callable(load(lookup(EXECUTION, name, "execution strategy")))
+            make = find_strategy(name)
+            takes = Takes.callable(make) if classify(make) in ("class", "factory") else Takes({})
         except CrystallizeError as error:
-            self._document.add(place, error.what, error.mend)
+            self._document.add(place, *explained(error))
             return None
-        if not check_arguments(self._document, ("execution",), f"strategy {name!r}", takes, arguments):
+        spelled = f"{{{{strategy: {name}, {{}}: value}}}}"
+        what = f"strategy {name!r}"
+        if not check_arguments(self._document, ("execution",), what, takes, arguments, spelled=spelled):
             return None
         try:
             return resolve_strategy(wanted)
-        except Exception as error:  # a stranger's constructor may raise anything
+        except PluginError as error:  # with the constructor's own error as the cause
+            blamed = blamed_argument(arguments, told(error.__cause__ or error))
+            self._document.add(("execution", *blamed), *explained(error))
+        except Exception as error:
             self._refused(error, arguments, ("execution",))
-            return None
+        return None
 
     # -- hooks.py --------------------------------------------------------------------------------------------
 

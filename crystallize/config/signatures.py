@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import CrystallizeError
 from crystallize.pipelines.injection import REQUIRED, inspect_step, is_artifact, read_signature
+from crystallize.utils.failures import told
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def check_arguments(
     arguments: Mapping[str, Any],
     *,
     provided: Collection[str] | None = (),
+    spelled: str = "{{{}: value}} below its name",
 ) -> bool:
     """Note arguments that a factory does not take, and those that it lacks; return whether all is well.
 
@@ -100,6 +102,8 @@ def check_arguments(
         What it is given.
     provided : collection of str, optional
         What it gets from elsewhere; None if that cannot be known.
+    spelled : str, optional
+        How the file gives an argument, with ``{}`` for its name.
     """
     before = len(document.problems)
     names = list(takes.parameters)
@@ -118,7 +122,7 @@ def check_arguments(
             continue
         if provided is None or name in provided or did_you_mean(name, misspelt):
             continue
-        mend = f"Write {{{name}: value}} below its name"
+        mend = f"Write {spelled.format(name)}"
         if takes.injects:
             mend += ", set it in every condition with 'treatments' (one called 'baseline' for the baseline)"
         document.add(
@@ -134,11 +138,16 @@ def blamed_argument(arguments: Mapping[str, Any], reason: str) -> KeyPath:
     return next(((name,) for name in arguments if name in reason), ())
 
 
-def reason_of(error: Exception) -> tuple[str, str]:
+def reason_of(error: BaseException) -> tuple[str, str]:
     """Return what an error of a constructor says, and the advice that it gives."""
     if isinstance(error, CrystallizeError):
         return error.what, error.mend
-    return f"{type(error).__name__}: {error}", ""
+    return told(error), ""
+
+
+def explained(error: CrystallizeError) -> tuple[str, str]:
+    """Return what an error says of a thing that was named, with the place in its code, and the advice."""
+    return f"{error.what} ({error.where})" if error.where else error.what, error.mend
 
 
 def public_names(module: ModuleType | None, fits: Callable[[Any], bool] = callable) -> list[str]:

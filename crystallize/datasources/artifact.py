@@ -13,6 +13,8 @@ from crystallize.errors import (
     ArtifactNotFoundError,
     InvalidNameError,
     InvalidTypeError,
+    PluginLoadError,
+    UnknownNameError,
 )
 from crystallize.loaders import get_loader, loader_for
 from crystallize.loaders.base import dump_value, from_bytes, load_file, to_bytes
@@ -41,8 +43,8 @@ class Artifact(DataSource):
     name : str
         The file's name.
     loader : str, callable or Loader, optional
-        How the file becomes an object: the name of a loader, which also writes; ``"auto"`` for the one that
-        fits the file's suffix; or a function of the path. By default the content is given as bytes.
+        How the file becomes an object: the name, or dotted path, of a loader, which also writes; ``"auto"``
+        for the one that fits the file's suffix; or a function of the path. By default it is given as bytes.
     writer : str or callable, optional
         How a value becomes bytes (or text): the name of a loader, or a function of the value. By default as
         the loader does it; a loader that is a function, and none, write bytes and str only.
@@ -55,7 +57,7 @@ class Artifact(DataSource):
     InvalidNameError
         If the file would not stay in its folder, or `alias` is no identifier.
     UnknownNameError
-        If no loader has the given name, or none fits the suffix.
+        If no loader has the given name, a dotted path leads nowhere, or no loader fits the suffix.
     """
 
     def __init__(
@@ -345,11 +347,8 @@ def _codec(name: str, loader: Any, writer: Any) -> tuple[Callable[[Path], Any], 
     """Return how the artifact is read, and how it is written."""
     load: Callable[[Path], Any] = from_bytes
     dump: Callable[[Any], Any] = to_bytes
-    if loader == "auto":
-        found = loader_for(name)
-        load, dump = found.load, found.dump
-    elif isinstance(loader, str) or hasattr(loader, "load"):
-        found = get_loader(loader)
+    if isinstance(loader, str) or hasattr(loader, "load"):
+        found = _found(name, loader_for, name) if loader == "auto" else _found(name, get_loader, loader)
         load, dump = found.load, found.dump
     elif callable(loader):
         load = loader
@@ -358,7 +357,7 @@ def _codec(name: str, loader: Any, writer: Any) -> tuple[Callable[[Path], Any], 
             f"the loader of artifact {name!r} is the name of one, a Loader or a function, got {loader!r}"
         )
     if isinstance(writer, str):
-        dump = get_loader(writer).dump
+        dump = _found(name, get_loader, writer).dump
     elif callable(writer):
         dump = writer
     elif writer is not None:
@@ -366,6 +365,14 @@ def _codec(name: str, loader: Any, writer: Any) -> tuple[Callable[[Path], Any], 
             f"the writer of artifact {name!r} is the name of a loader or a function, got {writer!r}"
         )
     return load, dump
+
+
+def _found(artifact: str, look_up: Callable[[Any], Loader], what: Any) -> Loader:
+    try:
+        return look_up(what)
+    except (UnknownNameError, InvalidTypeError, PluginLoadError) as error:
+        where = ", ".join(filter(None, [f"artifact {artifact!r}", error.where]))
+        raise type(error)(error.what, where, error.mend) from error.__cause__
 
 
 def _check_alias(alias: object) -> str:

@@ -119,7 +119,7 @@ class _Collected:
         self.artifacts: dict[int, list[ArtifactEntry]] = {}
 
     def add(self, replicate: int, outcome: Outcome) -> None:
-        _, seed, metrics, tags, artifacts, trace, error = outcome
+        _, seed, metrics, tags, artifacts, trace, error, _ = outcome
         columns = self.columns
         for place, metric in enumerate(metrics):
             if metric not in columns:

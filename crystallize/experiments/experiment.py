@@ -33,7 +33,8 @@ from crystallize.experiments.treatment import (
 )
 from crystallize.pipelines.pipeline import Pipeline
 from crystallize.plugins.artifact import ArtifactPlugin
-from crystallize.plugins.manager import PluginManager, resolve_strategy
+from crystallize.plugins.manager import PluginManager
+from crystallize.plugins.resolution import resolve_strategy
 from crystallize.utils.names import check_name
 from crystallize.utils.randomness import draw_master_seed
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from crystallize.experiments.builder import ExperimentBuilder
+    from crystallize.experiments.handover import HandedBack
     from crystallize.experiments.hypothesis import Hypothesis
     from crystallize.experiments.outcome import ReplicateResult
     from crystallize.experiments.result import Result
@@ -137,6 +139,7 @@ class Experiment:
         self.conditions = with_baseline(self.active_treatments)
         self.current_run: Run | None = None
         self.master_seed = draw_master_seed()
+        self.run_token = ""  # of the run under way; its results bear it
         self.plugins = PluginManager.build(
             with_seed(seed, plugins),
             disabled=disable_plugins,
@@ -323,18 +326,24 @@ class Experiment:
     def replicate_done(self, result: ReplicateResult) -> int:
         """Take the result of a replicate as it arrives; for execution strategies, in the coordinator.
 
-        Returns
-        -------
-        int
-            What to keep in its place: the replicate's number. The content lives on in the aggregator.
+        The number that it returns is what to keep in the result's place; the content lives on in the aggregator.
         """
-        if self.current_run is None:
-            raise ExecutionError(
-                "a result was reported and no run is under way",
-                f"experiment {self.folder_name!r}",
-                "Call replicate_done only inside run_experiment_loop",
-            )
-        return self.current_run.take(result)
+        return self._run_under_way("was given a result").take(result)
+
+    def handed_back(self, plugin: object) -> list[HandedBack]:
+        """Return what hooks have given to ``ctx.hand_back(plugin, value)``; for plugins, in ``after_replicate``.
+
+        Values come in the order of the replicates: those of a replicate that arrives early wait until all
+        before it have arrived. Each comes once, the last ones with the last replicate. A failed outcome's values
+        are among them; of a replicate that was tried again, only those of the attempt that counts.
+
+        Raises
+        ------
+        PluginError, ExecutionError
+            If `plugin`, an instance or its name, does not take part; if this is not ``after_replicate``.
+        """
+        name = self.plugins.name_of(plugin)
+        return self._run_under_way("was asked for what was handed back").handover.due(name)
 
     def cancel(self) -> None:
         """Have the run under way end soon, as Ctrl-C would; from any thread."""
@@ -374,6 +383,14 @@ class Experiment:
             self.plugins.call("before_run", experiment=self)
             self.current_run = Run(self, questions)
             return self.current_run.drive(Replicate(self, loop))
+
+    def _run_under_way(self, event: str) -> Run:
+        if self.current_run is None:
+            raise ExecutionError(
+                f"experiment {self.folder_name!r} {event} and no run is under way",
+                mend="replicate_done is for run_experiment_loop, handed_back for after_replicate",
+            )
+        return self.current_run
 
     def __getstate__(self) -> dict[str, Any]:
         # What goes to a worker is the definition. The run stays with the coordinator.

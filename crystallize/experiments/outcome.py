@@ -68,6 +68,9 @@ class Outcome(NamedTuple):
         What each step read and recorded.
     error : OutcomeError or None
         Why the outcome failed.
+    handed_back : tuple of (str, bytes)
+        What hooks sent to plugins in the coordinator, which get it from ``experiment.handed_back``: the
+        plugin's name and the pickled value.
     """
 
     condition: str
@@ -77,6 +80,7 @@ class Outcome(NamedTuple):
     artifacts: list[ArtifactEntry]
     trace: Trace
     error: OutcomeError | None
+    handed_back: tuple[tuple[str, bytes], ...] = ()
 
 
 class ReplicateResult(NamedTuple):
@@ -88,10 +92,13 @@ class ReplicateResult(NamedTuple):
         Index of the replicate.
     outcomes : tuple of Outcome
         In the order of the experiment's conditions.
+    run : str
+        The run that it belongs to, so that results of another one are not taken for this one's.
     """
 
     replicate: int
     outcomes: tuple[Outcome, ...]
+    run: str = ""
 
     @property
     def errors(self) -> list[OutcomeError]:

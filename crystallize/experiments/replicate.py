@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.errors import InvalidTypeError
 from crystallize.experiments.outcome import Outcome, OutcomeError, ReplicateResult
 from crystallize.experiments.provenance import DATA_SOURCE, TREATMENT
+from crystallize.plugins.manager import RAISED
 from crystallize.utils.context import FrozenContext
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
@@ -71,6 +72,8 @@ class Replicate:
             _condition(name, experiment.active_treatments.get(name), experiment.datasource)
             for name in experiment.conditions
         )
+        self._run = experiment.run_token
+        self._plugin_name = experiment.plugins.name_of
         self._before_replicate = experiment.plugins.direct("before_replicate")
         self._before_step = self._hook_before_step()
         self._after_step = self._hook_after_step()
@@ -117,6 +120,7 @@ class Replicate:
                 )
                 for condition in self._conditions
             ),
+            self._run,
         )
 
     def describe_parts(self) -> dict[str, object]:
@@ -147,7 +151,7 @@ class Replicate:
         ctx = self._context(0, chosen)
         with ctx.in_force():
             returned = drive(self._play(ctx, chosen, data))
-        return returned, ReplicateResult(0, (_outcome(ctx, chosen.name, None),))
+        return returned, ReplicateResult(0, (_outcome(ctx, chosen.name, None),), self._run)
 
     # -- the flow ------------------------------------------------------------------------------------------
 
@@ -155,7 +159,7 @@ class Replicate:
         outcomes = []
         for condition in self._conditions:
             outcomes.append((yield from self._outcome(replicate, condition)))
-        return ReplicateResult(replicate, tuple(outcomes))
+        return ReplicateResult(replicate, tuple(outcomes), self._run)
 
     def _outcome(self, replicate: int, condition: Condition) -> Flow[Outcome]:
         ctx = self._context(replicate, condition)
@@ -163,7 +167,7 @@ class Replicate:
         token = ctx.enter()
         try:
             yield from self._play(ctx, condition, FETCH)
-        except (Exception, SystemExit) as raised:  # a step that calls sys.exit() fails like any other
+        except RAISED as raised:  # a step that calls sys.exit() fails like any other
             ctx.leave_stage()
             error = describe_error(raised, replicate, condition.name, ctx.peek("step_name"))
         finally:
@@ -174,7 +178,7 @@ class Replicate:
         if self._before_replicate is not None:
             try:
                 self._before_replicate(self.experiment, ctx)
-            except Exception as raised:
+            except RAISED as raised:
                 raise self.experiment.plugins.blame("before_replicate", raised) from raised
         if condition.function is not None:
             ctx.enter_stage(TREATMENT, _TREATMENT_RNG, "treatment")
@@ -193,7 +197,7 @@ class Replicate:
         return (yield from self._pipeline.flow(data, ctx, self._before_step, self._after_step))
 
     def _context(self, replicate: int, condition: Condition) -> FrozenContext:
-        return FrozenContext(
+        ctx = FrozenContext(
             self._initial,
             condition.settings,
             replicate=replicate,
@@ -201,6 +205,8 @@ class Replicate:
             master_seed=self._master_seed,
             rng_key=_PLUGINS_RNG,
         )
+        ctx.plugin_name = self._plugin_name
+        return ctx
 
     # -- hooks around steps --------------------------------------------------------------------------------
 
@@ -211,10 +217,13 @@ class Replicate:
             return None
 
         def before_step(step: Any, ctx: FrozenContext) -> None:
+            reads = ctx.set_reads_aside()
             try:
                 call(experiment, step, ctx)
-            except Exception as raised:
+            except RAISED as raised:
                 raise plugins.blame("before_step", raised) from raised
+            finally:
+                ctx.restore_reads(reads)
 
         return before_step
 
@@ -225,13 +234,16 @@ class Replicate:
             return None
 
         def after_step(step: Any, data: Any, ctx: FrozenContext) -> None:
+            reads = ctx.set_reads_aside()
             try:
                 call(experiment, step, data, ctx)
-            except Exception as raised:
+            except RAISED as raised:
                 blame = plugins.call_rest(
                     "after_step", raised, experiment=experiment, step=step, data=data, ctx=ctx
                 )
                 raise blame from raised
+            finally:
+                ctx.restore_reads(reads)
 
         return after_step
 
@@ -275,6 +287,7 @@ def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None) -> 
         ctx.artifact_entries,
         ctx.trace,
         error,
+        tuple(ctx.handed_back),
     )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import CrystallizeError, ExecutionError, PluginError
+from crystallize.experiments.handover import Handover
 from crystallize.experiments.outcome import ReplicateResult
+from crystallize.plugins.manager import RAISED
 from crystallize.utils.randomness import check_seed
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from crystallize.experiments.treatment import Treatment
 
 _logger = logging.getLogger("crystallize.experiment")
-_OF_THE_RUN = ("active_treatments", "conditions", "replicates", "master_seed", "current_run")
+_OF_THE_RUN = ("active_treatments", "conditions", "replicates", "master_seed", "current_run", "run_token")
 
 
 _entrance = threading.Lock()  # two threads that start one experiment at once: one of them is told
@@ -57,7 +60,7 @@ def under_way(
             )
         experiment.run_kind = kind
     before = {name: getattr(experiment, name) for name in _OF_THE_RUN}
-    now = (treatments, conditions, replicates, master_seed, None)
+    now = (treatments, conditions, replicates, master_seed, None, secrets.token_hex(8))
     try:
         for name, value in zip(_OF_THE_RUN, now, strict=True):
             setattr(experiment, name, value)
@@ -81,6 +84,13 @@ class Run:
         The experiment, with the replicates and treatments of this run.
     hypotheses : sequence of Hypothesis
         What to ask of the metrics at the end.
+
+    Attributes
+    ----------
+    handover : Handover
+        What hooks in the workers hand back to their plugins.
+    cancelled : threading.Event
+        Set if the run is to end soon.
     """
 
     def __init__(self, experiment: Experiment, hypotheses: Sequence[Hypothesis]) -> None:
@@ -90,6 +100,7 @@ class Run:
         self._aggregator: ResultAggregator = experiment.aggregator(experiment)
         self._conditions = list(experiment.conditions)
         self._arrived = bytearray(experiment.replicates or 0)
+        self.handover = Handover(self._arrived)
         self._failed_conditions: set[str] = set()
         self._hook_error: PluginError | None = None
         self._notices_arrivals = experiment.plugins.caller("after_replicate") is not None
@@ -98,14 +109,15 @@ class Run:
         """Have the execution strategy run all replicates, and finish."""
         experiment = self.experiment
         try:
-            results = experiment.plugins.hook.run_experiment_loop(
-                experiment=experiment, replicate_fn=replicate
-            )
+            with experiment.plugins.taking_in(self.take_unreported):
+                results = experiment.plugins.hook.run_experiment_loop(
+                    experiment=experiment, replicate_fn=replicate
+                )
         except CrystallizeError:
             raise
-        except Exception as raised:
+        except RAISED as raised:
             raise experiment.plugins.blame("run_experiment_loop", raised) from raised
-        self._take_unreported(results)
+        self.take_unreported(results)  # a wrapper may have made something else of them
         return self.finish()
 
     def take(self, result: Any) -> int:
@@ -125,7 +137,11 @@ class Run:
                     error.traceback,
                 )
         if self._notices_arrivals:
-            self._call_all("after_replicate", result)
+            self.handover.arrive(result)
+            try:
+                self._call_all("after_replicate", result)
+            finally:
+                self.handover.close()
         return replicate
 
     def check_cancelled(self) -> None:
@@ -158,7 +174,14 @@ class Run:
             raise error
         return result
 
-    def _take_unreported(self, results: Any) -> None:
+    def take_unreported(self, results: Any) -> None:
+        """Take those of the results that ``run_experiment_loop`` returned and had not reported.
+
+        Raises
+        ------
+        ExecutionError
+            If they are not one for each replicate, in order.
+        """
         if not isinstance(results, list):
             raise self._broken_contract(f"returned {type(results).__name__}, not a list")
         if len(results) != len(self._arrived):
@@ -186,6 +209,8 @@ class Run:
             raise self._broken_contract(
                 f"gave replicate {replicate} with the conditions {conditions}, not {self._conditions}"
             )
+        if result.run != self.experiment.run_token:
+            raise self._broken_contract(f"gave replicate {replicate} of another run")
         return replicate
 
     def _broken_contract(self, fault: str) -> ExecutionError:

@@ -144,18 +144,24 @@ class NpzLoader:
         """Return the arrays by name."""
         import numpy as np
 
-        with np.load(path, allow_pickle=False) as arrays:
+        # NumPy leaves a file that it opened itself open if it is no whole zip file.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
 
     def dump(self, value: Any) -> bytes:
         """Return a mapping of arrays in NumPy's zipped format, uncompressed."""
+        import zipfile
+
         import numpy as np
 
-        arrays = {name: np.asanyarray(array) for name, array in value.items()}
-        if any(array.dtype.hasobject for array in arrays.values()):
-            raise TypeError("arrays of Python objects are not written")
         file = io.BytesIO()
-        np.savez(file, **arrays)
+        # As numpy.savez, which takes names as keywords and so refuses an array called "file".
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in value.items():
+                if not isinstance(name, str):
+                    raise TypeError(f"the names of arrays are texts, got {name!r}")
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
         return file.getvalue()
 
 

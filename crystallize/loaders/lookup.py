@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-import logging
 from functools import lru_cache
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from crystallize.discovery import CORE, LOADERS, Found, find, lookup, normalise, produce
+from crystallize.discovery import (
+    CORE,
+    LOADERS,
+    Found,
+    cannot_load,
+    find,
+    lookup,
+    normalise,
+    produce,
+    resolve,
+    warn_once,
+)
 from crystallize.errors import InvalidTypeError, PluginLoadError, UnknownNameError
+from crystallize.utils.failures import told
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
@@ -17,7 +26,8 @@ if TYPE_CHECKING:
 
     from crystallize.loaders.base import Loader
 
-_log = logging.getLogger("crystallize.loaders")
+
+_PICKLES = (".pkl", ".pickle")
 
 
 def get_loader(loader: object) -> Loader:
@@ -26,7 +36,7 @@ def get_loader(loader: object) -> Loader:
     Parameters
     ----------
     loader : str or Loader
-        The name of an installed loader, ``"package.module:Name"``, or a loader itself.
+        The name of an installed loader, the dotted path ``"package.module:Name"`` of any, or a loader itself.
 
     Raises
     ------
@@ -35,20 +45,20 @@ def get_loader(loader: object) -> Loader:
     InvalidTypeError
         If it is no loader: something with ``load``, ``dump`` and ``suffixes``.
     PluginLoadError
-        If the installed loader cannot be imported.
+        If the loader cannot be imported, or an installed one is none.
     """
     if not isinstance(loader, str):
-        return _checked(loader)
+        return _checked(loader, "")
     if ":" in loader:
-        return _checked(_imported(loader))
-    return _checked(produce(lookup(LOADERS, loader, "loader")))
+        return _checked(resolve(LOADERS, loader, "loader"), f"{loader!r} is no loader: ")
+    return _produced(lookup(LOADERS, loader, "loader"))
 
 
 def loader_for(path: PurePath | str) -> Loader:
     """Return the loader that fits the suffix of a file's name.
 
     Our own are asked before those of other distributions; among several, the longest suffix decides. One that
-    is chosen by name only, like pickle, never fits.
+    is chosen by name only never fits. Pickle is such a one: whoever wrote the file could run anything here.
 
     Raises
     ------
@@ -61,53 +71,77 @@ def loader_for(path: PurePath | str) -> Loader:
         loaders = [
             loader
             for found in find(LOADERS)
-            if (normalise(found.distribution) == CORE) is ours and (loader := _usable(found)) is not None
+            if (normalise(found.distribution) == CORE) is ours and (loader := usable(found)) is not None
         ]
         fitting = [
-            (len(suffix), loader) for loader in loaders for suffix in loader.suffixes if name.endswith(suffix)
+            (len(suffix), loader)
+            for loader in loaders
+            for suffix in loader.suffixes
+            if name.endswith(suffix.lower())
         ]
         if fitting:
             return max(fitting, key=lambda pair: pair[0])[1]
         known.update(suffix for loader in loaders for suffix in loader.suffixes)
-    raise UnknownNameError(
-        f"no loader fits the suffix of {str(path)!r}",
-        mend=f"Name one with loader='...'; the suffixes known are {listed(known)}",
-    )
+    mend = f"Name one with loader='...'; the suffixes known are {listed(known)}"
+    if name.endswith(_PICKLES):
+        mend = (
+            "Reading a pickle runs what is in it, so pickle is never chosen by a suffix. If only you can have "
+            "written the file, say loader='pickle'"
+        )
+    raise UnknownNameError(f"no loader fits the suffix of {str(path)!r}", mend=mend)
 
 
 @lru_cache(maxsize=256)
-def _usable(found: Found) -> Loader | None:
+def usable(found: Found) -> Loader | None:
     """Return the installed loader, or None after a warning: a broken one does not hinder the others."""
     try:
-        return _checked(produce(found))
-    except (PluginLoadError, InvalidTypeError) as error:
-        _log.warning("%s", error)
+        return _produced(found)
+    except PluginLoadError as error:
+        warn_once(error.what)
         return None
 
 
-def _imported(path: str) -> object:
-    module, _, name = path.partition(":")
+def _produced(found: Found) -> Loader:
+    thing = produce(found)
+    fault = _fault(thing)
+    if fault:
+        raise cannot_load(found, f"it gives {thing!r}, and {fault}")
+    loader: Loader = thing
+    return loader
+
+
+def _checked(loader: Any, prefix: str) -> Loader:
+    if isinstance(loader, type) and not _fault(loader):
+        try:
+            loader = loader()
+        except (Exception, SystemExit) as error:  # a stranger's constructor may raise anything
+            raise InvalidTypeError(
+                f"the loader class {loader.__name__} cannot be called without arguments: {told(error)}",
+                mend="Pass an instance",
+            ) from error
+    fault = _fault(loader)
+    if fault:
+        raise InvalidTypeError(
+            f"{prefix}{fault}, got {loader!r}",
+            mend="Pass the name of an installed loader, or an object that has load, dump and suffixes",
+        )
+    found: Loader = loader
+    return found
+
+
+def _fault(loader: Any) -> str:
+    """Say what a loader has that this one has not."""
     try:
-        return attrgetter(name)(importlib.import_module(module))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UnknownNameError(
-            f"{path!r} leads to no loader: {error}", mend="Write it as 'package.module:Name'"
-        ) from error
-
-
-def _checked(loader: Any) -> Loader:
-    if isinstance(loader, type) and _is_loader(loader):
-        loader = loader()
-    if _is_loader(loader):
-        found: Loader = loader
-        return found
-    raise InvalidTypeError(
-        f"a loader has load(path), dump(value) and suffixes, got {loader!r}",
-        mend="Pass the name of an installed loader, or an object that has all three",
-    )
-
-
-def _is_loader(loader: Any) -> bool:
-    return all(callable(getattr(loader, name, None)) for name in ("load", "dump")) and hasattr(
-        loader, "suffixes"
-    )
+        methods = all(callable(getattr(loader, name, None)) for name in ("load", "dump"))
+        suffixes = getattr(loader, "suffixes", None)
+    except Exception as error:  # foreign properties may raise anything
+        return f"a loader has load(path), dump(value) and suffixes: {told(error)}"
+    if not methods or suffixes is None:
+        return "a loader has load(path), dump(value) and suffixes"
+    is_property = isinstance(loader, type) and hasattr(suffixes, "__get__")
+    if not is_property and not (
+        isinstance(suffixes, tuple | list)
+        and all(isinstance(suffix, str) and suffix[1:] and suffix[0] == "." for suffix in suffixes)
+    ):
+        return f"a loader's suffixes are a tuple like ('.json',), not {suffixes!r}"
+    return ""

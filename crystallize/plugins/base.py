@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from crystallize import hookspecs
 
@@ -18,12 +19,21 @@ if TYPE_CHECKING:
     from crystallize.utils.context import FrozenContext
 
 
-HOOK_NAMES = tuple(
-    name
-    for name, member in vars(hookspecs).items()
-    if inspect.isfunction(member) and member.__module__ == hookspecs.__name__
-)
+HOOK_NAMES = tuple(hookspecs.RUNS_IN)
 """The lifecycle hooks, in the order of a run."""
+
+
+@runtime_checkable
+class ExecutionStrategy(Protocol):
+    """What decides how the replicates of a run are driven: one hook.
+
+    Inherit from :class:`BasePlugin`, or mark the method with ``@hookimpl``. A strategy whose workers are
+    other processes or machines sends them `replicate_fn`, once each, and nothing else: it holds the experiment.
+    """
+
+    def run_experiment_loop(self, experiment: Experiment, replicate_fn: Callable[[int], Any]) -> list[Any]:
+        """Drive all replicates; see :func:`crystallize.hookspecs.run_experiment_loop`."""
+        ...
 
 
 class BasePlugin:
@@ -32,7 +42,15 @@ class BasePlugin:
     Override any of the methods below; :mod:`crystallize.hookspecs` says when and where each is called.
     ``@hookimpl`` is needed only for its options (``tryfirst``, ``trylast``, ``wrapper``). A method that is
     not overridden is never called.
+
+    Attributes
+    ----------
+    environment : mapping of str to str
+        The environment variables that the plugin reads, and what each is for; ``crystallize plugins show``
+        tells them.
     """
+
+    environment: ClassVar[Mapping[str, str]] = {}
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -7,42 +7,34 @@ an installed one of its class, or of a base class of it.
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from crystallize.discovery import (
-    COMMANDS,
     CORE,
     EXECUTION,
-    GROUPS,
-    LOADERS,
     PLUGINS,
-    VERIFIERS,
     Found,
     cannot_load,
     classify,
     find,
-    load,
     normalise,
     owner,
     produce,
+    warn_once,
 )
 from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.plugins.inspection import Implementation, implementations, unmarked
+from crystallize.utils.failures import place_of, told
 from crystallize.utils.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
 Source = Literal["passed", "entry point"]
-Status = Literal["active", "disabled", "failed"]
-
-_log = logging.getLogger("crystallize.plugins")
-_warned: set[str] = set()
 
 
 class PluginRecord(NamedTuple):
@@ -139,6 +131,18 @@ def collect(
     return [_passed(plugin, taken) for plugin in instances] + installed
 
 
+def collect_only(plugins: Sequence[object]) -> list[PluginRecord]:
+    """Return the records of these plugins and no others, without a look at what is installed.
+
+    Raises
+    ------
+    InvalidTypeError, PluginError
+        As :func:`collect`.
+    """
+    taken: set[str] = set()
+    return [_record(plugin, _unique(_own_name(plugin), taken), (None, None)) for plugin in _checked(plugins)]
+
+
 # -- passed --------------------------------------------------------------------------------------------------
 
 
@@ -159,11 +163,13 @@ def _checked(passed: Sequence[object]) -> list[object]:
 
 
 def _passed(plugin: Any, taken: set[str]) -> PluginRecord:
-    name = _unique(_name_of(plugin), taken)
     module = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
-    distribution, version = owner(module) or (None, None)
+    return _record(plugin, _unique(_name_of(plugin), taken), owner(module) or (None, None))
+
+
+def _record(plugin: Any, name: str, origin: tuple[str | None, str | None]) -> PluginRecord:
     try:
-        record = PluginRecord.of(name, plugin, distribution, version, "passed")
+        record = PluginRecord.of(name, plugin, *origin, "passed")
     except PluginError as error:
         raise PluginError(f"plugin {name!r} cannot be used: {error.what}") from error
     bare = unmarked(plugin)
@@ -179,15 +185,16 @@ def _passed(plugin: Any, taken: set[str]) -> PluginRecord:
 
 def _name_of(plugin: object) -> str:
     """Return the name of the entry point that stands for the plugin's class, or that of the class."""
-    if isinstance(plugin, ModuleType):
-        target, name = plugin.__name__, plugin.__name__
-    else:
-        target, name = _target(type(plugin)), type(plugin).__name__
+    target = plugin.__name__ if isinstance(plugin, ModuleType) else _target(type(plugin))
     for group in (PLUGINS, EXECUTION):
         for found in find(group):
             if found.value == target:
                 return found.name
-    return name
+    return _own_name(plugin)
+
+
+def _own_name(plugin: object) -> str:
+    return plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__name__
 
 
 def _target(kind: type) -> str:
@@ -203,16 +210,27 @@ def _unique(name: str, taken: set[str]) -> str:
     return unique
 
 
+def set_apart(record: PluginRecord, others: Iterable[PluginRecord]) -> PluginRecord:
+    """Return a record under a name that none of the others has: a strategy may be called like a plugin."""
+    return record._replace(name=_unique(record.name, {other.name for other in others}))
+
+
 # -- installed -----------------------------------------------------------------------------------------------
 
 
 def _switched_on(disabled: Collection[str]) -> Iterable[Found]:
-    off = _off(disabled)
-    return [found for found in find(PLUGINS) if not _is_off(found, off)]
+    off = switched_off(disabled)
+    return [found for found in find(PLUGINS) if not is_off(found, off)]
 
 
-def _off(disabled: Collection[str]) -> set[str]:
-    """Return the folded names that are switched off, by argument or environment; warn about unknown ones."""
+def switched_off(disabled: Collection[str] = ()) -> set[str]:
+    """Return the folded names that are switched off, by argument or environment; warn about unknown ones.
+
+    Raises
+    ------
+    InvalidTypeError
+        If `disabled` is no list of names.
+    """
     is_list = isinstance(disabled, Iterable) and not isinstance(disabled, str)
     if not is_list or not all(isinstance(name, str) for name in disabled):
         raise InvalidTypeError(f"disable_plugins is a list of names, got {disabled!r}")
@@ -222,11 +240,13 @@ def _off(disabled: Collection[str]) -> set[str]:
     names = [*disabled, *filter(None, map(str.strip, from_environment))]
     for name in names:
         if normalise(name) not in folded:
-            _warn_once(f"no installed plugin is called {name!r}, so it is not switched off. ", name, known)
+            advice = did_you_mean(name, known)
+            warn_once(f"no installed plugin is called {name!r}, so it is not switched off. {advice}".strip())
     return {normalise(name) for name in names}
 
 
-def _is_off(found: Found, off: set[str]) -> bool:
+def is_off(found: Found, off: Collection[str]) -> bool:
+    """Tell whether a plugin is among what :func:`switched_off` returned, or is not loaded by itself."""
     if normalise(found.name) in off or normalise(found.distribution) in off:
         return True
     return flag("CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD") and normalise(found.distribution) != CORE
@@ -266,13 +286,16 @@ def examine(found: Found) -> PluginRecord:
     try:
         record = PluginRecord.of(found.name, plugin, found.distribution, found.version, "entry point")
         bare = unmarked(plugin)
-    except Exception as error:  # a foreign active_hooks() may raise anything
-        reason = error.what if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-        raise cannot_load(found, reason) from error
+        if not record.implementations and not bare and not isinstance(plugin, BasePlugin):
+            raise PluginError(f"it gives {plugin!r}, which has no hook")
+    except PluginError as error:
+        raise cannot_load(found, error.what) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a foreign active_hooks() or __repr__ may raise anything
+        raise cannot_load(found, told(error), place_of(error)) from error
     if bare:
         _warn_unmarked(str(record), bare)
-    elif not record.implementations and not isinstance(plugin, BasePlugin):
-        raise cannot_load(found, f"it gives {plugin!r}, which has no hook")
     return record
 
 
@@ -286,57 +309,8 @@ def refuse(error: PluginLoadError) -> None:
     """
     if flag("CRYSTALLIZE_STRICT_PLUGINS"):
         raise error
-    _warn_once(f"{error.what}. The run goes on without it")
+    warn_once(f"{error.what}. The run goes on without it")
 
 
 def _warn_unmarked(who: str, names: Sequence[str]) -> None:
-    _warn_once(f"{who}: {', '.join(names)} bears a hook's name and lacks @hookimpl, so it is never called")
-
-
-def _warn_once(message: str, name: str = "", choices: Iterable[str] = ()) -> None:
-    if message not in _warned:
-        _warned.add(message)
-        _log.warning("%s", f"{message}{did_you_mean(name, choices) if name else ''}".strip())
-
-
-# -- for the listing -----------------------------------------------------------------------------------------
-
-
-class Installed(NamedTuple):
-    """What is known of one installed entry point, whether it can be used or not."""
-
-    name: str
-    group: str
-    status: Status
-    distribution: str
-    version: str
-    hooks: tuple[str, ...]
-    error: str
-
-
-def survey(disabled: Collection[str] = ()) -> list[Installed]:
-    """Return every entry point of every group, with its status as an experiment of this process sees it.
-
-    What is switched off is not imported.
-    """
-    off = _off(disabled)
-    return [_look(found, off) for group in GROUPS for found in find(group)]
-
-
-def _look(found: Found, off: set[str]) -> Installed:
-    status: Status = "active"
-    hooks: tuple[str, ...] = ()
-    reason = ""
-    if found.group == PLUGINS and _is_off(found, off):
-        status = "disabled"
-    else:
-        try:
-            if found.group in (COMMANDS, LOADERS, VERIFIERS):
-                thing = load(found)
-                if found.group != LOADERS and not callable(thing):
-                    raise cannot_load(found, f"it gives {thing!r}, which cannot be called")
-            else:
-                hooks = examine(found).hooks
-        except PluginLoadError as error:
-            status, reason = "failed", error.what
-    return Installed(found.name, found.group, status, found.distribution, found.version, hooks, reason)
+    warn_once(f"{who}: {', '.join(names)} bears a hook's name and lacks @hookimpl, so it is never called")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
 from crystallize.plugins.base import BasePlugin
@@ -47,7 +48,7 @@ class SerialExecution(BasePlugin):
     """
 
     def __init__(self, progress: bool = False) -> None:
-        self.progress = _check_bool("progress", progress)
+        self.progress = check_bool("progress", progress)
 
     def run_experiment_loop(self, experiment: Experiment, replicate_fn: Callable[[int], Any]) -> list[Any]:
         """Run all replicates in order; see :func:`crystallize.hookspecs.run_experiment_loop`."""
@@ -98,9 +99,9 @@ class ParallelExecution(BasePlugin):
     def __init__(
         self, max_workers: int | None = None, executor_type: str = "thread", progress: bool = False
     ) -> None:
-        self.max_workers = None if max_workers is None else _check_count("max_workers", max_workers)
+        self.max_workers = None if max_workers is None else check_count("max_workers", max_workers)
         self.executor_type = _check_executor_type(executor_type)
-        self.progress = _check_bool("progress", progress)
+        self.progress = check_bool("progress", progress)
         self.threads_per_worker: int | None = None
         self._has_warned = False
 
@@ -131,7 +132,7 @@ class ParallelExecution(BasePlugin):
 
                 workers = min(replicates, self.max_workers or MOST_THREADS)
                 if workers > 1 and not self._has_warned:
-                    self._has_warned = _warn_of_shared_random_state(experiment, "threads")
+                    self._has_warned = warn_of_shared_random_state(experiment, "threads")
                 run_in_threads(replicate_fn, replicates, workers, arrivals.deliver)
             else:
                 from crystallize.plugins.launch import threads_for
@@ -170,6 +171,11 @@ class ProcessExecution(ParallelExecution):
         Show a progress bar on standard error.
     """
 
+    environment: ClassVar[Mapping[str, str]] = {
+        "CRYSTALLIZE_START_METHOD": "how worker processes start: forkserver or spawn",
+        "OMP_NUM_THREADS": "if it or another such limit is set, it holds in the workers, instead of cores / workers",
+    }
+
     def __init__(self, max_workers: int | None = None, progress: bool = False) -> None:
         super().__init__(max_workers, "process", progress)
 
@@ -190,9 +196,9 @@ class AsyncExecution(BasePlugin):
     """
 
     def __init__(self, progress: bool = False, max_concurrency: int | None = None) -> None:
-        self.progress = _check_bool("progress", progress)
+        self.progress = check_bool("progress", progress)
         self.max_concurrency = (
-            None if max_concurrency is None else _check_count("max_concurrency", max_concurrency)
+            None if max_concurrency is None else check_count("max_concurrency", max_concurrency)
         )
         self._has_warned = False
 
@@ -224,7 +230,7 @@ class AsyncExecution(BasePlugin):
 
     def _warn(self, experiment: Experiment) -> None:
         if self.max_concurrency != 1 and not self._has_warned:
-            self._has_warned = _warn_of_shared_random_state(experiment, "async replicates")
+            self._has_warned = warn_of_shared_random_state(experiment, "async replicates")
 
 
 class Arrivals:
@@ -286,7 +292,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _warn_of_shared_random_state(experiment: Experiment, who: str) -> bool:
+def warn_of_shared_random_state(experiment: Experiment, who: str) -> bool:
     """Warn if global generators are seeded while several replicates use them; return whether it did."""
     plugins = getattr(experiment, "plugins", None)
     records = getattr(plugins, "records", None)
@@ -302,13 +308,13 @@ def _warn_of_shared_random_state(experiment: Experiment, who: str) -> bool:
     return True
 
 
-def _check_bool(name: str, value: object) -> bool:
+def check_bool(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidTypeError(f"{name} is True or False, got {value!r}")
     return value
 
 
-def _check_count(name: str, value: object) -> int:
+def check_count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidTypeError(f"{name} is an int of at least 1, or None, got {value!r}")
     if value < 1:

@@ -153,6 +153,18 @@ def without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def leave_interrupts_to_the_coordinator() -> None:
+    """Have this worker process ignore Ctrl-C: the coordinator hears it too, and ends its workers."""
+    # A function and not SIG_IGN: what the steps start must not inherit deafness.
+    signal.signal(signal.SIGINT, _ignore)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _ignore(_signal: int, _frame: Any) -> None:
+    """Do nothing."""
+
+
 class Parcel:
     """A packed object in a file without a name, which every worker maps into its memory.
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pluggy
 
 from crystallize import hookspecs
-from crystallize.discovery import EXECUTION, classify, find, load, lookup
+from crystallize.discovery import EXECUTION, find, lookup
 from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError, ValidationError
 from crystallize.plugins.base import HOOK_NAMES
 from crystallize.plugins.blame import culprit, finished
-from crystallize.plugins.collection import PluginRecord, collect, refuse
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.plugins.collection import PluginRecord, collect, collect_only, refuse, set_apart
+from crystallize.plugins.resolution import make_strategy
+from crystallize.utils.failures import told
+from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 
 T = TypeVar("T")
+
+RAISED = (Exception, SystemExit)
+"""What counts as an error of a plugin's hook: one that calls ``sys.exit()`` must not end the run unnamed."""
 
 
 class PluginManager:
@@ -91,8 +96,19 @@ class PluginManager:
                 mend="Pass one in plugins=[...], or name one with execution=...",
             )
         if not drivers:
-            records += _serial()
+            records += [set_apart(record, records) for record in _serial()]
         return cls(records)
+
+    @classmethod
+    def of(cls, *plugins: object) -> PluginManager:
+        """Make the manager of these plugins and no others: nothing that is installed joins them.
+
+        Raises
+        ------
+        InvalidTypeError, PluginError
+            If one of them is no plugin, or has a mistake.
+        """
+        return cls(collect_only(plugins))
 
     def _register(self, record: PluginRecord) -> bool:
         registration = _Registration(record)
@@ -150,7 +166,7 @@ class PluginManager:
             return
         try:
             caller(**arguments)
-        except Exception as error:
+        except RAISED as error:
             raise self.blame(hook_name, error) from error
 
     def call_all(self, hook_name: str, /, **arguments: Any) -> None:
@@ -166,10 +182,10 @@ class PluginManager:
             return
         try:
             caller(**arguments)
-        except Exception as error:
+        except RAISED as error:
             raise self.call_rest(hook_name, error, **arguments) from error
 
-    def call_rest(self, hook_name: str, error: Exception, /, **arguments: Any) -> PluginError:
+    def call_rest(self, hook_name: str, error: BaseException, /, **arguments: Any) -> PluginError:
         """Call the implementations that `error` kept from being called, and return the blame for it.
 
         For callers that have hoisted ``caller(hook_name)``.
@@ -177,7 +193,7 @@ class PluginManager:
         blame = self.blame(hook_name, error)
         remaining: pluggy.HookCaller = getattr(self.hook, hook_name)
         done: set[object] = set()
-        failure: Exception | None = error
+        failure: BaseException | None = error
         while failure is not None:
             order = list(reversed(remaining.get_hookimpls()))
             done.update(implementation.plugin for implementation in finished(order, failure))
@@ -187,7 +203,7 @@ class PluginManager:
             failure = None
             try:
                 remaining(**arguments)
-            except Exception as another:
+            except RAISED as another:
                 failure = another
                 blame.add_note(f"Also: {self.blame(hook_name, another)}")
         return blame
@@ -195,10 +211,10 @@ class PluginManager:
     def blame(self, hook_name: str, error: BaseException) -> PluginError:
         """Make the error that names the plugin whose hook raised `error`, which becomes its cause."""
         caller: pluggy.HookCaller = getattr(self.hook, hook_name)
-        implementation = culprit(list(reversed(caller.get_hookimpls())), error)
+        implementation = culprit(_in_order(caller), error)
         who, mend = "a plugin", ""
-        if implementation is not None and isinstance(implementation.plugin, _Registration):
-            record = implementation.plugin.record
+        if implementation is not None:
+            record = _record_of(implementation)
             who = str(record)
             mend = (
                 f"Repair it, or switch it off with disable_plugins=[{record.name!r}] or "
@@ -206,9 +222,22 @@ class PluginManager:
                 if record.source == "entry point"
                 else "Repair it, or leave it out of plugins=[...]"
             )
-        blame = PluginError(f"{who} raised in {hook_name}: {type(error).__name__}: {error}", mend=mend)
+        blame = PluginError(f"{who} raised in {hook_name}: {told(error)}", mend=mend)
         blame.__cause__ = error
         return blame
+
+    @contextmanager
+    def taking_in(self, take: Callable[[Any], None]) -> Iterator[None]:
+        """While the block runs, give what the strategy returns to `take`, inside of all wrappers.
+
+        If it is junk, and `take` raises, they see the run break off, as with a strategy that raises.
+        """
+        intake = _Intake(take)
+        self._pluggy.register(intake, "intake")
+        try:
+            yield
+        finally:
+            self._pluggy.unregister(intake)
 
     # -- what there is ---------------------------------------------------------------------------------------
 
@@ -220,6 +249,39 @@ class PluginManager:
     def find(self, kind: type[T]) -> T | None:
         """Return the first plugin of a class, or None."""
         return next((record.plugin for record in self.records if isinstance(record.plugin, kind)), None)
+
+    def name_of(self, plugin: object) -> str:
+        """Return the name under which a plugin takes part.
+
+        Parameters
+        ----------
+        plugin : object
+            The plugin itself, or its name.
+
+        Raises
+        ------
+        PluginError
+            If it does not take part.
+        """
+        for record in self.records:
+            name: str = record.name
+            if record.plugin is plugin or (type(plugin) is str and name == plugin):
+                return name
+        raise PluginError(
+            f"{plugin!r} is no plugin of this experiment",
+            mend=f"Its plugins are {listed(record.name for record in self.records)}",
+        )
+
+    def order(self) -> dict[str, list[str]]:
+        """Return for each hook the names of the plugins that implement it, in the order of the calls.
+
+        Wrappers come first; what they do after their ``yield`` comes after all others.
+        """
+        return {
+            name: [_record_of(implementation).name for implementation in _in_order(caller)]
+            for name, caller in self._callers.items()
+            if caller is not None
+        }
 
     def describe(self) -> list[dict[str, Any]]:
         """Return name, distribution, version and settings of each plugin, as JSON can write them."""
@@ -241,6 +303,16 @@ class PluginManager:
 
     def __setstate__(self, records: tuple[PluginRecord, ...]) -> None:
         PluginManager.__init__(self, records)
+
+
+def _record_of(implementation: pluggy.HookImpl) -> PluginRecord:
+    assert isinstance(implementation.plugin, _Registration)  # nothing else is registered
+    return implementation.plugin.record
+
+
+def _in_order(caller: pluggy.HookCaller) -> list[pluggy.HookImpl]:
+    """Return the plugins' implementations of a hook, in the order of the calls."""
+    return [each for each in reversed(caller.get_hookimpls()) if not isinstance(each.plugin, _Intake)]
 
 
 def _by_position(implementation: pluggy.HookImpl, names: list[str]) -> Callable[..., object]:
@@ -270,6 +342,20 @@ class _Registration:
             self.options[attribute] = {**implementation.options, "specname": implementation.hook}
 
 
+class _Intake:
+    options: ClassVar[dict[str, dict[str, Any]]] = {
+        "run_experiment_loop": {"wrapper": True, "trylast": True, "specname": "run_experiment_loop"}
+    }
+
+    def __init__(self, take: Callable[[Any], None]) -> None:
+        self._take = take
+
+    def run_experiment_loop(self) -> Generator[None, Any, Any]:
+        results = yield
+        self._take(results)
+        return results
+
+
 class _Pluggy(pluggy.PluginManager):
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> pluggy.HookimplOpts | None:
         options: pluggy.HookimplOpts | None = plugin.options.get(name)
@@ -281,67 +367,10 @@ def _serial() -> list[PluginRecord]:
         return []
     found = lookup(EXECUTION, "serial", "execution strategy")
     return [
-        PluginRecord.of("serial", _strategy("serial", {}), found.distribution, found.version, "entry point")
-    ]
-
-
-def resolve_strategy(execution: object) -> object:
-    """Return the execution strategy that a user asked for, as an instance.
-
-    Parameters
-    ----------
-    execution : str, mapping or object
-        The name of an installed strategy; ``{"strategy": name, **arguments}`` for its constructor; or the
-        instance itself.
-
-    Raises
-    ------
-    UnknownNameError
-        If no strategy of that name is installed.
-    InvalidTypeError
-        If it is none of the three, or the strategy has no such argument.
-    PluginLoadError
-        If the strategy cannot be imported.
-    """
-    if isinstance(execution, str):
-        return _strategy(execution, {})
-    if isinstance(execution, Mapping):
-        arguments = dict(execution)
-        name = arguments.pop("strategy", None)
-        if not isinstance(name, str):
-            raise InvalidTypeError(
-                f"execution={execution!r} does not name a strategy", mend='Write {"strategy": "process", ...}'
-            )
-        return _strategy(name, arguments)
-    if classify(execution) == "class":
-        name = getattr(execution, "__qualname__", repr(execution))
-        raise InvalidTypeError(f"execution is the class {name}, not an instance", mend=f"Write {name}()")
-    if not hasattr(execution, "run_experiment_loop"):
-        names = listed({found.name for found in find(EXECUTION)})
-        raise InvalidTypeError(
-            f"execution is a name, a mapping or an execution strategy, got {execution!r}",
-            mend=f"The names are {names}",
+        PluginRecord.of(
+            "serial", make_strategy("serial", {}), found.distribution, found.version, "entry point"
         )
-    return execution
-
-
-def _strategy(name: str, arguments: dict[str, Any]) -> object:
-    found = lookup(EXECUTION, name, "execution strategy")
-    make = load(found)
-    if not callable(make):
-        raise PluginLoadError(f"{found} is no execution strategy class: {make!r}")
-    try:
-        accepted = inspect.signature(make).parameters
-    except (TypeError, ValueError):  # a class of an extension module may have none
-        return make(**arguments)
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
-        for argument in arguments:
-            if argument not in accepted:
-                advice = f"{did_you_mean(argument, accepted)} It has {listed(accepted)}".strip()
-                raise InvalidTypeError(
-                    f"execution strategy {name!r} has no argument {argument!r}", mend=advice
-                )
-    return make(**arguments)
+    ]
 
 
 # -- settings ------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import signal
 import sys
 import time
 from collections import Counter, deque
@@ -12,11 +11,11 @@ from contextlib import closing, suppress
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import CrystallizeError, ExecutionError, SerializationError
+from crystallize.errors import ExecutionError, SerializationError
 from crystallize.plugins import launch, worker
 from crystallize.plugins.schedule import Schedule
-from crystallize.plugins.worker import BatchEnd, Brief, Finished, Flush, Raised
-from crystallize.utils.pickling import pack, why_not_picklable
+from crystallize.plugins.sending import cause_of_death, give_up, load_error, pack_replicate_fn, result_of
+from crystallize.plugins.worker import BatchEnd, Brief, Flush, Raised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
     from multiprocessing.process import BaseProcess
 
+    from crystallize.errors import CrystallizeError
     from crystallize.plugins.execution import Arrivals
-    from crystallize.utils.pickling import Packed
-
+    from crystallize.plugins.sending import Finished
 
 logger = logging.getLogger("crystallize.execution")
 
@@ -70,7 +69,7 @@ def run_in_processes(
     context = launch.get_context(_modules_to_preload())
     log_level = logging.getLogger("crystallize").getEffectiveLevel()
     brief = Brief(launch.environment_for_workers(threads), threads, log_level)
-    with closing(launch.Parcel(_pack(replicate_fn))) as parcel:
+    with closing(launch.Parcel(pack_replicate_fn(replicate_fn))) as parcel:
         pool = _Pool(context, workers, Schedule(replicates, workers), replicate_fn, arrivals)
         try:
             pool.run(parcel, brief, replicates)
@@ -84,35 +83,6 @@ def _modules_to_preload() -> list[str]:
     """Name what every worker needs, for the fork server to import once: the engine, but no user's code."""
     engine = sorted(name for name in sys.modules if name.startswith("crystallize."))
     return [*engine, "crystallize.plugins.preload"]
-
-
-def _pack(replicate_fn: Callable[[int], Any]) -> Packed:
-    recipe = getattr(replicate_fn, "recipe", None)
-    try:
-        return pack(replicate_fn if recipe is None else _Recipe(*recipe()))
-    except Exception as error:
-        describe = getattr(replicate_fn, "describe_parts", None)
-        parts: dict[str, Any] = describe() if describe is not None else {}
-        culprits = filter(None, (why_not_picklable(part, label) for label, part in parts.items()))
-        reasons = (
-            "; ".join(culprits) or why_not_picklable(replicate_fn, "the replicate function") or str(error)
-        )
-        raise SerializationError(
-            "the experiment cannot be sent to worker processes",
-            reasons or str(error),
-            "Have each worker make the object: put it into initial_ctx with resource_factory; "
-            "or run in threads",
-        ) from error
-
-
-class _Recipe:
-    """Pickles to the call that makes a replicate function anew, whose arguments keep their buffers apart."""
-
-    def __init__(self, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        self._call = make, arguments
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return self._call
 
 
 class _Worker:
@@ -283,7 +253,8 @@ class _Pool:
             return
         self._take_in(message.finished)
         if isinstance(message, Raised):
-            raise self._error_of(message)
+            loading = message.replicate == worker.LOADING
+            raise load_error(message.payload, message.traceback, loading=loading)
         if message.finished:
             one.batches[0] = range(message.finished[-1].replicate + 1, one.batches[0].stop)
         if isinstance(message, BatchEnd):
@@ -318,21 +289,21 @@ class _Pool:
             when = "while it loaded the experiment" if loading else "between replicates"
             raise ExecutionError(
                 f"{self._deaths} worker processes died one after the other, the last one {when}: "
-                f"{_cause_of_death(code)}",
+                f"{cause_of_death(code)}",
                 mend="Run serially to see more",
             )
-        logger.warning("a worker process was replaced: %s", _cause_of_death(code))
+        logger.warning("a worker process was replaced: %s", cause_of_death(code))
 
     def _blame(self, replicate: int, code: int | None) -> None:
         self._kills[replicate] += 1
         if self._kills[replicate] < _TRIES:
             logger.warning(
-                "replicate %d is tried again: its worker process died: %s", replicate, _cause_of_death(code)
+                "replicate %d is tried again: its worker process died: %s", replicate, cause_of_death(code)
             )
-            self._schedule.put_last(replicate)
+            self._schedule.put_last(range(replicate, replicate + 1))
             return
         error = ExecutionError(
-            f"its worker process died {_TRIES} times, the last time: {_cause_of_death(code)}",
+            f"its worker process died {_TRIES} times, the last time: {cause_of_death(code)}",
             f"replicate {replicate}",
             "Run this replicate serially to see more, or use fewer workers if memory is short",
         )
@@ -341,22 +312,16 @@ class _Pool:
     # -- results -------------------------------------------------------------------------------------------
 
     def _take_in(self, finished: list[Finished]) -> None:
-        for replicate, payload, refusal in finished:
-            if payload is None:
-                self._give_up(replicate, _unsendable(replicate, refusal))
-                continue
+        for each in finished:
             try:
-                result = pickle.loads(payload)
-            except Exception as error:
-                self._give_up(replicate, _unsendable(replicate, f"{type(error).__name__}: {error}"))
+                result = result_of(each)
+            except SerializationError as error:
+                self._give_up(each.replicate, error)
             else:
-                self._arrive(replicate, result)
+                self._arrive(each.replicate, result)
 
     def _give_up(self, replicate: int, error: CrystallizeError) -> None:
-        failed = getattr(self._replicate_fn, "failed", None)
-        if failed is None:
-            raise error
-        self._arrive(replicate, failed(replicate, error))
+        self._arrive(replicate, give_up(self._replicate_fn, replicate, error))
 
     def _arrive(self, replicate: int, result: Any) -> None:
         self._deaths = 0
@@ -364,36 +329,3 @@ class _Pool:
         self._deliver(replicate, result)
         self._delivering = False
         self._missing -= 1
-
-    def _error_of(self, message: Raised) -> BaseException:
-        try:
-            error: BaseException = pickle.loads(message.payload)
-        except Exception:
-            error = ExecutionError(message.traceback.strip().splitlines()[-1], "in a worker process")
-        if message.replicate == worker.LOADING:
-            loading = SerializationError(
-                f"the experiment cannot be loaded in a worker process: {type(error).__name__}: {error}",
-                mend="Look at the traceback in the worker, which follows",
-            )
-            loading.__cause__ = error
-            error = loading
-        error.add_note(f"In a worker process:\n{message.traceback}")
-        return error
-
-
-def _unsendable(replicate: int, reason: str) -> SerializationError:
-    return SerializationError(
-        "a result cannot be sent back from a worker process",
-        reason or f"replicate {replicate}",
-        "Record plain numbers or text, or write an artifact",
-    )
-
-
-def _cause_of_death(code: int | None) -> str:
-    if code is None or code >= 0:
-        return f"exit code {code}"
-    with suppress(ValueError):
-        name = signal.Signals(-code).name
-        hint = " (was memory short?)" if name == "SIGKILL" else ""
-        return f"killed by {name}{hint}"
-    return f"killed by signal {-code}"

@@ -1,11 +1,11 @@
-"""Which replicates a worker process is given next, and how many of them at a time."""
+"""Which replicates a worker is given next, and how many of them at a time, for strategies with workers."""
 
 from __future__ import annotations
 
 from collections import deque
 
-from crystallize.plugins.worker import SECONDS_PER_BATCH
-
+SECONDS_PER_BATCH = 0.2
+"""About how long a batch may take; a worker hands back what it did not get to in twice that time."""
 _WORTH_A_QUEUE = 0.02
 """Replicates that take fewer seconds than this are sent ahead, so that no worker waits for the next ones."""
 _SLOWEST_CHANGE = 0.3
@@ -58,10 +58,11 @@ class Schedule:
             self._pieces.appendleft(piece)
             self.left += len(piece)
 
-    def put_last(self, replicate: int) -> None:
-        """Have `replicate` given out after all others, in a batch of its own."""
-        self._pieces.append(range(replicate, replicate + 1))
-        self.left += 1
+    def put_last(self, piece: range) -> None:
+        """Have `piece` given out after all others; no batch holds replicates of it and of another piece."""
+        if piece:
+            self._pieces.append(piece)
+            self.left += len(piece)
 
     def learn(self, seconds: float) -> None:
         """Note how long a replicate of the last batch took.

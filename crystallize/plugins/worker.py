@@ -1,7 +1,7 @@
 """What runs in a worker process: it is sent ranges of replicates and sends results back.
 
 Messages from the coordinator are pickled ``(start, stop)``, or ``None`` for the end. Messages to it are
-pickled tuples of the kinds below, and log records.
+pickled tuples of the kinds below, and log records. Replicates that are through travel in any of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import logging
 import logging.handlers
 import os
 import pickle
-import signal
 import sys
 import threading
 import time
@@ -18,33 +17,26 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.errors import ExecutionError
+from crystallize.plugins.launch import leave_interrupts_to_the_coordinator
+from crystallize.plugins.schedule import SECONDS_PER_BATCH
+from crystallize.plugins.sending import dump_error, finish
 from crystallize.utils.aio import close_loop
-from crystallize.utils.pickling import PROTOCOL, dump_result, why_not_picklable
+from crystallize.utils.pickling import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableSequence
     from multiprocessing.connection import Connection
 
     from crystallize.plugins.launch import Parcel
+    from crystallize.plugins.sending import Finished
 
 LOADING = -2
 """In a worker's slot: it has not loaded the experiment yet."""
 IDLE = -1
 """In a worker's slot: it is between replicates."""
 
-SECONDS_PER_BATCH = 0.2
-"""About how long a batch may take; the worker hands back what it did not get to in twice that time."""
 _SECONDS_BETWEEN_FLUSHES = 0.1
 _BYTES_BETWEEN_FLUSHES = 1 << 20
-
-
-class Finished(NamedTuple):
-    """A replicate that is through: its pickled result, or why that cannot be pickled."""
-
-    replicate: int
-    payload: bytes | None
-    refusal: str
 
 
 class Flush(NamedTuple):
@@ -97,10 +89,7 @@ def main(
     brief : Brief
         Its settings.
     """
-    # A function and not SIG_IGN: what the steps start must not inherit deafness.
-    signal.signal(signal.SIGINT, _leave_it_to_the_coordinator)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    leave_interrupts_to_the_coordinator()
     os.environ.clear()
     os.environ.update(brief.environment)
     _limit_loaded_libraries(brief.threads)
@@ -182,14 +171,10 @@ class _Worker:
         return not slots[-1]
 
     def _finish(self, replicate: int, result: Any) -> None:
-        payload, refusal = None, ""
-        try:
-            payload = dump_result(result)
-        except Exception as error:
-            refusal = why_not_picklable(result, f"the result of replicate {replicate}") or str(error)
+        finished = finish(replicate, result)
         with self._lock:
-            self._finished.append(Finished(replicate, payload, refusal))
-            self._bytes += len(payload or b"")
+            self._finished.append(finished)
+            self._bytes += len(finished.payload or b"")
 
     def _flush_now_and_then(self) -> None:
         """Send short replicates' results that wait while a long one runs."""
@@ -208,29 +193,6 @@ class _Worker:
             self._line.send(kind(self._finished, *more))
             self._finished = []
             self._bytes = 0
-
-
-def dump_error(error: BaseException) -> bytes:
-    """Pickle an exception such that it can be loaded again, whatever its constructor asks for.
-
-    One that cannot be pickled or loaded becomes an `ExecutionError` with its type and message.
-    """
-    try:
-        payload = dump_result(error)
-        if type(pickle.loads(payload)) is type(error):
-            return payload
-    except Exception:  # whatever a constructor, or __reduce__, of somebody else raises
-        pass
-    kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-    try:
-        message = str(error)
-    except Exception:
-        message = "its message cannot be shown"
-    return dump_result(ExecutionError(f"{kind}: {message}", "in a worker process"))
-
-
-def _leave_it_to_the_coordinator(_signal: int, _frame: Any) -> None:
-    """Ignore Ctrl-C: the coordinator hears it too, and ends the workers."""
 
 
 def _limit_loaded_libraries(threads: int | None) -> None:

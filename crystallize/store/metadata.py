@@ -33,6 +33,7 @@ def describe_run(experiment: Experiment) -> dict[str, Any]:
         **definition,
         "status": RUNNING,
         "plugins": experiment.plugins.describe(),
+        "hooks": experiment.plugins.order(),
         "seeds": {"master": master_seed},
         "code": {"git_commit": git_commit(Path.cwd())},
         "environment": dict(_environment()),

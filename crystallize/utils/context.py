@@ -19,6 +19,8 @@ from crystallize.utils.metrics import MetricLog, to_python
 from crystallize.utils.randomness import draw_master_seed, generator, stream_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.random import Generator
 
 RESERVED_KEYS = frozenset({"replicate", "condition", "seed_used", "step_name"})
@@ -73,7 +75,9 @@ class FrozenContext(Mapping[str, Any]):
         "_stage",
         "artifact_entries",
         "artifact_sink",
+        "handed_back",
         "metrics",
+        "plugin_name",
         "trace",
     )
 
@@ -103,6 +107,9 @@ class FrozenContext(Mapping[str, Any]):
         self.metrics = MetricLog()
         self.artifact_sink: ArtifactSink | None = None
         self.artifact_entries: list[Any] = []
+        self.plugin_name: Callable[[object], str] | None = None
+        self.handed_back: list[tuple[str, bytes]] | tuple[()] = ()
+        """What hooks want to reach their plugins in the coordinator: name of the plugin, pickled value."""
         self.trace: tuple[tuple[int, tuple[tuple[str, Any], ...], tuple[str, ...]], ...] = ()
         """For each stage that read or recorded anything: its number, what it read, and new metrics' names."""
 
@@ -200,6 +207,33 @@ class FrozenContext(Mapping[str, Any]):
         """
         self.metrics.add(name, value, tags)
 
+    def hand_back(self, plugin: object, value: Any) -> None:
+        """Send a value to a plugin's own instance in the coordinator; for hooks, which may run in a copy.
+
+        The plugin gets it in ``after_replicate``, from ``experiment.handed_back(self)``.
+
+        Parameters
+        ----------
+        plugin : object
+            The plugin: ``self`` in a method, or its name.
+        value : object
+            Anything that can be pickled, as it is now: what happens to it later makes no difference.
+
+        Raises
+        ------
+        PluginError
+            If there is no such plugin.
+        SerializationError
+            If `value` cannot be pickled.
+        """
+        from crystallize.utils.pickling import dump_handed_back
+
+        name = type(plugin).__name__ if self.plugin_name is None else self.plugin_name(plugin)
+        parcel = (name, dump_handed_back(name, value))
+        if isinstance(self.handed_back, tuple):  # most contexts never need a list
+            self.handed_back = []
+        self.handed_back.append(parcel)
+
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger that names experiment, condition, replicate and step in each message."""
@@ -259,6 +293,15 @@ class FrozenContext(Mapping[str, Any]):
             self.trace = (*self.trace, (self._stage, tuple(self._reads.items()), new))
             self._reads.clear()
             self._known_metrics = len(recorded)
+
+    def set_reads_aside(self) -> dict[str, Any]:
+        """Forget what the stage has read until :meth:`restore_reads`: what hooks read in between is not its."""
+        reads, self._reads = self._reads, {}
+        return reads
+
+    def restore_reads(self, reads: dict[str, Any]) -> None:
+        """Go on with what :meth:`set_reads_aside` returned."""
+        self._reads = reads
 
     def peek(self, key: str) -> Any:
         """Return the value of `key`, or None, without a copy and without a trace of it."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
 
+from crystallize.errors import SerializationError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -71,6 +73,24 @@ def dump_result(result: Any) -> bytes:
         return pickle.dumps(result, PROTOCOL)
     except Exception:
         return bytes(cloudpickle.dumps(result, PROTOCOL))
+
+
+def dump_handed_back(name: str, value: Any) -> bytes:
+    """Pickle what a hook hands back to the plugin `name`.
+
+    Raises
+    ------
+    SerializationError
+        If it cannot be pickled; the message names the part.
+    """
+    try:
+        return dump_result(value)
+    except Exception as error:
+        raise SerializationError(
+            f"what is handed back to plugin {name!r} cannot be pickled",
+            why_not_picklable(value, "the value") or str(error),
+            "Hand back plain data",
+        ) from error
 
 
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def did_you_mean(name: object, choices: Iterable[str]) -> str:
-    """Return ``"Did you mean 'x'?"`` for the choice nearest to `name`, or an empty string."""
+def nearest(name: object, choices: Iterable[str]) -> str:
+    """Return the choice nearest to `name`, or an empty string if none is near."""
     from difflib import get_close_matches
 
-    nearest = get_close_matches(str(name), list(choices), n=1)
-    return f"Did you mean {nearest[0]!r}?" if nearest else ""
+    return next(iter(get_close_matches(str(name), list(choices), n=1)), "")
+
+
+def did_you_mean(name: object, choices: Iterable[str]) -> str:
+    """Return ``"Did you mean 'x'?"`` for the choice nearest to `name`, or an empty string."""
+    meant = nearest(name, choices)
+    return f"Did you mean {meant!r}?" if meant else ""
 
 
 def listed(names: Iterable[str]) -> str:

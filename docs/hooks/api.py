@@ -1,8 +1,9 @@
 """Fill the reference pages from the docstrings while MkDocs builds the site.
 
 A line ``::: crystallize.Experiment`` in a page becomes the documentation of that object;
-``::: crystallize.errors`` that of every public object which the module defines. MkDocs calls
-:func:`on_page_markdown` (its ``hooks:`` setting).
+``::: crystallize.errors`` that of every public object which the module defines. The line
+``::: table-of-hooks`` becomes a table of all lifecycle hooks. MkDocs calls :func:`on_page_markdown` (its
+``hooks:`` setting).
 """
 
 from __future__ import annotations
@@ -16,13 +17,29 @@ from types import ModuleType
 from typing import Any
 
 DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
+TABLE_OF_HOOKS = re.compile(r"^::: table-of-hooks$", re.MULTILINE)
 _LISTED = {"Parameters", "Attributes", "Returns", "Yields", "Raises", "Other Parameters"}
 _LONGEST_SIGNATURE = 88
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace each directive of a page. MkDocs calls this."""
-    return DIRECTIVE.sub(lambda found: render(found[1]), markdown)
+    return DIRECTIVE.sub(lambda found: render(found[1]), with_table_of_hooks(markdown))
+
+
+def with_table_of_hooks(markdown: str) -> str:
+    """Replace the line ``::: table-of-hooks`` by the table, which is made of the specifications."""
+    return TABLE_OF_HOOKS.sub(lambda _: _table_of_hooks(), markdown)
+
+
+def _table_of_hooks() -> str:
+    from crystallize.plugins.order import hooks_of
+
+    rows = ["| hook | runs in | calls |", "|---|---|---|"]
+    for hook in hooks_of([]):
+        called = "each, until one does not return `None` (`firstresult`)" if hook.firstresult else "each"
+        rows.append(f"| `{hook.signature}` | {hook.runs_in} | {called} |")
+    return "\n".join(rows)
 
 
 def render(path: str) -> str:

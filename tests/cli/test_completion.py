@@ -43,7 +43,7 @@ def complete(line: str) -> list[str]:
         ("crystallize run make -t ", ["bigger"]),
         ("crystallize apply use --treatment b", ["bigger"]),
         ("crystallize run use -p no:l", ["no:logging"]),
-        ("crystallize run use --execution ", ["async", "process", "serial", "thread"]),
+        ("crystallize run use --execution ", ["async", "dask", "process", "serial", "thread"]),
         ("crystallize run use --repl", ["--replicates"]),
     ],
 )

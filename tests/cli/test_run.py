@@ -97,8 +97,8 @@ def test_an_execution_strategy_is_chosen_with_its_workers(call, project, options
 
 def test_workers_alone_keep_the_strategy_of_the_file(call, project):
     config = project / "make" / "config.yaml"
-    config.write_text(config.read_text() + "execution: thread\nplugins: {seed: false}\n")
-    done = call("run", "make", "--workers", "2")
+    config.write_text(config.read_text() + "execution: thread\n")
+    done = call("run", "make", "--workers", "2", "-p", "no:seed")
     assert done.code == 0
     plugins = json.loads(Path("data/make/v0/metadata.json").read_text())["plugins"]
     assert {"strategy": "thread", "max_workers": 2}["max_workers"] in [

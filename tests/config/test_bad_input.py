@@ -316,7 +316,7 @@ MISTAKES: list[tuple[str, str, int, int, str, str]] = [
         "'name'",
     ),
     (
-        HEAD + "plugins: {loging: false}",
+        HEAD + "plugins: {loging: true}",
         "plugins.loging",
         3,
         11,

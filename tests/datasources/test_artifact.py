@@ -76,6 +76,22 @@ def test_wrong_types_are_refused(arguments: dict[str, Any]) -> None:
         Artifact(**arguments)
 
 
+@pytest.mark.parametrize("role", ["loader", "writer"])
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("jsno", UnknownNameError),
+        ("no_such_module:Name", UnknownNameError),
+        ("crystallize.errors:StoreError", InvalidTypeError),
+    ],
+)
+def test_an_error_about_a_loader_names_the_artifact(role: str, name: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"\(artifact 'a\.x'"):
+        Artifact("a.x", **{role: name})
+    with pytest.raises(UnknownNameError, match=r"\(artifact 'a\.x'"):
+        Artifact("a.x", loader="auto")
+
+
 def test_unknown_loaders_and_aliases_that_are_no_identifiers_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'json'"):
         Artifact("a", loader="jsno")

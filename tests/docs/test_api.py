@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from types import ModuleType
 
 import pytest
+
+from crystallize import hookspecs
+from crystallize.plugins.base import HOOK_NAMES
 
 
 def test_a_directive_becomes_the_documentation_of_its_object(api: ModuleType) -> None:
@@ -47,3 +52,31 @@ def test_a_long_signature_is_written_over_several_lines(api: ModuleType) -> None
     assert "Experiment(\n    datasource: Any,\n" in text
     assert "\n    *,\n    name: str | None = None,\n" in text
     assert "artifact_datasource(\n    step: str,\n" in text
+
+
+def test_the_table_of_hooks_has_each_specification_in_the_order_of_a_run(api: ModuleType) -> None:
+    page = api.on_page_markdown("# Hooks\n\n::: table-of-hooks\n\nText.\n")
+    assert page.startswith("# Hooks\n\n| hook | runs in | calls |\n|---|---|---|\n")
+    assert page.endswith("|\n\nText.\n")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines()[4:-2]]
+    names = [row[0].strip("`").partition("(")[0] for row in rows]
+    assert names == list(HOOK_NAMES)
+    for name, (written, runs_in, calls) in zip(names, rows, strict=True):
+        specification = getattr(hookspecs, name)
+        assert written == f"`{name}({', '.join(inspect.signature(specification).parameters)})`"
+        assert runs_in == hookspecs.RUNS_IN[name]
+        assert ("firstresult" in calls) is bool(specification.crystallize_spec["firstresult"])
+        place = "worker" if runs_in == "worker" else "coordinator"
+        assert re.search(rf"\*Runs in:\* the {place}", specification.__doc__), "the docstring says otherwise"
+
+
+def test_the_table_of_hooks_is_made_of_the_specifications(
+    api: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def before_run(experiment: object, reason: str) -> None:
+        """Prepare for a run."""
+
+    monkeypatch.setattr(hookspecs, "before_run", hookspecs.hookspec(before_run))
+    assert "| `before_run(experiment, reason)` | coordinator |" in api.with_table_of_hooks(
+        "::: table-of-hooks"
+    )

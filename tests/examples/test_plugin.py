@@ -93,8 +93,8 @@ def test_the_command_line_lists_it(run_python, installed):
     code = f"import subprocess; subprocess.run([{str(command)!r}, 'plugins', 'list'], check=True)"
     listed = run_python(code, env={**installed, "COLUMNS": "200"}).stdout
     (line,) = (line for line in listed.splitlines() if line.startswith("csvlog"))
-    assert "crystallize-csvlog 1.0" in line
-    assert line.split()[-2:] == ["before_run", "after_replicate"]
+    assert line.split()[:5] == ["csvlog", "plugin", "active", "crystallize-csvlog", "1.0"]
+    assert "before_run after_replicate" in line
 
 
 @pytest.mark.parametrize(

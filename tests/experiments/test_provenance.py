@@ -93,6 +93,25 @@ def test_what_plugins_read_before_the_steps_is_not_the_first_steps() -> None:
     assert [step["reads"] for step in result.provenance[0]["steps"]] == [{}]
 
 
+def test_what_plugins_read_around_a_step_is_not_the_steps() -> None:
+    class Nosy(BasePlugin):
+        def before_step(self, ctx: FrozenContext) -> None:
+            ctx.get("note")
+
+        def after_step(self, ctx: FrozenContext) -> None:
+            ctx.get("note")
+            raise ValueError("and this changes nothing")
+
+    def reads(data: Any, ctx: FrozenContext) -> Any:
+        return ctx["read"]
+
+    experiment = Experiment(
+        lambda: 1, [reads], plugins=[Nosy()], initial_ctx={"note": "of the plugin", "read": "by the step"}
+    )
+    (step,) = experiment.run(replicates=1).provenance.of("baseline", 0)["steps"]
+    assert step["reads"] == {"read": "by the step"}
+
+
 def test_parameters_of_numpy_type_stand_with_their_values() -> None:
     penalties = [
         treatment(f"ridge-{index}", {"alpha": alpha}) for index, alpha in enumerate(np.logspace(-1, 0, 2))

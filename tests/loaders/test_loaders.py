@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crystallize.errors import ArtifactError, ArtifactNotFoundError, InvalidTypeError, UnknownNameError
+from crystallize.errors import (
+    ArtifactError,
+    ArtifactNotFoundError,
+    InvalidTypeError,
+    PluginLoadError,
+    UnknownNameError,
+)
 from crystallize.loaders import get_loader, loader_for
 from crystallize.loaders.base import dump_value, load_file
 
@@ -171,6 +177,66 @@ def test_a_suffix_leads_to_its_loader(file: str, kind: str) -> None:
 def test_an_unknown_suffix_and_pickles_are_never_guessed(file: str) -> None:
     with pytest.raises(UnknownNameError, match="no loader fits"):
         loader_for(file)
+
+
+@pytest.mark.parametrize("file", ["a.pkl", "A.PICKLE"])
+def test_whoever_wants_a_pickle_is_told_how_to_say_so(file: str) -> None:
+    with pytest.raises(UnknownNameError, match=r"never chosen by a suffix.* say loader='pickle'"):
+        loader_for(file)
+    assert all(suffix not in (".pkl", ".pickle") for name in NAMES for suffix in get_loader(name).suffixes)
+    assert get_loader("pickle").suffixes == ()
+
+
+def test_a_loader_of_others_may_claim_the_suffix_of_pickles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "class Safe:\n    suffixes = ('.pkl',)\n"
+        "    def load(self, path): return 'safe'\n    def dump(self, value): return b''\n"
+    )
+    install(tmp_path, "safe", "[crystallize.loaders]\nsafe = safe:Safe\n", code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert type(loader_for("a.pkl")).__name__ == "Safe"
+
+
+@pytest.mark.parametrize(
+    "suffixes",
+    ["'.json'", "('json',)", "('',)", "('.',)", "(3,)", "{'.json'}", "None", "property(lambda self: 1 / 0)"],
+)
+def test_a_loader_with_impossible_suffixes_is_named_and_claims_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, suffixes: str
+) -> None:
+    code = (
+        f"class Odd:\n    suffixes = {suffixes}\n"
+        "    def load(self, path): ...\n    def dump(self, value): ...\n"
+    )
+    name = f"odd{abs(hash(suffixes))}"
+    install(tmp_path, name, f"[crystallize.loaders]\nodd = {name}:Odd\n", code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UnknownNameError):
+        loader_for("a.unknown")
+    (warning,) = [each.getMessage() for each in caplog.records]
+    assert f"entry point 'odd' of {name} 1.0 could not be loaded: " in warning
+    with pytest.raises(PluginLoadError, match="entry point 'odd'"):
+        get_loader("odd")
+
+
+@pytest.mark.parametrize("name", ["JSON", "My_Loader", "my.loader"])
+def test_a_loader_s_name_is_found_however_it_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    install(
+        tmp_path, "folded", "[crystallize.loaders]\nmy-loader = crystallize.loaders.builtin:JsonLoader\n", ""
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert type(get_loader(name)).__name__ == "JsonLoader"
+
+
+def test_an_array_may_have_any_name(tmp_path: Path) -> None:
+    arrays = {name: np.arange(3) for name in ("file", "allow_pickle", "a b", "x.npy", "\u00e9")}
+    assert list(round_trip("npz", arrays, tmp_path)) == list(arrays)
+    with pytest.raises(TypeError, match="the names of arrays are texts, got 1"):
+        get_loader("npz").dump({1: np.arange(3)})
 
 
 def test_a_loader_of_another_distribution_is_found_by_name_and_suffix(

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from crystallize import Experiment, ParallelExecution, Pipeline, pipeline_step, treatment
-from crystallize.errors import PluginError, PluginLoadError
 
 WITNESS = """
     import json, os
@@ -32,13 +31,11 @@ WITNESS = """
 
 
 @pytest.fixture
-def witness(tmp_distribution, tmp_path, monkeypatch):
+def witness(tmp_plugin, tmp_path, monkeypatch):
     """Install the witness, and return a function that reads what it has noted."""
     file = tmp_path / "witness.jsonl"
     monkeypatch.setenv("WITNESS", str(file))
-    folder = tmp_distribution(
-        "witness", {"witness.py": WITNESS}, {"witness": "witness:Witness"}, version="1.2"
-    )
+    folder = tmp_plugin("witness", {"witness.py": WITNESS}, {"witness": "witness:Witness"}, version="1.2")
     monkeypatch.setenv("PYTHONPATH", str(folder))
     return lambda: [tuple(json.loads(line)) for line in file.read_text().splitlines()]
 
@@ -86,42 +83,3 @@ def test_an_installed_plugin_takes_part_in_worker_processes(witness):
 def test_a_plugin_that_is_switched_off_sees_nothing(witness, tmp_path):
     experiment(disable_plugins=["witness"]).run(replicates=1)
     assert not (tmp_path / "witness.jsonl").exists()
-
-
-RAISING = """
-    from crystallize import BasePlugin
-    class Raising(BasePlugin):
-        def HOOK(self): raise ValueError("no luck")
-"""
-
-
-def raising(tmp_distribution, hook):
-    tmp_distribution("raiser", {"raiser.py": RAISING.replace("HOOK", hook)}, {"raiser": "raiser:Raising"})
-
-
-BLAME = r"plugin 'raiser' \(distribution raiser 1\.0\) raised in {}: ValueError: no luck"
-
-
-@pytest.mark.parametrize("hook", ["init_hook", "before_run", "after_replicate", "after_run"])
-def test_a_hook_that_raises_in_the_coordinator_is_blamed(tmp_distribution, witness, hook):
-    raising(tmp_distribution, hook)
-    with pytest.raises(PluginError, match=BLAME.format(hook)):
-        experiment().run(replicates=2)
-    if hook.startswith("after"):
-        assert ("after_run", "baseline, triple") in witness()
-
-
-@pytest.mark.parametrize("hook", ["before_replicate", "before_step", "after_step"])
-def test_a_hook_that_raises_in_a_replicate_is_the_error_of_each_outcome(tmp_distribution, hook, caplog):
-    raising(tmp_distribution, hook)
-    result = experiment().run(replicates=2)
-    assert len(result.errors) == 4
-    assert BLAME.format(hook).replace("\\", "") in result.errors[0].message
-
-
-def test_strict_mode_refuses_to_build_with_a_broken_plugin(tmp_distribution, monkeypatch):
-    tmp_distribution("bad", {"bad.py": "import nowhere_at_all"}, {"bad": "bad:x"})
-    experiment().run(replicates=1)
-    monkeypatch.setenv("CRYSTALLIZE_STRICT_PLUGINS", "1")
-    with pytest.raises(PluginLoadError, match=r"entry point 'bad' of bad 1\.0 could not be loaded"):
-        experiment()

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import logging
 import pickle
-import re
 import sys
 import sysconfig
 from dataclasses import dataclass
@@ -16,17 +15,16 @@ from crystallize.errors import (
     CrystallizeError,
     InvalidTypeError,
     PluginError,
-    PluginLoadError,
-    UnknownNameError,
     ValidationError,
 )
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
-from crystallize.plugins.collection import survey
-from crystallize.plugins.execution import ParallelExecution, ProcessExecution, SerialExecution
+from crystallize.plugins.execution import ParallelExecution, SerialExecution
 from crystallize.plugins.logging import LoggingPlugin
-from crystallize.plugins.manager import PluginManager, resolve_strategy
+from crystallize.plugins.manager import PluginManager
+from crystallize.plugins.resolution import resolve_strategy
 from crystallize.plugins.seed import SeedPlugin
+from crystallize.plugins.survey import survey
 
 HOOKED = """
     from crystallize import BasePlugin
@@ -79,8 +77,8 @@ def test_the_defaults_come_in_by_name_and_serial_drives():
     assert active(build()) == ["artifact", "logging", "seed", "serial"]
 
 
-def test_an_installed_plugin_takes_part_like_our_own(tmp_distribution):
-    tmp_distribution("guest", {"guest.py": HOOKED}, {"guest": "guest:Plugin"}, version="2.5")
+def test_an_installed_plugin_takes_part_like_our_own(tmp_plugin):
+    tmp_plugin("guest", {"guest.py": HOOKED}, {"guest": "guest:Plugin"}, version="2.5")
     manager = build()
     assert active(manager) == ["artifact", "guest", "logging", "seed", "serial"]
     record = manager.records[1]
@@ -88,7 +86,7 @@ def test_an_installed_plugin_takes_part_like_our_own(tmp_distribution):
     assert record.hooks == ("before_run",)
 
 
-def test_class_factory_instance_and_module_are_all_plugins(tmp_distribution):
+def test_class_factory_instance_and_module_are_all_plugins(tmp_plugin):
     source = """
         from crystallize import hookimpl
         class Plain:
@@ -100,7 +98,7 @@ def test_class_factory_instance_and_module_are_all_plugins(tmp_distribution):
         def before_run(experiment): experiment.append("module")
     """
     entries = {"a": "forms:Plain", "b": "forms:factory", "c": "forms:instance", "d": "forms"}
-    tmp_distribution("forms", {"forms.py": source}, entries)
+    tmp_plugin("forms", {"forms.py": source}, entries)
     calls: list[str] = []
     PluginManager([record for record in build().records if record.distribution == "forms"]).call(
         "before_run", experiment=calls
@@ -117,8 +115,8 @@ def test_a_passed_plugin_replaces_the_installed_one_of_its_class_or_a_base_of_it
     assert build(passed).find(LoggingPlugin) is passed
 
 
-def test_a_replaced_plugin_is_not_even_imported(tmp_distribution):
-    tmp_distribution("heavy", {"heavy.py": HOOKED}, {"heavy": "heavy:Plugin"})
+def test_a_replaced_plugin_is_not_even_imported(tmp_plugin):
+    tmp_plugin("heavy", {"heavy.py": HOOKED}, {"heavy": "heavy:Plugin"})
     from heavy import Plugin
 
     mine = Plugin()
@@ -174,7 +172,7 @@ def test_without_the_core_s_entry_points_there_are_no_plugins(run_python, tmp_pa
 
 
 def test_calls_run_passed_first_as_listed_then_installed_by_name_around_tryfirst_and_trylast(
-    tmp_distribution,
+    tmp_plugin,
 ):
     source = """
         from crystallize import BasePlugin
@@ -183,7 +181,7 @@ def test_calls_run_passed_first_as_listed_then_installed_by_name_around_tryfirst
         class Abe(BasePlugin):
             def before_run(self, experiment): experiment.append("abe")
     """
-    tmp_distribution("order", {"order_mod.py": source}, {"zed": "order_mod:Zed", "abe": "order_mod:Abe"})
+    tmp_plugin("order", {"order_mod.py": source}, {"zed": "order_mod:Zed", "abe": "order_mod:Abe"})
 
     class First(BasePlugin):
         @hookimpl(tryfirst=True)
@@ -224,13 +222,13 @@ def pickle_copy(manager):
     return pickle.loads(cloudpickle.dumps(manager))
 
 
-def test_a_copy_has_the_same_records_and_a_module_goes_by_name(tmp_distribution):
+def test_a_copy_has_the_same_records_and_a_module_goes_by_name(tmp_plugin):
     source = """
         from crystallize import hookimpl
         @hookimpl
         def before_run(experiment): experiment.append("module")
     """
-    tmp_distribution("modular", {"modular.py": source}, {"modular": "modular"})
+    tmp_plugin("modular", {"modular.py": source}, {"modular": "modular"})
     manager = build(disabled=["artifact"])
     copy = pickle.loads(pickle.dumps(manager))
     assert active(copy) == active(manager) == ["logging", "modular", "seed", "serial"]
@@ -249,15 +247,15 @@ def test_an_inherited_hook_that_does_nothing_is_never_called():
 
 
 @pytest.mark.parametrize("name", ["my-plug.in", "MY_PLUG_IN", "Some.Dist", "some_dist"])
-def test_a_plugin_is_switched_off_by_name_or_distribution_before_its_import(tmp_distribution, name, caplog):
-    tmp_distribution("some-dist", {"offmod.py": "raise RuntimeError('imported')"}, {"my-plug.in": "offmod:x"})
+def test_a_plugin_is_switched_off_by_name_or_distribution_before_its_import(tmp_plugin, name, caplog):
+    tmp_plugin("some-dist", {"offmod.py": "raise RuntimeError('imported')"}, {"my-plug.in": "offmod:x"})
     assert "my-plug.in" not in active(build(disabled=[name]))
     assert "offmod" not in sys.modules
     assert warnings_of(caplog) == []
 
 
-def test_the_environment_switches_off(monkeypatch, tmp_distribution):
-    tmp_distribution("guest", {"guest.py": HOOKED}, {"guest": "guest:Plugin"})
+def test_the_environment_switches_off(monkeypatch, tmp_plugin):
+    tmp_plugin("guest", {"guest.py": HOOKED}, {"guest": "guest:Plugin"})
     monkeypatch.setenv("CRYSTALLIZE_DISABLE_PLUGINS", "guest, logging,")
     assert active(build()) == ["artifact", "seed", "serial"]
     monkeypatch.setenv("CRYSTALLIZE_DISABLE_PLUGINS", "")
@@ -331,32 +329,6 @@ MISTAKES = {
 }
 
 
-def install(tmp_distribution, source, value="wrong:P"):
-    tmp_distribution("wrong-dist", {"wrong.py": source}, {"wrong": value}, version="0.7")
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_of_an_installed_plugin_is_one_warning_and_the_run_goes_on(
-    mistake, tmp_distribution, caplog
-):
-    source, reason = MISTAKES[mistake]
-    install(tmp_distribution, source)
-    assert "wrong" not in active(build())
-    assert "wrong" not in active(build())
-    (warning,) = warnings_of(caplog)
-    assert warning.startswith("entry point 'wrong' of wrong-dist 0.7 could not be loaded: ")
-    assert re.search(reason, warning)
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_of_an_installed_plugin_is_an_error_in_strict_mode(mistake, tmp_distribution, monkeypatch):
-    source, reason = MISTAKES[mistake]
-    install(tmp_distribution, source)
-    monkeypatch.setenv("CRYSTALLIZE_STRICT_PLUGINS", "1")
-    with pytest.raises(PluginLoadError, match=reason):
-        build()
-
-
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_of_a_passed_plugin_is_an_error(mistake):
     source, reason = MISTAKES[mistake]
@@ -364,38 +336,6 @@ def test_a_mistake_of_a_passed_plugin_is_an_error(mistake):
     exec(source, scope)
     with pytest.raises(PluginError, match=reason):
         build(scope["P"]())
-
-
-@pytest.mark.parametrize(
-    ("source", "value", "reason"),
-    [
-        ("import nowhere_at_all", "wrong:P", "ModuleNotFoundError"),
-        ("", "wrong:P", "AttributeError"),
-        (
-            "class P:\n def __init__(self, needed): pass",
-            "wrong:P",
-            "class cannot be called without arguments",
-        ),
-        ("class P:\n def __init__(self): raise OSError('no disk')", "wrong:P", "OSError: no disk"),
-        ("def make(): return dict", "wrong:make", "the factory gave the class dict, not an instance"),
-        ("P = 3", "wrong:P", "it gives 3, which has no hook"),
-        ("", "wrong", "which has no hook"),
-    ],
-)
-def test_what_is_no_plugin_is_one_warning_and_the_run_goes_on(
-    tmp_distribution, caplog, source, value, reason
-):
-    install(tmp_distribution, source, value)
-    assert active(build()) == active(build()) == ["artifact", "logging", "seed", "serial"]
-    (warning,) = warnings_of(caplog)
-    assert reason in warning
-
-
-def test_a_name_of_the_core_cannot_be_taken(tmp_distribution, caplog):
-    tmp_distribution("thief", {"thief.py": HOOKED}, {"seed": "thief:Plugin"})
-    assert active(build()) == ["artifact", "logging", "seed", "serial"]
-    assert build().find(SeedPlugin) is not None
-    assert "claimed by crystallize-lab" in warnings_of(caplog)[0]
 
 
 @pytest.mark.parametrize(
@@ -469,9 +409,9 @@ class Raising(BasePlugin):
         raise ValueError("no luck")
 
 
-def test_a_raising_hook_is_blamed_by_plugin_and_distribution(tmp_distribution):
+def test_a_raising_hook_is_blamed_by_plugin_and_distribution(tmp_plugin):
     source = BASE + "class P(BasePlugin):\n def before_run(self): raise ValueError('no luck')"
-    tmp_distribution("luckless", {"luckless.py": source}, {"unlucky": "luckless:P"}, version="4.2")
+    tmp_plugin("luckless", {"luckless.py": source}, {"unlucky": "luckless:P"}, version="4.2")
     with pytest.raises(PluginError) as caught:
         build(disabled=["crystallize-lab"]).call("before_run", experiment=None)
     assert str(caught.value) == (
@@ -563,32 +503,6 @@ def test_interruption_is_nobody_s_fault():
 # -- strategies -----------------------------------------------------------------------------------------------
 
 
-def test_a_strategy_is_resolved_by_name_by_mapping_or_as_it_is():
-    assert isinstance(resolve_strategy("process"), ProcessExecution)
-    strategy = resolve_strategy({"strategy": "thread", "max_workers": 2})
-    assert strategy.max_workers == 2
-    assert resolve_strategy(strategy) is strategy
-
-
-@pytest.mark.parametrize(
-    ("execution", "error", "message"),
-    [
-        ("proces", UnknownNameError, "no execution strategy is called 'proces'. Did you mean 'process'"),
-        ({"max_workers": 2}, InvalidTypeError, "does not name a strategy"),
-        (
-            {"strategy": "process", "max_worker": 2},
-            InvalidTypeError,
-            "has no argument 'max_worker'. Did you mean 'max_workers'",
-        ),
-        (SerialExecution, InvalidTypeError, "is the class SerialExecution, not an instance"),
-        (3, InvalidTypeError, "execution is a name, a mapping or an execution strategy, got 3"),
-    ],
-)
-def test_an_unusable_strategy_is_a_clear_error(execution, error, message):
-    with pytest.raises(error, match=message):
-        resolve_strategy(execution)
-
-
 def test_a_named_strategy_takes_the_place_of_serial():
     strategy = resolve_strategy("process")
     manager = build(strategy=strategy)
@@ -641,8 +555,8 @@ def test_settings_that_cannot_be_read_take_nothing_down():
     assert build(Secretive()).describe()[0]["settings"] == {"unreadable": "OSError: secret"}
 
 
-def test_the_survey_knows_active_disabled_and_failed(tmp_distribution, monkeypatch, caplog):
-    install(tmp_distribution, MISTAKES["async"][0])
+def test_the_survey_knows_active_disabled_and_failed(tmp_plugin, monkeypatch, caplog):
+    tmp_plugin("wrong-dist", {"wrong.py": MISTAKES["async"][0]}, {"wrong": "wrong:P"})
     monkeypatch.setenv("CRYSTALLIZE_DISABLE_PLUGINS", "logging")
     monkeypatch.setenv("CRYSTALLIZE_STRICT_PLUGINS", "1")
     status = {each.name: each for each in survey() if each.group == "crystallize.plugins"}

@@ -54,7 +54,7 @@ def test_what_comes_back_is_next_and_what_killed_a_worker_is_last_and_alone():
     schedule = Schedule(4, 1)
     schedule.learn(0.001)
     first = schedule.take()
-    schedule.put_last(first[0])
+    schedule.put_last(first[:1])
     schedule.put_back(range(first[0] + 1, first.stop))
     batches = list(drain(schedule))
     assert [i for batch in batches for i in batch] == [1, 2, 3, 0]

@@ -413,3 +413,18 @@ def test_peek_neither_copies_nor_leaves_a_trace() -> None:
 def test_all_errors_of_the_context_are_ours() -> None:
     for kind in (ContextKeyError, ContextMutationError, ArtifactError):
         assert issubclass(kind, CrystallizeError)
+
+
+def test_a_hook_can_be_tried_by_hand_and_what_it_hands_back_looked_at() -> None:
+    class Plugin:
+        def after_step(self, ctx: FrozenContext) -> None:
+            ctx.hand_back(self, [1])
+            ctx.hand_back(self, "two")
+
+    ctx = FrozenContext()
+    assert ctx.handed_back == ()
+    Plugin().after_step(ctx)
+    assert [(name, pickle.loads(payload)) for name, payload in ctx.handed_back] == [
+        ("Plugin", [1]),
+        ("Plugin", "two"),
+    ]

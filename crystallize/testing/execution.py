@@ -1,0 +1,357 @@
+"""What every execution strategy owes to an experiment, as tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from crystallize.experiments.experiment import Experiment
+from crystallize.plugins.execution import SerialExecution
+from crystallize.testing.subjects import (
+    PATIENCE,
+    Cancelled,
+    Scripted,
+    Watched,
+    all_kept,
+    demanding,
+    describe,
+    everything,
+    ticket,
+    until,
+    wait_until,
+)
+
+_SECONDS_OF_A_REPLICATE = 0.05
+_SECONDS_TO_NOTICE_A_SIGNAL = 0.3
+_SECONDS_TO_ASK_WHETHER_CANCELLED = 1.5
+_MORE_THAN_ANY_POOL = 100
+
+
+class ExecutionStrategyContract:
+    """Tests of an execution strategy: subclass it and give it the fixture ``strategy``, a new one each time.
+
+    Give the subclass a name that pytest collects. Strategies with worker processes subclass
+    :class:`WorkerProcessesContract`. Workers see the files that the tests write.
+
+    Attributes
+    ----------
+    most_replicates : int
+        How many replicates the longest run has; lower it where each one costs much.
+    most_seconds : float
+        How long each test may take, so that a strategy that hangs fails.
+
+    Examples
+    --------
+    >>> class TestSerial(ExecutionStrategyContract):
+    ...     @pytest.fixture
+    ...     def strategy(self):
+    ...         return SerialExecution()
+    """
+
+    most_replicates: ClassVar[int] = 300
+    most_seconds: ClassVar[float] = 60
+
+    @pytest.fixture(autouse=True)
+    def _nothing_else_takes_part(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD", "1")
+        monkeypatch.delenv("CRYSTALLIZE_DISABLE_PLUGINS", raising=False)
+
+    @pytest.fixture(autouse=True)
+    def _ends_in_time(self) -> Iterator[None]:
+        if not hasattr(signal, "SIGALRM") or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
+            yield  # no alarm on this system, or somebody else's
+            return
+
+        def give_up(*_: object) -> None:
+            pytest.fail(f"not done after {self.most_seconds} seconds")
+
+        signal.signal(signal.SIGALRM, give_up)
+        signal.setitimer(signal.ITIMER_REAL, self.most_seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    # -- order ---------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("replicates", [1, 2, 7])
+    def test_results_come_in_replicate_order(self, strategy: Any, replicates: int) -> None:
+        """The list has one entry for each replicate, in order: what ``replicate_done`` returned for it."""
+        experiment = Watched(replicates)
+        returned = strategy.run_experiment_loop(experiment, Scripted(lambda replicate: replicate))
+        assert returned == all_kept(range(replicates))
+        assert sorted(experiment.told) == list(range(replicates))
+
+    def test_many_replicates_come_in_order(self, strategy: Any) -> None:
+        """The same of more replicates than there are workers."""
+        experiment = Watched(self.most_replicates)
+        returned = strategy.run_experiment_loop(experiment, Scripted(lambda replicate: replicate))
+        assert returned == all_kept(range(self.most_replicates))
+        assert sorted(experiment.told) == list(range(self.most_replicates))
+
+    def test_replicates_that_take_longer_keep_their_places(self, strategy: Any) -> None:
+        """The list is in replicate order, whatever the order of arrival."""
+
+        def uneven(replicate: int) -> Any:
+            until_then = time.monotonic() + (0.03 if replicate % 5 == 0 else 0)
+            yield from until(lambda: time.monotonic() > until_then)
+            return replicate
+
+        assert strategy.run_experiment_loop(Watched(23), Scripted(uneven)) == all_kept(range(23))
+
+    def test_a_strategy_can_be_used_again(self, strategy: Any) -> None:
+        """One strategy drives one run after another."""
+        for replicates in (3, 5, 3):
+            returned = strategy.run_experiment_loop(
+                Watched(replicates), Scripted(lambda replicate: -replicate)
+            )
+            assert returned == all_kept(-replicate for replicate in range(replicates))
+
+    # -- reports -------------------------------------------------------------------------------------------
+
+    def test_results_are_reported_in_the_calling_thread(self, strategy: Any) -> None:
+        """``replicate_done`` is called in the thread of the run, so one call at a time."""
+        experiment = Watched(20)
+        strategy.run_experiment_loop(experiment, Scripted(lambda replicate: replicate))
+        assert experiment.threads == {threading.get_ident()}
+
+    def test_a_result_is_reported_while_others_run(self, strategy: Any, tmp_path: Path) -> None:
+        """``replicate_done`` is called as results arrive, not at the end."""
+        seen = tmp_path / "seen"
+
+        class Telling(Watched):
+            def replicate_done(self, result: Any) -> Any:
+                seen.touch()
+                return super().replicate_done(result)
+
+        def the_second_waits_for_the_first(replicate: int) -> Any:
+            return (yield from until(seen.exists)) if ticket(tmp_path) > 0 else True
+
+        returned = strategy.run_experiment_loop(Telling(2), Scripted(the_second_waits_for_the_first))
+        assert returned == all_kept([True, True]), "the first result was not reported while the other ran"
+
+    def test_nothing_is_written_to_standard_output(
+        self, strategy: Any, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """Progress belongs to standard error, since the output may be read by another program."""
+        if hasattr(strategy, "progress"):
+            strategy.progress = True
+        strategy.run_experiment_loop(Watched(5), Scripted(lambda replicate: replicate))
+        assert capfd.readouterr().out == ""
+
+    # -- exceptions ----------------------------------------------------------------------------------------
+
+    def test_an_exception_arrives_as_it_was_raised(self, strategy: Any) -> None:
+        """What a replicate raises (an experiment's own never does for a step's error) ends the run."""
+
+        def raises(replicate: int) -> int:
+            if replicate == 2:
+                raise ZeroDivisionError("in replicate two")
+            return replicate
+
+        with pytest.raises(ZeroDivisionError, match="in replicate two") as caught:
+            strategy.run_experiment_loop(Watched(40), Scripted(raises))
+        shown = "".join(traceback.format_exception(caught.value))
+        assert "in raises" in shown, "neither the traceback nor a note or cause shows where it was raised"
+
+    def test_results_that_arrived_before_an_exception_were_reported(
+        self, strategy: Any, tmp_path: Path
+    ) -> None:
+        """What was measured is not lost with the run."""
+        seen = tmp_path / "seen"
+
+        class Telling(Watched):
+            def replicate_done(self, result: Any) -> Any:
+                seen.touch()
+                return super().replicate_done(result)
+
+        def the_fourth_raises(replicate: int) -> Any:
+            if ticket(tmp_path) == 3:
+                yield from until(seen.exists)
+                raise KeyError(replicate)
+            return replicate
+
+        experiment = Telling(4)
+        with pytest.raises(KeyError):
+            strategy.run_experiment_loop(experiment, Scripted(the_fourth_raises))
+        assert experiment.told
+
+    def test_an_error_of_the_coordinator_ends_the_run(self, strategy: Any) -> None:
+        """What ``replicate_done`` raises is not swallowed."""
+
+        class Refusing(Watched):
+            def replicate_done(self, result: Any) -> Any:
+                raise LookupError("no room")
+
+        with pytest.raises(LookupError, match="no room"):
+            strategy.run_experiment_loop(Refusing(5), Scripted(lambda replicate: replicate))
+
+    # -- ends ----------------------------------------------------------------------------------------------
+
+    def test_ctrl_c_ends_the_run(self, strategy: Any, tmp_path: Path) -> None:
+        """A SIGINT comes out as KeyboardInterrupt; what had arrived was reported, and the rest is left undone."""
+        experiment = Watched(_MORE_THAN_ANY_POOL)
+        with pytest.raises(KeyboardInterrupt):
+            self._run_and_interrupt(strategy, experiment, tmp_path)
+        assert experiment.told
+        self._assert_left_undone(experiment, tmp_path)
+
+    def test_a_run_that_is_cancelled_ends(self, strategy: Any, tmp_path: Path) -> None:
+        """``check_cancelled``, which ``replicate_done`` calls too, raises what ends the run."""
+        experiment = Watched(_MORE_THAN_ANY_POOL)
+        with pytest.raises(Cancelled):
+            self._run_and_disturb(
+                strategy, experiment, tmp_path, experiment.cancel, _SECONDS_TO_ASK_WHETHER_CANCELLED
+            )
+        self._assert_left_undone(experiment, tmp_path)
+
+    def test_threads_do_not_add_up_from_run_to_run(self, strategy: Any) -> None:
+        """What a run starts it also ends; a library may keep what it starts once."""
+        script = Scripted(lambda replicate: replicate)
+        strategy.run_experiment_loop(Watched(10), script)
+        before = threading.active_count()
+        for _ in range(3):
+            strategy.run_experiment_loop(Watched(10), script)
+        assert wait_until(lambda: threading.active_count() <= before), threading.enumerate()
+
+    # -- places --------------------------------------------------------------------------------------------
+
+    def test_it_works_in_a_thread_other_than_the_main_one(self, strategy: Any) -> None:
+        """Graphs run experiments in threads, ``Experiment.arun`` does too."""
+        returned: list[Any] = []
+
+        def run() -> None:
+            returned.extend(strategy.run_experiment_loop(Watched(6), Scripted(lambda replicate: replicate)))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        assert returned == all_kept(range(6))
+
+    def test_it_works_where_an_event_loop_is_running(self, strategy: Any) -> None:
+        """A notebook runs one."""
+
+        async def notebook() -> Any:
+            return strategy.run_experiment_loop(Watched(6), Scripted(lambda replicate: replicate))
+
+        assert asyncio.run(notebook()) == all_kept(range(6))
+
+    def test_settings_are_plain_data(self, strategy: Any) -> None:
+        """They are written into the run's metadata."""
+        settings = getattr(strategy, "settings", {})
+        assert json.loads(json.dumps(settings)) == settings
+
+    # -- experiments ---------------------------------------------------------------------------------------
+
+    def test_an_experiment_gives_the_bytes_of_a_serial_run(self, strategy: Any, tmp_path: Path) -> None:
+        """Metrics, seeds, errors, artifacts, provenance and the calls of hooks are the same, failures included."""
+        serial, of_serial = demanding(SerialExecution(), tmp_path / "serial", replicates=8)
+        wanted = everything(serial, tmp_path / "serial")
+        assert len(wanted["errors"]) == 6, "the experiment has outcomes that fail"
+        experiment, recorder = demanding(strategy, tmp_path / "strategy", replicates=8)
+        assert_same(everything(experiment, tmp_path / "strategy"), wanted)
+        assert recorder.calls == of_serial.calls
+
+    def test_an_awaited_experiment_gives_the_same(self, strategy: Any, tmp_path: Path) -> None:
+        """``await experiment.arun()`` gives what ``experiment.run()`` gives."""
+        serial, of_serial = demanding(SerialExecution(), tmp_path / "serial", replicates=3)
+        wanted = everything(serial, tmp_path / "serial")
+        experiment, recorder = demanding(strategy, tmp_path / "strategy", replicates=3)
+
+        async def run() -> Any:
+            return await experiment.arun()
+
+        assert_same(describe(asyncio.run(run()), tmp_path / "strategy"), wanted)
+        assert recorder.calls == of_serial.calls
+
+    def test_lambdas_closures_and_local_classes_take_part(self, strategy: Any, tmp_path: Path) -> None:
+        """An experiment is not restricted to what can be imported."""
+        offset = 10
+
+        class Add:
+            def __init__(self, amount: int) -> None:
+                self.amount = amount
+
+            def __call__(self, data: int) -> tuple[int, dict[str, int]]:
+                return data + self.amount, {"sum": data + self.amount + offset}
+
+        experiment = Experiment(
+            lambda ctx: ctx["replicate"],
+            [lambda data: data * 2, Add(5)],
+            execution=strategy,
+            disable_plugins=["artifact"],
+            replicates=3,
+        )
+        assert experiment.run().metrics.baseline.metrics == {"sum": [15, 17, 19]}
+
+    # -- the means -----------------------------------------------------------------------------------------
+
+    def _run_and_interrupt(self, strategy: Any, experiment: Watched, folder: Path) -> None:
+        self._run_and_disturb(
+            strategy,
+            experiment,
+            folder,
+            lambda: os.kill(os.getpid(), signal.SIGINT),
+            _SECONDS_TO_NOTICE_A_SIGNAL,
+        )
+
+    @staticmethod
+    def _run_and_disturb(
+        strategy: Any, experiment: Watched, folder: Path, act: Callable[[], object], seconds: float
+    ) -> None:
+        """Run, and act once a result was reported and another replicate is running.
+
+        Replicates wait until some seconds after that, for a strategy may have to let those in flight finish.
+        """
+        assert threading.current_thread() is threading.main_thread(), "signals go to the main thread"
+        go, over = folder / "go", threading.Event()
+
+        def script(replicate: int) -> Any:
+            (folder / f"begun-{replicate}").write_text(str(os.getpid()))
+            if ticket(folder) > 0:
+                yield from until(go.exists, 3 * PATIENCE)
+                yield from until(lambda: False, _SECONDS_OF_A_REPLICATE)
+                (folder / f"ended-{replicate}").touch()
+            return replicate
+
+        def disturb() -> None:
+            wait_until(
+                lambda: over.is_set() or (experiment.told and len(list(folder.glob("begun-*"))) > 1),
+                3 * PATIENCE,
+            )
+            if not over.is_set():
+                act()
+                over.wait(seconds)
+            go.touch()
+
+        thread = threading.Thread(target=disturb)
+        thread.start()
+        try:
+            strategy.run_experiment_loop(experiment, Scripted(script))
+        finally:
+            over.set()
+            thread.join()
+
+    @staticmethod
+    def _assert_left_undone(experiment: Watched, folder: Path) -> None:
+        ended = len(list(folder.glob("ended-*")))
+        assert ended < (experiment.replicates or 0) - 1, "all replicates have run to their end all the same"
+        assert len(experiment.told) == len(set(experiment.told)), "a result was reported twice"
+
+
+def assert_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Compare what two runs gave, part by part, so that a failure shows the part that differs."""
+    assert list(found) == list(wanted)
+    for part, content in wanted.items():
+        assert found[part] == content, f"{part} differs from the serial run"

@@ -1,0 +1,38 @@
+"""What an exception of foreign code says, and where it was raised."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+
+
+def told(error: BaseException) -> str:
+    """Return the kind of an exception and its text, which may be hard to get: its ``__str__`` is foreign code.
+
+    >>> told(ValueError("no luck"))
+    'ValueError: no luck'
+    >>> told(SystemExit())
+    'SystemExit'
+    """
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception as unprintable:
+        text = f"<no text: its __str__ raised {type(unprintable).__name__}>"
+    return f"{name}: {text}" if text else name
+
+
+def place_of(error: BaseException) -> str:
+    """Return ``file:line`` of what raised an exception during an import; an empty text if nothing is known."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    places = [
+        f"{frame.f_code.co_filename}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if not _is_machinery(frame.f_code.co_filename)
+    ]
+    return places[-1] if places else ""
+
+
+def _is_machinery(file: str) -> bool:
+    return file.startswith("<frozen ") or file == importlib.__file__

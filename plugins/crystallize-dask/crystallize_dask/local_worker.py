@@ -1,0 +1,61 @@
+"""The main function of a worker process of the cluster on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import warnings
+
+from crystallize.plugins.launch import leave_interrupts_to_the_coordinator
+
+
+def main(address: str, folder: str, resources: dict[str, float]) -> None:
+    """Work for the scheduler at `address` until it says, or the end of standard input shows, that all is over.
+
+    Parameters
+    ----------
+    address : str
+        The scheduler.
+    folder : str
+        Where Dask may write.
+    resources : mapping of str to number
+        What this worker offers.
+    """
+    leave_interrupts_to_the_coordinator()
+    _end_with_the_coordinator()
+    warnings.filterwarnings(
+        "default", module=r"(dask|distributed|tornado)\b"
+    )  # -W error is for the user's code
+    import distributed
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the coordinator says what matters
+
+    async def work() -> None:
+        async with distributed.Worker(
+            address,
+            nthreads=1,  # replicates share no global random state
+            resources=resources,
+            memory_limit=0,  # none: what a step needs it gets, as under every other strategy
+            local_directory=folder,
+            dashboard=False,
+        ) as worker:
+            await worker.finished()
+
+    asyncio.run(work())
+
+
+def _end_with_the_coordinator() -> None:
+    """End this process when the coordinator's end of standard input is closed, by its death or otherwise."""
+    line = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # steps that read their input find none
+    os.close(nothing)
+
+    def wait() -> None:
+        while os.read(line, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, name="crystallize-coordinator", daemon=True).start()

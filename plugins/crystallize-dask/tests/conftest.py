@@ -1,0 +1,112 @@
+"""A real scheduler and real workers on loopback, shared by all tests that want a cluster of somebody else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import dask
+import pytest
+from distributed import Client
+
+_MOST_SECONDS = 1200
+"""What a killed test run leaves behind ends by itself after this time."""
+
+
+@pytest.fixture(autouse=True)
+def own_folder_and_environment(tmp_path, monkeypatch):
+    """Run each test in an empty folder (runs write to ``data/``), without the developer's settings."""
+    for name in [name for name in os.environ if name.startswith("CRYSTALLIZE_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+
+class Cluster:
+    """``dask scheduler`` and ``dask worker`` processes."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.file = folder / "scheduler.json"
+        self.processes = []
+        self.scheduler = self._start("dask_scheduler", "--port", "0", "--idle-timeout", f"{_MOST_SECONDS}s")
+        wait_until(lambda: self.file.exists() and self.file.stat().st_size)
+        self.address = json.loads(self.file.read_text())["address"]
+
+    def worker(self, *options):
+        """Start a worker; return its process, which is its nanny unless there is none."""
+        ours = ["--local-directory", str(self.folder), "--death-timeout", "60"]
+        return self._start("dask_worker", *ours, *options)
+
+    def client(self):
+        return Client(self.address, set_as_default=False)
+
+    def _start(self, what, *options):
+        self.folder.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", f"distributed.cli.{what}", "--host", "127.0.0.1", "--no-dashboard"]
+        with (self.folder / f"{what}-{len(self.processes)}.log").open("w") as log:
+            process = subprocess.Popen(
+                [
+                    *command,
+                    "--dashboard-address",
+                    "127.0.0.1:0",
+                    "--scheduler-file",
+                    str(self.file),
+                    *options,
+                ],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        return process
+
+    def close(self):
+        for process in reversed(self.processes):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_until(happened, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not (answer := happened()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+    return answer
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory):
+    """A scheduler with two workers of one thread, whose nannies replace them when they are killed."""
+    cluster = Cluster(tmp_path_factory.mktemp("shared"))
+    try:
+        for _ in range(2):
+            cluster.worker("--nthreads", "1")
+        with cluster.client() as client:
+            client.wait_for_workers(2)
+        yield cluster
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def new_cluster(tmp_path):
+    """Return a scheduler without workers, for one test alone."""
+    cluster = Cluster(tmp_path / "cluster")
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def impatient():
+    """Have what waits for a scheduler or a worker wait for no longer than a second."""
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        yield

@@ -1,0 +1,253 @@
+"""Workers that die, and replicates that take too long."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from crystallize_dask import DaskExecution
+
+from crystallize.errors import ExecutionError
+
+
+class Scripted:
+    """A replicate function that can say what became of a replicate that was given up."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, replicate):
+        return self.function(replicate)
+
+    def failed(self, replicate, error):
+        return (replicate, str(error))
+
+
+def run(address, function, replicates=8, **options):
+    experiment = SimpleNamespace(replicates=replicates)
+    return DaskExecution(address, **options).run_experiment_loop(experiment, Scripted(function))
+
+
+@pytest.fixture(params=["cluster", "this machine"])
+def address(request):
+    """Return the address of a cluster whose workers are replaced when they die."""
+    return request.getfixturevalue("shared_cluster").address if request.param == "cluster" else None
+
+
+# -- death -------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_is_killed_from_outside_and_never_replaced_loses_nothing(new_cluster, tmp_path):
+    workers = [new_cluster.worker("--nthreads", "1", "--no-nanny") for _ in range(2)]
+    with new_cluster.client() as client:
+        client.wait_for_workers(2)
+    victim = workers[0].pid
+
+    class Killing:
+        replicates = 60
+        told = ()
+
+        def replicate_done(self, result):
+            self.told = (*self.told, result)
+            if len(self.told) == 20:
+                os.kill(victim, signal.SIGKILL)
+            return result
+
+    def replicate_fn(replicate):
+        time.sleep(0.02)
+        return replicate, os.getpid()
+
+    experiment = Killing()
+    results = DaskExecution(new_cluster.address).run_experiment_loop(experiment, replicate_fn)
+    assert [replicate for replicate, _ in results] == list(range(60))
+    assert sorted(experiment.told) == sorted(results), "each result is reported once"
+    assert victim in {pid for _, pid in experiment.told[:20]}
+    assert victim not in {pid for _, pid in experiment.told[30:]}
+
+
+@pytest.mark.parametrize("retries", [1, 2])
+def test_a_replicate_is_tried_again_as_often_as_was_asked_for(address, tmp_path, retries):
+    def kills(replicate):
+        with (tmp_path / f"begun-{replicate}").open("a") as file:
+            file.write("once\n")
+        if replicate == 2:
+            os._exit(3)
+        return replicate
+
+    results = run(address, kills, retries=retries, max_workers=2)
+    _, message = results.pop(2)
+    assert results == [0, 1, 3, 4, 5, 6, 7]
+    assert f"its worker died {retries + 1} times, the last time: exit code 3 (replicate 2)" in message
+    assert (tmp_path / "begun-2").read_text().count("once") == retries + 1
+
+
+def test_without_retries_one_death_is_enough_if_there_is_no_doubt(address, tmp_path):
+    def kills(replicate):
+        with (tmp_path / f"begun-{replicate}").open("a") as file:
+            file.write("once\n")
+        if replicate == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
+        return replicate
+
+    ((_, message),) = run(address, kills, replicates=1, retries=0)
+    assert re.search(r"its worker died: .*\(replicate 0\)", message)
+    assert (tmp_path / "begun-0").read_text().count("once") == 1
+
+
+def test_those_that_share_a_worker_with_the_culprit_are_innocent(new_cluster, tmp_path):
+    new_cluster.worker("--nthreads", "4")
+
+    def replicate_fn(replicate):
+        with (tmp_path / f"begun-{replicate}").open("a") as file:
+            file.write("once\n")
+        if replicate == 1:
+            deadline = time.monotonic() + 30
+            while len(list(tmp_path.glob("begun-*"))) < 4 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.5)
+        return replicate
+
+    results = run(new_cluster.address, replicate_fn, replicates=4)
+    _, message = results.pop(1)
+    assert results == [0, 2, 3]
+    assert "died 2 times" in message
+    assert (tmp_path / "begun-1").read_text().count("once") == 2
+
+
+def test_the_culprit_among_short_replicates_is_found_and_the_others_are_innocent(address, tmp_path):
+    def replicate_fn(replicate):
+        if replicate == 700:
+            with (tmp_path / "begun").open("a") as file:
+                file.write("once\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.0005)
+        return replicate
+
+    results = run(address, replicate_fn, replicates=1000, max_workers=2)
+    replicate, _ = results.pop(700)
+    assert (replicate, results) == (700, [*range(700), *range(701, 1000)])
+    assert (tmp_path / "begun").read_text().count("once") == 2
+
+
+def test_a_worker_that_is_sent_away_during_a_replicate_is_nobodys_fault(new_cluster, tmp_path):
+    for _ in range(2):
+        new_cluster.worker("--nthreads", "1", "--no-nanny")
+
+    def replicate_fn(replicate):
+        with (tmp_path / f"begun-{replicate}").open("a") as file:
+            file.write("once\n")
+        time.sleep(0.1 if replicate == 0 else 1.5)
+        return replicate
+
+    with new_cluster.client() as client:
+        client.wait_for_workers(2)
+
+        class Retiring:
+            replicates = 3
+            told = 0
+
+            def replicate_done(self, result):
+                self.told += 1
+                if self.told == 1:
+                    busy = [address for address, keys in client.processing().items() if keys]
+                    client.retire_workers(busy[:1])
+                return result
+
+        strategy = DaskExecution(new_cluster.address, retries=0)  # one death would be too many
+        assert strategy.run_experiment_loop(Retiring(), replicate_fn) == [0, 1, 2]
+        assert len(client.nthreads()) == 1
+
+
+def test_an_experiment_that_kills_the_workers_that_open_it_is_given_up(address):
+    class Deadly(Scripted):
+        def __reduce__(self):
+            return os._exit, (5,)
+
+    experiment = SimpleNamespace(replicates=4)
+    with pytest.raises(ExecutionError, match=r"6 workers died one after the other.*serially") as caught:
+        DaskExecution(address, max_workers=2).run_experiment_loop(experiment, Deadly(None))
+    assert ("exit code 5" if address is None else "the scheduler lost it") in str(caught.value)
+
+
+# -- time --------------------------------------------------------------------------------------------------
+
+
+def test_a_replicate_that_takes_too_long_is_an_error_and_keeps_nobody_busy(address, tmp_path):
+    def hangs(replicate):
+        if replicate == 2:
+            (tmp_path / f"stuck-{os.getpid()}").touch()
+            time.sleep(600)
+        return replicate
+
+    results = run(address, hangs, max_workers=2, timeout=0.4)
+    replicate, message = results.pop(2)
+    assert (replicate, results) == (2, [0, 1, 3, 4, 5, 6, 7])
+    assert "it took more than 0.4 seconds 2 times (replicate 2)" in message
+    stuck = [int(path.name.partition("-")[2]) for path in tmp_path.glob("stuck-*")]
+    assert len(stuck) == 2, "it was tried on two workers"
+    deadline = time.monotonic() + 30
+    while any(map(is_alive, stuck)):
+        assert time.monotonic() < deadline, "a worker that was stuck was not restarted"
+        time.sleep(0.01)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_the_time_is_that_of_one_replicate_and_not_of_a_batch(address):
+    def replicate_fn(replicate):
+        time.sleep(0.01)
+        return threading.current_thread().name
+
+    assert run(address, replicate_fn, 60, timeout=0.5, max_workers=2) == ["crystallize-batch"] * 60
+
+
+def test_without_a_nanny_what_takes_too_long_goes_on_beside_the_others(new_cluster, caplog):
+    new_cluster.worker("--nthreads", "1", "--no-nanny")
+
+    def hangs(replicate):
+        if replicate == 1:
+            time.sleep(5)
+        return replicate
+
+    results = run(new_cluster.address, hangs, replicates=5, timeout=0.2, retries=0)
+    assert [results[0], *results[2:]] == [0, 2, 3, 4]
+    assert "it took more than 0.2 seconds (replicate 1)" in results[1][1]
+    assert "has no nanny to restart it" in caplog.text
+
+
+def test_an_exception_in_a_limited_time_arrives_as_it_was_raised(address):
+    with pytest.raises(ZeroDivisionError):
+        run(address, lambda replicate: 1 // 0, timeout=30, max_workers=1)
+
+
+def test_a_steps_own_error_is_not_tried_again(address, tmp_path):
+    from crystallize import Experiment
+
+    def fails(data, ctx):
+        with (tmp_path / f"begun-{ctx['replicate']}").open("a") as file:
+            file.write("once\n")
+        raise ValueError("by itself")
+
+    experiment = Experiment(
+        lambda: 0,
+        [fails],
+        execution=DaskExecution(address, retries=3, max_workers=1),
+        disable_plugins=["artifact"],
+        replicates=2,
+    )
+    result = experiment.run()
+    assert len(result.errors) == 2
+    assert [path.read_text() for path in sorted(tmp_path.glob("begun-*"))] == ["once\n"] * 2

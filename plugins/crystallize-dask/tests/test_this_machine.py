@@ -1,0 +1,163 @@
+"""The cluster of our own: scripts that use it, what they leave behind, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from crystallize_dask import DaskExecution
+
+
+def run(replicate_fn, replicates=4, **options):
+    experiment = SimpleNamespace(replicates=replicates)
+    return DaskExecution(max_workers=2, **options).run_experiment_loop(experiment, replicate_fn)
+
+
+@pytest.fixture
+def start_script(tmp_path):
+    """Return a function that starts a script in a process group of its own."""
+    started = []
+
+    def start(text, *options, **environment):
+        script = tmp_path / "script.py"
+        script.write_text(textwrap.dedent(text))
+        process = subprocess.Popen(
+            [sys.executable, *options, str(script)],
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def wait_until(happened, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+LONG_RUN = """
+    import os, time
+    from pathlib import Path
+    from crystallize import Experiment
+    from crystallize_dask import DaskExecution
+
+    def measure(data, ctx):
+        Path(f"begun-{os.getpid()}").touch()
+        time.sleep(0.1)
+        return data, {"replicate": ctx["replicate"]}
+
+    experiment = Experiment(lambda: 0, [measure], execution=DaskExecution(max_workers=2), replicates=1000)
+    experiment.run()
+"""
+
+
+def test_a_script_without_a_guard_runs_once_says_nothing_and_leaves_no_file(start_script, tmp_path):
+    script = start_script(
+        """
+        from types import SimpleNamespace
+        from crystallize_dask import DaskExecution
+        print("started")
+        FACTOR = 3
+        class Point:
+            def __init__(self, x): self.x = x
+        def replicate_fn(i): return Point(i * FACTOR)
+        results = DaskExecution(max_workers=2).run_experiment_loop(SimpleNamespace(replicates=5), replicate_fn)
+        print([r.x for r in results], {type(r) is Point for r in results})
+        """,
+        "-W",
+        "error",
+        PYTHONWARNINGS="error",
+        TMPDIR=str(tmp_path),
+    )
+    out, err = script.communicate(timeout=60)
+    assert (out.splitlines(), err) == (["started", "[0, 3, 6, 9, 12] {True}"], "")
+    assert not list(Path.cwd().iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cwd", "script.py"]
+
+
+def test_workers_end_when_the_coordinator_is_killed(start_script):
+    script = start_script(LONG_RUN)
+    wait_until(lambda: len(list(Path().glob("begun-*"))) == 2)
+    script.kill()
+    script.wait()
+    workers = [int(path.name.partition("-")[2]) for path in Path().glob("begun-*")]
+    wait_until(lambda: not any(map(is_alive, workers)))
+
+
+def test_ctrl_c_in_a_terminal_ends_everything_and_keeps_what_was_measured(start_script):
+    script = start_script(LONG_RUN)
+    wait_until(lambda: len(list(Path().glob("begun-*"))) == 2)
+    time.sleep(1)
+    os.killpg(script.pid, signal.SIGINT)
+    _, err = script.communicate(timeout=30)
+    assert err.count("Traceback") == 1
+    assert err.strip().splitlines()[-1].startswith("KeyboardInterrupt")
+    workers = [int(path.name.partition("-")[2]) for path in Path().glob("begun-*")]
+    assert not any(map(is_alive, workers))
+    (metadata,) = Path("data").rglob("metadata.json")
+    assert json.loads(metadata.read_text())["status"] == "interrupted"
+
+
+def test_each_worker_runs_one_replicate_at_a_time_with_its_share_of_the_cores(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    strategy = DaskExecution(max_workers=2)
+    found = strategy.run_experiment_loop(
+        SimpleNamespace(replicates=2), lambda i: os.environ["OMP_NUM_THREADS"]
+    )
+    assert found == [str(strategy.threads_per_worker)] * 2
+    assert strategy.settings["threads_per_worker"] >= 1
+
+
+def test_workers_have_the_environment_the_folder_and_the_path_of_the_coordinator(monkeypatch, tmp_path):
+    (tmp_path / "only_here.py").write_text("NUMBER = 12")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("MY_SETTING", "mine")
+
+    def replicate_fn(replicate):
+        import only_here
+
+        return only_here.NUMBER, os.environ["MY_SETTING"], str(Path.cwd())
+
+    assert set(run(replicate_fn)) == {(12, "mine", str(Path.cwd()))}
+
+
+def test_resources_are_what_one_replicate_needs_so_nobody_waits():
+    assert run(lambda i: i, resources={"GPU": 2, "licence": 0.5}) == [0, 1, 2, 3]
+
+
+def test_steps_find_no_input(capfd):
+    assert run(lambda i: sys.stdin.read()) == [""] * 4
+
+
+def test_progress_is_shown_on_standard_error(capfd):
+    run(lambda i: i, progress=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "4/4" in err

@@ -1,0 +1,128 @@
+"""What the tests of the template share: a way to bake a project, and one fresh environment to install it in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+Bake = Callable[..., Path]
+Run = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def template() -> Path:
+    """Return the folder of the template."""
+    return ROOT / "cookiecutter-plugin"
+
+
+@pytest.fixture(scope="session")
+def cookiecutter_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a configuration that leaves the developer's home folder alone."""
+    folder = tmp_path_factory.mktemp("cookiecutter")
+    config = folder / "config.yaml"
+    config.write_text(f"replay_dir: {folder / 'replay'}\ncookiecutters_dir: {folder / 'fetched'}\n")
+    return config
+
+
+@pytest.fixture(scope="session")
+def bake(template: Path, cookiecutter_config: Path) -> Bake:
+    """Return a function that makes a project: ``bake(folder, kind="loader", ...) -> the project's folder``."""
+    from cookiecutter.main import cookiecutter
+
+    def make(folder: Path, **answers: str) -> Path:
+        made = cookiecutter(
+            str(template),
+            no_input=True,
+            extra_context=answers,
+            output_dir=str(folder),
+            config_file=str(cookiecutter_config),
+        )
+        return Path(made)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """Return a function that runs a command, without the developer's settings, and returns what it printed.
+
+    ``run(*command, cwd=folder)``; it fails with all that was printed unless the exit code is 0.
+    """
+    private = ("CRYSTALLIZE_", "PYTHON", "PYTEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(private)}
+
+    def call(*command: object, cwd: Path) -> str:
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=cwd,
+            env={**kept, "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        told = f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, told
+        return done.stdout
+
+    return call
+
+
+class Environment:
+    """A virtual environment with Crystallize and pytest, as a stranger has it.
+
+    Attributes
+    ----------
+    python : Path
+        Its interpreter.
+    """
+
+    def __init__(self, folder: Path, run: Run) -> None:
+        self.python = folder / "bin" / "python"
+        self._folder = folder
+        self._run = run
+        run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
+
+    @property
+    def packages(self) -> Path:
+        """Where its packages are."""
+        (folder,) = self._folder.glob("lib/python*/site-packages")
+        return folder
+
+    def pip(self, *arguments: object) -> None:
+        """Call pip for this environment, which saves the seconds that a pip of its own would take."""
+        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", self.python)
+        self._run(*pip, *arguments, cwd=self._folder)
+
+    def build_and_install(self, project: Path, *more: str) -> None:
+        """Build a project, its wheel from its source distribution, and install the wheel."""
+        dist = self._folder / "dist" / project.name
+        self._run(
+            sys.executable, "-m", "build", "--no-isolation", "--outdir", dist, project, cwd=self._folder
+        )
+        self.pip("install", "--only-binary", ":all:", *dist.glob("*.whl"), *more)
+
+    def crystallize(self, *arguments: object, cwd: Path) -> str:
+        """Call the command ``crystallize``, with warnings as errors."""
+        command = self.python.with_name("crystallize")
+        return self._run(self.python, "-W", "error", command, *arguments, cwd=cwd)
+
+    def pytest(self, project: Path) -> str:
+        """Run the tests of a project, with warnings as errors."""
+        return self._run(self.python, "-W", "error", "-m", "pytest", "-p", "no:cacheprovider", cwd=project)
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Environment:
+    """Return an environment with nothing but our own wheel, its dependencies, and pytest."""
+    made = Environment(tmp_path_factory.mktemp("environment") / "venv", run)
+    made.build_and_install(ROOT, "pytest")
+    return made

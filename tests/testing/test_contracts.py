@@ -1,0 +1,430 @@
+"""The contracts as a third party uses them: they pass what is right, and fail what is broken, by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from textwrap import dedent, indent
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+CONTRACT = """
+    import pytest
+    from crystallize.testing import {contract}
+    import things
+
+    class Test{name}({contract}):
+        {settings}
+
+        @pytest.fixture
+        def {fixture}(self):
+            return things.{name}()
+"""
+
+
+def outcomes(
+    pytester: pytest.Pytester,
+    things: str,
+    contract: str,
+    settings: Mapping[str, str],
+    tests: Mapping[str, set[str]] | None = None,
+) -> dict[str, set[str]]:
+    """Run the contract, or `tests` of it, for every class of `things` in `settings`; return what failed."""
+    pytester.makepyfile(things=dedent(things))
+    cases = {
+        f"test_{name.lower()}": CONTRACT.format(
+            name=name,
+            contract=contract,
+            settings=indent(dedent(text).strip() or "pass", " " * 8).strip(),
+            fixture="loader" if contract == "LoaderContract" else "strategy",
+        )
+        for name, text in settings.items()
+    }
+    pytester.makepyfile(**cases)
+    chosen = [
+        f"test_{name.lower()}.py::Test{name}{f'::{test}' if test else ''}"
+        for name in settings
+        for test in (sorted(tests[name]) if tests else [""])
+    ]
+    result = pytester.runpytest_subprocess("-rfpE", "-p", "no:cacheprovider", *chosen, timeout=120)
+    found = re.findall(
+        r"^(PASSED|FAILED|ERROR) test_\w+\.py(?:::Test(\w+)::(\w+))?", result.stdout.str(), re.MULTILINE
+    )
+    assert {name for _, name, _ in found} == set(settings), "a contract was not run"
+    failed: dict[str, set[str]] = {name: set() for name in settings}
+    for outcome, name, test in found:
+        assert outcome != "ERROR", result.stdout.str()
+        if outcome == "FAILED":
+            failed[name].add(test)
+    return failed
+
+
+# -- strategies --------------------------------------------------------------------------------------------
+
+STRATEGIES = """
+    import threading
+    import time
+    import traceback
+    from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
+    from multiprocessing import get_context
+
+    from crystallize import BasePlugin
+
+    class Strategy(BasePlugin):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            return [self.one(experiment, replicate_fn, i) for i in self.numbers(experiment)]
+
+        def numbers(self, experiment):
+            return range(experiment.replicates)
+
+        def one(self, experiment, replicate_fn, replicate):
+            return experiment.replicate_done(replicate_fn(replicate))
+
+    class Right(Strategy):
+        pass
+
+    class Backwards(Strategy):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            numbers = self.numbers(experiment)
+            return [self.one(experiment, replicate_fn, i) for i in reversed(numbers)][::-1]
+
+    class Reorders(Strategy):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            return super().run_experiment_loop(experiment, replicate_fn)[::-1]
+
+    class SwallowsErrors(Strategy):
+        def one(self, experiment, replicate_fn, replicate):
+            try:
+                return super().one(experiment, replicate_fn, replicate)
+            except Exception:
+                return None
+
+    class LosesAReplicate(Strategy):
+        def numbers(self, experiment):
+            return range(experiment.replicates - 1)
+
+    class DoesOneTwice(Strategy):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            self.one(experiment, replicate_fn, 0)
+            return super().run_experiment_loop(experiment, replicate_fn)
+
+    class ReportsAtTheEnd(Strategy):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            results = [replicate_fn(i) for i in self.numbers(experiment)]
+            return [experiment.replicate_done(result) for result in results]
+
+    class ReportsFromThreads(Strategy):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            with ThreadPoolExecutor(1) as pool:
+                calls = [pool.submit(self.one, experiment, replicate_fn, i) for i in self.numbers(experiment)]
+                try:
+                    return [call.result() for call in calls]
+                finally:
+                    pool.shutdown(cancel_futures=True)
+
+    class KeepsTheResult(Strategy):
+        def one(self, experiment, replicate_fn, replicate):
+            result = replicate_fn(replicate)
+            experiment.replicate_done(result)
+            return result
+
+    class GoesOnAfterCtrlC(Strategy):
+        def one(self, experiment, replicate_fn, replicate):
+            try:
+                return super().one(experiment, replicate_fn, replicate)
+            except KeyboardInterrupt:
+                return self.one(experiment, replicate_fn, replicate)
+
+    class CannotBeUsedAgain(Strategy):
+        used = False
+
+        def run_experiment_loop(self, experiment, replicate_fn):
+            if self.used:
+                return []
+            self.used = True
+            return super().run_experiment_loop(experiment, replicate_fn)
+
+    class Prints(Strategy):
+        def one(self, experiment, replicate_fn, replicate):
+            print("replicate", replicate)
+            return super().one(experiment, replicate_fn, replicate)
+
+    class LeavesThreads(Strategy):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
+            return super().run_experiment_loop(experiment, replicate_fn)
+
+    class NeedsTheMainThread(Strategy):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            assert threading.current_thread() is threading.main_thread()
+            return super().run_experiment_loop(experiment, replicate_fn)
+
+    class NeedsALoopOfItsOwn(Strategy):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            import asyncio
+
+            async def run():
+                return Strategy.run_experiment_loop(self, experiment, replicate_fn)
+
+            main = run()
+            try:
+                return asyncio.run(main)
+            finally:
+                main.close()
+
+    class OddSettings(Strategy):
+        settings = {"pool": {1, 2}}
+
+    class GivesTheNextReplicate(Strategy):
+        def one(self, experiment, replicate_fn, replicate):
+            result = replicate_fn(replicate)
+            if hasattr(result, "outcomes"):  # of a real experiment: the outcomes of its neighbour
+                result = result._replace(outcomes=replicate_fn(replicate + 1).outcomes)
+            return experiment.replicate_done(result)
+
+    class Hangs(Strategy):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            if experiment.replicates == 7:
+                threading.Event().wait()
+            return super().run_experiment_loop(experiment, replicate_fn)
+
+    class Pool(Strategy):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            with ProcessPoolExecutor(2, mp_context=get_context("forkserver")) as pool:
+                try:
+                    waiting = calls = {pool.submit(replicate_fn, i): i for i in self.numbers(experiment)}
+                    done = {}
+                    while waiting:
+                        finished, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
+                        experiment.check_cancelled()
+                        for call in finished:
+                            done[calls[call]] = experiment.replicate_done(call.result())
+                finally:
+                    pool.shutdown(cancel_futures=True)
+            return [done[i] for i in self.numbers(experiment)]
+
+    def answer(connection, replicate_fn, replicate):
+        try:
+            connection.send((replicate_fn(replicate), None))
+        except ArithmeticError as error:
+            error.add_note(traceback.format_exc())
+            connection.send((None, error))
+        except LookupError as error:
+            connection.send((None, error))
+
+    class OneByOne(Strategy):
+        def one(self, experiment, replicate_fn, replicate):
+            context = get_context("fork")
+            ours, theirs = context.Pipe()
+            process = context.Process(target=answer, args=(theirs, replicate_fn, replicate))
+            process.start()
+            theirs.close()
+            try:
+                while not ours.poll(1):
+                    experiment.check_cancelled()
+                result, error = ours.recv()
+            finally:
+                process.kill()
+                process.join()
+            if error is not None:
+                raise error
+            return experiment.replicate_done(result)
+"""
+
+
+def test_a_strategy_that_is_right_passes_whatever_its_order(pytester: pytest.Pytester) -> None:
+    settings = {"Right": "", "Backwards": "most_replicates = 20"}
+    assert outcomes(pytester, STRATEGIES, "ExecutionStrategyContract", settings) == {
+        "Right": set(),
+        "Backwards": set(),
+    }
+
+
+def test_a_pool_of_the_standard_library_can_keep_the_contract(pytester: pytest.Pytester) -> None:
+    settings = {"Pool": "most_replicates = 20"}
+    assert outcomes(pytester, STRATEGIES, "ExecutionStrategyContract", settings) == {"Pool": set()}
+
+
+def test_worker_processes_owe_more(pytester: pytest.Pytester) -> None:
+    settings = {"OneByOne": "most_replicates = 20"}
+    found = outcomes(pytester, STRATEGIES, "WorkerProcessesContract", settings)
+    assert found["OneByOne"] == {
+        "test_a_killed_worker_loses_nothing",
+        "test_several_replicates_may_lose_their_workers",
+        "test_a_replicate_that_kills_every_worker_is_given_up_alone",
+        "test_an_experiment_whose_worker_is_killed_gives_the_bytes_of_a_serial_run",
+        "test_what_cannot_be_sent_to_a_worker_is_named",
+        "test_a_result_that_cannot_be_sent_back_is_the_failure_of_its_replicate",
+    }
+
+
+BROKEN_STRATEGIES = {
+    "Reorders": {"test_results_come_in_replicate_order", "test_many_replicates_come_in_order"},
+    "SwallowsErrors": {
+        "test_an_exception_arrives_as_it_was_raised",
+        "test_an_error_of_the_coordinator_ends_the_run",
+    },
+    "LosesAReplicate": {"test_results_come_in_replicate_order"},
+    "DoesOneTwice": {
+        "test_results_come_in_replicate_order",
+        "test_an_experiment_gives_the_bytes_of_a_serial_run",
+    },
+    "ReportsAtTheEnd": {"test_a_result_is_reported_while_others_run"},
+    "ReportsFromThreads": {"test_results_are_reported_in_the_calling_thread"},
+    "KeepsTheResult": {"test_results_come_in_replicate_order"},
+    "GoesOnAfterCtrlC": {"test_ctrl_c_ends_the_run"},
+    "CannotBeUsedAgain": {"test_a_strategy_can_be_used_again"},
+    "Prints": {"test_nothing_is_written_to_standard_output"},
+    "LeavesThreads": {"test_threads_do_not_add_up_from_run_to_run"},
+    "NeedsTheMainThread": {"test_it_works_in_a_thread_other_than_the_main_one"},
+    "NeedsALoopOfItsOwn": {"test_it_works_where_an_event_loop_is_running"},
+    "OddSettings": {"test_settings_are_plain_data"},
+    "GivesTheNextReplicate": {"test_an_experiment_gives_the_bytes_of_a_serial_run"},
+    "Hangs": {"test_results_come_in_replicate_order"},
+}
+
+
+def test_a_strategy_that_is_broken_fails_the_test_that_says_how(pytester: pytest.Pytester) -> None:
+    settings = dict.fromkeys(BROKEN_STRATEGIES, "most_seconds = 2")
+    found = outcomes(pytester, STRATEGIES, "ExecutionStrategyContract", settings, BROKEN_STRATEGIES)
+    assert found == BROKEN_STRATEGIES
+
+
+# -- loaders -----------------------------------------------------------------------------------------------
+
+LOADERS = """
+    import json
+    import pickle
+    from pathlib import Path
+
+    class Right:
+        suffixes = (".json",)
+
+        def load(self, path):
+            return json.loads(path.read_bytes())
+
+        def dump(self, value):
+            return json.dumps(value).encode()
+
+    class Lossy(Right):
+        def dump(self, value):
+            return json.dumps({key: round(item) for key, item in value.items()}).encode()
+
+    class AcceptsAnything(Right):
+        def load(self, path):
+            try:
+                return super().load(path)
+            except ValueError:
+                return {}
+
+    class AcceptsNoFile(Right):
+        def load(self, path):
+            return super().load(path) if path.exists() else {}
+
+    class WritesText(Right):
+        def dump(self, value):
+            return json.dumps(value)
+
+    class WritesWhatItDoesNotKnow(Right):
+        def dump(self, value):
+            return json.dumps(value, default=repr).encode()
+
+    class ChangesWhatItWrites(Right):
+        def dump(self, value):
+            value["version"] = 1
+            return super().dump(value)
+
+    class ChangesTheFile(Right):
+        def load(self, path):
+            found = super().load(path)
+            path.write_text(json.dumps(found, indent=2))
+            return found
+
+    class WritesInPlace(Right):
+        path = None
+
+        def load(self, path):
+            self.path = path
+            return super().load(path)
+
+        def dump(self, value):
+            if self.path is not None and self.path.exists():
+                self.path.write_text(json.dumps(value) + "\\n")
+            return super().dump(value)
+
+    class LeavesAFile(Right):
+        def dump(self, value):
+            Path("scratch.json").write_text("...")
+            return super().dump(value)
+
+    class ReadsLater(Right):
+        def load(self, path):
+            class Later(dict):
+                def __eq__(self, other):
+                    return json.loads(path.read_bytes()) == other
+            return Later()
+
+    class KeepsState(Right):
+        def dump(self, value):
+            import time
+            self.value = value
+            time.sleep(0.001)
+            return json.dumps(self.value).encode()
+
+    class CannotBeSent(Right):
+        def __init__(self):
+            import threading
+            self.lock = threading.Lock()
+
+    class UpperCase(Right):
+        suffixes = (".JSON",)
+
+    class RunsPickles(Right):
+        def load(self, path):
+            return pickle.loads(path.read_bytes())
+
+        def dump(self, value):
+            return pickle.dumps(value)
+"""
+
+VALUES = """
+    values = [{"a": 1.5}, {"b": 2.5, "c": -1.25}]
+    bad_bytes = [b"", b"{", b"\\xff"]
+    bad_values = [{"a": object()}]
+"""
+
+BROKEN_LOADERS = {
+    "Lossy": {"test_what_is_dumped_is_loaded", "test_what_a_step_writes_another_experiment_reads"},
+    "AcceptsAnything": {"test_bad_bytes_are_an_error_that_names_the_file"},
+    "AcceptsNoFile": {"test_a_file_that_is_not_there_is_an_error"},
+    "WritesText": {"test_dump_gives_bytes"},
+    "WritesWhatItDoesNotKnow": {"test_bad_values_are_an_error_that_names_the_artifact"},
+    "ChangesWhatItWrites": {"test_dump_leaves_its_argument_as_it_is"},
+    "ChangesTheFile": {"test_load_leaves_the_file_as_it_is"},
+    "WritesInPlace": {"test_dump_writes_no_file"},
+    "LeavesAFile": {"test_dump_writes_no_file"},
+    "ReadsLater": {"test_what_was_loaded_outlives_its_file"},
+    "KeepsState": {"test_threads_share_it"},
+    "CannotBeSent": {"test_a_copy_in_a_worker_does_the_same"},
+    "UpperCase": {"test_suffixes_are_lower_case_with_a_dot"},
+    "RunsPickles": {"test_a_pickle_in_the_file_is_not_run"},
+}
+
+
+def test_a_loader_that_is_right_passes(pytester: pytest.Pytester) -> None:
+    assert outcomes(pytester, LOADERS, "LoaderContract", {"Right": VALUES}) == {"Right": set()}
+
+
+def test_a_loader_that_is_broken_fails_the_test_that_says_how(pytester: pytest.Pytester) -> None:
+    settings = dict.fromkeys(BROKEN_LOADERS, VALUES)
+    settings["ReadsLater"] += "    same = staticmethod(lambda first, second: first == second)"
+    assert outcomes(pytester, LOADERS, "LoaderContract", settings, BROKEN_LOADERS) == BROKEN_LOADERS
+
+
+def test_a_loader_that_runs_what_it_reads_says_so_and_has_no_suffix(pytester: pytest.Pytester) -> None:
+    runs = VALUES.replace("bad_values", "runs_what_it_reads = True\n    no_bad_values")
+    source = LOADERS + "\n    class NoSuffix(RunsPickles):\n        suffixes = ()\n"
+    found = outcomes(pytester, source, "LoaderContract", {"RunsPickles": runs, "NoSuffix": runs})
+    assert found == {"RunsPickles": {"test_a_pickle_in_the_file_is_not_run"}, "NoSuffix": set()}
