@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -188,9 +189,15 @@ def _name_of(plugin: object) -> str:
     target = plugin.__name__ if isinstance(plugin, ModuleType) else _target(type(plugin))
     for group in (PLUGINS, EXECUTION):
         for found in find(group):
-            if found.value == target:
+            if found.value == target or _leads_to(found, type(plugin)):
                 return found.name
     return _own_name(plugin)
+
+
+def _leads_to(found: Found, kind: type) -> bool:
+    """Tell whether an entry point names a class by another path: that of a package which passes it on."""
+    module, _, attribute = found.value.partition(":")
+    return attribute != "" and getattr(sys.modules.get(module), attribute, None) is kind
 
 
 def _own_name(plugin: object) -> str:

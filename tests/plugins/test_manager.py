@@ -124,6 +124,26 @@ def test_a_replaced_plugin_is_not_even_imported(tmp_plugin):
     assert (record.plugin, record.name, record.source) == (mine, "heavy", "passed")
 
 
+def test_a_class_that_its_package_passes_on_bears_the_name_of_the_entry_point(tmp_plugin):
+    tmp_plugin(
+        "acme-dist",
+        {
+            "acme/__init__.py": "from acme.inner import Watch",
+            "acme/inner.py": """
+                from crystallize import BasePlugin
+                class Watch(BasePlugin):
+                    def before_run(self): pass
+            """,
+        },
+        {"watch": "acme:Watch"},
+    )
+    import acme
+
+    manager = PluginManager.build([acme.Watch()])
+    assert manager.order()["before_run"][0] == "watch"
+    assert [record.name for record in manager.records].count("watch") == 1
+
+
 def test_passed_names_are_made_unique():
     assert active(build(Noting("a"), Noting("b")))[:2] == ["Noting", "Noting-2"]
 
