@@ -97,10 +97,13 @@ def stdout_kept_clean(wanted: bool) -> Iterator[None]:
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        with redirect_stdout(sys.stderr):
+        # A stream of its own: users' code may close it.
+        with (
+            os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace") as aside,
+            redirect_stdout(aside),
+        ):
             yield
     finally:
-        sys.stderr.flush()
         os.dup2(kept, 1)
         os.close(kept)
 

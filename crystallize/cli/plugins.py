@@ -202,16 +202,20 @@ def show(
     from crystallize.plugins.details import page_of
 
     groups = _groups(group)
-    found = {each for place in groups for each in find(place) if normalise(each.name) == normalise(name)}
-    if not found:
+    needed = {place for place in groups for each in find(place) if normalise(each.name) == normalise(name)}
+    if not needed:
         from crystallize.cli.options import fail
 
         fail(_unknown(name, groups))
-    needed = {each.group for each in found}
+    own = set(needed)
     if needed & {PLUGINS, EXECUTION}:
         needed |= {PLUGINS, EXECUTION}  # all that implement the same hooks
     sights = _look(needed)
-    meant = [sight for sight in sights if sight.found in found]
+    meant = [
+        sight
+        for sight in sights
+        if sight.found.group in own and normalise(sight.found.name) == normalise(name)
+    ]
     meant.sort(key=lambda sight: sight.status != "active")
     pages = [page_of(sight, sights) for sight in meant]
     if as_json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.config.errors import KeyPath, Problem
@@ -25,10 +24,10 @@ from crystallize.discovery import (
 from crystallize.errors import CrystallizeError, PluginError
 from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.collection import examine, flag
-from crystallize.plugins.inspection import implementations, unmarked
+from crystallize.plugins.inspection import implementations, is_own, unmarked
 from crystallize.plugins.resolution import find_strategy, resolve_strategy
 from crystallize.plugins.seed import SeedPlugin
-from crystallize.utils.failures import told
+from crystallize.utils.failures import shown, told
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def hooks_of(module: ModuleType) -> object:
     """
     plugin: object = type("hooks", (), {"__module__": module.__name__})()
     for name, member in vars(module).items():
-        if isinstance(member, FunctionType) and member.__module__ == module.__name__:
+        if is_own(member, module, name):
             setattr(plugin, name, member)
     return plugin
 
@@ -55,10 +54,10 @@ def hooks_of(module: ModuleType) -> object:
 def _fault(plugin: object) -> str:
     """Say why what a class or factory gave cannot be used as a plugin."""
     if plugin is None or isinstance(plugin, type):
-        return f"it gives {plugin!r}, not an instance"
+        return f"it gives {shown(plugin)}, not an instance"
     try:
         is_plugin = bool(implementations(plugin) or unmarked(plugin)) or isinstance(plugin, BasePlugin)
-        return "" if is_plugin else f"it gives {plugin!r}, which has no hook"
+        return "" if is_plugin else f"it gives {shown(plugin)}, which has no hook"
     except PluginError as error:
         return error.what
     except Exception as error:  # a foreign active_hooks() may raise anything
@@ -108,6 +107,7 @@ class Settings:
         self.seed = draft.config.seed if seed is None else seed
         if seed is None and any(isinstance(plugin, SeedPlugin) for plugin in self._passed):
             self.seed = None
+        self._off = self._switched_off()
         self._read_plugins(seed)
         self.execution = self._read_execution()
         if execution is not None:
@@ -133,7 +133,7 @@ class Settings:
     # -- plugins ---------------------------------------------------------------------------------------------
 
     def _read_plugins(self, seed: int | None) -> None:
-        off = self._switched_off()
+        off = self._off
         if seed is None and not off.isdisjoint({"seed", CORE}):
             self._drop_seed()
         places: dict[Found, KeyPath] = {}
@@ -150,7 +150,7 @@ class Settings:
                 self._document.add(
                     path, f"{name!r} names the plugin of line {line} again", "Remove one of the two", key=True
                 )
-            elif normalise(found.name) not in off and normalise(found.distribution) not in off:
+            elif not self._is_off(found):
                 arguments = {} if setting is True else setting
                 self._read_plugin(found, arguments, path, seed, configured=setting is not True)
 
@@ -159,6 +159,9 @@ class Settings:
         environment = os.environ.get("CRYSTALLIZE_DISABLE_PLUGINS", "").split(",")
         file = [name for name, setting in self._draft.config.plugins.items() if setting is False]
         return {normalise(name.strip()) for name in [*self.disabled, *environment, *file]}
+
+    def _is_off(self, found: Found) -> bool:
+        return not self._off.isdisjoint({normalise(found.name), normalise(found.distribution)})
 
     def _drop_seed(self) -> None:
         """Give no seed to a plugin that is switched off; in one file, the two contradict each other."""
@@ -187,7 +190,7 @@ class Settings:
     def _find(self, name: str, path: KeyPath) -> Found | None:
         """Return the plugin that is meant by its own name, or by that of its distribution if that has one only."""
         try:
-            return lookup(PLUGINS, name, "plugin")
+            return lookup(PLUGINS, name, "plugin", self._is_off)
         except CrystallizeError as error:
             of_distribution = [
                 found for found in find(PLUGINS) if normalise(found.distribution) == normalise(name)
@@ -295,17 +298,27 @@ class Settings:
         except CrystallizeError as error:
             self._modules.problems.append(Problem(file, 0, 0, "", error.what, error.mend))
             return None
+        classes = [
+            name
+            for name, member in vars(module).items()
+            if isinstance(member, type)
+            and issubclass(member, BasePlugin)
+            and member.__module__ == module.__name__
+        ]
+        unused = f"the class {listed(classes)} is not used: hooks are functions here" if classes else ""
         if not found:
             bare = unmarked(hooks)
             message = (
                 f"{listed(bare)} bears the name of a hook and is not marked"
                 if bare
-                else "the module has no hook"
+                else unused or "the module has no hook"
             )
             self._modules.problems.append(
                 Problem(
-                    file, 0, 0, "", message, "Mark hooks with @hookimpl, from crystallize.plugins.plugins"
+                    file, 0, 0, "", message, "Mark hooks with @hookimpl: from crystallize import hookimpl"
                 )
             )
             return None
+        if unused:
+            warn_once(f"{file}: {unused}")
         return hooks

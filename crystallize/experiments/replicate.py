@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FETCH: Any = object()
 """Stands for data that the data source has yet to give."""
 
-_PLUGINS_RNG = stream_key("crystallize.before_replicate")
+_HOOKS_RNG = stream_key("crystallize.hooks")
 _DATA_SOURCE_RNG = stream_key("crystallize.data source")
 _TREATMENT_RNG = stream_key("crystallize.treatment")
 _ENGINE = (str(Path(__file__).parent.parent), str(Path(os.__file__).parent / "asyncio"))
@@ -203,7 +203,7 @@ class Replicate:
             replicate=replicate,
             condition=condition.name,
             master_seed=self._master_seed,
-            rng_key=_PLUGINS_RNG,
+            rng_key=_HOOKS_RNG,
         )
         ctx.plugin_name = self._plugin_name
         return ctx
@@ -217,13 +217,13 @@ class Replicate:
             return None
 
         def before_step(step: Any, ctx: FrozenContext) -> None:
-            reads = ctx.set_reads_aside()
+            state = ctx.enter_hook(_HOOKS_RNG)
             try:
                 call(experiment, step, ctx)
             except RAISED as raised:
                 raise plugins.blame("before_step", raised) from raised
             finally:
-                ctx.restore_reads(reads)
+                ctx.leave_hook(state)
 
         return before_step
 
@@ -234,7 +234,7 @@ class Replicate:
             return None
 
         def after_step(step: Any, data: Any, ctx: FrozenContext) -> None:
-            reads = ctx.set_reads_aside()
+            state = ctx.enter_hook(_HOOKS_RNG)
             try:
                 call(experiment, step, data, ctx)
             except RAISED as raised:
@@ -243,7 +243,7 @@ class Replicate:
                 )
                 raise blame from raised
             finally:
-                ctx.restore_reads(reads)
+                ctx.leave_hook(state)
 
         return after_step
 
@@ -279,6 +279,7 @@ def _message(error: BaseException) -> str:
 
 def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None) -> Outcome:
     failed = error is not None
+    parcels, ctx.handed_back = tuple(ctx.handed_back or ()), None  # what comes later is refused
     return Outcome(
         condition,
         ctx.peek("seed_used"),
@@ -287,7 +288,7 @@ def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None) -> 
         ctx.artifact_entries,
         ctx.trace,
         error,
-        tuple(ctx.handed_back),
+        parcels,
     )
 
 

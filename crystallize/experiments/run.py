@@ -12,7 +12,9 @@ from crystallize.errors import CrystallizeError, ExecutionError, PluginError
 from crystallize.experiments.handover import Handover
 from crystallize.experiments.outcome import ReplicateResult
 from crystallize.plugins.manager import RAISED
+from crystallize.utils.files import safe_repr
 from crystallize.utils.randomness import check_seed
+from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from crystallize.experiments.result import Result
     from crystallize.experiments.treatment import Treatment
 
+_LONGEST_TEXT = 80
 _logger = logging.getLogger("crystallize.experiment")
 _OF_THE_RUN = ("active_treatments", "conditions", "replicates", "master_seed", "current_run", "run_token")
 
@@ -103,6 +106,7 @@ class Run:
         self.handover = Handover(self._arrived)
         self._failed_conditions: set[str] = set()
         self._hook_error: PluginError | None = None
+        self._is_wrapped = False
         self._notices_arrivals = experiment.plugins.caller("after_replicate") is not None
 
     def drive(self, replicate: Replicate) -> Result:
@@ -117,6 +121,7 @@ class Run:
             raise
         except RAISED as raised:
             raise experiment.plugins.blame("run_experiment_loop", raised) from raised
+        self._is_wrapped = True
         self.take_unreported(results)  # a wrapper may have made something else of them
         return self.finish()
 
@@ -192,13 +197,15 @@ class Run:
             if self._arrived[position] and result == position:
                 continue  # replicate_done was told of it
             if not isinstance(result, ReplicateResult) or result.replicate != position:
-                raise self._broken_contract(f"returned {result!r} in place of replicate {position}")
+                raise self._broken_contract(f"returned {_told(result)} in place of replicate {position}")
             if not self._arrived[position]:
                 self.take(result)
 
     def _checked(self, result: Any) -> int:
         if not isinstance(result, ReplicateResult):
-            raise self._broken_contract(f"gave {result!r} as a result; results are what replicate_fn returns")
+            raise self._broken_contract(
+                f"gave {_told(result)} as a result; results are what replicate_fn returns"
+            )
         replicate = result.replicate
         if not 0 <= replicate < len(self._arrived):
             raise self._broken_contract(f"gave replicate {replicate} of {len(self._arrived)}")
@@ -214,8 +221,13 @@ class Run:
         return replicate
 
     def _broken_contract(self, fault: str) -> ExecutionError:
+        plugins = self.experiment.plugins
+        strategy = f"the execution strategy, {plugins.strategy},"
+        names = plugins.order().get("run_experiment_loop", [])
+        # What the strategy itself returned was taken inside of the wrappers, and was right.
+        wrappers = listed(name for name in names if plugins.strategy is None or name != plugins.strategy.name)
         return ExecutionError(
-            f"the execution strategy, {self.experiment.plugins.strategy}, {fault}",
+            f"{f'a wrapper of run_experiment_loop, one of {wrappers},' if self._is_wrapped else strategy} {fault}",
             f"experiment {self.experiment.folder_name!r}",
             "run_experiment_loop returns one result for each replicate, in replicate order",
         )
@@ -242,3 +254,11 @@ class Run:
                     result.replicates,
                     errors[0].traceback,
                 )
+
+
+def _told(result: Any) -> str:
+    """Name what a strategy gave as a result; a whole result would fill the screen."""
+    if isinstance(result, ReplicateResult):
+        return f"the result of replicate {result.replicate}"
+    text = safe_repr(result)
+    return text if len(text) <= _LONGEST_TEXT else f"a {type(result).__name__}"

@@ -18,7 +18,7 @@ from crystallize.discovery import (
     warn_once,
 )
 from crystallize.errors import InvalidTypeError, PluginLoadError, UnknownNameError
-from crystallize.utils.failures import told
+from crystallize.utils.failures import shown, told
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _produced(found: Found) -> Loader:
     thing = produce(found)
     fault = _fault(thing)
     if fault:
-        raise cannot_load(found, f"it gives {thing!r}, and {fault}")
+        raise cannot_load(found, f"it gives {shown(thing)}, and {fault}")
     loader: Loader = thing
     return loader
 
@@ -122,7 +122,7 @@ def _checked(loader: Any, prefix: str) -> Loader:
     fault = _fault(loader)
     if fault:
         raise InvalidTypeError(
-            f"{prefix}{fault}, got {loader!r}",
+            f"{prefix}{fault}, got {shown(loader)}",
             mend="Pass the name of an installed loader, or an object that has load, dump and suffixes",
         )
     found: Loader = loader

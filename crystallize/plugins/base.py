@@ -27,8 +27,10 @@ HOOK_NAMES = tuple(hookspecs.RUNS_IN)
 class ExecutionStrategy(Protocol):
     """What decides how the replicates of a run are driven: one hook.
 
-    Inherit from :class:`BasePlugin`, or mark the method with ``@hookimpl``. A strategy whose workers are
-    other processes or machines sends them `replicate_fn`, once each, and nothing else: it holds the experiment.
+    Any object with this method is one when it is named, with ``execution=``, in a config.yaml or on the command
+    line. In ``plugins=[...]``, it inherits from :class:`BasePlugin` or marks the method with ``@hookimpl``, as
+    plugins do. A strategy whose workers are other processes or machines sends them `replicate_fn`, once each,
+    and nothing else: it holds the experiment.
     """
 
     def run_experiment_loop(self, experiment: Experiment, replicate_fn: Callable[[int], Any]) -> list[Any]:

@@ -30,6 +30,16 @@ def culprit(order: Sequence[pluggy.HookImpl], error: BaseException) -> pluggy.Ho
     return None if index is None else order[index]
 
 
+def place_in(implementation: pluggy.HookImpl, error: BaseException) -> str:
+    """Return ``file:line`` of the implementation's own code that an error came through; empty if not known."""
+    places = [
+        f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}"
+        for frame in _frames(error.__traceback__)
+        if frame.tb_frame.f_code is _code(implementation)
+    ]
+    return places[-1] if places else ""
+
+
 def finished(order: Sequence[pluggy.HookImpl], error: BaseException) -> Sequence[pluggy.HookImpl]:
     """Return the implementations that had their turn when `error` ended a call, the one that raised included.
 

@@ -10,6 +10,8 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -28,12 +30,12 @@ from crystallize.discovery import (
 )
 from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
-from crystallize.plugins.inspection import Implementation, implementations, unmarked
-from crystallize.utils.failures import place_of, told
-from crystallize.utils.suggest import did_you_mean
+from crystallize.plugins.inspection import LOOP, Implementation, implementations, unmarked
+from crystallize.utils.failures import place_of, shown, told
+from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 Source = Literal["passed", "entry point"]
 
@@ -64,10 +66,26 @@ class PluginRecord(NamedTuple):
 
     @classmethod
     def of(
-        cls, name: str, plugin: object, distribution: str | None, version: str | None, source: Source
+        cls,
+        name: str,
+        plugin: object,
+        distribution: str | None,
+        version: str | None,
+        source: Source,
+        *,
+        is_strategy: bool = False,
     ) -> PluginRecord:
-        """Make the record of a plugin; see :func:`implementations` for what may be wrong with it."""
-        return cls(name, plugin, distribution, version, source, implementations(plugin))
+        """Make the record of a plugin; see :func:`implementations` for what may be wrong with it.
+
+        Parameters
+        ----------
+        name, plugin, distribution, version, source
+            The attributes.
+        is_strategy : bool
+            Whether the user named it as the execution strategy, whose ``run_experiment_loop`` needs no mark.
+        """
+        found = implementations(plugin, is_strategy=is_strategy)
+        return cls(name, plugin, distribution, version, source, found)
 
     @property
     def hooks(self) -> tuple[str, ...]:
@@ -79,7 +97,7 @@ class PluginRecord(NamedTuple):
     def drives(self) -> bool:
         """Whether it is an execution strategy: it runs the replicates and does not merely watch."""
         return any(
-            implementation.hook == "run_experiment_loop" and not implementation.is_wrapper
+            implementation.hook == LOOP and not implementation.is_wrapper
             for implementation in self.implementations
         )
 
@@ -91,13 +109,26 @@ class PluginRecord(NamedTuple):
         # Bound hook functions stay behind; a module goes by name, as plain pickle refuses modules.
         is_module = isinstance(self.plugin, ModuleType)
         plugin = self.plugin.__name__ if is_module else self.plugin
-        return _restore, (self.name, plugin, is_module, (self.distribution, self.version, self.source))
+        origin = (self.distribution, self.version, self.source)
+        return _restore, (self.name, plugin, is_module, origin, self.drives)
 
 
 def _restore(
-    name: str, plugin: Any, is_module: bool, origin: tuple[str | None, str | None, Source]
+    name: str,
+    plugin: Any,
+    is_module: bool,
+    origin: tuple[str | None, str | None, Source],
+    is_strategy: bool,
 ) -> PluginRecord:
-    return PluginRecord.of(name, importlib.import_module(plugin) if is_module else plugin, *origin)
+    if is_module:
+        try:
+            plugin = importlib.import_module(plugin)
+        except ImportError as error:
+            raise PluginError(
+                f"plugin {name!r} is a module that this process cannot import: {error}",
+                mend="Install it, or set PYTHONPATH to its folder",
+            ) from error
+    return PluginRecord.of(name, plugin, *origin, is_strategy=is_strategy)
 
 
 def collect(
@@ -123,13 +154,15 @@ def collect(
         If a passed plugin has a mistake, or an installed one and ``CRYSTALLIZE_STRICT_PLUGINS`` is set.
     """
     instances = _checked(passed)
-    if strategy is not None:
-        instances.append(strategy)
+    named = [] if strategy is None else [strategy]
     installed = [
-        record for found in _switched_on(disabled) if (record := _installed(found, instances)) is not None
+        record
+        for found in _switched_on(disabled)
+        if (record := _installed(found, [*instances, *named])) is not None
     ]
     taken = {record.name for record in installed}
-    return [_passed(plugin, taken) for plugin in instances] + installed
+    records = [_passed(plugin, taken) for plugin in instances]
+    return [*records, *(_passed(plugin, taken, is_strategy=True) for plugin in named), *installed]
 
 
 def collect_only(plugins: Sequence[object]) -> list[PluginRecord]:
@@ -152,33 +185,50 @@ def _checked(passed: Sequence[object]) -> list[object]:
         raise InvalidTypeError(f"plugins is a list of plugin instances, got {passed!r}", mend="Write [...]")
     for position, plugin in enumerate(passed):
         where = f"plugins[{position}]"
-        kind = classify(plugin)
-        name = getattr(plugin, "__qualname__", repr(plugin))
-        if kind == "class":
-            raise InvalidTypeError(f"{where} is the class {name}, not an instance", mend=f"Write {name}()")
-        if kind == "factory":
-            raise InvalidTypeError(f"{where} is the function {name}, not a plugin", mend=f"Write {name}()?")
+        with _blaming(f"{where}, a {type(plugin).__name__},"):
+            kind = classify(plugin)
+        if kind in ("class", "factory"):
+            name = getattr(plugin, "__qualname__", "") or shown(plugin)
+            what, mend = ("class", "") if kind == "class" else ("function", "?")
+            raise InvalidTypeError(
+                f"{where} is the {what} {name}, not {'an instance' if kind == 'class' else 'a plugin'}",
+                mend=f"Write {name}(){mend}",
+            )
         if any(plugin is other for other in passed[:position]):
-            raise PluginError(f"{where} is in the list twice: {plugin!r}", mend="Pass each plugin once")
+            raise PluginError(f"{where} is in the list twice: {shown(plugin)}", mend="Pass each plugin once")
     return list(passed)
 
 
-def _passed(plugin: Any, taken: set[str]) -> PluginRecord:
-    module = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
-    return _record(plugin, _unique(_name_of(plugin), taken), owner(module) or (None, None))
-
-
-def _record(plugin: Any, name: str, origin: tuple[str | None, str | None]) -> PluginRecord:
+@contextmanager
+def _blaming(who: str) -> Iterator[None]:
+    """Name whose code raises: what a plugin has may raise anything, wherever it is asked."""
     try:
-        record = PluginRecord.of(name, plugin, *origin, "passed")
+        yield
     except PluginError as error:
-        raise PluginError(f"plugin {name!r} cannot be used: {error.what}") from error
-    bare = unmarked(plugin)
+        raise PluginError(f"{who} cannot be used: {error.what}", error.where, error.mend) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PluginError(f"{who} cannot be used: {told(error)}", place_of(error)) from error
+
+
+def _passed(plugin: Any, taken: set[str], *, is_strategy: bool = False) -> PluginRecord:
+    module = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
+    origin = owner(module) or (None, None)
+    return _record(plugin, _unique(_name_of(plugin), taken), origin, is_strategy=is_strategy)
+
+
+def _record(
+    plugin: Any, name: str, origin: tuple[str | None, str | None], *, is_strategy: bool = False
+) -> PluginRecord:
+    with _blaming(f"plugin {name!r}"):
+        record = PluginRecord.of(name, plugin, *origin, "passed", is_strategy=is_strategy)
+        bare = [hook for hook in unmarked(plugin) if not (is_strategy and hook == LOOP)]
     if bare:
         _warn_unmarked(str(record), bare)
     elif not record.implementations and not isinstance(plugin, BasePlugin):
         raise InvalidTypeError(
-            f"{plugin!r} is no plugin: it has no hook",
+            f"{shown(plugin)} is no plugin: it has no hook",
             mend="Inherit from BasePlugin, or mark its hooks with @hookimpl",
         )
     return record
@@ -197,7 +247,8 @@ def _name_of(plugin: object) -> str:
 def _leads_to(found: Found, kind: type) -> bool:
     """Tell whether an entry point names a class by another path: that of a package which passes it on."""
     module, _, attribute = found.value.partition(":")
-    return attribute != "" and getattr(sys.modules.get(module), attribute, None) is kind
+    # Not getattr: the __getattr__ of a module may import what is switched off, or raise anything.
+    return vars(sys.modules[module]).get(attribute) is kind if module in sys.modules else False
 
 
 def _own_name(plugin: object) -> str:
@@ -227,7 +278,7 @@ def set_apart(record: PluginRecord, others: Iterable[PluginRecord]) -> PluginRec
 
 def _switched_on(disabled: Collection[str]) -> Iterable[Found]:
     off = switched_off(disabled)
-    return [found for found in find(PLUGINS) if not is_off(found, off)]
+    return [found for found in find(PLUGINS, partial(is_off, off=off)) if not is_off(found, off)]
 
 
 def switched_off(disabled: Collection[str] = ()) -> set[str]:
@@ -243,17 +294,24 @@ def switched_off(disabled: Collection[str] = ()) -> set[str]:
         raise InvalidTypeError(f"disable_plugins is a list of names, got {disabled!r}")
     known = {name: None for found in find(PLUGINS) for name in (found.name, found.distribution)}
     folded = {normalise(name) for name in known}
-    from_environment = os.environ.get("CRYSTALLIZE_DISABLE_PLUGINS", "").split(",")
-    names = [*disabled, *filter(None, map(str.strip, from_environment))]
-    for name in names:
+    variable = "CRYSTALLIZE_DISABLE_PLUGINS"
+    from_environment = filter(None, map(str.strip, os.environ.get(variable, "").split(",")))
+    names = dict.fromkeys(disabled, "") | dict.fromkeys(from_environment, f"{variable}: ")
+    for name, place in names.items():
         if normalise(name) not in folded:
-            advice = did_you_mean(name, known)
-            warn_once(f"no installed plugin is called {name!r}, so it is not switched off. {advice}".strip())
+            advice = did_you_mean(name.removeprefix("no:"), known)
+            advice = advice or f"Installed are {listed({found.name for found in find(PLUGINS)})}"
+            warn_once(f"{place}no installed plugin is called {name!r}, so it is not switched off. {advice}")
     return {normalise(name) for name in names}
 
 
 def is_off(found: Found, off: Collection[str]) -> bool:
-    """Tell whether a plugin is among what :func:`switched_off` returned, or is not loaded by itself."""
+    """Tell whether a plugin is among what :func:`switched_off` returned, or is not loaded by itself.
+
+    Entries of other groups are not: they do nothing until they are named.
+    """
+    if found.group != PLUGINS:
+        return False
     if normalise(found.name) in off or normalise(found.distribution) in off:
         return True
     return flag("CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD") and normalise(found.distribution) != CORE
@@ -266,7 +324,7 @@ def flag(variable: str) -> bool:
 
 def _installed(found: Found, passed: Sequence[object]) -> PluginRecord | None:
     """Return the record of an installed plugin, or None if a passed one replaces it or it cannot be used."""
-    kinds = {kind for plugin in passed for kind in type(plugin).__mro__}
+    kinds = [kind for plugin in passed for kind in type(plugin).__mro__]  # which need not be hashable
     if any(_target(kind) == found.value for kind in kinds):
         return None
     try:
@@ -277,7 +335,8 @@ def _installed(found: Found, passed: Sequence[object]) -> PluginRecord | None:
     if isinstance(record.plugin, ModuleType):
         replaced = any(record.plugin is plugin for plugin in passed)
     else:
-        replaced = type(record.plugin) in kinds and type(record.plugin) is not object
+        own = type(record.plugin)
+        replaced = own is not object and any(own is kind for kind in kinds)
     return None if replaced else record
 
 
@@ -294,7 +353,7 @@ def examine(found: Found) -> PluginRecord:
         record = PluginRecord.of(found.name, plugin, found.distribution, found.version, "entry point")
         bare = unmarked(plugin)
         if not record.implementations and not bare and not isinstance(plugin, BasePlugin):
-            raise PluginError(f"it gives {plugin!r}, which has no hook")
+            raise PluginError(f"it gives {shown(plugin)}, which has no hook")
     except PluginError as error:
         raise cannot_load(found, error.what) from error
     except KeyboardInterrupt:
@@ -316,7 +375,8 @@ def refuse(error: PluginLoadError) -> None:
     """
     if flag("CRYSTALLIZE_STRICT_PLUGINS"):
         raise error
-    warn_once(f"{error.what}. The run goes on without it")
+    end = "" if error.what.endswith(("?", ".")) else "."
+    warn_once(f"{error.what}{end} The run goes on without it")
 
 
 def _warn_unmarked(who: str, names: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _NEAR = 0.85  # "before_runs", "after_steps", "beforeRun" are near; "run_experiment" and "after_train" are not
 _UNMARKED: dict[str, Any] = {
@@ -31,6 +31,11 @@ _UNMARKED: dict[str, Any] = {
     "trylast": False,
     "specname": None,
 }
+_MARK = f"{hookspecs.PROJECT}_impl"  # what @hookimpl leaves on a function
+
+LOOP = "run_experiment_loop"
+"""The hook of an execution strategy."""
+
 _reader = pluggy.PluginManager(hookspecs.PROJECT)
 
 
@@ -47,11 +52,18 @@ class Implementation(NamedTuple):
         return bool(self.options["wrapper"] or self.options["hookwrapper"])
 
 
-def implementations(plugin: object) -> tuple[Implementation, ...]:
+def implementations(plugin: object, *, is_strategy: bool = False) -> tuple[Implementation, ...]:
     """Return the hooks that a plugin takes part in.
 
     Of a :class:`BasePlugin`, the hook methods that its class overrides and whatever it marks besides; of any
     other object or module, what is marked with ``@hookimpl``.
+
+    Parameters
+    ----------
+    plugin : object
+        The plugin.
+    is_strategy : bool
+        Whether it was named as the execution strategy: then its ``run_experiment_loop`` needs no mark.
 
     Raises
     ------
@@ -69,6 +81,8 @@ def implementations(plugin: object) -> tuple[Implementation, ...]:
         options = _marked(plugin, name)
         if options is not None:
             found.append(Implementation(options["specname"] or name, getattr(plugin, name), options))
+    if is_strategy and not _is_driven(plugin, found):
+        found.append(Implementation(LOOP, _method(plugin, LOOP), dict(_UNMARKED)))
     for implementation in found:
         _check(implementation)
     if isinstance(plugin, BasePlugin):
@@ -84,15 +98,28 @@ def unmarked(plugin: object) -> list[str]:
     return [name for name in HOOK_NAMES if name in own and _marked(plugin, name) is None]
 
 
+def _is_driven(plugin: object, found: Iterable[Implementation]) -> bool:
+    """Tell whether marks, or :class:`BasePlugin`, have said already what the plugin's loop is; or it has none."""
+    if isinstance(plugin, BasePlugin) or _marked(plugin, LOOP) is not None or not hasattr(plugin, LOOP):
+        return True
+    return any(each.hook == LOOP and not each.is_wrapper for each in found)
+
+
 def _overridden(plugin: BasePlugin) -> Iterator[Implementation]:
     active = plugin.active_hooks()
     unknown = sorted(set(active) - set(HOOK_NAMES))
     if unknown:
         raise PluginError(f"active_hooks() names {unknown[0]!r}: {_no_such_hook(unknown[0])}")
     for name in HOOK_NAMES:
-        if name in active and _is_function(plugin, name):
+        if name in active and inspect.getattr_static(plugin, name, None) is not None:
             options = _marked(plugin, name) or dict(_UNMARKED)
-            yield Implementation(options["specname"] or name, getattr(plugin, name), options)
+            yield Implementation(options["specname"] or name, _method(plugin, name), options)
+
+
+def _method(plugin: object, name: str) -> Any:
+    """Return what is called for a hook: not what a property gives, which would be asked for here."""
+    static = inspect.getattr_static(plugin, name, None)
+    return static if isinstance(static, property) else getattr(plugin, name)
 
 
 @cache
@@ -107,12 +134,24 @@ def _own_names(kind: type) -> tuple[str, ...]:
 def _function_names(plugin: object) -> Iterator[str]:
     if isinstance(plugin, ModuleType):
         for name, member in vars(plugin).items():
-            if inspect.isfunction(member) and member.__module__ == plugin.__name__:
+            if is_own(member, plugin, name):
                 yield name
         return
     for name in dir(plugin):
-        if not name.startswith("__") and _is_function(plugin, name):
+        if not name.startswith("__") and (_is_function(plugin, name) or _bears_mark(plugin, name)):
             yield name
+
+
+def is_own(member: object, module: ModuleType, name: str) -> bool:
+    """Tell whether what stands in a module may be a hook of it: a function of its own, or a marked one."""
+    if inspect.isfunction(member) and member.__module__ == module.__name__:
+        return True
+    mark = vars(member).get(_MARK) if hasattr(member, "__dict__") else None
+    return isinstance(mark, dict) and (mark.get("specname") or name) in HOOK_NAMES
+
+
+def _bears_mark(plugin: object, name: str) -> bool:
+    return name in HOOK_NAMES and _MARK in getattr(inspect.getattr_static(plugin, name, None), "__dict__", ())
 
 
 def _is_function(plugin: object, name: str) -> bool:
@@ -123,6 +162,9 @@ def _is_function(plugin: object, name: str) -> bool:
 
 def _marked(plugin: object, name: str) -> dict[str, Any] | None:
     if not _is_function(plugin, name):
+        if _bears_mark(plugin, name):
+            kind = type(inspect.getattr_static(plugin, name)).__name__
+            raise PluginError(f"{name} is a {kind}, and hooks are functions or methods")
         return None
     options = _reader.parse_hookimpl_opts(plugin, name)
     return None if options is None else {**_UNMARKED, **options}
@@ -137,6 +179,8 @@ def _check(implementation: Implementation) -> None:
         if implementation.options["optionalhook"]:
             return
         raise PluginError(f"{function.__name__} is marked with @hookimpl: {_no_such_hook(hook)}")
+    if not inspect.isroutine(function):
+        raise PluginError(f"{hook} is a {type(function).__name__}, and hooks are functions or methods")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise PluginError(f"{hook} is an async def, and hooks are called without await")
     if implementation.options["wrapper"] and implementation.options["hookwrapper"]:
@@ -144,6 +188,8 @@ def _check(implementation: Implementation) -> None:
     if implementation.is_wrapper and not inspect.isgeneratorfunction(function):
         raise PluginError(f"{hook} is a wrapper and has no yield")
     if inspect.isgeneratorfunction(function) and not implementation.is_wrapper:
+        if hook == LOOP:
+            raise PluginError(f"{hook} has a yield, and returns a list; a wrapper is marked as one")
         raise PluginError(f"{hook} has a yield and is no wrapper; mark it with @hookimpl(wrapper=True)")
     _check_arguments(hook, function)
 
@@ -154,6 +200,7 @@ def _check_arguments(hook: str, function: Callable[..., Any]) -> None:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError) as error:
         raise PluginError(f"{hook} has no readable signature: {error}") from error
+    _check_self(hook, function, known)
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
@@ -167,6 +214,16 @@ def _check_arguments(hook: str, function: Callable[..., Any]) -> None:
                 raise PluginError(f"{hook} has the keyword-only argument {parameter.name!r}; drop the '*'")
         elif not has_default:
             raise PluginError(f"{hook} has an argument {parameter.name!r}; it may have {listed(known)}")
+
+
+def _check_self(hook: str, function: Callable[..., Any], known: Sequence[str]) -> None:
+    """Refuse a method without ``self``: it would be given the plugin in the place of its first argument."""
+    if isinstance(function, MethodType) and not inspect.isclass(function.__self__):
+        first = next(iter(inspect.signature(function.__func__).parameters), None)
+        if first in known:
+            raise PluginError(
+                f"{hook} is a method and its first argument is {first!r}; write {hook}(self, ...)"
+            )
 
 
 @cache
@@ -196,4 +253,4 @@ def _near_misses(kind: type) -> tuple[tuple[str, str], ...]:
 
 
 def _no_such_hook(name: str) -> str:
-    return f"there is no hook {name!r}. {did_you_mean(name, HOOK_NAMES)}".strip()
+    return ". ".join(filter(None, (f"there is no hook {name!r}", did_you_mean(name, HOOK_NAMES))))

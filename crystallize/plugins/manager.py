@@ -12,10 +12,10 @@ from crystallize import hookspecs
 from crystallize.discovery import EXECUTION, find, lookup
 from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError, ValidationError
 from crystallize.plugins.base import HOOK_NAMES
-from crystallize.plugins.blame import culprit, finished
+from crystallize.plugins.blame import culprit, finished, place_in
 from crystallize.plugins.collection import PluginRecord, collect, collect_only, refuse, set_apart
 from crystallize.plugins.resolution import make_strategy
-from crystallize.utils.failures import told
+from crystallize.utils.failures import shown, told
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class PluginManager:
         drivers = [record for record in records if record.source == "passed" and record.drives]
         if strategy is not None and not any(record.plugin is strategy for record in drivers):
             raise InvalidTypeError(
-                f"{strategy!r} is no execution strategy: it has no hook run_experiment_loop",
-                mend="Inherit from BasePlugin, or mark the method with @hookimpl",
+                f"{shown(strategy)} is no execution strategy: it has no run_experiment_loop that drives",
+                mend="Define run_experiment_loop(self, experiment, replicate_fn)",
             )
         if len(drivers) > 1:
             raise ValidationError(
@@ -212,17 +212,17 @@ class PluginManager:
         """Make the error that names the plugin whose hook raised `error`, which becomes its cause."""
         caller: pluggy.HookCaller = getattr(self.hook, hook_name)
         implementation = culprit(_in_order(caller), error)
-        who, mend = "a plugin", ""
+        who, place, mend = "a plugin", "", ""
         if implementation is not None:
             record = _record_of(implementation)
-            who = str(record)
+            who, place = str(record), place_in(implementation, error)
             mend = (
                 f"Repair it, or switch it off with disable_plugins=[{record.name!r}] or "
                 f"CRYSTALLIZE_DISABLE_PLUGINS={record.name}"
                 if record.source == "entry point"
-                else "Repair it, or leave it out of plugins=[...]"
+                else "Repair it, or run without it"
             )
-        blame = PluginError(f"{who} raised in {hook_name}: {told(error)}", mend=mend)
+        blame = PluginError(f"{who} raised in {hook_name}: {told(error)}", place, mend)
         blame.__cause__ = error
         return blame
 
@@ -268,7 +268,7 @@ class PluginManager:
             if record.plugin is plugin or (type(plugin) is str and name == plugin):
                 return name
         raise PluginError(
-            f"{plugin!r} is no plugin of this experiment",
+            f"{shown(plugin)} is no plugin of this experiment",
             mend=f"Its plugins are {listed(record.name for record in self.records)}",
         )
 
@@ -379,9 +379,9 @@ def _serial() -> list[PluginRecord]:
 def _settings(record: PluginRecord) -> dict[str, Any]:
     try:
         settings = dict(getattr(record.plugin, "settings", None) or {})
-    except Exception as error:  # a foreign property may raise anything
-        return {"unreadable": f"{type(error).__name__}: {error}"}
-    return {str(key): _plain(value) for key, value in settings.items()}
+        return {str(key): _plain(value) for key, value in settings.items()}
+    except RAISED as error:  # a foreign property, key or value may raise anything, or contain itself
+        return {"unreadable": told(error)}
 
 
 def _plain(value: Any) -> Any:
@@ -394,4 +394,4 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if hasattr(value, "__qualname__"):
         return f"{getattr(value, '__module__', None)}.{value.__qualname__}"
-    return str(value) if hasattr(value, "__fspath__") else repr(value)
+    return str(value) if hasattr(value, "__fspath__") else shown(value)

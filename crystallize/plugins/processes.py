@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter, deque
 from contextlib import closing, suppress
+from itertools import islice
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ _TRIES = 2
 """How often a replicate may take its worker down before it is given up."""
 _DEATHS_WITHOUT_A_RESULT = 3
 """How many workers in a row may die between replicates, or before the first, before the run is given up."""
+_MESSAGES_AT_A_TIME = 100
+"""How many messages of one worker are seen to before the others have their turn: it may log without an end."""
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_FINISH = 0.25
 _SECONDS_TO_EXIT = 5.0
@@ -239,7 +242,7 @@ class _Pool:
             handles[one.connection] = handles[one.process.sentinel] = one
         ready = wait(list(handles), _SECONDS_BETWEEN_LOOKS)
         for one in {id(handles[handle]): handles[handle] for handle in ready}.values():
-            for message in one.messages(block=one.connection in ready):
+            for message in islice(one.messages(block=one.connection in ready), _MESSAGES_AT_A_TIME):
                 self._see_to(one, message)
             if one.closed or one.process.sentinel in ready:
                 self._bury(one)

@@ -9,11 +9,12 @@ from typing import Any
 from crystallize.discovery import EXECUTION, classify, find, lookup, resolve
 from crystallize.errors import CrystallizeError, InvalidTypeError, PluginError
 from crystallize.plugins.base import BasePlugin
-from crystallize.plugins.inspection import implementations
-from crystallize.utils.failures import place_of, told
+from crystallize.plugins.inspection import LOOP, implementations
+from crystallize.utils.failures import place_of, shown, told
 from crystallize.utils.suggest import did_you_mean, listed
 
 _WHAT = "execution strategy"
+_DEFINE = f"Define {LOOP}(self, experiment, replicate_fn)"
 
 
 def resolve_strategy(execution: object) -> object:
@@ -52,10 +53,10 @@ def resolve_strategy(execution: object) -> object:
     if not _has_loop(execution):
         names = listed({found.name for found in find(EXECUTION)})
         raise InvalidTypeError(
-            f"execution is a name, a mapping or an execution strategy, got {execution!r}",
+            f"execution is a name, a mapping or an execution strategy, got {shown(execution)}",
             mend=f"The names are {names}",
         )
-    _check_hook(repr(execution), execution)
+    _check_strategy(execution)
     return execution
 
 
@@ -70,8 +71,10 @@ def find_strategy(name: str) -> Any:
         If it is no strategy.
     """
     make = resolve(EXECUTION, name, _WHAT)
-    if classify(make) != "factory":
-        _check_loop(name, make)
+    if classify(make) != "factory" and not _has_loop(make):
+        raise InvalidTypeError(
+            f"{_whose(name)} is no execution strategy: {shown(make)} has no {LOOP}", mend=_DEFINE
+        )
     return make
 
 
@@ -83,7 +86,7 @@ def make_strategy(name: str, arguments: Mapping[str, Any]) -> object:
             raise InvalidTypeError(
                 f"{_whose(name)} is an instance and takes no arguments", mend="Name its class instead"
             )
-        _check_hook(_whose(name), make)
+        _check_strategy(make, name)
         return make
     _check_arguments(name, make, arguments)
     try:
@@ -92,8 +95,7 @@ def make_strategy(name: str, arguments: Mapping[str, Any]) -> object:
         raise
     except BaseException as error:  # a stranger's constructor may raise anything
         raise PluginError(f"{_whose(name)} could not be made: {told(error)}", place_of(error)) from error
-    _check_loop(name, strategy)
-    _check_hook(_whose(name), strategy)
+    _check_strategy(strategy, name)
     return strategy
 
 
@@ -123,32 +125,45 @@ def _check_arguments(name: str, make: Any, arguments: Mapping[str, Any]) -> None
         )
 
 
-def _check_loop(name: str, strategy: object) -> None:
-    if not _has_loop(strategy):
-        raise InvalidTypeError(
-            f"{_whose(name)} is no execution strategy: {strategy!r} has no run_experiment_loop",
-            mend="Define run_experiment_loop(self, experiment, replicate_fn)",
-        )
-
-
 def _has_loop(strategy: object) -> bool:
     inherited = BasePlugin.run_experiment_loop
     kind = strategy if isinstance(strategy, type) else type(strategy)
-    loop = getattr(strategy, "run_experiment_loop", None)
-    return callable(loop) and getattr(kind, "run_experiment_loop", None) is not inherited
+    loop = getattr(strategy, LOOP, None)
+    return callable(loop) and getattr(kind, LOOP, None) is not inherited
 
 
-def _check_hook(who: str, strategy: object) -> None:
-    """Refuse an instance whose loop would not be called, or with another mistake in its hooks."""
+def fault_of(strategy: object) -> str:
+    """Say why an object cannot drive replicates; an empty text if it can.
+
+    It needs neither :class:`BasePlugin` nor ``@hookimpl``: that it is the strategy is said by naming it.
+
+    Raises
+    ------
+    PluginError
+        If its hooks have a mistake.
+    """
+    if not _has_loop(strategy):
+        return f"{shown(strategy)} has no {LOOP}"
+    loops = [each for each in implementations(strategy, is_strategy=True) if each.hook == LOOP]
+    if not loops:
+        return f"its active_hooks() leaves {LOOP} out"
+    return f"its {LOOP} is a wrapper, which drives nothing" if all(each.is_wrapper for each in loops) else ""
+
+
+def _check_strategy(strategy: object, name: str = "") -> None:
     try:
-        found = implementations(strategy)
+        fault = fault_of(strategy)
     except PluginError as error:
+        who = _whose(name) if name else shown(strategy)
         raise PluginError(f"{who} cannot be used: {error.what}", error.where, error.mend) from error
-    if not any(each.hook == "run_experiment_loop" and not each.is_wrapper for each in found):
-        raise InvalidTypeError(
-            f"{who} is no execution strategy: it has no hook run_experiment_loop",
-            mend="Inherit from BasePlugin, or mark the method with @hookimpl",
-        )
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a foreign active_hooks() or __getattr__ may raise anything
+        who = _whose(name) if name else shown(strategy)
+        raise PluginError(f"{who} cannot be used: {told(error)}", place_of(error)) from error
+    if fault:
+        who = _whose(name) if name else shown(strategy)
+        raise InvalidTypeError(f"{who} is no execution strategy: {fault}", mend=_DEFINE)
 
 
 def _whose(name: str) -> str:

@@ -19,6 +19,7 @@ from crystallize.discovery import (
     VERIFIERS,
     Found,
     cannot_load,
+    classify,
     find,
     hidden,
     load,
@@ -27,7 +28,9 @@ from crystallize.discovery import (
 from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.plugins.collection import PluginRecord, examine, is_off, switched_off
-from crystallize.utils.failures import place_of, told
+from crystallize.plugins.inspection import LOOP
+from crystallize.plugins.resolution import fault_of
+from crystallize.utils.failures import place_of, shown, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -170,12 +173,10 @@ def look(
     off = switched_off(disabled)
     uses = {**_USES, **(uses or {})}
     wanted = set(groups)
-    sights = [
-        look_at(found, off, uses[group], reserved)
-        for group in GROUPS
-        if group in wanted
-        for found in find(group)
-    ]
+    groups = [group for group in GROUPS if group in wanted]
+    # All at once: what is imported may change sys.path.
+    installed = [found for group in groups for found in find(group, partial(is_off, off=off))]
+    sights = [look_at(found, off, uses[found.group], reserved) for found in installed]
     if with_hidden:
         copies = [found for found in hidden() if found.group in wanted]
         sights += [Sight(found, "shadowed", error=cannot_load(found, found.fault)) for found in copies]
@@ -204,7 +205,7 @@ def look_at(
     if found.group == COMMANDS and found.name in reserved:
         reason = f"{found.name!r} is a command of Crystallize's own"
         return Sight(found, "shadowed", error=cannot_load(found, reason))
-    if found.group == PLUGINS and is_off(found, off):
+    if is_off(found, off):
         return Sight(found, "disabled")
     try:
         made = use(found)
@@ -231,20 +232,17 @@ def look_at(
 
 def _strategy(found: Found) -> object:
     make = load(found)
-    if not callable(make):
-        raise cannot_load(
-            found, f"it gives {make!r}, and a strategy is a class, or a function that makes one"
-        )
-    if inspect.isclass(make) and not callable(getattr(make, "run_experiment_loop", None)):
-        raise cannot_load(found, f"the class {make.__qualname__} has no method run_experiment_loop")
-    if _needs_arguments(make):
+    if classify(make) == "class" and not callable(getattr(make, LOOP, None)):
+        raise cannot_load(found, f"the class {make.__qualname__} has no method {LOOP}")
+    if classify(make) in ("class", "factory") and _needs_arguments(make):
         return make
-    record = PluginRecord.of(found.name, produce(found), found.distribution, found.version, "entry point")
-    if not record.drives:
-        raise cannot_load(
-            found, "its run_experiment_loop is no hook: inherit from BasePlugin, or mark it with @hookimpl"
-        )
-    return record
+    made = produce(found)
+    fault = fault_of(made)
+    if fault:
+        raise cannot_load(found, f"it is no execution strategy: {fault}")
+    return PluginRecord.of(
+        found.name, made, found.distribution, found.version, "entry point", is_strategy=True
+    )
 
 
 def _loader(found: Found) -> object:
@@ -260,7 +258,7 @@ def _loader(found: Found) -> object:
 def _callable(found: Found) -> object:
     thing = load(found)
     if not callable(thing):
-        raise cannot_load(found, f"it gives {thing!r}, which cannot be called")
+        raise cannot_load(found, f"it gives {shown(thing)}, which cannot be called")
     return thing
 
 
@@ -289,7 +287,8 @@ def _hooks_of_class(kind: Any) -> tuple[str, ...]:
     for name in HOOK_NAMES:
         method = getattr(kind, name, None)
         is_own = inherits and method is not getattr(BasePlugin, name)
-        if is_own or (inspect.isfunction(method) and hasattr(method, "crystallize_impl")):
+        is_marked = inspect.isfunction(method) and hasattr(method, "crystallize_impl")
+        if is_own or is_marked or (name == LOOP and not inherits and callable(method)):
             hooks.append(name)
     return tuple(hooks)
 

@@ -22,7 +22,7 @@ _HOMES = {
     "TmpPlugin": "distribution",
     "WorkerProcessesContract": "workers",
 }
-_CONTRACTS = frozenset({"execution", "loaders", "workers"})
+_CONTRACTS = ("execution", "loaders", "workers")
 
 __all__ = [
     "ExecutionStrategyContract",
@@ -43,13 +43,13 @@ def __getattr__(name: str) -> object:
 
     module = f"crystallize.testing.{home}"
     if home in _CONTRACTS:
-        _have_asserts_explained(name, module)
+        _have_asserts_explained(name)
     found = getattr(import_module(module), name)
     globals()[name] = found  # the next look-up does not come here
     return found
 
 
-def _have_asserts_explained(name: str, module: str) -> None:
+def _have_asserts_explained(name: str) -> None:
     """Have pytest show the values of an assertion of ours that fails, as it does in a test file."""
     try:
         import pytest
@@ -60,8 +60,10 @@ def _have_asserts_explained(name: str, module: str) -> None:
         ) from error
     from sys import modules
 
-    if module not in modules:  # too late, and a warning, if somebody has imported it by its own name
-        pytest.register_assert_rewrite(module)
+    for contract in _CONTRACTS:
+        module = f"crystallize.testing.{contract}"
+        if module not in modules:  # else it is too late, and a warning
+            pytest.register_assert_rewrite(module)
 
 
 def __dir__() -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
-import os
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,22 +18,23 @@ import pytest
 
 from crystallize.experiments.experiment import Experiment
 from crystallize.plugins.execution import SerialExecution
+from crystallize.testing.leftovers import open_files, surroundings
 from crystallize.testing.subjects import (
-    PATIENCE,
     Cancelled,
     Scripted,
+    Thing,
     Watched,
     all_kept,
     demanding,
     describe,
     everything,
+    run_and_disturb,
+    run_and_interrupt,
     ticket,
     until,
     wait_until,
 )
 
-_SECONDS_OF_A_REPLICATE = 0.05
-_SECONDS_TO_NOTICE_A_SIGNAL = 0.3
 _SECONDS_TO_ASK_WHETHER_CANCELLED = 1.5
 _MORE_THAN_ANY_POOL = 100
 
@@ -109,6 +111,17 @@ class ExecutionStrategyContract:
             return replicate
 
         assert strategy.run_experiment_loop(Watched(23), Scripted(uneven)) == all_kept(range(23))
+
+    def test_each_replicate_is_run_once(self, strategy: Any, tmp_path: Path) -> None:
+        """No work is done twice, or in advance, unless a worker was lost."""
+
+        def noting(replicate: int) -> None:
+            with (tmp_path / f"begun-{replicate}").open("a") as file:
+                file.write("once ")
+
+        strategy.run_experiment_loop(Watched(12), Scripted(noting))
+        found = {path.name: path.read_text() for path in tmp_path.glob("begun-*")}
+        assert found == {f"begun-{replicate}": "once " for replicate in range(12)}
 
     def test_a_strategy_can_be_used_again(self, strategy: Any) -> None:
         """One strategy drives one run after another."""
@@ -203,7 +216,7 @@ class ExecutionStrategyContract:
         """A SIGINT comes out as KeyboardInterrupt; what had arrived was reported, and the rest is left undone."""
         experiment = Watched(_MORE_THAN_ANY_POOL)
         with pytest.raises(KeyboardInterrupt):
-            self._run_and_interrupt(strategy, experiment, tmp_path)
+            run_and_interrupt(strategy, experiment, tmp_path)
         assert experiment.told
         self._assert_left_undone(experiment, tmp_path)
 
@@ -211,10 +224,12 @@ class ExecutionStrategyContract:
         """``check_cancelled``, which ``replicate_done`` calls too, raises what ends the run."""
         experiment = Watched(_MORE_THAN_ANY_POOL)
         with pytest.raises(Cancelled):
-            self._run_and_disturb(
+            run_and_disturb(
                 strategy, experiment, tmp_path, experiment.cancel, _SECONDS_TO_ASK_WHETHER_CANCELLED
             )
         self._assert_left_undone(experiment, tmp_path)
+
+    # -- what is left ---------------------------------------------------------------------------------------
 
     def test_threads_do_not_add_up_from_run_to_run(self, strategy: Any) -> None:
         """What a run starts it also ends; a library may keep what it starts once."""
@@ -224,6 +239,48 @@ class ExecutionStrategyContract:
         for _ in range(3):
             strategy.run_experiment_loop(Watched(10), script)
         assert wait_until(lambda: threading.active_count() <= before), threading.enumerate()
+
+    def test_a_run_leaves_no_file_open(self, strategy: Any) -> None:
+        """Nor a socket or a pipe; a library may keep what it opens once."""
+        script = Scripted(lambda replicate: replicate)
+        strategy.run_experiment_loop(Watched(3), script)
+        before = open_files()
+        strategy.run_experiment_loop(Watched(3), script)
+        left = f"{open_files()} files are open, and {before} were before the run"
+        assert wait_until(lambda: open_files() <= before), left
+
+    def test_results_are_let_go_of(self, strategy: Any) -> None:
+        """They belong to the experiment: the strategy does not keep them when the run is over."""
+        noted = []
+
+        class Noting(Watched):
+            def replicate_done(self, result: Any) -> Any:
+                noted.append(weakref.ref(result))
+                return None
+
+        strategy.run_experiment_loop(Noting(5), Scripted(Thing))
+        assert len(noted) == 5
+
+        def kept() -> list[Any]:
+            gc.collect()
+            return [each() for each in noted if each() is not None]
+
+        assert wait_until(lambda: not kept()), "results of a run that is over are held by something"
+
+    def test_the_experiment_is_left_as_it_was(self, strategy: Any) -> None:
+        """It may run again, under another strategy: what a run needs to remember is not kept on it."""
+        experiment = Watched(3)
+        before = dict(vars(experiment))
+        strategy.run_experiment_loop(experiment, Scripted(lambda replicate: replicate))
+        after = vars(experiment)
+        changed = {name for name in {*before, *after} if before.get(name) is not after.get(name)}
+        assert not changed, f"the strategy has changed {sorted(changed)} of the experiment"
+
+    def test_the_process_is_left_as_it_was(self, strategy: Any) -> None:
+        """The folder, the environment, the import path, and who hears of Ctrl-C are the user's to choose."""
+        before = surroundings()
+        strategy.run_experiment_loop(Watched(3), Scripted(lambda replicate: replicate))
+        assert surroundings() == before
 
     # -- places --------------------------------------------------------------------------------------------
 
@@ -296,52 +353,6 @@ class ExecutionStrategyContract:
         assert experiment.run().metrics.baseline.metrics == {"sum": [15, 17, 19]}
 
     # -- the means -----------------------------------------------------------------------------------------
-
-    def _run_and_interrupt(self, strategy: Any, experiment: Watched, folder: Path) -> None:
-        self._run_and_disturb(
-            strategy,
-            experiment,
-            folder,
-            lambda: os.kill(os.getpid(), signal.SIGINT),
-            _SECONDS_TO_NOTICE_A_SIGNAL,
-        )
-
-    @staticmethod
-    def _run_and_disturb(
-        strategy: Any, experiment: Watched, folder: Path, act: Callable[[], object], seconds: float
-    ) -> None:
-        """Run, and act once a result was reported and another replicate is running.
-
-        Replicates wait until some seconds after that, for a strategy may have to let those in flight finish.
-        """
-        assert threading.current_thread() is threading.main_thread(), "signals go to the main thread"
-        go, over = folder / "go", threading.Event()
-
-        def script(replicate: int) -> Any:
-            (folder / f"begun-{replicate}").write_text(str(os.getpid()))
-            if ticket(folder) > 0:
-                yield from until(go.exists, 3 * PATIENCE)
-                yield from until(lambda: False, _SECONDS_OF_A_REPLICATE)
-                (folder / f"ended-{replicate}").touch()
-            return replicate
-
-        def disturb() -> None:
-            wait_until(
-                lambda: over.is_set() or (experiment.told and len(list(folder.glob("begun-*"))) > 1),
-                3 * PATIENCE,
-            )
-            if not over.is_set():
-                act()
-                over.wait(seconds)
-            go.touch()
-
-        thread = threading.Thread(target=disturb)
-        thread.start()
-        try:
-            strategy.run_experiment_loop(experiment, Scripted(script))
-        finally:
-            over.set()
-            thread.join()
 
     @staticmethod
     def _assert_left_undone(experiment: Watched, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +23,10 @@ from crystallize.errors import ArtifactError, ArtifactNotFoundError
 from crystallize.experiments.experiment import Experiment
 from crystallize.loaders.base import dump_value, load_file
 from crystallize.plugins.artifact import ArtifactPlugin
+from crystallize.testing.leftovers import open_files
+
+_LATER = 1e9
+"""Some moment: what a clock says that a loader should not look at."""
 
 
 class LoaderContract:
@@ -104,6 +109,14 @@ class LoaderContract:
         for value in self._all_values():
             assert isinstance(loader.dump(value), bytes | bytearray | memoryview)
 
+    def test_the_same_value_gives_the_same_bytes(self, loader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Artifacts are the same bits whenever they are written: no time, no count of calls gets into them."""
+        for value in self._all_values():
+            first = bytes(loader.dump(value))
+            with monkeypatch.context() as later:
+                later.setattr(time, "time", lambda: _LATER)
+                assert bytes(loader.dump(value)) == first, f"{value!r} gives other bytes at another time"
+
     def test_dump_leaves_its_argument_as_it_is(self, loader: Any) -> None:
         """The step goes on with it."""
         for value in self._all_values():
@@ -120,6 +133,17 @@ class LoaderContract:
             loader.load(path)
             assert path.read_bytes() == before, "load has changed the file"
             assert list(path.parent.iterdir()) == [path], "load has written another file"
+
+    def test_load_closes_the_file(self, loader: Any, tmp_path: Path) -> None:
+        """An experiment reads thousands of them, and a system may refuse to remove one that is open."""
+        paths = []
+        for value in self._all_values():
+            paths.append(self._file(loader, tmp_path))
+            paths[-1].write_bytes(loader.dump(value))
+        loader.load(paths[0])  # what is imported may open what it keeps open
+        before = open_files()
+        found = [loader.load(path) for path in paths]
+        assert open_files() <= before, f"load keeps the file open: {len(found)} were read"
 
     def test_what_was_loaded_outlives_its_file(self, loader: Any, tmp_path: Path) -> None:
         """Old artifacts are removed; what was read before has to be whole."""

@@ -9,7 +9,9 @@ import asyncio
 import hashlib
 import inspect
 import json
+import os
 import pickle
+import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -36,6 +38,8 @@ PATIENCE = 20.0
 """How many seconds something may take that is sure to happen."""
 
 _PAUSE = 0.005
+_SECONDS_OF_A_REPLICATE = 0.05
+_SECONDS_TO_NOTICE_A_SIGNAL = 0.3
 
 
 def until(happened: Callable[[], Any], seconds: float = PATIENCE) -> Generator[None, None, bool]:
@@ -119,6 +123,13 @@ def all_kept(results: Iterable[Any]) -> list[tuple[str, Any]]:
     return [kept(result) for result in results]
 
 
+class Thing:
+    """A result of which it can be told whether somebody still holds it."""
+
+    def __init__(self, replicate: int) -> None:
+        self.replicate = replicate
+
+
 class Scripted:
     """A ``replicate_fn`` that does what a function says, with everything else that an experiment's own has.
 
@@ -170,6 +181,55 @@ def _opened(payload: bytes) -> Scripted:
     make, arguments = pickle.loads(payload)
     made: Scripted = make(*arguments)
     return made
+
+
+# -- with somebody who disturbs ---------------------------------------------------------------------------
+
+
+def run_and_interrupt(strategy: Any, experiment: Watched, folder: Path) -> None:
+    """Run, and send this process a SIGINT; see :func:`run_and_disturb`."""
+
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    run_and_disturb(strategy, experiment, folder, interrupt, _SECONDS_TO_NOTICE_A_SIGNAL)
+
+
+def run_and_disturb(
+    strategy: Any, experiment: Watched, folder: Path, act: Callable[[], object], seconds: float
+) -> None:
+    """Run, and act once a result was reported and another replicate is running.
+
+    Replicates wait until some seconds after that, for a strategy may have to let those in flight finish.
+    """
+    assert threading.current_thread() is threading.main_thread(), "signals go to the main thread"
+    go, over = folder / "go", threading.Event()
+
+    def script(replicate: int) -> Any:
+        (folder / f"begun-{replicate}").write_text(str(os.getpid()))
+        if ticket(folder) > 0:
+            yield from until(go.exists, 3 * PATIENCE)
+            yield from until(lambda: False, _SECONDS_OF_A_REPLICATE)
+            (folder / f"ended-{replicate}").touch()
+        return replicate
+
+    def disturb() -> None:
+        wait_until(
+            lambda: over.is_set() or (experiment.told and len(list(folder.glob("begun-*"))) > 1),
+            3 * PATIENCE,
+        )
+        if not over.is_set():
+            act()
+            over.wait(seconds)
+        go.touch()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        strategy.run_experiment_loop(experiment, Scripted(script))
+    finally:
+        over.set()
+        thread.join()
 
 
 # -- with the engine -----------------------------------------------------------------------------------------

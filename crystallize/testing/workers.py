@@ -24,6 +24,8 @@ from crystallize.testing.subjects import (
     all_kept,
     everything,
     kept,
+    run_and_disturb,
+    run_and_interrupt,
     wait_until,
 )
 
@@ -167,7 +169,7 @@ class WorkerProcessesContract(ExecutionStrategyContract):
 
         experiment = Noting(4)
         with pytest.raises(Cancelled):
-            self._run_and_disturb(strategy, experiment, tmp_path, experiment.cancel, PATIENCE)
+            run_and_disturb(strategy, experiment, tmp_path, experiment.cancel, PATIENCE)
         assert not waited_for_replicates[0]
 
     # -- the workers themselves ----------------------------------------------------------------------------
@@ -185,7 +187,7 @@ class WorkerProcessesContract(ExecutionStrategyContract):
     def test_no_worker_is_left_after_ctrl_c(self, strategy: Any, tmp_path: Path) -> None:
         """Nor when the run was interrupted."""
         with pytest.raises(KeyboardInterrupt):
-            self._run_and_interrupt(strategy, Watched(100), tmp_path)
+            run_and_interrupt(strategy, Watched(100), tmp_path)
         self._assert_gone({int(path.read_text()) for path in tmp_path.glob("begun-*")})
 
     def _assert_gone(self, processes: set[int]) -> None:

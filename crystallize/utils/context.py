@@ -13,7 +13,7 @@ from copy import deepcopy
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import ContextKeyError, ContextMutationError
+from crystallize.errors import ContextKeyError, ContextMutationError, PluginError
 from crystallize.utils.artifact_log import ArtifactLog, ArtifactSink
 from crystallize.utils.metrics import MetricLog, to_python
 from crystallize.utils.randomness import draw_master_seed, generator, stream_key
@@ -108,8 +108,8 @@ class FrozenContext(Mapping[str, Any]):
         self.artifact_sink: ArtifactSink | None = None
         self.artifact_entries: list[Any] = []
         self.plugin_name: Callable[[object], str] | None = None
-        self.handed_back: list[tuple[str, bytes]] | tuple[()] = ()
-        """What hooks want to reach their plugins in the coordinator: name of the plugin, pickled value."""
+        self.handed_back: list[tuple[str, bytes]] | None = []
+        """What hooks send to their plugins in the coordinator: name and pickled value. None when it is too late."""
         self.trace: tuple[tuple[int, tuple[tuple[str, Any], ...], tuple[str, ...]], ...] = ()
         """For each stage that read or recorded anything: its number, what it read, and new metrics' names."""
 
@@ -230,8 +230,12 @@ class FrozenContext(Mapping[str, Any]):
 
         name = type(plugin).__name__ if self.plugin_name is None else self.plugin_name(plugin)
         parcel = (name, dump_handed_back(name, value))
-        if isinstance(self.handed_back, tuple):  # most contexts never need a list
-            self.handed_back = []
+        if self.handed_back is None:
+            raise PluginError(
+                f"plugin {name!r} hands a value back when its outcome is over, so that nobody would get it",
+                self.place(),
+                "Wait for threads before the hook or step returns",
+            )
         self.handed_back.append(parcel)
 
     @property
@@ -294,14 +298,15 @@ class FrozenContext(Mapping[str, Any]):
             self._reads.clear()
             self._known_metrics = len(recorded)
 
-    def set_reads_aside(self) -> dict[str, Any]:
-        """Forget what the stage has read until :meth:`restore_reads`: what hooks read in between is not its."""
-        reads, self._reads = self._reads, {}
-        return reads
+    def enter_hook(self, rng_key: int) -> tuple[dict[str, Any], int]:
+        """Keep hooks apart from the stage: what they read is not its, and `rng` is theirs, until :meth:`leave_hook`."""
+        state = self._reads, self._rng_key
+        self._reads, self._rng_key = {}, rng_key
+        return state
 
-    def restore_reads(self, reads: dict[str, Any]) -> None:
-        """Go on with what :meth:`set_reads_aside` returned."""
-        self._reads = reads
+    def leave_hook(self, state: tuple[dict[str, Any], int]) -> None:
+        """Go on with what :meth:`enter_hook` returned."""
+        self._reads, self._rng_key = state
 
     def peek(self, key: str) -> Any:
         """Return the value of `key`, or None, without a copy and without a trace of it."""

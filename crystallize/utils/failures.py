@@ -22,6 +22,18 @@ def told(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
+def shown(thing: object) -> str:
+    """Return the ``repr`` of an object, which is foreign code too, or else what class it is of.
+
+    >>> shown({"a": 1})
+    "{'a': 1}"
+    """
+    try:
+        return repr(thing)
+    except Exception as unprintable:
+        return f"<{type(thing).__name__}, whose __repr__ raised {told(unprintable)}>"
+
+
 def place_of(error: BaseException) -> str:
     """Return ``file:line`` of what raised an exception during an import; an empty text if nothing is known."""
     if isinstance(error, SyntaxError) and error.filename:

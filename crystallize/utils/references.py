@@ -50,11 +50,22 @@ def follow(module: str, attribute: str = "") -> Any:
             raise
         except BaseException as error:  # a module's __getattr__ is code, too
             is_missing = isinstance(error, AttributeError)
-            hint = did_you_mean(name, dir(thing)) if is_missing else ""
+            hint = (
+                (did_you_mean(name, _made_in(thing)) or did_you_mean(name, dir(thing))) if is_missing else ""
+            )
             reason = f"{told(error)}. {hint}" if hint else told(error)
             place = "" if is_missing else place_of(error)
             raise UnreachableError(reason, is_missing=is_missing, place=place) from error
     return thing
+
+
+def _made_in(module: Any) -> list[str]:
+    """Return the names of what a module defines itself, and not imports from elsewhere."""
+    return [
+        name
+        for name, thing in getattr(module, "__dict__", {}).items()
+        if getattr(thing, "__module__", None) == getattr(module, "__name__", module)
+    ]
 
 
 def search_hint(module: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
 TABLE_OF_HOOKS = re.compile(r"^::: table-of-hooks$", re.MULTILINE)
 _LISTED = {"Parameters", "Attributes", "Returns", "Yields", "Raises", "Other Parameters"}
-_LONGEST_SIGNATURE = 88
+_LONGEST_SIGNATURE = 70  # what a page shows without a scroll bar
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -35,10 +35,10 @@ def with_table_of_hooks(markdown: str) -> str:
 def _table_of_hooks() -> str:
     from crystallize.plugins.order import hooks_of
 
-    rows = ["| hook | runs in | calls |", "|---|---|---|"]
+    rows = ["| hook | runs in | what it is for |", "|---|---|---|"]
     for hook in hooks_of([]):
-        called = "each, until one does not return `None` (`firstresult`)" if hook.firstresult else "each"
-        rows.append(f"| `{hook.signature}` | {hook.runs_in} | {called} |")
+        called = " (`firstresult`)" if hook.firstresult else ""
+        rows.append(f"| `{hook.signature}` | {hook.runs_in} | {to_markdown(hook.summary)}{called} |")
     return "\n".join(rows)
 
 
@@ -75,12 +75,15 @@ def public_members(module: ModuleType) -> list[tuple[str, Any]]:
 def _render_object(name: str, found: Any) -> str:
     parts = [f"## {name}"]
     if inspect.isclass(found):
-        parts.append(_signature(name, found, is_class=True))
+        if not getattr(found, "_is_protocol", False):
+            parts.append(_signature(name, found, is_class=True))
         bases = [base.__name__ for base in found.__bases__ if base not in {object, tuple, ABC}]
         if bases:
             parts.append("Base: " + ", ".join(f"`{base}`" for base in bases))
         parts.append(to_markdown(inspect.getdoc(found) or ""))
-        parts.extend(_render_member(name, *member) for member in _own_members(found))
+        members = _own_members(found)
+        parts.extend(_render_member(name, *member) for member in members if not _is_test(member[0]))
+        parts.append(_list_of_tests([member for each, member in members if _is_test(each)]))
     elif callable(found):
         parts.append(_signature(name, found))
         parts.append(to_markdown(inspect.getdoc(found) or ""))
@@ -98,8 +101,18 @@ def _own_members(cls: type) -> list[tuple[str, Any]]:
     ]
 
 
+def _is_test(name: str) -> bool:
+    return name.startswith("test_")
+
+
+def _list_of_tests(tests: list[Any]) -> str:
+    """Return what the tests of a contract say, for they are inherited and not called."""
+    lines = [f"* `{test.__name__}`: {to_markdown(inspect.getdoc(test) or '')}" for test in tests]
+    return "\n".join(["**Tests**", "", *(line.replace("\n", "\n    ") for line in lines)]) if lines else ""
+
+
 def _render_member(owner: str, name: str, member: Any) -> str:
-    heading = f"### {owner}.{name}"
+    heading = f"### {owner}.{name}".replace("__", r"\_\_")  # which would be bold
     if isinstance(member, property):
         return f"{heading}\n\nProperty. {to_markdown(inspect.getdoc(member) or '')}"
     function = member.__func__ if isinstance(member, staticmethod | classmethod) else member

@@ -169,8 +169,9 @@ def test_a_plugin_that_cannot_be_imported_is_failed_with_the_reason_and_stops_no
         ("plugins", "Misspelt", "looks like the hook before_run misspelt"),
         ("plugins", "Missing", "has no attribute 'Missing'"),
         ("execution", "NoHook", "has no method run_experiment_loop"),
-        ("execution", "Unmarked", "its run_experiment_loop is no hook"),
-        ("execution", "number", "a strategy is a class"),
+        ("execution", "Wrapping", "its run_experiment_loop is a wrapper, which drives nothing"),
+        ("execution", "Odd", "run_experiment_loop has an argument 'count'; it may have 'experiment', 'repl"),
+        ("execution", "number", "it is no execution strategy: 7 has no run_experiment_loop"),
         ("execution", "AsyncStrategy", "run_experiment_loop is an async def"),
         ("loaders", "NoHook", "a loader has load(path), dump(value) and suffixes"),
         ("loaders", "Raises", "ValueError: no licence"),
@@ -182,7 +183,7 @@ def test_a_plugin_that_cannot_be_imported_is_failed_with_the_reason_and_stops_no
 )
 def test_what_a_use_would_refuse_is_failed(call, tmp_plugin, group, value, reason):
     source = """
-        from crystallize import BasePlugin
+        from crystallize import BasePlugin, hookimpl
 
         class NoHook: pass
         class Untypable: pass
@@ -190,8 +191,11 @@ def test_what_a_use_would_refuse_is_failed(call, tmp_plugin, group, value, reaso
             async def before_run(self, experiment): pass
         class Misspelt(BasePlugin):
             def before_runs(self, experiment): pass
-        class Unmarked:
-            def run_experiment_loop(self, experiment, replicate_fn): pass
+        class Wrapping:
+            @hookimpl(wrapper=True)
+            def run_experiment_loop(self): return (yield)
+        class Odd:
+            def run_experiment_loop(self, experiment, replicate_fn, count): pass
         class AsyncStrategy(BasePlugin):
             async def run_experiment_loop(self, experiment, replicate_fn): pass
         class Raises:

@@ -309,3 +309,38 @@ def test_settings_reach_the_core_s_plugin_whoever_claims_its_name(
     install("zzz_thief", "[crystallize.plugins]\nseed = zzz_thief:x\n", "x = 1\n")
     experiment = load_experiment(make_folder("study", f"{CONFIG}plugins: {{seed: {{seed: 11}}}}\n"))
     assert experiment.master_seed == 11
+
+
+PLUGIN_CLASS = (
+    "from crystallize import BasePlugin, hookimpl\nclass Watch(BasePlugin):\n    def before_run(self): pass\n"
+)
+
+
+def test_a_class_in_hooks_py_is_told_to_be_of_no_use_there(
+    make_folder: MakeFolder, problems_of: ProblemsOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    (problem,) = problems_of(make_folder("alone", CONFIG, hooks=PLUGIN_CLASS))
+    assert problem.message == "the class 'Watch' is not used: hooks are functions here"
+    function = "@hookimpl\ndef after_run(result): pass\n"
+    folder = make_folder("beside", CONFIG, hooks=PLUGIN_CLASS + function)
+    load_experiment(folder)
+    assert (
+        f"{folder / 'hooks.py'}: the class 'Watch' is not used: hooks are functions here" in caplog.messages
+    )
+
+
+@pytest.mark.parametrize("execution", ["serial", "process"])
+def test_a_marked_function_that_hooks_py_imports_is_a_hook(make_folder: MakeFolder, execution: str) -> None:
+    helpers = "from crystallize import hookimpl\n@hookimpl\ndef before_step(ctx): ctx.add('seen', 1)\n"
+    steps = "def total(data, ctx): return data, {'total': ctx['seen']}\n"
+    folder = make_folder(
+        "study", CONFIG, helpers=helpers, steps=steps, hooks="from .helpers import before_step\n"
+    )
+    experiment = load_experiment(folder, execution=execution)
+    assert experiment.run(replicates=2).metrics.baseline.metrics["total"] == [1, 1]
+
+
+def test_a_hook_that_is_no_function_is_named(make_folder: MakeFolder, problems_of: ProblemsOf) -> None:
+    hooks = "from functools import partial\nfrom crystallize import hookimpl\nbefore_run = hookimpl(partial(print))\n"
+    (problem,) = problems_of(make_folder("study", CONFIG, hooks=hooks))
+    assert problem.message == "before_run is a partial, and hooks are functions or methods"

@@ -54,18 +54,35 @@ def test_a_long_signature_is_written_over_several_lines(api: ModuleType) -> None
     assert "artifact_datasource(\n    step: str,\n" in text
 
 
+def test_a_method_with_underscores_keeps_them_in_its_heading(api: ModuleType) -> None:
+    assert r"### RunExperiment.\_\_call\_\_" in api.render("crystallize.testing.RunExperiment")
+
+
+def test_the_tests_of_a_contract_are_a_list(api: ModuleType) -> None:
+    text = api.render("crystallize.testing.LoaderContract")
+    assert "\n* `test_dump_gives_bytes`: Text has an encoding" in text
+    assert "### LoaderContract.test_" not in text
+
+
+def test_a_protocol_has_methods_and_no_signature(api: ModuleType) -> None:
+    text = api.render("crystallize.ExecutionStrategy")
+    assert "args" not in text
+    assert "### ExecutionStrategy.run_experiment_loop" in text
+
+
 def test_the_table_of_hooks_has_each_specification_in_the_order_of_a_run(api: ModuleType) -> None:
     page = api.on_page_markdown("# Hooks\n\n::: table-of-hooks\n\nText.\n")
-    assert page.startswith("# Hooks\n\n| hook | runs in | calls |\n|---|---|---|\n")
+    assert page.startswith("# Hooks\n\n| hook | runs in | what it is for |\n|---|---|---|\n")
     assert page.endswith("|\n\nText.\n")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines()[4:-2]]
     names = [row[0].strip("`").partition("(")[0] for row in rows]
     assert names == list(HOOK_NAMES)
-    for name, (written, runs_in, calls) in zip(names, rows, strict=True):
+    for name, (written, runs_in, purpose) in zip(names, rows, strict=True):
         specification = getattr(hookspecs, name)
         assert written == f"`{name}({', '.join(inspect.signature(specification).parameters)})`"
         assert runs_in == hookspecs.RUNS_IN[name]
-        assert ("firstresult" in calls) is bool(specification.crystallize_spec["firstresult"])
+        assert purpose.startswith(specification.__doc__.splitlines()[0])
+        assert ("firstresult" in purpose) is bool(specification.crystallize_spec["firstresult"])
         place = "worker" if runs_in == "worker" else "coordinator"
         assert re.search(rf"\*Runs in:\* the {place}", specification.__doc__), "the docstring says otherwise"
 

@@ -118,6 +118,12 @@ def test_what_a_plugin_draws_changes_no_steps_numbers() -> None:
         def before_replicate(self, ctx: Any) -> None:
             ctx.rng.random(size=100)
 
+        def before_step(self, ctx: Any) -> None:
+            ctx.rng.random(size=100)
+
+        def after_step(self, ctx: Any) -> None:
+            ctx.rng.random(size=100)
+
     def values(**changes: Any) -> list[float]:
         return experiment(**changes).run().metrics.baseline.metrics["value"]
 

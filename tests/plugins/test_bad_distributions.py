@@ -315,18 +315,6 @@ def test_an_editable_install_is_one_plugin_that_runs_from_its_source(
 # -- names that are taken -------------------------------------------------------------------------------------
 
 
-def test_a_plugin_name_of_two_distributions_goes_to_neither(tmp_plugin, warnings):
-    tmp_plugin("first", {"first.py": COUNTING}, {"shared-name": "first:Counting"}, version="1.1")
-    tmp_plugin("second", {"second.py": COUNTING}, {"shared-name": "second:Counting"}, version="2.2")
-    assert run() == run() == ([10, 10], ["artifact", "logging", "seed", "serial"])
-    claim = "the name 'shared-name' is claimed by first 1.1 and second 2.2. The run goes on without it"
-    assert warnings() == [
-        f"entry point 'shared-name' of first 1.1 could not be loaded: {claim}",
-        f"entry point 'shared-name' of second 2.2 could not be loaded: {claim}",
-    ]
-    assert "shared-name" in run(disable_plugins=["second"])[1] or True
-
-
 def test_a_plugin_name_of_the_core_stays_with_the_core(tmp_plugin, warnings):
     tmp_plugin("plugin-thief", {"plugin_thief.py": COUNTING}, {"logging": "plugin_thief:Counting"})
     assert run() == run() == ([10, 10], ["artifact", "logging", "seed", "serial"])

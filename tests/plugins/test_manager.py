@@ -431,11 +431,12 @@ class Raising(BasePlugin):
 
 def test_a_raising_hook_is_blamed_by_plugin_and_distribution(tmp_plugin):
     source = BASE + "class P(BasePlugin):\n def before_run(self): raise ValueError('no luck')"
-    tmp_plugin("luckless", {"luckless.py": source}, {"unlucky": "luckless:P"}, version="4.2")
+    folder = tmp_plugin("luckless", {"luckless.py": source}, {"unlucky": "luckless:P"}, version="4.2")
     with pytest.raises(PluginError) as caught:
         build(disabled=["crystallize-lab"]).call("before_run", experiment=None)
     assert str(caught.value) == (
-        "plugin 'unlucky' (distribution luckless 4.2) raised in before_run: ValueError: no luck. Repair it, or "
+        "plugin 'unlucky' (distribution luckless 4.2) raised in before_run: ValueError: no luck "
+        f"({folder / 'luckless.py'}:3). Repair it, or "
         "switch it off with disable_plugins=['unlucky'] or CRYSTALLIZE_DISABLE_PLUGINS=unlucky"
     )
     assert isinstance(caught.value.__cause__, ValueError)
@@ -536,15 +537,6 @@ def test_two_strategies_are_one_too_many():
         ValidationError, match=r"one execution strategy, got plugin 'ParallelExecution'.* and "
     ):
         build(ParallelExecution(), strategy=SerialExecution())
-
-
-def test_an_object_with_an_unmarked_loop_is_no_strategy():
-    class Loop:
-        def run_experiment_loop(self, experiment, replicate_fn):
-            return []
-
-    with pytest.raises(InvalidTypeError, match="it has no hook run_experiment_loop"):
-        build(strategy=resolve_strategy(Loop()))
 
 
 # -- what is known --------------------------------------------------------------------------------------------

@@ -44,10 +44,6 @@ SOURCE = """
     class Loopless(BasePlugin):
         pass
 
-    class Unmarked:
-        def run_experiment_loop(self, experiment, replicate_fn):
-            return []
-
     class Async(BasePlugin):
         async def run_experiment_loop(self, experiment, replicate_fn):
             return []
@@ -127,7 +123,6 @@ WHO = "execution strategy 'my-{}' of my-drivers 1.3"
         ("my-gone", PluginLoadError, "entry point 'my-gone' of my-drivers 1.3 could not be loaded"),
         ("my-number", InvalidTypeError, WHO.format("number") + " is no execution strategy: 3 has no run_"),
         ("drivers:Loopless", InvalidTypeError, "'drivers:Loopless' is no execution strategy: <class"),
-        ("drivers:Unmarked", InvalidTypeError, "it has no hook run_experiment_loop. Inherit from BasePlugin"),
         ("drivers:Async", PluginError, "'drivers:Async' cannot be used: run_experiment_loop is an async def"),
         ("drivers:number", InvalidTypeError, "'drivers:number' is no execution strategy: 3 has no"),
         (

@@ -117,10 +117,14 @@ def test_a_name_that_is_not_installed_is_warned_about_and_stops_nothing(caplog, 
         caplog.clear()
         return found
 
-    for door, name in ((by_argument, "my-plug-on"), (by_environment, "my-plug-an")):
+    for door, name, place in (
+        (by_argument, "my-plug-on", ""),
+        (by_environment, "my-plug-an", "CRYSTALLIZE_DISABLE_PLUGINS: "),
+    ):
         assert "my-plug.in" in active(door(name, monkeypatch))
         assert told() == [
-            f"no installed plugin is called {name!r}, so it is not switched off. Did you mean 'my-plug.in'?"
+            f"{place}no installed plugin is called {name!r}, so it is not switched off. "
+            "Did you mean 'my-plug.in'?"
         ]
         monkeypatch.delenv("CRYSTALLIZE_DISABLE_PLUGINS", raising=False)
     for _ in range(2):

@@ -64,6 +64,8 @@ def outcomes(
 # -- strategies --------------------------------------------------------------------------------------------
 
 STRATEGIES = """
+    import os
+    import signal
     import threading
     import time
     import traceback
@@ -154,6 +156,32 @@ STRATEGIES = """
     class LeavesThreads(Strategy):
         def run_experiment_loop(self, experiment, replicate_fn):
             threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
+            return super().run_experiment_loop(experiment, replicate_fn)
+
+    class LeavesAFileOpen(Strategy):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            os.open(os.devnull, os.O_RDONLY)
+            return super().run_experiment_loop(experiment, replicate_fn)
+
+    class RunsTwiceAndReportsOnce(Strategy):
+        def one(self, experiment, replicate_fn, replicate):
+            replicate_fn(replicate)
+            return super().one(experiment, replicate_fn, replicate)
+
+    class HoldsOnToResults(Strategy):
+        def one(self, experiment, replicate_fn, replicate):
+            self.last = replicate_fn(replicate)
+            return experiment.replicate_done(self.last)
+
+    class NotesOnTheExperiment(Strategy):
+        def one(self, experiment, replicate_fn, replicate):
+            experiment.current = replicate
+            return super().one(experiment, replicate_fn, replicate)
+
+    class DoesNotHandBackCtrlC(Strategy):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, lambda *_: None)
             return super().run_experiment_loop(experiment, replicate_fn)
 
     class NeedsTheMainThread(Strategy):
@@ -278,6 +306,11 @@ BROKEN_STRATEGIES = {
     "CannotBeUsedAgain": {"test_a_strategy_can_be_used_again"},
     "Prints": {"test_nothing_is_written_to_standard_output"},
     "LeavesThreads": {"test_threads_do_not_add_up_from_run_to_run"},
+    "LeavesAFileOpen": {"test_a_run_leaves_no_file_open"},
+    "RunsTwiceAndReportsOnce": {"test_each_replicate_is_run_once"},
+    "HoldsOnToResults": {"test_results_are_let_go_of"},
+    "NotesOnTheExperiment": {"test_the_experiment_is_left_as_it_was"},
+    "DoesNotHandBackCtrlC": {"test_the_process_is_left_as_it_was"},
     "NeedsTheMainThread": {"test_it_works_in_a_thread_other_than_the_main_one"},
     "NeedsALoopOfItsOwn": {"test_it_works_where_an_event_loop_is_running"},
     "OddSettings": {"test_settings_are_plain_data"},
@@ -295,6 +328,7 @@ def test_a_strategy_that_is_broken_fails_the_test_that_says_how(pytester: pytest
 # -- loaders -----------------------------------------------------------------------------------------------
 
 LOADERS = """
+    import gzip
     import json
     import pickle
     from pathlib import Path
@@ -366,6 +400,21 @@ LOADERS = """
                     return json.loads(path.read_bytes()) == other
             return Later()
 
+    class LeavesItOpen(Right):
+        def load(self, path):
+            class Open(dict):
+                pass
+            found = Open(super().load(path))
+            found.file = path.open()
+            return found
+
+    class StampsTheTime(Right):
+        def load(self, path):
+            return json.loads(gzip.decompress(path.read_bytes()))
+
+        def dump(self, value):
+            return gzip.compress(super().dump(value))
+
     class KeepsState(Right):
         def dump(self, value):
             import time
@@ -406,6 +455,8 @@ BROKEN_LOADERS = {
     "WritesInPlace": {"test_dump_writes_no_file"},
     "LeavesAFile": {"test_dump_writes_no_file"},
     "ReadsLater": {"test_what_was_loaded_outlives_its_file"},
+    "LeavesItOpen": {"test_load_closes_the_file"},
+    "StampsTheTime": {"test_the_same_value_gives_the_same_bytes"},
     "KeepsState": {"test_threads_share_it"},
     "CannotBeSent": {"test_a_copy_in_a_worker_does_the_same"},
     "UpperCase": {"test_suffixes_are_lower_case_with_a_dot"},

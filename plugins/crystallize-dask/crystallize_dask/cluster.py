@@ -13,7 +13,7 @@ import threading
 import time
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dask
 import distributed
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SECONDS_TO_CLOSE = 5.0
+_SECONDS_TO_ANSWER = 30.0
 _ANYTHING = logging.CRITICAL + 1
 _NEVER = 10 * 365 * 24 * 3600
 _BOOT = (
@@ -50,8 +51,10 @@ def connect(address: str) -> Iterator[distributed.Client]:
         If there is none at `address`, or it does not answer in time.
     """
     try:
-        client = distributed.Client(address, set_as_default=False, timeout=patience())
-    except (OSError, ValueError, ImportError) as error:  # the latter two: an unknown or unusable protocol
+        client: Any = _Client(  # type: ignore[no-untyped-call]
+            address, set_as_default=False, timeout=patience()
+        )
+    except Exception as error:  # what each protocol raises that is unknown, or not set up: tls:// a TypeError
         raise ExecutionError(
             f"no Dask scheduler can be reached at {address}: {str(error) or type(error).__name__}",
             mend="Start one with `dask scheduler`, which prints its address, and workers with "
@@ -69,6 +72,18 @@ async def _thread() -> int:
     return threading.get_ident()
 
 
+class _Client(distributed.Client):
+    """A client that leaves nothing behind when it cannot connect, or is interrupted while it does."""
+
+    def start(self, **options: Any) -> None:
+        try:
+            super().start(**options)  # type: ignore[no-untyped-call]
+        except BaseException:
+            with suppress(Exception):
+                self.close(timeout=_SECONDS_TO_CLOSE)  # type: ignore[no-untyped-call]
+            raise
+
+
 class LocalCluster:
     """A scheduler in a thread of this process, and worker processes that are replaced when they die.
 
@@ -83,6 +98,9 @@ class LocalCluster:
         What each worker offers.
     threads : int or None
         To how many threads the numeric libraries of each worker are limited; None for no limit.
+    timeout : float or None
+        How many seconds a worker may keep the interpreter's lock, and cannot say that it is alive; None for no
+        limit.
 
     Attributes
     ----------
@@ -92,7 +110,9 @@ class LocalCluster:
         The process ids of workers that are known to have found the scheduler.
     """
 
-    def __init__(self, size: int, resources: dict[str, float], threads: int | None) -> None:
+    def __init__(
+        self, size: int, resources: dict[str, float], threads: int | None, timeout: float | None
+    ) -> None:
         self.size = size
         self.address = ""
         self.joined: set[int] = set()
@@ -101,7 +121,7 @@ class LocalCluster:
         self._processes: list[subprocess.Popen[str]] = []
         self._exit_codes: dict[int, int] = {}
         self._folder = ""
-        self._scheduler = _SchedulerThread()
+        self._scheduler = _SchedulerThread(_NEVER if timeout is None else timeout + _SECONDS_TO_ANSWER)
 
     def __enter__(self) -> LocalCluster:
         self._folder = tempfile.mkdtemp(prefix="crystallize-dask-")
@@ -132,8 +152,11 @@ class LocalCluster:
         """Say what a worker died of that is dead or about to be; None if it has never told its process id."""
         for process in self._processes:
             if process.pid == pid:
-                with suppress(subprocess.TimeoutExpired):
+                try:
                     return cause_of_death(process.wait(_SECONDS_TO_CLOSE))
+                except subprocess.TimeoutExpired:
+                    self.kill(process.pid)
+                    return "it no longer answered"
         if pid in self._exit_codes:
             return cause_of_death(self._exit_codes[pid])
         return "unknown"
@@ -194,7 +217,8 @@ class LocalCluster:
 class _SchedulerThread:
     """A Dask scheduler on an event loop in a thread of its own. What it logs is nobody's business here."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker_ttl: float) -> None:
+        self._worker_ttl = worker_ttl
         self._thread = threading.Thread(target=self._run, name="crystallize-dask-scheduler", daemon=True)
         self._address: Future[str] = Future()
         self._over: asyncio.Event
@@ -235,7 +259,7 @@ class _SchedulerThread:
             dashboard=False,
             dashboard_address="127.0.0.1:0",  # a page with its health; without it one on a fixed port
             allowed_failures=0,  # the coordinator decides what is tried again
-            worker_ttl=_NEVER,  # code that keeps the interpreter's lock for long is not dead
+            worker_ttl=self._worker_ttl,  # code that keeps the interpreter's lock for long is not dead
         ) as scheduler:
             self._address.set_result(scheduler.address)
             await self._over.wait()
@@ -246,13 +270,13 @@ def _quiet(thread: int, below: int) -> Iterator[None]:
     """Drop what Dask logs in a thread below a level, and leave its logging to the user in all others."""
 
     def is_wanted(record: logging.LogRecord) -> bool:
-        return record.thread != thread or record.levelno >= below
+        from_dask = record.thread == thread and record.name.partition(".")[0] == "distributed"
+        return record.levelno >= below or not from_dask
 
     names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
     loggers = [logging.getLogger(name) for name in names]
-    handlers = [
-        handler for each in loggers for handler in each.handlers
-    ]  # for loggers that are yet to be made
+    # And the handlers, for loggers that are yet to be made.
+    handlers = [handler for each in (logging.root, *loggers) for handler in each.handlers]
     for each in (*loggers, *handlers):
         each.addFilter(is_wanted)
     try:

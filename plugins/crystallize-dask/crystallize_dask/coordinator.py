@@ -10,7 +10,9 @@ import asyncio
 import logging
 import pickle
 import uuid
+from collections import Counter
 from concurrent.futures import CancelledError as FutureCancelled
+from concurrent.futures import wait
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
@@ -41,6 +43,9 @@ logger = logging.getLogger("crystallize.execution")
 
 _DEATHS_WITHOUT_A_RESULT = 6
 """How many workers in a row may die that no replicate is to blame for."""
+_DEPARTURES = 20
+"""How many workers may be sent away while they work on the same replicate."""
+_SECONDS_BETWEEN_CHECKS = 0.5
 _SECONDS_TO_TIDY_UP = 3.0
 
 
@@ -85,7 +90,8 @@ class Coordinator:
         self._terms = terms
         self._crew = Crew(client, local, terms)
         self._schedule = Schedule(arrivals.replicates, 1 if local is None else local.size)
-        self._suspects = Suspects()
+        self._suspects = Suspects(terms.retries)
+        self._departures: Counter[int] = Counter()
         self._run = f"crystallize-{uuid.uuid4().hex}"
         self._sent = 0
         self._arrived: SimpleQueue[tuple[CrewMember, Task, Any]] = SimpleQueue()
@@ -117,11 +123,17 @@ class Coordinator:
     def _send_luggage(self) -> None:
         """Have every worker, also those that join later, be given the experiment."""
         for tries_left in (2, 1, 0):
+            sent = self._crew.start(lambda: self._client.register_plugin(self._luggage, name=self._run))
             try:
-                self._client.register_plugin(self._luggage, name=self._run)
+                while not wait([sent], _SECONDS_BETWEEN_CHECKS).done:
+                    self._arrivals.check()
+                sent.result()
             except OSError as error:  # a worker has left meanwhile
                 if not tries_left:
                     raise ExecutionError(f"the experiment cannot be sent to the workers: {error}") from error
+            except BaseException:
+                sent.cancel()  # it must not arrive after all is tidied up
+                raise
             else:
                 return
 
@@ -143,20 +155,22 @@ class Coordinator:
     def _bury(self, member: CrewMember) -> None:
         """Have somebody else do what a worker owed that is gone, and find out whose fault it was."""
         self._crew.part_with(member)
-        if not member.tasks:
+        if not member.tasks or self._crew.will_hear_of(member):
             return
         obituary = self._crew.read_obituary(member)
         interrupted = []
         for task in member.tasks:
-            if task.key in obituary.running and not obituary.expected:
+            if task.key in obituary.running:
                 interrupted.append(task)
             else:
                 self._schedule.put_back(task.batch or range(0))
         if obituary.expected:
+            for task in interrupted:
+                self._move(task, obituary.running[task.key])
             return
         cause = self._crew.cause_of_death(member)
         if not interrupted:
-            self._count_death(cause)
+            self._count_death(cause, needed=self._crew.needs(member))
             return
         possible = [self._possible_culprits(task, obituary.running[task.key]) for task in interrupted]
         if len(obituary.running) == 1 and len(possible[0]) == 1:
@@ -165,9 +179,12 @@ class Coordinator:
         logger.warning(
             "a worker died with several replicates, which are tried again one after the other: %s", cause
         )
+        hopeless = self._suspects.suspect([replicate for piece in possible for replicate in piece])
         for piece in possible:
-            self._schedule.put_last(piece)
-        self._suspects.add([replicate for piece in possible for replicate in piece])
+            if piece[0] in hopeless:
+                self._give_up_in_doubt(piece[0], cause)
+            else:
+                self._schedule.put_last(piece)
 
     def _possible_culprits(self, task: Task, announced: int) -> range:
         """Have done again what a batch certainly did not die of, and return the rest."""
@@ -180,21 +197,47 @@ class Coordinator:
 
     def _blame(self, replicate: int, fault: str, detail: str = "") -> None:
         """Try a replicate again, or give it up if that has been done often enough."""
-        tries = self._suspects.convict(replicate)
-        if tries <= self._terms.retries:
+        if not self._suspects.convict(replicate):
             reason = ": ".join(filter(None, [fault, detail]))
             logger.warning("replicate %d is tried again: %s", replicate, reason)
             self._schedule.put_last(range(replicate, replicate + 1))
             return
+        tries = self._suspects.deaths(replicate)
         what = fault if tries == 1 else f"{fault} {tries} times"
         if detail:
             what += f": {detail}" if tries == 1 else f", the last time: {detail}"
-        error = ExecutionError(what, f"replicate {replicate}", "Run this replicate serially to see more")
-        self._arrive(replicate, give_up(self._replicate_fn, replicate, error))
+        self._give_up(replicate, what, "Run this replicate serially to see more")
 
-    def _count_death(self, cause: str) -> None:
+    def _give_up_in_doubt(self, replicate: int, cause: str) -> None:
+        """Give up a replicate that never gets a worker to itself, for others' work goes on in the same ones."""
+        self._give_up(
+            replicate,
+            f"its worker died {self._suspects.deaths(replicate)} times, each time with other replicates in it, "
+            f"so it is not certain that it was this one; the last time: {cause}",
+            "Run it serially, or on workers with one thread, to see which one it is",
+        )
+
+    def _move(self, task: Task, replicate: int) -> None:
+        """Have somebody else do a batch whose worker was sent away; that may go on, but not for ever."""
+        assert task.batch is not None
+        self._departures[replicate] += 1
+        if self._departures[replicate] < _DEPARTURES:
+            self._schedule.put_back(task.batch)
+            return
+        self._schedule.put_back(range(replicate + 1, task.batch.stop))
+        self._schedule.put_back(range(task.batch.start, replicate))
+        self._give_up(
+            replicate,
+            f"{_DEPARTURES} workers were sent away while they worked on it",
+            "Let workers live for longer than a replicate takes",
+        )
+
+    def _count_death(self, cause: str, *, needed: bool = True) -> None:
+        """Note a death that is no replicate's fault; give up if there are too many of those that are needed."""
         self._deaths += 1
         if self._deaths >= _DEATHS_WITHOUT_A_RESULT:
+            if not needed:
+                return
             raise ExecutionError(
                 f"{self._deaths} workers died one after the other before a replicate was through, "
                 f"the last time: {cause}",
@@ -246,14 +289,10 @@ class Coordinator:
         self._arrived.put((member, task, answer))
 
     def _wait(self) -> None:
-        """See to what arrives, or return soon if nothing does."""
-        try:
+        """See to the next answer, or return soon if there is none."""
+        with suppress(Empty):
             arrived = self._arrived.get(timeout=self._crew.pause)
-            while True:
-                self._see_to(*arrived)
-                arrived = self._arrived.get_nowait()
-        except Empty:
-            return
+            self._see_to(*arrived)
 
     def _see_to(self, member: CrewMember, task: Task, answer: Any) -> None:
         if task not in member.tasks or self._crew.members.get(member.address) is not member:
@@ -303,15 +342,7 @@ class Coordinator:
     # -- results -------------------------------------------------------------------------------------------
 
     def _take_in(self, member: CrewMember, batch: range, report: tasks.Report) -> None:
-        for record in report.logs:
-            logging.getLogger(record.name).handle(record)
-        for finished in report.finished:
-            self._suspects.acquit(finished.replicate)
-            try:
-                result = result_of(finished)
-            except SerializationError as error:
-                result = give_up(self._replicate_fn, finished.replicate, error)
-            self._arrive(finished.replicate, result)
+        self._take_in_finished(report)
         if report.raised is not None:
             raise load_error(report.raised.payload, report.raised.traceback, loading=False)
         self._schedule.put_back(range(report.stop, batch.stop))
@@ -323,7 +354,22 @@ class Coordinator:
         elif report.finished:
             self._schedule.learn(report.seconds)
 
+    def _take_in_finished(self, report: tasks.Report) -> None:
+        for record in report.logs:
+            logging.getLogger(record.name).handle(record)
+        for finished in report.finished:
+            try:
+                result = result_of(finished)
+            except SerializationError as error:
+                result = give_up(self._replicate_fn, finished.replicate, error)
+            self._arrive(finished.replicate, result)
+
+    def _give_up(self, replicate: int, what: str, mend: str) -> None:
+        error = ExecutionError(what, f"replicate {replicate}", mend)
+        self._arrive(replicate, give_up(self._replicate_fn, replicate, error))
+
     def _arrive(self, replicate: int, result: Any) -> None:
+        self._suspects.acquit(replicate)
         self._deaths = 0
         self._delivering = True
         self._arrivals.deliver(replicate, result)
@@ -335,11 +381,11 @@ class Coordinator:
         try:
             while not self._delivering:
                 member, task, answer = self._arrived.get_nowait()
-                if isinstance(answer, bytes) and task.batch is not None and task in member.tasks:
+                if isinstance(answer, bytes) and task in member.tasks:
                     member.tasks.remove(task)
                     report = pickle.loads(answer)
                     if isinstance(report, tasks.Report):
-                        self._take_in(member, task.batch, report)
+                        self._take_in_finished(report)
         except Empty:
             return
         except BaseException:  # the first error is the one to raise

@@ -15,8 +15,10 @@ from crystallize_dask.obituary import Obituary, cause_of_death, read_obituary
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from concurrent.futures import Future
 
-    from distributed import Client, Future
+    import distributed
+    from distributed import Client
 
     from crystallize_dask.cluster import LocalCluster
     from crystallize_dask.tasks import Welcome
@@ -42,7 +44,9 @@ class Terms(NamedTuple):
 class Task:
     """A task that Dask has been given: a batch of replicates, or, without one, the opening of the experiment."""
 
-    def __init__(self, key: str, future: Future[bytes], batch: range | None, *, careful: bool) -> None:
+    def __init__(
+        self, key: str, future: distributed.Future[bytes], batch: range | None, *, careful: bool
+    ) -> None:
         self.key = key
         self.future = future
         self.batch = batch
@@ -111,16 +115,20 @@ class Crew:
         OSError, TimeoutError
             If there is no answer.
         """
-
-        async def wait() -> Any:
-            return await question()
-
-        asked = asyncio.run_coroutine_threadsafe(wait(), self._loop)
+        asked = self.start(question)
         try:
             return asked.result(seconds)
         except BaseException:
             asked.cancel()
             raise
+
+    def start(self, question: Callable[[], Awaitable[Any]]) -> Future[Any]:
+        """Call what waits for the scheduler, and do not wait."""
+
+        async def answer() -> Any:
+            return await question()
+
+        return asyncio.run_coroutine_threadsafe(answer(), self._loop)
 
     def look(self, owed: int) -> Changes | None:
         """Compare the workers that there are with the members; None if a look is not due yet.
@@ -206,6 +214,16 @@ class Crew:
     async def _have_restarted(self, address: str) -> None:
         with suppress(Exception):  # whether it comes back is seen when it does
             await self._client.restart_workers([address], timeout=_SECONDS_TO_RESTART, raise_for_error=False)
+        self._leaving.discard(address)  # the new one may have the same
+
+    def needs(self, member: CrewMember) -> bool:
+        """Whether the run cannot go on if workers keep dying as this one did: nobody else is there to work."""
+        newcomer = self._local is None and member.welcome is None
+        return not (newcomer and any(each.room for each in self.members.values()))
+
+    def will_hear_of(self, member: CrewMember) -> bool:
+        """Whether a worker that is gone will be among those of :attr:`Changes.causes`, when its process has ended."""
+        return self._local is not None and member.welcome is None
 
     def read_obituary(self, member: CrewMember) -> Obituary:
         """Return what is known of a worker that is gone."""
@@ -229,7 +247,7 @@ class Crew:
         """Return the error that there is no more scheduler to talk to."""
         return ExecutionError(
             f"the connection to the Dask scheduler at {self._terms.address} was lost",
-            mend="What had finished is kept: resume the run when the scheduler is back",
+            mend="Run the experiment again when the scheduler is back",
         )
 
     def _keep_hope(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import threading
 import warnings
 
@@ -24,7 +25,7 @@ def main(address: str, folder: str, resources: dict[str, float]) -> None:
         What this worker offers.
     """
     leave_interrupts_to_the_coordinator()
-    _end_with_the_coordinator()
+    _end_with_the_coordinator(folder)
     warnings.filterwarnings(
         "default", module=r"(dask|distributed|tornado)\b"
     )  # -W error is for the user's code
@@ -46,8 +47,8 @@ def main(address: str, folder: str, resources: dict[str, float]) -> None:
     asyncio.run(work())
 
 
-def _end_with_the_coordinator() -> None:
-    """End this process when the coordinator's end of standard input is closed, by its death or otherwise."""
+def _end_with_the_coordinator(folder: str) -> None:
+    """End this process, and remove the folder, when the coordinator's end of standard input is closed."""
     line = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)  # steps that read their input find none
@@ -56,6 +57,7 @@ def _end_with_the_coordinator() -> None:
     def wait() -> None:
         while os.read(line, 1):
             pass
+        shutil.rmtree(folder, ignore_errors=True)  # a coordinator that was killed could not
         os._exit(1)
 
     threading.Thread(target=wait, name="crystallize-coordinator", daemon=True).start()

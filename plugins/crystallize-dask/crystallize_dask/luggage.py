@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ def make_luggage(packed: Packed) -> WorkerPlugin:
 
     luggage: Any = Luggage()
     luggage.body = packed.body
-    luggage.buffers = [bytearray(buffer) for buffer in packed.buffers]  # what is opened can be written to
+    luggage.buffers = [pickle.PickleBuffer(buffer) for buffer in packed.buffers]  # pickled without a copy
     luggage.versions = versions()
     luggage.log_level = logging.getLogger("crystallize").getEffectiveLevel()
     luggage.replicate_fn = None  # once it is opened

@@ -54,8 +54,8 @@ class DaskExecution(BasePlugin):
     -----
     A worker that dies loses nothing that had finished, and the replicates that it was given run elsewhere. The
     one that it died of is tried again, after all others and, on its worker, alone. When it has used up its
-    retries, its outcomes are errors. A replicate of which it is not certain that it was the one does not
-    become an error for that.
+    retries, its outcomes are errors. A replicate of which it is not certain that it was the one is tried four
+    times more before it becomes an error for that.
 
     Dask restarts a worker that has a nanny when a replicate runs out of time on it. On a worker without one,
     the thread goes on in vain beside what comes next.
@@ -110,7 +110,9 @@ class DaskExecution(BasePlugin):
             if address is None:
                 size = min(arrivals.replicates, self.max_workers or usable_cores())
                 self.threads_per_worker = threads_for(size, usable_cores())
-                local = stack.enter_context(LocalCluster(size, resources, self.threads_per_worker))
+                local = stack.enter_context(
+                    LocalCluster(size, resources, self.threads_per_worker, self.timeout)
+                )
                 address = local.address
             client = stack.enter_context(connect(address))
             terms = Terms(address, self.max_workers, resources, self.retries, self.timeout)
@@ -132,14 +134,14 @@ def _check_address(value: object) -> str:
         raise InvalidTypeError(
             f"address is the address of a Dask scheduler, or None for this machine, got {value!r}"
         )
-    host, _, port = value.rpartition("://")[2].rpartition(":")
+    host, _, port = value.rstrip("/").rpartition("://")[2].rpartition(":")
     if not host or not port.isdecimal():
         raise InvalidValueError(
             f"{value!r} is not the address of a Dask scheduler",
             "address",
             'It looks like "tcp://10.0.0.5:8786"; `dask scheduler` prints its own',
         )
-    return value
+    return value.rstrip("/")
 
 
 def _check_resources(value: object) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import threading
 import time
@@ -15,24 +16,12 @@ from crystallize_dask import DaskExecution
 
 from crystallize import Experiment, SeedPlugin
 from crystallize.errors import ExecutionError, SerializationError
+from crystallize.testing.subjects import Scripted, until
 
 
 def run(address, replicate_fn, replicates=8, **options):
     experiment = SimpleNamespace(replicates=replicates)
     return DaskExecution(address, **options).run_experiment_loop(experiment, replicate_fn)
-
-
-class Noting:
-    """A replicate function that can say what became of a replicate that was given up."""
-
-    def __init__(self, function):
-        self.function = function
-
-    def __call__(self, replicate):
-        return self.function(replicate)
-
-    def failed(self, replicate, error):
-        return (replicate, str(error))
 
 
 # -- what is sent ------------------------------------------------------------------------------------------
@@ -150,7 +139,7 @@ def test_experiments_in_threads_share_a_cluster(shared_cluster, tmp_path):
     found = {}
 
     def start(name, function):
-        found[name] = run(shared_cluster.address, Noting(function), 40)
+        found[name] = run(shared_cluster.address, Scripted(function), 40)
 
     threads = [
         threading.Thread(target=start, args=(name, function))
@@ -161,9 +150,9 @@ def test_experiments_in_threads_share_a_cluster(shared_cluster, tmp_path):
     for thread in threads:
         thread.join()
     assert found["a"] == found["b"] == list(range(40))
-    replicate, message = found["kills"].pop(3)
+    _, replicate, _, message = found["kills"].pop(3)
     assert (replicate, found["kills"]) == (3, [*range(3), *range(4, 40)])
-    assert "its worker died 2 times, the last time: killed by SIGKILL" in message
+    assert re.search(r"its worker died \d times, the last time: killed by SIGKILL", message)
 
 
 def test_a_worker_that_joins_during_the_run_takes_part(new_cluster, tmp_path):
@@ -232,6 +221,40 @@ def test_a_replicate_runs_where_its_resources_are_and_no_more_of_them_than_they_
     assert set(run(new_cluster.address, replicate_fn, resources={"GPU": 1})) == {(owner, 0)}
 
 
+def test_a_worker_that_cannot_open_the_experiment_leaves_the_run_to_those_that_can(
+    new_cluster, tmp_path, monkeypatch
+):
+    from crystallize_dask import coordinator
+
+    monkeypatch.setattr(coordinator, "_DEATHS_WITHOUT_A_RESULT", 2)
+    new_cluster.worker("--nthreads", "1", "--no-nanny")
+
+    class Demanding(Scripted):
+        def recipe(self):
+            return open_unless_broken, (tmp_path, self.script)
+
+    def open_unless_broken(folder, script):
+        if "BROKEN" in os.environ:
+            (folder / f"died-{os.getpid()}").touch()
+            os._exit(5)
+        (folder / "opened").touch()
+        return Scripted(script)
+
+    def replicate_fn(replicate):
+        return (yield from until(lambda: len(list(tmp_path.glob("died-*"))) > 2))
+
+    class Growing:
+        replicates = 1
+
+        def check_cancelled(self):
+            if (tmp_path / "opened").exists() and len(new_cluster.processes) == 2:
+                monkeypatch.setenv("BROKEN", "1")
+                new_cluster.worker("--nthreads", "1")  # its nanny starts it again and again
+
+    strategy = DaskExecution(new_cluster.address)
+    assert strategy.run_experiment_loop(Growing(), Demanding(replicate_fn)) == [True]
+
+
 # -- what goes wrong there ---------------------------------------------------------------------------------
 
 
@@ -243,9 +266,10 @@ def test_where_no_scheduler_is_the_address_is_named():
         run("tcp://127.0.0.1:1", lambda i: i)
 
 
-def test_a_protocol_that_dask_does_not_know_is_an_error_that_names_the_address():
-    with pytest.raises(ExecutionError, match="pigeon://roof:1"):
-        run("pigeon://roof:1", lambda i: i)
+@pytest.mark.parametrize("address", ["pigeon://roof:1", "tls://127.0.0.1:1"])
+def test_a_protocol_that_is_unknown_or_not_set_up_is_an_error_that_names_the_address(address):
+    with pytest.raises(ExecutionError, match=address):
+        run(address, lambda i: i)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -306,7 +330,7 @@ def test_a_scheduler_that_ends_during_the_run_ends_the_run_and_what_arrived_is_k
         return replicate
 
     experiment = Ending()
-    with pytest.raises(ExecutionError, match=rf"connection.*{new_cluster.address} was lost.*resume"):
+    with pytest.raises(ExecutionError, match=rf"connection.*{new_cluster.address} was lost.*again when"):
         DaskExecution(new_cluster.address).run_experiment_loop(experiment, replicate_fn)
     assert set(range(4)) <= set(experiment.told)
     assert len(experiment.told) < 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -13,19 +14,7 @@ import pytest
 from crystallize_dask import DaskExecution
 
 from crystallize.errors import ExecutionError
-
-
-class Scripted:
-    """A replicate function that can say what became of a replicate that was given up."""
-
-    def __init__(self, function):
-        self.function = function
-
-    def __call__(self, replicate):
-        return self.function(replicate)
-
-    def failed(self, replicate, error):
-        return (replicate, str(error))
+from crystallize.testing.subjects import Scripted, until, wait_until
 
 
 def run(address, function, replicates=8, **options):
@@ -70,8 +59,7 @@ def test_a_worker_that_is_killed_from_outside_and_never_replaced_loses_nothing(n
     assert victim not in {pid for _, pid in experiment.told[30:]}
 
 
-@pytest.mark.parametrize("retries", [1, 2])
-def test_a_replicate_is_tried_again_as_often_as_was_asked_for(address, tmp_path, retries):
+def test_a_replicate_is_tried_again_as_often_as_was_asked_for(address, tmp_path):
     def kills(replicate):
         with (tmp_path / f"begun-{replicate}").open("a") as file:
             file.write("once\n")
@@ -79,11 +67,11 @@ def test_a_replicate_is_tried_again_as_often_as_was_asked_for(address, tmp_path,
             os._exit(3)
         return replicate
 
-    results = run(address, kills, retries=retries, max_workers=2)
-    _, message = results.pop(2)
+    results = run(address, kills, retries=2, max_workers=2)
+    *_, message = results.pop(2)
     assert results == [0, 1, 3, 4, 5, 6, 7]
-    assert f"its worker died {retries + 1} times, the last time: exit code 3 (replicate 2)" in message
-    assert (tmp_path / "begun-2").read_text().count("once") == retries + 1
+    assert "its worker died 3 times, the last time: exit code 3 (replicate 2)" in message
+    assert (tmp_path / "begun-2").read_text().count("once") == 3
 
 
 def test_without_retries_one_death_is_enough_if_there_is_no_doubt(address, tmp_path):
@@ -95,7 +83,7 @@ def test_without_retries_one_death_is_enough_if_there_is_no_doubt(address, tmp_p
             time.sleep(30)
         return replicate
 
-    ((_, message),) = run(address, kills, replicates=1, retries=0)
+    ((*_, message),) = run(address, kills, replicates=1, retries=0)
     assert re.search(r"its worker died: .*\(replicate 0\)", message)
     assert (tmp_path / "begun-0").read_text().count("once") == 1
 
@@ -115,13 +103,13 @@ def test_those_that_share_a_worker_with_the_culprit_are_innocent(new_cluster, tm
         return replicate
 
     results = run(new_cluster.address, replicate_fn, replicates=4)
-    _, message = results.pop(1)
+    *_, message = results.pop(1)
     assert results == [0, 2, 3]
     assert "died 2 times" in message
     assert (tmp_path / "begun-1").read_text().count("once") == 2
 
 
-def test_the_culprit_among_short_replicates_is_found_and_the_others_are_innocent(address, tmp_path):
+def test_the_culprit_among_short_replicates_is_found_and_the_others_are_innocent(shared_cluster, tmp_path):
     def replicate_fn(replicate):
         if replicate == 700:
             with (tmp_path / "begun").open("a") as file:
@@ -130,8 +118,8 @@ def test_the_culprit_among_short_replicates_is_found_and_the_others_are_innocent
         time.sleep(0.0005)
         return replicate
 
-    results = run(address, replicate_fn, replicates=1000, max_workers=2)
-    replicate, _ = results.pop(700)
+    results = run(shared_cluster.address, replicate_fn, replicates=1000)
+    _, replicate, *_ = results.pop(700)
     assert (replicate, results) == (700, [*range(700), *range(701, 1000)])
     assert (tmp_path / "begun").read_text().count("once") == 2
 
@@ -139,11 +127,11 @@ def test_the_culprit_among_short_replicates_is_found_and_the_others_are_innocent
 def test_a_worker_that_is_sent_away_during_a_replicate_is_nobodys_fault(new_cluster, tmp_path):
     for _ in range(2):
         new_cluster.worker("--nthreads", "1", "--no-nanny")
+    retired = tmp_path / "retired"
 
     def replicate_fn(replicate):
-        with (tmp_path / f"begun-{replicate}").open("a") as file:
-            file.write("once\n")
-        time.sleep(0.1 if replicate == 0 else 1.5)
+        (tmp_path / f"begun-{replicate}").touch()
+        yield from until(retired.exists)
         return replicate
 
     with new_cluster.client() as client:
@@ -151,23 +139,49 @@ def test_a_worker_that_is_sent_away_during_a_replicate_is_nobodys_fault(new_clus
 
         class Retiring:
             replicates = 3
-            told = 0
 
-            def replicate_done(self, result):
-                self.told += 1
-                if self.told == 1:
-                    busy = [address for address, keys in client.processing().items() if keys]
-                    client.retire_workers(busy[:1])
-                return result
+            def check_cancelled(self):
+                if len(list(tmp_path.glob("begun-*"))) == 2 and not retired.exists():
+                    client.retire_workers([next(iter(client.nthreads()))])
+                    retired.touch()
 
         strategy = DaskExecution(new_cluster.address, retries=0)  # one death would be too many
-        assert strategy.run_experiment_loop(Retiring(), replicate_fn) == [0, 1, 2]
+        assert strategy.run_experiment_loop(Retiring(), Scripted(replicate_fn)) == [0, 1, 2]
         assert len(client.nthreads()) == 1
+
+
+def test_a_replicate_whose_workers_are_always_sent_away_is_given_up(new_cluster, tmp_path, monkeypatch):
+    from crystallize_dask import coordinator
+
+    monkeypatch.setattr(coordinator, "_DEPARTURES", 2)
+    for _ in range(2):
+        new_cluster.worker("--nthreads", "1", "--no-nanny")
+
+    def replicate_fn(replicate):
+        (tmp_path / f"begun-{os.getpid()}").touch()
+        time.sleep(60)
+
+    with new_cluster.client() as client:
+        client.wait_for_workers(2)
+
+        class Retiring:
+            replicates = 1
+            retired = 0
+
+            def check_cancelled(self):
+                if len(list(tmp_path.glob("begun-*"))) > self.retired:
+                    self.retired += 1
+                    busy = [address for address, keys in client.processing().items() if keys]
+                    client.retire_workers(busy)
+
+        strategy = DaskExecution(new_cluster.address)
+        ((*_, message),) = strategy.run_experiment_loop(Retiring(), Scripted(replicate_fn))
+    assert "2 workers were sent away while they worked on it (replicate 0)" in message
 
 
 def test_an_experiment_that_kills_the_workers_that_open_it_is_given_up(address):
     class Deadly(Scripted):
-        def __reduce__(self):
+        def recipe(self):
             return os._exit, (5,)
 
     experiment = SimpleNamespace(replicates=4)
@@ -187,15 +201,28 @@ def test_a_replicate_that_takes_too_long_is_an_error_and_keeps_nobody_busy(addre
         return replicate
 
     results = run(address, hangs, max_workers=2, timeout=0.4)
-    replicate, message = results.pop(2)
+    _, replicate, _, message = results.pop(2)
     assert (replicate, results) == (2, [0, 1, 3, 4, 5, 6, 7])
     assert "it took more than 0.4 seconds 2 times (replicate 2)" in message
     stuck = [int(path.name.partition("-")[2]) for path in tmp_path.glob("stuck-*")]
     assert len(stuck) == 2, "it was tried on two workers"
-    deadline = time.monotonic() + 30
-    while any(map(is_alive, stuck)):
-        assert time.monotonic() < deadline, "a worker that was stuck was not restarted"
-        time.sleep(0.01)
+    assert wait_until(lambda: not any(map(is_alive, stuck))), "a worker that was stuck was not restarted"
+
+
+def test_code_that_never_lets_go_of_the_interpreter_ends_with_its_worker(monkeypatch):
+    from crystallize_dask import cluster
+
+    monkeypatch.setattr(cluster, "_SECONDS_TO_ANSWER", 1)
+    monkeypatch.setattr(cluster, "_SECONDS_TO_CLOSE", 0.5)
+
+    def keeps_the_lock(replicate):
+        if replicate == 1:
+            ctypes.PyDLL(None).sleep(600)
+        return replicate
+
+    results = run(None, keeps_the_lock, replicates=3, timeout=1, retries=0, max_workers=2)
+    assert [results[0], results[2]] == [0, 2]
+    assert "its worker died: it no longer answered (replicate 1)" in results[1][-1]
 
 
 def is_alive(pid):
@@ -206,12 +233,15 @@ def is_alive(pid):
     return True
 
 
-def test_the_time_is_that_of_one_replicate_and_not_of_a_batch(address):
+def test_the_time_is_that_of_one_replicate_and_not_of_a_batch(shared_cluster):
     def replicate_fn(replicate):
         time.sleep(0.01)
         return threading.current_thread().name
 
-    assert run(address, replicate_fn, 60, timeout=0.5, max_workers=2) == ["crystallize-batch"] * 60
+    assert (
+        run(shared_cluster.address, replicate_fn, 60, timeout=0.5, max_workers=2)
+        == ["crystallize-batch"] * 60
+    )
 
 
 def test_without_a_nanny_what_takes_too_long_goes_on_beside_the_others(new_cluster, caplog):
@@ -224,16 +254,16 @@ def test_without_a_nanny_what_takes_too_long_goes_on_beside_the_others(new_clust
 
     results = run(new_cluster.address, hangs, replicates=5, timeout=0.2, retries=0)
     assert [results[0], *results[2:]] == [0, 2, 3, 4]
-    assert "it took more than 0.2 seconds (replicate 1)" in results[1][1]
+    assert "it took more than 0.2 seconds (replicate 1)" in results[1][-1]
     assert "has no nanny to restart it" in caplog.text
 
 
-def test_an_exception_in_a_limited_time_arrives_as_it_was_raised(address):
+def test_an_exception_in_a_limited_time_arrives_as_it_was_raised(shared_cluster):
     with pytest.raises(ZeroDivisionError):
-        run(address, lambda replicate: 1 // 0, timeout=30, max_workers=1)
+        run(shared_cluster.address, lambda replicate: 1 // 0, timeout=30, max_workers=1)
 
 
-def test_a_steps_own_error_is_not_tried_again(address, tmp_path):
+def test_a_steps_own_error_is_not_tried_again(shared_cluster, tmp_path):
     from crystallize import Experiment
 
     def fails(data, ctx):
@@ -244,7 +274,7 @@ def test_a_steps_own_error_is_not_tried_again(address, tmp_path):
     experiment = Experiment(
         lambda: 0,
         [fails],
-        execution=DaskExecution(address, retries=3, max_workers=1),
+        execution=DaskExecution(shared_cluster.address, retries=3, max_workers=1),
         disable_plugins=["artifact"],
         replicates=2,
     )

@@ -18,6 +18,7 @@ from crystallize.errors import InvalidTypeError, InvalidValueError
     [
         ("address", 8786, InvalidTypeError, "address of a Dask scheduler"),
         ("address", "cluster", InvalidValueError, "'cluster'.*tcp://"),
+        ("address", "/", InvalidValueError, "'/'"),
         ("address", "tcp://:8786", InvalidValueError, "tcp://:8786"),
         ("address", "tcp://host:port", InvalidValueError, "dask scheduler"),
         ("max_workers", 0, InvalidValueError, "at least 1"),
@@ -40,7 +41,7 @@ def test_an_argument_that_cannot_be_used_is_refused(name, value, error, text):
 
 
 def test_settings_are_the_arguments_as_plain_data():
-    strategy = DaskExecution("tls://node-1:8786", resources={"GPU": 0.5}, timeout=2, retries=0)
+    strategy = DaskExecution("tls://node-1:8786/", resources={"GPU": 0.5}, timeout=2, retries=0)
     assert strategy.settings == {
         "address": "tls://node-1:8786",
         "max_workers": None,

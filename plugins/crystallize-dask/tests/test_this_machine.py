@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from crystallize_dask import DaskExecution
+
+from crystallize.testing.subjects import wait_until
 
 
 def run(replicate_fn, replicates=4, **options):
@@ -47,13 +48,6 @@ def start_script(tmp_path):
         process.communicate()
 
 
-def wait_until(happened, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
-
-
 def is_alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -70,6 +64,7 @@ LONG_RUN = """
     def measure(data, ctx):
         Path(f"begun-{os.getpid()}").touch()
         time.sleep(0.1)
+        Path(f"ended-{ctx['replicate']}").touch()
         return data, {"replicate": ctx["replicate"]}
 
     experiment = Experiment(lambda: 0, [measure], execution=DaskExecution(max_workers=2), replicates=1000)
@@ -80,8 +75,10 @@ LONG_RUN = """
 def test_a_script_without_a_guard_runs_once_says_nothing_and_leaves_no_file(start_script, tmp_path):
     script = start_script(
         """
+        import logging
         from types import SimpleNamespace
         from crystallize_dask import DaskExecution
+        logging.basicConfig(level=logging.INFO)
         print("started")
         FACTOR = 3
         class Point:
@@ -101,19 +98,21 @@ def test_a_script_without_a_guard_runs_once_says_nothing_and_leaves_no_file(star
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cwd", "script.py"]
 
 
-def test_workers_end_when_the_coordinator_is_killed(start_script):
-    script = start_script(LONG_RUN)
-    wait_until(lambda: len(list(Path().glob("begun-*"))) == 2)
+def test_workers_end_when_the_coordinator_is_killed_and_leave_no_file(start_script, tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    script = start_script(LONG_RUN, TMPDIR=str(temporary))
+    assert wait_until(lambda: len(list(Path().glob("begun-*"))) == 2)
     script.kill()
     script.wait()
     workers = [int(path.name.partition("-")[2]) for path in Path().glob("begun-*")]
-    wait_until(lambda: not any(map(is_alive, workers)))
+    assert wait_until(lambda: not any(map(is_alive, workers)))
+    assert not [path.name for path in temporary.iterdir() if path.name.startswith("crystallize-dask")]
 
 
-def test_ctrl_c_in_a_terminal_ends_everything_and_keeps_what_was_measured(start_script):
+def test_ctrl_c_in_a_terminal_ends_everything_and_the_metadata_say_so(start_script):
     script = start_script(LONG_RUN)
-    wait_until(lambda: len(list(Path().glob("begun-*"))) == 2)
-    time.sleep(1)
+    assert wait_until(lambda: len(list(Path().glob("ended-*"))) > 6)  # so that some have arrived
     os.killpg(script.pid, signal.SIGINT)
     _, err = script.communicate(timeout=30)
     assert err.count("Traceback") == 1

@@ -1,0 +1,57 @@
+"""Which plugins are installed: the entry points of every distribution, found, loaded and classified.
+
+Three small steps. :func:`find` reads names only and imports nothing, :func:`load` imports one entry point,
+:func:`classify` says what kind of thing it gave. Every group of Crystallize goes through this package.
+"""
+
+from crystallize.discovery.installed import (
+    COMMANDS,
+    CORE,
+    EXECUTION,
+    GROUPS,
+    LOADERS,
+    PLUGINS,
+    VERIFIERS,
+    Found,
+    find,
+    hidden,
+)
+from crystallize.discovery.loading import Kind, cannot_load, classify, load, produce
+from crystallize.discovery.names import (
+    ADD_ONS,
+    advice,
+    forget_warnings,
+    lookup,
+    owner,
+    resolve,
+    unknown,
+    warn_once,
+)
+from crystallize.utils.distributions import normalise
+
+__all__ = [
+    "ADD_ONS",
+    "COMMANDS",
+    "CORE",
+    "EXECUTION",
+    "GROUPS",
+    "LOADERS",
+    "PLUGINS",
+    "VERIFIERS",
+    "Found",
+    "Kind",
+    "advice",
+    "cannot_load",
+    "classify",
+    "find",
+    "forget_warnings",
+    "hidden",
+    "load",
+    "lookup",
+    "normalise",
+    "owner",
+    "produce",
+    "resolve",
+    "unknown",
+    "warn_once",
+]

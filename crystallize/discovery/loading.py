@@ -1,0 +1,99 @@
+"""Loading one entry point: importing it, and making what is used of it."""
+
+from __future__ import annotations
+
+import inspect
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+from crystallize.errors import PluginLoadError
+from crystallize.utils.failures import place_of, told
+from crystallize.utils.references import UnreachableError, follow
+
+if TYPE_CHECKING:
+    from crystallize.discovery.installed import Found
+
+Kind = Literal["class", "factory", "instance", "module"]
+
+
+def load(found: Found) -> Any:
+    """Import what an entry point refers to.
+
+    Raises
+    ------
+    PluginLoadError
+        If it has a fault or cannot be imported; with entry point, distribution, version and reason.
+    """
+    if found.fault:
+        raise cannot_load(found, found.fault)
+    module, _, attribute = found.value.partition(":")
+    try:
+        return follow(module, attribute)
+    except UnreachableError as failure:
+        cause = failure.__cause__
+        mend = ""
+        if isinstance(cause, ModuleNotFoundError) and found.extras:
+            mend = f"Install what it needs: pip install '{found.distribution}[{found.extras}]'"
+        raise cannot_load(found, str(failure), failure.place, mend) from cause
+
+
+def cannot_load(found: Found, reason: str, place: str = "", mend: str = "") -> PluginLoadError:
+    """Make the error for an entry point that cannot be used, for the reason given."""
+    return PluginLoadError(
+        f"{found} could not be loaded: {reason}",
+        f"group {found.group}, value {found.value!r}" + (f", {place}" if place else ""),
+        mend or f"Repair or uninstall {found.distribution}",
+    )
+
+
+def classify(thing: object) -> Kind:
+    """Say what an entry point gave: a class, a factory, a module, or the instance itself."""
+    if inspect.isclass(thing):
+        return "class"
+    if isinstance(thing, ModuleType):
+        return "module"
+    if inspect.isroutine(thing) or isinstance(thing, partial):
+        return "factory"
+    return "instance"
+
+
+def produce(found: Found) -> Any:
+    """Load an entry point and return its instance: classes and factories are called without arguments.
+
+    Raises
+    ------
+    PluginLoadError
+        As :func:`load`, or if the class or factory cannot be called without arguments.
+    """
+    thing = load(found)
+    kind = classify(thing)
+    if kind in ("instance", "module"):
+        return thing
+    try:
+        made = thing()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        lacking = _lacking(thing)
+        if lacking:
+            reason = f"the {kind} cannot be called without arguments: {lacking}"
+            raise cannot_load(
+                found, reason, mend="Pass it in plugins=[...], or its arguments in config.yaml"
+            ) from error
+        raise cannot_load(found, f"the {kind} raised {told(error)}", place_of(error)) from error
+    if made is None or inspect.isclass(made):
+        what = "None" if made is None else f"the class {made.__qualname__}, not an instance"
+        raise cannot_load(found, f"the {kind} gave {what}")
+    return made
+
+
+def _lacking(make: Any) -> str:
+    """Say which argument a class or factory needs, if it needs one."""
+    try:
+        inspect.signature(make).bind()
+    except TypeError as error:
+        return str(error)
+    except ValueError:  # a builtin without a signature
+        pass
+    return ""
