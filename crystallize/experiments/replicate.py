@@ -279,7 +279,7 @@ def _message(error: BaseException) -> str:
 
 def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None) -> Outcome:
     failed = error is not None
-    parcels, ctx.handed_back = tuple(ctx.handed_back or ()), None  # what comes later is refused
+    parcels, ctx.handed_back = ctx.handed_back, None  # what comes later is refused
     return Outcome(
         condition,
         ctx.peek("seed_used"),
@@ -288,7 +288,7 @@ def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None) -> 
         ctx.artifact_entries,
         ctx.trace,
         error,
-        parcels,
+        tuple(parcels) if parcels else (),
     )
 
 

@@ -106,6 +106,7 @@ class Run:
         self.handover = Handover(self._arrived)
         self._failed_conditions: set[str] = set()
         self._hook_error: PluginError | None = None
+        self._taken: Any = None  # what the strategy returned, once it was looked through
         self._is_wrapped = False
         self._notices_arrivals = experiment.plugins.caller("after_replicate") is not None
 
@@ -121,8 +122,9 @@ class Run:
             raise
         except RAISED as raised:
             raise experiment.plugins.blame("run_experiment_loop", raised) from raised
-        self._is_wrapped = True
-        self.take_unreported(results)  # a wrapper may have made something else of them
+        if results is not self._taken:  # a wrapper has made something else of them
+            self._is_wrapped = True
+            self.take_unreported(results)
         return self.finish()
 
     def take(self, result: Any) -> int:
@@ -200,6 +202,7 @@ class Run:
                 raise self._broken_contract(f"returned {_told(result)} in place of replicate {position}")
             if not self._arrived[position]:
                 self.take(result)
+        self._taken = results
 
     def _checked(self, result: Any) -> int:
         if not isinstance(result, ReplicateResult):
