@@ -302,7 +302,7 @@ def _docstring(thing: Any) -> str:
         thing = thing.func
     doc = getattr(thing, "__doc__", None)
     kind = thing if inspect.isclass(thing) else type(thing)
-    if not isinstance(doc, str) or kind is object or doc.startswith(f"{kind.__name__}("):
+    if thing is None or not isinstance(doc, str) or kind is object or doc.startswith(f"{kind.__name__}("):
         return ""
     return inspect.cleandoc(doc)
 
