@@ -120,6 +120,8 @@ class Sight(NamedTuple):
     @property
     def documentation(self) -> str:
         """Its docstring; a command's help."""
+        if self.thing is None:  # it was not imported; the class of None has a docstring, since Python 3.13
+            return ""
         if self.found.group == COMMANDS:
             return str(getattr(self.made, "help", None) or "")
         return quietly(lambda: _docstring(self.thing) or _docstring(type(self.made)), "")
@@ -302,7 +304,7 @@ def _docstring(thing: Any) -> str:
         thing = thing.func
     doc = getattr(thing, "__doc__", None)
     kind = thing if inspect.isclass(thing) else type(thing)
-    if thing is None or not isinstance(doc, str) or kind is object or doc.startswith(f"{kind.__name__}("):
+    if not isinstance(doc, str) or kind is object or doc.startswith(f"{kind.__name__}("):
         return ""
     return inspect.cleandoc(doc)
 
