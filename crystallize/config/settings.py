@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from crystallize.discovery import (
 )
 from crystallize.errors import CrystallizeError, PluginError
 from crystallize.plugins.base import BasePlugin
-from crystallize.plugins.collection import examine, flag
+from crystallize.plugins.collection import examine, flag, off_by_environment
 from crystallize.plugins.inspection import implementations, is_own, unmarked
 from crystallize.plugins.resolution import find_strategy, resolve_strategy
 from crystallize.plugins.seed import SeedPlugin
@@ -156,9 +155,8 @@ class Settings:
 
     def _switched_off(self) -> set[str]:
         """Return the folded names that are switched off from outside of the file, or anywhere in it."""
-        environment = os.environ.get("CRYSTALLIZE_DISABLE_PLUGINS", "").split(",")
         file = [name for name, setting in self._draft.config.plugins.items() if setting is False]
-        return {normalise(name.strip()) for name in [*self.disabled, *environment, *file]}
+        return {normalise(name) for name in [*self.disabled, *off_by_environment(), *file]}
 
     def _is_off(self, found: Found) -> bool:
         return not self._off.isdisjoint({normalise(found.name), normalise(found.distribution)})

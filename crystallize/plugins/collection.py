@@ -37,6 +37,8 @@ from crystallize.utils.suggest import did_you_mean, listed
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
+_SWITCH = "CRYSTALLIZE_DISABLE_PLUGINS"
+
 Source = Literal["passed", "entry point"]
 
 
@@ -294,15 +296,18 @@ def switched_off(disabled: Collection[str] = ()) -> set[str]:
         raise InvalidTypeError(f"disable_plugins is a list of names, got {disabled!r}")
     known = {name: None for found in find(PLUGINS) for name in (found.name, found.distribution)}
     folded = {normalise(name) for name in known}
-    variable = "CRYSTALLIZE_DISABLE_PLUGINS"
-    from_environment = filter(None, map(str.strip, os.environ.get(variable, "").split(",")))
-    names = dict.fromkeys(disabled, "") | dict.fromkeys(from_environment, f"{variable}: ")
+    names = dict.fromkeys(disabled, "") | dict.fromkeys(off_by_environment(), f"{_SWITCH}: ")
     for name, place in names.items():
         if normalise(name) not in folded:
             advice = did_you_mean(name.removeprefix("no:"), known)
             advice = advice or f"Installed are {listed({found.name for found in find(PLUGINS)})}"
             warn_once(f"{place}no installed plugin is called {name!r}, so it is not switched off. {advice}")
     return {normalise(name) for name in names}
+
+
+def off_by_environment() -> list[str]:
+    """Return the names that an environment variable switches off, as they are written there."""
+    return [name for each in os.environ.get(_SWITCH, "").split(",") if (name := each.strip())]
 
 
 def is_off(found: Found, off: Collection[str]) -> bool:

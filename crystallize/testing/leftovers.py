@@ -1,4 +1,4 @@
-"""What can be left of a run in the coordinator's process, and should not be."""
+"""What can be left of a run, and should not be: in the coordinator's process, or of its workers."""
 
 from __future__ import annotations
 
@@ -22,3 +22,20 @@ def surroundings() -> dict[str, Any]:
     """Return what a run has to leave as it is: folder, environment, import path, and who hears of signals."""
     handlers = {number.name: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     return {"folder": Path.cwd(), "environment": dict(os.environ), "path": list(sys.path), **handlers}
+
+
+def is_alive(process: int) -> bool:
+    """Tell whether there is a process of this id; one that has ended counts until its parent has taken note."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def is_running(process: int) -> bool:
+    """Tell, on Linux, whether a process has not ended yet: an orphan's new parent may never take note."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

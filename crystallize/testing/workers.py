@@ -15,6 +15,7 @@ from crystallize.experiments.experiment import Experiment
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.plugins.execution import SerialExecution
 from crystallize.testing.execution import ExecutionStrategyContract, assert_same
+from crystallize.testing.leftovers import is_alive
 from crystallize.testing.recorder import HookRecorder
 from crystallize.testing.subjects import (
     PATIENCE,
@@ -193,13 +194,5 @@ class WorkerProcessesContract(ExecutionStrategyContract):
     def _assert_gone(self, processes: set[int]) -> None:
         assert processes
         if not self.workers_outlive_the_run:
-            gone = wait_until(lambda: not any(map(_is_alive, processes)))
-            assert gone, f"worker processes are left: {[*filter(_is_alive, processes)]}"
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
+            gone = wait_until(lambda: not any(map(is_alive, processes)))
+            assert gone, f"worker processes are left: {[*filter(is_alive, processes)]}"

@@ -18,6 +18,8 @@ import pytest
 
 from crystallize.errors import ExecutionError, InvalidValueError, SerializationError
 from crystallize.plugins.execution import ProcessExecution, usable_cores
+from crystallize.testing.leftovers import is_running
+from crystallize.testing.subjects import wait_until
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -58,20 +60,6 @@ def start_script(tmp_path):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-
-
-def wait_until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
-
-
-def is_running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 # -- what reaches a worker ---------------------------------------------------------------------------------
@@ -413,7 +401,7 @@ ENDLESS = """
 
 def test_ctrl_c_ends_the_run_with_all_workers_gone(start_script, start_method, tmp_path):
     script = start_script(ENDLESS.replace("WAIT", "60"), CRYSTALLIZE_START_METHOD=start_method)
-    wait_until(lambda: len(list(tmp_path.glob("busy-*"))) == 2)
+    assert wait_until(lambda: len(list(tmp_path.glob("busy-*"))) == 2)
     os.killpg(script.pid, signal.SIGINT)
     out, err = script.communicate(timeout=20)
     assert out == "interrupted [0, 1, 2, 3] []\n"
@@ -439,7 +427,7 @@ def test_ctrl_c_while_workers_start_is_quiet_too(start_script, start_method, tmp
         warnings="default::RuntimeWarning",  # Ctrl-C between opening a file and `with` is nobody's fault
         CRYSTALLIZE_START_METHOD=start_method,
     )
-    wait_until((tmp_path / "go").exists)
+    assert wait_until((tmp_path / "go").exists)
     time.sleep(delay)
     os.killpg(script.pid, signal.SIGINT)
     assert script.communicate(timeout=20) == ("interrupted\n", "")
@@ -447,11 +435,11 @@ def test_ctrl_c_while_workers_start_is_quiet_too(start_script, start_method, tmp
 
 def test_workers_end_by_themselves_when_the_coordinator_is_killed(start_script, start_method, tmp_path):
     script = start_script(ENDLESS.replace("WAIT", "0.5"), CRYSTALLIZE_START_METHOD=start_method)
-    wait_until(lambda: len(list(tmp_path.glob("busy-*"))) == 2)
+    assert wait_until(lambda: len(list(tmp_path.glob("busy-*"))) == 2)
     pids = [int(file.name[4:]) for file in tmp_path.glob("pid-*")]
     assert any(is_running(pid) for pid in pids)
     os.kill(script.pid, signal.SIGKILL)
-    wait_until(lambda: not any(is_running(pid) for pid in pids))
+    assert wait_until(lambda: not any(is_running(pid) for pid in pids))
     assert "Traceback" not in script.communicate(timeout=20)[1]
 
 

@@ -8,11 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import dask
 import pytest
 from distributed import Client
+
+from crystallize.testing.subjects import wait_until
 
 _MOST_SECONDS = 1200
 """What a killed test run leaves behind ends by itself after this time."""
@@ -36,7 +37,7 @@ class Cluster:
         self.file = folder / "scheduler.json"
         self.processes = []
         self.scheduler = self._start("dask_scheduler", "--port", "0", "--idle-timeout", f"{_MOST_SECONDS}s")
-        wait_until(lambda: self.file.exists() and self.file.stat().st_size)
+        assert wait_until(lambda: self.file.exists() and self.file.stat().st_size)
         self.address = json.loads(self.file.read_text())["address"]
 
     def worker(self, *options):
@@ -73,14 +74,6 @@ class Cluster:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def wait_until(happened, seconds=30.0):
-    deadline = time.monotonic() + seconds
-    while not (answer := happened()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
-    return answer
 
 
 @pytest.fixture(scope="session")

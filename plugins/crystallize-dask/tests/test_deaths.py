@@ -14,6 +14,7 @@ import pytest
 from crystallize_dask import DaskExecution
 
 from crystallize.errors import ExecutionError
+from crystallize.testing.leftovers import is_alive
 from crystallize.testing.subjects import Scripted, until, wait_until
 
 
@@ -223,14 +224,6 @@ def test_code_that_never_lets_go_of_the_interpreter_ends_with_its_worker(monkeyp
     results = run(None, keeps_the_lock, replicates=3, timeout=1, retries=0, max_workers=2)
     assert [results[0], results[2]] == [0, 2]
     assert "its worker died: it no longer answered (replicate 1)" in results[1][-1]
-
-
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_the_time_is_that_of_one_replicate_and_not_of_a_batch(shared_cluster):

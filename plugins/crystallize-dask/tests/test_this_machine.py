@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 from crystallize_dask import DaskExecution
 
+from crystallize.testing.leftovers import is_running
 from crystallize.testing.subjects import wait_until
 
 
@@ -46,13 +47,6 @@ def start_script(tmp_path):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 LONG_RUN = """
@@ -106,7 +100,7 @@ def test_workers_end_when_the_coordinator_is_killed_and_leave_no_file(start_scri
     script.kill()
     script.wait()
     workers = [int(path.name.partition("-")[2]) for path in Path().glob("begun-*")]
-    assert wait_until(lambda: not any(map(is_alive, workers)))
+    assert wait_until(lambda: not any(map(is_running, workers)))
     assert not [path.name for path in temporary.iterdir() if path.name.startswith("crystallize-dask")]
 
 
@@ -118,7 +112,7 @@ def test_ctrl_c_in_a_terminal_ends_everything_and_the_metadata_say_so(start_scri
     assert err.count("Traceback") == 1
     assert err.strip().splitlines()[-1].startswith("KeyboardInterrupt")
     workers = [int(path.name.partition("-")[2]) for path in Path().glob("begun-*")]
-    assert not any(map(is_alive, workers))
+    assert not any(map(is_running, workers))
     (metadata,) = Path("data").rglob("metadata.json")
     assert json.loads(metadata.read_text())["status"] == "interrupted"
 
