@@ -11,12 +11,8 @@ if TYPE_CHECKING:
     from crystallize.errors import CrystallizeError
     from crystallize.experiments.aggregation import ResultAggregator
     from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.graph import ExperimentGraph
-    from crystallize.experiments.hypothesis import Hypothesis, hypothesis
-    from crystallize.experiments.result import Result
     from crystallize.experiments.treatment import Treatment, treatment
-    from crystallize.experiments.verifier import verifier
-    from crystallize.experiments.verifiers import paired_t_test, sign_flip_test, welch_t_test
+    from crystallize.graphs.graph import ExperimentGraph
     from crystallize.hookspecs import hookimpl, hookspec
     from crystallize.loaders.base import Loader
     from crystallize.pipelines.pipeline import Pipeline
@@ -26,6 +22,10 @@ if TYPE_CHECKING:
     from crystallize.plugins.execution import AsyncExecution, ParallelExecution, SerialExecution
     from crystallize.plugins.logging import LoggingPlugin
     from crystallize.plugins.seed import SeedPlugin
+    from crystallize.results.result import Result
+    from crystallize.statistics.hypothesis import Hypothesis, hypothesis
+    from crystallize.statistics.verifier import verifier
+    from crystallize.statistics.verifiers import paired_t_test, sign_flip_test, welch_t_test
     from crystallize.utils.context import FrozenContext
     from crystallize.utils.resources import resource_factory
     from crystallize.utils.standalone import standalone_context
@@ -39,16 +39,16 @@ _HOMES = {
     "DataSource": "datasources.datasource",
     "ExecutionStrategy": "plugins.base",
     "Experiment": "experiments.experiment",
-    "ExperimentGraph": "experiments.graph",
+    "ExperimentGraph": "graphs.graph",
     "ExperimentInput": "datasources.experiment_input",
     "FrozenContext": "utils.context",
-    "Hypothesis": "experiments.hypothesis",
+    "Hypothesis": "statistics.hypothesis",
     "Loader": "loaders.base",
     "LoggingPlugin": "plugins.logging",
     "ParallelExecution": "plugins.execution",
     "Pipeline": "pipelines.pipeline",
     "PipelineStep": "pipelines.pipeline_step",
-    "Result": "experiments.result",
+    "Result": "results.result",
     "ResultAggregator": "experiments.aggregation",
     "SeedPlugin": "plugins.seed",
     "SerialExecution": "plugins.execution",
@@ -56,15 +56,15 @@ _HOMES = {
     "data_source": "datasources.datasource",
     "hookimpl": "hookspecs",
     "hookspec": "hookspecs",
-    "hypothesis": "experiments.hypothesis",
-    "paired_t_test": "experiments.verifiers",
+    "hypothesis": "statistics.hypothesis",
+    "paired_t_test": "statistics.verifiers",
     "pipeline_step": "pipelines.pipeline_step",
     "resource_factory": "utils.resources",
-    "sign_flip_test": "experiments.verifiers",
+    "sign_flip_test": "statistics.verifiers",
     "standalone_context": "utils.standalone",
     "treatment": "experiments.treatment",
-    "verifier": "experiments.verifier",
-    "welch_t_test": "experiments.verifiers",
+    "verifier": "statistics.verifier",
+    "welch_t_test": "statistics.verifiers",
 }
 
 __all__ = [  # spelled out: type checkers and editors do not run code

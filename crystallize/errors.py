@@ -19,20 +19,20 @@ class CrystallizeError(Exception):
         What happened, as one sentence without a full stop at the end.
     where : str, optional
         Where: experiment, condition, replicate, step, file and line; whatever is known.
-    mend : str, optional
+    hint : str, optional
         What the reader can do about it, as one sentence.
     """
 
-    def __init__(self, what: str, where: str = "", mend: str = "") -> None:
+    def __init__(self, what: str, where: str = "", hint: str = "") -> None:
         # All three go to Exception.__init__, so that the error survives pickling unchanged.
-        super().__init__(what, where, mend)
+        super().__init__(what, where, hint)
         self.what = what
         self.where = where
-        self.mend = mend
+        self.hint = hint
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
-        advice = f". {self.mend}" if self.mend else ""
+        advice = f". {self.hint}" if self.hint else ""
         return f"{self.what}{place}{advice}"
 
 
@@ -83,8 +83,8 @@ class PluginLoadError(PluginError, ImportError):
     three parts for its own arguments.
     """
 
-    def __init__(self, what: str, where: str = "", mend: str = "") -> None:
-        PluginError.__init__(self, what, where, mend)
+    def __init__(self, what: str, where: str = "", hint: str = "") -> None:
+        PluginError.__init__(self, what, where, hint)
         self.msg = str(self)
 
 
@@ -137,13 +137,13 @@ class GraphRunError(CrystallizeError, RuntimeError):
         self,
         what: str,
         where: str = "",
-        mend: str = "",
+        hint: str = "",
         *,
         results: dict[str, Any] | None = None,
         failed: dict[str, str] | None = None,
         skipped: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(what, where, mend)
+        super().__init__(what, where, hint)
         self.results = results or {}
         self.failed = failed or {}
         self.skipped = skipped or {}

@@ -27,7 +27,6 @@ PACKAGE = ROOT / "crystallize"
 DOCS = ROOT / "docs"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT.get("optional-dependencies", {})
-LONGEST_FILE = 400
 
 
 def normalised(requirement: str) -> str:
@@ -131,15 +130,6 @@ def test_every_third_party_import_is_a_declared_and_argued_dependency() -> None:
     for name in declared | optional:
         assert f"`{name}`" in argued, f"dependencies.md does not say what {name} is for"
         assert name in used, f"nothing imports {name}"
-
-
-# -- files -------------------------------------------------------------------------------------------------
-
-
-def test_a_file_stays_readable_in_one_sitting() -> None:
-    sources = [*PACKAGE.rglob("*.py"), *ROOT.glob("plugins/*/**/*.py")]
-    lengths = {path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines()) for path in sources}
-    assert {path: length for path, length in lengths.items() if length > LONGEST_FILE} == {}
 
 
 # -- public names ------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def _check(folder: ExperimentFolder) -> tuple[_Checked, list[Path]]:
     from crystallize.config.errors import ConfigError
     from crystallize.errors import CrystallizeError
     from crystallize.experiments.checks import check_experiment
-    from crystallize.experiments.graph import ExperimentGraph
+    from crystallize.graphs.graph import ExperimentGraph
 
     problems: Sequence[Problem] = ()
     try:
@@ -111,18 +111,18 @@ def _check(folder: ExperimentFolder) -> tuple[_Checked, list[Path]]:
     except ConfigError as error:
         problems = error.problems
     except CrystallizeError as error:
-        problems = [_problem(folder.config, error.what, error.mend)]
+        problems = [_problem(folder.config, error.what, error.hint)]
     else:
         sources = [experiment.source for experiment in graph.experiments.values()]
         return _Checked(folder.name, folder.config, ()), [source for source in sources if source is not None]
     return _Checked(folder.name, folder.config, problems), []
 
 
-def _problem(config: Path, what: str, mend: str) -> Problem:
+def _problem(config: Path, what: str, hint: str) -> Problem:
     """Make the record of a problem that has no line of its own."""
     from crystallize.config.errors import Problem
 
-    return Problem(config, 0, 0, "", what, mend)
+    return Problem(config, 0, 0, "", what, hint)
 
 
 def _with_doubles(checked: Sequence[_Checked]) -> list[_Checked]:
@@ -180,7 +180,7 @@ def _plain(checked: _Checked) -> dict[str, Any]:
                 "column": problem.column,
                 "key": problem.key,
                 "message": problem.message,
-                "mend": problem.mend,
+                "hint": problem.hint,
             }
             for problem in checked.problems
         ],

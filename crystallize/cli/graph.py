@@ -11,8 +11,8 @@ import typer
 from crystallize.cli.options import ExperimentName  # noqa: TC001 - Typer looks at it
 
 if TYPE_CHECKING:
-    from crystallize.experiments.drawing import Node
-    from crystallize.experiments.graph import ExperimentGraph
+    from crystallize.graphs.drawing import Node
+    from crystallize.graphs.graph import ExperimentGraph
 
 
 class Format(StrEnum):
@@ -66,7 +66,7 @@ def graph(
     from crystallize.cli.making import write_file
     from crystallize.cli.options import FAILED, fail, print_json, stdout_kept_clean
     from crystallize.config.folders import resolve
-    from crystallize.experiments.drawing import GraphvizError, as_text, draw
+    from crystallize.graphs.drawing import GraphvizError, as_text, draw
 
     chosen = _format(drawn_as, output)
     folder = resolve(name)
@@ -94,7 +94,7 @@ def graph(
 def _format(asked: Format | None, output: Path | None) -> Format:
     """Return what to draw: what was asked for, or what the file's suffix says."""
     from crystallize.errors import InvalidValueError
-    from crystallize.experiments.drawing import SUFFIXES
+    from crystallize.graphs.drawing import SUFFIXES
 
     if asked is not None:
         return asked
@@ -104,13 +104,13 @@ def _format(asked: Format | None, output: Path | None) -> Format:
     if suffix not in SUFFIXES:
         raise InvalidValueError(
             f"the suffix of {str(output)!r} does not say what to draw",
-            mend=f"Add --format, or use one of {', '.join(SUFFIXES)}",
+            hint=f"Add --format, or use one of {', '.join(SUFFIXES)}",
         )
     return Format(SUFFIXES[suffix])
 
 
 def _load(config: Path) -> ExperimentGraph:
-    from crystallize.experiments.graph import ExperimentGraph
+    from crystallize.graphs.graph import ExperimentGraph
 
     return ExperimentGraph.from_yaml(config)
 

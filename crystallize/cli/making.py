@@ -51,7 +51,7 @@ def make_folder(target: Path, files: Mapping[str, bytes]) -> None:
             refuse_existing(target)  # another process was faster
             raise StoreError(
                 f"the folder {str(target)!r} cannot be made: {error.strerror or error}",
-                mend="Choose a place where you may write",
+                hint="Choose a place where you may write",
             ) from error
         raise
 
@@ -61,7 +61,7 @@ def refuse_existing(target: Path) -> None:
     if os.path.lexists(target):  # unlike Path.exists, it does not follow links
         raise InvalidValueError(
             f"{str(target)!r} exists already, and is left as it is",
-            mend="Choose another name, or remove it first",
+            hint="Choose another name, or remove it first",
         )
 
 
@@ -78,5 +78,5 @@ def write_file(path: Path, content: bytes) -> None:
     except OSError as error:
         raise StoreError(
             f"{str(path)!r} cannot be written: {error.strerror or error}",
-            mend="Choose a place where you may write",
+            hint="Choose a place where you may write",
         ) from error

@@ -129,7 +129,7 @@ def _check_name(name: str) -> str:
         return name
     raise InvalidNameError(
         f"{name!r} cannot be the name of an experiment: it {fault}",
-        mend="Use letters, digits, '-', '_' and '.'",
+        hint="Use letters, digits, '-', '_' and '.'",
     )
 
 
@@ -142,7 +142,7 @@ def _check_unused(name: str, folders: Iterable[ExperimentFolder]) -> None:
         if folder.name == name:
             raise InvalidNameError(
                 f"there is an experiment {name!r} already, in {shown(folder.path)!r}",
-                mend="Choose another name",
+                hint="Choose another name",
             )
 
 
@@ -157,7 +157,7 @@ def _modules(files: Iterable[str]) -> frozenset[str]:
         if module not in MODULES:
             raise UnknownNameError(
                 f"--files knows no module {module!r}",
-                mend=f"There are {', '.join(MODULES)}. {did_you_mean(module, MODULES)}".rstrip(),
+                hint=f"There are {', '.join(MODULES)}. {did_you_mean(module, MODULES)}".rstrip(),
             )
     return frozenset(asked)
 
@@ -188,7 +188,7 @@ def _check_reference(reference: str, root: Path, folders: Iterable[ExperimentFol
     if not (experiment and separator and artifact):
         raise InvalidValueError(
             f"--from is an experiment and one of its outputs, got {reference!r}",
-            mend="Write it like this: --from 'prepare#summary'",
+            hint="Write it like this: --from 'prepare#summary'",
         )
     names = [folder.name for folder in folders]
     if experiment not in names:

@@ -138,7 +138,7 @@ def fail(error: BaseException, code: int = WRONG_USE) -> NoReturn:
 
 
 def report(error: Exception) -> int:
-    """Print what a command raised and return the exit code: an error of ours is the user's to mend, others are bugs."""
+    """Print what a command raised and return the exit code: errors of ours are the user's, others are bugs."""
     from crystallize.errors import CrystallizeError
 
     if isinstance(error, CrystallizeError):
@@ -147,13 +147,13 @@ def report(error: Exception) -> int:
     typer.echo(_formatted(error), err=True, nl=False)
     if state.borrowed is not None:
         whose = f"a bug in {state.borrowed.distribution} {state.borrowed.version}, whose command this is"
-        mend = "Report it there, with the lines above"
+        hint = "Report it there, with the lines above"
     else:
         import crystallize
 
         whose = f"a bug in Crystallize {crystallize.__version__}"
-        mend = "Report it to its developers, with the lines above"
-    typer.echo(f"{heading('Error:')} {type(error).__name__}: {error}. This is {whose}. {mend}", err=True)
+        hint = "Report it to its developers, with the lines above"
+    typer.echo(f"{heading('Error:')} {type(error).__name__}: {error}. This is {whose}. {hint}", err=True)
     return FAILED
 
 

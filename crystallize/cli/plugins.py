@@ -82,8 +82,8 @@ def _refuse(what: str, name: str, choices: Sequence[str], others: Iterable[str] 
     from crystallize.utils.suggest import did_you_mean
 
     near = did_you_mean(name.lower(), choices) or did_you_mean(name.lower(), others)
-    mend = f"{near} Choose from {', '.join(choices)}".strip()
-    fail(UnknownNameError(f"there is no {what} {name!r}", mend=mend))
+    hint = f"{near} Choose from {', '.join(choices)}".strip()
+    fail(UnknownNameError(f"there is no {what} {name!r}", hint=hint))
 
 
 def _look(groups: Collection[str], *, with_hidden: bool = False) -> list[Sight]:
@@ -106,7 +106,7 @@ def _verifier(found: Found) -> Any:
     """Return a verifier, or refuse what cannot be one."""
     from crystallize.discovery import cannot_load, load
     from crystallize.errors import InvalidTypeError
-    from crystallize.experiments.verifier import VerifierFactory, check_verifier
+    from crystallize.statistics.verifier import VerifierFactory, check_verifier
 
     thing = load(found)
     try:
@@ -250,7 +250,7 @@ def _unknown(name: str, groups: Iterable[str]) -> UnknownNameError:
         hints.append(f"It is a distribution, which brings {', '.join(dict.fromkeys(of_distribution))}.")
     listing = "; ".join(f"{kind}: {', '.join(dict.fromkeys(each))}" for kind, each in by_kind.items())
     hints.append(f"Installed are {listing or 'none'}")
-    return UnknownNameError(f"nothing that is installed is called {name!r}", mend=" ".join(hints))
+    return UnknownNameError(f"nothing that is installed is called {name!r}", hint=" ".join(hints))
 
 
 @app.command()

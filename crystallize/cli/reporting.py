@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.outcome import OutcomeError, ReplicateResult
-    from crystallize.experiments.result import Result
+    from crystallize.results.result import Result
     from crystallize.store.layout import RunLocation
+    from crystallize.store.outcome import OutcomeError, ReplicateResult
 
 _MOST_BARS = 12  # an experiment with more conditions has one bar for all of them
 _SECONDS_BETWEEN_LINES = 2.0

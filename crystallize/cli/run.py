@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
     from crystallize.errors import GraphRunError
     from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.result import Result
+    from crystallize.results.result import Result
 
 
 def run(
@@ -164,7 +164,7 @@ def _execution(config: Path, execution: str | None, workers: int | None) -> Any:
 def _takes_workers(strategy: str) -> bool:
     import inspect
 
-    from crystallize.plugins.resolution import find_strategy
+    from crystallize.plugins.execution.resolution import find_strategy
 
     try:
         accepted = inspect.signature(find_strategy(strategy)).parameters
@@ -224,7 +224,7 @@ def _load(config: Path, only: bool, overrides: Mapping[str, Any]) -> list[Experi
 def _check_context(nodes: Sequence[Experiment], context: Mapping[str, Any]) -> None:
     """Refuse a key that nothing can read; warn of one that only a step with the whole context could read."""
     from crystallize.errors import UnknownNameError
-    from crystallize.experiments.dependencies import leaves
+    from crystallize.graphs.dependencies import leaves
     from crystallize.pipelines.pipeline_step import FunctionStep
     from crystallize.utils.suggest import did_you_mean, listed
 
@@ -245,7 +245,7 @@ def _check_context(nodes: Sequence[Experiment], context: Mapping[str, Any]) -> N
         else:
             why = f"{did_you_mean(key, known)} Steps take {listed(known)} from the context".strip()
         if not see_all or key in given:
-            raise UnknownNameError(f"--set {key}: no step takes {key!r} from the context", mend=why)
+            raise UnknownNameError(f"--set {key}: no step takes {key!r} from the context", hint=why)
         options.warn(f"--set {key}: no step has a parameter {key!r}; one that reads it from ctx may. {why}")
 
 
@@ -263,7 +263,7 @@ def _run(
 ) -> tuple[dict[str, Result], Exception | None]:
     """Run the experiments; return the results, and the error that kept the rest from having one."""
     from crystallize.errors import CrystallizeError, GraphRunError
-    from crystallize.experiments.graph import ExperimentGraph
+    from crystallize.graphs.graph import ExperimentGraph
 
     try:
         return ExperimentGraph(*nodes).run(treatments=treatments, replicates=replicates), None

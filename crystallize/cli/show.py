@@ -13,8 +13,8 @@ from crystallize.cli import options
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crystallize.experiments.result import ConditionMetrics
-    from crystallize.experiments.summary import Summary
+    from crystallize.results.result import ConditionMetrics
+    from crystallize.results.summary import Summary
     from crystallize.store.layout import RunLocation
 
 
@@ -172,8 +172,8 @@ class _Result:
 
 
 def _condition(name: str, stored: _Stored) -> ConditionMetrics:
-    from crystallize.experiments.columns import Column
-    from crystallize.experiments.result import ConditionMetrics
+    from crystallize.results.columns import Column
+    from crystallize.results.result import ConditionMetrics
 
     columns = {}
     # One size for all columns, so that they can be compared.
@@ -191,11 +191,11 @@ def _condition(name: str, stored: _Stored) -> ConditionMetrics:
 
 
 def _summary(stored: _Stored) -> Summary:
-    from crystallize.experiments.summary import summarize
+    from crystallize.results.summary import summarize
 
     result: Any = _Result(stored)
     if not result.conditions:
-        from crystallize.experiments.summary import Summary
+        from crystallize.results.summary import Summary
 
         return Summary((), stored.replicates, 0.95)
     unpaired = set(result.conditions) if result.conditions[0] in stored.unaligned else stored.unaligned

@@ -10,9 +10,9 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crystallize.experiments.hypothesis import HypothesisResult
-    from crystallize.experiments.result import Result
-    from crystallize.experiments.summary import Summary
+    from crystallize.results.result import Result
+    from crystallize.results.summary import Summary
+    from crystallize.statistics.hypothesis import HypothesisResult
 
 
 def print_result(name: str, result: Result) -> None:

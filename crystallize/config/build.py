@@ -238,7 +238,7 @@ class Blueprint:
         try:
             return make()
         except CrystallizeError as error:
-            problems.append(self.draft.document.problem(place, error.what, error.mend))
+            problems.append(self.draft.document.problem(place, error.what, error.hint))
         except (Exception, SystemExit) as error:
             found = blame(error, self.draft.file.parent, self.draft.file)
             if not found.line:

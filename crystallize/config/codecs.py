@@ -46,7 +46,7 @@ def _artifact(scope: Scope, alias: str, output: OutputConfig, loader: Any, write
     except CrystallizeError as error:
         is_alias = "alias" in error.what
         place = path if is_alias else (*path, "loader" if "no loader" in error.what else "file_name")
-        scope.document.add(place, error.what, error.mend, key=is_alias)
+        scope.document.add(place, error.what, error.hint, key=is_alias)
         return None
 
 

@@ -79,13 +79,13 @@ class Document:
             place = (spot.line, spot.column)
         return place
 
-    def add(self, path: KeyPath, message: str, mend: str = "", *, key: bool = False) -> None:
+    def add(self, path: KeyPath, message: str, hint: str = "", *, key: bool = False) -> None:
         """Note a mistake at `path`."""
-        self.problems.append(self.problem(path, message, mend, key=key))
+        self.problems.append(self.problem(path, message, hint, key=key))
 
-    def problem(self, path: KeyPath, message: str, mend: str = "", *, key: bool = False) -> Problem:
+    def problem(self, path: KeyPath, message: str, hint: str = "", *, key: bool = False) -> Problem:
         """Make a problem at `path`."""
-        return Problem(self.file, *self.at(path, key=key), spelled(path), message, mend)
+        return Problem(self.file, *self.at(path, key=key), spelled(path), message, hint)
 
 
 def read_document(file: Path) -> Document:
@@ -100,8 +100,8 @@ def read_document(file: Path) -> Document:
 def _read_text(document: Document) -> str | None:
     file = document.file
 
-    def refuse(message: str, mend: str = "", line: int = 0, column: int = 0) -> None:
-        document.problems.append(Problem(file, line, column, "", message, mend))
+    def refuse(message: str, hint: str = "", line: int = 0, column: int = 0) -> None:
+        document.problems.append(Problem(file, line, column, "", message, hint))
 
     try:
         with file.open("rb") as stream:
@@ -326,9 +326,9 @@ class Reader:
             return [self._plain(item) for item in node.value]
         return node.value
 
-    def _note(self, line: int, column: int, path: KeyPath, message: str, mend: str = "") -> None:
+    def _note(self, line: int, column: int, path: KeyPath, message: str, hint: str = "") -> None:
         self._document.problems.append(
-            Problem(self._document.file, line, column, spelled(path), message, mend)
+            Problem(self._document.file, line, column, spelled(path), message, hint)
         )
 
     def _syntax(self, error: yaml.YAMLError) -> None:

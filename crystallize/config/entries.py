@@ -59,7 +59,7 @@ class Fault(NamedTuple):
 
     path: KeyPath
     message: str
-    mend: str = ""
+    hint: str = ""
     key: bool = False
 
 
@@ -77,8 +77,8 @@ def call(value: Any, faults: list[Fault]) -> Call | None:
         )
     elif isinstance(value, dict):
         found = f"a mapping with the keys {listed(value)}" if value else "an empty mapping"
-        mend = f"It is {allowed}" + ("; indent the arguments below the name" if value else "")
-        faults.append(Fault((), f"found {found}", mend))
+        hint = f"It is {allowed}" + ("; indent the arguments below the name" if value else "")
+        faults.append(Fault((), f"found {found}", hint))
     else:
         faults.append(Fault((), f"found {describe(value)}", f"It is {allowed}"))
     return None
@@ -168,8 +168,8 @@ def text(value: Any, faults: list[Fault]) -> str:
     """Return text that is not empty."""
     if isinstance(value, str) and value.strip():
         return value
-    mend = "It is text; put it in quotes" if isinstance(value, bool | int | float) else "It is text"
-    faults.append(Fault((), f"found {describe(value)}" if value != "" else "the text is empty", mend))
+    hint = "It is text; put it in quotes" if isinstance(value, bool | int | float) else "It is text"
+    faults.append(Fault((), f"found {describe(value)}" if value != "" else "the text is empty", hint))
     return ""
 
 
@@ -177,10 +177,10 @@ def whole_number(value: Any, faults: list[Fault], least: int) -> int:
     """Return a number that is not below `least`."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= least:
         return value
-    mend = f"It is a whole number of at least {least}"
+    hint = f"It is a whole number of at least {least}"
     if isinstance(value, str) and value.strip().isdigit():
-        mend += "; write it without quotes"
-    faults.append(Fault((), f"found {describe(value)}", mend))
+        hint += "; write it without quotes"
+    faults.append(Fault((), f"found {describe(value)}", hint))
     return least
 
 
@@ -188,7 +188,7 @@ def _name(check: Callable[..., str], kind: str, value: str, faults: list[Fault],
     try:
         return check(kind, value) if kind else check(value)
     except CrystallizeError as error:
-        faults.append(Fault(path, error.what, error.mend, key=bool(path)))
+        faults.append(Fault(path, error.what, error.hint, key=bool(path)))
         return value
 
 

@@ -25,7 +25,7 @@ class Problem(NamedTuple):
         Where in the configuration: ``steps[1].scale.factor``; empty for other files, and for the whole.
     message : str
         What was found, as one sentence without a full stop.
-    mend : str
+    hint : str
         What is allowed, with the nearest valid name.
     """
 
@@ -34,7 +34,7 @@ class Problem(NamedTuple):
     column: int
     key: str
     message: str
-    mend: str = ""
+    hint: str = ""
 
     def __str__(self) -> str:
         place = shown(self.file)
@@ -42,7 +42,7 @@ class Problem(NamedTuple):
             place += f":{self.line}:{self.column}"
         if self.key:
             place += f": {self.key}"
-        return f"{place}: {self.message}" + (f". {self.mend}" if self.mend else "")
+        return f"{place}: {self.message}" + (f". {self.hint}" if self.hint else "")
 
 
 class ConfigError(CrystallizeError, ValueError):
@@ -64,7 +64,7 @@ class ConfigError(CrystallizeError, ValueError):
         first = self.problems[0]
         count = len(self.problems)
         what = first.message if count == 1 else f"{count} mistakes, the first: {first.message}"
-        super().__init__(what, f"{shown(first.file)}:{first.line}:{first.column}", first.mend)
+        super().__init__(what, f"{shown(first.file)}:{first.line}:{first.column}", first.hint)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.problems))

@@ -63,8 +63,8 @@ def experiments_root(start: Path | None = None) -> Path:
 def _configured_root(project: Path) -> str | None:
     import tomllib
 
-    def refuse(message: str, mend: str, key: str = "", line: int = 0) -> ConfigError:
-        return ConfigError([Problem(project, line, 1 if line else 0, key, message, mend)])
+    def refuse(message: str, hint: str, key: str = "", line: int = 0) -> ConfigError:
+        return ConfigError([Problem(project, line, 1 if line else 0, key, message, hint)])
 
     try:
         text = project.read_bytes().decode()
@@ -79,8 +79,8 @@ def _configured_root(project: Path) -> str | None:
         )
     for key in settings:
         if key != "root":
-            mend = f"{did_you_mean(key, ['root'])} The only key is 'root'".strip()
-            raise refuse(f"unknown key {key!r}", mend, "tool.crystallize", _line_of(text, key))
+            hint = f"{did_you_mean(key, ['root'])} The only key is 'root'".strip()
+            raise refuse(f"unknown key {key!r}", hint, "tool.crystallize", _line_of(text, key))
     root = settings.get("root")
     if root is not None and (not isinstance(root, str) or not root.strip()):
         raise refuse(
@@ -178,14 +178,14 @@ def resolve(name_or_path: str, root: Path | None = None) -> ExperimentFolder:
     if Path(name_or_path).is_dir():
         raise UnknownNameError(
             f"the folder {name_or_path!r} has no {CONFIG}",
-            mend="Make an experiment with 'crystallize new NAME'",
+            hint="Make an experiment with 'crystallize new NAME'",
         )
     known = (
         f"The experiments in {shown(top)} are {listed(names)}" if names else f"There are none in {shown(top)}"
     )
     raise UnknownNameError(
         f"no experiment is called {name_or_path!r}, and it is no folder with a {CONFIG}",
-        mend=f"{did_you_mean(name_or_path, names)} {known}".strip(),
+        hint=f"{did_you_mean(name_or_path, names)} {known}".strip(),
     )
 
 

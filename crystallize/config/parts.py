@@ -108,8 +108,8 @@ class Parts:
             if isinstance(found, type):
                 return self._class(found, call, path, what)
             if call.arguments:
-                mend = "Name its class or its factory instead"
-                self._document.add(path, f"{what} is made in datasources.py and takes no arguments", mend)
+                hint = "Name its class or its factory instead"
+                self._document.add(path, f"{what} is made in datasources.py and takes no arguments", hint)
                 return None
             return lambda: found
         if isinstance(found, type) or not callable(found):
@@ -130,7 +130,7 @@ class Parts:
                 return None
             made = FunctionSource(function, call.arguments)
         except CrystallizeError as error:
-            self._document.add(path, error.what, error.mend)
+            self._document.add(path, error.what, error.hint)
             return None
         self._open = self._open or made.takes_context
         return lambda: made
@@ -144,7 +144,7 @@ class Parts:
         try:
             takes = Takes.callable(kind)
         except CrystallizeError as error:
-            self._document.add(path, error.what, error.mend)
+            self._document.add(path, error.what, error.hint)
             return None
         arguments = self._with_outputs(takes, call.arguments, path, what)
         is_right = check_arguments(self._document, path, what, takes, call.arguments)
@@ -201,7 +201,7 @@ class Parts:
         try:
             takes = Takes.step(function, call.name)
         except CrystallizeError as error:
-            self._document.add(path, error.what, error.mend)
+            self._document.add(path, error.what, error.hint)
             return None
         arguments = self._with_outputs(takes, call.arguments, path, what)
         provided = None if self._open else self._everywhere()

@@ -8,9 +8,9 @@ from crystallize.config.scope import MISSING, Scope
 from crystallize.config.signatures import Takes, blamed_argument, check_arguments, explained, reason_of
 from crystallize.discovery import VERIFIERS, lookup, resolve
 from crystallize.errors import CrystallizeError, PluginLoadError, UnknownNameError
-from crystallize.experiments.hypothesis import Hypothesis
 from crystallize.experiments.treatment import BASELINE
-from crystallize.experiments.verifier import VerifierFactory, check_verifier
+from crystallize.statistics.hypothesis import Hypothesis
+from crystallize.statistics.verifier import VerifierFactory, check_verifier
 
 if TYPE_CHECKING:
     from crystallize.config.errors import KeyPath
@@ -57,8 +57,8 @@ def _hypothesis(scope: Scope, given: HypothesisConfig, path: KeyPath) -> Hypothe
     try:
         return Hypothesis(factory(**given.args), given.metrics, name=given.name)
     except Exception as error:  # a verifier's own check may raise anything
-        reason, mend = reason_of(error)
-        scope.document.add((*place, *blamed_argument(given.args, reason)), reason, mend)
+        reason, hint = reason_of(error)
+        scope.document.add((*place, *blamed_argument(given.args, reason)), reason, hint)
         return None
 
 
@@ -80,10 +80,10 @@ def _verifier(scope: Scope, name: str, path: KeyPath) -> VerifierFactory | None:
     try:
         return _as_factory(thing)
     except (CrystallizeError, ValueError) as error:  # a ValueError for a builtin without a signature
-        reason, mend = reason_of(error)
+        reason, hint = reason_of(error)
         if own is MISSING and ":" not in name:
             reason = f"{lookup(VERIFIERS, name, 'verifier')} cannot be used: {reason}"
-        scope.document.add(path, reason, mend)
+        scope.document.add(path, reason, hint)
         return None
 
 

@@ -121,7 +121,7 @@ def _translate(document: Document, details: Mapping[str, Any]) -> set[KeyPath]:
     if kind == "value_error":
         faults = details["ctx"]["error"].faults
         for fault in faults:
-            document.add((*path, *fault.path), fault.message, fault.mend, key=fault.key)
+            document.add((*path, *fault.path), fault.message, fault.hint, key=fault.key)
         return {(*path, *fault.path) for fault in faults}
     if kind == "missing":
         keys = _keys_at(path[:-1])
@@ -139,10 +139,10 @@ def _translate(document: Document, details: Mapping[str, Any]) -> set[KeyPath]:
     elif kind == "too_short":
         document.add(path, "the list is empty", "It has at least one entry")
     else:
-        mend = _ALLOWED.get(kind, details["msg"])
+        hint = _ALLOWED.get(kind, details["msg"])
         if kind == "bool_type" and isinstance(details["input"], str):
-            mend += f"; {details['input']!r} is text"
-        document.add(path, f"found {describe(details['input'])}", mend)
+            hint += f"; {details['input']!r} is text"
+        document.add(path, f"found {describe(details['input'])}", hint)
     return {path}
 
 

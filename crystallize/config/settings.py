@@ -23,8 +23,8 @@ from crystallize.discovery import (
 from crystallize.errors import CrystallizeError, PluginError
 from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.collection import examine, flag, off_by_environment
+from crystallize.plugins.execution.resolution import find_strategy, resolve_strategy
 from crystallize.plugins.inspection import implementations, is_own, unmarked
-from crystallize.plugins.resolution import find_strategy, resolve_strategy
 from crystallize.plugins.seed import SeedPlugin
 from crystallize.utils.failures import shown, told
 from crystallize.utils.suggest import listed
@@ -182,7 +182,7 @@ class Settings:
             return
         # No mistake: the file may come from a machine where it is installed.
         error = unknown(PLUGINS, name, "plugin")
-        problem = self._document.problem(path, f"{error.what}, so none is switched off", error.mend, key=True)
+        problem = self._document.problem(path, f"{error.what}, so none is switched off", error.hint, key=True)
         warn_once(str(problem))
 
     def _find(self, name: str, path: KeyPath) -> Found | None:
@@ -197,10 +197,10 @@ class Settings:
                 return of_distribution[0]
             if of_distribution:
                 names = listed(found.name for found in of_distribution)
-                what, mend = f"the distribution {name!r} has several plugins", f"Name one of {names}"
+                what, hint = f"the distribution {name!r} has several plugins", f"Name one of {names}"
             else:
-                what, mend = error.what, error.mend
-            self._document.add(path, what, mend, key=True)
+                what, hint = error.what, error.hint
+            self._document.add(path, what, hint, key=True)
             return None
 
     def _read_plugin(
@@ -249,8 +249,8 @@ class Settings:
                 self._made.append(plugin)
 
     def _refused(self, error: BaseException, arguments: Mapping[str, Any], path: KeyPath) -> None:
-        reason, mend = reason_of(error)
-        self._document.add((*path, *blamed_argument(arguments, reason)), reason, mend)
+        reason, hint = reason_of(error)
+        self._document.add((*path, *blamed_argument(arguments, reason)), reason, hint)
 
     # -- execution -------------------------------------------------------------------------------------------
 
@@ -294,7 +294,7 @@ class Settings:
         try:
             found = implementations(hooks)
         except CrystallizeError as error:
-            self._modules.problems.append(Problem(file, 0, 0, "", error.what, error.mend))
+            self._modules.problems.append(Problem(file, 0, 0, "", error.what, error.hint))
             return None
         classes = [
             name

@@ -122,13 +122,13 @@ def check_arguments(
             continue
         if provided is None or name in provided or did_you_mean(name, misspelt):
             continue
-        mend = f"Write {spelled.format(name)}"
+        hint = f"Write {spelled.format(name)}"
         if takes.injects:
-            mend += ", set it in every condition with 'treatments' (one called 'baseline' for the baseline)"
+            hint += ", set it in every condition with 'treatments' (one called 'baseline' for the baseline)"
         document.add(
             path,
             f"{what} needs the parameter {name!r}, and nothing provides it",
-            f"{mend}, or give it a default",
+            f"{hint}, or give it a default",
         )
     return len(document.problems) == before
 
@@ -141,13 +141,13 @@ def blamed_argument(arguments: Mapping[str, Any], reason: str) -> KeyPath:
 def reason_of(error: BaseException) -> tuple[str, str]:
     """Return what an error of a constructor says, and the advice that it gives."""
     if isinstance(error, CrystallizeError):
-        return error.what, error.mend
+        return error.what, error.hint
     return told(error), ""
 
 
 def explained(error: CrystallizeError) -> tuple[str, str]:
     """Return what an error says of a thing that was named, with the place in its code, and the advice."""
-    return f"{error.what} ({error.where})" if error.where else error.what, error.mend
+    return f"{error.what} ({error.where})" if error.where else error.what, error.hint
 
 
 def public_names(module: ModuleType | None, fits: Callable[[Any], bool] = callable) -> list[str]:

@@ -29,5 +29,5 @@ def read_value(text: str) -> Any:
     Reader(document, f"value: {text}").read()
     if document.problems:
         problem = document.problems[0]
-        raise InvalidValueError(f"{text!r} cannot be read: {problem.message}", mend=problem.mend)
+        raise InvalidValueError(f"{text!r} cannot be read: {problem.message}", hint=problem.hint)
     return document.value["value"]

@@ -107,7 +107,7 @@ class Artifact(DataSource):
         if ctx is None:
             raise ArtifactError(
                 f"artifact {self.name!r} was written outside of a run",
-                mend="Call write in a step: only there it is known which outcome the file belongs to",
+                hint="Call write in a step: only there it is known which outcome the file belongs to",
             )
         sink = ctx.artifacts.sink
         if sink is None:
@@ -156,7 +156,7 @@ class Artifact(DataSource):
         if self._reader is None:
             raise ArtifactError(
                 f"artifact {self.name!r} has no producer that stores it",
-                mend="Pass it in outputs=[...] of an experiment with an ArtifactPlugin",
+                hint="Pass it in outputs=[...] of an experiment with an ArtifactPlugin",
             )
         reader = self._reader
         folder, count = reader.folder(), reader.replicates
@@ -182,13 +182,13 @@ class Artifact(DataSource):
         """Make the error for an artifact that the run's manifest does not have."""
         names = artifact_names(run)
         if self.name in names or not names:
-            mend = "That outcome failed before the step that writes it, or the step did not call write"
+            hint = "That outcome failed before the step that writes it, or the step did not call write"
         else:
-            mend = f"The run's artifacts are {listed(names)}. {did_you_mean(self.name, names)}".rstrip()
+            hint = f"The run's artifacts are {listed(names)}. {did_you_mean(self.name, names)}".rstrip()
         return ArtifactNotFoundError(
             f"no step wrote artifact {self.name!r} under {condition!r} in {replicate}",
             str(run / replicate / condition),
-            mend,
+            hint,
         )
 
     # -- pickling ------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ class ArtifactSource(DataSource):
         if location is None:
             raise ArtifactError(
                 f"artifact {name!r} cannot be read: its experiment stores nothing",
-                mend="Give it an ArtifactPlugin, and do not disable the one that is installed",
+                hint="Give it an ArtifactPlugin, and do not disable the one that is installed",
             )
         self.step = check_name("step", step)
         self.name = check_name("artifact", name)
@@ -292,9 +292,9 @@ class ArtifactSource(DataSource):
         """Make the error for a file that is not there, with what is likely to help."""
         experiment = self._reader.location.experiment
         if self._reader.folder() is None:
-            mend = f"No complete run of experiment {experiment!r} is stored: run it first"
+            hint = f"No complete run of experiment {experiment!r} is stored: run it first"
         elif not path.parent.parent.is_dir():
-            mend = (
+            hint = (
                 "That replicate has no artifacts under that condition: its outcome failed, or "
                 f"artifact_retention removed them. Run experiment {experiment!r} again"
             )
@@ -305,11 +305,11 @@ class ArtifactSource(DataSource):
                 else (self.step, path.parent.parent, "steps that wrote artifacts")
             )
             names = [entry.name for entry in folder.iterdir()]
-            mend = f"The {kind} are {listed(names)}. {did_you_mean(wanted, names)}".rstrip()
+            hint = f"The {kind} are {listed(names)}. {did_you_mean(wanted, names)}".rstrip()
         return ArtifactNotFoundError(
             f"step {self.step!r} of experiment {experiment!r} has stored no artifact {self.name!r}",
             str(path),
-            mend,
+            hint,
         )
 
 
@@ -372,7 +372,7 @@ def _found(artifact: str, look_up: Callable[[Any], Loader], what: Any) -> Loader
         return look_up(what)
     except (UnknownNameError, InvalidTypeError, PluginLoadError) as error:
         where = ", ".join(filter(None, [f"artifact {artifact!r}", error.where]))
-        raise type(error)(error.what, where, error.mend) from error.__cause__
+        raise type(error)(error.what, where, error.hint) from error.__cause__
 
 
 def _check_alias(alias: object) -> str:
@@ -380,7 +380,7 @@ def _check_alias(alias: object) -> str:
         raise InvalidTypeError(f"an artifact's alias is a str, got {alias!r}")
     if not alias.isidentifier() or keyword.iskeyword(alias):
         raise InvalidNameError(
-            f"{alias!r} cannot be an artifact's alias", mend="Use a name that a parameter of a step can have"
+            f"{alias!r} cannot be an artifact's alias", hint="Use a name that a parameter of a step can have"
         )
     return alias
 

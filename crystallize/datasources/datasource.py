@@ -136,7 +136,7 @@ def as_datasource(source: Any) -> DataSource:
     if isinstance(source, type):
         raise InvalidTypeError(
             f"the data source is the class {source.__name__}",
-            mend=f"Pass an instance: {source.__name__}(...)",
+            hint=f"Pass an instance: {source.__name__}(...)",
         )
     if getattr(source, "__crystallize_data_source__", False):
         made: FunctionSource = source()
@@ -147,7 +147,7 @@ def as_datasource(source: Any) -> DataSource:
         return FunctionSource(source)
     raise InvalidTypeError(
         f"a data source is a DataSource or a function, got {source!r}",
-        mend="Pass a function of no argument or of the context, or an object with a fetch(ctx) method",
+        hint="Pass a function of no argument or of the context, or an object with a fetch(ctx) method",
     )
 
 
@@ -200,4 +200,4 @@ def _check_call(fn: Callable[..., Any], takes_context: bool, arguments: dict[str
     except TypeError as error:
         kind = MissingParameterError if "missing" in str(error) else InvalidTypeError
         name = getattr(fn, "__name__", type(fn).__name__)
-        raise kind(f"data source {name!r}: {error}", mend=f"It takes {signature}") from None
+        raise kind(f"data source {name!r}: {error}", hint=f"It takes {signature}") from None

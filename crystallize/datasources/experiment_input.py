@@ -72,7 +72,7 @@ class ExperimentInput(DataSource):
             told = ", ".join(f"{alias!r} has {count}" for alias, count in known.items())
             raise ReplicateMismatchError(
                 f"the sources of an ExperimentInput have different numbers of replicates: {told}",
-                mend="Run the experiments that produce them with the same number of replicates",
+                hint="Run the experiments that produce them with the same number of replicates",
             )
         return next(iter(known.values()), None)
 

@@ -32,18 +32,18 @@ def load(found: Found) -> Any:
         return follow(module, attribute)
     except UnreachableError as failure:
         cause = failure.__cause__
-        mend = ""
+        hint = ""
         if isinstance(cause, ModuleNotFoundError) and found.extras:
-            mend = f"Install what it needs: pip install '{found.distribution}[{found.extras}]'"
-        raise cannot_load(found, str(failure), failure.place, mend) from cause
+            hint = f"Install what it needs: pip install '{found.distribution}[{found.extras}]'"
+        raise cannot_load(found, str(failure), failure.place, hint) from cause
 
 
-def cannot_load(found: Found, reason: str, place: str = "", mend: str = "") -> PluginLoadError:
+def cannot_load(found: Found, reason: str, place: str = "", hint: str = "") -> PluginLoadError:
     """Make the error for an entry point that cannot be used, for the reason given."""
     return PluginLoadError(
         f"{found} could not be loaded: {reason}",
         f"group {found.group}, value {found.value!r}" + (f", {place}" if place else ""),
-        mend or f"Repair or uninstall {found.distribution}",
+        hint or f"Repair or uninstall {found.distribution}",
     )
 
 
@@ -79,7 +79,7 @@ def produce(found: Found) -> Any:
         if lacking:
             reason = f"the {kind} cannot be called without arguments: {lacking}"
             raise cannot_load(
-                found, reason, mend="Pass it in plugins=[...], or its arguments in config.yaml"
+                found, reason, hint="Pass it in plugins=[...], or its arguments in config.yaml"
             ) from error
         raise cannot_load(found, f"the {kind} raised {told(error)}", place_of(error)) from error
     if made is None or inspect.isclass(made):

@@ -78,7 +78,7 @@ def unknown(group: str, name: str, what: str) -> UnknownNameError:
     names = sorted({found.name for found in find(group)})
     return UnknownNameError(
         f"no {what} is called {name!r}",
-        mend=f"{advice(group, name)} Installed: {', '.join(names) or 'none'}".strip(),
+        hint=f"{advice(group, name)} Installed: {', '.join(names) or 'none'}".strip(),
     )
 
 
@@ -131,8 +131,8 @@ def resolve(group: str, name: str, what: str) -> Any:
         cause = failure.__cause__
         if not failure.is_missing:
             raise PluginLoadError(f"{astray}: {failure}", failure.place, "Repair it") from cause
-        mend = search_hint(module) if isinstance(cause, ImportError) else ""
-        raise UnknownNameError(f"{astray}: {failure}", mend=mend) from cause
+        hint = search_hint(module) if isinstance(cause, ImportError) else ""
+        raise UnknownNameError(f"{astray}: {failure}", hint=hint) from cause
 
 
 def owner(module: str) -> tuple[str, str] | None:

@@ -1,1 +1,1 @@
-"""Experiments: their definition, their runs and their results."""
+"""Experiments: their definition and their runs."""

@@ -6,15 +6,15 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from crystallize.experiments.columns import Column, in_order_of_recording
-from crystallize.experiments.provenance import Provenance, TraceStore
-from crystallize.experiments.result import ConditionMetrics, ExperimentMetrics, Result
 from crystallize.experiments.treatment import BASELINE
+from crystallize.results.columns import Column, in_order_of_recording
+from crystallize.results.provenance import Provenance, TraceStore
+from crystallize.results.result import ConditionMetrics, ExperimentMetrics, Result
 
 if TYPE_CHECKING:
     from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.outcome import Outcome, OutcomeError, ReplicateResult
     from crystallize.store.layout import ArtifactEntry
+    from crystallize.store.outcome import Outcome, OutcomeError, ReplicateResult
 
 _NO_SEED = -1
 

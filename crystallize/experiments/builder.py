@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from crystallize.datasources.artifact import Artifact
     from crystallize.experiments.aggregation import ResultAggregator
     from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.hypothesis import Hypothesis
     from crystallize.experiments.treatment import Treatment
+    from crystallize.statistics.hypothesis import Hypothesis
 
 
 class ExperimentBuilder:
@@ -123,12 +123,12 @@ class ExperimentBuilder:
             if "pipeline" in arguments:
                 raise ValidationError(
                     "the builder was given a pipeline and single steps",
-                    mend="Use either pipeline(...) or steps(...)",
+                    hint="Use either pipeline(...) or steps(...)",
                 )
             arguments["pipeline"] = steps
         for part, call in (("datasource", "datasource(...)"), ("pipeline", "steps(...)")):
             if part not in arguments:
-                raise ValidationError(f"the experiment has no {part}", mend=f"Call .{call} before .build()")
+                raise ValidationError(f"the experiment has no {part}", hint=f"Call .{call} before .build()")
         return self._experiment(**arguments)
 
     def _set(self, argument: str, value: Any) -> ExperimentBuilder:

@@ -15,11 +15,11 @@ from crystallize.errors import (
     ReplicateMismatchError,
     ValidationError,
 )
-from crystallize.experiments.hypothesis import Hypothesis, as_hypothesis
 from crystallize.experiments.treatment import BASELINE
 from crystallize.pipelines.injection import REQUIRED
 from crystallize.pipelines.pipeline_step import FunctionStep
 from crystallize.plugins.seed import SeedPlugin
+from crystallize.statistics.hypothesis import Hypothesis, as_hypothesis
 from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.suggest import listed
 
@@ -43,7 +43,7 @@ def check_aggregator(aggregator: Any) -> type[ResultAggregator]:
     if not callable(aggregator):
         raise InvalidTypeError(
             f"aggregator is a class such as ResultAggregator, got {aggregator!r}",
-            mend="Pass the class, not an instance: each run makes its own",
+            hint="Pass the class, not an instance: each run makes its own",
         )
     made: type[ResultAggregator] = aggregator
     return made
@@ -81,14 +81,14 @@ def with_seed(seed: int | None, plugins: Sequence[object] | None) -> list[object
     if plugins is None:
         plugins = []
     if isinstance(plugins, str | bytes | Mapping) or not isinstance(plugins, Iterable):
-        raise InvalidTypeError(f"plugins is a list of plugins, got {plugins!r}", mend="Write plugins=[...]")
+        raise InvalidTypeError(f"plugins is a list of plugins, got {plugins!r}", hint="Write plugins=[...]")
     passed = list(plugins)
     if seed is None:
         return passed
     if any(isinstance(plugin, SeedPlugin) for plugin in passed):
         raise InvalidValueError(
             "both seed= and a SeedPlugin are given",
-            mend="Give the seed to the SeedPlugin: SeedPlugin(seed=...)",
+            hint="Give the seed to the SeedPlugin: SeedPlugin(seed=...)",
         )
     return [*passed, SeedPlugin(seed=seed)]
 
@@ -109,7 +109,7 @@ def as_hypotheses(hypotheses: Any) -> tuple[Hypothesis, ...]:
     names = [hypothesis.name for hypothesis in made]
     for name in names:
         if names.count(name) > 1:
-            raise InvalidNameError(f"two hypotheses are called {name!r}", mend="Give one of them a name=")
+            raise InvalidNameError(f"two hypotheses are called {name!r}", hint="Give one of them a name=")
     return made
 
 
@@ -127,13 +127,13 @@ def as_outputs(outputs: Any) -> dict[str, Artifact]:
         outputs = [outputs]
     if isinstance(outputs, str | bytes) or not isinstance(outputs, Iterable):
         raise InvalidTypeError(
-            f"outputs are a list of Artifact, got {outputs!r}", mend="Write outputs=[Artifact(...)]"
+            f"outputs are a list of Artifact, got {outputs!r}", hint="Write outputs=[Artifact(...)]"
         )
     pairs = list(outputs.items() if isinstance(outputs, Mapping) else ((None, output) for output in outputs))
     for _, output in pairs:
         if not isinstance(output, Artifact):
             raise InvalidTypeError(
-                f"an output is an Artifact, got {output!r}", mend='Write Artifact("model.bin")'
+                f"an output is an Artifact, got {output!r}", hint='Write Artifact("model.bin")'
             )
     own = Counter(output.alias for _, output in pairs)
     made: dict[str, Artifact] = {}
@@ -142,7 +142,7 @@ def as_outputs(outputs: Any) -> dict[str, Artifact]:
         if alias in made or output.name in {other.name for other in made.values()}:
             raise InvalidNameError(
                 f"two outputs are called {output.name!r} or have the alias {alias!r}",
-                mend="Give each its own file name, and alias= where two names differ in their suffix only",
+                hint="Give each its own file name, and alias= where two names differ in their suffix only",
             )
         made[alias] = output
     return made
@@ -159,7 +159,7 @@ def check_strategy(strategy: Any) -> None:
     if strategy == "resume":
         raise InvalidValueError(
             "strategy='resume' needs the journal of the store, which this version does not write",
-            mend="Run with strategy='rerun', the default",
+            hint="Run with strategy='rerun', the default",
         )
     if strategy != "rerun":
         raise InvalidValueError(f"strategy is 'rerun', got {strategy!r}")

@@ -33,8 +33,8 @@ from crystallize.experiments.treatment import (
 )
 from crystallize.pipelines.pipeline import Pipeline
 from crystallize.plugins.artifact import ArtifactPlugin
+from crystallize.plugins.execution.resolution import resolve_strategy
 from crystallize.plugins.manager import PluginManager
-from crystallize.plugins.resolution import resolve_strategy
 from crystallize.utils.names import check_name
 from crystallize.utils.randomness import draw_master_seed
 
@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 
     from crystallize.experiments.builder import ExperimentBuilder
     from crystallize.experiments.handover import HandedBack
-    from crystallize.experiments.hypothesis import Hypothesis
-    from crystallize.experiments.outcome import ReplicateResult
-    from crystallize.experiments.result import Result
+    from crystallize.results.result import Result
+    from crystallize.statistics.hypothesis import Hypothesis
     from crystallize.store.layout import RunLocation
+    from crystallize.store.outcome import ReplicateResult
 
 
 class Experiment:
@@ -388,7 +388,7 @@ class Experiment:
         if self.current_run is None:
             raise ExecutionError(
                 f"experiment {self.folder_name!r} {event} and no run is under way",
-                mend="replicate_done is for run_experiment_loop, handed_back for after_replicate",
+                hint="replicate_done is for run_experiment_loop, handed_back for after_replicate",
             )
         return self.current_run
 

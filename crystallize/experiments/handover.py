@@ -10,7 +10,7 @@ from crystallize.errors import PluginError, SerializationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crystallize.experiments.outcome import ReplicateResult
+    from crystallize.store.outcome import ReplicateResult
 
 
 class HandedBack(NamedTuple):
@@ -87,7 +87,7 @@ class Handover:
         if self._due is None:
             raise PluginError(
                 f"plugin {plugin!r} asks for what was handed back outside of after_replicate",
-                mend="Ask for it in after_replicate, each time",
+                hint="Ask for it in after_replicate, each time",
             )
         return [
             HandedBack(parcel.replicate, parcel.condition, _loaded(parcel))

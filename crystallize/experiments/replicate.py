@@ -12,9 +12,9 @@ from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError
-from crystallize.experiments.outcome import Outcome, OutcomeError, ReplicateResult
-from crystallize.experiments.provenance import DATA_SOURCE, TREATMENT
 from crystallize.plugins.manager import RAISED
+from crystallize.results.provenance import DATA_SOURCE, TREATMENT
+from crystallize.store.outcome import Outcome, OutcomeError, ReplicateResult
 from crystallize.utils.context import FrozenContext
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import CrystallizeError, ExecutionError, PluginError
 from crystallize.experiments.handover import Handover
-from crystallize.experiments.outcome import ReplicateResult
 from crystallize.plugins.manager import RAISED
+from crystallize.store.outcome import ReplicateResult
 from crystallize.utils.files import safe_repr
 from crystallize.utils.randomness import check_seed
 from crystallize.utils.suggest import listed
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from crystallize.experiments.aggregation import ResultAggregator
     from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.hypothesis import Hypothesis
     from crystallize.experiments.replicate import Replicate
-    from crystallize.experiments.result import Result
     from crystallize.experiments.treatment import Treatment
+    from crystallize.results.result import Result
+    from crystallize.statistics.hypothesis import Hypothesis
 
 _LONGEST_TEXT = 80
 _logger = logging.getLogger("crystallize.experiment")
@@ -59,7 +59,7 @@ def under_way(
         if experiment.run_kind is not None:
             raise ExecutionError(
                 f"experiment {experiment.folder_name!r} is running already",
-                mend="Wait for that run to end, or build a second Experiment",
+                hint="Wait for that run to end, or build a second Experiment",
             )
         experiment.run_kind = kind
     before = {name: getattr(experiment, name) for name in _OF_THE_RUN}

@@ -100,7 +100,7 @@ class TreatmentFactory:
             inspect.signature(fn).bind(None, **arguments)
         except TypeError as error:
             raise InvalidTypeError(
-                f"treatment {self.name!r}: {error}", mend=f"It takes {inspect.signature(fn)}"
+                f"treatment {self.name!r}: {error}", hint=f"It takes {inspect.signature(fn)}"
             ) from None
         return Treatment(self.name, _Application(fn, arguments))
 
@@ -190,7 +190,7 @@ def as_treatments(treatments: Any) -> tuple[Treatment, ...]:
         if not isinstance(one, Treatment):
             raise InvalidTypeError(
                 f"a treatment is a Treatment, got {item!r}",
-                mend='Make one with treatment("name", {"key": value})',
+                hint='Make one with treatment("name", {"key": value})',
             )
         other = made.setdefault(one.name.casefold(), one)
         if other is not one:
@@ -198,7 +198,7 @@ def as_treatments(treatments: Any) -> tuple[Treatment, ...]:
                 f"two treatments are called {one.name!r}"
                 if other.name == one.name
                 else f"the treatments {other.name!r} and {one.name!r} would share a folder on some systems",
-                mend="Give each its own name",
+                hint="Give each its own name",
             )
     return tuple(made.values())
 
@@ -234,7 +234,7 @@ def choose_condition(
     if wanted not in known:
         raise UnknownNameError(
             f"the experiment has no treatment {wanted!r}",
-            mend=f"It has {listed(known)}. {did_you_mean(wanted, known)}".strip(),
+            hint=f"It has {listed(known)}. {did_you_mean(wanted, known)}".strip(),
         )
     return wanted, {wanted: known[wanted]}
 
@@ -256,7 +256,7 @@ def check_context(entries: Any, owner: str) -> dict[str, Any]:
             raise InvalidTypeError(f"{owner} has the key {key!r}; context keys are str")
         if key in RESERVED_KEYS:
             raise InvalidValueError(
-                f"{owner} sets {key!r}, which the framework sets itself", mend="Choose another key"
+                f"{owner} sets {key!r}, which the framework sets itself", hint="Choose another key"
             )
     return dict(entries)
 
@@ -265,7 +265,7 @@ def _refuse_async(name: str, fn: Callable[..., Any]) -> None:
     if inspect.iscoroutinefunction(fn):
         raise InvalidTypeError(
             f"treatment {name!r} is an async function, and treatments are called without await",
-            mend="Await in a step or in the data source",
+            hint="Await in a step or in the data source",
         )
 
 

@@ -48,7 +48,7 @@ def to_bytes(value: Any) -> bytes:
         return value  # type: ignore[return-value]
     raise ArtifactError(
         f"nothing says how a {type(value).__name__} becomes a file's bytes",
-        mend="Write bytes or str, or name a loader (Artifact('x.json', loader='json')) or a writer for it",
+        hint="Write bytes or str, or name a loader (Artifact('x.json', loader='json')) or a writer for it",
     )
 
 
@@ -87,7 +87,7 @@ def dump_value(dump: Callable[[Any], Any], value: Any, name: str) -> bytes:
     try:
         content = dump(value)
     except CrystallizeError as error:
-        raise ArtifactError(f"artifact {name!r}: {error.what}", error.where, error.mend) from error
+        raise ArtifactError(f"artifact {name!r}: {error.what}", error.where, error.hint) from error
     except Exception as error:
         raise ArtifactError(
             f"the writer {_name(dump)} of artifact {name!r} cannot write a {type(value).__name__}: "
@@ -99,7 +99,7 @@ def dump_value(dump: Callable[[Any], Any], value: Any, name: str) -> bytes:
         return content  # type: ignore[return-value]
     raise ArtifactError(
         f"the writer {_name(dump)} of artifact {name!r} returned a {type(content).__name__}",
-        mend="A writer returns bytes, or text",
+        hint="A writer returns bytes, or text",
     )
 
 

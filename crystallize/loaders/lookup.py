@@ -82,13 +82,13 @@ def loader_for(path: PurePath | str) -> Loader:
         if fitting:
             return max(fitting, key=lambda pair: pair[0])[1]
         known.update(suffix for loader in loaders for suffix in loader.suffixes)
-    mend = f"Name one with loader='...'; the suffixes known are {listed(known)}"
+    hint = f"Name one with loader='...'; the suffixes known are {listed(known)}"
     if name.endswith(_PICKLES):
-        mend = (
+        hint = (
             "Reading a pickle runs what is in it, so pickle is never chosen by a suffix. If only you can have "
             "written the file, say loader='pickle'"
         )
-    raise UnknownNameError(f"no loader fits the suffix of {str(path)!r}", mend=mend)
+    raise UnknownNameError(f"no loader fits the suffix of {str(path)!r}", hint=hint)
 
 
 @lru_cache(maxsize=256)
@@ -117,13 +117,13 @@ def _checked(loader: Any, prefix: str) -> Loader:
         except (Exception, SystemExit) as error:  # a stranger's constructor may raise anything
             raise InvalidTypeError(
                 f"the loader class {loader.__name__} cannot be called without arguments: {told(error)}",
-                mend="Pass an instance",
+                hint="Pass an instance",
             ) from error
     fault = _fault(loader)
     if fault:
         raise InvalidTypeError(
             f"{prefix}{fault}, got {shown(loader)}",
-            mend="Pass the name of an installed loader, or an object that has load, dump and suffixes",
+            hint="Pass the name of an installed loader, or an object that has load, dump and suffixes",
         )
     found: Loader = loader
     return found

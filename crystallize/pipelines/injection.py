@@ -56,7 +56,7 @@ def inspect_step(fn: Callable[..., Any], name: str) -> StepSignature:
     if first is None or first.kind in (first.KEYWORD_ONLY, first.VAR_KEYWORD):
         raise InvalidTypeError(
             f"step {name!r} does not take data: its signature is {signature}",
-            mend="Its first parameter is the data: def step(data, ...)",
+            hint="Its first parameter is the data: def step(data, ...)",
         )
     rest = parameters[1:] if first.kind is not first.VAR_POSITIONAL else parameters
     context = next((parameter for parameter in rest if _is_context(parameter)), None)
@@ -70,7 +70,7 @@ def inspect_step(fn: Callable[..., Any], name: str) -> StepSignature:
     if nameless:
         raise InvalidTypeError(
             f"step {name!r} has parameters that cannot be passed by name: {', '.join(nameless)}",
-            mend="Remove the '/' from its signature",
+            hint="Remove the '/' from its signature",
         )
     return StepSignature(
         context=context.name if context else None,
@@ -96,7 +96,7 @@ def check_arguments(signature: StepSignature, arguments: dict[str, Any], name: s
         if argument not in signature.parameters and not signature.open_ended:
             raise InvalidTypeError(
                 f"step {name!r} has no parameter {argument!r}",
-                mend=f"It takes {listed(signature.parameters)}. {did_you_mean(argument, signature.parameters)}".strip(),
+                hint=f"It takes {listed(signature.parameters)}. {did_you_mean(argument, signature.parameters)}".strip(),
             )
 
 
@@ -129,7 +129,7 @@ def read_signature(fn: Callable[..., Any], name: str) -> inspect.Signature:
     except (TypeError, ValueError) as error:
         raise InvalidTypeError(
             f"step {name!r} has no signature that can be read: {error}",
-            mend="Wrap it: def step(data): return fn(data)",
+            hint="Wrap it: def step(data): return fn(data)",
         ) from None
 
 

@@ -49,7 +49,7 @@ class Pipeline:
             raise InvalidTypeError(f"a pipeline takes a list of steps, got {steps!r}")
         self.steps = tuple(as_step(step, position) for position, step in enumerate(steps, 1))
         if not self.steps:
-            raise InvalidValueError("the pipeline is empty", mend="Give it at least one step")
+            raise InvalidValueError("the pipeline is empty", hint="Give it at least one step")
         self.names = _unique_names(self.steps)
         self._plan = tuple(
             (index, name, step, step.direct if isinstance(step, FunctionStep) else step)

@@ -154,7 +154,7 @@ class FunctionStep(PipelineStep):
 
                 raise MissingParameterError(
                     f"step {self._name!r} writes to the artifact {name!r}, and the experiment has no such output",
-                    mend=f"Its outputs are {listed(outputs)}. {did_you_mean(name, outputs)}".strip(),
+                    hint=f"Its outputs are {listed(outputs)}. {did_you_mean(name, outputs)}".strip(),
                 )
         return FunctionStep(self.fn, {**self.arguments, **found}, cacheable=self.cacheable)
 
@@ -193,7 +193,7 @@ class StepFactory:
         if misplaced:
             raise InvalidTypeError(
                 f"{fn.__name__}(...) makes a step and takes the step's parameters by name only",
-                mend=f"To run it by hand: {fn.__name__}()(data, ctx), with ctx from standalone_context",
+                hint=f"To run it by hand: {fn.__name__}()(data, ctx), with ctx from standalone_context",
             )
         return FunctionStep(fn, arguments, cacheable=self.cacheable)
 
@@ -241,7 +241,7 @@ def pipeline_step(
         if isinstance(function, type) or not callable(function):
             raise InvalidTypeError(
                 f"@pipeline_step decorates a function, got {function!r}",
-                mend="A class becomes a step by inheriting from PipelineStep",
+                hint="A class becomes a step by inheriting from PipelineStep",
             )
         inspect_step(function, _step_name(function))
         return StepFactory(function, cacheable=cacheable)
@@ -280,13 +280,13 @@ def as_step(step: Any, position: int) -> PipelineStep:
     elif isinstance(step, type):
         raise InvalidTypeError(
             f"step {position} of the pipeline is the class {step.__name__}",
-            mend=f"Pass an instance: {step.__name__}(...)",
+            hint=f"Pass an instance: {step.__name__}(...)",
         )
     if callable(step):
         return FunctionStep(step)
     raise InvalidTypeError(
         f"step {position} of the pipeline is not callable: {step!r}",
-        mend="A step is a function decorated with @pipeline_step, a plain function or a PipelineStep",
+        hint="A step is a function decorated with @pipeline_step, a plain function or a PipelineStep",
     )
 
 

@@ -31,9 +31,9 @@ from crystallize.utils.names import check_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
 
-    from crystallize.experiments.columns import Column
     from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.result import Result
+    from crystallize.results.columns import Column
+    from crystallize.results.result import Result
     from crystallize.utils.context import FrozenContext
 
 _one_at_a_time = threading.Lock()

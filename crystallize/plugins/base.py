@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.outcome import ReplicateResult
-    from crystallize.experiments.result import Result
     from crystallize.pipelines.pipeline_step import PipelineStep
+    from crystallize.results.result import Result
+    from crystallize.store.outcome import ReplicateResult
     from crystallize.utils.context import FrozenContext
 
 

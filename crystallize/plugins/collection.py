@@ -128,7 +128,7 @@ def _restore(
         except ImportError as error:
             raise PluginError(
                 f"plugin {name!r} is a module that this process cannot import: {error}",
-                mend="Install it, or set PYTHONPATH to its folder",
+                hint="Install it, or set PYTHONPATH to its folder",
             ) from error
     return PluginRecord.of(name, plugin, *origin, is_strategy=is_strategy)
 
@@ -184,20 +184,20 @@ def collect_only(plugins: Sequence[object]) -> list[PluginRecord]:
 
 def _checked(passed: Sequence[object]) -> list[object]:
     if not isinstance(passed, list | tuple):
-        raise InvalidTypeError(f"plugins is a list of plugin instances, got {passed!r}", mend="Write [...]")
+        raise InvalidTypeError(f"plugins is a list of plugin instances, got {passed!r}", hint="Write [...]")
     for position, plugin in enumerate(passed):
         where = f"plugins[{position}]"
         with _blaming(f"{where}, a {type(plugin).__name__},"):
             kind = classify(plugin)
         if kind in ("class", "factory"):
             name = getattr(plugin, "__qualname__", "") or shown(plugin)
-            what, mend = ("class", "") if kind == "class" else ("function", "?")
+            what, hint = ("class", "") if kind == "class" else ("function", "?")
             raise InvalidTypeError(
                 f"{where} is the {what} {name}, not {'an instance' if kind == 'class' else 'a plugin'}",
-                mend=f"Write {name}(){mend}",
+                hint=f"Write {name}(){hint}",
             )
         if any(plugin is other for other in passed[:position]):
-            raise PluginError(f"{where} is in the list twice: {shown(plugin)}", mend="Pass each plugin once")
+            raise PluginError(f"{where} is in the list twice: {shown(plugin)}", hint="Pass each plugin once")
     return list(passed)
 
 
@@ -207,7 +207,7 @@ def _blaming(who: str) -> Iterator[None]:
     try:
         yield
     except PluginError as error:
-        raise PluginError(f"{who} cannot be used: {error.what}", error.where, error.mend) from error
+        raise PluginError(f"{who} cannot be used: {error.what}", error.where, error.hint) from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -231,7 +231,7 @@ def _record(
     elif not record.implementations and not isinstance(plugin, BasePlugin):
         raise InvalidTypeError(
             f"{shown(plugin)} is no plugin: it has no hook",
-            mend="Inherit from BasePlugin, or mark its hooks with @hookimpl",
+            hint="Inherit from BasePlugin, or mark its hooks with @hookimpl",
         )
     return record
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.result import Result
     from crystallize.pipelines.pipeline_step import PipelineStep
+    from crystallize.results.result import Result
     from crystallize.utils.context import FrozenContext
 
 _root = logging.getLogger("crystallize")
@@ -129,7 +129,7 @@ def _level_number(level: Any) -> int:
     if number is None:
         names = ", ".join(name for name in levels if name != "NOTSET")
         advice = f"{did_you_mean(level.upper(), levels)} The levels are {names}".strip()
-        raise InvalidValueError(f"{level!r} is no logging level", mend=advice)
+        raise InvalidValueError(f"{level!r} is no logging level", hint=advice)
     return number
 
 

@@ -14,7 +14,7 @@ from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError, V
 from crystallize.plugins.base import HOOK_NAMES
 from crystallize.plugins.blame import culprit, finished, place_in
 from crystallize.plugins.collection import PluginRecord, collect, collect_only, refuse, set_apart
-from crystallize.plugins.resolution import make_strategy
+from crystallize.plugins.execution.resolution import make_strategy
 from crystallize.utils.failures import shown, told
 from crystallize.utils.suggest import listed
 
@@ -88,12 +88,12 @@ class PluginManager:
         if strategy is not None and not any(record.plugin is strategy for record in drivers):
             raise InvalidTypeError(
                 f"{shown(strategy)} is no execution strategy: it has no run_experiment_loop that drives",
-                mend="Define run_experiment_loop(self, experiment, replicate_fn)",
+                hint="Define run_experiment_loop(self, experiment, replicate_fn)",
             )
         if len(drivers) > 1:
             raise ValidationError(
                 f"an experiment has one execution strategy, got {' and '.join(map(str, drivers))}",
-                mend="Pass one in plugins=[...], or name one with execution=...",
+                hint="Pass one in plugins=[...], or name one with execution=...",
             )
         if not drivers:
             records += [set_apart(record, records) for record in _serial()]
@@ -212,17 +212,17 @@ class PluginManager:
         """Make the error that names the plugin whose hook raised `error`, which becomes its cause."""
         caller: pluggy.HookCaller = getattr(self.hook, hook_name)
         implementation = culprit(_in_order(caller), error)
-        who, place, mend = "a plugin", "", ""
+        who, place, hint = "a plugin", "", ""
         if implementation is not None:
             record = _record_of(implementation)
             who, place = str(record), place_in(implementation, error)
-            mend = (
+            hint = (
                 f"Repair it, or switch it off with disable_plugins=[{record.name!r}] or "
                 f"CRYSTALLIZE_DISABLE_PLUGINS={record.name}"
                 if record.source == "entry point"
                 else "Repair it, or run without it"
             )
-        blame = PluginError(f"{who} raised in {hook_name}: {told(error)}", place, mend)
+        blame = PluginError(f"{who} raised in {hook_name}: {told(error)}", place, hint)
         blame.__cause__ = error
         return blame
 
@@ -269,7 +269,7 @@ class PluginManager:
                 return name
         raise PluginError(
             f"{shown(plugin)} is no plugin of this experiment",
-            mend=f"Its plugins are {listed(record.name for record in self.records)}",
+            hint=f"Its plugins are {listed(record.name for record in self.records)}",
         )
 
     def order(self) -> dict[str, list[str]]:

@@ -28,8 +28,8 @@ from crystallize.discovery import (
 from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.plugins.collection import PluginRecord, examine, is_off, switched_off
+from crystallize.plugins.execution.resolution import fault_of
 from crystallize.plugins.inspection import LOOP
-from crystallize.plugins.resolution import fault_of
 from crystallize.utils.failures import place_of, shown, told
 
 if TYPE_CHECKING:

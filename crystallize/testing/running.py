@@ -19,8 +19,8 @@ from crystallize.utils.suggest import did_you_mean, listed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crystallize.experiments.hypothesis import Hypothesis
-    from crystallize.experiments.result import Result
+    from crystallize.results.result import Result
+    from crystallize.statistics.hypothesis import Hypothesis
 
 _AUTOLOAD = "CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD"
 _SWITCHES = ("CRYSTALLIZE_DISABLE_PLUGINS", _AUTOLOAD)

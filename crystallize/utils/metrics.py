@@ -88,7 +88,7 @@ def _check_tags(name: str, tags: Any) -> None:
         if key in _COLUMNS:
             raise InvalidValueError(
                 f"a tag of metric {name!r} is called {key!r}, as a column of Result.to_frame is already",
-                mend="Choose another name",
+                hint="Choose another name",
             )
 
 

@@ -51,7 +51,7 @@ def check_name(kind: str, name: object) -> str:
         return name
     raise InvalidNameError(
         f"{name!r} cannot be the name of {_article(kind)} {kind}: it becomes a file or folder, and it {fault}",
-        mend="Use letters, digits, '-', '_' and '.'",
+        hint="Use letters, digits, '-', '_' and '.'",
     )
 
 
@@ -61,7 +61,7 @@ def check_condition_name(name: object) -> str:
     if _REPLICATE_FOLDER.fullmatch(checked) or checked in _STORE_FILES or checked.startswith("."):
         raise InvalidNameError(
             f"{checked!r} cannot be the name of a treatment: the store keeps that name for itself",
-            mend="Choose another name",
+            hint="Choose another name",
         )
     return checked
 

@@ -36,7 +36,7 @@ def resource_factory(fn: Callable[[FrozenContext], Any]) -> Resource:
     if not callable(fn):
         raise InvalidTypeError(
             f"resource_factory takes a function that makes the object, got {fn!r}",
-            mend="Pass the function itself: resource_factory(connect)",
+            hint="Pass the function itself: resource_factory(connect)",
         )
     return _FactoryResource(fn)
 

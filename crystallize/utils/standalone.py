@@ -61,7 +61,7 @@ def standalone_context(
         if key in held:
             raise InvalidValueError(
                 f"{key!r} is no entry but the place of the context",
-                mend=f"Write standalone_context({key}=...)",
+                hint=f"Write standalone_context({key}=...)",
             )
     ctx = FrozenContext(dict(held), replicate=replicate, condition=condition, master_seed=check_seed(seed))
     ctx.artifacts.sink = lambda _, name, content: WrittenArtifact(name, bytes(content))

@@ -79,7 +79,7 @@ def test_the_same_as_json(command, mistaken):
     assert [problem["line"] for problem in mistaken["problems"]] == [1, 2, 4, 5, 6]
     assert [problem["file"] for problem in mistaken["problems"]] == [mistaken["config"]] * 5
     assert all(
-        problem.keys() == {"file", "line", "column", "key", "message", "mend"}
+        problem.keys() == {"file", "line", "column", "key", "message", "hint"}
         for problem in mistaken["problems"]
     )
 

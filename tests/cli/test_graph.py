@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crystallize.cli.graph import Format
-from crystallize.experiments.drawing import FORMATS
+from crystallize.graphs.drawing import FORMATS
 
 NO_PROGRAMS = {"PATH": ""}
 

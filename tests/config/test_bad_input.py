@@ -383,7 +383,7 @@ MISTAKES: list[tuple[str, str, int, int, str, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("config", "key", "line", "column", "message", "mend"),
+    ("config", "key", "line", "column", "message", "hint"),
     MISTAKES,
     ids=[m[4] + " " + m[1] for m in MISTAKES],
 )
@@ -395,7 +395,7 @@ def test_a_mistake_is_named_with_its_place_and_the_nearest_name(
     line: int,
     column: int,
     message: str,
-    mend: str,
+    hint: str,
 ) -> None:
     folder = make_folder(
         "study", config + "\n", steps=WRITING, verifiers=VERIFIERS, outputs=OUTPUTS, datasources=SOURCES
@@ -409,7 +409,7 @@ def test_a_mistake_is_named_with_its_place_and_the_nearest_name(
     assert problem.file == folder / "config.yaml"
     assert (problem.key, problem.line, problem.column) == (key, line, column)
     assert message in problem.message
-    assert mend in problem.mend
+    assert hint in problem.hint
 
 
 def test_two_outputs_cannot_share_a_file(make_folder: MakeFolder, problems_of: ProblemsOf) -> None:
@@ -497,7 +497,7 @@ def test_a_parameter_that_an_earlier_step_may_add_is_no_mistake(
 
 
 @pytest.mark.parametrize(
-    ("module", "source", "line", "message", "mend"),
+    ("module", "source", "line", "message", "hint"),
     [
         (
             "steps",
@@ -529,7 +529,7 @@ def test_a_module_that_cannot_be_loaded_is_one_problem_at_the_line_of_its_fault(
     source: str,
     line: int,
     message: str,
-    mend: str,
+    hint: str,
 ) -> None:
     config = (
         HEAD.replace("plain", "total")
@@ -550,7 +550,7 @@ def test_a_module_that_cannot_be_loaded_is_one_problem_at_the_line_of_its_fault(
     assert problem.file == folder / f"{module}.py"
     assert problem.line == line
     assert message in problem.message
-    assert mend in problem.mend
+    assert hint in problem.hint
 
 
 def test_a_fault_deeper_in_the_folder_is_named_where_it_is(
@@ -569,7 +569,7 @@ def test_modules_that_are_not_needed_need_not_be_there(
     (folder / "steps.py").unlink()
     first, second = problems_of(folder)
     assert first.message == "no step is called 'scale'"
-    assert first.mend == "There is no steps.py beside it"
+    assert first.hint == "There is no steps.py beside it"
     assert second.message == "no step is called 'total'"
 
 

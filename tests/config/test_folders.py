@@ -51,7 +51,7 @@ def test_a_pyproject_with_a_mistake_is_named(tmp_path: Path, text: str, line: in
     assert problem.file == tmp_path / "pyproject.toml"
     assert problem.line == line
     assert message in problem.message
-    assert problem.mend
+    assert problem.hint
 
 
 def test_all_folders_are_found_in_order_and_broken_ones_have_their_folders_name(

@@ -102,7 +102,7 @@ class Marker(BasePlugin):
     monkeypatch.setenv("CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD", "1")
     assert marks("true") == ["x"]  # what is named is wanted
     (problem,) = problems_of(make_folder("study", f"{CONFIG}plugins: {{marker: {{mrk: y}}}}\n", steps=steps))
-    assert "Did you mean 'mark'?" in problem.mend
+    assert "Did you mean 'mark'?" in problem.hint
 
 
 # -- names ----------------------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ def test_settings_of_a_plugin_that_is_not_installed_are_an_error_and_a_switch_is
     for setting in ("true", "{color: red}"):
         (problem,) = problems_of(make_folder("study", f"{CONFIG}plugins: {{progress_bar: {setting}}}\n"))
         assert (problem.line, problem.column, problem.key) == (3, 11, "plugins.progress_bar")
-        assert "pip install crystallize-progress" in problem.mend
+        assert "pip install crystallize-progress" in problem.hint
     assert problems_of(make_folder("study", f"{CONFIG}plugins: {{progress_bar: false}}\n")) == []
 
 

@@ -168,7 +168,7 @@ def test_a_wrong_type_is_named_with_its_key_and_place(
     (problem,) = problems(file)
     assert problem.key == key
     assert message in problem.message
-    assert problem.mend
+    assert problem.hint
     assert (problem.line, problem.column) == place
     # JSON Schema has no words for what a file may be called, and no difference between 2 and 2.0.
     unspoken = ("holds '/'", "leads to", "the store keeps", "would share", "named twice", "2.0", "1000.0")
@@ -215,13 +215,13 @@ def test_an_unknown_key_comes_with_the_nearest_one(
     config: Callable[[str], Path], given: str, meant: str
 ) -> None:
     (problem,) = problems(config(f"{BASE}{given}: 1\n"))
-    assert f"Did you mean '{meant}'?" in problem.mend
-    assert "'treatments'" in problem.mend  # and all that are allowed
+    assert f"Did you mean '{meant}'?" in problem.hint
+    assert "'treatments'" in problem.hint  # and all that are allowed
 
 
 def test_a_misspelt_key_is_one_mistake_and_not_also_a_missing_one(config: Callable[[str], Path]) -> None:
     (problem,) = problems(config("datasorce: numbers\nsteps: [a]\n"))
-    assert "Did you mean 'datasource'?" in problem.mend
+    assert "Did you mean 'datasource'?" in problem.hint
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_lines(config: Callable[[str], Path]) -> None:
@@ -241,7 +241,7 @@ def test_a_folder_whose_name_cannot_name_results_needs_a_name(tmp_path: Path) ->
     file = folder / "config.yaml"
     file.write_text(BASE)
     (problem,) = problems(file)
-    assert "Give the experiment a 'name'" in problem.mend
+    assert "Give the experiment a 'name'" in problem.hint
     file.write_text(f"{BASE}name: what\n")
     assert read_config(folder).name == "what"
 

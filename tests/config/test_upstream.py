@@ -135,7 +135,7 @@ def test_an_unknown_upstream_comes_with_the_nearest_name(node: Callable[..., Pat
     assert (problem.file, problem.line, problem.column) == (folder / "config.yaml", 2, 8)
     assert problem.key == "datasource.in0"
     assert problem.message == "there is no experiment 'producr'"
-    assert "Did you mean 'producer'?" in problem.mend
+    assert "Did you mean 'producer'?" in problem.hint
 
 
 def test_an_unknown_artifact_comes_with_the_nearest_name(
@@ -144,10 +144,10 @@ def test_an_unknown_artifact_comes_with_the_nearest_name(
     node("producer")
     (problem,) = problems_of(node("consumer", middle("producer#sumary")))
     assert problem.message == "experiment 'producer' has no output 'sumary'"
-    assert "Did you mean 'summary'?" in problem.mend
+    assert "Did you mean 'summary'?" in problem.hint
     assert (problem.line, problem.column) == (2, 8)
     (problem,) = problems_of(node("consumer", middle("producer#summary.json")))
-    assert "Did you mean 'summary'?" in problem.mend
+    assert "Did you mean 'summary'?" in problem.hint
 
 
 def test_an_experiment_cannot_refer_to_itself(node: Callable[..., Path]) -> None:

@@ -129,7 +129,7 @@ def test_values_go_through_writer_and_loader(options: Any, value: Any, content: 
 
 
 @pytest.mark.parametrize("value", [3, {"a": 1}, None])
-def test_a_value_that_nothing_turns_into_bytes_is_an_error_that_names_type_and_mend(value: Any) -> None:
+def test_a_value_that_nothing_turns_into_bytes_is_an_error_that_names_type_and_hint(value: Any) -> None:
     def write(data: Any) -> Any:
         out.write(value)
         return data

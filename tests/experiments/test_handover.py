@@ -13,8 +13,8 @@ import pytest
 from crystallize import BasePlugin, Experiment, Treatment, hookimpl, pipeline_step
 from crystallize.errors import CrystallizeError, ExecutionError, PluginError
 from crystallize.experiments.handover import HandedBack, Handover
-from crystallize.experiments.outcome import Outcome, ReplicateResult
 from crystallize.plugins.execution import ProcessExecution
+from crystallize.store.outcome import Outcome, ReplicateResult
 
 STRATEGIES = [
     "serial",

@@ -275,5 +275,5 @@ def test_ctrl_c_during_an_import_is_no_fault_of_the_module(tmp_plugin):
 def test_the_distribution_of_a_module_is_known_by_its_package():
     distribution, _ = owner("crystallize.plugins.seed")
     assert distribution == "crystallize-lab"
-    assert owner("crystallize.plugins.threads") == owner("crystallize.plugins.seed")
+    assert owner("crystallize.plugins.execution.threads") == owner("crystallize.plugins.seed")
     assert owner("json") is None

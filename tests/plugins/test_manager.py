@@ -20,9 +20,9 @@ from crystallize.errors import (
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.plugins.execution import ParallelExecution, SerialExecution
+from crystallize.plugins.execution.resolution import resolve_strategy
 from crystallize.plugins.logging import LoggingPlugin
 from crystallize.plugins.manager import PluginManager
-from crystallize.plugins.resolution import resolve_strategy
 from crystallize.plugins.seed import SeedPlugin
 from crystallize.plugins.survey import survey
 

@@ -13,7 +13,7 @@ from crystallize import BasePlugin, Experiment, Pipeline, hookimpl, pipeline_ste
 from crystallize.discovery import owner
 from crystallize.errors import InvalidTypeError, PluginError, SerializationError
 from crystallize.plugins.collection import collect
-from crystallize.plugins.resolution import resolve_strategy
+from crystallize.plugins.execution.resolution import resolve_strategy
 from crystallize.plugins.survey import survey
 
 

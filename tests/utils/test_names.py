@@ -71,7 +71,7 @@ def test_a_name_that_would_leave_its_folder_is_refused(name: str, fault: str) ->
         check_name("experiment", name)
     assert isinstance(raised.value, ValueError)
     assert "the name of an experiment" in raised.value.what
-    assert raised.value.mend
+    assert raised.value.hint
 
 
 @pytest.mark.parametrize("name", [None, 5, b"a", Path("a"), ["a"]])

@@ -12,7 +12,7 @@ from crystallize import BasePlugin
 
 if TYPE_CHECKING:
     from crystallize import Experiment, FrozenContext, PipelineStep, Result
-    from crystallize.experiments.outcome import ReplicateResult
+    from crystallize.store.outcome import ReplicateResult
 
 _log = logging.getLogger("crystallize.{{ cookiecutter.__short }}")
 

@@ -20,8 +20,8 @@ import distributed
 from dask.utils import parse_timedelta
 
 from crystallize.errors import ExecutionError
-from crystallize.plugins import launch
-from crystallize.plugins.sending import cause_of_death
+from crystallize.plugins.execution import launch
+from crystallize.plugins.execution.messages import cause_of_death
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def connect(address: str) -> Iterator[distributed.Client]:
     except Exception as error:  # what each protocol raises that is unknown, or not set up: tls:// a TypeError
         raise ExecutionError(
             f"no Dask scheduler can be reached at {address}: {str(error) or type(error).__name__}",
-            mend="Start one with `dask scheduler`, which prints its address, and workers with "
+            hint="Start one with `dask scheduler`, which prints its address, and workers with "
             "`dask worker ADDRESS`; or leave the address out, to run on this machine",
         ) from error
     try:
@@ -185,7 +185,7 @@ class LocalCluster:
                 )
         except OSError as error:
             raise ExecutionError(
-                f"no worker process can be started: {error}", mend="Use fewer workers, or run serially"
+                f"no worker process can be started: {error}", hint="Use fewer workers, or run serially"
             ) from error
         self._processes.append(process)
         assert process.stdin is not None

@@ -21,8 +21,8 @@ from distributed import KilledWorker
 
 from crystallize.errors import ExecutionError, SerializationError
 from crystallize.plugins.execution import warn_of_shared_random_state
-from crystallize.plugins.schedule import Schedule
-from crystallize.plugins.sending import give_up, load_error, result_of
+from crystallize.plugins.execution.messages import give_up, load_error, result_of
+from crystallize.plugins.execution.schedule import Schedule
 from crystallize_dask import tasks
 from crystallize_dask.crew import Crew, Task
 from crystallize_dask.luggage import make_luggage
@@ -241,7 +241,7 @@ class Coordinator:
             raise ExecutionError(
                 f"{self._deaths} workers died one after the other before a replicate was through, "
                 f"the last time: {cause}",
-                mend="Run serially to see more",
+                hint="Run serially to see more",
             )
         logger.warning("a worker died between replicates, or while it opened the experiment: %s", cause)
 
@@ -364,8 +364,8 @@ class Coordinator:
                 result = give_up(self._replicate_fn, finished.replicate, error)
             self._arrive(finished.replicate, result)
 
-    def _give_up(self, replicate: int, what: str, mend: str) -> None:
-        error = ExecutionError(what, f"replicate {replicate}", mend)
+    def _give_up(self, replicate: int, what: str, hint: str) -> None:
+        error = ExecutionError(what, f"replicate {replicate}", hint)
         self._arrive(replicate, give_up(self._replicate_fn, replicate, error))
 
     def _arrive(self, replicate: int, result: Any) -> None:

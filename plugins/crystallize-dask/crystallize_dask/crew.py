@@ -247,7 +247,7 @@ class Crew:
         """Return the error that there is no more scheduler to talk to."""
         return ExecutionError(
             f"the connection to the Dask scheduler at {self._terms.address} was lost",
-            mend="Run the experiment again when the scheduler is back",
+            hint="Run the experiment again when the scheduler is back",
         )
 
     def _keep_hope(self) -> None:
@@ -260,7 +260,7 @@ class Crew:
         if not self.members:
             raise ExecutionError(
                 f"the Dask scheduler at {self._terms.address} has no workers",
-                mend=f"Start some with `dask worker {self._terms.address}`",
+                hint=f"Start some with `dask worker {self._terms.address}`",
             )
         offers = [
             f"{member.address} has {member.welcome.resources or 'none'}"

@@ -34,7 +34,7 @@ def make_luggage(packed: Packed) -> WorkerPlugin:
     Parameters
     ----------
     packed : Packed
-        What :func:`crystallize.plugins.sending.pack_replicate_fn` returned.
+        What :func:`crystallize.plugins.execution.messages.pack_replicate_fn` returned.
     """
 
     class Luggage(WorkerPlugin):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distributed import rpc
 
-from crystallize.plugins import sending
+from crystallize.plugins.execution import messages
 from crystallize_dask.tasks import NOTE
 
 if TYPE_CHECKING:
@@ -61,6 +61,6 @@ async def cause_of_death(client: Client, welcome: Welcome | None) -> str:
                     for _, line in await nanny.get_logs():
                         if told := pattern.search(line):
                             code = int(told[2])
-                            return sending.cause_of_death(-code if "signal" in told[1] else code)
+                            return messages.cause_of_death(-code if "signal" in told[1] else code)
                     await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
     return ""

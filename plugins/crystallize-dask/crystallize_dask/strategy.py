@@ -98,8 +98,8 @@ class DaskExecution(BasePlugin):
             if arrivals.replicates == 0:
                 return arrivals.results
 
-            from crystallize.plugins.launch import threads_for
-            from crystallize.plugins.sending import pack_replicate_fn
+            from crystallize.plugins.execution.launch import threads_for
+            from crystallize.plugins.execution.messages import pack_replicate_fn
             from crystallize_dask.cluster import LocalCluster, connect
             from crystallize_dask.coordinator import Coordinator
             from crystallize_dask.crew import Terms
@@ -170,5 +170,5 @@ def _check_timeout(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidTypeError(f"timeout is a number of seconds, or None, got {value!r}")
     if not 0 < value < float("inf"):
-        raise InvalidValueError(f"timeout is greater than 0, got {value!r}", mend="Leave it out for no limit")
+        raise InvalidValueError(f"timeout is greater than 0, got {value!r}", hint="Leave it out for no limit")
     return value

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from distributed import get_worker
 
 from crystallize.errors import ExecutionError
-from crystallize.plugins.schedule import SECONDS_PER_BATCH
-from crystallize.plugins.sending import dump_error, finish
+from crystallize.plugins.execution.messages import dump_error, finish
+from crystallize.plugins.execution.schedule import SECONDS_PER_BATCH
 from crystallize.utils.aio import close_loop
 from crystallize.utils.pickling import unpack
 from crystallize_dask.luggage import versions
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from distributed import Worker
 
-    from crystallize.plugins.sending import Finished
+    from crystallize.plugins.execution.messages import Finished
 
 NOTE = "crystallize"
 """The key of a note under the worker's address among the scheduler's events: ``{NOTE: [task key, replicate]}``."""
@@ -58,7 +58,7 @@ class Stranger(NamedTuple):
 
 
 class Raised(NamedTuple):
-    """An exception that ends the run, as :func:`crystallize.plugins.sending.dump_error` wrote it."""
+    """An exception that ends the run, as :func:`crystallize.plugins.execution.messages.dump_error` wrote it."""
 
     payload: bytes
     traceback: str

@@ -1,0 +1,1 @@
+"""Graphs of experiments, whose edges are artifacts."""

@@ -1,0 +1,400 @@
+"""Experiments that read each other's artifacts, run in the order that this asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import index
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from crystallize.errors import (
+    ExecutionError,
+    GraphError,
+    InvalidTypeError,
+    InvalidValueError,
+    UnknownNameError,
+)
+from crystallize.experiments.checks import check_experiment, check_replicates, check_strategy
+from crystallize.experiments.experiment import Experiment
+from crystallize.experiments.treatment import BASELINE
+from crystallize.graphs.dependencies import (
+    Homes,
+    check_outside,
+    files_of,
+    find_upstream,
+    in_order,
+    outside_producers,
+)
+from crystallize.graphs.planning import make_plan
+from crystallize.graphs.run import GraphRun
+from crystallize.utils.suggest import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from os import PathLike
+    from pathlib import Path
+
+    from crystallize.experiments.treatment import Treatment
+    from crystallize.graphs.drawing import Picture
+    from crystallize.results.result import Result
+
+MOST_AT_ONCE = 32
+"""How many experiments `max_concurrency=None` runs at the same time at most."""
+
+
+class ExperimentGraph:
+    """Experiments, of which some read the artifacts of others.
+
+    What depends on what is found from the experiments' data sources (and their treatments'), whenever it is
+    asked for; :meth:`add_dependency` adds what they do not show. An experiment that is read but not in the
+    graph is read as it was stored last.
+
+    Parameters
+    ----------
+    *experiments : Experiment
+        In any order.
+    max_concurrency : int, optional
+        How many experiments run at the same time. By default as many as can, but at most 32.
+
+    Attributes
+    ----------
+    experiments : dict of str to Experiment
+        The experiments by name, in the order in which they were added.
+    max_concurrency : int or None
+        The argument.
+
+    Raises
+    ------
+    GraphError
+        If two experiments have one name or one folder, if they depend on each other in a cycle, or if one
+        reads what none stores.
+    """
+
+    def __init__(self, *experiments: Experiment, max_concurrency: int | None = None) -> None:
+        self.max_concurrency = None if max_concurrency is None else _check_concurrency(max_concurrency)
+        self.experiments: dict[str, Experiment] = {}
+        self._declared: dict[str, list[str]] = {}
+        self._has_warned = False
+        self._run: GraphRun | None = None
+        for experiment in experiments:
+            self._add(experiment)
+        self.order()
+
+    @classmethod
+    def from_experiments(
+        cls, experiments: Iterable[Experiment], *, max_concurrency: int | None = None
+    ) -> ExperimentGraph:
+        """Make a graph of a list of experiments."""
+        return cls(*experiments, max_concurrency=max_concurrency)
+
+    @classmethod
+    def from_yaml(
+        cls, path: str | PathLike[str], *, max_concurrency: int | None = None, **overrides: Any
+    ) -> ExperimentGraph:
+        """Build the experiment of a folder and all that it reads, transitively.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder, or its config.yaml.
+        max_concurrency : int, optional
+            How many experiments run at the same time.
+        **overrides
+            For each experiment; see :func:`crystallize.config.build.load_experiment`.
+
+        Raises
+        ------
+        ConfigError
+            If a config.yaml has errors, or names an experiment that is not there.
+        """
+        from crystallize.config.build import load_nodes
+
+        return cls(*load_nodes(path, **overrides), max_concurrency=max_concurrency)
+
+    @staticmethod
+    def visualize_from_yaml(
+        path: str | PathLike[str], output: str | PathLike[str] | None = None, format: str | None = None
+    ) -> Path | str:
+        """Draw the graph of the experiment in a folder.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder, or its config.yaml.
+        output : str or Path, optional
+            The file to write. By default ``<experiment>.svg`` in the working directory; ``"text"``,
+            ``"mermaid"`` and ``"dot"`` are returned instead of written.
+        format : {"svg", "png", "dot", "mermaid", "text"}, optional
+            By default what the suffix of `output` says (``.svg``, ``.png``, ``.dot``, ``.gv``, ``.mmd``,
+            ``.txt``), or else ``"svg"``.
+
+        Returns
+        -------
+        Path or str
+            The file, or the drawing if none was written. Without Graphviz, in place of a picture it is the
+            drawing as text, and the log says how to get Graphviz.
+
+        Raises
+        ------
+        InvalidValueError
+            If there is no such format.
+        """
+        from crystallize.graphs.drawing import visualize
+
+        graph = ExperimentGraph.from_yaml(path)
+        return visualize(graph.picture(), list(graph.experiments)[-1], output, format)
+
+    # -- the definition ------------------------------------------------------------------------------------
+
+    def add_experiment(self, experiment: Experiment) -> None:
+        """Add an experiment.
+
+        Raises
+        ------
+        GraphError
+            If it does not fit to those that are there; the graph is then as it was.
+        """
+        before = dict(self.experiments)
+        self._add(experiment)
+        try:
+            self.order()
+        except BaseException:
+            self.experiments = before
+            raise
+
+    def add_dependency(self, downstream: Experiment | str, upstream: Experiment | str) -> None:
+        """Have `downstream` run after `upstream`, though it reads none of its artifacts.
+
+        Parameters
+        ----------
+        downstream, upstream : Experiment or str
+            Experiments of the graph, or their names.
+
+        Raises
+        ------
+        UnknownNameError
+            If one of them is not in the graph.
+        GraphError
+            If the two are the same, or `upstream` depends on `downstream`.
+        """
+        consumer, producer = self._name_of(downstream), self._name_of(upstream)
+        if consumer == producer:
+            raise GraphError(
+                f"experiment {consumer!r} cannot depend on itself", files_of([self.experiments[consumer]])
+            )
+        declared = self._declared.setdefault(consumer, [])
+        if producer in declared:
+            return
+        declared.append(producer)
+        try:
+            self.order()
+        except BaseException:
+            declared.remove(producer)
+            raise
+
+    @property
+    def dependencies(self) -> dict[str, tuple[str, ...]]:
+        """For each experiment, by name, those that it depends on.
+
+        Raises
+        ------
+        GraphError
+            If an experiment reads itself, or what no experiment stores, or what two write.
+        """
+        return find_upstream(self.experiments, Homes(self.experiments), self._declared)
+
+    def order(self) -> list[str]:
+        """Return the names so that each comes after all that it depends on; else as they were added.
+
+        Raises
+        ------
+        GraphError
+            If the experiments do not fit together.
+        """
+        return in_order(self.dependencies, self.experiments)
+
+    # -- running -------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        *,
+        treatments: Sequence[str | Treatment] | None = None,
+        replicates: int | None = None,
+        strategy: str = "rerun",
+    ) -> dict[str, Result]:
+        """Run every experiment after those that it depends on, independent ones at the same time.
+
+        Parameters
+        ----------
+        treatments : sequence of str or Treatment, optional
+            The treatments to run besides the baseline. Each experiment runs those of its own that are called
+            so, and its baseline only if it has none. A treatment that is given as an instance also takes the
+            place of, or joins, the treatments of the experiments that nothing else depends on. By default each
+            experiment runs all of its own.
+        replicates : int, optional
+            For every experiment. By default each has its own number, or as many as what it reads.
+        strategy : {"rerun"}
+            What to do about earlier runs: run everything anew.
+
+        Returns
+        -------
+        dict of str to Result
+            By name, in topological order.
+
+        Raises
+        ------
+        GraphRunError
+            If experiments failed: their run raised an error, or every outcome of a condition failed. What
+            depends on them is left out, and the error comes when all others are through; it has their results.
+        GraphError
+            If the experiments do not fit together.
+        UnknownNameError
+            If no experiment has a treatment of a name.
+        ReplicateMismatchError
+            If an experiment would read what has another number of replicates.
+        """
+        graph_run = self._prepare(treatments, replicates, strategy)
+        if self._run is not None:
+            raise ExecutionError(
+                f"{self!r} is running already", hint="Wait for that run to end, or build a second graph"
+            )
+        self._run = graph_run
+        try:
+            return graph_run.drive()
+        finally:
+            self._run = None
+            self._has_warned = graph_run.has_warned
+
+    async def arun(
+        self,
+        *,
+        treatments: Sequence[str | Treatment] | None = None,
+        replicates: int | None = None,
+        strategy: str = "rerun",
+    ) -> dict[str, Result]:
+        """Do what :meth:`run` does without blocking the running event loop; a cancelled task ends the run."""
+        from crystallize.utils.aio import in_thread
+
+        return await in_thread(
+            lambda: self.run(treatments=treatments, replicates=replicates, strategy=strategy),
+            on_cancel=self.cancel,
+        )
+
+    def cancel(self) -> None:
+        """Have the run under way end soon, as Ctrl-C would; from any thread."""
+        if self._run is not None:
+            self._run.cancel()
+
+    # -- drawing -------------------------------------------------------------------------------------------
+
+    @overload
+    def draw(self, format: Literal["text", "mermaid", "dot"] = "text") -> str: ...
+    @overload
+    def draw(self, format: Literal["svg", "png"]) -> bytes: ...
+    @overload
+    def draw(self, format: str) -> str | bytes: ...
+    def draw(self, format: str = "text") -> str | bytes:
+        """Draw the experiments, with their treatments and numbers of replicates, and what depends on what.
+
+        Parameters
+        ----------
+        format : {"text", "mermaid", "dot", "svg", "png"}
+            The last two need Graphviz.
+
+        Returns
+        -------
+        str or bytes
+            Bytes for ``"svg"`` and ``"png"``.
+
+        Raises
+        ------
+        InvalidValueError
+            If there is no such format.
+        GraphvizError
+            If Graphviz is not installed, or fails.
+        """
+        from crystallize.graphs.drawing import draw
+
+        return draw(self.picture(), format)
+
+    def picture(self) -> Picture:
+        """Return what a drawing shows, for programs that draw themselves."""
+        from crystallize.graphs.drawing import Node, Picture
+
+        homes = Homes(self.experiments)
+        plan = make_plan(self.experiments, homes, self._declared)
+        outside = outside_producers(self.experiments, homes)
+        nodes = [
+            Node(
+                name,
+                plan.replicates[name],
+                tuple(each.name for each in self.experiments[name].treatments if each.name != BASELINE),
+                tuple(sorted(plan.upstream[name], key=plan.order.index)),
+                tuple(sorted({location.experiment for location in outside.get(name, ())})),
+            )
+            for name in plan.order
+        ]
+        return Picture(tuple(nodes))
+
+    def __repr__(self) -> str:
+        return f"<ExperimentGraph of {', '.join(map(repr, self.experiments)) or 'no experiments'}>"
+
+    # -- behind the calls ----------------------------------------------------------------------------------
+
+    def _add(self, experiment: Experiment) -> None:
+        if not isinstance(experiment, Experiment):
+            raise InvalidTypeError(
+                f"a graph consists of Experiments, got {experiment!r}",
+                hint="Write ExperimentGraph(*experiments) or ExperimentGraph.from_experiments(experiments)",
+            )
+        name = experiment.folder_name
+        other = self.experiments.setdefault(name, experiment)
+        if other is not experiment:
+            raise GraphError(
+                f"two experiments of the graph are called {name!r}",
+                files_of([other, experiment]),
+                "Give one of them another name=",
+            )
+
+    def _name_of(self, experiment: Experiment | str) -> str:
+        name = experiment.folder_name if isinstance(experiment, Experiment) else experiment
+        if not isinstance(name, str):
+            raise InvalidTypeError(f"an experiment of a graph is given as such or by its name, got {name!r}")
+        known = self.experiments.get(name)
+        if known is None or (isinstance(experiment, Experiment) and known is not experiment):
+            raise UnknownNameError(
+                f"the graph has no experiment {name!r}"
+                if known is None
+                else f"{experiment!r} is not in the graph",
+                hint=f"It has {listed(self.experiments)}. {did_you_mean(name, self.experiments)}".rstrip(),
+            )
+        return name
+
+    def _prepare(self, treatments: Any, replicates: int | None, strategy: str) -> GraphRun:
+        """Check everything that can be known before anything runs."""
+        check_strategy(strategy)
+        asked = None if replicates is None else check_replicates(replicates)
+        homes = Homes(self.experiments)
+        check_outside(self.experiments, homes)
+        plan = make_plan(self.experiments, homes, self._declared, treatments, asked)
+        if treatments is None:
+            for experiment in self.experiments.values():
+                check_experiment(experiment, experiment.hypotheses)
+        return GraphRun(
+            self.experiments,
+            plan,
+            min(self.max_concurrency or MOST_AT_ONCE, max(1, len(plan.order))),
+            self._has_warned,
+        )
+
+
+def _check_concurrency(max_concurrency: Any) -> int:
+    try:
+        count = index(max_concurrency)
+    except TypeError:
+        count = None
+    if count is None or isinstance(max_concurrency, bool):
+        raise InvalidTypeError(f"max_concurrency is an int of at least 1, or None, got {max_concurrency!r}")
+    if count < 1:
+        raise InvalidValueError(
+            f"max_concurrency is at least 1, got {count}", hint="Leave it out to have it chosen for you"
+        )
+    return count

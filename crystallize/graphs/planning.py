@@ -1,0 +1,248 @@
+"""What each experiment of a graph is to run with: its treatments and its number of replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize.datasources.artifact import ArtifactSource
+from crystallize.datasources.experiment_input import ExperimentInput
+from crystallize.errors import InvalidTypeError, ReplicateMismatchError, UnknownNameError
+from crystallize.experiments.treatment import BASELINE, Treatment, TreatmentFactory, as_treatments
+from crystallize.graphs.dependencies import (
+    files_of,
+    find_upstream,
+    in_order,
+    leaves,
+    sources_of,
+)
+from crystallize.utils.suggest import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from crystallize.datasources.datasource import DataSource
+    from crystallize.experiments.experiment import Experiment
+    from crystallize.graphs.dependencies import Homes, Nodes, Upstream
+
+
+class Plan(NamedTuple):
+    """What a run of a graph is to do.
+
+    Attributes
+    ----------
+    upstream : dict of str to tuple of str
+        What each experiment depends on in this run.
+    order : list of str
+        The names in topological order.
+    treatments : dict of str to (tuple of Treatment or None)
+        What each experiment runs with; None stands for its own.
+    replicates : dict of str to (int or None)
+        How many replicates each will have; None where that is not known before it runs.
+    asked_replicates : int or None
+        How many the run was asked for.
+    without_hypotheses : frozenset of str
+        The experiments whose hypotheses have nothing to compare, since none of their treatments is wanted.
+    """
+
+    upstream: Upstream
+    order: list[str]
+    treatments: dict[str, tuple[Treatment, ...] | None]
+    replicates: dict[str, int | None]
+    asked_replicates: int | None
+    without_hypotheses: frozenset[str]
+
+
+def make_plan(
+    nodes: Nodes,
+    homes: Homes,
+    declared: Mapping[str, Sequence[str]],
+    treatments: Any = None,
+    replicates: int | None = None,
+) -> Plan:
+    """Plan a run of a graph.
+
+    Parameters
+    ----------
+    nodes : mapping of str to Experiment
+        The experiments.
+    homes : Homes
+        Where they store their runs.
+    declared : mapping of str to sequence of str
+        Dependencies that no data source shows.
+    treatments : iterable of str or Treatment, optional
+        The treatments to run; all that there are, if not given.
+    replicates : int, optional
+        The number for every experiment.
+
+    Raises
+    ------
+    GraphError, UnknownNameError, InvalidTypeError, ReplicateMismatchError
+        If the experiments do not fit together, or the treatments are not what a run can be asked for.
+    """
+    wanted = _as_wanted(treatments, nodes)
+    upstream = find_upstream(nodes, homes, declared)
+    last = frozenset(upstream) - {name for producers in upstream.values() for name in producers}
+    further: dict[str, list[DataSource]] = {}
+    if wanted is not None:
+        swapped = [each.datasource for each in wanted.given.values() if each.datasource is not None]
+        if swapped:
+            # What a treatment reads comes before the experiments that it is for.
+            last -= {homes.producer_of(leaf) or "" for source in swapped for leaf in leaves(source)}
+            further = dict.fromkeys(last, swapped)
+            upstream = find_upstream(nodes, homes, declared, further)
+    order = in_order(upstream, nodes)
+    chosen = {name: _treatments_of(node, wanted, is_last=name in last) for name, node in nodes.items()}
+    return Plan(
+        upstream,
+        order,
+        chosen,
+        _plan_replicates(nodes, homes, order, replicates, further),
+        replicates,
+        frozenset(name for name, node in nodes.items() if _drops_all(node, chosen[name])),
+    )
+
+
+class _Wanted(NamedTuple):
+    """The treatments that a run of a graph is asked for.
+
+    Attributes
+    ----------
+    names : frozenset of str
+        Their names.
+    given : dict of str to Treatment
+        Those that were given as treatments, not as names.
+    """
+
+    names: frozenset[str]
+    given: dict[str, Treatment]
+
+
+def _as_wanted(treatments: Any, nodes: Nodes) -> _Wanted | None:
+    """Return the treatments, names or instances, that a run is asked for; None if for all that there are.
+
+    Raises
+    ------
+    InvalidTypeError
+        If something in `treatments` is neither.
+    UnknownNameError
+        If no experiment has a treatment of a name.
+    """
+    if treatments is None:
+        return None
+    if isinstance(treatments, str | Treatment | TreatmentFactory):
+        treatments = [treatments]
+    if isinstance(treatments, bytes | Mapping) or not isinstance(treatments, Iterable):
+        raise InvalidTypeError(f"treatments are a list of names or of Treatment, got {treatments!r}")
+    items = list(treatments)
+    names = [item for item in items if isinstance(item, str)]
+    known = {each.name for node in nodes.values() for each in node.treatments} | {BASELINE}
+    for name in names:
+        if name not in known:
+            raise UnknownNameError(
+                f"no experiment of the graph has a treatment {name!r}",
+                files_of(nodes.values()),
+                f"There are {listed(known - {BASELINE})}. {did_you_mean(name, known)}".rstrip(),
+            )
+    given = {each.name: each for each in as_treatments([item for item in items if not isinstance(item, str)])}
+    return _Wanted(frozenset([*names, *given]), given)
+
+
+def _treatments_of(
+    node: Experiment, wanted: _Wanted | None, *, is_last: bool
+) -> tuple[Treatment, ...] | None:
+    """Return the treatments that an experiment runs with; None stands for its own.
+
+    It runs those of its own that are wanted by name. One that was given as an instance takes the place of its
+    own, or joins them, only if nothing in the graph depends on the experiment. What gives the baseline its
+    settings stays.
+    """
+    if wanted is None:
+        return None
+    known = {each.name: each for each in node.treatments}
+    if is_last:
+        known |= wanted.given
+    return as_treatments([each for name, each in known.items() if name == BASELINE or name in wanted.names])
+
+
+def _drops_all(node: Experiment, chosen: Sequence[Treatment] | None) -> bool:
+    """Tell whether a run leaves out all the treatments that an experiment has."""
+    if chosen is None:
+        return False
+    has, keeps = ({each.name for each in some} - {BASELINE} for some in (node.treatments, chosen))
+    return bool(has) and not keeps
+
+
+def _plan_replicates(
+    nodes: Nodes,
+    homes: Homes,
+    order: Sequence[str],
+    asked: int | None,
+    further: Mapping[str, Sequence[DataSource]],
+) -> dict[str, int | None]:
+    """Return how many replicates each experiment will have; None where that is not known before it runs.
+
+    Raises
+    ------
+    ReplicateMismatchError
+        If what an experiment reads will have different numbers, or another one than it asks for.
+    """
+    planned: dict[str, int | None] = {}
+    for name in order:
+        node = nodes[name]
+        sources = [*sources_of(node), *further.get(name, ())]
+        counts = [_Counts(source, node, homes, planned) for source in sources]
+        own = asked if asked is not None else node.replicates
+        usual = next((each.usual for each in counts if each.usual), None)
+        known = own if own is not None else usual
+        if known is None and not any(each.is_open for each in counts):
+            known = 1
+        for each in counts:
+            each.check(known)
+        planned[name] = known
+    return planned
+
+
+class _Counts:
+    """How many replicates one data source of an experiment will have data for, once its producers have run."""
+
+    def __init__(
+        self,
+        source: DataSource,
+        reader: Experiment,
+        homes: Homes,
+        planned: Mapping[str, int | None],
+    ) -> None:
+        self.reader = reader
+        self.strict: dict[str, int] = {}
+        usual: dict[str, int] = {}
+        self.is_open = False
+        for leaf in leaves(source):
+            producer = homes.producer_of(leaf)
+            if producer is None:
+                label, count, strict = repr(leaf), leaf.usual_replicates, leaf.replicates
+            else:
+                label, count = f"experiment {producer!r}", planned.get(producer)
+                strict = count if isinstance(leaf, ArtifactSource) else None
+                self.is_open = self.is_open or count is None
+            if count is not None:
+                usual[label] = count
+            if strict is not None:
+                self.strict[label] = strict
+        self.usual = next(iter(usual.values()), None)
+        if isinstance(source, ExperimentInput) and len(set(usual.values())) > 1:
+            raise ReplicateMismatchError(
+                f"experiment {reader.folder_name!r} reads what has different numbers of replicates: "
+                + ", ".join(f"{label} has {count}" for label, count in usual.items()),
+                files_of([reader]),
+                "Run the graph with replicates=N, or give them the same number",
+            )
+
+    def check(self, wanted: int | None) -> None:
+        """Refuse a number that differs from one that the source insists on."""
+        for label, count in self.strict.items():
+            if wanted is not None and count != wanted:
+                raise ReplicateMismatchError(
+                    f"experiment {self.reader.folder_name!r} will have {wanted} replicates, and {label}, which it "
+                    f"reads, {count}",
+                    files_of([self.reader]),
+                    "Run the graph with replicates=N, or give them the same number",
+                )

@@ -1,0 +1,274 @@
+"""One run of a graph under way: each experiment as soon as what it depends on is through."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+from contextvars import Context, copy_context
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple
+
+from crystallize.errors import GraphRunError
+from crystallize.experiments.run import RunCancelled
+from crystallize.graphs.dependencies import files_of, reversed_edges
+from crystallize.plugins.execution import AsyncExecution, ParallelExecution, SerialExecution
+from crystallize.plugins.seed import SeedPlugin
+from crystallize.utils.aio import close_loop
+
+if TYPE_CHECKING:
+    from crystallize.experiments.experiment import Experiment
+    from crystallize.graphs.dependencies import Nodes
+    from crystallize.graphs.planning import Plan
+    from crystallize.results.result import Result
+
+_logger = logging.getLogger("crystallize.graph")
+_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_BETWEEN_CALLS = 0.05
+
+
+class _Arrival(NamedTuple):
+    name: str
+    result: Result | None
+    error: BaseException | None
+
+
+class GraphRun:
+    """Runs the experiments of a graph, several at a time.
+
+    Parameters
+    ----------
+    nodes : mapping of str to Experiment
+        The experiments.
+    plan : Plan
+        What to do. Among the experiments that could run, the earlier one in its order starts first.
+    max_concurrency : int
+        How many may run at the same time.
+    has_warned : bool
+        Whether the user knows of the random state that they share.
+    """
+
+    def __init__(self, nodes: Nodes, plan: Plan, max_concurrency: int, has_warned: bool) -> None:
+        self.nodes = nodes
+        self.plan = plan
+        self.order = plan.order
+        self.results: dict[str, Result] = {}
+        self.failed: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
+        self.has_warned = has_warned
+        self._max_concurrency = max_concurrency
+        self._downstream = reversed_edges(plan.upstream)
+        self._owed = {name: len(producers) for name, producers in plan.upstream.items()}
+        self._position = {name: index for index, name in enumerate(self.order)}
+        self._ready = [index for index, name in enumerate(self.order) if not self._owed[name]]
+        self._under_way: dict[str, Experiment] = {}
+        self._threads: list[threading.Thread] = []
+        self._handed_out: SimpleQueue[tuple[str, Context] | None] = SimpleQueue()
+        self._arrived: SimpleQueue[_Arrival] = SimpleQueue()
+        self._first_error: BaseException | None = None
+        self._cancelled = threading.Event()
+        self._through = threading.Event()
+
+    def drive(self) -> dict[str, Result]:
+        """Run everything that can be run, and return the results in topological order.
+
+        Raises
+        ------
+        GraphRunError
+            If experiments failed, once all that do not depend on them are through.
+        BaseException
+            ``KeyboardInterrupt`` and the like, once the experiments that were running have stopped. A second
+            Ctrl-C abandons them.
+        """
+        try:
+            while self._ready or self._under_way:
+                if self._cancelled.is_set():
+                    raise RunCancelled
+                # A thread is for what runs beside something else: a chain needs none.
+                if not self._under_way and (len(self._ready) == 1 or self._max_concurrency == 1):
+                    self._take(self._attempt(self._next_ready()))
+                    continue
+                while self._ready and len(self._under_way) < self._max_concurrency:
+                    self._start(self._next_ready())
+                self._take(self._next_arrival())
+        except BaseException:
+            self.cancel()
+            self._dismiss()
+            self._wait_for_those_under_way()
+            raise
+        finally:
+            self._through.set()
+            self._dismiss()
+        for thread in self._threads:
+            thread.join()
+        self.results = {name: self.results[name] for name in self.order if name in self.results}
+        if self.failed:
+            raise self._error() from self._first_error
+        return self.results
+
+    def cancel(self) -> None:
+        """Start no further experiment and have those under way end soon; from any thread."""
+        if not self._cancelled.is_set():
+            self._cancelled.set()
+            threading.Thread(target=self._call_off, name="crystallize-graph-cancel", daemon=True).start()
+
+    # -- running -------------------------------------------------------------------------------------------
+
+    def _next_ready(self) -> str:
+        name = self.order[heapq.heappop(self._ready)]
+        self._under_way[name] = self.nodes[name]
+        return name
+
+    def _start(self, name: str) -> None:
+        self._warn()
+        self._handed_out.put((name, copy_context()))
+        if len(self._threads) < len(self._under_way):
+            number = len(self._threads)
+            thread = threading.Thread(target=self._work, name=f"crystallize-graph-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _dismiss(self) -> None:
+        """Have each thread end after what it is at."""
+        for _ in self._threads:
+            self._handed_out.put(None)
+
+    def _work(self) -> None:
+        try:
+            while (task := self._handed_out.get()) is not None:
+                name, context = task
+                self._arrived.put(context.run(self._attempt, name))
+        finally:
+            close_loop()
+
+    def _attempt(self, name: str) -> _Arrival:
+        try:
+            if self._cancelled.is_set():
+                raise RunCancelled
+            result = self.nodes[name].run(
+                treatments=self.plan.treatments[name],
+                hypotheses=() if name in self.plan.without_hypotheses else None,
+                replicates=self.plan.asked_replicates,
+            )
+        except BaseException as error:  # the coordinator decides what an error means
+            return _Arrival(name, None, error)
+        return _Arrival(name, result, None)
+
+    def _next_arrival(self) -> _Arrival:
+        while True:
+            try:
+                return self._arrived.get(timeout=_SECONDS_BETWEEN_LOOKS)  # Ctrl-C comes through everywhere
+            except Empty:
+                continue
+
+    def _wait_for_those_under_way(self) -> None:
+        while self._under_way:
+            try:
+                self._under_way.pop(self._arrived.get(timeout=_SECONDS_BETWEEN_LOOKS).name, None)
+            except Empty:  # Ctrl-C may have come before a thread began
+                if self._arrived.empty() and not any(thread.is_alive() for thread in self._threads):
+                    self._under_way.clear()
+
+    def _call_off(self) -> None:
+        """Cancel what is under way, again and again: an experiment that is about to begin does not hear it."""
+        while True:
+            for experiment in list(self._under_way.values()):
+                experiment.cancel()
+            if self._through.wait(_SECONDS_BETWEEN_CALLS):
+                return
+
+    # -- what comes back -----------------------------------------------------------------------------------
+
+    def _take(self, arrival: _Arrival) -> None:
+        name, result, error = arrival
+        del self._under_way[name]
+        if error is not None and not isinstance(error, Exception):
+            raise error
+        if result is None:
+            self._fail(name, f"{type(error).__name__}: {error}", error)
+            return
+        self.results[name] = result
+        reason = _failed_condition(result)
+        if reason is not None:
+            self._fail(name, reason, None)
+            return
+        for consumer in self._downstream[name]:
+            self._owed[consumer] -= 1
+            if not self._owed[consumer] and consumer not in self.skipped:
+                heapq.heappush(self._ready, self._position[consumer])
+
+    def _fail(self, name: str, reason: str, error: BaseException | None) -> None:
+        self.failed[name] = reason
+        self._first_error = self._first_error or error
+        dependent = [*self._downstream[name]]
+        left_out: list[str] = []
+        while dependent:
+            consumer = dependent.pop()
+            if consumer not in self.skipped:
+                self.skipped[consumer] = name
+                left_out.append(consumer)
+                dependent += self._downstream[consumer]
+        left_out.sort(key=self._position.__getitem__)
+        _logger.error(
+            "experiment %r failed: %s%s",
+            name,
+            reason,
+            f"; left out, because they depend on it: {', '.join(map(repr, left_out))}" if left_out else "",
+        )
+
+    def _error(self) -> GraphRunError:
+        failed = {name: self.failed[name] for name in self.order if name in self.failed}
+        skipped = {name: self.skipped[name] for name in self.order if name in self.skipped}
+        what = f"{len(failed)} of {len(self.order)} experiments failed: " + "; ".join(
+            f"{name!r}: {reason}" for name, reason in failed.items()
+        )
+        if skipped:
+            what += ". Left out: " + ", ".join(
+                f"{name!r} (depends on {cause!r})" for name, cause in skipped.items()
+            )
+        return GraphRunError(
+            what,
+            files_of(self.nodes[name] for name in failed),
+            "The results of all that ran are in the error's `results`",
+            results=self.results,
+            failed=failed,
+            skipped=skipped,
+        )
+
+    # -- random state --------------------------------------------------------------------------------------
+
+    def _warn(self) -> None:
+        """Warn once if global generators are seeded while several experiments use them."""
+        if self.has_warned or len(self._under_way) < 2:
+            return
+        sharing = [each for each in self._under_way.values() if _runs_in_this_process(each)]
+        if len(sharing) > 1 and any(each.plugins.find(SeedPlugin) for each in sharing):
+            self.has_warned = True
+            _logger.warning(
+                "experiments of a graph that run at the same time share the global random state of random and "
+                "NumPy, so what SeedPlugin seeds in one, another one may draw from. Take random numbers from "
+                "ctx.rng, which is each replicate's own, or give the graph max_concurrency=1, or its experiments "
+                'execution="process", for strict reproducibility of global generators'
+            )
+
+
+def _failed_condition(result: Result) -> str | None:
+    """Return what to say of the first condition whose every outcome failed, or None if there is none."""
+    if not result.errors:
+        return None
+    counts: dict[str, int] = {}
+    for error in result.errors:
+        counts[error.condition] = counts.get(error.condition, 0) + 1
+    for condition in result.conditions:
+        if counts.get(condition) == result.replicates:
+            first = next(error for error in result.errors if error.condition == condition)
+            return f"every outcome of condition {condition!r} failed, first {first}"
+    return None
+
+
+def _runs_in_this_process(experiment: Experiment) -> bool:
+    record = experiment.plugins.strategy
+    plugin = None if record is None else record.plugin
+    if isinstance(plugin, ParallelExecution):
+        return plugin.executor_type == "thread"
+    return isinstance(plugin, SerialExecution | AsyncExecution)

@@ -1,0 +1,228 @@
+"""What runs in a worker process: it is sent ranges of replicates and sends results back.
+
+Messages from the coordinator are pickled ``(start, stop)``, or ``None`` for the end. Messages to it are
+pickled tuples of the kinds below, and log records. Replicates that are through travel in any of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import pickle
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize.plugins.execution.launch import leave_interrupts_to_the_coordinator
+from crystallize.plugins.execution.messages import dump_error, finish
+from crystallize.plugins.execution.schedule import SECONDS_PER_BATCH
+from crystallize.utils.aio import close_loop
+from crystallize.utils.pickling import PROTOCOL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableSequence
+    from multiprocessing.connection import Connection
+
+    from crystallize.plugins.execution.launch import Parcel
+    from crystallize.plugins.execution.messages import Finished
+
+LOADING = -2
+"""In a worker's slot: it has not loaded the experiment yet."""
+IDLE = -1
+"""In a worker's slot: it is between replicates."""
+
+_SECONDS_BETWEEN_FLUSHES = 0.1
+_BYTES_BETWEEN_FLUSHES = 1 << 20
+
+
+class Flush(NamedTuple):
+    """Results of a batch that goes on."""
+
+    finished: list[Finished]
+
+
+class BatchEnd(NamedTuple):
+    """The last results of a batch; `handed_back` is where it stopped, `seconds` the time per replicate."""
+
+    finished: list[Finished]
+    handed_back: int
+    seconds: float
+
+
+class Raised(NamedTuple):
+    """What `replicate_fn`, or the loading of it, raised."""
+
+    finished: list[Finished]
+    replicate: int
+    payload: bytes
+    traceback: str
+
+
+class Brief(NamedTuple):
+    """What a worker is told before it loads any of the user's code."""
+
+    environment: dict[str, str]
+    threads: int | None
+    log_level: int
+
+
+def main(
+    connection: Connection[Any, Any], index: int, slots: MutableSequence[int], parcel: Parcel, brief: Brief
+) -> None:
+    """Work until the coordinator says, or its end of the connection shows, that there is no more to do.
+
+    Parameters
+    ----------
+    connection : multiprocessing.connection.Connection
+        To the coordinator.
+    index : int
+        The number of this worker.
+    slots : sequence of int
+        Shared memory. This worker keeps the number of the replicate that it is working on in
+        ``slots[index]``; ``slots[-1]`` is not 0 when all workers are to stop after their replicate.
+    parcel : Parcel
+        Holds the packed ``replicate_fn``.
+    brief : Brief
+        Its settings.
+    """
+    leave_interrupts_to_the_coordinator()
+    os.environ.clear()
+    os.environ.update(brief.environment)
+    _limit_loaded_libraries(brief.threads)
+    line = _Line(connection)
+    _send_logs_through(line, brief.log_level)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the coordinator is gone
+        _Worker(line, slots, index).work(parcel)
+    close_loop()
+    connection.close()
+
+
+class _Line:
+    """The connection to the coordinator, on which messages of several threads do not mix."""
+
+    def __init__(self, connection: Connection[Any, Any]) -> None:
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+
+    def receive(self) -> Any:
+        return pickle.loads(self._connection.recv_bytes())
+
+    def send(self, message: Any) -> None:
+        content = pickle.dumps(message, PROTOCOL)
+        if os.getpid() == self._process:  # a step may have forked
+            with self._lock:
+                self._connection.send_bytes(content)
+
+
+class _Worker:
+    """Runs batches and sends what is finished: soon, so that little is lost if this process is killed."""
+
+    def __init__(self, line: _Line, slots: MutableSequence[int], index: int) -> None:
+        self._line = line
+        self._slots = slots
+        self._index = index
+        self._lock = threading.Lock()  # of the next two
+        self._finished: list[Finished] = []
+        self._bytes = 0
+        self._flusher: threading.Thread | None = None
+
+    def work(self, parcel: Parcel) -> None:
+        try:
+            replicate_fn = parcel.open()
+        except BaseException as error:  # the coordinator raises it
+            self._send_error(LOADING, error)
+            return
+        self._slots[self._index] = IDLE
+        while (batch := self._line.receive()) is not None:
+            if not self._run(replicate_fn, *batch):
+                return
+
+    def _run(self, replicate_fn: Callable[[int], Any], start: int, stop: int) -> bool:
+        """Run a batch; return whether there is a next one."""
+        slots, index, clock = self._slots, self._index, time.perf_counter
+        began = flushed = now = clock()
+        if stop - start > 1 and self._flusher is None:
+            self._flusher = threading.Thread(target=self._flush_now_and_then, daemon=True)
+            self._flusher.start()
+        replicate = start
+        while replicate < stop:
+            slots[index] = replicate
+            try:
+                result = replicate_fn(replicate)
+            except BaseException as error:  # the coordinator raises it
+                self._send_error(replicate, error)
+                return False
+            self._finish(replicate, result)
+            replicate += 1
+            now = clock()
+            if slots[-1] or now - began > 2 * SECONDS_PER_BATCH:
+                break
+            if now - flushed > _SECONDS_BETWEEN_FLUSHES or self._bytes > _BYTES_BETWEEN_FLUSHES:
+                slots[index] = IDLE
+                self._send(Flush)
+                flushed = now
+        slots[index] = IDLE
+        self._send(BatchEnd, replicate, (now - began) / (replicate - start))
+        return not slots[-1]
+
+    def _finish(self, replicate: int, result: Any) -> None:
+        finished = finish(replicate, result)
+        with self._lock:
+            self._finished.append(finished)
+            self._bytes += len(finished.payload or b"")
+
+    def _flush_now_and_then(self) -> None:
+        """Send short replicates' results that wait while a long one runs."""
+        with suppress(OSError):  # the coordinator is gone
+            while True:
+                time.sleep(_SECONDS_BETWEEN_FLUSHES)
+                if self._finished:
+                    self._send(Flush)
+
+    def _send_error(self, replicate: int, error: BaseException) -> None:
+        text = "".join(traceback.format_exception(error))
+        self._send(Raised, replicate, dump_error(error), text)
+
+    def _send(self, kind: Callable[..., Flush | BatchEnd | Raised], *more: Any) -> None:
+        with self._lock:
+            self._line.send(kind(self._finished, *more))
+            self._finished = []
+            self._bytes = 0
+
+
+def _limit_loaded_libraries(threads: int | None) -> None:
+    """Limit libraries that read their environment variable before it was set."""
+    if threads is not None and "numpy" in sys.modules:
+        preloaded = sys.modules.get("crystallize.plugins.execution.preload")
+        if preloaded is not None:
+            libraries = preloaded.libraries
+        else:
+            import threadpoolctl
+
+            libraries = threadpoolctl.ThreadpoolController()
+        libraries.limit(limits=threads)
+
+
+def _send_logs_through(line: _Line, level: int) -> None:
+    """Have what is logged under ``crystallize`` handled in the coordinator, by the handlers that it has."""
+    log = logging.getLogger("crystallize")
+    log.handlers[:] = [_LogSender(line)]
+    log.setLevel(level)
+    log.propagate = False
+
+
+class _LogSender(logging.handlers.QueueHandler):
+    """Sends log records to the coordinator, with the message already put together."""
+
+    def __init__(self, line: _Line) -> None:
+        super().__init__(line)  # type: ignore[arg-type]
+        self._line = line
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):  # the coordinator is gone
+            self._line.send(record)

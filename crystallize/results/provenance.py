@@ -1,0 +1,174 @@
+"""How each number came about: seeds, what each step read, what it recorded."""
+
+from __future__ import annotations
+
+import marshal
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from crystallize.store.outcome import Trace
+
+_MARSHAL_BY_VALUE = 2  # the last format without references, which depend on more than the value
+DATA_SOURCE = -1
+TREATMENT = -2
+_STAGE_NAMES = {DATA_SOURCE: "data source", TREATMENT: "treatment"}
+
+
+class TraceStore:
+    """The traces of one condition, kept once each.
+
+    Replicates mostly read the same keys with the same values, so their traces are equal and each is four
+    bytes more.
+
+    Parameters
+    ----------
+    replicates : int
+        How many replicates the run has.
+    """
+
+    __slots__ = ("_codes", "_numbers", "_traces")
+
+    def __init__(self, replicates: int) -> None:
+        self._codes: dict[bytes, int] = {}
+        self._traces: list[Trace] = []
+        self._numbers = array("i", [-1]) * replicates
+
+    def put(self, replicate: int, trace: Trace) -> None:
+        """Keep the trace of one outcome."""
+        # Not the trace itself: 1, 1.0 and True are equal, and what was read was one of them.
+        key = marshal.dumps(trace, _MARSHAL_BY_VALUE)
+        code = self._codes.get(key)
+        if code is None:
+            code = self._codes[key] = len(self._traces)
+            self._traces.append(trace)
+        self._numbers[replicate] = code
+
+    def get(self, replicate: int) -> Trace:
+        """Return the trace of one outcome; empty if it never arrived."""
+        code = self._numbers[replicate]
+        return self._traces[code] if code >= 0 else ()
+
+
+class Provenance(Sequence[dict[str, Any]]):
+    """One record for each outcome, in replicate order and, within one, in the order of the conditions.
+
+    A record is made when it is asked for: ``{"replicate", "condition", "seed_used", "error", "steps": [{"step",
+    "params", "reads", "metrics"}]}``.
+
+    Parameters
+    ----------
+    steps : sequence of (str, dict)
+        Name and parameters of each step of the pipeline.
+    conditions : dict
+        For each condition its traces, its seeds and its errors by replicate.
+    replicates : int
+        How many replicates the run has.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[tuple[str, dict[str, Any]]],
+        conditions: dict[str, tuple[TraceStore, Sequence[int | None], dict[int, Any]]],
+        replicates: int,
+    ) -> None:
+        self._steps = steps
+        self._conditions = conditions
+        self._replicates = replicates
+
+    def of(self, condition: str, replicate: int) -> dict[str, Any]:
+        """Return the record of one outcome."""
+        traces, seeds, errors = self._conditions[condition]
+        traced = {stage: (reads, metrics) for stage, reads, metrics in traces.get(replicate)}
+        error = errors.get(replicate)
+        return {
+            "replicate": replicate,
+            "condition": condition,
+            "seed_used": seeds[replicate],
+            "error": None if error is None else str(error),
+            "steps": [
+                {"step": name, "params": params, **_as_dict(traced.get(stage))}
+                for stage, name, params in self._stages(traced)
+            ],
+        }
+
+    def _stages(self, traced: dict[int, Any]) -> Iterator[tuple[int, str, dict[str, Any]]]:
+        for stage in (TREATMENT, DATA_SOURCE):
+            if stage in traced:
+                yield stage, _STAGE_NAMES[stage], {}
+        for stage, (name, params) in enumerate(self._steps):
+            yield stage, name, params
+
+    def __len__(self) -> int:
+        return self._replicates * len(self._conditions)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        position = range(len(self))[index]
+        replicate, place = divmod(position, len(self._conditions))
+        return self.of(tuple(self._conditions)[place], replicate)
+
+    def tree(self, fmt: str = "condition > replicate > step") -> str:
+        """Return the provenance as an indented text.
+
+        Parameters
+        ----------
+        fmt : str
+            The levels from the outside in: ``condition`` and ``replicate`` in either order, then ``step`` if
+            the steps are wanted.
+
+        Raises
+        ------
+        InvalidValueError
+            If `fmt` does not name levels in that way.
+        """
+        levels = [level.strip() for level in fmt.split(">")] if isinstance(fmt, str) else []
+        outer = levels[:2]
+        if sorted(outer) != ["condition", "replicate"] or levels[2:] not in ([], ["step"]):
+            raise InvalidValueError(
+                f"{fmt!r} is no format of a provenance tree",
+                hint="Name levels from the outside in: 'condition > replicate > step'",
+            )
+        lines: list[str] = []
+        self._grow(lines, outer, "step" in levels, {})
+        return "\n".join(lines)
+
+    def _grow(self, lines: list[str], levels: list[str], with_steps: bool, chosen: dict[str, Any]) -> None:
+        level, *deeper = levels
+        indent = "  " * len(chosen)
+        for value in self._conditions if level == "condition" else range(self._replicates):
+            here = {**chosen, level: value}
+            lines.append(f"{indent}{value if level == 'condition' else f'replicate {value}'}")
+            if deeper:
+                self._grow(lines, deeper, with_steps, here)
+            else:
+                lines += [f"{indent}  {line}" for line in self._leaf(here, with_steps)]
+
+    def _leaf(self, chosen: dict[str, Any], with_steps: bool) -> Iterator[str]:
+        """Describe one outcome."""
+        record = self.of(chosen["condition"], chosen["replicate"])
+        yield f"seed_used = {record['seed_used']}"
+        if record["error"]:
+            yield f"failed: {record['error']}"
+        if with_steps:
+            for step in record["steps"]:
+                yield _line(step)
+
+
+def _as_dict(traced: tuple[Any, Any] | None) -> dict[str, Any]:
+    reads, metrics = traced or ((), ())
+    return {"reads": dict(reads), "metrics": list(metrics)}
+
+
+def _line(step: dict[str, Any]) -> str:
+    parts = [step["step"]]
+    parts += [f"{name}={value!r}" for name, value in step["params"].items()]
+    if step["reads"]:
+        parts.append("reads " + ", ".join(f"{name}={value!r}" for name, value in step["reads"].items()))
+    if step["metrics"]:
+        parts.append("records " + ", ".join(step["metrics"]))
+    return "; ".join(parts)

@@ -1,0 +1,318 @@
+"""The result of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import RunFailedError, UnknownNameError
+from crystallize.utils.suggest import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from crystallize.results.columns import Column
+    from crystallize.results.provenance import Provenance
+    from crystallize.results.summary import Summary
+    from crystallize.statistics.hypothesis import HypothesisResult
+    from crystallize.store.layout import ArtifactEntry
+    from crystallize.store.outcome import OutcomeError
+
+_MOST_SHOWN = 3
+
+
+class ConditionMetrics:
+    """What one condition gave.
+
+    Attributes
+    ----------
+    name : str
+        ``"baseline"`` or the treatment's name.
+    columns : dict of str to Column
+        The values of each metric, compact.
+    tags : dict of str to dict
+        For metrics recorded with tags: for each replicate the tags of its values.
+    errors : list of OutcomeError
+        The failed outcomes, in replicate order.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        columns: dict[str, Column],
+        tags: dict[str, dict[int, list[Mapping[str, Any] | None]]],
+        seeds: Sequence[int | None],
+        errors: list[OutcomeError],
+    ) -> None:
+        self.name = name
+        self.columns = columns
+        self.tags = tags
+        self.errors = errors
+        self._seeds = seeds
+
+    @property
+    def seeds(self) -> list[int | None]:
+        """The ``seed_used`` of each replicate."""
+        return list(self._seeds)
+
+    @cached_property
+    def metrics(self) -> dict[str, list[Any]]:
+        """All values of each metric, flat, in replicate order."""
+        return {metric: column.values() for metric, column in self.columns.items()}
+
+    def __repr__(self) -> str:
+        return f"ConditionMetrics({self.name!r}, metrics={list(self.columns)})"
+
+
+class ExperimentMetrics:
+    """The metrics of all conditions, and what the hypotheses say of them.
+
+    Attributes
+    ----------
+    baseline : ConditionMetrics
+        The baseline's.
+    treatments : dict of str to ConditionMetrics
+        Those of each treatment.
+    hypotheses : list of HypothesisResult
+        In the order of the experiment's hypotheses.
+    """
+
+    def __init__(
+        self,
+        baseline: ConditionMetrics,
+        treatments: dict[str, ConditionMetrics],
+        hypotheses: Sequence[HypothesisResult] = (),
+    ) -> None:
+        self.baseline = baseline
+        self.treatments = treatments
+        self.hypotheses = list(hypotheses)
+
+
+class Result:
+    """The result of one run.
+
+    Attributes
+    ----------
+    experiment : str
+        Name of the experiment, or its id if it has no name.
+    replicates : int
+        How many replicates the run had.
+    master_seed : int
+        The seed that repeats the run.
+    metrics : ExperimentMetrics
+        ``result.metrics.baseline.metrics["loss"]`` is the list of that metric's values.
+    errors : list of OutcomeError
+        The failed outcomes, in replicate order.
+    artifacts : list of ArtifactEntry
+        What was stored, in replicate order.
+    provenance : Provenance
+        How each outcome came about.
+    path : pathlib.Path or None
+        The folder that the run was stored in.
+    """
+
+    def __init__(
+        self,
+        *,
+        experiment: str,
+        replicates: int,
+        master_seed: int,
+        metrics: ExperimentMetrics,
+        errors: list[OutcomeError],
+        artifacts: list[ArtifactEntry],
+        provenance: Provenance,
+    ) -> None:
+        self.experiment = experiment
+        self.replicates = replicates
+        self.master_seed = master_seed
+        self.metrics = metrics
+        self.errors = errors
+        self.artifacts = artifacts
+        self.provenance = provenance
+        self.path: Path | None = None
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The conditions, the baseline first."""
+        return (self.metrics.baseline.name, *self.metrics.treatments)
+
+    def condition(self, name: str) -> ConditionMetrics:
+        """Return what the condition `name` gave.
+
+        Raises
+        ------
+        UnknownNameError
+            If the run had no such condition.
+        """
+        if name == self.metrics.baseline.name:
+            return self.metrics.baseline
+        if name in self.metrics.treatments:
+            return self.metrics.treatments[name]
+        raise UnknownNameError(
+            f"the run of {self.experiment!r} had no condition {name!r}",
+            hint=f"It had {listed(self.conditions)}. {did_you_mean(name, self.conditions)}".strip(),
+        )
+
+    @property
+    def seeds(self) -> dict[str, list[int | None]]:
+        """For each condition the ``seed_used`` of each replicate."""
+        return {name: self.condition(name).seeds for name in self.conditions}
+
+    def get_hypothesis(self, name: str) -> HypothesisResult:
+        """Return what the hypothesis `name` says.
+
+        Raises
+        ------
+        UnknownNameError
+            If the experiment has no such hypothesis.
+        """
+        for hypothesis in self.metrics.hypotheses:
+            if hypothesis.name == name:
+                return hypothesis
+        names = [hypothesis.name for hypothesis in self.metrics.hypotheses]
+        raise UnknownNameError(
+            f"experiment {self.experiment!r} has no hypothesis {name!r}",
+            hint=f"It has {listed(names)}. {did_you_mean(name, names)}".strip(),
+        )
+
+    def raise_for_errors(self) -> None:
+        """Raise if any outcome failed.
+
+        Raises
+        ------
+        RunFailedError
+            With the first errors, and the first one's traceback as a note.
+        """
+        if not self.errors:
+            return
+        shown = "; ".join(map(str, self.errors[:_MOST_SHOWN]))
+        more = f"; and {len(self.errors) - _MOST_SHOWN} more" if len(self.errors) > _MOST_SHOWN else ""
+        outcomes = self.replicates * len(self.conditions)
+        error = RunFailedError(
+            f"{len(self.errors)} of {outcomes} outcomes of {self.experiment!r} failed: {shown}{more}",
+            hint="result.errors has them all, with their tracebacks",
+        )
+        error.add_note(f"The first one's traceback:\n{self.errors[0].traceback}")
+        raise error
+
+    # -- showing -------------------------------------------------------------------------------------------
+
+    def summary(self, metrics: Sequence[str] | None = None, *, confidence: float = 0.95) -> Summary:
+        """Return a table with each metric's mean, spread and difference to the baseline under each condition.
+
+        Parameters
+        ----------
+        metrics : sequence of str, optional
+            The metrics wanted; all, if not given.
+        confidence : float, optional
+            Level of the interval of the difference, between 0 and 1.
+        """
+        from crystallize.results.summary import summarize
+
+        return summarize(self, metrics, confidence)
+
+    def print_tree(self, fmt: str = "condition > replicate > step") -> None:
+        """Print the provenance as a tree.
+
+        Parameters
+        ----------
+        fmt : str
+            The levels from the outside in; see :meth:`crystallize.results.provenance.Provenance.tree`.
+        """
+        print(self.provenance.tree(fmt))
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.errors)} failed outcomes" if self.errors else ""
+        return (
+            f"<Result of {self.experiment!r}: {self.replicates} replicates of "
+            f"{', '.join(self.conditions)}{failed}>"
+        )
+
+    def __rich__(self) -> Any:
+        return self.summary().__rich__()
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    # -- handing on ----------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return metrics, seeds, errors, hypotheses and artifacts as plain dicts and lists."""
+        return {
+            "experiment": self.experiment,
+            "replicates": self.replicates,
+            "master_seed": self.master_seed,
+            "conditions": {
+                name: {
+                    "metrics": {
+                        metric: list(values) for metric, values in self.condition(name).metrics.items()
+                    },
+                    "seeds": self.condition(name).seeds,
+                    "errors": [error._asdict() for error in self.condition(name).errors],
+                }
+                for name in self.conditions
+            },
+            "hypotheses": [hypothesis.to_dict() for hypothesis in self.metrics.hypotheses],
+            "artifacts": [entry._asdict() for entry in self.artifacts],
+        }
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """Return :meth:`to_dict` as JSON; what JSON has no form for becomes its ``repr``."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, default=repr)
+
+    def to_frame(self) -> DataFrame:
+        """Return all values as a tidy frame: replicate, condition, metric, value, and a column for each tag.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError:
+            raise ImportError(
+                "Result.to_frame needs pandas. Install it with: pip install 'crystallize-lab[frame]'"
+            ) from None
+        return DataFrame(
+            self._rows(), columns=["replicate", "condition", "metric", "value", *self._tag_names()]
+        )
+
+    def _rows(self) -> list[dict[str, Any]]:
+        rows = [
+            {
+                "replicate": replicate,
+                "condition": name,
+                "metric": metric,
+                "value": value,
+                **(self._tags_of(name, metric, replicate, place) or {}),
+            }
+            for name in self.conditions
+            for metric, column in self.condition(name).columns.items()
+            for replicate, values in column.by_replicate()
+            for place, value in enumerate(values)
+        ]
+        rows.sort(key=lambda row: row["replicate"])  # stable: conditions and metrics stay in their order
+        return rows
+
+    def _tags_of(self, condition: str, metric: str, replicate: int, place: int) -> Mapping[str, Any] | None:
+        tags = self.condition(condition).tags.get(metric, {}).get(replicate)
+        return tags[place] if tags and place < len(tags) else None
+
+    def _tag_names(self) -> list[str]:
+        return list(
+            dict.fromkeys(
+                key
+                for name in self.conditions
+                for by_replicate in self.condition(name).tags.values()
+                for tags in by_replicate.values()
+                for tag in tags
+                if tag
+                for key in tag
+            )
+        )

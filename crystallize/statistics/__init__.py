@@ -1,0 +1,1 @@
+"""Statistics: verifiers, and the hypotheses that apply them to baseline and treatments."""

@@ -1,0 +1,171 @@
+"""Metric values of one condition: compact, and independent of the order in which they arrive."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crystallize.results.columns import Column, Samples, in_order_of_recording
+
+FLOATS = st.floats(allow_nan=False)
+NUMBERS = FLOATS | st.integers() | st.booleans()
+RECORDED = st.lists(NUMBERS | st.text(max_size=2) | st.none(), max_size=3)
+
+
+def column(recorded: dict[int, list[Any]], replicates: int = 6, order: Any = None) -> Column:
+    made = Column(replicates)
+    for replicate in order if order is not None else recorded:
+        made.put(replicate, recorded[replicate], 0)
+    return made
+
+
+def typed(values: Any) -> list[tuple[type, Any]]:
+    return [(type(value), value) for value in values]
+
+
+@given(recorded=st.dictionaries(st.integers(0, 5), RECORDED), data=st.data())
+def test_any_order_of_arrival_gives_the_same_column(
+    recorded: dict[int, list[Any]], data: st.DataObject
+) -> None:
+    expected = typed(value for replicate in sorted(recorded) for value in recorded[replicate])
+    made = column(recorded, order=data.draw(st.permutations(list(recorded))))
+    assert typed(made.values()) == typed(made) == expected
+    assert made.replicates() == [replicate for replicate in sorted(recorded) for _ in recorded[replicate]]
+    assert [(replicate, typed(values)) for replicate, values in made.by_replicate()] == [
+        (replicate, typed(recorded[replicate])) for replicate in sorted(recorded)
+    ]
+    assert len(made) == len(expected)
+    assert made.is_numeric == all(issubclass(kind, int | float) for kind, _ in expected)
+    in_order = column(recorded, order=sorted(recorded))
+    assert made.is_dense == in_order.is_dense
+    assert made.first == in_order.first
+
+
+@given(
+    recorded=st.dictionaries(st.integers(0, 5), st.lists(FLOATS | st.integers(-5, 5), max_size=3)),
+    data=st.data(),
+)
+def test_any_order_of_arrival_gives_the_same_array(
+    recorded: dict[int, list[Any]], data: st.DataObject
+) -> None:
+    made = column(recorded, order=data.draw(st.permutations(list(recorded)))).array()
+    expected = column(recorded, order=sorted(recorded)).array()
+    assert made.dtype == expected.dtype
+    assert np.array_equal(made, expected)
+    assert made.tolist() == [value for replicate in sorted(recorded) for value in recorded[replicate]]
+
+
+@pytest.mark.parametrize(
+    ("values", "dense", "numeric"),
+    [
+        ([[1.0], [2.0]], True, True),
+        ([[1], [2]], True, True),
+        ([[math.nan], [math.inf]], True, True),
+        ([[1], [2.0]], False, True),
+        ([[2**63], [1]], False, True),
+        ([[True], [False]], False, True),
+        ([[1.0, 2.0], [3.0]], False, True),
+        ([[1.0]], False, True),
+        ([["a"], [1.0]], False, False),
+        ([[None], [1.0]], False, False),
+        ([[], [1.0]], False, True),
+    ],
+)
+def test_a_column_is_dense_with_exactly_one_number_of_one_kind_in_each_replicate(
+    values: list[list[Any]], dense: bool, numeric: bool
+) -> None:
+    made = column(dict(enumerate(values)), replicates=2)
+    assert (made.is_dense, made.is_numeric) == (dense, numeric)
+    assert repr(made.values()) == repr([value for each in values for value in each])
+
+
+@pytest.mark.parametrize(("values", "dtype"), [([1.5, 2.5], np.float64), ([1, 2], np.int64)])
+def test_the_array_of_a_dense_column_is_its_own_memory_and_read_only(values: list[Any], dtype: Any) -> None:
+    made = column({index: [value] for index, value in enumerate(values)}, replicates=2)
+    array = made.array()
+    assert array.dtype == dtype
+    assert np.shares_memory(array, made.array())
+    assert np.shares_memory(np.asarray(made.values()), array)
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 9
+
+
+def test_a_dense_column_takes_eight_bytes_a_value() -> None:
+    import sys
+
+    made = column({index: [float(index)] for index in range(1000)}, replicates=1000)
+    assert made.is_dense
+    assert sys.getsizeof(made._numbers) + sys.getsizeof(made._present) < 10_000
+
+
+def test_numbers_beside_missing_replicates_are_an_array_of_those_there_are() -> None:
+    made = column({0: [1.5], 3: [2.5]})
+    assert made.array().tolist() == [1.5, 2.5]
+    assert made.array().dtype == np.float64
+    assert made.replicates() == [0, 3]
+
+
+# -- Samples --------------------------------------------------------------------------------------------------------
+
+
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "set": lambda values: values.__setitem__(0, 9.0),
+    "set a slice": lambda values: values.__setitem__(slice(0, 2), [7.0, 8.0]),
+    "delete and append": lambda values: (values.__delitem__(0), values.append(9.0)),
+    "pop and insert": lambda values: (values.pop(), values.insert(0, 9.0)),
+    "reverse": lambda values: values.reverse(),
+    "sort": lambda values: values.sort(),
+    "extend": lambda values: values.extend([4.0]),
+    "iadd": lambda values: values.__iadd__([4.0]),
+    "imul": lambda values: values.__imul__(2),
+    "clear": lambda values: values.clear(),
+    "remove": lambda values: values.remove(3.0),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_numpy_sees_what_is_in_the_list_after_any_change(change: Callable[[Any], object]) -> None:
+    samples = column({0: [3.0], 1: [1.0], 2: [2.0]}, replicates=3).values()
+    plain = list(samples)
+    change(samples)
+    change(plain)
+    assert list(samples) == plain
+    assert np.asarray(samples).tolist() == plain
+
+
+def test_a_changed_list_leaves_the_column_as_it_was() -> None:
+    made = column({0: [3.0], 1: [1.0]}, replicates=2)
+    made.values().sort()
+    assert made.values() == [3.0, 1.0]
+
+
+def test_samples_are_a_list() -> None:
+    samples = column({0: [1.0], 1: [2.0]}, replicates=2).values()
+    assert isinstance(samples, list)
+    assert samples == [1.0, 2.0]
+    assert sum(samples) == 3.0
+    assert type(pickle.loads(pickle.dumps(samples))) is list
+    assert np.asarray(samples, dtype=np.float32).dtype == np.float32
+    assert np.array(samples).flags.writeable
+    assert np.mean(samples) == 1.5
+    assert np.asarray(Samples(["a", "b"])).tolist() == ["a", "b"]
+
+
+# -- pairs ----------------------------------------------------------------------------------------------------------
+
+
+def test_columns_stand_in_the_order_in_which_the_first_replicate_recorded_them() -> None:
+    arrivals = [(2, ["late", "a", "b"]), (0, ["b", "a"]), (1, ["c", "b", "a"])]
+    for order in (arrivals, arrivals[::-1]):
+        columns: dict[str, Column] = {}
+        for replicate, metrics in order:
+            for position, metric in enumerate(metrics):
+                columns.setdefault(metric, Column(3)).put(replicate, [1.0], position)
+        assert list(in_order_of_recording(columns)) == ["b", "a", "c", "late"]

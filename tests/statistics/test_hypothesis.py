@@ -1,0 +1,427 @@
+"""Hypotheses: what verifiers are handed, what comes of it, and how treatments are ranked."""
+
+from __future__ import annotations
+
+import logging
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from crystallize.errors import (
+    CrystallizeError,
+    InvalidTypeError,
+    InvalidValueError,
+    MissingMetricError,
+    RunFailedError,
+    UnknownNameError,
+)
+from crystallize.results.columns import Column
+from crystallize.results.result import ConditionMetrics
+from crystallize.statistics.hypothesis import Hypothesis, HypothesisResult, as_hypothesis, hypothesis
+from crystallize.statistics.p_values import holm
+from crystallize.statistics.verifier import verifier
+from crystallize.statistics.verifiers import paired_t_test, sign_flip_test, welch_t_test
+from crystallize.store.outcome import OutcomeError
+
+FAILED = None  # in place of a replicate's value
+ABSENT = ...
+
+
+def condition(name, **metrics):
+    """Make what a run gives: for each metric one entry a replicate, a value or a list of several."""
+    columns, errors = {}, {}
+    for place, (metric, entries) in enumerate(metrics.items()):
+        column = Column(len(entries))
+        for replicate, entry in enumerate(entries):
+            if entry is FAILED:
+                errors[replicate] = OutcomeError(replicate, name, "FitStep", "ValueError", "diverged", "")
+            elif entry is not ABSENT:
+                column.put(replicate, entry if isinstance(entry, list) else [entry], place)
+        if len(column):
+            columns[metric] = column
+    return ConditionMetrics(name, columns, {}, [], list(errors.values()))
+
+
+def evaluate(tested, baseline, **treatments):
+    return tested.evaluate(
+        condition("baseline", **baseline), {name: condition(name, **m) for name, m in treatments.items()}
+    )
+
+
+@verifier
+def keep(baseline_samples, treatment_samples):
+    """Return what a verifier is handed."""
+    return {"p_value": 0.5, "baseline": dict(baseline_samples), "treatment": dict(treatment_samples)}
+
+
+@hypothesis(verifier=paired_t_test(alpha=0.01), metrics="loss")
+def lower_loss(result):
+    return result["difference"]
+
+
+# -- what verifiers are handed -----------------------------------------------------------------------------------
+
+
+def test_verifier_gets_lists_of_the_metrics_asked_for():
+    found = evaluate(
+        Hypothesis(keep, metrics=["a", "b"]),
+        {"a": [1, 2], "b": ["x", "y"], "c": [0, 0]},
+        t={"a": [3, 4], "b": ["z", "w"], "c": [0, 0]},
+    ).results["t"]
+    assert found["baseline"] == {"a": [1, 2], "b": ["x", "y"]}
+    assert found["treatment"] == {"a": [3, 4], "b": ["z", "w"]}
+    assert isinstance(found["baseline"]["a"], list)
+
+
+def test_without_metrics_the_verifier_gets_all_that_both_conditions_recorded():
+    found = evaluate(Hypothesis(keep), {"a": [1], "b": [2]}, t={"b": [3], "a": [4], "extra": [5]}).results[
+        "t"
+    ]
+    assert (found["baseline"], found["treatment"]) == ({"a": [1], "b": [2]}, {"a": [4], "b": [3]})
+
+
+def test_each_inner_list_of_metrics_gives_one_result():
+    found = evaluate(
+        Hypothesis(keep, metrics=[["a"], ["b", "a"]]), {"a": [1], "b": [2]}, t={"a": [3], "b": [4]}
+    )
+    assert [part["treatment"] for part in found.results["t"]] == [{"a": [3]}, {"b": [4], "a": [3]}]
+
+
+def test_replicates_that_failed_on_one_side_are_left_out_of_both():
+    found = evaluate(
+        Hypothesis(keep, metrics="a"), {"a": [10, FAILED, 12, 13, 14]}, t={"a": [20, 21, FAILED, 23, 24]}
+    ).results["t"]
+    assert (found["baseline"], found["treatment"]) == ({"a": [10, 13, 14]}, {"a": [20, 23, 24]})
+
+
+@given(st.lists(st.tuples(*[st.one_of(st.none(), st.floats(-9, 9))] * 2), min_size=5, max_size=20))
+def test_failed_replicates_never_shift_the_pairs(replicates):
+    complete = [pair for pair in replicates if FAILED not in pair]
+    if any(side.count(FAILED) == len(side) for side in zip(*replicates, strict=True)):
+        return
+    baseline, treatment = ([*side] for side in zip(*replicates, strict=True))
+    found = evaluate(Hypothesis(paired_t_test(), "a"), {"a": baseline}, t={"a": treatment}).results["t"]
+    apart = paired_t_test()({"a": [a for a, _ in complete]}, {"a": [b for _, b in complete]})
+    assert repr(found) == repr(apart)
+
+
+def test_lists_are_given_to_numpy_without_conversion_and_the_baseline_is_read_once():
+    seen = []
+
+    def look(baseline, treatment):
+        seen.append([np.asarray(samples["a"]) for samples in (baseline, treatment)])
+        return {"p": 1.0}
+
+    evaluate(Hypothesis(look, "a"), {"a": [0.5, 1.5]}, t={"a": [1.0, 2.0]}, u={"a": [2.0, 3.0]})
+    assert [[list(array) for array in call] for call in seen] == [[[0.5, 1.5], [1, 2]], [[0.5, 1.5], [2, 3]]]
+    assert np.shares_memory(seen[0][0], seen[1][0])
+
+
+def test_a_verifier_that_sorts_its_lists_does_not_spoil_the_next_comparison():
+    def spoil(baseline, treatment):
+        before = list(baseline["a"])
+        baseline["a"].sort()
+        return {"p": 1.0, "before": before}
+
+    found = evaluate(Hypothesis(spoil, "a"), {"a": [3.0, 1.0]}, t={"a": [1.0, 2.0]}, u={"a": [1.0, 2.0]})
+    assert found.results["u"]["before"] == [3.0, 1.0]
+
+
+def test_several_values_of_a_replicate_count_as_their_mean_in_the_built_in_tests():
+    baseline = {"a": [[1.0, 3.0], [5.0], [2.0, 4.0]]}
+    treatment = {"a": [[2.0], [5.5, 6.5], [4.0, 6.0]]}
+    means = {"a": [2.0, 5.0, 3.0]}, {"a": [2.0, 6.0, 5.0]}
+    for test in (welch_t_test(), paired_t_test(), sign_flip_test()):
+        assert evaluate(Hypothesis(test, "a"), baseline, t=treatment).results["t"] == test(*means)
+
+
+def test_unequal_numbers_of_values_are_left_out_of_lists_and_told(caplog):
+    with caplog.at_level(logging.WARNING, "crystallize"):
+        found = evaluate(Hypothesis(keep, "a"), {"a": [[1, 2], [3, 4]]}, t={"a": [[5], [6, 7]]}).results["t"]
+    assert (found["baseline"], found["treatment"]) == ({"a": [3, 4]}, {"a": [6, 7]})
+    assert "metric 'a' has different numbers of values under the two conditions in 1 of 2" in caplog.text
+
+
+# -- missing metrics and errors ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("baseline", "treatment", "message"),
+    [
+        (
+            {"lost": [1]},
+            {"loss": [1]},
+            "condition 'baseline' never recorded metric 'loss'.*Did you mean 'lost'",
+        ),
+        (
+            {"loss": [1]},
+            {"b": [1], "a": [2]},
+            r"condition 't' never recorded metric 'loss' .*recorded 'a', 'b'",
+        ),
+        ({}, {"loss": [1]}, "condition 'baseline' never recorded metric 'loss'.*recorded nothing"),
+    ],
+)
+def test_a_metric_that_was_never_recorded_is_an_error_that_names_condition_and_metrics(
+    baseline, treatment, message
+):
+    with pytest.raises(MissingMetricError, match=message) as caught:
+        evaluate(Hypothesis(keep, "loss", name="h"), baseline, t=treatment)
+    assert isinstance(caught.value, KeyError)
+    assert "hypothesis 'h'" in str(caught.value)
+
+
+def test_a_condition_that_recorded_nothing_at_all_is_an_error():
+    with pytest.raises(MissingMetricError, match="condition 't' never recorded any metric"):
+        evaluate(Hypothesis(keep), {"a": [1]}, t={})
+
+
+def test_a_treatment_that_always_failed_stops_no_other_comparison(caplog):
+    found = evaluate(Hypothesis(keep, "a"), {"a": [1, 2]}, t={"a": [FAILED, FAILED]}, u={"a": [3, 4]})
+    assert list(found.results) == found.ranking["ranked"] == ["u"]
+    assert (
+        "'t' has not recorded metric 'a': 2 replicates failed, first ValueError: diverged"
+        in found.errors["t"]
+    )
+    assert "replicates failed" in caplog.text
+
+
+def test_a_baseline_that_always_failed_is_told_for_every_treatment():
+    found = evaluate(Hypothesis(keep, "a"), {"a": [FAILED]}, t={"a": [1]})
+    assert "'baseline' has not recorded metric 'a'" in found.errors["t"]
+    assert found.ranking == {"best": None, "ranked": []}
+
+
+def test_a_verifier_that_raises_is_that_treatments_error_with_its_traceback(caplog):
+    def picky(baseline, treatment):
+        if treatment["a"][0] < 0:
+            raise ZeroDivisionError("negative")
+        return {"p_value": 0.1}
+
+    found = evaluate(Hypothesis(picky, "a"), {"a": [1]}, bad={"a": [-1]}, good={"a": [1]})
+    assert found.results == {"good": {"p_value": 0.1}}
+    assert found.ranking == {"best": "good", "ranked": ["good"]}
+    assert "in picky" in found.errors["bad"]
+    assert "hypothesis 'picky', treatment 'bad': ZeroDivisionError: negative" in caplog.text
+
+
+def test_a_metric_that_is_not_numeric_is_the_built_in_tests_error():
+    found = evaluate(Hypothesis(welch_t_test(), "a"), {"a": ["x", "y"]}, t={"a": ["z", "w"]})
+    assert "metric 'a' is not numeric, for example 'x'" in found.errors["t"]
+
+
+# -- ranking -----------------------------------------------------------------------------------------------------
+
+
+def ranked(scores, ranker=None):
+    def echo(baseline, treatment):
+        return {"p": treatment["a"][0]}
+
+    return evaluate(
+        Hypothesis(echo, "a", ranker), {"a": [0.0]}, **{name: {"a": [s]} for name, s in scores.items()}
+    )
+
+
+def test_small_is_good_and_nan_ranks_last():
+    found = ranked({"a": 0.5, "b": math.nan, "c": 0.01, "d": 0.5})
+    assert found.ranking == {"best": "c", "ranked": ["c", "a", "d", "b"]}
+    assert found.scores["c"] == 0.01
+
+
+def test_nothing_is_best_if_all_scores_are_nan():
+    assert ranked({"a": math.nan}).ranking == {"best": None, "ranked": ["a"]}
+
+
+def test_a_ranker_decides_and_may_return_numpy_numbers():
+    assert ranked({"a": 1.0, "b": 3.0}, lambda result: np.float32(-result["p"])).ranking["best"] == "b"
+
+
+def test_a_ranker_that_raises_leaves_the_result_and_ranks_the_others():
+    found = ranked({"a": 1.0, "b": 0.0}, lambda result: 1 / result["p"])
+    assert found.ranking == {"best": "a", "ranked": ["a"]}
+    assert found.results["b"] == {"p": 0.0}
+    assert "the ranker raised" in found.errors["b"]
+    assert "ZeroDivisionError" in found.errors["b"]
+
+
+@pytest.mark.parametrize("odd", [None, "0.5", [1.0]])
+def test_a_ranker_must_return_a_number(odd):
+    found = ranked({"a": 1.0}, lambda result: odd)
+    assert "the ranker returned no number" in found.errors["a"]
+
+
+def test_a_result_without_p_value_needs_a_ranker():
+    found = evaluate(Hypothesis(lambda a, b: {"better": True}, "a"), {"a": [1]}, t={"a": [1]})
+    assert found.results["t"] == {"better": True}
+    assert "has no 'p_value' to rank by" in found.errors["t"]
+    assert "Give the Hypothesis a ranker" in found.errors["t"]
+
+
+def test_several_results_rank_by_their_smallest_p_value():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(4, 20))
+    groups = Hypothesis(paired_t_test(), [["a"], ["b"]])
+    together = Hypothesis(paired_t_test(), ["a", "b"])
+    for tested in (groups, together):
+        found = evaluate(
+            tested,
+            {"a": noise[0].tolist(), "b": noise[1].tolist()},
+            t={"a": noise[2].tolist(), "b": noise[3].tolist()},
+            u={"a": noise[2].tolist(), "b": (noise[1] + 3).tolist()},
+        )
+        assert found.ranking["best"] == "u"
+
+
+# -- multiple comparisons ----------------------------------------------------------------------------------------
+
+
+def test_holm_gives_the_known_values():
+    # p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm") of R, and a case with ties and a cap at 1.
+    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
+    assert holm([0.7, 0.0001, 0.7]) == pytest.approx([1.0, 0.0003, 1.0])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.001, 0.2))
+def test_holm_rejects_what_the_step_down_procedure_rejects(values, alpha):
+    rejected = set()
+    for step, (value, i) in enumerate(sorted((value, i) for i, value in enumerate(values))):
+        if value > alpha / (len(values) - step):
+            break
+        rejected.add(i)
+    corrected = holm(values)
+    # At the border, a division and a product may round to different sides.
+    if not any(math.isclose(value, alpha, rel_tol=1e-12) for value in corrected):
+        assert {i for i, value in enumerate(corrected) if value <= alpha} == rejected
+    assert all(value <= after <= 1 for value, after in zip(values, corrected, strict=True))
+
+
+def test_adjusted_p_values_count_all_treatments_but_not_nan():
+    found = ranked({"a": 0.01, "b": 0.02, "c": math.nan})
+    assert found.adjusted_p_values == pytest.approx({"a": 0.02, "b": 0.02, "c": math.nan}, nan_ok=True)
+
+
+def test_adjusted_p_values_count_all_metrics():
+    results = {"t": [{"p_value": 0.01}, {"p_value": 0.9}], "u": {"x": {"p": 0.02}, "y": {"p": 0.03}}, "v": {}}
+    assert HypothesisResult("h", results).adjusted_p_values == pytest.approx({"t": 0.04, "u": 0.06})
+
+
+# -- the result --------------------------------------------------------------------------------------------------
+
+
+def test_a_result_is_found_by_treatment():
+    found = evaluate(Hypothesis(keep, "a", name="h"), {"a": [1]}, low={"a": [2]}, high={"a": [FAILED]})
+    assert found.get_for_treatment("low") is found.results["low"]
+    with pytest.raises(
+        UnknownNameError, match=r"no treatment 'lo' \(hypothesis 'h'\)\. Did you mean 'low'\?"
+    ):
+        found.get_for_treatment("lo")
+    with pytest.raises(RunFailedError, match=r"treatment 'high' was not compared: .*diverged"):
+        found.get_for_treatment("high")
+
+
+def test_results_can_be_pickled_and_are_plain_data_as_a_dict():
+    found = evaluate(Hypothesis(welch_t_test(), "a"), {"a": [1.0, 2.0]}, t={"a": [2.0, 4.0]})
+    assert pickle.loads(pickle.dumps(found)) == found
+    assert list(found.to_dict()) == ["name", "results", "adjusted_p_values", "ranking", "errors"]
+    reference = stats.ttest_ind([2.0, 4.0], [1.0, 2.0], equal_var=False).pvalue
+    assert found.to_dict()["adjusted_p_values"]["t"] == pytest.approx(reference)
+
+
+# -- making hypotheses -------------------------------------------------------------------------------------------
+
+
+def test_names_default_to_the_verifiers_and_to_the_rankers():
+    assert Hypothesis(welch_t_test()).name == Hypothesis(welch_t_test).name == "welch_t_test"
+    assert Hypothesis(keep, name="h").name == "h"
+    assert lower_loss().name == "lower_loss"
+
+
+def test_a_decorated_ranker_makes_hypotheses():
+    made = lower_loss()
+    found = evaluate(
+        made, {"loss": [1.0, 2.0, 3.0]}, t={"loss": [1.0, 2.5, 4.0]}, u={"loss": [0.0, 1.5, 2.0]}
+    )
+    assert found.ranking["best"] == "u"
+    assert found.scores["t"] == 0.5
+    assert made.describe() == {
+        "name": "lower_loss",
+        "verifier": "paired_t_test",
+        "metrics": [["loss"]],
+        "settings": {"alpha": 0.01},
+    }
+
+
+def test_an_experiment_takes_hypotheses_and_their_factories():
+    made = Hypothesis(keep)
+    assert as_hypothesis(made) is made
+    assert as_hypothesis(lower_loss).name == "lower_loss"
+    with pytest.raises(InvalidTypeError, match=r"expected a Hypothesis, got .*Wrap a verifier"):
+        as_hypothesis(welch_t_test())
+
+
+def test_hypotheses_can_be_pickled():
+    for made in (
+        Hypothesis(welch_t_test(alpha=0.1), ["a", "b"], name="h"),
+        lower_loss(),
+        pickle.loads(pickle.dumps(lower_loss))(),
+    ):
+        copy = pickle.loads(pickle.dumps(made))
+        assert copy.describe() == made.describe()
+        assert copy.ranker is made.ranker
+
+
+def test_hypotheses_made_inside_functions_reach_other_processes_by_cloudpickle():
+    import cloudpickle
+
+    @hypothesis(verifier=lambda a, b: {"gain": b["a"][0] - a["a"][0]}, metrics="a")
+    def largest_gain(result):
+        return -result["gain"]
+
+    copy = pickle.loads(cloudpickle.dumps(largest_gain()))
+    assert evaluate(copy, {"a": [1]}, t={"a": [3]}).scores == {"t": -2}
+
+
+class Async:
+    async def __call__(self, baseline, treatment):
+        return {}
+
+
+@pytest.mark.parametrize("bad", ["welch", None, dict, lambda one: {}, Async()])
+def test_what_cannot_be_called_with_two_samples_is_refused(bad):
+    with pytest.raises(InvalidTypeError, match="a verifier is "):
+        Hypothesis(bad)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "error"),
+    [
+        (3, InvalidTypeError),
+        ([1], InvalidTypeError),
+        (["a", ["b"]], InvalidTypeError),
+        ({"a": 1}, InvalidTypeError),
+        ([], InvalidValueError),
+        ([["a"], []], InvalidValueError),
+        (["a", "a"], InvalidValueError),
+    ],
+)
+def test_metrics_of_another_form_are_refused(metrics, error):
+    with pytest.raises(error, match="metrics"):
+        Hypothesis(keep, metrics=metrics)
+
+
+@pytest.mark.parametrize("arguments", [{"ranker": "p_value"}, {"name": 3}, {"name": " "}])
+def test_a_wrong_ranker_or_name_is_refused(arguments):
+    with pytest.raises(CrystallizeError, match=next(iter(arguments))):
+        Hypothesis(keep, **arguments)
+
+
+def test_wrong_settings_of_the_decorator_are_refused_where_they_stand():
+    with pytest.raises(InvalidTypeError, match="metrics is a name"):
+        hypothesis(verifier=welch_t_test(), metrics=3)(lambda result: 0.0)
+    with pytest.raises(InvalidTypeError, match="@hypothesis decorates a ranker"):
+        hypothesis(verifier=welch_t_test())("p_value")
