@@ -12,14 +12,16 @@ and ``after_replicate`` gets it from ``experiment.handed_back(self)``, in the or
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from crystallize.experiments.experiment import Experiment
+    from crystallize.datasources.artifact import Artifact
+    from crystallize.datasources.datasource import DataSource
+    from crystallize.pipelines.pipeline import Pipeline
     from crystallize.pipelines.pipeline_step import PipelineStep
     from crystallize.results.result import Result
     from crystallize.store.outcome import ReplicateResult
@@ -43,8 +45,87 @@ RUNS_IN: Mapping[str, Literal["coordinator", "worker"]] = {
 """Where each hook is called, in the order of a run."""
 
 
+class RunningExperiment(Protocol):
+    """What hooks are given as `experiment`: an ``Experiment``, and this is what plugins need of it.
+
+    While a run is under way, what can differ between runs is that of the run.
+
+    Attributes
+    ----------
+    outputs : dict of str to Artifact
+        The artifacts that steps write.
+    initial_ctx : dict of str to object
+        What every context holds from the start.
+    master_seed : int
+        What all random streams derive from.
+    plugins : PluginManager
+        The active plugins.
+    """
+
+    outputs: dict[str, Artifact]
+    initial_ctx: dict[str, Any]
+    master_seed: int
+    plugins: Any
+
+    @property
+    def name(self) -> str | None:
+        """The experiment's name."""
+
+    @property
+    def id(self) -> str:
+        """The hash of its pipeline's signature."""
+
+    @property
+    def folder_name(self) -> str:
+        """Its name, or else its id."""
+
+    @property
+    def datasource(self) -> DataSource:
+        """What gives each outcome its first data."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What the data goes through."""
+
+    @property
+    def replicates(self) -> int | None:
+        """How many replicates there are; None if that is decided while they run."""
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The baseline and the active treatments."""
+
+    @property
+    def active_treatments(self) -> Mapping[str, Any]:
+        """The treatments, by name."""
+
+    @property
+    def owed(self) -> Iterator[int]:
+        """The replicates that are still to do, for an execution strategy to take from as it has room."""
+
+    @property
+    def run_kind(self) -> Literal["run", "apply"] | None:
+        """What is under way."""
+
+    @property
+    def current_run(self) -> Any:
+        """The run under way; ``experiment.current_run.state(self)`` is what a plugin keeps for it."""
+
+    def replicate_done(self, result: ReplicateResult) -> int:
+        """Take the result of a replicate as it arrives; return what an execution strategy keeps in its place."""
+
+    def handed_back(self, plugin: object) -> list[Any]:
+        """Return what hooks have given to ``ctx.hand_back(plugin, value)``; in ``after_replicate``."""
+
+    def check_cancelled(self) -> None:
+        """Raise if the run under way was cancelled."""
+
+    def definition(self) -> dict[str, Any]:
+        """Return what defines the run under way, for metadata."""
+
+
 @hookspec
-def init_hook(experiment: Experiment) -> None:
+def init_hook(experiment: RunningExperiment) -> None:
     """Look at, or complete, an experiment that was just built.
 
     Parameters
@@ -61,7 +142,7 @@ def init_hook(experiment: Experiment) -> None:
 
 
 @hookspec
-def before_run(experiment: Experiment) -> None:
+def before_run(experiment: RunningExperiment) -> None:
     """Prepare for a run.
 
     Parameters
@@ -80,14 +161,17 @@ def before_run(experiment: Experiment) -> None:
 
 
 @hookspec(firstresult=True)
-def run_experiment_loop(experiment: Experiment, replicate_fn: Callable[[int], Any]) -> list[Any] | None:
+def run_experiment_loop(
+    experiment: RunningExperiment, replicate_fn: Callable[[int], Any]
+) -> list[Any] | None:
     """Drive all replicates. The first implementation that does not return None decides.
 
     Parameters
     ----------
     experiment : Experiment
-        Call ``experiment.replicate_done(result)`` as each result arrives and keep what it returns: progress
-        and ``after_replicate`` are live then, and memory stays flat.
+        Take replicates from ``experiment.owed`` as there is room. Call ``experiment.replicate_done(result)`` as
+        each result arrives and keep what it returns: progress and ``after_replicate`` are live then, and memory
+        stays flat.
     replicate_fn : callable
         ``replicate_fn(i)`` runs replicate ``i`` under every condition. It never raises for a step's error,
         and it can be pickled.
@@ -95,7 +179,7 @@ def run_experiment_loop(experiment: Experiment, replicate_fn: Callable[[int], An
     Returns
     -------
     list or None
-        One entry for each number in ``range(experiment.replicates)``, in that order: the result, or what
+        One entry for each replicate that was taken, in the order of their numbers: the result, or what
         ``replicate_done`` returned for it. None leaves the run to the next plugin.
 
     Notes
@@ -107,7 +191,7 @@ def run_experiment_loop(experiment: Experiment, replicate_fn: Callable[[int], An
 
 
 @hookspec
-def before_replicate(experiment: Experiment, ctx: FrozenContext) -> None:
+def before_replicate(experiment: RunningExperiment, ctx: FrozenContext) -> None:
     """Prepare the context of one condition of one replicate.
 
     Parameters
@@ -129,7 +213,7 @@ def before_replicate(experiment: Experiment, ctx: FrozenContext) -> None:
 
 
 @hookspec
-def before_step(experiment: Experiment, step: PipelineStep, ctx: FrozenContext) -> None:
+def before_step(experiment: RunningExperiment, step: PipelineStep, ctx: FrozenContext) -> None:
     """Look at a step that is about to run.
 
     Parameters
@@ -150,7 +234,7 @@ def before_step(experiment: Experiment, step: PipelineStep, ctx: FrozenContext) 
 
 
 @hookspec
-def after_step(experiment: Experiment, step: PipelineStep, data: Any, ctx: FrozenContext) -> None:
+def after_step(experiment: RunningExperiment, step: PipelineStep, data: Any, ctx: FrozenContext) -> None:
     """Look at what a step returned.
 
     Parameters
@@ -173,7 +257,7 @@ def after_step(experiment: Experiment, step: PipelineStep, data: Any, ctx: Froze
 
 
 @hookspec
-def after_replicate(experiment: Experiment, result: ReplicateResult) -> None:
+def after_replicate(experiment: RunningExperiment, result: ReplicateResult) -> None:
     """Take note of a replicate that has arrived.
 
     Parameters
@@ -194,7 +278,7 @@ def after_replicate(experiment: Experiment, result: ReplicateResult) -> None:
 
 
 @hookspec
-def after_run(experiment: Experiment, result: Result) -> None:
+def after_run(experiment: RunningExperiment, result: Result) -> None:
     """Use the final result.
 
     Parameters

@@ -166,8 +166,8 @@ class Artifact(DataSource):
                 str(reader.metadata_path()),
                 "Run it first",
             )
-        condition = reader.condition(ctx.get("condition", BASELINE))
-        replicate = replicate_folder(ctx.get("replicate", 0) % count)
+        condition = reader.condition(ctx.peek("condition") or BASELINE)
+        replicate = replicate_folder((ctx.peek("replicate") or 0) % count)
         stored = find_artifact(folder, self.name, replicate, condition)
         if stored is None:
             raise self._unwritten(folder, replicate, condition)
@@ -281,8 +281,8 @@ class ArtifactSource(DataSource):
             If it is not there.
         """
         reader = self._reader
-        condition = self.only_condition or reader.condition(ctx.get("condition", BASELINE))
-        replicate = replicate_folder(ctx.get("replicate", 0))
+        condition = self.only_condition or reader.condition(ctx.peek("condition") or BASELINE)
+        replicate = replicate_folder(ctx.peek("replicate") or 0)
         path = (reader.folder() or reader.expected()) / replicate / condition / self.step / self.name
         if not path.is_file():
             raise self._missing(path)

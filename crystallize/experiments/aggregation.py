@@ -12,7 +12,7 @@ from crystallize.results.provenance import Provenance, TraceStore
 from crystallize.results.result import ConditionMetrics, ExperimentMetrics, Result
 
 if TYPE_CHECKING:
-    from crystallize.experiments.experiment import Experiment
+    from crystallize.hookspecs import RunningExperiment
     from crystallize.store.layout import ArtifactEntry
     from crystallize.store.outcome import Outcome, OutcomeError, ReplicateResult
 
@@ -27,11 +27,11 @@ class ResultAggregator:
 
     Parameters
     ----------
-    experiment : Experiment
+    experiment : RunningExperiment
         The experiment that is running: ``experiment.replicates`` and ``experiment.conditions`` are this run's.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: RunningExperiment) -> None:
         self.experiment = experiment
         self.conditions = {
             name: _Collected(name, experiment.replicates or 0) for name in experiment.conditions
@@ -85,11 +85,13 @@ class _Seeds(Sequence[int | None]):
 
     __slots__ = ("_large", "_seeds")
 
-    def __init__(self, replicates: int) -> None:
-        self._seeds = array("q", [_NO_SEED]) * replicates
+    def __init__(self) -> None:
+        self._seeds = array("q")
         self._large: dict[int, Any] = {}
 
     def put(self, replicate: int, seed: Any) -> None:
+        if replicate >= len(self._seeds):
+            self._seeds.extend([_NO_SEED] * (replicate + 1 - len(self._seeds)))
         if type(seed) is int and 0 <= seed < 2**63:
             self._seeds[replicate] = seed
         elif seed is not None:
@@ -113,27 +115,26 @@ class _Collected:
         self.replicates = replicates
         self.columns: dict[str, Column] = {}
         self.tags: dict[str, dict[int, list[Mapping[str, Any] | None]]] = {}
-        self.seeds = _Seeds(replicates)
-        self.traces = TraceStore(replicates)
+        self.seeds = _Seeds()
+        self.traces = TraceStore()
         self.errors: dict[int, OutcomeError] = {}
-        self.artifacts: dict[int, list[ArtifactEntry]] = {}
+        self.artifacts: dict[int, Sequence[ArtifactEntry]] = {}
 
     def add(self, replicate: int, outcome: Outcome) -> None:
-        _, seed, metrics, tags, artifacts, trace, error, _ = outcome
-        columns = self.columns
+        columns, metrics = self.columns, outcome.metrics
         for place, metric in enumerate(metrics):
             if metric not in columns:
                 columns[metric] = Column(self.replicates)
             columns[metric].put(replicate, metrics[metric], place)
-        self.seeds.put(replicate, seed)
-        self.traces.put(replicate, trace)
-        if tags:
-            for metric, tagged in tags.items():
+        self.seeds.put(replicate, outcome.seed)
+        self.traces.put(replicate, outcome.trace)
+        if outcome.tags:
+            for metric, tagged in outcome.tags.items():
                 self.tags.setdefault(metric, {})[replicate] = tagged
-        if error is not None:
-            self.errors[replicate] = error
-        if artifacts:
-            self.artifacts[replicate] = artifacts
+        if outcome.error is not None:
+            self.errors[replicate] = outcome.error
+        if outcome.artifacts:
+            self.artifacts[replicate] = outcome.artifacts
 
     def finish(self) -> ConditionMetrics:
         return ConditionMetrics(

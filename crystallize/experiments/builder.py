@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from crystallize.errors import ValidationError
 from crystallize.experiments.treatment import check_context
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crystallize.datasources.artifact import Artifact
     from crystallize.experiments.aggregation import ResultAggregator
-    from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.treatment import Treatment
     from crystallize.statistics.hypothesis import Hypothesis
 
+E = TypeVar("E")
 
-class ExperimentBuilder:
+
+class ExperimentBuilder(Generic[E]):
     """Takes the parts of an experiment one by one; :meth:`build` makes it.
 
     Methods that take several parts add to those given before. Everything is checked by :meth:`build`, as the
@@ -24,8 +27,8 @@ class ExperimentBuilder:
 
     Parameters
     ----------
-    experiment : type of Experiment
-        The class to build.
+    make : callable
+        The class to build: ``Experiment``, or one that inherits from it.
     name : str, optional
         Name of the experiment.
 
@@ -41,73 +44,73 @@ class ExperimentBuilder:
     ... )
     """
 
-    def __init__(self, experiment: type[Experiment], name: str | None = None) -> None:
-        self._experiment = experiment
+    def __init__(self, make: Callable[..., E], name: str | None = None) -> None:
+        self._make = make
         self._arguments: dict[str, Any] = {} if name is None else {"name": name}
 
-    def name(self, name: str) -> ExperimentBuilder:
+    def name(self, name: str) -> ExperimentBuilder[E]:
         """Name the experiment."""
         return self._set("name", name)
 
-    def description(self, description: str) -> ExperimentBuilder:
+    def description(self, description: str) -> ExperimentBuilder[E]:
         """Describe it, for people."""
         return self._set("description", description)
 
-    def datasource(self, datasource: Any) -> ExperimentBuilder:
+    def datasource(self, datasource: Any) -> ExperimentBuilder[E]:
         """Set what gives each outcome its first data."""
         return self._set("datasource", datasource)
 
-    def pipeline(self, pipeline: Any) -> ExperimentBuilder:
+    def pipeline(self, pipeline: Any) -> ExperimentBuilder[E]:
         """Set the whole pipeline; not together with :meth:`steps`."""
         return self._set("pipeline", pipeline)
 
-    def steps(self, *steps: Any) -> ExperimentBuilder:
+    def steps(self, *steps: Any) -> ExperimentBuilder[E]:
         """Add steps to the end of the pipeline."""
         return self._extend("steps", steps)
 
-    def treatments(self, *treatments: Treatment) -> ExperimentBuilder:
+    def treatments(self, *treatments: Treatment) -> ExperimentBuilder[E]:
         """Add treatments."""
         return self._extend("treatments", treatments)
 
-    def hypotheses(self, *hypotheses: Hypothesis) -> ExperimentBuilder:
+    def hypotheses(self, *hypotheses: Hypothesis) -> ExperimentBuilder[E]:
         """Add hypotheses."""
         return self._extend("hypotheses", hypotheses)
 
-    def outputs(self, *outputs: Artifact) -> ExperimentBuilder:
+    def outputs(self, *outputs: Artifact) -> ExperimentBuilder[E]:
         """Add artifacts that steps write."""
         return self._extend("outputs", outputs)
 
-    def plugins(self, *plugins: object) -> ExperimentBuilder:
+    def plugins(self, *plugins: object) -> ExperimentBuilder[E]:
         """Add plugins that join or replace the installed ones."""
         return self._extend("plugins", plugins)
 
-    def disable_plugins(self, *names: str) -> ExperimentBuilder:
+    def disable_plugins(self, *names: str) -> ExperimentBuilder[E]:
         """Leave out installed plugins."""
         return self._extend("disable_plugins", names)
 
-    def execution(self, execution: Any) -> ExperimentBuilder:
+    def execution(self, execution: Any) -> ExperimentBuilder[E]:
         """Choose how replicates are driven."""
         return self._set("execution", execution)
 
-    def initial_ctx(self, entries: Mapping[str, Any] | None = None, /, **more: Any) -> ExperimentBuilder:
+    def initial_ctx(self, entries: Mapping[str, Any] | None = None, /, **more: Any) -> ExperimentBuilder[E]:
         """Add entries to what every context holds from the start."""
         held = self._arguments.get("initial_ctx", {})
         added = {} if entries is None else check_context(entries, "initial_ctx")
         return self._set("initial_ctx", {**held, **added, **more})
 
-    def replicates(self, replicates: int) -> ExperimentBuilder:
+    def replicates(self, replicates: int) -> ExperimentBuilder[E]:
         """Set how often to repeat."""
         return self._set("replicates", replicates)
 
-    def seed(self, seed: int) -> ExperimentBuilder:
+    def seed(self, seed: int) -> ExperimentBuilder[E]:
         """Set the master seed."""
         return self._set("seed", seed)
 
-    def aggregator(self, aggregator: type[ResultAggregator]) -> ExperimentBuilder:
+    def aggregator(self, aggregator: type[ResultAggregator]) -> ExperimentBuilder[E]:
         """Choose what makes the result of the outcomes."""
         return self._set("aggregator", aggregator)
 
-    def build(self) -> Experiment:
+    def build(self) -> E:
         """Make the experiment.
 
         Raises
@@ -129,12 +132,12 @@ class ExperimentBuilder:
         for part, call in (("datasource", "datasource(...)"), ("pipeline", "steps(...)")):
             if part not in arguments:
                 raise ValidationError(f"the experiment has no {part}", hint=f"Call .{call} before .build()")
-        return self._experiment(**arguments)
+        return self._make(**arguments)
 
-    def _set(self, argument: str, value: Any) -> ExperimentBuilder:
+    def _set(self, argument: str, value: Any) -> ExperimentBuilder[E]:
         self._arguments[argument] = value
         return self
 
-    def _extend(self, argument: str, values: tuple[Any, ...]) -> ExperimentBuilder:
+    def _extend(self, argument: str, values: tuple[Any, ...]) -> ExperimentBuilder[E]:
         self._arguments[argument] = [*self._arguments.get(argument, ()), *values]
         return self

@@ -26,7 +26,7 @@ from crystallize.utils.suggest import listed
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
     from crystallize.experiments.aggregation import ResultAggregator
-    from crystallize.experiments.experiment import Experiment
+    from crystallize.hookspecs import RunningExperiment
 
 _OWN_PLUGINS = "crystallize.plugins."
 
@@ -165,13 +165,13 @@ def check_strategy(strategy: Any) -> None:
         raise InvalidValueError(f"strategy is 'rerun', got {strategy!r}")
 
 
-def settle_sources(experiment: Experiment) -> None:
+def settle_sources(experiment: RunningExperiment) -> None:
     """Have each data source choose what it reads in the run under way."""
     for source in data_sources(experiment).values():
         source.settle()
 
 
-def resolve_replicates(experiment: Experiment, asked: int | None) -> int:
+def resolve_replicates(experiment: RunningExperiment, asked: int | None) -> int:
     """Return how many replicates a run has: as many as asked for, or as the data sources have data for, or one.
 
     Raises
@@ -195,7 +195,7 @@ def resolve_replicates(experiment: Experiment, asked: int | None) -> int:
     return wanted
 
 
-def check_experiment(experiment: Experiment, hypotheses: Sequence[Hypothesis]) -> None:
+def check_experiment(experiment: RunningExperiment, hypotheses: Sequence[Hypothesis]) -> None:
     """Check what a run of `experiment` with its active treatments can be known to lack.
 
     Raises
@@ -219,7 +219,7 @@ def check_experiment(experiment: Experiment, hypotheses: Sequence[Hypothesis]) -
     _check_parameters(experiment, place)
 
 
-def _check_parameters(experiment: Experiment, place: str) -> None:
+def _check_parameters(experiment: RunningExperiment, place: str) -> None:
     """Find parameters without a value, where nothing that runs before the step could add one to the context."""
     if _plugins_may_add_keys(experiment):
         return
@@ -249,7 +249,7 @@ def _check_parameters(experiment: Experiment, place: str) -> None:
                 break
 
 
-def _plugins_may_add_keys(experiment: Experiment) -> bool:
+def _plugins_may_add_keys(experiment: RunningExperiment) -> bool:
     return any(
         not type(record.plugin).__module__.startswith(_OWN_PLUGINS)
         and not {"before_replicate", "before_step", "after_step"}.isdisjoint(record.hooks)
@@ -257,7 +257,7 @@ def _plugins_may_add_keys(experiment: Experiment) -> bool:
     )
 
 
-def data_sources(experiment: Experiment) -> dict[str, DataSource]:
+def data_sources(experiment: RunningExperiment) -> dict[str, DataSource]:
     """Return every data source of the run under way, with where it comes from."""
     return {"the data source": experiment.datasource} | {
         f"the data source of treatment {name!r}": each.datasource

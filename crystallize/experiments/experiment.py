@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 from crystallize.datasources.artifact import Artifact, ArtifactSource
 from crystallize.datasources.datasource import DataSource, as_datasource
@@ -17,13 +19,14 @@ from crystallize.experiments.checks import (
     check_experiment,
     check_replicates,
     check_strategy,
+    data_sources,
     resolve_replicates,
     settle_sources,
     with_seed,
 )
-from crystallize.experiments.description import describe
+from crystallize.experiments.intake import Intake
 from crystallize.experiments.replicate import FETCH, Replicate
-from crystallize.experiments.run import Run, under_way
+from crystallize.experiments.run import Run, RunKind
 from crystallize.experiments.treatment import (
     Treatment,
     as_treatments,
@@ -36,7 +39,7 @@ from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.plugins.execution.resolution import resolve_strategy
 from crystallize.plugins.manager import PluginManager
 from crystallize.utils.names import check_name
-from crystallize.utils.randomness import draw_master_seed
+from crystallize.utils.randomness import check_seed, draw_master_seed
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
     from crystallize.statistics.hypothesis import Hypothesis
     from crystallize.store.layout import RunLocation
     from crystallize.store.outcome import ReplicateResult
+
+_entrance = threading.Lock()  # two threads that start one experiment at once: one of them is told
 
 
 class Experiment:
@@ -89,14 +94,11 @@ class Experiment:
 
     Attributes
     ----------
-    master_seed : int
-        What all random streams derive from. Drawn from the operating system if no seed is given.
     plugins : PluginManager
         The active plugins.
-    conditions : tuple of str, active_treatments : dict of str to Treatment
-        Those of the run under way, or else of the definition; the baseline is the first condition.
-    run_kind : {"run", "apply"} or None
-        What is under way, for plugins.
+    current_run : Run or None
+        The run under way. As long as there is one, `replicates`, `conditions`, `active_treatments` and `master_seed`
+        are that run's, since plugins look at the experiment from everywhere; so it does one run at a time.
     source : pathlib.Path or None
         The config.yaml that the experiment was built from.
 
@@ -131,15 +133,12 @@ class Experiment:
         self.initial_ctx = check_context({} if initial_ctx is None else initial_ctx, "initial_ctx")
         self.treatments = as_treatments(treatments)
         self.hypotheses = as_hypotheses(hypotheses)
-        self.replicates = None if replicates is None else check_replicates(replicates)
         self.aggregator = check_aggregator(aggregator)
-        self.run_kind: Literal["run", "apply"] | None = None
         self.source: Path | None = None
-        self.active_treatments = {each.name: each for each in self.treatments}
-        self.conditions = with_baseline(self.active_treatments)
         self.current_run: Run | None = None
-        self.master_seed = draw_master_seed()
-        self.run_token = ""  # of the run under way; its results bear it
+        self._intake: Intake | None = None  # of the run under way
+        self._replicates = None if replicates is None else check_replicates(replicates)
+        self._master_seed = draw_master_seed()
         self.plugins = PluginManager.build(
             with_seed(seed, plugins),
             disabled=disable_plugins,
@@ -159,7 +158,7 @@ class Experiment:
         return load_experiment(path, **overrides)
 
     @classmethod
-    def builder(cls, name: str | None = None) -> ExperimentBuilder:
+    def builder(cls, name: str | None = None) -> ExperimentBuilder[Self]:
         """Return a builder, which takes the parts one by one."""
         from crystallize.experiments.builder import ExperimentBuilder
 
@@ -177,6 +176,48 @@ class Experiment:
         self._datasource = as_datasource(source)
 
     @property
+    def replicates(self) -> int | None:
+        """How many replicates there are: of the run under way, or as the experiment asks for."""
+        return self._replicates if self.current_run is None else self.current_run.replicates
+
+    @replicates.setter
+    def replicates(self, replicates: int | None) -> None:
+        self._replicates = None if replicates is None else check_replicates(replicates)
+
+    @property
+    def active_treatments(self) -> Mapping[str, Treatment]:
+        """The treatments of the run under way, or else the experiment's, by name."""
+        if self.current_run is not None:
+            return self.current_run.treatments
+        return {each.name: each for each in self.treatments}
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The conditions of the run under way, or else the experiment's; the baseline is the first."""
+        return (
+            with_baseline(self.active_treatments) if self.current_run is None else self.current_run.conditions
+        )
+
+    @property
+    def master_seed(self) -> int:
+        """What all random streams derive from. Drawn from the operating system if no seed is given."""
+        return self._master_seed if self.current_run is None else self.current_run.master_seed
+
+    @master_seed.setter
+    def master_seed(self, seed: int) -> None:
+        self._master_seed = check_seed(seed)
+
+    @property
+    def run_kind(self) -> RunKind | None:
+        """What is under way, for plugins: ``"run"``, ``"apply"`` or nothing."""
+        return None if self.current_run is None else self.current_run.kind
+
+    @property
+    def owed(self) -> Iterator[int]:
+        """The replicates that the run under way still has to do, for the execution strategy to take from."""
+        return self._intake_under_way("was asked what is owed").owed
+
+    @property
     def id(self) -> str:
         """The hash of the pipeline's signature; the same in every process and on every machine."""
         return self.pipeline.signature[:16]
@@ -188,7 +229,26 @@ class Experiment:
 
     def definition(self) -> dict[str, Any]:
         """Return what defines the run under way, for metadata; values that JSON lacks are left as they are."""
-        return describe(self)
+        treatments = self.active_treatments
+        pipeline = self.pipeline
+        return {
+            "id": self.id,
+            "name": self.name,
+            "description": self.description,
+            "replicates": self.replicates,
+            "conditions": {
+                name: treatments[name].describe() if name in treatments else {} for name in self.conditions
+            },
+            "pipeline": [
+                {"step": name, "params": step.params, "cacheable": step.cacheable}
+                for name, step in zip(pipeline.names, pipeline.steps, strict=True)
+            ],
+            "datasource": repr(self.datasource),
+            "inputs": [entry for source in data_sources(self).values() for entry in source.inputs()],
+            "initial_ctx": sorted(self.initial_ctx),
+            "hypotheses": [hypothesis.describe() for hypothesis in self.hypotheses],
+            "master_seed": self.master_seed,
+        }
 
     def artifact_datasource(
         self, step: str, name: str, *, condition: str | None = None, require_metadata: bool = False
@@ -313,14 +373,14 @@ class Experiment:
             Whatever a step raises.
         """
         name, chosen = choose_condition(self.treatments, treatment)
-        with under_way(self, "apply", treatments=chosen, conditions=(name,), replicates=1, seed=seed):
+        with self._under_way("apply", chosen, (name,), replicates=1, seed=seed) as run:
             check_experiment(self, ())
             settle_sources(self)
             self.plugins.call("before_run", experiment=self)
-            self.current_run = Run(self, ())
+            self._intake = Intake(self, run, self.aggregator(self), ())
             applied, result = Replicate(self).apply(name, data)
-            self.current_run.take(result)
-            self.current_run.finish()
+            self._intake.take(result)
+            self._intake.finish()
             return applied
 
     def replicate_done(self, result: ReplicateResult) -> int:
@@ -328,7 +388,7 @@ class Experiment:
 
         The number that it returns is what to keep in the result's place; the content lives on in the aggregator.
         """
-        return self._run_under_way("was given a result").take(result)
+        return self._intake_under_way("was given a result").take(result)
 
     def handed_back(self, plugin: object) -> list[HandedBack]:
         """Return what hooks have given to ``ctx.hand_back(plugin, value)``; for plugins, in ``after_replicate``.
@@ -343,12 +403,12 @@ class Experiment:
             If `plugin`, an instance or its name, does not take part; if this is not ``after_replicate``.
         """
         name = self.plugins.name_of(plugin)
-        return self._run_under_way("was asked for what was handed back").handover.due(name)
+        return self._intake_under_way("was asked for what was handed back").handover.due(name)
 
     def cancel(self) -> None:
         """Have the run under way end soon, as Ctrl-C would; from any thread."""
         if self.current_run is not None:
-            self.current_run.cancelled.set()
+            self.current_run.cancel()
 
     def check_cancelled(self) -> None:
         """Raise if the run under way was cancelled; for strategies, now and then while they wait for results."""
@@ -374,27 +434,59 @@ class Experiment:
         chosen = self.treatments if treatments is None else as_treatments(treatments)
         active = {each.name: each for each in chosen}
         asked = self.replicates if replicates is None else check_replicates(replicates)
-        questions = self.hypotheses if hypotheses is None else as_hypotheses(hypotheses)
-        conditions = with_baseline(active)
-        with under_way(self, "run", treatments=active, conditions=conditions, replicates=asked, seed=None):
-            check_experiment(self, questions)
+        hypotheses = self.hypotheses if hypotheses is None else as_hypotheses(hypotheses)
+        with self._under_way("run", active, with_baseline(active), replicates=asked, seed=None) as run:
+            check_experiment(self, hypotheses)
             settle_sources(self)
-            self.replicates = resolve_replicates(self, asked)
+            run.replicates = resolve_replicates(self, asked)
             self.plugins.call("before_run", experiment=self)
-            self.current_run = Run(self, questions)
-            return self.current_run.drive(Replicate(self, loop))
+            self._intake = Intake(self, run, self.aggregator(self), hypotheses)
+            replicate_fn = Replicate(self, loop)
+            run.has_begun = True
+            return self._intake.drive(replicate_fn)
 
-    def _run_under_way(self, event: str) -> Run:
-        if self.current_run is None:
+    @contextmanager
+    def _under_way(
+        self,
+        kind: RunKind,
+        treatments: dict[str, Treatment],
+        conditions: tuple[str, ...],
+        *,
+        replicates: int | None,
+        seed: int | None,
+    ) -> Iterator[Run]:
+        run = Run(
+            kind,
+            self.plugins,
+            treatments=treatments,
+            conditions=conditions,
+            master_seed=self.master_seed if seed is None else check_seed(seed),
+            replicates=replicates,
+        )
+        with _entrance:
+            if self.current_run is not None:
+                raise ExecutionError(
+                    f"experiment {self.folder_name!r} is running already",
+                    hint="Wait for that run to end, or build a second Experiment",
+                )
+            self.current_run = run
+        try:
+            with run.exit_stack:
+                yield run
+        finally:
+            self._intake = None
+            self.current_run = None
+
+    def _intake_under_way(self, event: str) -> Intake:
+        if self._intake is None:
             raise ExecutionError(
                 f"experiment {self.folder_name!r} {event} and no run is under way",
                 hint="replicate_done is for run_experiment_loop, handed_back for after_replicate",
             )
-        return self.current_run
+        return self._intake
 
     def __getstate__(self) -> dict[str, Any]:
-        # What goes to a worker is the definition. The run stays with the coordinator.
-        return {**self.__dict__, "current_run": None}
+        return {**self.__dict__, "_intake": None}  # results arrive in the coordinator
 
     def __repr__(self) -> str:
         return f"<Experiment {self.folder_name!r}: {len(self.pipeline)} steps, conditions {', '.join(self.conditions)}>"

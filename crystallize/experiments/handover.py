@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.errors import PluginError, SerializationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from crystallize.store.outcome import ReplicateResult
 
@@ -45,12 +45,12 @@ class Handover:
 
     Parameters
     ----------
-    arrived : sequence of int
-        For each replicate whether it has arrived; it is kept up to date by its owner.
+    has_arrived : callable
+        Tells of a replicate's number whether it has arrived.
     """
 
-    def __init__(self, arrived: Sequence[int]) -> None:
-        self._arrived = arrived
+    def __init__(self, has_arrived: Callable[[int], bool]) -> None:
+        self._has_arrived = has_arrived
         self._next = 0
         self._early: dict[int, list[_Parcel]] = {}
         self._due: list[_Parcel] | None = None
@@ -65,7 +65,7 @@ class Handover:
         if parcels:
             self._early[result.replicate] = parcels
         due: list[_Parcel] = []
-        while self._next < len(self._arrived) and self._arrived[self._next]:
+        while self._has_arrived(self._next):
             due += self._early.pop(self._next, ())
             self._next += 1
         self._due = due

@@ -6,28 +6,27 @@ import os
 import pickle
 import traceback
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError
-from crystallize.plugins.manager import RAISED
-from crystallize.results.provenance import DATA_SOURCE, TREATMENT
+from crystallize.plugins.calling import RAISED
 from crystallize.store.outcome import Outcome, OutcomeError, ReplicateResult
 from crystallize.utils.context import FrozenContext
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
 from crystallize.utils.randomness import stream_key
+from crystallize.utils.stage import DATA_SOURCE, TREATMENT
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from crystallize.datasources.datasource import DataSource
     from crystallize.errors import CrystallizeError
-    from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.treatment import Treatment
-    from crystallize.pipelines.pipeline import AfterStep, BeforeStep
+    from crystallize.hookspecs import RunningExperiment
 
 FETCH: Any = object()
 """Stands for data that the data source has yet to give."""
@@ -56,13 +55,13 @@ class Replicate:
 
     Parameters
     ----------
-    experiment : Experiment
+    experiment : RunningExperiment
         The experiment that is running.
     loop : asyncio.AbstractEventLoop, optional
         The event loop that ``Experiment.arun`` was awaited on, for strategies that can use it.
     """
 
-    def __init__(self, experiment: Experiment, loop: AbstractEventLoop | None = None) -> None:
+    def __init__(self, experiment: RunningExperiment, loop: AbstractEventLoop | None = None) -> None:
         self.experiment = experiment
         self.loop = loop
         self._pipeline = experiment.pipeline.bind(experiment.outputs)
@@ -72,12 +71,16 @@ class Replicate:
             _condition(name, experiment.active_treatments.get(name), experiment.datasource)
             for name in experiment.conditions
         )
-        self._run = experiment.run_token
+        self._run = experiment.current_run.token
         self._plugin_name = experiment.plugins.name_of
         self._before_replicate = experiment.plugins.direct("before_replicate")
-        self._before_step = self._hook_before_step()
-        self._after_step = self._hook_after_step()
+        self._before_step = self._hook("before_step")
+        self._after_step = self._hook("after_step")
         self._pickled: tuple[str, bytes] | None = None
+
+    def _hook(self, name: str) -> Callable[..., None] | None:
+        call = self.experiment.plugins.direct(name)
+        return None if call is None else partial(call, self.experiment)
 
     def recipe(self) -> tuple[Callable[..., Replicate], tuple[Any, ...]]:
         """Return the function and the arguments that make this object anew in a worker.
@@ -110,13 +113,18 @@ class Replicate:
             replicate,
             tuple(
                 Outcome(
-                    condition.name,
-                    None,
-                    {},
-                    {},
-                    [],
-                    (),
-                    OutcomeError(replicate, condition.name, None, kind, message, f"{kind}: {message}\n"),
+                    condition=condition.name,
+                    seed=None,
+                    metrics={},
+                    tags={},
+                    error=OutcomeError(
+                        replicate=replicate,
+                        condition=condition.name,
+                        step=None,
+                        kind=kind,
+                        message=message,
+                        traceback=f"{kind}: {message}\n",
+                    ),
                 )
                 for condition in self._conditions
             ),
@@ -168,7 +176,7 @@ class Replicate:
         try:
             yield from self._play(ctx, condition, FETCH)
         except RAISED as raised:  # a step that calls sys.exit() fails like any other
-            ctx.leave_stage()
+            ctx.end_stage()
             error = describe_error(raised, replicate, condition.name, ctx.peek("step_name"))
         finally:
             ctx.leave(token)
@@ -176,12 +184,9 @@ class Replicate:
 
     def _play(self, ctx: FrozenContext, condition: Condition, data: Any) -> Flow[Any]:
         if self._before_replicate is not None:
-            try:
-                self._before_replicate(self.experiment, ctx)
-            except RAISED as raised:
-                raise self.experiment.plugins.blame("before_replicate", raised) from raised
+            self._before_replicate(self.experiment, ctx)
         if condition.function is not None:
-            ctx.enter_stage(TREATMENT, _TREATMENT_RNG, "treatment")
+            ctx.begin_stage(TREATMENT, _TREATMENT_RNG, "treatment")
             returned = condition.function(ctx)
             if returned is not None:
                 raise InvalidTypeError(
@@ -190,7 +195,7 @@ class Replicate:
                     "Give the context what the steps need: ctx.add(key, value)",
                 )
         if data is FETCH:
-            ctx.enter_stage(DATA_SOURCE, _DATA_SOURCE_RNG, "data source")
+            ctx.begin_stage(DATA_SOURCE, _DATA_SOURCE_RNG, "data source")
             data = condition.datasource.fetch(ctx)
             if type(data) is CoroutineType:
                 data = yield data
@@ -208,45 +213,6 @@ class Replicate:
         ctx.plugin_name = self._plugin_name
         return ctx
 
-    # -- hooks around steps --------------------------------------------------------------------------------
-
-    def _hook_before_step(self) -> BeforeStep | None:
-        experiment, plugins = self.experiment, self.experiment.plugins
-        call = plugins.direct("before_step")
-        if call is None:
-            return None
-
-        def before_step(step: Any, ctx: FrozenContext) -> None:
-            state = ctx.enter_hook(_HOOKS_RNG)
-            try:
-                call(experiment, step, ctx)
-            except RAISED as raised:
-                raise plugins.blame("before_step", raised) from raised
-            finally:
-                ctx.leave_hook(state)
-
-        return before_step
-
-    def _hook_after_step(self) -> AfterStep | None:
-        experiment, plugins = self.experiment, self.experiment.plugins
-        call = plugins.direct("after_step")
-        if call is None:
-            return None
-
-        def after_step(step: Any, data: Any, ctx: FrozenContext) -> None:
-            state = ctx.enter_hook(_HOOKS_RNG)
-            try:
-                call(experiment, step, data, ctx)
-            except RAISED as raised:
-                blame = plugins.call_rest(
-                    "after_step", raised, experiment=experiment, step=step, data=data, ctx=ctx
-                )
-                raise blame from raised
-            finally:
-                ctx.leave_hook(state)
-
-        return after_step
-
 
 def describe_error(error: BaseException, replicate: int, condition: str, step: str | None) -> OutcomeError:
     """Describe an exception in plain data, so that it can be sent, stored and compared.
@@ -255,7 +221,14 @@ def describe_error(error: BaseException, replicate: int, condition: str, step: s
     and tell a user nothing.
     """
     formatted = "".join(traceback.format_exception(type(error), error, _from_users_code(error.__traceback__)))
-    return OutcomeError(replicate, condition, step, _kind(error), _message(error), formatted)
+    return OutcomeError(
+        replicate=replicate,
+        condition=condition,
+        step=step,
+        kind=_kind(error),
+        message=_message(error),
+        traceback=formatted,
+    )
 
 
 def _from_users_code(tb: TracebackType | None) -> TracebackType | None:
@@ -281,14 +254,14 @@ def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None) -> 
     failed = error is not None
     parcels, ctx.handed_back = ctx.handed_back, None  # what comes later is refused
     return Outcome(
-        condition,
-        ctx.peek("seed_used"),
-        {} if failed else ctx.metrics.values_by_name,
-        {} if failed else ctx.metrics.tags,
-        ctx.artifact_entries,
-        ctx.trace,
-        error,
-        tuple(parcels) if parcels else (),
+        condition=condition,
+        seed=ctx.peek("seed_used"),
+        metrics={} if failed else ctx.metrics.values_by_name,
+        tags={} if failed else ctx.metrics.tags,
+        artifacts=ctx.artifact_entries,
+        trace=ctx.trace,
+        error=error,
+        handed_back=tuple(parcels) if parcels else (),
     )
 
 

@@ -92,9 +92,11 @@ class Pipeline:
         """
         metrics = ctx.metrics
         for index, name, step, call in self._plan:
-            ctx.enter_stage(index, index, name)
             if before is not None:
+                ctx.end_stage()
+                ctx.approach(name)
                 before(step, ctx)
+            ctx.begin_stage(index, index, name)
             returned = call(data, ctx)
             if type(returned) is CoroutineType:
                 returned = yield returned
@@ -109,8 +111,9 @@ class Pipeline:
             else:
                 data = returned
             if after is not None:
+                ctx.end_stage()
                 after(step, data, ctx)
-        ctx.leave_stage()
+        ctx.end_stage()
         return data
 
     def __len__(self) -> int:

@@ -127,7 +127,7 @@ class FunctionStep(PipelineStep):
         for name, default in self._injected:
             value = ctx.get(name, default)
             if value is REQUIRED:
-                raise missing_parameter(self._name, name, ctx, ctx.place())
+                raise missing_parameter(self._name, name, ctx.keys_held(), ctx.place())
             arguments[name] = value
         if self._passes_context:
             return self.fn(data, ctx, **arguments)

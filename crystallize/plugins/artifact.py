@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, StoreError
 from crystallize.hookspecs import hookimpl
@@ -20,7 +18,7 @@ from crystallize.store.metadata import (
     FINISHED,
     INTERRUPTED,
     RUNNING,
-    describe_run,
+    describe_surroundings,
     write_metadata,
 )
 from crystallize.store.sink import ArtifactSink
@@ -29,9 +27,10 @@ from crystallize.utils.files import atomic_write_bytes, to_json
 from crystallize.utils.names import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from crystallize.experiments.experiment import Experiment
+    from crystallize.hookspecs import RunningExperiment
+    from crystallize.plugins.manager import PluginManager
     from crystallize.results.columns import Column
     from crystallize.results.result import Result
     from crystallize.utils.context import FrozenContext
@@ -41,16 +40,46 @@ _one_at_a_time = threading.Lock()
 # take the interpreter from each other after every one of them need twice as long as one after the other.
 
 
-@dataclass
-class _Run:
-    """A run under way, as the coordinator knows it; in a worker it is its sink only."""
+class _Recording:
+    """A run that is being stored: the coordinator's part of the plugin's state."""
 
-    sink: ArtifactSink
-    name: str = ""
-    claim: Claim | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    begun: bool = False
-    in_loop: bool = False
+    def __init__(self, claim: Claim, metadata: dict[str, Any]) -> None:
+        self._claim = claim
+        self._metadata = metadata
+        self._is_complete = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # workers write artifacts, and nothing else
+
+    def complete(self, plugins: PluginManager, result: Result) -> Path:
+        """Write all that a complete run has; the metadata, which call it complete, come last."""
+        folder = self._claim.folder
+        failed = {error.condition for error in result.errors}
+        for condition in result.conditions:
+            columns = result.condition(condition).columns
+            atomic_write_bytes(folder / condition / RESULTS, _results(columns).encode())
+            if condition not in failed:
+                atomic_write_bytes(folder / condition / COMPLETE, b"")
+        write_manifest(folder, result.artifacts)
+        plugins_now = {"plugins": plugins.describe()}  # again: a strategy may have learnt of itself
+        write_metadata(
+            folder, self._metadata | plugins_now | {"failed_outcomes": len(result.errors)}, FINISHED
+        )
+        path = self._claim.publish()
+        self._is_complete = True
+        return path
+
+    def close(self, run: Any, error: BaseException | None) -> None:
+        """Note of a run that was not completed how it ended; of one that had not begun, leave nothing."""
+        if self._is_complete:
+            return
+        if not run.has_begun:
+            self._claim.discard()
+            return
+        status = INTERRUPTED if error is not None and not isinstance(error, Exception) else FAILED
+        with contextlib.suppress(OSError):  # the error that ended the run says more
+            write_metadata(self._claim.folder, self._metadata, status)
+        self._claim.release()
 
 
 class ArtifactPlugin(BasePlugin):
@@ -80,130 +109,57 @@ class ArtifactPlugin(BasePlugin):
         self.root_dir = os.fspath(root_dir)
         self.versioned = versioned
         self.artifact_retention = artifact_retention
-        self._runs: WeakKeyDictionary[Experiment, _Run] = WeakKeyDictionary()
-        self._sent: dict[str, ArtifactSink] = {}  # in a worker: what came with the plugin, by the run's name
-        self._latest: tuple[Experiment | None, ArtifactSink | None] = (None, None)  # of before_replicate
 
-    def location(self, experiment: Experiment) -> RunLocation:
+    def location(self, experiment: RunningExperiment) -> RunLocation:
         """Return where `experiment` stores its runs."""
         return RunLocation(self.root_dir, experiment.folder_name, self.versioned)
 
-    def before_run(self, experiment: Experiment) -> None:
+    def before_run(self, experiment: RunningExperiment) -> None:
         """Claim a folder for the run and write its metadata."""
-        self._latest = (None, None)
-        if experiment.run_kind == APPLY:
+        run = experiment.current_run
+        state = run.state(self)
+        if run.kind == APPLY:
+            state.sink = ArtifactSink(str(self.location(experiment).folder / APPLY), by_replicate=False)
             return
-        name = check_name("experiment", experiment.folder_name)
-        if any(run.in_loop and run.name == name for run in self._known_runs()):
-            raise StoreError(
-                f"two experiments called {name!r} run at the same time with one ArtifactPlugin",
-                self.root_dir,
-                "Give each an ArtifactPlugin of its own",
-            )
-        self._give_up(self._runs.pop(experiment, None))
+        check_name("experiment", experiment.folder_name)
         with _one_at_a_time, _store_errors(self.root_dir):
-            metadata = describe_run(experiment)
+            metadata = _describe_run(experiment)
             claim = claim_run(self.location(experiment))
-            try:
-                write_metadata(claim.folder, metadata, RUNNING)
-            except BaseException:
-                claim.discard()
-                raise
-        self._runs[experiment] = _Run(ArtifactSink(str(claim.folder)), name, claim, metadata)
+            state.sink = ArtifactSink(str(claim.folder))
+            state.recording = recording = _Recording(claim, metadata)
+            run.exit_stack.push(lambda _, error, __: recording.close(run, error))
+            write_metadata(claim.folder, metadata, RUNNING)
 
-    @hookimpl(wrapper=True)
-    def run_experiment_loop(
-        self, experiment: Experiment, replicate_fn: Callable[[int], Any]
-    ) -> Generator[None, Any, Any]:
-        """Note in the metadata how a run that does not reach its end has ended."""
-        run = self._runs[experiment]
-        run.begun = run.in_loop = True
-        try:
-            return (yield)
-        except BaseException as error:
-            self._give_up(self._runs.pop(experiment), error)
-            raise
-        finally:
-            run.in_loop = False
-
-    def before_replicate(self, experiment: Experiment, ctx: FrozenContext) -> None:
+    def before_replicate(self, experiment: RunningExperiment, ctx: FrozenContext) -> None:
         """Lead the artifacts of this context to their folder."""
-        latest, sink = self._latest
-        if latest is experiment:
-            ctx.artifact_sink = sink
-            return
-        if experiment.run_kind == APPLY:
-            folder = self.location(experiment).folder / APPLY
-            ctx.artifact_sink = ArtifactSink(str(folder), by_replicate=False)
-            return
-        run = self._runs.get(experiment)
-        if run is None:  # the first time in a worker
-            run = self._runs[experiment] = _Run(self._sent[experiment.folder_name])
-        self._latest = (experiment, run.sink)
-        ctx.artifact_sink = run.sink
+        ctx.artifact_sink = experiment.current_run.state(self).sink
 
     @hookimpl(tryfirst=True)  # the others find the run stored, and its folder in result.path
-    def after_run(self, experiment: Experiment, result: Result) -> None:
+    def after_run(self, experiment: RunningExperiment, result: Result) -> None:
         """Write results, markers, manifest and metadata, and make the run the one that readers find."""
         if experiment.run_kind == APPLY:
             return
-        self._latest = (None, None)
-        run = self._runs.pop(experiment, None)
-        if run is None or run.claim is None:
-            return
-        try:
-            with _one_at_a_time, _store_errors(run.sink.base):
-                metadata = run.metadata | {
-                    "plugins": experiment.plugins.describe(),  # again: a strategy may have learnt of itself
-                    "failed_outcomes": len(result.errors),
-                }
-                self._write_end(run.claim.folder, metadata, result)
-                result.path = run.claim.publish()
-        except BaseException as error:
-            self._give_up(run, error)
-            raise
+        recording = experiment.current_run.state(self).recording
+        with _one_at_a_time, _store_errors(self.root_dir):
+            result.path = recording.complete(experiment.plugins, result)
         if self.versioned and self.artifact_retention is not None:
             with _store_errors(self.root_dir):
                 prune(self.location(experiment), self.artifact_retention)
 
-    def _known_runs(self) -> list[_Run]:
-        """Return the runs under way; the experiments of a graph may share the plugin, each in its thread."""
-        # Iterating over the mapping itself would fail when another thread begins a run.
-        experiments = [reference() for reference in self._runs.keyrefs()]
-        return [run for each in experiments if each is not None and (run := self._runs.get(each)) is not None]
 
-    def __getstate__(self) -> dict[str, Any]:
-        sent = {run.name: run.sink for run in self._known_runs() if run.in_loop}
-        return self.__dict__ | {"_runs": None, "_sent": sent, "_latest": (None, None)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._runs = WeakKeyDictionary()
-
-    @staticmethod
-    def _write_end(folder: Path, metadata: dict[str, Any], result: Result) -> None:
-        """Write all that a complete run has; the metadata, which call it complete, come last."""
-        failed = {error.condition for error in result.errors}
-        for condition in result.conditions:
-            columns = result.condition(condition).columns
-            atomic_write_bytes(folder / condition / RESULTS, _results(columns).encode())
-            if condition not in failed:
-                atomic_write_bytes(folder / condition / COMPLETE, b"")
-        write_manifest(folder, result.artifacts)
-        write_metadata(folder, metadata, FINISHED)
-
-    @staticmethod
-    def _give_up(run: _Run | None, error: BaseException | None = None) -> None:
-        """End a run that will not be completed; one that had not begun leaves nothing."""
-        if run is None or run.claim is None:
-            return
-        if not run.begun:
-            run.claim.discard()
-            return
-        status = FAILED if error is None or isinstance(error, Exception) else INTERRUPTED
-        with contextlib.suppress(OSError):  # the error that ended the run says more
-            write_metadata(run.claim.folder, run.metadata, status)
-        run.claim.release()
+def _describe_run(experiment: RunningExperiment) -> dict[str, Any]:
+    """Return the metadata of a run that begins now."""
+    definition = experiment.definition()
+    master_seed = definition.pop("master_seed")
+    return {
+        **definition,
+        "status": RUNNING,
+        "plugins": experiment.plugins.describe(),
+        "hooks": experiment.plugins.order(),
+        "seeds": {"master": master_seed},
+        **describe_surroundings(),
+        "finished": None,
+    }
 
 
 def _results(columns: Mapping[str, Column]) -> str:

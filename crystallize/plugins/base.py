@@ -12,7 +12,6 @@ from crystallize import hookspecs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crystallize.experiments.experiment import Experiment
     from crystallize.pipelines.pipeline_step import PipelineStep
     from crystallize.results.result import Result
     from crystallize.store.outcome import ReplicateResult
@@ -33,7 +32,7 @@ class ExecutionStrategy(Protocol):
     and nothing else: it holds the experiment.
     """
 
-    def run_experiment_loop(self, experiment: Experiment, replicate_fn: Callable[[int], Any]) -> list[Any]:
+    def run_experiment_loop(self, experiment: Any, replicate_fn: Callable[[int], Any]) -> list[Any]:
         """Drive all replicates; see :func:`crystallize.hookspecs.run_experiment_loop`."""
         ...
 
@@ -41,9 +40,10 @@ class ExecutionStrategy(Protocol):
 class BasePlugin:
     """A plugin whose overridden methods are its hooks.
 
-    Override any of the methods below; :mod:`crystallize.hookspecs` says when and where each is called.
-    ``@hookimpl`` is needed only for its options (``tryfirst``, ``trylast``, ``wrapper``). A method that is
-    not overridden is never called.
+    Override any of the methods below; :mod:`crystallize.hookspecs` says when and where each is called, and what
+    `experiment` is.
+    ``@hookimpl`` is needed only for its options (``tryfirst``, ``trylast``, ``wrapper``; the result of a wrapper,
+    which is a generator, is why the methods are annotated with Any). A method that is not overridden is never called.
 
     Attributes
     ----------
@@ -71,28 +71,28 @@ class BasePlugin:
             name for name in HOOK_NAMES if getattr(type(self), name) is not getattr(BasePlugin, name)
         )
 
-    def init_hook(self, experiment: Experiment) -> None:
+    def init_hook(self, experiment: Any) -> Any:
         """Look at, or complete, an experiment that was just built."""
 
-    def before_run(self, experiment: Experiment) -> None:
+    def before_run(self, experiment: Any) -> Any:
         """Prepare for a run."""
 
-    def run_experiment_loop(self, experiment: Experiment, replicate_fn: Callable[[int], Any]) -> Any:
+    def run_experiment_loop(self, experiment: Any, replicate_fn: Callable[[int], Any]) -> Any:
         """Drive all replicates and return their results in replicate order, or None to leave it to others."""
 
-    def before_replicate(self, experiment: Experiment, ctx: FrozenContext) -> None:
+    def before_replicate(self, experiment: Any, ctx: FrozenContext) -> Any:
         """Prepare the context of one condition of one replicate."""
 
-    def before_step(self, experiment: Experiment, step: PipelineStep, ctx: FrozenContext) -> None:
+    def before_step(self, experiment: Any, step: PipelineStep, ctx: FrozenContext) -> Any:
         """Look at a step that is about to run."""
 
-    def after_step(self, experiment: Experiment, step: PipelineStep, data: Any, ctx: FrozenContext) -> None:
+    def after_step(self, experiment: Any, step: PipelineStep, data: Any, ctx: FrozenContext) -> Any:
         """Look at what a step returned."""
 
-    def after_replicate(self, experiment: Experiment, result: ReplicateResult) -> None:
+    def after_replicate(self, experiment: Any, result: ReplicateResult) -> Any:
         """Take note of a replicate that has arrived."""
 
-    def after_run(self, experiment: Experiment, result: Result) -> None:
+    def after_run(self, experiment: Any, result: Result) -> Any:
         """Use the final result."""
 
 

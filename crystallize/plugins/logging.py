@@ -7,7 +7,6 @@ import threading
 import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
 from crystallize.hookspecs import hookimpl
@@ -15,9 +14,7 @@ from crystallize.plugins.base import BasePlugin
 from crystallize.utils.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from crystallize.experiments.experiment import Experiment
+    from crystallize.hookspecs import RunningExperiment
     from crystallize.pipelines.pipeline_step import PipelineStep
     from crystallize.results.result import Result
     from crystallize.utils.context import FrozenContext
@@ -55,8 +52,7 @@ class LoggingPlugin(BasePlugin):
             raise InvalidTypeError(f"verbose is True or False, got {verbose!r}")
         self.verbose = verbose
         self.log_level = log_level
-        self._claim = _Claim(_level_number(log_level), verbose, yields=log_level == "INFO" and not verbose)
-        self._began = 0.0
+        self._level_number = _level_number(log_level)
 
     def active_hooks(self) -> frozenset[str]:
         """Leave the step hooks out unless `verbose`, so that they cost nothing."""
@@ -64,45 +60,40 @@ class LoggingPlugin(BasePlugin):
         return super().active_hooks() - quiet
 
     @hookimpl(trylast=True)  # nothing but the run itself is left that could break off
-    def before_run(self, experiment: Experiment) -> None:
+    def before_run(self, experiment: RunningExperiment) -> None:
         """Set the level, and log the experiment, its replicates and its conditions."""
-        _level.raise_for(self._claim)
-        self._began = time.perf_counter()
+        yields = self.log_level == "INFO" and not self.verbose
+        claim = _Claim(self._level_number, self.verbose, yields)
+        _level.raise_for(claim)
+        experiment.current_run.exit_stack.callback(_level.drop, claim)
+        experiment.current_run.state(self).began = time.perf_counter()
         _log.info("%s: %s starts", _title(experiment), _extent(experiment))
 
-    @hookimpl(wrapper=True)
-    def run_experiment_loop(self) -> Generator[None, Any, Any]:  # type: ignore[override]
-        """Put the level back if the run breaks off, so that there is no ``after_run``."""
-        try:
-            return (yield)
-        except BaseException:
-            _level.drop(self._claim)
-            raise
-
-    def before_step(self, experiment: Experiment, step: PipelineStep, ctx: FrozenContext) -> None:
+    def before_step(self, experiment: RunningExperiment, step: PipelineStep, ctx: FrozenContext) -> None:
         """Start the clock of the step."""
         _log.debug("%s: starts", ctx.place())
         _step_began.set(time.perf_counter())
 
-    def after_step(self, experiment: Experiment, step: PipelineStep, data: Any, ctx: FrozenContext) -> None:
+    def after_step(
+        self, experiment: RunningExperiment, step: PipelineStep, data: Any, ctx: FrozenContext
+    ) -> None:
         """Log the step's place and duration."""
         if _log.isEnabledFor(logging.INFO):
             _log.info("%s: %s", ctx.place(), _duration(time.perf_counter() - _step_began.get()))
 
-    def after_run(self, experiment: Experiment, result: Result) -> None:
-        """Log how long the run took and how much of it failed, and put the level back."""
-        seconds = _duration(time.perf_counter() - self._began)
+    def after_run(self, experiment: RunningExperiment, result: Result) -> None:
+        """Log how long the run took and how much of it failed."""
+        seconds = _duration(time.perf_counter() - experiment.current_run.state(self).began)
         failed = len(result.errors)
         end = f"{_count(failed, 'outcome')} failed" if failed else "no failures"
         _log.info("%s: %s in %s, %s", _title(experiment), _extent(experiment), seconds, end)
-        _level.drop(self._claim)
 
 
-def _title(experiment: Experiment) -> str:
+def _title(experiment: RunningExperiment) -> str:
     return f"experiment {experiment.name or experiment.id!r}"
 
 
-def _extent(experiment: Experiment) -> str:
+def _extent(experiment: RunningExperiment) -> str:
     if experiment.run_kind == "apply":
         return "apply"
     conditions = experiment.conditions
@@ -147,8 +138,7 @@ class _Level:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Weak: a plugin whose `apply` broke off leaves no claim behind when it is gone.
-        self._claims: WeakKeyDictionary[_Claim, None] = WeakKeyDictionary()
+        self._claims: dict[_Claim, None] = {}
         self._raised = False
         self._before = logging.NOTSET
         self._handler: logging.Handler | None = None

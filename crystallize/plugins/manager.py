@@ -12,9 +12,20 @@ from crystallize import hookspecs
 from crystallize.discovery import EXECUTION, find, lookup
 from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError, ValidationError
 from crystallize.plugins.base import HOOK_NAMES
-from crystallize.plugins.blame import culprit, finished, place_in
+from crystallize.plugins.calling import (
+    RAISED,
+    TO_THE_END,
+    attributed,
+    error_of,
+    in_a_row,
+    kept_errors,
+    raise_first_kept,
+    raised_by,
+    together,
+)
 from crystallize.plugins.collection import PluginRecord, collect, collect_only, refuse, set_apart
 from crystallize.plugins.execution.resolution import make_strategy
+from crystallize.plugins.inspection import LOOP
 from crystallize.utils.failures import shown, told
 from crystallize.utils.suggest import listed
 
@@ -22,9 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 
 T = TypeVar("T")
-
-RAISED = (Exception, SystemExit)
-"""What counts as an error of a plugin's hook: one that calls ``sys.exit()`` must not end the run unnamed."""
 
 
 class PluginManager:
@@ -49,14 +57,16 @@ class PluginManager:
     def __init__(self, records: Sequence[PluginRecord]) -> None:
         self._pluggy = _Pluggy(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
+        self._innermost = _Innermost()
         # pluggy calls the last registered first.
         kept = [record for record in reversed(records) if self._register(record)]
         self.records = tuple(reversed(kept))
+        self._pluggy.register(self._innermost, "innermost")
         self.hook = self._pluggy.hook
         self._callers: dict[str, pluggy.HookCaller | None] = {}
         for name in HOOK_NAMES:
             caller: pluggy.HookCaller = getattr(self.hook, name)
-            self._callers[name] = caller if caller.get_hookimpls() else None
+            self._callers[name] = caller if _in_order(caller) else None
 
     @classmethod
     def build(
@@ -127,104 +137,53 @@ class PluginManager:
 
     # -- calls -----------------------------------------------------------------------------------------------
 
-    def caller(self, hook_name: str) -> pluggy.HookCaller | None:
-        """Return the caller of a hook, or None if nobody implements it: what a hot loop asks once."""
-        return self._callers[hook_name]
-
     def direct(self, hook_name: str) -> Callable[..., None] | None:
         """Return a function that calls a hook with the arguments of its specification, by position.
 
-        It does what the hook's caller does, without the look at the implementations that pluggy takes in each
-        call and that would be a tenth of a short outcome. None if nobody implements the hook.
+        It does what :meth:`call` does, without the look at the implementations that pluggy takes in each call and
+        that would be a tenth of a short outcome. None if nobody implements the hook.
         """
         caller = self._callers[hook_name]
         if caller is None:
             return None
         assert caller.spec is not None
         names = list(caller.spec.argnames)
-        implementations = list(reversed(caller.get_hookimpls()))
-        if any(each.wrapper or each.hookwrapper for each in implementations):
-            return lambda *arguments: caller(**dict(zip(names, arguments, strict=True)))
-        calls = [_by_position(each, names) for each in implementations]
-
-        def call(*arguments: Any) -> None:
-            for function in calls:
-                function(*arguments)
-
-        return call
+        found = _in_order(caller)
+        if any(each.wrapper or each.hookwrapper for each in found):
+            return lambda *arguments: self.call(hook_name, **dict(zip(names, arguments, strict=True)))
+        return in_a_row(
+            hook_name,
+            names,
+            [(_record_of(each), vars(each.function)["__wrapped__"], each.argnames) for each in found],
+        )
 
     def call(self, hook_name: str, /, **arguments: Any) -> None:
-        """Call a hook of all plugins; the first error ends it.
+        """Call a hook of all plugins: to the first error, or, if it is one of `TO_THE_END`, to the end.
 
         Raises
         ------
         PluginError
-            If an implementation raises, with its error as the cause.
+            If an implementation raises, with its error as the cause; further ones are notes.
         """
         caller = self._callers[hook_name]
         if caller is None:
             return
+        errors: list[PluginError] = []
+        token = kept_errors.set(errors)
         try:
             caller(**arguments)
         except RAISED as error:
-            raise self.blame(hook_name, error) from error
+            raise together(self.error_of(hook_name, error), errors) from error
+        finally:
+            kept_errors.reset(token)
 
-    def call_all(self, hook_name: str, /, **arguments: Any) -> None:
-        """Call a hook of all plugins, also of those that come after one that raises.
+    def implements(self, hook_name: str) -> bool:
+        """Tell whether any plugin implements a hook."""
+        return self._callers[hook_name] is not None
 
-        Raises
-        ------
-        PluginError
-            The first error, with the others as notes.
-        """
-        caller = self._callers[hook_name]
-        if caller is None:
-            return
-        try:
-            caller(**arguments)
-        except RAISED as error:
-            raise self.call_rest(hook_name, error, **arguments) from error
-
-    def call_rest(self, hook_name: str, error: BaseException, /, **arguments: Any) -> PluginError:
-        """Call the implementations that `error` kept from being called, and return the blame for it.
-
-        For callers that have hoisted ``caller(hook_name)``.
-        """
-        blame = self.blame(hook_name, error)
-        remaining: pluggy.HookCaller = getattr(self.hook, hook_name)
-        done: set[object] = set()
-        failure: BaseException | None = error
-        while failure is not None:
-            order = list(reversed(remaining.get_hookimpls()))
-            done.update(implementation.plugin for implementation in finished(order, failure))
-            remaining = self._pluggy.subset_hook_caller(hook_name, done)
-            if all(implementation.plugin in done for implementation in remaining.get_hookimpls()):
-                break
-            failure = None
-            try:
-                remaining(**arguments)
-            except RAISED as another:
-                failure = another
-                blame.add_note(f"Also: {self.blame(hook_name, another)}")
-        return blame
-
-    def blame(self, hook_name: str, error: BaseException) -> PluginError:
+    def error_of(self, hook_name: str, error: BaseException) -> PluginError:
         """Make the error that names the plugin whose hook raised `error`, which becomes its cause."""
-        caller: pluggy.HookCaller = getattr(self.hook, hook_name)
-        implementation = culprit(_in_order(caller), error)
-        who, place, hint = "a plugin", "", ""
-        if implementation is not None:
-            record = _record_of(implementation)
-            who, place = str(record), place_in(implementation, error)
-            hint = (
-                f"Repair it, or switch it off with disable_plugins=[{record.name!r}] or "
-                f"CRYSTALLIZE_DISABLE_PLUGINS={record.name}"
-                if record.source == "entry point"
-                else "Repair it, or run without it"
-            )
-        blame = PluginError(f"{who} raised in {hook_name}: {told(error)}", place, hint)
-        blame.__cause__ = error
-        return blame
+        return error_of(raised_by(error), hook_name, error)
 
     @contextmanager
     def taking_in(self, take: Callable[[Any], None]) -> Iterator[None]:
@@ -232,12 +191,11 @@ class PluginManager:
 
         If it is junk, and `take` raises, they see the run break off, as with a strategy that raises.
         """
-        intake = _Intake(take)
-        self._pluggy.register(intake, "intake")
+        self._innermost.take = take
         try:
             yield
         finally:
-            self._pluggy.unregister(intake)
+            self._innermost.take = None
 
     # -- what there is ---------------------------------------------------------------------------------------
 
@@ -306,22 +264,13 @@ class PluginManager:
 
 
 def _record_of(implementation: pluggy.HookImpl) -> PluginRecord:
-    assert isinstance(implementation.plugin, _Registration)  # nothing else is registered
+    assert isinstance(implementation.plugin, _Registration)
     return implementation.plugin.record
 
 
 def _in_order(caller: pluggy.HookCaller) -> list[pluggy.HookImpl]:
     """Return the plugins' implementations of a hook, in the order of the calls."""
-    return [each for each in reversed(caller.get_hookimpls()) if not isinstance(each.plugin, _Intake)]
-
-
-def _by_position(implementation: pluggy.HookImpl, names: list[str]) -> Callable[..., object]:
-    """Return a function of all arguments of the hook that gives an implementation those that it takes."""
-    function = implementation.function
-    if list(implementation.argnames) == names:
-        return function
-    positions = [names.index(name) for name in implementation.argnames]
-    return lambda *arguments: function(*[arguments[position] for position in positions])
+    return [each for each in reversed(caller.get_hookimpls()) if isinstance(each.plugin, _Registration)]
 
 
 class _Registration:
@@ -334,26 +283,32 @@ class _Registration:
         self.record = record
         self.options: dict[str, dict[str, Any]] = {}
         for implementation in record.implementations:
-            # pluggy 1.6 leaves out of a subset only what has an attribute of the hook's name.
-            attribute = implementation.hook
-            while hasattr(self, attribute):
-                attribute += "_more"
-            setattr(self, attribute, implementation.function)
+            attribute = f"{implementation.hook}_{len(self.options):03}"
+            setattr(self, attribute, attributed(record, implementation))
             self.options[attribute] = {**implementation.options, "specname": implementation.hook}
 
 
-class _Intake:
-    options: ClassVar[dict[str, dict[str, Any]]] = {
-        "run_experiment_loop": {"wrapper": True, "trylast": True, "specname": "run_experiment_loop"}
-    }
+class _Innermost:
+    """Surrounds the implementations of a hook inside of all wrappers, which see what it makes of them."""
 
-    def __init__(self, take: Callable[[Any], None]) -> None:
-        self._take = take
+    _wrapper: ClassVar[dict[str, Any]] = {"wrapper": True, "trylast": True}
+    options: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys((LOOP, *TO_THE_END), _wrapper)
+
+    def __init__(self) -> None:
+        self.take: Callable[[Any], None] | None = None
 
     def run_experiment_loop(self) -> Generator[None, Any, Any]:
         results = yield
-        self._take(results)
+        if self.take is not None:
+            self.take(results)
         return results
+
+    def after_run(self) -> Generator[None, Any, Any]:
+        returned = yield
+        raise_first_kept()
+        return returned
+
+    after_step = after_replicate = after_run
 
 
 class _Pluggy(pluggy.PluginManager):

@@ -14,7 +14,7 @@ from crystallize.utils.randomness import SEED_RANGE, check_seed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crystallize.experiments.experiment import Experiment
+    from crystallize.hookspecs import RunningExperiment
     from crystallize.utils.context import FrozenContext
 
 STRIDE = 31337
@@ -58,7 +58,7 @@ class SeedPlugin(BasePlugin):
         self.auto_seed = auto_seed
         self.seed_fn = seed_fn
 
-    def init_hook(self, experiment: Experiment) -> None:
+    def init_hook(self, experiment: RunningExperiment) -> None:
         """Make the seed that was given the experiment's master seed.
 
         Raises
@@ -75,7 +75,7 @@ class SeedPlugin(BasePlugin):
             experiment.master_seed = self.seed
 
     @hookimpl(tryfirst=True)
-    def before_replicate(self, experiment: Experiment, ctx: FrozenContext) -> None:
+    def before_replicate(self, experiment: RunningExperiment, ctx: FrozenContext) -> None:
         """Compute the seed of this replicate, record it as ``seed_used`` and call ``seed_fn`` with it."""
         seed = experiment.master_seed
         if self.auto_seed:

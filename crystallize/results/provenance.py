@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import InvalidValueError
+from crystallize.utils.context import RESERVED_KEYS
+from crystallize.utils.randomness import StreamUse
+from crystallize.utils.stage import DATA_SOURCE, TREATMENT, StageRecord
 
 if TYPE_CHECKING:
-    from crystallize.store.outcome import Trace
+    from crystallize.utils.stage import Trace
 
 _MARSHAL_BY_VALUE = 2  # the last format without references, which depend on more than the value
-DATA_SOURCE = -1
-TREATMENT = -2
+_NOTHING = StageRecord(0)
 _STAGE_NAMES = {DATA_SOURCE: "data source", TREATMENT: "treatment"}
 
 
@@ -23,19 +25,14 @@ class TraceStore:
 
     Replicates mostly read the same keys with the same values, so their traces are equal and each is four
     bytes more.
-
-    Parameters
-    ----------
-    replicates : int
-        How many replicates the run has.
     """
 
     __slots__ = ("_codes", "_numbers", "_traces")
 
-    def __init__(self, replicates: int) -> None:
+    def __init__(self) -> None:
         self._codes: dict[bytes, int] = {}
         self._traces: list[Trace] = []
-        self._numbers = array("i", [-1]) * replicates
+        self._numbers = array("i")
 
     def put(self, replicate: int, trace: Trace) -> None:
         """Keep the trace of one outcome."""
@@ -45,19 +42,28 @@ class TraceStore:
         if code is None:
             code = self._codes[key] = len(self._traces)
             self._traces.append(trace)
+        if replicate >= len(self._numbers):
+            self._numbers.extend([-1] * (replicate + 1 - len(self._numbers)))
         self._numbers[replicate] = code
 
     def get(self, replicate: int) -> Trace:
         """Return the trace of one outcome; empty if it never arrived."""
-        code = self._numbers[replicate]
+        code = self._numbers[replicate] if replicate < len(self._numbers) else -1
         return self._traces[code] if code >= 0 else ()
 
 
 class Provenance(Sequence[dict[str, Any]]):
     """One record for each outcome, in replicate order and, within one, in the order of the conditions.
 
-    A record is made when it is asked for: ``{"replicate", "condition", "seed_used", "error", "steps": [{"step",
-    "params", "reads", "metrics"}]}``.
+    A record is made when it is asked for: ``{"replicate", "condition", "seed_used", "error", "steps"}``. For each
+    step, and before them for a treatment's function and the data source if they left a trace, ``"steps"`` has
+    ``"step"`` and ``"params"`` and what it did with the context:
+
+    * ``"reads"``, key to value, of a large value its kind and size;
+    * ``"missing"``, the keys that it asked for and that were not there; ``"present"``, those of which it only asked
+      whether they were; ``"keys"``, all keys, if it iterated over them or counted them, or else None;
+    * ``"streams"``, for each random stream how many numbers of 64 bits had been drawn before and after;
+    * ``"added"``, key to value; ``"metrics"``, name to number of values recorded; ``"artifacts"``, their names.
 
     Parameters
     ----------
@@ -82,20 +88,22 @@ class Provenance(Sequence[dict[str, Any]]):
     def of(self, condition: str, replicate: int) -> dict[str, Any]:
         """Return the record of one outcome."""
         traces, seeds, errors = self._conditions[condition]
-        traced = {stage: (reads, metrics) for stage, reads, metrics in traces.get(replicate)}
+        traced = {raw[0]: StageRecord(*raw) for raw in traces.get(replicate)}
         error = errors.get(replicate)
+        seed = seeds[replicate] if replicate < len(seeds) else None
+        own = {"replicate": replicate, "condition": condition, "seed_used": seed}
         return {
             "replicate": replicate,
             "condition": condition,
-            "seed_used": seeds[replicate],
+            "seed_used": seed,
             "error": None if error is None else str(error),
             "steps": [
-                {"step": name, "params": params, **_as_dict(traced.get(stage))}
+                {"step": name, "params": params, **_as_dict(traced.get(stage), {**own, "step_name": name})}
                 for stage, name, params in self._stages(traced)
             ],
         }
 
-    def _stages(self, traced: dict[int, Any]) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    def _stages(self, traced: dict[int, StageRecord]) -> Iterator[tuple[int, str, dict[str, Any]]]:
         for stage in (TREATMENT, DATA_SOURCE):
             if stage in traced:
                 yield stage, _STAGE_NAMES[stage], {}
@@ -159,16 +167,36 @@ class Provenance(Sequence[dict[str, Any]]):
                 yield _line(step)
 
 
-def _as_dict(traced: tuple[Any, Any] | None) -> dict[str, Any]:
-    reads, metrics = traced or ((), ())
-    return {"reads": dict(reads), "metrics": list(metrics)}
+def _as_dict(record: StageRecord | None, own: dict[str, Any]) -> dict[str, Any]:
+    """Return what a stage did; `own` has the values of the framework's keys, which records leave out."""
+    record = record or _NOTHING
+    return {
+        "reads": {key: own.get(key, value) for key, value in record.reads},
+        "missing": list(record.missing),
+        "present": list(record.present),
+        "keys": None if record.keys is None else list(record.keys),
+        "streams": {
+            "rng" if use.name is None else f"stream({use.name!r})": [use.start, use.stop]
+            for use in map(StreamUse._make, record.streams)
+        },
+        "added": dict(record.added),
+        "metrics": dict(record.metrics),
+        "artifacts": list(record.artifacts),
+    }
 
 
 def _line(step: dict[str, Any]) -> str:
-    parts = [step["step"]]
-    parts += [f"{name}={value!r}" for name, value in step["params"].items()]
-    if step["reads"]:
-        parts.append("reads " + ", ".join(f"{name}={value!r}" for name, value in step["reads"].items()))
-    if step["metrics"]:
-        parts.append("records " + ", ".join(step["metrics"]))
-    return "; ".join(parts)
+    reads = {key: value for key, value in step["reads"].items() if key not in RESERVED_KEYS}
+    told = {
+        "reads": _pairs(reads),
+        "draws from": ", ".join(step["streams"]),
+        "adds": _pairs(step["added"]),
+        "records": ", ".join(step["metrics"]),
+        "writes": ", ".join(step["artifacts"]),
+    }
+    parts = [step["step"], *filter(None, [_pairs(step["params"], "; ")])]
+    return "; ".join([*parts, *(f"{verb} {what}" for verb, what in told.items() if what)])
+
+
+def _pairs(values: dict[str, Any], separator: str = ", ") -> str:
+    return separator.join(f"{name}={value!r}" for name, value in values.items())

@@ -8,14 +8,11 @@ import os
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crystallize.errors import StoreError
 from crystallize.store.layout import METADATA
 from crystallize.utils.files import atomic_write_bytes, safe_repr, to_json
-
-if TYPE_CHECKING:
-    from crystallize.experiments.experiment import Experiment
 
 RUNNING = "running"
 FINISHED = "complete"
@@ -25,20 +22,12 @@ INTERRUPTED = "interrupted"
 _DISTRIBUTIONS = {"crystallize": "crystallize-lab", "numpy": "numpy"}
 
 
-def describe_run(experiment: Experiment) -> dict[str, Any]:
-    """Return the metadata of a run that begins now."""
-    definition = experiment.definition()
-    master_seed = definition.pop("master_seed")
+def describe_surroundings() -> dict[str, Any]:
+    """Return with which code, where and when a run begins, if it begins now."""
     return {
-        **definition,
-        "status": RUNNING,
-        "plugins": experiment.plugins.describe(),
-        "hooks": experiment.plugins.order(),
-        "seeds": {"master": master_seed},
         "code": {"git_commit": git_commit(Path.cwd())},
         "environment": dict(_environment()),
         "started": _now(),
-        "finished": None,
     }
 
 

@@ -6,16 +6,12 @@ processes, and these are several times cheaper to make and to pickle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from crystallize.store.layout import ArtifactEntry
-
-
-Trace: TypeAlias = tuple[tuple[int, tuple[tuple[str, Any], ...], tuple[str, ...]], ...]
-"""For each stage that read or recorded anything: its number (-1 the data source, -2 the treatment, else the
-step's place in the pipeline), the context keys that it read with their values, and the metrics that it added."""
+    from crystallize.utils.stage import Trace
 
 
 class OutcomeError(NamedTuple):
@@ -62,10 +58,10 @@ class Outcome(NamedTuple):
         The values recorded, by name, in the order of recording. Empty if the outcome failed.
     tags : dict of str to list
         For metrics with tags, a mapping or None for each value.
-    artifacts : list of ArtifactEntry
+    artifacts : sequence of ArtifactEntry
         What was stored.
     trace : Trace
-        What each step read and recorded.
+        What each stage read, drew, added and recorded.
     error : OutcomeError or None
         Why the outcome failed.
     handed_back : tuple of (str, bytes)
@@ -77,9 +73,9 @@ class Outcome(NamedTuple):
     seed: int | None
     metrics: dict[str, list[Any]]
     tags: dict[str, list[Mapping[str, Any] | None]]
-    artifacts: list[ArtifactEntry]
-    trace: Trace
-    error: OutcomeError | None
+    artifacts: Sequence[ArtifactEntry] = ()
+    trace: Trace = ()
+    error: OutcomeError | None = None
     handed_back: tuple[tuple[str, bytes], ...] = ()
 
 

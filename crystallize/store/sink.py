@@ -46,7 +46,7 @@ class ArtifactSink:
             If the file cannot be written.
         """
         check_name("artifact", name)
-        step, condition, replicate = ctx.get("step_name"), ctx["condition"], ctx["replicate"]
+        step, condition, replicate = ctx.peek("step_name"), ctx.peek("condition"), ctx.peek("replicate")
         if step is None:
             raise ArtifactError(
                 f"artifact {name!r} was written outside of a step", ctx.place(), "Write it in a step"

@@ -87,7 +87,6 @@ class Watched(Experiment):
 
     def __init__(self, replicates: int) -> None:
         super().__init__(lambda: None, [_nothing], name="watched", replicates=replicates)
-        self.run_kind = "run"
         self.told: list[Any] = []
         self.threads: set[int] = set()
         self.is_cancelled = False

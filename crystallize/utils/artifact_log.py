@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from crystallize.errors import ArtifactError
 
-if TYPE_CHECKING:
-    from crystallize.utils.context import FrozenContext
+ArtifactSink: TypeAlias = Callable[[Any, str, bytes], Any]
+"""What stores: it is given the context, the artifact's name and its content, and returns the entry to remember."""
 
-ArtifactSink: TypeAlias = "Callable[[FrozenContext, str, bytes], Any]"
+
+class Writer(Protocol):
+    """A context, as far as its artifacts go."""
+
+    artifact_sink: ArtifactSink | None
+    artifact_entries: list[Any]
+
+    def place(self) -> str:
+        """Say where this context is."""
+
+    def note_artifact(self, name: str) -> None:
+        """Note that the stage that is running writes an artifact."""
+
 
 _discarded: set[str] = set()
 
@@ -25,7 +37,7 @@ class ArtifactLog:
 
     __slots__ = ("_ctx",)
 
-    def __init__(self, ctx: FrozenContext) -> None:
+    def __init__(self, ctx: Writer) -> None:
         self._ctx = ctx
 
     @property
@@ -59,6 +71,7 @@ class ArtifactLog:
                 self._ctx.place(),
                 "Give the Artifact a writer that turns the value into bytes",
             )
+        self._ctx.note_artifact(name)
         if self.sink is None:
             _warn_of_discarded(name)
             return None

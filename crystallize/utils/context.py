@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from copy import deepcopy
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ContextKeyError, ContextMutationError, PluginError
 from crystallize.utils.artifact_log import ArtifactLog, ArtifactSink
-from crystallize.utils.metrics import MetricLog, to_python
-from crystallize.utils.randomness import draw_master_seed, generator, stream_key
+from crystallize.utils.metrics import MetricLog
+from crystallize.utils.randomness import Stream, draw_master_seed, generator, stream_key
+from crystallize.utils.stage import SCALARS, Stage, describe_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +27,6 @@ RESERVED_KEYS = frozenset({"replicate", "condition", "seed_used", "step_name"})
 """Keys that the framework sets; a treatment or an initial context must not use them."""
 
 _ATOMIC = frozenset({int, float, bool, str, bytes, complex, type(None), frozenset})
-_SCALARS = frozenset({int, float, bool, str, type(None)})
-_LONGEST_RECORDED_TEXT = 80
-_NO_STAGE = -3  # before the first one; what is read there, by plugins, is nobody's in the provenance
 _EMPTY: Mapping[str, Any] = {}
 
 _current: ContextVar[FrozenContext] = ContextVar("crystallize_context")
@@ -47,7 +44,8 @@ class FrozenContext(Mapping[str, Any]):
     """Immutable mapping with metrics, random streams and artifacts of one condition of one replicate.
 
     What is read cannot be changed for others: lists, dicts and sets come as copies, NumPy arrays as
-    read-only views without a copy, anything else by reference.
+    read-only views without a copy, anything else by reference. While a stage is open (a step, the data source or a
+    treatment runs), all that is read, drawn, added and recorded is noted in the `trace`.
 
     Parameters
     ----------
@@ -60,19 +58,28 @@ class FrozenContext(Mapping[str, Any]):
     master_seed : int, optional
         What ``rng`` and ``stream`` derive from. Drawn when it is needed, if not given.
     rng_key : int, optional
-        Which stream ``rng`` is until the first stage; the first step's, if not given.
+        Which stream ``rng`` is outside of all stages; the first step's, if not given.
+
+    Attributes
+    ----------
+    metrics : MetricLog
+        What was recorded.
+    trace : Trace
+        The record of each stage that has ended and had anything to tell.
     """
 
     __slots__ = (
         "_base",
-        "_known_metrics",
+        "_is_enclosed",
         "_master_seed",
+        "_notes",
+        "_open",
+        "_outer_rng_key",
         "_own",
-        "_reads",
+        "_recorded",
         "_rng_key",
-        "_rngs",
         "_settings",
-        "_stage",
+        "_streams",
         "artifact_entries",
         "artifact_sink",
         "handed_back",
@@ -99,19 +106,19 @@ class FrozenContext(Mapping[str, Any]):
         if condition is not None:
             self._own["condition"] = condition
         self._master_seed = master_seed
-        self._stage = _NO_STAGE
-        self._rng_key = rng_key
-        self._rngs: dict[int, Generator] | None = None
-        self._reads: dict[str, Any] = {}
-        self._known_metrics = 0
+        self._rng_key = self._outer_rng_key = rng_key
+        self._streams: dict[int, Stream] | None = None
+        self._is_enclosed = False
+        self._notes = Stage()
+        self._open: Stage | None = None  # the notes, while a stage runs; what plugins read is nobody's
         self.metrics = MetricLog()
+        self._recorded = self.metrics.latest
         self.artifact_sink: ArtifactSink | None = None
         self.artifact_entries: list[Any] = []
         self.plugin_name: Callable[[object], str] | None = None
         self.handed_back: list[tuple[str, bytes]] | None = []
         """What hooks send to their plugins in the coordinator: name and pickled value. None when it is too late."""
-        self.trace: tuple[tuple[int, tuple[tuple[str, Any], ...], tuple[str, ...]], ...] = ()
-        """For each stage that read or recorded anything: its number, what it read, and new metrics' names."""
+        self.trace: list[tuple[Any, ...]] = []
 
     @property
     def artifacts(self) -> ArtifactLog:
@@ -123,14 +130,20 @@ class FrozenContext(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         value = self._find(key)
         if value is _MISSING:
-            held = ", ".join(sorted(map(repr, self))) or "nothing"
+            if self._open is not None:
+                self._open.missing[key] = None
+            held = ", ".join(sorted(map(repr, self.keys_held()))) or "nothing"
             raise ContextKeyError(f"the context has no {key!r}", self.place(), f"It holds {held}")
         return self._hand_out(key, value)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of `key`, or `default` if the context does not have it."""
         value = self._find(key)
-        return default if value is _MISSING else self._hand_out(key, value)
+        if value is _MISSING:
+            if self._open is not None:
+                self._open.missing[key] = None
+            return default
+        return self._hand_out(key, value)
 
     def add(self, key: str, value: Any) -> None:
         """Add a new key.
@@ -147,14 +160,20 @@ class FrozenContext(Mapping[str, Any]):
                 f"the context has {key!r} already and is immutable", self.place(), "Add a new key instead"
             )
         self._own[key] = value
+        if self._open is not None:
+            self._open.rare.added[key] = describe_value(value)
 
     def __contains__(self, key: object) -> bool:
-        return self._find(key) is not _MISSING
+        found = self._find(key) is not _MISSING
+        if self._open is not None and isinstance(key, str):
+            (self._open.rare.present if found else self._open.missing)[key] = None
+        return found
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._own
-        yield from (key for key in self._settings if key not in self._own)
-        yield from (key for key in self._base if key not in self._own and key not in self._settings)
+        held = self.keys_held()
+        if self._open is not None and self._open.rare.keys is None:
+            self._open.rare.keys = held
+        return iter(held)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -168,7 +187,7 @@ class FrozenContext(Mapping[str, Any]):
         raise ContextMutationError(f"the context is immutable, so {key!r} cannot be removed", self.place())
 
     def __repr__(self) -> str:
-        return f"FrozenContext({{{', '.join(f'{key!r}: {self._find(key)!r}' for key in self)}}})"
+        return f"FrozenContext({{{', '.join(f'{key!r}: {self._find(key)!r}' for key in self.keys_held())}}})"
 
     def _find(self, key: Any) -> Any:
         # Not a loop over the layers: this runs several times in every step.
@@ -180,16 +199,17 @@ class FrozenContext(Mapping[str, Any]):
 
     def _hand_out(self, key: str, value: Any) -> Any:
         kind = type(value)
+        if self._open is not None:
+            if key in RESERVED_KEYS:
+                noted = None  # they differ from outcome to outcome, whose own they are
+            elif isinstance(value, Resource):
+                noted = "<resource>"
+            else:
+                noted = value if kind is float or kind is int else describe_value(value)
+            self._open.reads[key] = noted
         if kind in _ATOMIC:
-            if key not in RESERVED_KEYS:
-                small = kind in _SCALARS and (kind is not str or len(value) <= _LONGEST_RECORDED_TEXT)
-                self._reads[key] = value if small else _describe(value)
             return value
-        if isinstance(value, Resource):
-            self._reads[key] = "<resource>"
-            return value.resolve(key, self)
-        self._reads[key] = _describe(value)
-        return protect(value)
+        return value.resolve(key, self) if isinstance(value, Resource) else protect(value)
 
     # -- what a step records -------------------------------------------------------------------------------
 
@@ -262,56 +282,66 @@ class FrozenContext(Mapping[str, Any]):
 
     def stream(self, name: str) -> Generator:
         """Return the random generator of this replicate and `name`, whichever step asks for it."""
-        return self._generator(stream_key(name))
+        return self._generator(stream_key(name), name)
 
-    def _generator(self, key: int) -> Generator:
-        if self._rngs is None:
-            self._rngs = {}
-        found = self._rngs.get(key)
-        if found is None:
+    def _generator(self, key: int, name: str | None = None) -> Generator:
+        if self._streams is None:
+            self._streams = {}
+        stream = self._streams.get(key)
+        if stream is None:
             if self._master_seed is None:
                 self._master_seed = draw_master_seed()
-            found = generator(self._master_seed, self._own.get("replicate", 0), key)
-            self._rngs[key] = found
-        return found
+            made = generator(self._master_seed, self._own.get("replicate", 0), key)
+            stream = self._streams[key] = Stream(made, key, name)
+        if self._open is not None and stream not in self._open.rare.streams:
+            self._open.rare.streams[stream] = stream.position()
+        return stream.generator
 
     # -- for the engine ------------------------------------------------------------------------------------
 
-    def enter_stage(self, stage: int, rng_key: int, step_name: str) -> None:
-        """Move on to the next step: `rng`, the trace and ``ctx["step_name"]`` are that step's from now on."""
-        if self._reads or len(self.metrics.values_by_name) != self._known_metrics:
-            self.leave_stage()
-        self._stage = stage
-        self._rng_key = rng_key
+    def approach(self, step_name: str) -> None:
+        """Let ``ctx["step_name"]`` be that of the stage to come, whose hooks are called before it begins."""
         self._own["step_name"] = step_name
 
-    def leave_stage(self) -> None:
-        """Write what the stage has read and recorded so far into the trace."""
-        recorded = self.metrics.values_by_name
-        if self._reads or len(recorded) != self._known_metrics:
-            new = (
-                tuple(islice(recorded, self._known_metrics, None))
-                if len(recorded) > self._known_metrics
-                else ()
-            )
-            self.trace = (*self.trace, (self._stage, tuple(self._reads.items()), new))
-            self._reads.clear()
-            self._known_metrics = len(recorded)
+    def begin_stage(self, number: int, rng_key: int, step_name: str) -> None:
+        """Begin to take notes of a stage, after the one that is running, if one is.
 
-    def enter_hook(self, rng_key: int) -> tuple[dict[str, Any], int]:
-        """Keep hooks apart from the stage: what they read is not its, and `rng` is theirs, until :meth:`leave_hook`."""
-        state = self._reads, self._rng_key
-        self._reads, self._rng_key = {}, rng_key
-        return state
+        What is read and recorded, and `rng`, are the stage's until the next one or :meth:`end_stage`.
+        """
+        self._rng_key = rng_key
+        self._own["step_name"] = step_name
+        notes = self._open
+        if notes is None:
+            notes = self._open = self._notes
+            self._recorded.clear()  # what hooks have recorded is no stage's
+        elif self._is_enclosed:
+            return
+        elif notes.reads or notes.missing or self._recorded or notes.rest is not None:
+            self.trace.append(notes.record(self._recorded))
+        notes.number = number
 
-    def leave_hook(self, state: tuple[dict[str, Any], int]) -> None:
-        """Go on with what :meth:`enter_hook` returned."""
-        self._reads, self._rng_key = state
+    def end_stage(self) -> None:
+        """Take no more notes."""
+        notes = self._open
+        if notes is not None and not self._is_enclosed:
+            if notes.reads or notes.missing or self._recorded or notes.rest is not None:
+                self.trace.append(notes.record(self._recorded))
+            self._open = None
+            self._rng_key = self._outer_rng_key
+
+    def note_artifact(self, name: str) -> None:
+        """Note that the stage that is running writes an artifact."""
+        if self._open is not None:
+            self._open.rare.artifacts[name] = None
 
     def peek(self, key: str) -> Any:
         """Return the value of `key`, or None, without a copy and without a trace of it."""
         value = self._find(key)
         return None if value is _MISSING else value
+
+    def keys_held(self) -> tuple[str, ...]:
+        """Return all keys, without a trace of it."""
+        return tuple({**self._own, **self._settings, **self._base})
 
     def enter(self) -> Token[FrozenContext]:
         """Make this the context that :func:`current_context` finds, until :meth:`leave`."""
@@ -332,13 +362,16 @@ class FrozenContext(Mapping[str, Any]):
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Come back to the present stage afterwards: for a pipeline that a step runs inside of itself."""
-        stage, rng_key, step_name = self._stage, self._rng_key, self._own.get("step_name")
+        """Note what a pipeline's steps do as the present stage's: for a pipeline that a step runs inside of itself."""
+        if self._open is None:
+            yield
+            return
+        before = self._rng_key, self._own["step_name"], self._is_enclosed
+        self._is_enclosed = True
         try:
             yield
         finally:
-            if step_name is not None:
-                self.enter_stage(stage, rng_key, step_name)
+            self._rng_key, self._own["step_name"], self._is_enclosed = before
 
 
 def current_context() -> FrozenContext | None:
@@ -349,7 +382,7 @@ def current_context() -> FrozenContext | None:
 def protect(value: Any) -> Any:
     """Return `value` in a form whose change nobody else sees; see :class:`FrozenContext`."""
     kind = type(value)
-    if kind in _SCALARS:
+    if kind in SCALARS:
         return value
     numpy = sys.modules.get("numpy")  # an array can only be here if somebody has imported NumPy
     if numpy is not None and isinstance(value, numpy.ndarray):
@@ -367,20 +400,6 @@ def protect(value: Any) -> Any:
     if isinstance(value, list | dict | set | bytearray | deque):
         return deepcopy(value)
     return value
-
-
-def _describe(value: Any) -> Any:
-    """Return what stands for a value in the provenance: a number itself, of anything large its kind and size."""
-    kind = type(value).__name__
-    shape = getattr(value, "shape", None)
-    if shape == () and type(number := to_python(value)) in _SCALARS:
-        return number
-    if shape is not None:
-        return f"<{kind} {getattr(value, 'dtype', '')}{list(shape)}>"
-    try:
-        return f"<{kind} of {len(value)}>"
-    except TypeError:
-        return f"<{kind}>"
 
 
 class _Missing:

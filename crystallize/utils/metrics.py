@@ -22,14 +22,17 @@ class MetricLog(Mapping[str, list[Any]]):
 
     Attributes
     ----------
+    latest : list of str
+        The name of each value that was recorded since a stage of the context began.
     tags : dict of str to list
         For each metric that was recorded with tags: one mapping, or None, for each value.
     """
 
-    __slots__ = ("tags", "values_by_name")
+    __slots__ = ("latest", "tags", "values_by_name")
 
     def __init__(self) -> None:
         self.values_by_name: dict[str, list[Any]] = {}
+        self.latest: list[str] = []
         self.tags = _NO_TAGS
 
     def add(self, name: str, value: Any, tags: Mapping[str, Any] | None = None) -> None:
@@ -61,6 +64,7 @@ class MetricLog(Mapping[str, list[Any]]):
         if tags is not None or name in self.tags:
             self._tag(name, len(values), tags)
         values.append(value)
+        self.latest.append(name)
 
     def _tag(self, name: str, position: int, tags: Mapping[str, Any] | None) -> None:
         if self.tags is _NO_TAGS:

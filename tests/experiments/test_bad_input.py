@@ -639,10 +639,10 @@ def test_a_result_reported_outside_of_a_run_is_refused() -> None:
     [
         (lambda fn, n: None, "not a list"),
         (lambda fn, n: tuple(fn(i) for i in range(n)), "tuple"),
-        (lambda fn, n: [fn(0)], "1 results for 3 replicates"),
-        (lambda fn, n: [fn(i) for i in (0, 2, 1)], "in place of replicate 1"),
-        (lambda fn, n: [fn(0), fn(0), fn(2)], "in place of replicate 1"),
-        (lambda fn, n: [None] * n, "in place of replicate 0"),
+        (lambda fn, n: [fn(0)], "left replicate 1 undone"),
+        (lambda fn, n: [fn(i) for i in (0, 2, 1)], "replicate 1 after replicate 2"),
+        (lambda fn, n: [fn(0), fn(0), fn(2)], "replicate 0 twice"),
+        (lambda fn, n: [None] * n, "None in place of a result"),
     ],
 )
 def test_a_strategy_that_breaks_its_contract_is_named(results: Any, fault: str) -> None:

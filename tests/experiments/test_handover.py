@@ -234,15 +234,15 @@ def arrival(replicate, *values):
     import pickle
 
     parcels = tuple(("p", pickle.dumps(value)) for value in values)
-    return ReplicateResult(replicate, (Outcome("baseline", None, {}, {}, [], (), None, parcels),))
+    return ReplicateResult(replicate, (Outcome("baseline", None, {}, {}, handed_back=parcels),))
 
 
 def test_values_of_an_early_replicate_wait_for_those_before_it():
-    arrived = bytearray(4)
-    handover = Handover(arrived)
+    arrived = set()
+    handover = Handover(arrived.__contains__)
 
     def arrive(replicate, *values):
-        arrived[replicate] = 1
+        arrived.add(replicate)
         handover.arrive(arrival(replicate, *values))
         return [(each.replicate, each.value) for each in handover.due("p")]
 

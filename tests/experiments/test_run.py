@@ -311,9 +311,23 @@ class Junk(BasePlugin):
     ("make", "fault"),
     [
         (lambda e, fn: {0: fn(0)}, "returned dict, not a list"),
-        (lambda e, fn: [fn(0)], "returned 1 results for 3 replicates"),
-        (lambda e, fn: [fn(0), fn(1), fn(1)], "in place of replicate 2"),
-        (lambda e, fn: [fn(0), None, fn(2)], "returned None in place of replicate 1"),
+        (lambda e, fn: [fn(0)], "returned and left replicate 1 undone"),
+        (lambda e, fn: [fn(0), fn(1), fn(1)], "returned replicate 1 twice"),
+        (lambda e, fn: [fn(1), fn(0), fn(2)], "returned replicate 0 after replicate 1"),
+        (
+            lambda e, fn: [next(e.owed), fn(next(e.owed)), fn(2)],
+            "returned 0 for a replicate that it never reported",
+        ),
+        (
+            lambda e, fn: [fn(number) for number in e.owed if number != 1],
+            "without replicate 1, which it had taken",
+        ),
+        (
+            lambda e, fn: [fn(number) for number in e.owed][:0],
+            "without replicate 0, which it had taken, and without 2 more",
+        ),
+        (lambda e, fn: [e.replicate_done(fn(number)) for number in e.owed][:2], "returned 2 results of 3"),
+        (lambda e, fn: [fn(0), None, fn(2)], "returned None in place of a result"),
         (lambda e, fn: [e.replicate_done(fn(0)), e.replicate_done(fn(0)), fn(2)], "gave replicate 0 twice"),
         (lambda e, fn: [e.replicate_done(fn(7)), fn(1), fn(2)], "gave replicate 7 of 3"),
         (lambda e, fn: [fn(0)._replace(outcomes=()), fn(1), fn(2)], "with the conditions"),

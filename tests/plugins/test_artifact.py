@@ -214,13 +214,18 @@ def test_one_plugin_serves_two_experiments_of_different_names() -> None:
         assert experiment(plugin, name=name).run().path == Path.cwd() / "shared" / name / "v0"
 
 
-def test_one_plugin_refuses_two_runs_of_one_name_at_the_same_time() -> None:
-    plugin = ArtifactPlugin()
-    inner = experiment(plugin, step=lambda data: data)
-    result = experiment(plugin, step=lambda data: inner.run()).run(replicates=1)
-    assert len(result.errors) == 2
-    assert "two experiments called 'exp' run at the same time" in result.errors[0].message
-    assert experiment(plugin).run().errors == []
+def test_experiments_of_one_name_may_run_at_the_same_time_with_one_plugin() -> None:
+    plugin = ArtifactPlugin(versioned=True)
+    inner = experiment(plugin)
+    paths = []
+
+    def nested(data: Any) -> Any:
+        paths.append(inner.run(replicates=1).path)
+        return data
+
+    result = experiment(plugin, step=nested).run(replicates=1)
+    result.raise_for_errors()
+    assert sorted(path.name for path in [result.path, *paths]) == ["v0", "v1", "v2"]
 
 
 # -- reruns, failures, kills ------------------------------------------------------------------------------------

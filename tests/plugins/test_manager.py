@@ -164,7 +164,7 @@ def test_equal_and_unhashable_plugins_are_two():
     manager.call("before_run", experiment=calls)
     assert calls == [0, 0]
     with pytest.raises(PluginError) as caught:
-        manager.call_all("after_run", experiment=calls, result=None)
+        manager.call("after_run", experiment=calls, result=None)
     assert "plugin 'Equal' raised" in str(caught.value)
     assert "plugin 'Equal-2' raised" in caught.value.__notes__[0]
 
@@ -258,8 +258,8 @@ def test_a_copy_has_the_same_records_and_a_module_goes_by_name(tmp_plugin):
 
 def test_an_inherited_hook_that_does_nothing_is_never_called():
     manager = PluginManager(build(Noting("a")).records[:1])
-    assert manager.caller("before_step") is None
-    assert manager.caller("before_run") is not None
+    assert not manager.implements("before_step")
+    assert manager.implements("before_run")
     manager.call("before_step", experiment=None, step=None, ctx=None)
 
 
@@ -447,7 +447,7 @@ def test_after_hooks_of_the_others_run_when_one_raises_and_the_first_error_is_ra
     calls: list[str] = []
     manager = PluginManager(build(Noting("a"), Raising(), Noting("b"), Raising(), Noting("c")).records[:5])
     with pytest.raises(PluginError, match=r"plugin 'Raising' raised in after_run: KeyError") as caught:
-        manager.call_all("after_run", experiment=calls, result=None)
+        manager.call("after_run", experiment=calls, result=None)
     assert calls == ["a", "b", "c"]
     (note,) = caught.value.__notes__
     assert note.startswith("Also: plugin 'Raising-2' raised in after_run: KeyError: 'gone'")
@@ -477,7 +477,7 @@ def test_a_raising_wrapper_is_blamed_and_every_other_hook_runs_once(where):
     calls: list[str] = []
     manager = PluginManager(build(Noting("a"), Wrapping(where), Noting("b")).records[:3])
     with pytest.raises(PluginError, match=f"plugin 'Wrapping' raised in after_run: OSError: {where}"):
-        manager.call_all("after_run", experiment=calls, result=None)
+        manager.call("after_run", experiment=calls, result=None)
     assert calls == ["a", "b"]
 
 
@@ -485,7 +485,7 @@ def test_an_error_that_passes_through_a_wrapper_is_the_plugin_s_that_raised_it()
     calls: list[str] = []
     manager = PluginManager(build(Wrapping("nowhere"), Raising(), Noting("b")).records[:3])
     with pytest.raises(PluginError, match="plugin 'Raising' raised in after_run"):
-        manager.call_all("after_run", experiment=calls, result=None)
+        manager.call("after_run", experiment=calls, result=None)
     assert calls == ["b"]
 
 
@@ -493,7 +493,7 @@ def test_a_wrapper_that_answers_an_error_with_its_own_keeps_nobody_from_running(
     calls: list[str] = []
     manager = PluginManager(build(Wrapping("instead"), Raising(), Noting("b")).records[:3])
     with pytest.raises(PluginError, match="plugin 'Wrapping' raised in after_run: OSError: instead"):
-        manager.call_all("after_run", experiment=calls, result=None)
+        manager.call("after_run", experiment=calls, result=None)
     assert calls == ["b"]
 
 
@@ -508,7 +508,7 @@ def test_a_wrapper_that_does_not_yield_once_is_blamed(times):
     calls: list[str] = []
     manager = PluginManager(build(Odd(), Noting("b")).records[:2])
     with pytest.raises(PluginError, match="plugin 'Odd' raised in after_run: RuntimeError"):
-        manager.call_all("after_run", experiment=calls, result=None)
+        manager.call("after_run", experiment=calls, result=None)
     assert calls == ["b"]
 
 

@@ -86,7 +86,7 @@ def test_it_has_no_method_of_a_mutable_mapping(method: str) -> None:
 
 def test_a_missing_key_is_a_key_error_that_says_where_and_what_there_is() -> None:
     ctx = FrozenContext({"alpha": 1}, replicate=4, condition="low")
-    ctx.enter_stage(0, 0, "FitStep")
+    ctx.begin_stage(0, 0, "FitStep")
     with pytest.raises(ContextKeyError) as raised:
         ctx["beta"]
     assert isinstance(raised.value, KeyError)
@@ -217,7 +217,7 @@ def test_place_says_as_much_as_is_known(ctx: FrozenContext, place: str) -> None:
 
 def test_the_logger_names_the_place_in_each_message(caplog: pytest.LogCaptureFixture) -> None:
     ctx = FrozenContext(replicate=2, condition="low")
-    ctx.enter_stage(1, 1, "FitStep")
+    ctx.begin_stage(1, 1, "FitStep")
     with caplog.at_level(logging.INFO, "crystallize"):
         ctx.logger.info("%d rows", 7)
     (record,) = caplog.records
@@ -235,7 +235,7 @@ def test_the_logger_of_a_context_without_a_place_adds_nothing(caplog: pytest.Log
 
 def place(replicate: int = 0, step: int = 0, seed: int = 1, condition: str = "baseline") -> FrozenContext:
     ctx = FrozenContext(replicate=replicate, condition=condition, master_seed=seed)
-    ctx.enter_stage(step, step, f"Step{step}")
+    ctx.begin_stage(step, step, f"Step{step}")
     return ctx
 
 
@@ -293,7 +293,7 @@ def test_how_much_earlier_steps_drew_is_of_no_consequence() -> None:
     wasteful.rng.random(1000)
     wasteful.stream("other").random(10)
     for ctx in (wasteful, thrifty):
-        ctx.enter_stage(1, 1, "Second")
+        ctx.begin_stage(1, 1, "Second")
     assert numbers(wasteful.rng) == numbers(thrifty.rng)
     assert numbers(wasteful.stream("noise")) == numbers(thrifty.stream("noise"))
 
@@ -359,55 +359,15 @@ def test_the_context_in_force_is_found_and_the_former_one_comes_back() -> None:
     assert current_context() is None
 
 
-# -- the trace ------------------------------------------------------------------------------------------------------
-
-
-def test_the_trace_holds_for_each_stage_what_it_read_and_which_metrics_it_added() -> None:
-    ctx = FrozenContext(
-        {"alpha": 0.5, "name": "x" * 200, "data": np.zeros((2, 3)), "rows": [1, 2]}, replicate=0
-    )
-    ctx.enter_stage(0, 0, "A")
-    ctx["alpha"], ctx["replicate"], ctx.get("absent")
-    ctx.metrics.add("loss", 1.0)
-    ctx.enter_stage(1, 1, "B")
-    ctx.enter_stage(2, 2, "C")
-    ctx["name"], ctx["data"], ctx["rows"]
-    ctx.metrics.add("loss", 2.0)
-    ctx.metrics.add("time", 3.0)
-    ctx.leave_stage()
-    assert list(ctx.trace) == [
-        (0, (("alpha", 0.5),), ("loss",)),
-        (
-            2,
-            (("name", "<str of 200>"), ("data", "<ndarray float64[2, 3]>"), ("rows", "<list of 2>")),
-            ("time",),
-        ),
-    ]
-
-
-def test_a_numpy_scalar_stands_in_the_trace_with_its_value() -> None:
-    ctx = FrozenContext({"alpha": np.float64(0.5), "n": np.int32(3)})
-    ctx.enter_stage(0, 0, "A")
-    ctx["alpha"], ctx["n"]
-    ctx.leave_stage()
-    assert list(ctx.trace) == [(0, (("alpha", 0.5), ("n", 3)), ())]
-
-
-def test_what_is_read_before_the_first_stage_is_not_the_first_steps() -> None:
-    ctx = FrozenContext({"alpha": 0.5})
-    ctx["alpha"]
-    ctx.enter_stage(0, 0, "A")
-    ctx.leave_stage()
-    assert [stage for stage, _, _ in ctx.trace if stage >= 0] == []
-
-
 def test_peek_neither_copies_nor_leaves_a_trace() -> None:
     rows = [1]
     ctx = FrozenContext({"rows": rows})
     assert ctx.peek("rows") is rows
     assert ctx.peek("absent") is None
-    ctx.enter_stage(0, 0, "A")
-    assert ctx.trace == ()
+    ctx.begin_stage(0, 0, "A")
+    assert ctx.peek("rows") is rows
+    ctx.end_stage()
+    assert ctx.trace == []
 
 
 def test_all_errors_of_the_context_are_ours() -> None:

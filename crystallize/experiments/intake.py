@@ -1,0 +1,237 @@
+"""Taking in the results of a run as they arrive, and finishing it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import CrystallizeError, ExecutionError, PluginError
+from crystallize.experiments.handover import Handover
+from crystallize.experiments.owed import Owed
+from crystallize.plugins.calling import RAISED
+from crystallize.store.outcome import ReplicateResult
+from crystallize.utils.files import safe_repr
+from crystallize.utils.suggest import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from crystallize.experiments.aggregation import ResultAggregator
+    from crystallize.experiments.run import Run
+    from crystallize.hookspecs import RunningExperiment
+    from crystallize.results.result import Result
+    from crystallize.statistics.hypothesis import Hypothesis
+
+_LONGEST_TEXT = 80
+_logger = logging.getLogger("crystallize.experiment")
+
+
+class Intake:
+    """Takes the results of one run, from whatever drives it, and makes the result of the run.
+
+    Parameters
+    ----------
+    experiment : RunningExperiment
+        The experiment, with this run under way.
+    run : Run
+        The run, with its number of replicates.
+    aggregator : ResultAggregator
+        Collates the outcomes.
+    hypotheses : sequence of Hypothesis
+        What to ask of the metrics at the end.
+
+    Attributes
+    ----------
+    owed : Owed
+        What the execution strategy takes its replicates from.
+    handover : Handover
+        What hooks in the workers hand back to their plugins.
+    """
+
+    def __init__(
+        self,
+        experiment: RunningExperiment,
+        run: Run,
+        aggregator: ResultAggregator,
+        hypotheses: Sequence[Hypothesis],
+    ) -> None:
+        self.experiment = experiment
+        self.run = run
+        self.hypotheses = hypotheses
+        self.owed = Owed(range(run.replicates or 0))
+        self.handover = Handover(self.owed.has_arrived)
+        self._aggregator = aggregator
+        self._conditions = list(run.conditions)
+        self._count = 0
+        self._failed_conditions: set[str] = set()
+        self._hook_error: PluginError | None = None
+        self._taken: Any = None  # what the strategy returned, once it was looked through
+        self._is_wrapped = False
+        self._notices_arrivals = experiment.plugins.implements("after_replicate")
+
+    def drive(self, replicate_fn: Callable[[int], Any]) -> Result:
+        """Have the execution strategy run all replicates, and finish."""
+        experiment = self.experiment
+        try:
+            with experiment.plugins.taking_in(self.take_unreported):
+                results = experiment.plugins.hook.run_experiment_loop(
+                    experiment=experiment, replicate_fn=replicate_fn
+                )
+        except CrystallizeError:
+            raise
+        except RAISED as raised:
+            raise experiment.plugins.error_of("run_experiment_loop", raised) from raised
+        if results is not self._taken:  # a wrapper has made something else of them
+            self._is_wrapped = True
+            self.take_unreported(results)
+        return self.finish()
+
+    def take(self, result: Any) -> int:
+        """Take the result of one replicate as it arrives; return its number."""
+        self.run.check_cancelled()
+        replicate = self._checked(result)
+        self.owed.settle(replicate)
+        self._count += 1
+        self._aggregator.add(result)
+        for error in result.errors:
+            if error.condition not in self._failed_conditions:
+                self._failed_conditions.add(error.condition)
+                _logger.warning(
+                    "experiment %r: first failure of condition %r: %s\n%s",
+                    self.experiment.folder_name,
+                    error.condition,
+                    error,
+                    error.traceback,
+                )
+        if self._notices_arrivals:
+            self.handover.arrive(result)
+            try:
+                self._call("after_replicate", result)
+            finally:
+                self.handover.close()
+        return replicate
+
+    def finish(self) -> Result:
+        """Compare the conditions, tell the plugins, and return the result.
+
+        Raises
+        ------
+        CrystallizeError
+            What a hypothesis or a plugin's hook raised on the way, once everything is stored.
+        """
+        result = self._aggregator.finish()
+        error: CrystallizeError | None = None
+        for hypothesis in self.hypotheses:
+            try:
+                result.metrics.hypotheses.append(
+                    hypothesis.evaluate(result.metrics.baseline, result.metrics.treatments)
+                )
+            except CrystallizeError as raised:
+                error = error or raised
+        self._call("after_run", result)
+        _report_total_failures(result)
+        if self._hook_error is not None:
+            raise self._hook_error
+        if error is not None:
+            raise error
+        return result
+
+    def take_unreported(self, results: Any) -> None:
+        """Take those of the results that ``run_experiment_loop`` returned and had not reported.
+
+        Raises
+        ------
+        ExecutionError
+            If they are not those of all replicates that were owed, in order.
+        """
+        if not isinstance(results, list):
+            raise self._broken_contract(f"returned {type(results).__name__}, not a list")
+        last = -1
+        for result in results:
+            replicate = result if type(result) is int else getattr(result, "replicate", None)
+            if type(replicate) is not int or replicate < 0:
+                raise self._broken_contract(f"returned {_described(result)} in place of a result")
+            if replicate <= last:
+                again = "twice" if replicate == last else f"after replicate {last}"
+                raise self._broken_contract(f"returned replicate {replicate} {again}")
+            last = replicate
+            if not self.owed.has_arrived(replicate):
+                if not isinstance(result, ReplicateResult):
+                    raise self._broken_contract(
+                        f"returned {replicate} for a replicate that it never reported"
+                    )
+                self.take(result)
+        if lost := self.owed.lost():
+            raise self._broken_contract(
+                f"returned without replicate {lost[0]}, which it had taken"
+                + (f", and without {len(lost) - 1} more" if len(lost) > 1 else "")
+            )
+        undone = next(self.owed, None)
+        if undone is not None:
+            raise self._broken_contract(f"returned and left replicate {undone} undone")
+        if len(results) < self._count:
+            raise self._broken_contract(f"returned {len(results)} results of {self._count} replicates")
+        self._taken = results
+
+    def _checked(self, result: Any) -> int:
+        if not isinstance(result, ReplicateResult):
+            raise self._broken_contract(
+                f"gave {_described(result)} as a result; results are what replicate_fn returns"
+            )
+        replicate, replicates = result.replicate, self.run.replicates
+        if replicate < 0 or (replicates is not None and replicate >= replicates):
+            raise self._broken_contract(f"gave replicate {replicate} of {replicates}")
+        if self.owed.has_arrived(replicate):
+            raise self._broken_contract(f"gave replicate {replicate} twice")
+        conditions = [outcome.condition for outcome in result.outcomes]
+        if conditions != self._conditions:
+            raise self._broken_contract(
+                f"gave replicate {replicate} with the conditions {conditions}, not {self._conditions}"
+            )
+        if result.run != self.run.token:
+            raise self._broken_contract(f"gave replicate {replicate} of another run")
+        return replicate
+
+    def _broken_contract(self, fault: str) -> ExecutionError:
+        plugins = self.experiment.plugins
+        strategy = f"the execution strategy, {plugins.strategy},"
+        names = plugins.order().get("run_experiment_loop", [])
+        # What the strategy itself returned was taken inside of the wrappers, and was right.
+        wrappers = listed(name for name in names if plugins.strategy is None or name != plugins.strategy.name)
+        return ExecutionError(
+            f"{f'a wrapper of run_experiment_loop, one of {wrappers},' if self._is_wrapped else strategy} {fault}",
+            f"experiment {self.experiment.folder_name!r}",
+            "run_experiment_loop returns one result for each replicate that is owed, in replicate order",
+        )
+
+    def _call(self, hook: str, result: Any) -> None:
+        """Call a hook of every plugin; its error waits until everything is stored."""
+        try:
+            self.experiment.plugins.call(hook, experiment=self.experiment, result=result)
+        except PluginError as raised:
+            if self._hook_error is None:
+                self._hook_error = raised
+            else:
+                self._hook_error.add_note(str(raised))
+
+
+def _report_total_failures(result: Result) -> None:
+    for name in result.conditions:
+        errors = result.condition(name).errors
+        if errors and len(errors) == result.replicates:
+            _logger.error(
+                "experiment %r: every outcome of condition %r failed (%d of %d); the first:\n%s",
+                result.experiment,
+                name,
+                len(errors),
+                result.replicates,
+                errors[0].traceback,
+            )
+
+
+def _described(result: Any) -> str:
+    """Name what a strategy gave as a result; a whole result would fill the screen."""
+    if isinstance(result, ReplicateResult):
+        return f"the result of replicate {result.replicate}"
+    text = safe_repr(result)
+    return text if len(text) <= _LONGEST_TEXT else f"a {type(result).__name__}"

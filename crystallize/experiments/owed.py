@@ -1,0 +1,53 @@
+"""What a run still has to do."""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Iterable, Iterator
+
+
+class Owed(Iterator[int]):
+    """The replicates that a run still owes: an execution strategy takes from it as it has room, in any thread.
+
+    What has arrived is not given out, so there may be gaps. ``operator.length_hint(owed, default)`` says about how
+    many are left, if that is known.
+
+    Parameters
+    ----------
+    numbers : iterable of int
+        The replicates of the run, in order; it may be without an end.
+    """
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._numbers = iter(numbers)
+        self._lock = threading.Lock()
+        self._taken: set[int] = set()  # and not arrived
+        self._arrived = bytearray()  # a flag for each number; it grows
+
+    def __next__(self) -> int:
+        with self._lock:
+            for number in self._numbers:
+                if not self.has_arrived(number):
+                    self._taken.add(number)
+                    return number
+        raise StopIteration
+
+    def __length_hint__(self) -> int:
+        hint = operator.length_hint(self._numbers, -1)
+        return NotImplemented if hint < 0 else hint
+
+    def settle(self, number: int) -> None:
+        """Note that a replicate has arrived."""
+        self._taken.discard(number)
+        if number >= len(self._arrived):
+            self._arrived.extend(bytes(number + 1 - len(self._arrived)))
+        self._arrived[number] = 1
+
+    def has_arrived(self, number: int) -> bool:
+        """Tell whether a replicate has arrived."""
+        return number < len(self._arrived) and bool(self._arrived[number])
+
+    def lost(self) -> list[int]:
+        """Return the replicates that were taken and have not arrived, in order."""
+        return sorted(self._taken)

@@ -1,0 +1,163 @@
+"""What one step reads, draws, adds and records, noted as it happens.
+
+The notes are complete: whatever a step can learn from its context, and whatever it leaves in it, is in its record.
+Provenance shows these records, and so nothing else needs to watch a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from crystallize.utils.metrics import to_python
+
+if TYPE_CHECKING:
+    from crystallize.utils.randomness import Stream, StreamUse
+
+DATA_SOURCE = -1
+TREATMENT = -2
+"""The stages before the first step, whose number is 0."""
+
+SCALARS = frozenset({int, float, bool, str, type(None)})
+_LONGEST_TEXT = 80
+
+
+class StageRecord(NamedTuple):
+    """The notes of one stage.
+
+    Attributes
+    ----------
+    number : int
+        The step's place in the pipeline, or `DATA_SOURCE` or `TREATMENT`.
+    reads : tuple of (str, object)
+        The context keys that it read, each with its value, or the kind and size of a large one. The values of the
+        framework's own keys, which tell one outcome from another, are None.
+    missing : tuple of str
+        The keys that it asked for and that were not there.
+    metrics : tuple of (str, int)
+        The metrics that it recorded, each with the number of values.
+    present : tuple of str
+        The keys of which it learnt, with ``in``, that they were there.
+    keys : tuple of str or None
+        All keys that the context held when it iterated over them or counted them.
+    streams : tuple of StreamUse
+        The random streams that it took.
+    added : tuple of (str, object)
+        The keys that it added, each with its value as in `reads`.
+    artifacts : tuple of str
+        The names of the artifacts that it wrote.
+    """
+
+    number: int
+    reads: tuple[tuple[str, Any], ...] = ()
+    missing: tuple[str, ...] = ()
+    metrics: tuple[tuple[str, int], ...] = ()
+    present: tuple[str, ...] = ()
+    keys: tuple[str, ...] | None = None
+    streams: tuple[StreamUse, ...] = ()
+    added: tuple[tuple[str, Any], ...] = ()
+    artifacts: tuple[str, ...] = ()
+
+
+Trace: TypeAlias = list[tuple[Any, ...]] | tuple[tuple[Any, ...], ...]
+"""The record of each stage of one outcome that has left one: the first fields of a `StageRecord`, as a plain tuple."""
+
+
+class Stage:
+    """The notes of the stage that is running; one object serves all stages of a context in turn.
+
+    Attributes
+    ----------
+    number : int
+        As in :class:`StageRecord`.
+    reads, missing : dict
+        What it read, and what it looked for in vain; as in :class:`StageRecord`.
+    rest : RareNotes or None
+        What few steps do.
+    """
+
+    __slots__ = ("missing", "number", "reads", "rest")
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.reads: dict[str, Any] = {}
+        self.missing: dict[str, None] = {}
+        self.rest: RareNotes | None = None
+
+    @property
+    def rare(self) -> RareNotes:
+        """Where to note what few steps do."""
+        if self.rest is None:
+            self.rest = RareNotes()
+        return self.rest
+
+    def record(self, recorded: list[str]) -> tuple[Any, ...]:
+        """Return the fields of the :class:`StageRecord`, as far as they are not empty, and go on with empty notes.
+
+        Parameters
+        ----------
+        recorded : list of str
+            The name of each metric value that the stage has recorded; it is emptied.
+        """
+        counted: tuple[tuple[str, int], ...] = ()
+        if recorded:
+            counted = ((recorded[0], 1),) if len(recorded) == 1 else _counted(recorded)
+            recorded.clear()
+        reads: tuple[tuple[str, Any], ...] = ()
+        missing: tuple[str, ...] = ()
+        if self.reads:
+            reads = tuple(self.reads.items())
+            self.reads = {}
+        if self.missing:
+            missing = tuple(self.missing)
+            self.missing = {}
+        rest, self.rest = self.rest, None
+        if rest is None:
+            return self.number, reads, missing, counted
+        return (
+            self.number,
+            reads,
+            missing,
+            counted,
+            tuple(rest.present),
+            rest.keys,
+            tuple(tuple(stream.use_since(*position)) for stream, position in rest.streams.items()),
+            tuple(rest.added.items()),
+            tuple(rest.artifacts),
+        )
+
+
+class RareNotes:
+    """Notes of what few steps do; as in :class:`StageRecord`, and where each stream stood before."""
+
+    __slots__ = ("added", "artifacts", "keys", "present", "streams")
+
+    def __init__(self) -> None:
+        self.present: dict[str, None] = {}
+        self.keys: tuple[str, ...] | None = None
+        self.streams: dict[Stream, tuple[float, int]] = {}
+        self.added: dict[str, Any] = {}
+        self.artifacts: dict[str, None] = {}
+
+
+def _counted(names: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return tuple(counts.items())
+
+
+def describe_value(value: Any) -> Any:
+    """Return what stands for a value in a record: a number or short text itself, else its kind and size."""
+    kind = type(value)
+    if kind in SCALARS and (kind is not str or len(value) <= _LONGEST_TEXT):
+        return value
+    shape = getattr(value, "shape", None)
+    if shape == () and type(number := to_python(value)) in SCALARS:
+        return number
+    if shape is not None:
+        return f"<{kind.__name__} {getattr(value, 'dtype', '')}{list(shape)}>"
+    try:
+        return f"<{kind.__name__} of {len(value)}>"
+    except TypeError:
+        return f"<{kind.__name__}>"
