@@ -148,13 +148,13 @@ class PluginManager:
             return None
         assert caller.spec is not None
         names = list(caller.spec.argnames)
-        found = _in_order(caller)
-        if any(each.wrapper or each.hookwrapper for each in found):
+        found = self.implementers(hook_name)
+        if any(each.wrapper or each.hookwrapper for _, each in found):
             return lambda *arguments: self.call(hook_name, **dict(zip(names, arguments, strict=True)))
         return in_a_row(
             hook_name,
             names,
-            [(_record_of(each), vars(each.function)["__wrapped__"], each.argnames) for each in found],
+            [(record, vars(each.function)["__wrapped__"], each.argnames) for record, each in found],
         )
 
     def call(self, hook_name: str, /, **arguments: Any) -> None:
@@ -236,10 +236,14 @@ class PluginManager:
         Wrappers come first; what they do after their ``yield`` comes after all others.
         """
         return {
-            name: [_record_of(implementation).name for implementation in _in_order(caller)]
-            for name, caller in self._callers.items()
-            if caller is not None
+            name: [record.name for record, _ in self.implementers(name)]
+            for name in HOOK_NAMES
+            if self.implements(name)
         }
+
+    def implementers(self, hook_name: str) -> list[tuple[PluginRecord, pluggy.HookImpl]]:
+        """Return the plugins that implement a hook, each with pluggy's record of how, in the order of the calls."""
+        return [(_record_of(each), each) for each in _in_order(getattr(self.hook, hook_name))]
 
     def describe(self) -> list[dict[str, Any]]:
         """Return name, distribution, version and settings of each plugin, as JSON can write them."""

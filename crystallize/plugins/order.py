@@ -74,18 +74,12 @@ def hooks_of(records: Sequence[PluginRecord]) -> list[Hook]:
         The plugins of an experiment, in their order.
     """
     manager = PluginManager(records)
-    by_name = {record.name: record for record in manager.records}
     hooks = []
     for name in HOOK_NAMES:
         caller = getattr(manager.hook, name)
         implementers = [
-            Implementer(
-                each.plugin_name,
-                by_name[each.plugin_name].distribution or "",
-                by_name[each.plugin_name].version or "",
-                _options(each),
-            )
-            for each in reversed(caller.get_hookimpls())
+            Implementer(record.name, record.distribution or "", record.version or "", _options(each))
+            for record, each in manager.implementers(name)
         ]
         specification = getattr(hookspecs, name)
         hooks.append(

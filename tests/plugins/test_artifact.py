@@ -228,6 +228,27 @@ def test_experiments_of_one_name_may_run_at_the_same_time_with_one_plugin() -> N
     assert sorted(path.name for path in [result.path, *paths]) == ["v0", "v1", "v2"]
 
 
+def test_other_plugins_find_the_run_stored_when_it_is_over() -> None:
+    found = []
+
+    class Reader(BasePlugin):
+        def after_run(self, result: Any) -> None:
+            found.append((result.path, load(result.path / METADATA)["status"]))
+
+    result = experiment(Reader(), ArtifactPlugin()).run(replicates=1)
+    assert found == [(result.path, "complete")]
+
+
+def test_an_aggregator_that_cannot_be_made_leaves_no_folder() -> None:
+    def refuse(_: Any) -> Any:
+        raise ValueError("no aggregator today")
+
+    subject = Experiment(lambda: 1, [lambda data: data], name="exp", aggregator=refuse)
+    with pytest.raises(ValueError, match="no aggregator today"):
+        subject.run(replicates=1)
+    assert [path.name for path in Path("data/exp").iterdir() if not path.name.startswith(".")] == []
+
+
 # -- reruns, failures, kills ------------------------------------------------------------------------------------
 
 
