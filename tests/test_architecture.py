@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import grimp
 import importlib_metadata
 import pytest
 
@@ -80,6 +81,24 @@ def test_no_import_runs_upwards_and_no_two_modules_import_each_other() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_circle_of_imports_whether_for_typing_or_inside_functions() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    allowed = {tuple(each.split(" -> ")) for each in listed["contracts"][0]["ignore_imports"]}
+    graph = grimp.build_graph("crystallize", exclude_type_checking_imports=False, cache_dir=None)
+    imports = {
+        (importer, imported)
+        for importer in graph.modules
+        for imported in graph.find_modules_directly_imported_by(importer)
+    } - allowed
+    while True:  # what nobody imports, or imports nothing, is in no circle
+        importers, imported = {each for each, _ in imports}, {each for _, each in imports}
+        left = {pair for pair in imports if pair[0] in imported and pair[1] in importers}
+        if left == imports:
+            break
+        imports = left
+    assert imports == set()
 
 
 def imported_after(run_python, code: str) -> set[str]:
