@@ -10,6 +10,7 @@ from crystallize.experiments.treatment import BASELINE
 from crystallize.results.columns import Column, in_order_of_recording
 from crystallize.results.provenance import Provenance, TraceStore
 from crystallize.results.result import ConditionMetrics, ExperimentMetrics, Result
+from crystallize.utils.growing import put
 
 if TYPE_CHECKING:
     from crystallize.hookspecs import RunningExperiment
@@ -90,11 +91,9 @@ class _Seeds(Sequence[int | None]):
         self._large: dict[int, Any] = {}
 
     def put(self, replicate: int, seed: Any) -> None:
-        if replicate >= len(self._seeds):
-            self._seeds.extend([_NO_SEED] * (replicate + 1 - len(self._seeds)))
-        if type(seed) is int and 0 <= seed < 2**63:
-            self._seeds[replicate] = seed
-        elif seed is not None:
+        fits = type(seed) is int and 0 <= seed < 2**63
+        put(self._seeds, replicate, seed if fits else _NO_SEED, _NO_SEED)
+        if not fits and seed is not None:
             self._large[replicate] = seed
 
     def __len__(self) -> int:

@@ -388,7 +388,8 @@ class Experiment:
 
         The number that it returns is what to keep in the result's place; the content lives on in the aggregator.
         """
-        return self._intake_under_way("was given a result").take(result)
+        intake = self._intake or self._intake_under_way("was given a result")
+        return intake.take(result)
 
     def handed_back(self, plugin: object) -> list[HandedBack]:
         """Return what hooks have given to ``ctx.hand_back(plugin, value)``; for plugins, in ``after_replicate``.

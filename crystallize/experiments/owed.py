@@ -6,6 +6,8 @@ import operator
 import threading
 from collections.abc import Iterable, Iterator
 
+from crystallize.utils.growing import put
+
 
 class Owed(Iterator[int]):
     """The replicates that a run still owes: an execution strategy takes from it as it has room, in any thread.
@@ -40,9 +42,7 @@ class Owed(Iterator[int]):
     def settle(self, number: int) -> None:
         """Note that a replicate has arrived."""
         self._taken.discard(number)
-        if number >= len(self._arrived):
-            self._arrived.extend(bytes(number + 1 - len(self._arrived)))
-        self._arrived[number] = 1
+        put(self._arrived, number, 1, 0)
 
     def has_arrived(self, number: int) -> bool:
         """Tell whether a replicate has arrived."""

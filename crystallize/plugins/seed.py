@@ -77,7 +77,7 @@ class SeedPlugin(BasePlugin):
     @hookimpl(tryfirst=True)
     def before_replicate(self, experiment: RunningExperiment, ctx: FrozenContext) -> None:
         """Compute the seed of this replicate, record it as ``seed_used`` and call ``seed_fn`` with it."""
-        seed = experiment.master_seed
+        seed = experiment.current_run.master_seed
         if self.auto_seed:
             seed += ctx.peek("replicate") * STRIDE
         seed %= SEED_RANGE

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import InvalidValueError
 from crystallize.utils.context import RESERVED_KEYS
+from crystallize.utils.growing import put
 from crystallize.utils.randomness import StreamUse
 from crystallize.utils.stage import DATA_SOURCE, TREATMENT, StageRecord
 
@@ -42,9 +43,7 @@ class TraceStore:
         if code is None:
             code = self._codes[key] = len(self._traces)
             self._traces.append(trace)
-        if replicate >= len(self._numbers):
-            self._numbers.extend([-1] * (replicate + 1 - len(self._numbers)))
-        self._numbers[replicate] = code
+        put(self._numbers, replicate, code, -1)
 
     def get(self, replicate: int) -> Trace:
         """Return the trace of one outcome; empty if it never arrived."""

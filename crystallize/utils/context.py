@@ -199,17 +199,21 @@ class FrozenContext(Mapping[str, Any]):
 
     def _hand_out(self, key: str, value: Any) -> Any:
         kind = type(value)
-        if self._open is not None:
-            if key in RESERVED_KEYS:
-                noted = None  # they differ from outcome to outcome, whose own they are
-            elif isinstance(value, Resource):
-                noted = "<resource>"
-            else:
-                noted = value if kind is float or kind is int else describe_value(value)
-            self._open.reads[key] = noted
         if kind in _ATOMIC:
+            if self._open is not None:
+                if key in RESERVED_KEYS:
+                    noted = None  # they differ from outcome to outcome, whose own they are
+                else:
+                    noted = value if kind is float or kind is int else describe_value(value)
+                self._open.reads[key] = noted
             return value
-        return value.resolve(key, self) if isinstance(value, Resource) else protect(value)
+        if isinstance(value, Resource):
+            if self._open is not None:
+                self._open.reads[key] = "<resource>"
+            return value.resolve(key, self)
+        if self._open is not None:
+            self._open.reads[key] = describe_value(value)
+        return protect(value)
 
     # -- what a step records -------------------------------------------------------------------------------
 
