@@ -72,12 +72,12 @@ class Pipeline:
 
         Use it with :func:`crystallize.standalone_context` to try a pipeline by hand.
         """
-        with ctx.in_force(), ctx.aside():
+        with ctx.in_force(), ctx.within_stage():
             return drive(self.flow(data, ctx))
 
     async def arun(self, data: Any, ctx: FrozenContext) -> Any:
         """Do what :meth:`run` does, inside a running event loop."""
-        with ctx.in_force(), ctx.aside():
+        with ctx.in_force(), ctx.within_stage():
             return await adrive(self.flow(data, ctx))
 
     def flow(
@@ -94,7 +94,7 @@ class Pipeline:
         for index, name, step, call in self._plan:
             if before is not None:
                 ctx.end_stage()
-                ctx.approach(name)
+                ctx.set_step_name(name)
                 before(step, ctx)
             ctx.begin_stage(index, index, name)
             returned = call(data, ctx)

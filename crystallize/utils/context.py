@@ -303,7 +303,7 @@ class FrozenContext(Mapping[str, Any]):
 
     # -- for the engine ------------------------------------------------------------------------------------
 
-    def approach(self, step_name: str) -> None:
+    def set_step_name(self, step_name: str) -> None:
         """Let ``ctx["step_name"]`` be that of the stage to come, whose hooks are called before it begins."""
         self._own["step_name"] = step_name
 
@@ -365,7 +365,7 @@ class FrozenContext(Mapping[str, Any]):
             self.leave(token)
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def within_stage(self) -> Iterator[None]:
         """Note what a pipeline's steps do as the present stage's: for a pipeline that a step runs inside of itself."""
         if self._open is None:
             yield
