@@ -150,27 +150,17 @@ def _execution(config: Path, execution: str | None, workers: int | None) -> Any:
     if workers is None:
         return execution
     from crystallize.config.reader import read_config
+    from crystallize.plugins.execution.resolution import find_strategy
+    from crystallize.utils.signatures import takes_keyword
 
     chosen: Any = execution or read_config(config).execution or "serial"
     spelled = dict(chosen) if isinstance(chosen, dict) else {"strategy": chosen}
-    if not _takes_workers(spelled["strategy"]):
+    if not takes_keyword(find_strategy(spelled["strategy"]), "max_workers"):
         raise typer.BadParameter(
             f"the strategy {spelled['strategy']!r} has no max_workers. Say --execution process or thread",
             param_hint="--workers",
         )
     return {**spelled, "max_workers": workers}
-
-
-def _takes_workers(strategy: str) -> bool:
-    import inspect
-
-    from crystallize.plugins.execution.resolution import find_strategy
-
-    try:
-        accepted = inspect.signature(find_strategy(strategy)).parameters
-    except (TypeError, ValueError):
-        return True  # it does not tell; its constructor will
-    return "max_workers" in accepted or any(each.kind is each.VAR_KEYWORD for each in accepted.values())
 
 
 def _switched_off(plugins: Sequence[str]) -> list[str]:

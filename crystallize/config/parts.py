@@ -11,7 +11,7 @@ from crystallize.config.questions import read_hypotheses
 from crystallize.config.scalars import describe
 from crystallize.config.scope import MISSING, Scope
 from crystallize.config.signatures import Takes, check_arguments, kind_of, public_names
-from crystallize.datasources.datasource import DataSource, FunctionSource
+from crystallize.datasources.datasource import DataSource, FunctionSource, SourceFactory
 from crystallize.errors import CrystallizeError
 from crystallize.experiments.treatment import BASELINE
 from crystallize.pipelines.injection import REQUIRED
@@ -120,7 +120,7 @@ class Parts:
                 f"A data source is a function, or has a method fetch(ctx). datasources.py has {names}",
             )
             return None
-        is_factory = getattr(found, "__crystallize_data_source__", False)
+        is_factory = isinstance(found, SourceFactory)
         return self._source_function(found.__wrapped__ if is_factory else found, call, path, what)
 
     def _source_function(self, function: Any, call: Call, path: KeyPath, what: str) -> Make | None:
@@ -194,7 +194,7 @@ class Parts:
                 path, f"{call.name!r} in steps.py is {kind_of(found)}, not a step", f"steps.py has {names}"
             )
             return None
-        function = found.__wrapped__ if isinstance(found, StepFactory) else found  # type: ignore[attr-defined]
+        function = found.__wrapped__ if isinstance(found, StepFactory) else found
         return self._function(function, isinstance(found, StepFactory) and found.cacheable, call, path, what)
 
     def _function(self, function: Any, cacheable: bool, call: Call, path: KeyPath, what: str) -> Make | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, overload
 
-from crystallize.errors import InvalidTypeError, MissingParameterError
-from crystallize.utils.wrapped import portable, restore
+from crystallize.errors import InvalidTypeError
+from crystallize.utils.factories import ConfiguredFunction, Factory
+from crystallize.utils.signatures import check_call, name_of, signature_of
 
 if TYPE_CHECKING:
     from crystallize.store.layout import RunLocation
@@ -49,7 +48,7 @@ class DataSource(ABC):
         """Return the data for the outcome that `ctx` belongs to; called once for each, may be ``async``."""
 
 
-class FunctionSource(DataSource):
+class FunctionSource(ConfiguredFunction, DataSource):
     """A data source made from a function of no argument, or of the context.
 
     Parameters
@@ -68,27 +67,33 @@ class FunctionSource(DataSource):
     """
 
     def __init__(self, fn: Callable[..., Any], arguments: dict[str, Any] | None = None) -> None:
-        self.fn = fn
-        self.arguments = arguments or {}
+        super().__init__(fn, arguments)
         self.takes_context = _takes_context(fn, self.arguments)
-        _check_call(fn, self.takes_context, self.arguments)
+        context = (None,) if self.takes_context else ()
+        check_call(f"data source {name_of(fn)!r}", fn, *context, **self.arguments)
 
     def fetch(self, ctx: FrozenContext) -> Any:
         """Call the function."""
         return self.fn(ctx, **self.arguments) if self.takes_context else self.fn(**self.arguments)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore_source, (portable(self.fn), self.arguments)
 
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
-        return f"{getattr(self.fn, '__name__', self.fn)}({arguments})"
+class SourceFactory(Factory[FunctionSource]):
+    """What :func:`data_source` leaves in place of a function: call it to get a configured data source."""
+
+    decorator = "@data_source"
+    product = "data source"
+    by_hand = ".fetch(ctx), with ctx from standalone_context"
+    instead_of_class = "A class becomes a data source by inheriting from DataSource"
+
+    def make(self, fn: Callable[..., Any], arguments: dict[str, Any]) -> FunctionSource:
+        """Return the data source with these arguments."""
+        return FunctionSource(fn, arguments)
 
 
 @overload
-def data_source(fn: Callable[..., Any], /) -> Callable[..., FunctionSource]: ...
+def data_source(fn: Callable[..., Any], /) -> SourceFactory: ...
 @overload
-def data_source() -> Callable[[Callable[..., Any]], Callable[..., FunctionSource]]: ...
+def data_source() -> Callable[[Callable[..., Any]], SourceFactory]: ...
 def data_source(fn: Callable[..., Any] | None = None, /) -> Any:
     """Turn a function into a factory of data sources; write ``@data_source`` or ``@data_source()``.
 
@@ -100,21 +105,11 @@ def data_source(fn: Callable[..., Any] | None = None, /) -> Any:
 
     Returns
     -------
-    callable
-        The factory. It raises MissingParameterError for a missing argument and InvalidTypeError for one that
+    SourceFactory
+        It raises MissingParameterError for a missing argument and InvalidTypeError for one that
         the function does not take.
     """
-    if fn is None:
-        return data_source
-    if not callable(fn):
-        raise InvalidTypeError(f"@data_source decorates a function, got {fn!r}")
-
-    @functools.wraps(fn)
-    def factory(**arguments: Any) -> FunctionSource:
-        return FunctionSource(fn, arguments)
-
-    factory.__crystallize_data_source__ = True  # type: ignore[attr-defined]
-    return factory
+    return SourceFactory if fn is None else SourceFactory(fn)
 
 
 def as_datasource(source: Any) -> DataSource:
@@ -138,9 +133,8 @@ def as_datasource(source: Any) -> DataSource:
             f"the data source is the class {source.__name__}",
             hint=f"Pass an instance: {source.__name__}(...)",
         )
-    if getattr(source, "__crystallize_data_source__", False):
-        made: FunctionSource = source()
-        return made
+    if isinstance(source, SourceFactory):
+        return source()
     if callable(getattr(source, "fetch", None)):
         return _ForeignSource(source)
     if callable(source):
@@ -166,16 +160,10 @@ class _ForeignSource(DataSource):
         return self.source.fetch(ctx)
 
 
-def _restore_source(fn: Any, arguments: dict[str, Any]) -> FunctionSource:
-    return FunctionSource(restore(fn), arguments)
-
-
 def _takes_context(fn: Callable[..., Any], arguments: Collection[str]) -> bool:
     """Tell whether `fn` is called with the context: whether it has a parameter without a keyword of its own."""
-    try:
-        parameters = list(inspect.signature(fn).parameters.values())
-    except (TypeError, ValueError):  # a builtin without a signature
-        return False
+    signature = signature_of(fn)
+    parameters = [] if signature is None else list(signature.parameters.values())
     positional = [
         parameter
         for parameter in parameters
@@ -184,20 +172,5 @@ def _takes_context(fn: Callable[..., Any], arguments: Collection[str]) -> bool:
     ]
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters) and not positional:
         return True
-    if not positional:
-        return False
-    first = positional[0]
-    return first.default is first.empty or first.name == "ctx"
-
-
-def _check_call(fn: Callable[..., Any], takes_context: bool, arguments: dict[str, Any]) -> None:
-    try:
-        signature = inspect.signature(fn)
-    except (TypeError, ValueError):  # a builtin without a signature
-        return
-    try:
-        signature.bind(*((None,) if takes_context else ()), **arguments)
-    except TypeError as error:
-        kind = MissingParameterError if "missing" in str(error) else InvalidTypeError
-        name = getattr(fn, "__name__", type(fn).__name__)
-        raise kind(f"data source {name!r}: {error}", hint=f"It takes {signature}") from None
+    first = positional[0] if positional else None
+    return first is not None and (first.default is first.empty or first.name == "ctx")

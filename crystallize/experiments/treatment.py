@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
 from crystallize.datasources.datasource import DataSource, as_datasource
 from crystallize.errors import InvalidNameError, InvalidTypeError, InvalidValueError, UnknownNameError
 from crystallize.utils.context import RESERVED_KEYS
+from crystallize.utils.factories import ConfiguredFunction, Factory
 from crystallize.utils.names import check_condition_name
+from crystallize.utils.signatures import check_call, is_async
 from crystallize.utils.suggest import did_you_mean, listed
-from crystallize.utils.wrapped import portable, restore
 
 if TYPE_CHECKING:
     from crystallize.utils.context import FrozenContext
@@ -69,7 +68,8 @@ class Treatment:
         """Return what the treatment does, for metadata and provenance."""
         described: dict[str, Any] = dict(self.settings)
         if self.function is not None:
-            described["apply"] = getattr(self.function, "__qualname__", repr(self.function))
+            function = getattr(self.function, "fn", self.function)
+            described["apply"] = getattr(function, "__qualname__", repr(function))
         if self.datasource is not None:
             described["datasource"] = repr(self.datasource)
         return described
@@ -78,49 +78,29 @@ class Treatment:
         return f"Treatment({self.name!r}, {self.function or self.settings!r})"
 
 
-class TreatmentFactory:
+class TreatmentFactory(Factory[Treatment]):
     """What ``@treatment("name")`` leaves in place of a function: call it to get the treatment.
 
-    Parameters
+    Attributes
     ----------
     name : str
         Name of the condition.
-    fn : callable
-        ``fn(ctx)``, with keyword parameters of its own.
     """
 
-    def __init__(self, name: str, fn: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, fn)
-        self.name = name
+    decorator = "@treatment"
+    product = "treatment"
+    by_hand = ".function(ctx), with ctx from standalone_context"
+    name: str
 
-    def __call__(self, **arguments: Any) -> Treatment:
+    def make(self, fn: Callable[..., Any], arguments: dict[str, Any]) -> Treatment:
         """Return the treatment; `arguments` are passed on to the function."""
-        fn: Callable[..., Any] = self.__wrapped__  # type: ignore[attr-defined]
-        try:
-            inspect.signature(fn).bind(None, **arguments)
-        except TypeError as error:
-            raise InvalidTypeError(
-                f"treatment {self.name!r}: {error}", hint=f"It takes {inspect.signature(fn)}"
-            ) from None
-        return Treatment(self.name, _Application(fn, arguments))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore_factory, (self.name, portable(self.__wrapped__))  # type: ignore[attr-defined]
+        check_call(f"treatment {self.name!r}", fn, None, **arguments)
+        return Treatment(self.name, _ConfiguredTreatment(fn, arguments))
 
 
-class _Application:
-    """A decorated function with its arguments."""
-
-    def __init__(self, fn: Callable[..., Any], arguments: dict[str, Any]) -> None:
-        self.fn = fn
-        self.arguments = arguments
-        self.__qualname__ = getattr(fn, "__qualname__", repr(fn))
-
+class _ConfiguredTreatment(ConfiguredFunction):
     def __call__(self, ctx: FrozenContext) -> Any:
         return self.fn(ctx, **self.arguments)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore_application, (portable(self.fn), self.arguments)
 
 
 @overload
@@ -162,10 +142,9 @@ def treatment(
     check_condition_name(name)
 
     def decorate(fn: Callable[..., Any]) -> TreatmentFactory:
-        if isinstance(fn, type) or not callable(fn):
-            raise InvalidTypeError(f"@treatment({name!r}) decorates a function, got {fn!r}")
+        factory = TreatmentFactory(fn, name=name)
         _refuse_async(name, fn)
-        return TreatmentFactory(name, fn)
+        return factory
 
     return decorate
 
@@ -262,16 +241,8 @@ def check_context(entries: Any, owner: str) -> dict[str, Any]:
 
 
 def _refuse_async(name: str, fn: Callable[..., Any]) -> None:
-    if inspect.iscoroutinefunction(fn):
+    if is_async(fn):
         raise InvalidTypeError(
             f"treatment {name!r} is an async function, and treatments are called without await",
             hint="Await in a step or in the data source",
         )
-
-
-def _restore_factory(name: str, fn: Any) -> TreatmentFactory:
-    return TreatmentFactory(name, restore(fn))
-
-
-def _restore_application(fn: Any, arguments: dict[str, Any]) -> _Application:
-    return _Application(restore(fn), arguments)

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from crystallize.datasources.artifact import Artifact
 from crystallize.errors import InvalidTypeError, MissingParameterError
+from crystallize.utils.signatures import signature_of
 
 REQUIRED: Any = inspect.Parameter.empty
 """Stands for the default of a parameter that has none."""
@@ -120,17 +121,13 @@ def read_signature(fn: Callable[..., Any], name: str) -> inspect.Signature:
     InvalidTypeError
         If it has none that can be read.
     """
-    try:
-        return inspect.signature(fn, eval_str=True)
-    except (NameError, AttributeError, SyntaxError, TypeError, ValueError):
-        pass  # a postponed annotation that cannot be evaluated stays a text
-    try:
-        return inspect.signature(fn)
-    except (TypeError, ValueError) as error:
+    signature = signature_of(fn, with_types=True)
+    if signature is None:
         raise InvalidTypeError(
-            f"step {name!r} has no signature that can be read: {error}",
+            f"step {name!r} has no signature that can be read",
             hint="Wrap it: def step(data): return fn(data)",
-        ) from None
+        )
+    return signature
 
 
 def _is_context(parameter: inspect.Parameter) -> bool:

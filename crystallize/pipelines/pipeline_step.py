@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from crystallize.errors import InvalidTypeError
 from crystallize.pipelines.injection import REQUIRED, check_arguments, inspect_step, missing_parameter
-from crystallize.utils.wrapped import portable, restore
+from crystallize.utils.factories import ConfiguredFunction, Factory
+from crystallize.utils.signatures import name_of
 
 if TYPE_CHECKING:
     from crystallize.datasources.artifact import Artifact
@@ -63,7 +64,7 @@ class PipelineStep(ABC):
         return self
 
 
-class FunctionStep(PipelineStep):
+class FunctionStep(ConfiguredFunction, PipelineStep):
     """A step made from a function.
 
     Parameters
@@ -85,9 +86,7 @@ class FunctionStep(PipelineStep):
     def __init__(
         self, fn: Callable[..., Any], arguments: dict[str, Any] | None = None, *, cacheable: bool = False
     ) -> None:
-        self.fn = fn
-        self.arguments = arguments or {}
-        self.cacheable = cacheable
+        super().__init__(fn, arguments, cacheable=cacheable)
         self._name = _step_name(fn)
         self.signature = inspect_step(fn, self._name)
         check_arguments(self.signature, self.arguments, self._name)
@@ -158,47 +157,25 @@ class FunctionStep(PipelineStep):
                 )
         return FunctionStep(self.fn, {**self.arguments, **found}, cacheable=self.cacheable)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore_step, (portable(self.fn), self.arguments, self.cacheable)
 
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
-        return f"{getattr(self.fn, '__name__', self.fn)}({arguments})"
-
-
-class StepFactory:
+class StepFactory(Factory[FunctionStep]):
     """What :func:`pipeline_step` leaves in place of a function: call it to get a configured step.
 
-    Parameters
+    Attributes
     ----------
-    fn : callable
-        The step's function.
     cacheable : bool
         See :class:`PipelineStep`.
     """
 
-    def __init__(self, fn: Callable[..., Any], *, cacheable: bool) -> None:
-        functools.update_wrapper(self, fn)
-        self.cacheable = cacheable
+    decorator = "@pipeline_step"
+    product = "step"
+    by_hand = "(data, ctx), with ctx from standalone_context"
+    instead_of_class = "A class becomes a step by inheriting from PipelineStep"
+    cacheable: bool
 
-    def __call__(self, *misplaced: Any, **arguments: Any) -> FunctionStep:
-        """Return the step with these arguments.
-
-        Raises
-        ------
-        InvalidTypeError
-            If data was passed, or the function has no such parameter.
-        """
-        fn: Callable[..., Any] = self.__wrapped__  # type: ignore[attr-defined]
-        if misplaced:
-            raise InvalidTypeError(
-                f"{fn.__name__}(...) makes a step and takes the step's parameters by name only",
-                hint=f"To run it by hand: {fn.__name__}()(data, ctx), with ctx from standalone_context",
-            )
+    def make(self, fn: Callable[..., Any], arguments: dict[str, Any]) -> FunctionStep:
+        """Return the step with these arguments."""
         return FunctionStep(fn, arguments, cacheable=self.cacheable)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore_factory, (portable(self.__wrapped__), self.cacheable)  # type: ignore[attr-defined]
 
 
 @overload
@@ -238,13 +215,9 @@ def pipeline_step(
         raise InvalidTypeError(f"cacheable is True or False, got {cacheable!r}")
 
     def decorate(function: Callable[..., Any]) -> StepFactory:
-        if isinstance(function, type) or not callable(function):
-            raise InvalidTypeError(
-                f"@pipeline_step decorates a function, got {function!r}",
-                hint="A class becomes a step by inheriting from PipelineStep",
-            )
+        factory = StepFactory(function, cacheable=cacheable)
         inspect_step(function, _step_name(function))
-        return StepFactory(function, cacheable=cacheable)
+        return factory
 
     return decorate if fn is None else decorate(fn)
 
@@ -290,15 +263,6 @@ def as_step(step: Any, position: int) -> PipelineStep:
     )
 
 
-def _restore_step(fn: Any, arguments: dict[str, Any], cacheable: bool) -> FunctionStep:
-    return FunctionStep(restore(fn), arguments, cacheable=cacheable)
-
-
-def _restore_factory(fn: Any, cacheable: bool) -> StepFactory:
-    return StepFactory(restore(fn), cacheable=cacheable)
-
-
 def _step_name(fn: Callable[..., Any]) -> str:
     target = fn.func if isinstance(fn, functools.partial) else fn
-    name = getattr(target, "__name__", type(target).__name__)
-    return f"{name.strip('<>').title()}Step"
+    return f"{name_of(target).strip('<>').title()}Step"

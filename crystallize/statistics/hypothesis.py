@@ -6,12 +6,11 @@ A *hypothesis* applies one to the baseline and each treatment, and ranks the tre
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import traceback
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import (
     InvalidTypeError,
@@ -23,8 +22,9 @@ from crystallize.errors import (
 from crystallize.statistics.p_values import holm, is_number, least, p_values, smallest_p_value
 from crystallize.statistics.samples import BaselineColumns
 from crystallize.statistics.verifier import Verifier, VerifierFactory, check_verifier
+from crystallize.utils.factories import Factory, portable, restore
+from crystallize.utils.signatures import name_of
 from crystallize.utils.suggest import did_you_mean, listed
-from crystallize.utils.wrapped import portable, restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -161,7 +161,7 @@ class Hypothesis:
         self.verifier = verifier
         self.groups, self._is_list = _parse_metrics(metrics)
         self.ranker: Callable[[Any], float] = ranker or smallest_p_value
-        self.name: str = name or str(getattr(verifier, "__name__", type(verifier).__name__))
+        self.name: str = name or name_of(verifier)
 
     def __repr__(self) -> str:
         groups: Any = self.groups if self._is_list or self.groups is None else self.groups[0]
@@ -177,7 +177,7 @@ class Hypothesis:
         """Return name, verifier with its settings, and metrics: what a run's metadata keeps."""
         described: dict[str, Any] = {
             "name": self.name,
-            "verifier": getattr(self.verifier, "__name__", type(self.verifier).__name__),
+            "verifier": name_of(self.verifier),
             "metrics": self.groups,
         }
         if isinstance(self.verifier, Verifier):
@@ -258,28 +258,23 @@ class Hypothesis:
         )
 
 
-class HypothesisFactory:
+class HypothesisFactory(Factory[Hypothesis]):
     """What :func:`hypothesis` makes of a ranker: call it, without arguments, for the :class:`Hypothesis`."""
 
-    def __init__(self, fn: Callable[[Any], float], settings: dict[str, Any]) -> None:
-        functools.update_wrapper(cast(Any, self), fn)
-        self.fn = fn
-        self.settings = settings
-        self()  # wrong settings are reported where they stand
+    decorator = "@hypothesis"
+    product = "hypothesis"
+    by_hand = ".ranker(result), with what the verifier returns"
+    verifier: Callable[..., Any]
+    metrics: str | Sequence[str] | Sequence[Sequence[str]] | None
+    name: str
 
-    def __call__(self) -> Hypothesis:
+    def make(self, fn: Callable[..., Any], arguments: dict[str, Any]) -> Hypothesis:
         """Return the hypothesis."""
-        return Hypothesis(ranker=self.fn, **self.settings)
-
-    def __reduce__(self) -> Any:
-        return _restore_factory, (portable(self.fn), self.settings)
-
-    def __repr__(self) -> str:
-        return f"<hypothesis factory {self.settings['name']}>"
-
-
-def _restore_factory(fn: Any, settings: dict[str, Any]) -> HypothesisFactory:
-    return HypothesisFactory(restore(fn), settings)
+        if arguments:
+            raise InvalidTypeError(
+                f"hypothesis {self.name} is called without arguments, got {listed(arguments)}"
+            )
+        return Hypothesis(self.verifier, self.metrics, fn, self.name)
 
 
 def hypothesis(
@@ -314,16 +309,9 @@ def hypothesis(
     """
 
     def decorate(ranker: Callable[[Any], float]) -> HypothesisFactory:
-        if not callable(ranker):
-            raise InvalidTypeError(f"@hypothesis decorates a ranker (result) -> number, got {ranker!r}")
-        return HypothesisFactory(
-            ranker,
-            {
-                "verifier": verifier,
-                "metrics": metrics,
-                "name": name or getattr(ranker, "__name__", type(ranker).__name__),
-            },
-        )
+        factory = HypothesisFactory(ranker, verifier=verifier, metrics=metrics, name=name or name_of(ranker))
+        factory()  # wrong settings are reported where they stand
+        return factory
 
     return decorate
 

@@ -2,114 +2,89 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from crystallize.errors import InvalidTypeError, MissingParameterError
+from crystallize.utils.factories import ConfiguredFunction, Factory
+from crystallize.utils.signatures import is_async, mismatch, name_of, place_of_code, signature_of
 from crystallize.utils.suggest import did_you_mean, listed
-from crystallize.utils.wrapped import portable, restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Verifier:
-    """A verifier with its settings: call it with the samples of the baseline and of a treatment.
+class Verifier(ConfiguredFunction):
+    """A verifier with its settings: call it with the samples of the baseline and of a treatment."""
+
+    def __init__(self, fn: Callable[..., Any], arguments: dict[str, Any]) -> None:
+        super().__init__(fn, arguments)
+        self.__name__ = name_of(fn)
+        self.__doc__ = fn.__doc__
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments of the function."""
+        return self.arguments
+
+    def __call__(self, baseline_samples: Any, treatment_samples: Any) -> Any:
+        """Compare two mappings from metric to values."""
+        return self.fn(baseline_samples, treatment_samples, **self.arguments)
+
+
+class VerifierFactory(Factory[Verifier]):
+    """What :func:`verifier` makes of a function: call it with settings for a :class:`Verifier`.
 
     Attributes
     ----------
     settings : dict of str to object
-        The keyword arguments of the function.
+        The default of each setting; ``inspect.Parameter.empty`` if it has none.
+    takes_any : bool
+        Whether it takes settings of any other name.
     """
 
-    def __init__(self, factory: VerifierFactory, settings: dict[str, Any]) -> None:
-        self.factory = factory
-        self.settings = settings
-        self.__name__: str = getattr(factory, "__name__", "verifier")
-        self.__doc__ = factory.__doc__
-
-    def __call__(self, baseline_samples: Any, treatment_samples: Any) -> Any:
-        """Compare two mappings from metric to values."""
-        return self.factory.fn(baseline_samples, treatment_samples, **self.settings)
-
-    def __reduce__(self) -> Any:
-        return type(self), (self.factory, self.settings)
-
-    def __repr__(self) -> str:
-        return f"{self.__name__}({', '.join(f'{key}={value!r}' for key, value in self.settings.items())})"
-
-
-class VerifierFactory:
-    """What :func:`verifier` makes of a function: call it with settings for a :class:`Verifier`."""
+    decorator = "@verifier"
+    product = "verifier"
+    by_hand = "(baseline_samples, treatment_samples)"
+    check: Callable[..., None] | None
 
     def __init__(self, fn: Callable[..., Any], check: Callable[..., None] | None = None) -> None:
-        if not callable(fn):
-            raise InvalidTypeError(f"@verifier decorates a function, got {fn!r}")
-        functools.update_wrapper(cast(Any, self), fn)
-        self.fn = fn
+        super().__init__(fn, check=check)
         _refuse_async(fn)
-        parameters = list(inspect.signature(fn).parameters.values())
+        signature = signature_of(fn)
+        parameters = [] if signature is None else list(signature.parameters.values())
         positional = [
             p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL}
         ]
         if len(positional) < 2:
             raise InvalidTypeError(
-                f"a verifier takes the samples of the baseline and of the treatment, {_title(fn)} does not",
-                _place(fn),
+                f"a verifier takes the samples of the baseline and of the treatment, {name_of(fn)} does not",
+                place_of_code(fn),
                 "Write it as def verifier(baseline_samples, treatment_samples, *, alpha=0.05)",
             )
         settings = [p for p in parameters[2:] if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}]
-        self.takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         self.settings = {p.name: p.default for p in settings}
-        self.check = check
+        self.takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         self.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in settings])
 
-    def __call__(self, *samples: Any, **settings: Any) -> Verifier:
-        """Return the verifier with these settings.
-
-        Raises
-        ------
-        InvalidTypeError
-            If the function has no such keyword, or samples were given.
-        MissingParameterError
-            If a keyword without a default is not given.
-        """
-        name = getattr(self, "__name__", "verifier")
-        if samples:
-            raise InvalidTypeError(
-                f"{name} makes verifiers and takes keyword settings only",
-                hint=f"To compare samples, call {name}()(baseline_samples, treatment_samples)",
-            )
-        unknown = [key for key in settings if key not in self.settings and not self.takes_any]
+    def make(self, fn: Callable[..., Any], arguments: dict[str, Any]) -> Verifier:
+        """Return the verifier with these settings."""
+        name, place = name_of(fn), place_of_code(fn)
+        unknown = [key for key in arguments if key not in self.settings and not self.takes_any]
         if unknown:
             advice = did_you_mean(unknown[0], self.settings) or f"It has {listed(self.settings)}"
-            raise InvalidTypeError(f"verifier {name} has no setting {unknown[0]!r}", _place(self.fn), advice)
-        missing = [
-            key
-            for key, default in self.settings.items()
-            if default is inspect.Parameter.empty and key not in settings
-        ]
+            raise InvalidTypeError(f"verifier {name} has no setting {unknown[0]!r}", place, advice)
+        complete = {**self.settings, **arguments}
+        missing = [key for key, value in complete.items() if value is inspect.Parameter.empty]
         if missing:
             raise MissingParameterError(
                 f"verifier {name} needs a value for {listed(missing)}",
-                _place(self.fn),
+                place,
                 f"Give it: {name}({missing[0]}=...)",
             )
-        complete = {**self.settings, **settings}
         if self.check is not None:
             self.check(**complete)
-        return Verifier(self, complete)
-
-    def __reduce__(self) -> Any:
-        return _restore, (portable(self.fn), self.check)
-
-    def __repr__(self) -> str:
-        return f"<verifier factory {getattr(self, '__name__', self.fn)}>"
-
-
-def _restore(fn: Any, check: Callable[..., None] | None) -> VerifierFactory:
-    return VerifierFactory(restore(fn), check)
+        return Verifier(fn, complete)
 
 
 @overload
@@ -163,26 +138,14 @@ def check_verifier(candidate: object) -> None:
     if isinstance(candidate, type):
         raise InvalidTypeError(f"a verifier is an instance, got the class {candidate.__name__}")
     _refuse_async(candidate)
-    try:
-        inspect.signature(candidate).bind(None, None)
-    except ValueError:  # a callable written in C may not tell
-        return
-    except TypeError as exc:
+    fault = mismatch(candidate, None, None)
+    if fault:
         raise InvalidTypeError(
-            f"a verifier is called with two samples, {_title(candidate)} cannot be: {exc}",
-            _place(candidate),
-        ) from None
+            f"a verifier is called with two samples, {name_of(candidate)} cannot be: {fault}",
+            place_of_code(candidate),
+        )
 
 
 def _refuse_async(fn: Any) -> None:
-    if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004
-        raise InvalidTypeError(f"a verifier is not async, {_title(fn)} is", _place(fn))
-
-
-def _title(fn: Any) -> str:
-    return str(getattr(fn, "__name__", type(fn).__name__))
-
-
-def _place(fn: Any) -> str:
-    code = getattr(fn, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
+    if is_async(fn):
+        raise InvalidTypeError(f"a verifier is not async, {name_of(fn)} is", place_of_code(fn))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cloudpickle
 
 from crystallize.errors import SerializationError
+from crystallize.utils.factories import is_sent_by_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -114,19 +115,13 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
                 ):
                     cloudpickle.register_pickle_by_value(module)
                     self._by_value.append(module)
-            if isinstance(obj, _LRU_CACHE) and _travels_by_value(name):
+            if isinstance(obj, _LRU_CACHE) and (name == "__main__" or is_sent_by_value(name)):
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
         return super().reducer_override(obj)
 
     def forget(self) -> None:
         for module in self._by_value:
             cloudpickle.unregister_pickle_by_value(module)
-
-
-def _travels_by_value(module_name: object) -> bool:
-    """Tell whether a module's functions are sent by value, for those that cloudpickle does not look at."""
-    name, known = str(module_name), cloudpickle.list_registry_pickle_by_value()
-    return name == "__main__" or any(name == each or name.startswith(f"{each}.") for each in known)
 
 
 def _cached(function: Any, parameters: dict[str, Any]) -> Any:

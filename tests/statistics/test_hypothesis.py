@@ -423,5 +423,5 @@ def test_a_wrong_ranker_or_name_is_refused(arguments):
 def test_wrong_settings_of_the_decorator_are_refused_where_they_stand():
     with pytest.raises(InvalidTypeError, match="metrics is a name"):
         hypothesis(verifier=welch_t_test(), metrics=3)(lambda result: 0.0)
-    with pytest.raises(InvalidTypeError, match="@hypothesis decorates a ranker"):
+    with pytest.raises(InvalidTypeError, match="@hypothesis decorates a function"):
         hypothesis(verifier=welch_t_test())("p_value")

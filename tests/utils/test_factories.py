@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import pytest
 
-from crystallize.utils.wrapped import WrappedReference, portable, restore
+from crystallize import data_source, hypothesis, pipeline_step, treatment, verifier
+from crystallize.errors import InvalidTypeError
+from crystallize.utils.factories import WrappedReference, portable, restore
 
 MODULE = """
 from crystallize import data_source, pipeline_step, treatment
@@ -91,3 +94,79 @@ def test_a_module_that_is_sent_by_value_is_not_imported_by_the_worker(
         assert portable(fn) is fn
     finally:
         cloudpickle.unregister_pickle_by_value(wrapped_value)
+
+
+def _step(data: Any, *, factor: float = 1.0) -> Any:
+    """Multiply."""
+    return data * factor
+
+
+def _source(ctx: Any, *, n: int = 1) -> Any:
+    """Count."""
+    return n
+
+
+def _condition(ctx: Any, *, by: int = 1) -> None:
+    """Shift."""
+
+
+def _compare(baseline: Any, treatment: Any, *, alpha: float = 0.05) -> Any:
+    """Compare."""
+    return {}
+
+
+def _rank(result: Any) -> float:
+    """Rank."""
+    return 0.0
+
+
+FACTORIES = {
+    "step": (pipeline_step(), _step),
+    "data source": (data_source, _source),
+    "treatment": (treatment("shifted"), _condition),
+    "verifier": (verifier, _compare),
+    "hypothesis": (hypothesis(verifier=verifier(_compare)), _rank),
+}
+
+
+@pytest.mark.parametrize("kind", FACTORIES)
+def test_every_factory_bears_the_name_and_documentation_of_its_function(kind: str) -> None:
+    decorate, fn = FACTORIES[kind]
+    factory = decorate(fn)
+    assert (factory.__wrapped__, factory.__name__, factory.__doc__) == (fn, fn.__name__, fn.__doc__)
+    assert repr(factory) == f"<{kind} factory {fn.__name__}>"
+
+
+@pytest.mark.parametrize("kind", FACTORIES)
+def test_every_factory_refuses_to_be_called_like_its_function(kind: str) -> None:
+    decorate, fn = FACTORIES[kind]
+    with pytest.raises(
+        InvalidTypeError, match=rf"^{fn.__name__}\(\.\.\.\) makes a {kind} and takes the {kind}'s"
+    ):
+        decorate(fn)(None)
+
+
+@pytest.mark.parametrize("kind", FACTORIES)
+def test_every_factory_refuses_an_argument_that_its_function_does_not_take(kind: str) -> None:
+    decorate, fn = FACTORIES[kind]
+    with pytest.raises(InvalidTypeError, match="wrong"):
+        decorate(fn)(wrong=1)
+
+
+@pytest.mark.parametrize("kind", FACTORIES)
+def test_every_factory_and_what_it_makes_can_be_pickled(kind: str) -> None:
+    decorate, fn = FACTORIES[kind]
+    factory = decorate(fn)
+    for module in (pickle, cloudpickle):
+        copy, made = module.loads(module.dumps((factory, factory())))
+        assert (type(copy), copy.__wrapped__) == (type(factory), fn)
+        assert type(made) is type(factory())
+        assert type(copy()) is type(made)
+
+
+@pytest.mark.parametrize("kind", FACTORIES)
+@pytest.mark.parametrize("wrong", [dict, 5])
+def test_no_decorator_takes_what_is_not_a_function(kind: str, wrong: Any) -> None:
+    decorate, _ = FACTORIES[kind]
+    with pytest.raises(InvalidTypeError, match="decorates a function"):
+        decorate(wrong)
