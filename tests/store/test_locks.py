@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,30 @@ def test_the_lock_of_a_killed_process_is_free(folder: Path) -> None:
     lock = FileLock(folder / "lock")
     assert lock.try_acquire()
     lock.release()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="where open files are seen is Linux's own")
+def test_who_waited_for_a_lock_that_is_released_holds_it_against_all_others(folder: Path) -> None:
+    path = folder / "lock"
+    first, second = FileLock(path), FileLock(path)
+    first.acquire()
+    waiting = threading.Thread(target=second.acquire)
+    waiting.start()
+    while _times_open(path) < 2:  # from here on the second waits for the file that the first will remove
+        time.sleep(0.001)
+    first.release()
+    waiting.join()
+    assert not FileLock(path).try_acquire()
+    second.release()
+    assert not list(folder.iterdir())
+
+
+def _times_open(path: Path) -> int:
+    count = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed since it was listed
+            count += descriptor.readlink() == path
+    return count
 
 
 def test_only_one_of_many_threads_is_inside_at_a_time(folder: Path) -> None:

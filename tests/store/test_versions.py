@@ -183,6 +183,16 @@ def test_a_complete_run_that_was_cut_off_before_its_swap_is_published_by_the_nex
     assert (single.folder / "v0" / "content").read_text() == "new"
 
 
+def test_a_complete_run_that_was_cut_off_does_not_take_the_place_of_a_newer_one(single: RunLocation) -> None:
+    newer = claim_run(single)
+    older = crashed(single)
+    (older / "content").write_text("older")
+    write_metadata(older, {}, FINISHED)
+    complete(newer, "newer")
+    claim_run(single).discard()
+    assert (single.folder / "v0" / "content").read_text() == "newer"
+
+
 def test_of_the_runs_that_crashed_only_the_newest_is_kept(single: RunLocation) -> None:
     left = []
     for age in (300, 200, 100):
