@@ -182,7 +182,7 @@ def _check_reference(reference: str, root: Path, folders: Iterable[ExperimentFol
     from crystallize.config.folders import resolve
     from crystallize.config.reader import read_config
     from crystallize.errors import InvalidValueError, UnknownNameError
-    from crystallize.utils.suggest import did_you_mean, listed
+    from crystallize.utils.suggest import name_hint
 
     experiment, separator, artifact = reference.partition(_ARTIFACT)
     if not (experiment and separator and artifact):
@@ -195,7 +195,7 @@ def _check_reference(reference: str, root: Path, folders: Iterable[ExperimentFol
         raise UnknownNameError(
             f"--from {reference}: there is no experiment {experiment!r}",
             shown(root),
-            f"There is {listed(names)}. {did_you_mean(experiment, names)}".rstrip(),
+            name_hint(experiment, "There is", names),
         )
     producer = resolve(experiment, root)  # refuses a name that two have
     outputs = list(read_config(producer.config).outputs)
@@ -203,5 +203,5 @@ def _check_reference(reference: str, root: Path, folders: Iterable[ExperimentFol
         raise UnknownNameError(
             f"--from {reference}: experiment {experiment!r} has no output {artifact!r}",
             shown(producer.config),
-            f"Its outputs are {listed(outputs)}. {did_you_mean(artifact, outputs)}".rstrip(),
+            name_hint(artifact, "Its outputs are", outputs),
         )

@@ -23,7 +23,7 @@ from crystallize.store.manifest import artifact_names, find_artifact, verify
 from crystallize.store.reader import RunReader
 from crystallize.utils.context import current_context
 from crystallize.utils.names import check_name
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,7 +184,7 @@ class Artifact(DataSource):
         if self.name in names or not names:
             hint = "That outcome failed before the step that writes it, or the step did not call write"
         else:
-            hint = f"The run's artifacts are {listed(names)}. {did_you_mean(self.name, names)}".rstrip()
+            hint = name_hint(self.name, "The run's artifacts are", names)
         return ArtifactNotFoundError(
             f"no step wrote artifact {self.name!r} under {condition!r} in {replicate}",
             str(run / replicate / condition),
@@ -305,7 +305,7 @@ class ArtifactSource(DataSource):
                 else (self.step, path.parent.parent, "steps that wrote artifacts")
             )
             names = [entry.name for entry in folder.iterdir()]
-            hint = f"The {kind} are {listed(names)}. {did_you_mean(wanted, names)}".rstrip()
+            hint = name_hint(wanted, f"The {kind} are", names)
         return ArtifactNotFoundError(
             f"step {self.step!r} of experiment {experiment!r} has stored no artifact {self.name!r}",
             str(path),

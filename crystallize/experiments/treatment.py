@@ -11,7 +11,7 @@ from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.factories import ConfiguredFunction, Factory
 from crystallize.utils.names import check_condition_name
 from crystallize.utils.signatures import check_call, is_async
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
     from crystallize.utils.context import FrozenContext
@@ -213,7 +213,7 @@ def choose_condition(
     if wanted not in known:
         raise UnknownNameError(
             f"the experiment has no treatment {wanted!r}",
-            hint=f"It has {listed(known)}. {did_you_mean(wanted, known)}".strip(),
+            hint=name_hint(wanted, "It has", known),
         )
     return wanted, {wanted: known[wanted]}
 

@@ -11,7 +11,7 @@ from crystallize.datasources.artifact import Artifact, ArtifactSource
 from crystallize.datasources.experiment_input import ExperimentInput
 from crystallize.errors import GraphError
 from crystallize.store.versions import find_run
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
@@ -245,7 +245,7 @@ def _check_source(leaf: DataSource, reader: Experiment, producer: Experiment) ->
             f"experiment {reader.folder_name!r} reads {leaf.name!r} of step {leaf.step!r}, and experiment "
             f"{producer.folder_name!r} has no such step",
             files_of([reader, producer]),
-            f"Its steps are {listed(steps)}. {did_you_mean(leaf.step, steps)}".rstrip(),
+            name_hint(leaf.step, "Its steps are", steps),
         )
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import index
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from crystallize.errors import (
     ExecutionError,
     GraphError,
     InvalidTypeError,
-    InvalidValueError,
     UnknownNameError,
 )
 from crystallize.experiments.checks import check_experiment, check_replicates, check_strategy
@@ -26,7 +24,8 @@ from crystallize.graphs.dependencies import (
 )
 from crystallize.graphs.planning import make_plan
 from crystallize.graphs.run import GraphRun
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.checks import check_count
+from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -69,7 +68,10 @@ class ExperimentGraph:
     """
 
     def __init__(self, *experiments: Experiment, max_concurrency: int | None = None) -> None:
-        self.max_concurrency = None if max_concurrency is None else _check_concurrency(max_concurrency)
+        if max_concurrency is not None:
+            hint = "Leave it out to have it chosen for you"
+            max_concurrency = check_count("max_concurrency", max_concurrency, hint=hint)
+        self.max_concurrency = max_concurrency
         self.experiments: dict[str, Experiment] = {}
         self._declared: dict[str, list[str]] = {}
         self._has_warned = False
@@ -364,7 +366,7 @@ class ExperimentGraph:
                 f"the graph has no experiment {name!r}"
                 if known is None
                 else f"{experiment!r} is not in the graph",
-                hint=f"It has {listed(self.experiments)}. {did_you_mean(name, self.experiments)}".rstrip(),
+                hint=name_hint(name, "It has", self.experiments),
             )
         return name
 
@@ -384,17 +386,3 @@ class ExperimentGraph:
             min(self.max_concurrency or MOST_AT_ONCE, max(1, len(plan.order))),
             self._has_warned,
         )
-
-
-def _check_concurrency(max_concurrency: Any) -> int:
-    try:
-        count = index(max_concurrency)
-    except TypeError:
-        count = None
-    if count is None or isinstance(max_concurrency, bool):
-        raise InvalidTypeError(f"max_concurrency is an int of at least 1, or None, got {max_concurrency!r}")
-    if count < 1:
-        raise InvalidValueError(
-            f"max_concurrency is at least 1, got {count}", hint="Leave it out to have it chosen for you"
-        )
-    return count

@@ -16,7 +16,7 @@ from crystallize.graphs.dependencies import (
     leaves,
     sources_of,
 )
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
@@ -140,7 +140,7 @@ def _as_wanted(treatments: Any, nodes: Nodes) -> _Wanted | None:
             raise UnknownNameError(
                 f"no experiment of the graph has a treatment {name!r}",
                 files_of(nodes.values()),
-                f"There are {listed(known - {BASELINE})}. {did_you_mean(name, known)}".rstrip(),
+                name_hint(name, "There are", known - {BASELINE}),
             )
     given = {each.name: each for each in as_treatments([item for item in items if not isinstance(item, str)])}
     return _Wanted(frozenset([*names, *given]), given)

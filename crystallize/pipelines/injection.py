@@ -10,6 +10,7 @@ from typing import Any, get_args
 from crystallize.datasources.artifact import Artifact
 from crystallize.errors import InvalidTypeError, MissingParameterError
 from crystallize.utils.signatures import signature_of
+from crystallize.utils.suggest import name_hint
 
 REQUIRED: Any = inspect.Parameter.empty
 """Stands for the default of a parameter that has none."""
@@ -91,25 +92,21 @@ def check_arguments(signature: StepSignature, arguments: dict[str, Any], name: s
     InvalidTypeError
         If the step has no parameter of that name.
     """
-    from crystallize.utils.suggest import did_you_mean, listed
-
     for argument in arguments:
         if argument not in signature.parameters and not signature.open_ended:
             raise InvalidTypeError(
                 f"step {name!r} has no parameter {argument!r}",
-                hint=f"It takes {listed(signature.parameters)}. {did_you_mean(argument, signature.parameters)}".strip(),
+                hint=name_hint(argument, "It takes", signature.parameters),
             )
 
 
 def missing_parameter(step: str, parameter: str, held: Any, where: str = "") -> MissingParameterError:
     """Return the error for a parameter that neither its step's construction nor the context provides."""
-    from crystallize.utils.suggest import did_you_mean, listed
-
     return MissingParameterError(
         f"step {step!r} needs the parameter {parameter!r}, and nothing provides it",
         where,
-        f"Give it at construction, in initial_ctx or in a treatment, or give it a default; the context holds "
-        f"{listed(held)}. {did_you_mean(parameter, held)}".strip(),
+        "Give it at construction, in initial_ctx or in a treatment, or give it a default; "
+        + name_hint(parameter, "the context holds", held),
     )
 
 

@@ -7,10 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
-from crystallize.errors import InvalidTypeError
+from crystallize.errors import InvalidTypeError, MissingParameterError
 from crystallize.pipelines.injection import REQUIRED, check_arguments, inspect_step, missing_parameter
+from crystallize.utils.checks import check_bool
 from crystallize.utils.factories import ConfiguredFunction, Factory
 from crystallize.utils.signatures import name_of
+from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
     from crystallize.datasources.artifact import Artifact
@@ -148,12 +150,9 @@ class FunctionStep(ConfiguredFunction, PipelineStep):
         found = {name: outputs[name] for name in open_parameters if name in outputs}
         for name in sorted(open_parameters - found.keys()):
             if self.signature.parameters[name] is REQUIRED:
-                from crystallize.errors import MissingParameterError
-                from crystallize.utils.suggest import did_you_mean, listed
-
                 raise MissingParameterError(
                     f"step {self._name!r} writes to the artifact {name!r}, and the experiment has no such output",
-                    hint=f"Its outputs are {listed(outputs)}. {did_you_mean(name, outputs)}".strip(),
+                    hint=name_hint(name, "Its outputs are", outputs),
                 )
         return FunctionStep(self.fn, {**self.arguments, **found}, cacheable=self.cacheable)
 
@@ -211,8 +210,7 @@ def pipeline_step(
     ... def scale(data: list[float], *, factor: float = 1.0) -> list[float]:
     ...     return [x * factor for x in data]
     """
-    if not isinstance(cacheable, bool):
-        raise InvalidTypeError(f"cacheable is True or False, got {cacheable!r}")
+    check_bool("cacheable", cacheable)
 
     def decorate(function: Callable[..., Any]) -> StepFactory:
         factory = StepFactory(function, cacheable=cacheable)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from operator import index
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.errors import InvalidTypeError, InvalidValueError
+from crystallize.errors import InvalidTypeError
+from crystallize.utils.checks import check_count
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -153,12 +153,4 @@ def check_seed(seed: Any) -> int:
     InvalidTypeError, InvalidValueError
         If it is not.
     """
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise InvalidTypeError(f"seed is an int that is not negative, got {seed!r}")
-    try:
-        number = index(seed)
-    except TypeError as error:  # an array has __index__ and more than one element
-        raise InvalidTypeError(f"seed is an int that is not negative, got {seed!r}") from error
-    if number < 0:
-        raise InvalidValueError(f"seed is an int that is not negative, got {number}")
-    return number
+    return check_count("seed", seed, least=0)

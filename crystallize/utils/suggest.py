@@ -18,6 +18,16 @@ def did_you_mean(name: object, choices: Iterable[str]) -> str:
     return f"Did you mean {meant!r}?" if meant else ""
 
 
+def name_hint(wrong: object, there_are: str, names: Iterable[str]) -> str:
+    """Return the advice for a name that nothing has: the names that there are, and the nearest one.
+
+    >>> name_hint("scal", "Its steps are", ["scale", "total"])
+    "Its steps are 'scale', 'total'. Did you mean 'scale'?"
+    """
+    known = list(names)
+    return f"{there_are} {listed(known)}. {did_you_mean(wrong, known)}".rstrip()
+
+
 def listed(names: Iterable[str]) -> str:
     """Return `names` as a text for messages: quoted, sorted, ``nothing`` if there are none."""
     return ", ".join(map(repr, sorted(names))) or "nothing"

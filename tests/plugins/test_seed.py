@@ -105,7 +105,7 @@ def test_a_number_of_numpy_is_a_seed():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"seed": -1}, InvalidValueError, "seed is an int that is not negative, got -1"),
+        ({"seed": -1}, InvalidValueError, "seed is at least 0, got -1"),
         ({"seed": True}, InvalidTypeError, "got True"),
         ({"seed": "3"}, InvalidTypeError, "got '3'"),
         ({"seed": 2.5}, InvalidTypeError, r"got 2\.5"),

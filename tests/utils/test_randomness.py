@@ -51,10 +51,10 @@ def test_any_int_that_is_not_negative_is_a_seed(seed: Any) -> None:
 
 @pytest.mark.parametrize("seed", [True, 1.0, "1", None, [1], np.array([1, 2]), np.float64(1)])
 def test_a_seed_of_another_type_is_refused(seed: Any) -> None:
-    with pytest.raises(InvalidTypeError, match="seed is an int that is not negative"):
+    with pytest.raises(InvalidTypeError, match="seed is an int of at least 0"):
         check_seed(seed)
 
 
 def test_a_negative_seed_is_refused() -> None:
-    with pytest.raises(InvalidValueError, match="seed is an int that is not negative, got -1"):
+    with pytest.raises(InvalidValueError, match="seed is at least 0, got -1"):
         check_seed(-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import did_you_mean, listed, name_hint
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,10 @@ def test_the_nearest_choice_is_suggested_if_one_is_near(
 def test_names_are_listed_quoted_and_sorted() -> None:
     assert listed(["b", "a"]) == "'a', 'b'"
     assert listed(iter(())) == "nothing"
+
+
+def test_the_advice_for_a_wrong_name_lists_the_right_ones_and_the_nearest() -> None:
+    assert name_hint("proces", "There are", ["thread", "process"]) == (
+        "There are 'process', 'thread'. Did you mean 'process'?"
+    )
+    assert name_hint("x", "It has", iter(())) == "It has nothing."
