@@ -52,13 +52,13 @@ def apply(
     The exit code is 0; 1 if a step fails; and 2 if something is wrong with the
     command or the experiment.
     """
-    from crystallize.cli.reporting import Lines, log_shown
+    from crystallize.cli.progress import PlainLines, show_log
     from crystallize.config.build import load_experiment
     from crystallize.experiments.treatment import choose_condition
 
     folder = options.resolve_or_exit(name)
     given = {} if data is None else {"data": _load(data)}
-    with options.stdout_kept_clean(True), log_shown(Lines(), logging.WARNING):
+    with options.stdout_kept_clean(True), show_log(PlainLines(), logging.WARNING):
         experiment = load_experiment(folder.config)
         condition, _ = choose_condition(experiment.treatments, treatment)
         try:

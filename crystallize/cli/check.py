@@ -55,11 +55,11 @@ def check(
     with stdout_kept_clean(True):  # what the user's modules print is no part of our answer
         checked = _check_all(folders)
         if not names:
-            checked = _with_doubles(checked)
+            checked = _with_name_clashes(checked)
     if as_json:
         from crystallize.cli.options import print_json
 
-        print_json([_plain(each) for each in checked])
+        print_json([_as_json(each) for each in checked])
     elif checked:
         for line in _lines(checked):
             typer.echo(line)
@@ -75,14 +75,14 @@ def check(
 def _check_all(folders: Sequence[ExperimentFolder]) -> list[_Checked]:
     """Check each experiment; in a graph, all that its last experiments depend on is loaded once with them."""
     found: dict[Path, _Checked] = {}
-    for folder in _last_first(folders):
+    for folder in _consumers_first(folders):
         if folder.config not in found:
             checked, sound = _check(folder)
             found |= {config: _Checked("", config, ()) for config in sound} | {folder.config: checked}
     return [found[folder.config]._replace(name=folder.name) for folder in folders]
 
 
-def _last_first(folders: Sequence[ExperimentFolder]) -> list[ExperimentFolder]:
+def _consumers_first(folders: Sequence[ExperimentFolder]) -> list[ExperimentFolder]:
     """Return the experiments that no other reads, then the others."""
     from crystallize.config.reader import read_config
     from crystallize.errors import CrystallizeError
@@ -125,7 +125,7 @@ def _problem(config: Path, what: str, hint: str) -> Problem:
     return Problem(config, 0, 0, "", what, hint)
 
 
-def _with_doubles(checked: Sequence[_Checked]) -> list[_Checked]:
+def _with_name_clashes(checked: Sequence[_Checked]) -> list[_Checked]:
     """Add a problem to the experiments that have a name in common: none of them can be called by it."""
     from crystallize.config.errors import shown
 
@@ -168,7 +168,7 @@ def _counted(count: int) -> str:
     return "1 problem" if count == 1 else f"{count} problems"
 
 
-def _plain(checked: _Checked) -> dict[str, Any]:
+def _as_json(checked: _Checked) -> dict[str, Any]:
     return {
         "name": checked.name,
         "config": str(checked.config),

@@ -47,7 +47,7 @@ def schema(
     if output is None:
         typer.echo(text)
     else:
-        from crystallize.cli.making import write_file
+        from crystallize.cli.writing import write_file
 
         write_file(output, f"{text}\n".encode())
         typer.echo(f"Wrote {output}")

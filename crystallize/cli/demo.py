@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 _EXPERIMENT = "penalties"
-_LEFT_BY_RUNS = {"__pycache__", "data", ".cache"}
+_NOT_COPIED = {"__pycache__", "data", ".cache"}
 
 
 def demo(
@@ -30,7 +30,7 @@ def demo(
     Nothing is ever overwritten. The exit code is 0, 1 if the run failed, or 2
     if the folder cannot be made or nothing could be run.
     """
-    from crystallize.cli.making import make_folder
+    from crystallize.cli.writing import make_folder
 
     make_folder(directory.absolute(), _files(_example()))
     typer.echo(f"Copied the diabetes example to {directory}")
@@ -53,7 +53,7 @@ def _files(folder: Traversable, path: str = "") -> dict[str, bytes]:
     """Return the content of every file below `folder`, by its path, without what runs leave behind."""
     found: dict[str, bytes] = {}
     for entry in folder.iterdir():
-        if entry.name in _LEFT_BY_RUNS:
+        if entry.name in _NOT_COPIED:
             continue
         if entry.is_dir():
             found |= _files(entry, f"{path}{entry.name}/")

@@ -63,8 +63,8 @@ def graph(
 
     The exit code is 2 if the experiment cannot be loaded.
     """
-    from crystallize.cli.making import write_file
     from crystallize.cli.options import FAILED, fail, print_json, stdout_kept_clean
+    from crystallize.cli.writing import write_file
     from crystallize.config.folders import resolve
     from crystallize.graphs.drawing import GraphvizError, as_text, draw
 
@@ -74,7 +74,7 @@ def graph(
         loaded = _load(folder.config)
         picture = loaded.picture()
     if as_json:
-        print_json([_plain(node, loaded) for node in picture.nodes])
+        print_json([_as_json(node, loaded) for node in picture.nodes])
         return
     try:
         drawn = draw(picture, chosen.value)
@@ -115,7 +115,7 @@ def _load(config: Path) -> ExperimentGraph:
     return ExperimentGraph.from_yaml(config)
 
 
-def _plain(node: Node, loaded: ExperimentGraph) -> dict[str, Any]:
+def _as_json(node: Node, loaded: ExperimentGraph) -> dict[str, Any]:
     source = loaded.experiments[node.name].source
     return {
         "name": node.name,

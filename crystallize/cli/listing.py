@@ -74,16 +74,16 @@ def list_experiments(
     from crystallize.config.folders import experiments_root, find_folders
 
     root = experiments_root()
-    every = [_look(folder) for folder in find_folders(root)]
-    found = [each for each in every if everything or not each.hidden]
-    found.sort(key=_place(found))
+    everything_found = [_read(folder) for folder in find_folders(root)]
+    found = [each for each in everything_found if everything or not each.hidden]
+    found.sort(key=_sort_key(found))
     if as_json:
         from crystallize.cli.options import print_json
 
         print_json([each._asdict() | {"path": str(each.path)} for each in found])
     elif found:
         _print(found)
-    elif every:
+    elif everything_found:
         typer.echo("All experiments are hidden: see them with 'crystallize list --all'.")
     else:
         typer.echo(
@@ -92,7 +92,7 @@ def list_experiments(
         )
 
 
-def _look(folder: ExperimentFolder) -> Listed:
+def _read(folder: ExperimentFolder) -> Listed:
     from crystallize.config.errors import ConfigError
     from crystallize.config.reader import read_config
 
@@ -116,16 +116,16 @@ def _look(folder: ExperimentFolder) -> Listed:
     )
 
 
-def _place(found: Sequence[Listed]) -> Any:
+def _sort_key(found: Sequence[Listed]) -> Any:
     """Return the key that sorts by group, priority and name; a group stands where its first experiment would."""
     first: dict[str, int] = {}
     for each in found:
         first[each.group] = min(each.priority, first.get(each.group, each.priority))
 
-    def place(each: Listed) -> tuple[Any, ...]:
+    def sort_key(each: Listed) -> tuple[Any, ...]:
         return bool(each.error), first[each.group], each.group, each.priority, each.name
 
-    return place
+    return sort_key
 
 
 def _print(found: Sequence[Listed]) -> None:

@@ -84,8 +84,8 @@ def new(
     Nothing is ever overwritten. The exit code is 0, or 2 if the folder cannot
     be made.
     """
-    from crystallize.cli.making import make_folder, refuse_existing
-    from crystallize.cli.scaffold import MODULES, Plan, files_of
+    from crystallize.cli.scaffold import MODULES, NewExperiment, texts_of
+    from crystallize.cli.writing import make_folder, refuse_existing
     from crystallize.config.errors import shown
     from crystallize.config.folders import experiments_root, find_folders
 
@@ -95,14 +95,14 @@ def new(
     folders = find_folders(where)
     _check_unused(name, folders)
     standard = root is None or where.resolve() == experiments_root().resolve()
-    plan = Plan(
+    new_experiment = NewExperiment(
         name=name,
-        called=name if standard else shown(target),
+        command_name=name if standard else shown(target),
         example=example,
         inputs=_inputs(sources or (), where, folders),
-        asked=_modules(files or ()),
+        requested_modules=_modules(files or ()),
     )
-    texts = files_of(plan)
+    texts = texts_of(new_experiment)
     make_folder(target, {file: text.encode() for file, text in texts.items()})
     typer.echo(f"Made {shown(target)}:")
     about = {"config.yaml": "what the experiment is made of: begin here"} | {
@@ -110,7 +110,7 @@ def new(
     }
     for file in texts:
         typer.echo(f"  {file:<16}{about[file]}")
-    typer.echo(f"Run it with: {plan.run}")
+    typer.echo(f"Run it with: {new_experiment.run}")
 
 
 def _check_name(name: str) -> str:

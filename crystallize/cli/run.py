@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from crystallize.cli.reporting import Progressing, RunReport
+    from crystallize.cli.progress import ProgressPlugin, RunProgress
     from crystallize.datasources.datasource import DataSource
     from crystallize.errors import GraphRunError
     from crystallize.experiments.experiment import Experiment
@@ -111,7 +111,7 @@ def run(
     something is wrong with the command or the experiment; and 130 after
     Ctrl-C, which leaves the last complete run as it was.
     """
-    from crystallize.cli.reporting import RunReport, log_shown, make_display
+    from crystallize.cli.progress import ProgressPlugin, make_display, show_log
 
     if debug and (replicates or execution or workers or only):
         raise typer.BadParameter(
@@ -123,23 +123,23 @@ def run(
         "seed": seed,
         "execution": "serial" if debug else _execution(folder.config, execution, workers),
         "context": _context(settings or ()),
-        "disable_plugins": _switched_off(plugins or ()),
+        "disable_plugins": _disabled_plugins(plugins or ()),
     }
     display = make_display(plain=debug)
-    report = RunReport(display)
-    with options.stdout_kept_clean(as_json), log_shown(display, logging.DEBUG if debug else logging.WARNING):
+    progress = ProgressPlugin(display)
+    with options.stdout_kept_clean(as_json), show_log(display, logging.DEBUG if debug else logging.WARNING):
         try:
-            extra = [report, *_for_debugging(debug)]
+            extra = [progress, *_debugging_plugins(debug)]
             nodes = _load(folder.config, only, overrides | {"plugins": extra})
             _check_context(nodes, overrides["context"])
             outcome = _run(nodes, treatments, 1 if debug else replicates)
         except KeyboardInterrupt:
             display.close()
-            _tell_interruption(report)
+            _print_interruption(progress)
             raise typer.Exit(options.INTERRUPTED) from None
         finally:
             display.close()
-    _finish(report, *outcome, as_json=as_json)
+    _print_and_exit(progress, *outcome, as_json=as_json)
 
 
 # -- what the options mean -----------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def _execution(config: Path, execution: str | None, workers: int | None) -> Any:
     return {**spelled, "max_workers": workers}
 
 
-def _switched_off(plugins: Sequence[str]) -> list[str]:
+def _disabled_plugins(plugins: Sequence[str]) -> list[str]:
     names = []
     for plugin in plugins:
         name = plugin.removeprefix("no:").strip()
@@ -192,7 +192,7 @@ def _context(settings: Sequence[str]) -> dict[str, Any]:
     return context
 
 
-def _for_debugging(debug: bool) -> list[object]:
+def _debugging_plugins(debug: bool) -> list[object]:
     if not debug:
         return []
     from tempfile import mkdtemp
@@ -263,19 +263,19 @@ def _run(
         return {}, error
 
 
-def _finish(
-    report: RunReport, results: Mapping[str, Result], error: Exception | None, *, as_json: bool
+def _print_and_exit(
+    progress: ProgressPlugin, results: Mapping[str, Result], error: Exception | None, *, as_json: bool
 ) -> None:
     """Print the results, then the errors, and end with the exit code that says how it went."""
     from crystallize.errors import GraphRunError
 
-    if report.runs:
-        _print(results, as_json)
+    if progress.runs:
+        _print_results(results, as_json)
     if error is not None:
-        code = options.FAILED if report.runs or _broke_off(error) else options.WRONG_USE
+        code = options.FAILED if progress.runs or _started_and_broke(error) else options.WRONG_USE
         if not isinstance(error, GraphRunError):
             options.fail(error, code)
-        _tell_graph(error)
+        _print_failed_experiments(error)
         raise typer.Exit(code)
     failed = {name: len(result.errors) for name, result in results.items() if result.errors}
     if failed:
@@ -284,7 +284,7 @@ def _finish(
         raise typer.Exit(options.FAILED)
 
 
-def _print(results: Mapping[str, Result], as_json: bool) -> None:
+def _print_results(results: Mapping[str, Result], as_json: bool) -> None:
     from crystallize.cli.tables import print_result
 
     if as_json:
@@ -299,7 +299,7 @@ def _print(results: Mapping[str, Result], as_json: bool) -> None:
         print_result(name, result)
 
 
-def _broke_off(error: Exception) -> bool:
+def _started_and_broke(error: Exception) -> bool:
     """Tell whether a run was tried and something in the way broke; else it could not be run as it was asked for."""
     from crystallize.errors import (
         ExecutionError,
@@ -313,7 +313,7 @@ def _broke_off(error: Exception) -> bool:
     return isinstance(reason, PluginError | StoreError | ExecutionError | SerializationError)
 
 
-def _tell_graph(error: GraphRunError) -> None:
+def _print_failed_experiments(error: GraphRunError) -> None:
     """Say which experiments failed; why, the log has said as it happened."""
     if options.state.traceback:
         options.print_error(error)
@@ -325,16 +325,16 @@ def _tell_graph(error: GraphRunError) -> None:
 # -- Ctrl-C --------------------------------------------------------------------------------------------------
 
 
-def _tell_interruption(report: RunReport) -> None:
-    if not report.runs:
+def _print_interruption(progress: ProgressPlugin) -> None:
+    if not progress.runs:
         typer.echo("Interrupted before anything ran.", err=True)
         return
     typer.echo("Interrupted.", err=True)
-    for run in report.runs:
-        typer.echo(f"  {run.name}: {_state(run)}", err=True)
+    for run in progress.runs:
+        typer.echo(f"  {run.name}: {_state_of(run)}", err=True)
 
 
-def _state(run: Progressing) -> str:
+def _state_of(run: RunProgress) -> str:
     from crystallize.config.errors import shown
 
     if run.ended:

@@ -20,33 +20,33 @@ MODULES = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class NewExperiment:
     """What a new experiment is to have.
 
     Attributes
     ----------
     name : str
         Its name.
-    called : str
+    command_name : str
         What the command line calls it: its name, or its path.
     example : bool
         Whether it shows all that a config.yaml is usually made of, rather than the least.
     inputs : mapping of str to str
         The artifacts of other experiments that it reads, ``experiment#artifact``, by alias.
-    asked : frozenset of str
+    requested_modules : frozenset of str
         The modules that were asked for, of `MODULES`.
     """
 
     name: str
-    called: str
+    command_name: str
     example: bool = False
     inputs: Mapping[str, str] = field(default_factory=dict)
-    asked: frozenset[str] = frozenset()
+    requested_modules: frozenset[str] = frozenset()
 
     @property
     def run(self) -> str:
         """The command that runs it."""
-        return f"crystallize run {shlex.quote(self.called)}"
+        return f"crystallize run {shlex.quote(self.command_name)}"
 
     @property
     def modules(self) -> list[str]:
@@ -56,57 +56,61 @@ class Plan:
             needed.add("datasources")
         if self.example:
             needed |= {"outputs", "verifiers"}
-        return [module for module in MODULES if module in needed | self.asked]
+        return [module for module in MODULES if module in needed | self.requested_modules]
 
     @property
-    def compares(self) -> bool:
+    def has_treatment(self) -> bool:
         """Whether there is a treatment."""
-        return not self.inputs or self.works
+        return not self.inputs or self.processes_inputs
 
     @property
-    def works(self) -> bool:
+    def processes_inputs(self) -> bool:
         """Whether something is done with the inputs besides looking at them."""
         return not {"outputs", "verifiers"}.isdisjoint(self.modules)
 
 
-def files_of(plan: Plan) -> dict[str, str]:
+def texts_of(new: NewExperiment) -> dict[str, str]:
     """Return the text of each file of the new experiment's folder."""
     texts = {
         "datasources": lambda: _DATASOURCES,
-        "steps": lambda: _steps(plan),
+        "steps": lambda: _steps(new),
         "outputs": lambda: _OUTPUTS,
         "verifiers": lambda: _VERIFIERS,
         "hooks": lambda: _HOOKS,
     }
-    modules = {f"{module}.py": texts[module]().replace("<NAME>", plan.name) for module in plan.modules}
-    return {"config.yaml": _config(plan), **modules}
+    modules = {f"{module}.py": texts[module]().replace("<NAME>", new.name) for module in new.modules}
+    return {"config.yaml": _config(new), **modules}
 
 
 # -- config.yaml -------------------------------------------------------------------------------------------
 
 
-def _config(plan: Plan) -> str:
-    sections = [_head(plan), _data(plan), _work(plan)]
-    if "outputs" in plan.modules:
+def _config(new: NewExperiment) -> str:
+    sections = [
+        _head_section(new),
+        _datasource_section(new),
+        _steps_section(new),
+    ]
+    if "outputs" in new.modules:
         sections.append(_OUTPUT_SECTION)
-    if plan.compares:
-        sections.append(_treatments(plan))
-    if "verifiers" in plan.modules:
-        sections.append(_hypotheses(plan))
-    sections.append(_more(plan))
+    if new.has_treatment:
+        sections.append(_treatments_section(new))
+    if "verifiers" in new.modules:
+        sections.append(_hypotheses_section(new))
+    sections.append(_further_keys(new))
     return "\n".join(dedent(section).lstrip("\n") for section in sections if section)
 
 
-def _head(plan: Plan) -> str:
-    if plan.inputs:
+def _head_section(new: NewExperiment) -> str:
+    if new.inputs:
         about = "What do other experiments hand on?"
         replicates = "# replicates: 100      # if it is not said: as many as the experiments above have\n"
     else:
         about = "Which estimate comes closest to the centre of heavy-tailed data?"
         replicates = "replicates: 100        # how often everything is repeated, under every condition\n"
     return (
-        f"# Run it:     {plan.run}\n"
-        f"# Check it:   crystallize check {shlex.quote(plan.called)}\n"
+        f"# Run it:     {new.run}\n"
+        f"# Check it:   crystallize check {shlex.quote(new.command_name)}\n"
         "# Your editor completes and checks this file if its first line is\n"
         "#   # yaml-language-server: $schema=schema.json\n"
         "# with the path of what `crystallize config schema --output schema.json` wrote.\n"
@@ -117,28 +121,28 @@ def _head(plan: Plan) -> str:
     )
 
 
-def _data(plan: Plan) -> str:
+def _datasource_section(new: NewExperiment) -> str:
     lines = []
-    if plan.inputs:
+    if new.inputs:
         lines += [
             "datasource:            # the steps get a dictionary: for each name what the artifact's loader made"
         ]
-        lines += [f"  {alias}: {_scalar(reference)}" for alias, reference in plan.inputs.items()]
+        lines += [f"  {alias}: {_scalar(reference)}" for alias, reference in new.inputs.items()]
     else:
         lines += [
             "datasource:            # a function of datasources.py; the first step gets what it returns"
         ]
-    if "datasources" in plan.modules:
-        about = "              # and a function of datasources.py" if plan.inputs else ""
+    if "datasources" in new.modules:
+        about = "              # and a function of datasources.py" if new.inputs else ""
         lines += [f"  sample:{about}", "    heavy_tailed: {size: 30}"]
     return "\n".join(lines) + "\n"
 
 
-def _work(plan: Plan) -> str:
+def _steps_section(new: NewExperiment) -> str:
     lines = ["steps:                 # functions of steps.py: each gets what the one before returned"]
-    if plan.inputs:
-        lines += ["  - show_inputs", *(["  - add_up"] if plan.works else [])]
-    elif plan.example:
+    if new.inputs:
+        lines += ["  - show_inputs", *(["  - add_up"] if new.processes_inputs else [])]
+    elif new.example:
         lines += ["  - contaminate: {share: 0.1}", "  - estimate"]
     else:
         lines += ["  - estimate"]
@@ -154,20 +158,20 @@ _OUTPUT_SECTION = """
     """
 
 
-def _treatments(plan: Plan) -> str:
+def _treatments_section(new: NewExperiment) -> str:
     lines = [
         "treatments:            # the conditions besides the baseline: values for parameters of the steps"
     ]
-    if plan.inputs:
+    if new.inputs:
         lines += ["  doubled: {factor: 2.0}"]
     else:
         lines += ["  median: {estimator: median}"]
-        lines += ["  trimmed_mean: {estimator: trimmed_mean}"] if plan.example else []
+        lines += ["  trimmed_mean: {estimator: trimmed_mean}"] if new.example else []
     return "\n".join(lines) + "\n"
 
 
-def _hypotheses(plan: Plan) -> str:
-    name, metric = ("doubling_matters", "total") if plan.inputs else ("estimators_differ", "error")
+def _hypotheses_section(new: NewExperiment) -> str:
+    name, metric = ("doubling_matters", "total") if new.inputs else ("estimators_differ", "error")
     return (
         "hypotheses:            # what to ask of the metrics, for each treatment against the baseline\n"
         f"  - name: {name}\n"
@@ -177,11 +181,11 @@ def _hypotheses(plan: Plan) -> str:
     )
 
 
-def _more(plan: Plan) -> str:
+def _further_keys(new: NewExperiment) -> str:
     absent = {
-        "treatments:": not plan.compares,
-        "outputs:": "outputs" not in plan.modules,
-        "hypotheses:": "verifiers" not in plan.modules,
+        "treatments:": not new.has_treatment,
+        "outputs:": "outputs" not in new.modules,
+        "hypotheses:": "verifiers" not in new.modules,
     }
     hints = {
         "treatments:": "conditions to compare with the baseline, such as   more: {parameter_of_a_step: 2}",
@@ -276,17 +280,17 @@ def after_step(experiment, step, data, ctx):
 '''
 
 
-def _steps(plan: Plan) -> str:
-    writes = "outputs" in plan.modules
+def _steps(new: NewExperiment) -> str:
+    writes = "outputs" in new.modules
     names = "Artifact, pipeline_step" if writes else "pipeline_step"
     imports = [f"from crystallize import {names}"]
-    if plan.inputs:
+    if new.inputs:
         imports = ["from collections.abc import Mapping", "from numbers import Real", "", *imports]
-        parts = [_SHOW_INPUTS, *([_add_up(writes)] if plan.works else []), _NUMBERS_IN]
+        parts = [_SHOW_INPUTS, *([_add_up(writes)] if new.processes_inputs else []), _NUMBERS_IN]
     else:
         imports = ["import numpy as np", *imports]
-        parts = [_estimate(plan, writes)]
-        if plan.example:
+        parts = [_estimate(new, writes)]
+        if new.example:
             imports.append("from scipy.stats import trim_mean")
             parts = [_CONTAMINATE, _TRIMMED_MEAN, *parts]
     title = '"""Steps of <NAME>: functions that take data and return data, or (data, metrics)."""'
@@ -309,8 +313,8 @@ _TRIMMED_MEAN = '''def trimmed_mean(sample):
 '''
 
 
-def _estimate(plan: Plan, writes: bool) -> str:
-    trimmed = ', "trimmed_mean": trimmed_mean' if plan.example else ""
+def _estimate(new: NewExperiment, writes: bool) -> str:
+    trimmed = ', "trimmed_mean": trimmed_mean' if new.example else ""
     artifact = "summary: Artifact, " if writes else ""
     write = '    summary.write({"centre": float(centre), "size": len(sample)})\n' if writes else ""
     return (

@@ -50,7 +50,7 @@ def _hypothesis(scope: Scope, given: HypothesisConfig, path: KeyPath) -> Hypothe
     factory = _verifier(scope, given.verifier, (*path, "verifier"))
     if factory is None:
         return None
-    takes = Takes(factory.settings, open_ended=factory.takes_any)
+    takes = Takes(factory.settings, takes_any=factory.takes_any)
     place = (*path, "args") if given.args else (*path, "verifier")
     if not check_arguments(scope.document, place, f"verifier {given.verifier!r}", takes, given.args):
         return None

@@ -26,7 +26,7 @@ class Takes(NamedTuple):
         Default of each; ``REQUIRED`` if it has none.
     artifacts : frozenset of str
         Those annotated with ``Artifact``.
-    open_ended : bool
+    takes_any : bool
         Whether it takes any other name.
     injects : bool
         Whether what is missing is looked up in the context when the step runs.
@@ -34,14 +34,14 @@ class Takes(NamedTuple):
 
     parameters: dict[str, Any]
     artifacts: frozenset[str] = frozenset()
-    open_ended: bool = False
+    takes_any: bool = False
     injects: bool = False
 
     @classmethod
     def step(cls, function: Callable[..., Any], name: str) -> Takes:
         """Read the signature of a step's function; InvalidTypeError if it can be none."""
         signature = inspect_step(function, name)
-        return cls(signature.parameters, signature.artifacts, signature.open_ended, injects=True)
+        return cls(signature.parameters, signature.artifacts, signature.takes_any, injects=True)
 
     @classmethod
     def callable(cls, thing: Callable[..., Any], leading: int = 0) -> Takes:
@@ -108,7 +108,7 @@ def check_arguments(
     before = len(document.problems)
     names = list(takes.parameters)
     for name in arguments:
-        if name not in takes.parameters and not takes.open_ended:
+        if name not in takes.parameters and not takes.takes_any:
             known = f"It takes {listed(names)}" if names else "It takes none"
             document.add(
                 (*path, name),

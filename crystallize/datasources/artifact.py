@@ -19,7 +19,7 @@ from crystallize.errors import (
 from crystallize.loaders import get_loader, loader_for
 from crystallize.loaders.base import dump_value, from_bytes, load_file, to_bytes
 from crystallize.store.layout import BASELINE, RunLocation, replicate_folder
-from crystallize.store.manifest import artifact_names, find_artifact, verify
+from crystallize.store.manifest import artifact_names, check_unchanged, find_artifact
 from crystallize.store.reader import RunReader
 from crystallize.utils.context import current_context
 from crystallize.utils.names import check_name
@@ -69,9 +69,9 @@ class Artifact(DataSource):
         alias: str | None = None,
     ) -> None:
         self.name = check_name("artifact", name)
-        self.alias = _identifier(PurePath(name).stem) if alias is None else _check_alias(alias)
-        self.full_alias = _identifier(name) if alias is None else alias
-        self._load, self._dump = _codec(self.name, loader, writer)
+        self.alias = _as_identifier(PurePath(name).stem) if alias is None else _check_alias(alias)
+        self.full_alias = _as_identifier(name) if alias is None else alias
+        self._load, self._dump = _reader_and_writer(self.name, loader, writer)
         self._reader: RunReader | None = None
 
     def __repr__(self) -> str:
@@ -123,7 +123,7 @@ class Artifact(DataSource):
         self._reader = None if producer is None else RunReader(producer)
 
     @property
-    def usual_replicates(self) -> int | None:
+    def default_replicates(self) -> int | None:
         """As many as the producer's stored run has."""
         return None if self._reader is None else self._reader.replicates
 
@@ -170,15 +170,15 @@ class Artifact(DataSource):
         replicate = replicate_folder((ctx.peek("replicate") or 0) % count)
         stored = find_artifact(folder, self.name, replicate, condition)
         if stored is None:
-            raise self._unwritten(folder, replicate, condition)
+            raise self._unwritten_error(folder, replicate, condition)
         path = folder / stored.path
         try:
-            verify(path, stored)
+            check_unchanged(path, stored)
         except FileNotFoundError as error:
-            raise _removed(path) from error
+            raise _removed_error(path) from error
         return load_file(self._load, path)
 
-    def _unwritten(self, run: Path, replicate: str, condition: str) -> ArtifactNotFoundError:
+    def _unwritten_error(self, run: Path, replicate: str, condition: str) -> ArtifactNotFoundError:
         """Make the error for an artifact that the run's manifest does not have."""
         names = artifact_names(run)
         if self.name in names or not names:
@@ -194,11 +194,11 @@ class Artifact(DataSource):
     # -- pickling ------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_load": _portable(self._load), "_dump": _portable(self._dump)}
+        return self.__dict__ | {"_load": _pickled(self._load), "_dump": _pickled(self._dump)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._load, self._dump = _restored(self._load), _restored(self._dump)
+        self._load, self._dump = _unpickled(self._load), _unpickled(self._dump)
 
 
 class ArtifactSource(DataSource):
@@ -283,12 +283,12 @@ class ArtifactSource(DataSource):
         reader = self._reader
         condition = self.only_condition or reader.condition(ctx.peek("condition") or BASELINE)
         replicate = replicate_folder(ctx.peek("replicate") or 0)
-        path = (reader.folder() or reader.expected()) / replicate / condition / self.step / self.name
+        path = (reader.folder() or reader.expected_folder()) / replicate / condition / self.step / self.name
         if not path.is_file():
-            raise self._missing(path)
+            raise self._missing_error(path)
         return path
 
-    def _missing(self, path: Path) -> ArtifactNotFoundError:
+    def _missing_error(self, path: Path) -> ArtifactNotFoundError:
         """Make the error for a file that is not there, with what is likely to help."""
         experiment = self._reader.location.experiment
         if self._reader.folder() is None:
@@ -320,7 +320,7 @@ class _Pickled(NamedTuple):
     buffers: tuple[bytes, ...]
 
 
-def _portable(function: Callable[..., Any]) -> Callable[..., Any] | _Pickled:
+def _pickled(function: Callable[..., Any]) -> Callable[..., Any] | _Pickled:
     """Return what to pickle for `function`: itself, or its content where it has no name to be imported by."""
     import pickle
 
@@ -334,7 +334,7 @@ def _portable(function: Callable[..., Any]) -> Callable[..., Any] | _Pickled:
     return function
 
 
-def _restored(pickled: Callable[..., Any] | _Pickled) -> Callable[..., Any]:
+def _unpickled(pickled: Callable[..., Any] | _Pickled) -> Callable[..., Any]:
     if not isinstance(pickled, _Pickled):
         return pickled
     from crystallize.utils.pickling import unpack
@@ -343,12 +343,18 @@ def _restored(pickled: Callable[..., Any] | _Pickled) -> Callable[..., Any]:
     return function
 
 
-def _codec(name: str, loader: Any, writer: Any) -> tuple[Callable[[Path], Any], Callable[[Any], Any]]:
+def _reader_and_writer(
+    name: str, loader: Any, writer: Any
+) -> tuple[Callable[[Path], Any], Callable[[Any], Any]]:
     """Return how the artifact is read, and how it is written."""
     load: Callable[[Path], Any] = from_bytes
     dump: Callable[[Any], Any] = to_bytes
     if isinstance(loader, str) or hasattr(loader, "load"):
-        found = _found(name, loader_for, name) if loader == "auto" else _found(name, get_loader, loader)
+        found = (
+            _find_loader(name, loader_for, name)
+            if loader == "auto"
+            else _find_loader(name, get_loader, loader)
+        )
         load, dump = found.load, found.dump
     elif callable(loader):
         load = loader
@@ -357,7 +363,7 @@ def _codec(name: str, loader: Any, writer: Any) -> tuple[Callable[[Path], Any], 
             f"the loader of artifact {name!r} is the name of one, a Loader or a function, got {loader!r}"
         )
     if isinstance(writer, str):
-        dump = _found(name, get_loader, writer).dump
+        dump = _find_loader(name, get_loader, writer).dump
     elif callable(writer):
         dump = writer
     elif writer is not None:
@@ -367,7 +373,7 @@ def _codec(name: str, loader: Any, writer: Any) -> tuple[Callable[[Path], Any], 
     return load, dump
 
 
-def _found(artifact: str, look_up: Callable[[Any], Loader], what: Any) -> Loader:
+def _find_loader(artifact: str, look_up: Callable[[Any], Loader], what: Any) -> Loader:
     try:
         return look_up(what)
     except (UnknownNameError, InvalidTypeError, PluginLoadError) as error:
@@ -385,14 +391,14 @@ def _check_alias(alias: object) -> str:
     return alias
 
 
-def _identifier(name: str) -> str:
+def _as_identifier(name: str) -> str:
     text = re.sub(r"\W", "_", name)
     if not text.isidentifier() or keyword.iskeyword(text):
         text = f"_{text}"
     return text
 
 
-def _removed(path: Path) -> ArtifactNotFoundError:
+def _removed_error(path: Path) -> ArtifactNotFoundError:
     return ArtifactNotFoundError(
         f"artifact {path.name!r} was written and is gone: removed by artifact_retention, or by hand",
         str(path),

@@ -28,7 +28,7 @@ class DataSource(ABC):
         return None
 
     @property
-    def usual_replicates(self) -> int | None:
+    def default_replicates(self) -> int | None:
         """How many replicates a run has that asks for no number; None if the source does not care."""
         return self.replicates
 

@@ -53,7 +53,7 @@ class ExperimentInput(DataSource):
         return self._common({alias: source.replicates for alias, source in self.sources.items()})
 
     @property
-    def usual_replicates(self) -> int | None:
+    def default_replicates(self) -> int | None:
         """The number that `replicates` says or else the one that the sources' producers have.
 
         Raises
@@ -64,7 +64,7 @@ class ExperimentInput(DataSource):
         strict = self.replicates
         if strict is not None:
             return strict
-        return self._common({alias: source.usual_replicates for alias, source in self.sources.items()})
+        return self._common({alias: source.default_replicates for alias, source in self.sources.items()})
 
     def _common(self, counts: Mapping[str, int | None]) -> int | None:
         known = {alias: count for alias, count in counts.items() if count is not None}

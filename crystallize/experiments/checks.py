@@ -180,8 +180,8 @@ def resolve_replicates(experiment: RunningExperiment, asked: int | None) -> int:
         If a data source has another number.
     """
     sources = data_sources(experiment)
-    usual = {place: source.usual_replicates for place, source in sources.items()}
-    wanted = asked if asked is not None else next((count for count in usual.values() if count), 1)
+    default = {place: source.default_replicates for place, source in sources.items()}
+    wanted = asked if asked is not None else next((count for count in default.values() if count), 1)
     counts = {place: source.replicates for place, source in sources.items()}
     known = {place: count for place, count in counts.items() if count is not None}
     for place, count in known.items():

@@ -32,7 +32,7 @@ def files_of(experiments: Iterable[Experiment]) -> str:
     )
 
 
-class Homes:
+class RunFolders:
     """Which experiment of a graph stores its runs where.
 
     Parameters
@@ -81,9 +81,9 @@ class Homes:
 
 def find_upstream(
     nodes: Nodes,
-    homes: Homes,
+    folders: RunFolders,
     declared: Mapping[str, Sequence[str]],
-    further: Mapping[str, Sequence[DataSource]] | None = None,
+    extra_sources: Mapping[str, Sequence[DataSource]] | None = None,
 ) -> Upstream:
     """Return what each experiment depends on: those whose artifacts it reads, then those that were declared.
 
@@ -91,11 +91,11 @@ def find_upstream(
     ----------
     nodes : mapping of str to Experiment
         The experiments.
-    homes : Homes
+    folders : RunFolders
         Where they store their runs.
     declared : mapping of str to sequence of str
         Dependencies that no data source shows.
-    further : mapping of str to sequence of DataSource, optional
+    extra_sources : mapping of str to sequence of DataSource, optional
         What experiments read besides, in one run.
 
     Raises
@@ -110,12 +110,12 @@ def find_upstream(
     upstream: Upstream = {}
     for name, node in nodes.items():
         found: dict[str, None] = {}
-        sources = [*sources_of(node), *(further or {}).get(name, ())]
+        sources = [*sources_of(node), *(extra_sources or {}).get(name, ())]
         for leaf in (leaf for source in sources for leaf in leaves(source)):
             if isinstance(leaf, Artifact):
                 _check_artifact(leaf, node, [nodes[writer] for writer in writers.get(id(leaf), ())])
             for location in leaf.producers():
-                producer = homes.owner(location)
+                producer = folders.owner(location)
                 if producer is not None:
                     _check_source(leaf, node, nodes[producer])
                     found[producer] = None
@@ -133,23 +133,23 @@ def in_order(upstream: Upstream, nodes: Nodes) -> list[str]:
     """
     names = list(nodes)
     position = {name: index for index, name in enumerate(names)}
-    owed = {name: len(upstream[name]) for name in names}
-    downstream = reversed_edges(upstream)
-    ready = [position[name] for name in names if not owed[name]]
+    remaining = {name: len(upstream[name]) for name in names}
+    downstream = downstream_of(upstream)
+    ready = [position[name] for name in names if not remaining[name]]
     ordered: list[str] = []
     while ready:
         name = names[heapq.heappop(ready)]
         ordered.append(name)
         for consumer in downstream[name]:
-            owed[consumer] -= 1
-            if not owed[consumer]:
+            remaining[consumer] -= 1
+            if not remaining[consumer]:
                 heapq.heappush(ready, position[consumer])
     if len(ordered) < len(names):
         raise _cycle_error(nodes, upstream, set(names) - set(ordered))
     return ordered
 
 
-def reversed_edges(upstream: Upstream) -> dict[str, list[str]]:
+def downstream_of(upstream: Upstream) -> dict[str, list[str]]:
     """Return for each experiment those that depend on it."""
     downstream: dict[str, list[str]] = {name: [] for name in upstream}
     for name, producers in upstream.items():
@@ -158,22 +158,22 @@ def reversed_edges(upstream: Upstream) -> dict[str, list[str]]:
     return downstream
 
 
-def outside_producers(nodes: Nodes, homes: Homes) -> dict[str, list[RunLocation]]:
+def outside_producers(nodes: Nodes, folders: RunFolders) -> dict[str, list[RunLocation]]:
     """Return for each experiment where the producers store that it reads and the graph does not have."""
     found: dict[str, list[RunLocation]] = {}
     for name, node in nodes.items():
         outside = {
-            homes.key(location): location
+            folders.key(location): location
             for source in sources_of(node)
             for location in source.producers()
-            if homes.owner(location) is None
+            if folders.owner(location) is None
         }
         if outside:
             found[name] = list(outside.values())
     return found
 
 
-def check_outside(nodes: Nodes, homes: Homes) -> None:
+def check_outside(nodes: Nodes, folders: RunFolders) -> None:
     """Refuse to run what reads an experiment that is not in the graph and has no stored run.
 
     Raises
@@ -181,7 +181,7 @@ def check_outside(nodes: Nodes, homes: Homes) -> None:
     GraphError
         If there is such an experiment.
     """
-    for name, locations in outside_producers(nodes, homes).items():
+    for name, locations in outside_producers(nodes, folders).items():
         for location in locations:
             if find_run(location) is None:
                 raise GraphError(
@@ -249,16 +249,16 @@ def _check_source(leaf: DataSource, reader: Experiment, producer: Experiment) ->
         )
 
 
-def _cycle_error(nodes: Nodes, upstream: Upstream, entangled: set[str]) -> GraphError:
-    """Make the error for the cycle that is nearest to the first of the `entangled` experiments.
+def _cycle_error(nodes: Nodes, upstream: Upstream, unordered: set[str]) -> GraphError:
+    """Make the error for the cycle that is nearest to the first of the `unordered` experiments.
 
     None of them could be put in order, so each has another one of them upstream.
     """
-    name = next(name for name in nodes if name in entangled)
+    name = next(name for name in nodes if name in unordered)
     path: dict[str, int] = {}
     while name not in path:
         path[name] = len(path)
-        name = next(each for each in upstream[name] if each in entangled)
+        name = next(each for each in upstream[name] if each in unordered)
     cycle = list(path)[path[name] :][::-1]
     first = min(cycle, key=list(nodes).index)
     start = cycle.index(first)

@@ -36,7 +36,7 @@ HOW_TO_GET_GRAPHVIZ = (
 )
 
 _PICTURES = frozenset({"svg", "png"})
-_PATIENCE = 120
+_SECONDS_TO_DRAW = 120
 _logger = logging.getLogger("crystallize.graph")
 
 
@@ -70,7 +70,7 @@ class Node(NamedTuple):
     @property
     def details(self) -> list[str]:
         """What is said of it besides its name."""
-        count = [] if self.replicates is None else [_counted(self.replicates)]
+        count = [] if self.replicates is None else [_replicates_text(self.replicates)]
         return [*count, ", ".join(("baseline", *self.treatments))]
 
 
@@ -141,7 +141,7 @@ def as_text(picture: Picture) -> str:
     rows = [
         (
             node.name,
-            "" if node.replicates is None else _counted(node.replicates),
+            "" if node.replicates is None else _replicates_text(node.replicates),
             ", ".join(("baseline", *node.treatments)),
             ", ".join((*node.upstream, *(f"{name} (stored)" for name in node.outside))),
         )
@@ -166,10 +166,10 @@ def as_mermaid(picture: Picture) -> str:
     """Return a Mermaid flowchart."""
     lines = ["flowchart LR"]
     for index, node in enumerate(picture.nodes):
-        label = "<br>".join(map(_for_mermaid, (node.name, *node.details)))
+        label = "<br>".join(map(_escaped_for_mermaid, (node.name, *node.details)))
         lines.append(f'    n{index}["{label}"]')
     for index, name in enumerate(picture.outside):
-        lines.append(f'    s{index}[("{_for_mermaid(name)}<br>stored")]')
+        lines.append(f'    s{index}[("{_escaped_for_mermaid(name)}<br>stored")]')
     lines += [f"    {start} --> {end}" for start, end in _edges(picture)]
     return "\n".join(lines)
 
@@ -178,10 +178,10 @@ def as_dot(picture: Picture) -> str:
     """Return the graph in the language of Graphviz."""
     lines = ["digraph experiments {", "    rankdir=LR;", "    node [shape=box, style=rounded];"]
     for index, node in enumerate(picture.nodes):
-        label = "\\n".join(map(_for_dot, (node.name, *node.details)))
+        label = "\\n".join(map(_escaped_for_dot, (node.name, *node.details)))
         lines.append(f'    n{index} [label="{label}"];')
     for index, name in enumerate(picture.outside):
-        lines.append(f'    s{index} [label="{_for_dot(name)}\\nstored", style=dashed];')
+        lines.append(f'    s{index} [label="{_escaped_for_dot(name)}\\nstored", style=dashed];')
     lines += [f"    {start} -> {end};" for start, end in _edges(picture)]
     return "\n".join([*lines, "}"])
 
@@ -206,7 +206,11 @@ def render(dot: str, format: str) -> bytes:
         raise GraphvizError(HOW_TO_GET_GRAPHVIZ)
     try:
         done = subprocess.run(
-            [program, f"-T{format}"], input=dot.encode(), capture_output=True, timeout=_PATIENCE, check=False
+            [program, f"-T{format}"],
+            input=dot.encode(),
+            capture_output=True,
+            timeout=_SECONDS_TO_DRAW,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GraphvizError("Graphviz could not draw the graph", program, str(error)) from error
@@ -228,7 +232,7 @@ def _format_of(path: Path) -> str:
     return format
 
 
-def _counted(replicates: int) -> str:
+def _replicates_text(replicates: int) -> str:
     return f"{replicates} replicate{'s' if replicates != 1 else ''}"
 
 
@@ -246,10 +250,10 @@ def _edges(picture: Picture) -> list[tuple[str, str]]:
     ]
 
 
-def _for_mermaid(text: str) -> str:
+def _escaped_for_mermaid(text: str) -> str:
     """Write as numbers what Mermaid takes for markup: of HTML, of its own, and a list's first mark."""
     return re.sub(r"[^\w ,.()-]|^-|(?<=\d)\.(?= )", lambda found: f"#{ord(found[0])};", text)
 
 
-def _for_dot(text: str) -> str:
+def _escaped_for_dot(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")

@@ -15,7 +15,7 @@ from crystallize.experiments.checks import check_experiment, check_replicates, c
 from crystallize.experiments.experiment import Experiment
 from crystallize.experiments.treatment import BASELINE
 from crystallize.graphs.dependencies import (
-    Homes,
+    RunFolders,
     check_outside,
     files_of,
     find_upstream,
@@ -201,7 +201,7 @@ class ExperimentGraph:
         GraphError
             If an experiment reads itself, or what no experiment stores, or what two write.
         """
-        return find_upstream(self.experiments, Homes(self.experiments), self._declared)
+        return find_upstream(self.experiments, RunFolders(self.experiments), self._declared)
 
     def order(self) -> list[str]:
         """Return the names so that each comes after all that it depends on; else as they were added.
@@ -260,7 +260,7 @@ class ExperimentGraph:
             )
         self._run = graph_run
         try:
-            return graph_run.drive()
+            return graph_run.run()
         finally:
             self._run = None
             self._has_warned = graph_run.has_warned
@@ -321,9 +321,9 @@ class ExperimentGraph:
         """Return what a drawing shows, for programs that draw themselves."""
         from crystallize.graphs.drawing import Node, Picture
 
-        homes = Homes(self.experiments)
-        plan = make_plan(self.experiments, homes, self._declared)
-        outside = outside_producers(self.experiments, homes)
+        folders = RunFolders(self.experiments)
+        plan = make_plan(self.experiments, folders, self._declared)
+        outside = outside_producers(self.experiments, folders)
         nodes = [
             Node(
                 name,
@@ -374,9 +374,9 @@ class ExperimentGraph:
         """Check everything that can be known before anything runs."""
         check_strategy(strategy)
         asked = None if replicates is None else check_replicates(replicates)
-        homes = Homes(self.experiments)
-        check_outside(self.experiments, homes)
-        plan = make_plan(self.experiments, homes, self._declared, treatments, asked)
+        folders = RunFolders(self.experiments)
+        check_outside(self.experiments, folders)
+        plan = make_plan(self.experiments, folders, self._declared, treatments, asked)
         if treatments is None:
             for experiment in self.experiments.values():
                 check_experiment(experiment, experiment.hypotheses)

@@ -21,7 +21,7 @@ from crystallize.utils.suggest import name_hint
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
     from crystallize.experiments.experiment import Experiment
-    from crystallize.graphs.dependencies import Homes, Nodes, Upstream
+    from crystallize.graphs.dependencies import Nodes, RunFolders, Upstream
 
 
 class Plan(NamedTuple):
@@ -40,7 +40,7 @@ class Plan(NamedTuple):
     asked_replicates : int or None
         How many the run was asked for.
     without_hypotheses : frozenset of str
-        The experiments whose hypotheses have nothing to compare, since none of their treatments is wanted.
+        The experiments whose hypotheses have nothing to compare, since none of their treatments is requested.
     """
 
     upstream: Upstream
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
 
 def make_plan(
     nodes: Nodes,
-    homes: Homes,
+    folders: RunFolders,
     declared: Mapping[str, Sequence[str]],
     treatments: Any = None,
     replicates: int | None = None,
@@ -64,7 +64,7 @@ def make_plan(
     ----------
     nodes : mapping of str to Experiment
         The experiments.
-    homes : Homes
+    folders : RunFolders
         Where they store their runs.
     declared : mapping of str to sequence of str
         Dependencies that no data source shows.
@@ -78,30 +78,30 @@ def make_plan(
     GraphError, UnknownNameError, InvalidTypeError, ReplicateMismatchError
         If the experiments do not fit together, or the treatments are not what a run can be asked for.
     """
-    wanted = _as_wanted(treatments, nodes)
-    upstream = find_upstream(nodes, homes, declared)
+    requested = _requested_treatments(treatments, nodes)
+    upstream = find_upstream(nodes, folders, declared)
     last = frozenset(upstream) - {name for producers in upstream.values() for name in producers}
-    further: dict[str, list[DataSource]] = {}
-    if wanted is not None:
-        swapped = [each.datasource for each in wanted.given.values() if each.datasource is not None]
+    extra_sources: dict[str, list[DataSource]] = {}
+    if requested is not None:
+        swapped = [each.datasource for each in requested.given.values() if each.datasource is not None]
         if swapped:
             # What a treatment reads comes before the experiments that it is for.
-            last -= {homes.producer_of(leaf) or "" for source in swapped for leaf in leaves(source)}
-            further = dict.fromkeys(last, swapped)
-            upstream = find_upstream(nodes, homes, declared, further)
+            last -= {folders.producer_of(leaf) or "" for source in swapped for leaf in leaves(source)}
+            extra_sources = dict.fromkeys(last, swapped)
+            upstream = find_upstream(nodes, folders, declared, extra_sources)
     order = in_order(upstream, nodes)
-    chosen = {name: _treatments_of(node, wanted, is_last=name in last) for name, node in nodes.items()}
+    chosen = {name: _treatments_of(node, requested, is_last=name in last) for name, node in nodes.items()}
     return Plan(
         upstream,
         order,
         chosen,
-        _plan_replicates(nodes, homes, order, replicates, further),
+        _count_replicates(nodes, folders, order, replicates, extra_sources),
         replicates,
-        frozenset(name for name, node in nodes.items() if _drops_all(node, chosen[name])),
+        frozenset(name for name, node in nodes.items() if _leaves_out_all_treatments(node, chosen[name])),
     )
 
 
-class _Wanted(NamedTuple):
+class _Requested(NamedTuple):
     """The treatments that a run of a graph is asked for.
 
     Attributes
@@ -116,7 +116,7 @@ class _Wanted(NamedTuple):
     given: dict[str, Treatment]
 
 
-def _as_wanted(treatments: Any, nodes: Nodes) -> _Wanted | None:
+def _requested_treatments(treatments: Any, nodes: Nodes) -> _Requested | None:
     """Return the treatments, names or instances, that a run is asked for; None if for all that there are.
 
     Raises
@@ -143,27 +143,29 @@ def _as_wanted(treatments: Any, nodes: Nodes) -> _Wanted | None:
                 name_hint(name, "There are", known - {BASELINE}),
             )
     given = {each.name: each for each in as_treatments([item for item in items if not isinstance(item, str)])}
-    return _Wanted(frozenset([*names, *given]), given)
+    return _Requested(frozenset([*names, *given]), given)
 
 
 def _treatments_of(
-    node: Experiment, wanted: _Wanted | None, *, is_last: bool
+    node: Experiment, requested: _Requested | None, *, is_last: bool
 ) -> tuple[Treatment, ...] | None:
     """Return the treatments that an experiment runs with; None stands for its own.
 
-    It runs those of its own that are wanted by name. One that was given as an instance takes the place of its
+    It runs those of its own that are requested by name. One that was given as an instance takes the place of its
     own, or joins them, only if nothing in the graph depends on the experiment. What gives the baseline its
     settings stays.
     """
-    if wanted is None:
+    if requested is None:
         return None
     known = {each.name: each for each in node.treatments}
     if is_last:
-        known |= wanted.given
-    return as_treatments([each for name, each in known.items() if name == BASELINE or name in wanted.names])
+        known |= requested.given
+    return as_treatments(
+        [each for name, each in known.items() if name == BASELINE or name in requested.names]
+    )
 
 
-def _drops_all(node: Experiment, chosen: Sequence[Treatment] | None) -> bool:
+def _leaves_out_all_treatments(node: Experiment, chosen: Sequence[Treatment] | None) -> bool:
     """Tell whether a run leaves out all the treatments that an experiment has."""
     if chosen is None:
         return False
@@ -171,12 +173,12 @@ def _drops_all(node: Experiment, chosen: Sequence[Treatment] | None) -> bool:
     return bool(has) and not keeps
 
 
-def _plan_replicates(
+def _count_replicates(
     nodes: Nodes,
-    homes: Homes,
+    folders: RunFolders,
     order: Sequence[str],
     asked: int | None,
-    further: Mapping[str, Sequence[DataSource]],
+    extra_sources: Mapping[str, Sequence[DataSource]],
 ) -> dict[str, int | None]:
     """Return how many replicates each experiment will have; None where that is not known before it runs.
 
@@ -188,11 +190,11 @@ def _plan_replicates(
     planned: dict[str, int | None] = {}
     for name in order:
         node = nodes[name]
-        sources = [*sources_of(node), *further.get(name, ())]
-        counts = [_Counts(source, node, homes, planned) for source in sources]
+        sources = [*sources_of(node), *extra_sources.get(name, ())]
+        counts = [_SourceCounts(source, node, folders, planned) for source in sources]
         own = asked if asked is not None else node.replicates
-        usual = next((each.usual for each in counts if each.usual), None)
-        known = own if own is not None else usual
+        default = next((each.default for each in counts if each.default), None)
+        known = own if own is not None else default
         if known is None and not any(each.is_open for each in counts):
             known = 1
         for each in counts:
@@ -201,47 +203,47 @@ def _plan_replicates(
     return planned
 
 
-class _Counts:
+class _SourceCounts:
     """How many replicates one data source of an experiment will have data for, once its producers have run."""
 
     def __init__(
         self,
         source: DataSource,
         reader: Experiment,
-        homes: Homes,
+        folders: RunFolders,
         planned: Mapping[str, int | None],
     ) -> None:
         self.reader = reader
         self.strict: dict[str, int] = {}
-        usual: dict[str, int] = {}
+        default: dict[str, int] = {}
         self.is_open = False
         for leaf in leaves(source):
-            producer = homes.producer_of(leaf)
+            producer = folders.producer_of(leaf)
             if producer is None:
-                label, count, strict = repr(leaf), leaf.usual_replicates, leaf.replicates
+                label, count, strict = repr(leaf), leaf.default_replicates, leaf.replicates
             else:
                 label, count = f"experiment {producer!r}", planned.get(producer)
                 strict = count if isinstance(leaf, ArtifactSource) else None
                 self.is_open = self.is_open or count is None
             if count is not None:
-                usual[label] = count
+                default[label] = count
             if strict is not None:
                 self.strict[label] = strict
-        self.usual = next(iter(usual.values()), None)
-        if isinstance(source, ExperimentInput) and len(set(usual.values())) > 1:
+        self.default = next(iter(default.values()), None)
+        if isinstance(source, ExperimentInput) and len(set(default.values())) > 1:
             raise ReplicateMismatchError(
                 f"experiment {reader.folder_name!r} reads what has different numbers of replicates: "
-                + ", ".join(f"{label} has {count}" for label, count in usual.items()),
+                + ", ".join(f"{label} has {count}" for label, count in default.items()),
                 files_of([reader]),
                 "Run the graph with replicates=N, or give them the same number",
             )
 
-    def check(self, wanted: int | None) -> None:
+    def check(self, requested: int | None) -> None:
         """Refuse a number that differs from one that the source insists on."""
         for label, count in self.strict.items():
-            if wanted is not None and count != wanted:
+            if requested is not None and count != requested:
                 raise ReplicateMismatchError(
-                    f"experiment {self.reader.folder_name!r} will have {wanted} replicates, and {label}, which it "
+                    f"experiment {self.reader.folder_name!r} will have {requested} replicates, and {label}, which it "
                     f"reads, {count}",
                     files_of([self.reader]),
                     "Run the graph with replicates=N, or give them the same number",

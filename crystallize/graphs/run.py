@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.errors import GraphRunError
 from crystallize.experiments.run import RunCancelled
-from crystallize.graphs.dependencies import files_of, reversed_edges
+from crystallize.graphs.dependencies import downstream_of, files_of
 from crystallize.plugins.execution import AsyncExecution, ParallelExecution, SerialExecution
 from crystallize.plugins.seed import SeedPlugin
 from crystallize.utils.aio import close_loop
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from crystallize.results.result import Result
 
 _logger = logging.getLogger("crystallize.graph")
-_SECONDS_BETWEEN_LOOKS = 1.0
-_SECONDS_BETWEEN_CALLS = 0.05
+_SECONDS_BETWEEN_CHECKS = 1.0
+_SECONDS_BETWEEN_CANCELS = 0.05
 
 
-class _Arrival(NamedTuple):
+class _Finished(NamedTuple):
     name: str
     result: Result | None
     error: BaseException | None
@@ -57,19 +57,19 @@ class GraphRun:
         self.skipped: dict[str, str] = {}
         self.has_warned = has_warned
         self._max_concurrency = max_concurrency
-        self._downstream = reversed_edges(plan.upstream)
-        self._owed = {name: len(producers) for name, producers in plan.upstream.items()}
+        self._downstream = downstream_of(plan.upstream)
+        self._waiting_for = {name: len(producers) for name, producers in plan.upstream.items()}
         self._position = {name: index for index, name in enumerate(self.order)}
-        self._ready = [index for index, name in enumerate(self.order) if not self._owed[name]]
-        self._under_way: dict[str, Experiment] = {}
+        self._ready = [index for index, name in enumerate(self.order) if not self._waiting_for[name]]
+        self._running: dict[str, Experiment] = {}
         self._threads: list[threading.Thread] = []
-        self._handed_out: SimpleQueue[tuple[str, Context] | None] = SimpleQueue()
-        self._arrived: SimpleQueue[_Arrival] = SimpleQueue()
+        self._tasks: SimpleQueue[tuple[str, Context] | None] = SimpleQueue()
+        self._finished: SimpleQueue[_Finished] = SimpleQueue()
         self._first_error: BaseException | None = None
         self._cancelled = threading.Event()
-        self._through = threading.Event()
+        self._ended = threading.Event()
 
-    def drive(self) -> dict[str, Result]:
+    def run(self) -> dict[str, Result]:
         """Run everything that can be run, and return the results in topological order.
 
         Raises
@@ -81,67 +81,69 @@ class GraphRun:
             Ctrl-C abandons them.
         """
         try:
-            while self._ready or self._under_way:
+            while self._ready or self._running:
                 if self._cancelled.is_set():
                     raise RunCancelled
                 # A thread is for what runs beside something else: a chain needs none.
-                if not self._under_way and (len(self._ready) == 1 or self._max_concurrency == 1):
-                    self._take(self._attempt(self._next_ready()))
+                if not self._running and (len(self._ready) == 1 or self._max_concurrency == 1):
+                    self._record(self._run_experiment(self._next_ready()))
                     continue
-                while self._ready and len(self._under_way) < self._max_concurrency:
+                while self._ready and len(self._running) < self._max_concurrency:
                     self._start(self._next_ready())
-                self._take(self._next_arrival())
+                self._record(self._next_finished())
         except BaseException:
             self.cancel()
-            self._dismiss()
-            self._wait_for_those_under_way()
+            self._stop_threads()
+            self._wait_for_running()
             raise
         finally:
-            self._through.set()
-            self._dismiss()
+            self._ended.set()
+            self._stop_threads()
         for thread in self._threads:
             thread.join()
         self.results = {name: self.results[name] for name in self.order if name in self.results}
         if self.failed:
-            raise self._error() from self._first_error
+            raise self._graph_error() from self._first_error
         return self.results
 
     def cancel(self) -> None:
-        """Start no further experiment and have those under way end soon; from any thread."""
+        """Start no further experiment and have those that are running end soon; from any thread."""
         if not self._cancelled.is_set():
             self._cancelled.set()
-            threading.Thread(target=self._call_off, name="crystallize-graph-cancel", daemon=True).start()
+            threading.Thread(
+                target=self._cancel_running, name="crystallize-graph-cancel", daemon=True
+            ).start()
 
     # -- running -------------------------------------------------------------------------------------------
 
     def _next_ready(self) -> str:
         name = self.order[heapq.heappop(self._ready)]
-        self._under_way[name] = self.nodes[name]
+        self._running[name] = self.nodes[name]
         return name
 
     def _start(self, name: str) -> None:
-        self._warn()
-        self._handed_out.put((name, copy_context()))
-        if len(self._threads) < len(self._under_way):
+        self._warn_of_shared_random_state()
+        self._tasks.put((name, copy_context()))
+        if len(self._threads) < len(self._running):
             number = len(self._threads)
-            thread = threading.Thread(target=self._work, name=f"crystallize-graph-{number}", daemon=True)
+            thread = threading.Thread(target=self._run_tasks, name=f"crystallize-graph-{number}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def _dismiss(self) -> None:
+    def _stop_threads(self) -> None:
         """Have each thread end after what it is at."""
         for _ in self._threads:
-            self._handed_out.put(None)
+            self._tasks.put(None)
 
-    def _work(self) -> None:
+    def _run_tasks(self) -> None:
         try:
-            while (task := self._handed_out.get()) is not None:
+            while (task := self._tasks.get()) is not None:
                 name, context = task
-                self._arrived.put(context.run(self._attempt, name))
+                self._finished.put(context.run(self._run_experiment, name))
         finally:
             close_loop()
 
-    def _attempt(self, name: str) -> _Arrival:
+    def _run_experiment(self, name: str) -> _Finished:
         try:
             if self._cancelled.is_set():
                 raise RunCancelled
@@ -151,50 +153,50 @@ class GraphRun:
                 replicates=self.plan.asked_replicates,
             )
         except BaseException as error:  # the coordinator decides what an error means
-            return _Arrival(name, None, error)
-        return _Arrival(name, result, None)
+            return _Finished(name, None, error)
+        return _Finished(name, result, None)
 
-    def _next_arrival(self) -> _Arrival:
+    def _next_finished(self) -> _Finished:
         while True:
             try:
-                return self._arrived.get(timeout=_SECONDS_BETWEEN_LOOKS)  # Ctrl-C comes through everywhere
+                return self._finished.get(timeout=_SECONDS_BETWEEN_CHECKS)  # Ctrl-C comes through everywhere
             except Empty:
                 continue
 
-    def _wait_for_those_under_way(self) -> None:
-        while self._under_way:
+    def _wait_for_running(self) -> None:
+        while self._running:
             try:
-                self._under_way.pop(self._arrived.get(timeout=_SECONDS_BETWEEN_LOOKS).name, None)
+                self._running.pop(self._finished.get(timeout=_SECONDS_BETWEEN_CHECKS).name, None)
             except Empty:  # Ctrl-C may have come before a thread began
-                if self._arrived.empty() and not any(thread.is_alive() for thread in self._threads):
-                    self._under_way.clear()
+                if self._finished.empty() and not any(thread.is_alive() for thread in self._threads):
+                    self._running.clear()
 
-    def _call_off(self) -> None:
+    def _cancel_running(self) -> None:
         """Cancel what is under way, again and again: an experiment that is about to begin does not hear it."""
         while True:
-            for experiment in list(self._under_way.values()):
+            for experiment in list(self._running.values()):
                 experiment.cancel()
-            if self._through.wait(_SECONDS_BETWEEN_CALLS):
+            if self._ended.wait(_SECONDS_BETWEEN_CANCELS):
                 return
 
     # -- what comes back -----------------------------------------------------------------------------------
 
-    def _take(self, arrival: _Arrival) -> None:
-        name, result, error = arrival
-        del self._under_way[name]
+    def _record(self, finished: _Finished) -> None:
+        name, result, error = finished
+        del self._running[name]
         if error is not None and not isinstance(error, Exception):
             raise error
         if result is None:
             self._fail(name, f"{type(error).__name__}: {error}", error)
             return
         self.results[name] = result
-        reason = _failed_condition(result)
+        reason = _wholly_failed_condition(result)
         if reason is not None:
             self._fail(name, reason, None)
             return
         for consumer in self._downstream[name]:
-            self._owed[consumer] -= 1
-            if not self._owed[consumer] and consumer not in self.skipped:
+            self._waiting_for[consumer] -= 1
+            if not self._waiting_for[consumer] and consumer not in self.skipped:
                 heapq.heappush(self._ready, self._position[consumer])
 
     def _fail(self, name: str, reason: str, error: BaseException | None) -> None:
@@ -216,7 +218,7 @@ class GraphRun:
             f"; left out, because they depend on it: {', '.join(map(repr, left_out))}" if left_out else "",
         )
 
-    def _error(self) -> GraphRunError:
+    def _graph_error(self) -> GraphRunError:
         failed = {name: self.failed[name] for name in self.order if name in self.failed}
         skipped = {name: self.skipped[name] for name in self.order if name in self.skipped}
         what = f"{len(failed)} of {len(self.order)} experiments failed: " + "; ".join(
@@ -237,11 +239,11 @@ class GraphRun:
 
     # -- random state --------------------------------------------------------------------------------------
 
-    def _warn(self) -> None:
+    def _warn_of_shared_random_state(self) -> None:
         """Warn once if global generators are seeded while several experiments use them."""
-        if self.has_warned or len(self._under_way) < 2:
+        if self.has_warned or len(self._running) < 2:
             return
-        sharing = [each for each in self._under_way.values() if _runs_in_this_process(each)]
+        sharing = [each for each in self._running.values() if _runs_in_this_process(each)]
         if len(sharing) > 1 and any(each.plugins.find(SeedPlugin) for each in sharing):
             self.has_warned = True
             _logger.warning(
@@ -252,7 +254,7 @@ class GraphRun:
             )
 
 
-def _failed_condition(result: Result) -> str | None:
+def _wholly_failed_condition(result: Result) -> str | None:
     """Return what to say of the first condition whose every outcome failed, or None if there is none."""
     if not result.errors:
         return None

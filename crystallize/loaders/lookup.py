@@ -48,10 +48,10 @@ def get_loader(loader: object) -> Loader:
         If the loader cannot be imported, or an installed one is none.
     """
     if not isinstance(loader, str):
-        return _checked(loader, "")
+        return _check_loader(loader, "")
     if ":" in loader:
-        return _checked(resolve(LOADERS, loader, "loader"), f"{loader!r} is no loader: ")
-    return _produced(lookup(LOADERS, loader, "loader"))
+        return _check_loader(resolve(LOADERS, loader, "loader"), f"{loader!r} is no loader: ")
+    return _load_installed(lookup(LOADERS, loader, "loader"))
 
 
 def loader_for(path: PurePath | str) -> Loader:
@@ -95,23 +95,23 @@ def loader_for(path: PurePath | str) -> Loader:
 def usable(found: Found) -> Loader | None:
     """Return the installed loader, or None after a warning: a broken one does not hinder the others."""
     try:
-        return _produced(found)
+        return _load_installed(found)
     except PluginLoadError as error:
         warn_once(error.what)
         return None
 
 
-def _produced(found: Found) -> Loader:
+def _load_installed(found: Found) -> Loader:
     thing = produce(found)
-    fault = _fault(thing)
+    fault = _what_is_wrong(thing)
     if fault:
         raise cannot_load(found, f"it gives {shown(thing)}, and {fault}")
     loader: Loader = thing
     return loader
 
 
-def _checked(loader: Any, prefix: str) -> Loader:
-    if isinstance(loader, type) and not _fault(loader):
+def _check_loader(loader: Any, prefix: str) -> Loader:
+    if isinstance(loader, type) and not _what_is_wrong(loader):
         try:
             loader = loader()
         except (Exception, SystemExit) as error:  # a stranger's constructor may raise anything
@@ -119,7 +119,7 @@ def _checked(loader: Any, prefix: str) -> Loader:
                 f"the loader class {loader.__name__} cannot be called without arguments: {told(error)}",
                 hint="Pass an instance",
             ) from error
-    fault = _fault(loader)
+    fault = _what_is_wrong(loader)
     if fault:
         raise InvalidTypeError(
             f"{prefix}{fault}, got {shown(loader)}",
@@ -129,7 +129,7 @@ def _checked(loader: Any, prefix: str) -> Loader:
     return found
 
 
-def _fault(loader: Any) -> str:
+def _what_is_wrong(loader: Any) -> str:
     """Say what a loader has that this one has not."""
     try:
         methods = all(callable(getattr(loader, name, None)) for name in ("load", "dump"))

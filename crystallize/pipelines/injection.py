@@ -30,7 +30,7 @@ class StepSignature:
         Default of each other parameter; :data:`REQUIRED` if it has none.
     artifacts : frozenset of str
         The parameters annotated with ``Artifact``.
-    open_ended : bool
+    takes_any : bool
         Whether the function takes any keyword (``**kwargs``).
     """
 
@@ -38,7 +38,7 @@ class StepSignature:
     context_by_keyword: bool
     parameters: dict[str, Any]
     artifacts: frozenset[str]
-    open_ended: bool
+    takes_any: bool
 
 
 def inspect_step(fn: Callable[..., Any], name: str) -> StepSignature:
@@ -80,7 +80,7 @@ def inspect_step(fn: Callable[..., Any], name: str) -> StepSignature:
         and (context is not rest[0] or context.kind is context.KEYWORD_ONLY),
         parameters={parameter.name: parameter.default for parameter in others},
         artifacts=frozenset(parameter.name for parameter in others if is_artifact(parameter.annotation)),
-        open_ended=any(parameter.kind is parameter.VAR_KEYWORD for parameter in rest),
+        takes_any=any(parameter.kind is parameter.VAR_KEYWORD for parameter in rest),
     )
 
 
@@ -93,7 +93,7 @@ def check_arguments(signature: StepSignature, arguments: dict[str, Any], name: s
         If the step has no parameter of that name.
     """
     for argument in arguments:
-        if argument not in signature.parameters and not signature.open_ended:
+        if argument not in signature.parameters and not signature.takes_any:
             raise InvalidTypeError(
                 f"step {name!r} has no parameter {argument!r}",
                 hint=name_hint(argument, "It takes", signature.parameters),

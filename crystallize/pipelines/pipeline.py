@@ -51,7 +51,7 @@ class Pipeline:
         if not self.steps:
             raise InvalidValueError("the pipeline is empty", hint="Give it at least one step")
         self.names = _unique_names(self.steps)
-        self._plan = tuple(
+        self._calls = tuple(
             (index, name, step, step.direct if isinstance(step, FunctionStep) else step)
             for index, (name, step) in enumerate(zip(self.names, self.steps, strict=True))
         )
@@ -91,7 +91,7 @@ class Pipeline:
             Called around each step; None costs nothing.
         """
         metrics = ctx.metrics
-        for index, name, step, call in self._plan:
+        for index, name, step, call in self._calls:
             if before is not None:
                 ctx.end_stage()
                 ctx.set_step_name(name)

@@ -71,7 +71,7 @@ def artifact_names(run: Path) -> list[str]:
     return sorted({name for name, _, _ in _index(run)})
 
 
-def verify(path: Path, stored: StoredFile) -> None:
+def check_unchanged(path: Path, stored: StoredFile) -> None:
     """Compare the file at `path` with what was written there.
 
     Raises

@@ -29,21 +29,21 @@ class RunReader:
     def __init__(self, location: RunLocation, version: int | None = None) -> None:
         self.location = location
         self.version = version
-        self._settled: int | None = None
-        self._told: set[str] = set()
+        self._chosen: int | None = None
+        self._logged: set[str] = set()
 
     def settle(self) -> None:
         """Choose the version now and keep to it, so that a consumer's run never reads two runs' artifacts."""
-        self._settled = None
+        self._chosen = None
         if self.version is None and self.location.versioned:
             folder = self.folder()
-            self._settled = None if folder is None else int(folder.name[1:])
+            self._chosen = None if folder is None else int(folder.name[1:])
 
     def folder(self) -> Path | None:
         """Return the folder of the run to read, or None if there is none."""
-        return find_run(self.location, self.version if self._settled is None else self._settled)
+        return find_run(self.location, self.version if self._chosen is None else self._chosen)
 
-    def expected(self) -> Path:
+    def expected_folder(self) -> Path:
         """Return the folder that would be read if it were there."""
         return self.location.folder / (f"v{self.version or 0}" if self._fixed else "v<N>")
 
@@ -58,7 +58,7 @@ class RunReader:
 
     def metadata_path(self) -> Path:
         """Return where the metadata are, or should be."""
-        return (self.folder() or self.expected()) / METADATA
+        return (self.folder() or self.expected_folder()) / METADATA
 
     @property
     def replicates(self) -> int | None:
@@ -72,13 +72,13 @@ class RunReader:
         return {
             "experiment": self.location.experiment,
             "artifact": artifact,
-            "version": None if folder is None else self.version_read(folder),
+            "version": None if folder is None else self.version_of(folder),
             "started": metadata.get("started"),  # v0 is written again: its number alone does not tell the run
         }
 
-    def version_read(self, folder: Path) -> str:
+    def version_of(self, folder: Path) -> str:
         """Return the version that a run's folder stands for, also while it is being replaced."""
-        number = self.version if self._settled is None else self._settled
+        number = self.version if self._chosen is None else self._chosen
         return folder.name if number is None and self.location.versioned else f"v{number or 0}"
 
     def condition(self, wanted: str) -> str:
@@ -89,8 +89,8 @@ class RunReader:
         conditions = (self.metadata() or {}).get("conditions")
         if wanted == BASELINE or conditions is None or wanted in conditions:
             return wanted
-        if wanted not in self._told:
-            self._told.add(wanted)
+        if wanted not in self._logged:
+            self._logged.add(wanted)
             _log.info(
                 "experiment %r has no condition %r: its baseline's artifacts are read",
                 self.location.experiment,

@@ -47,8 +47,8 @@ class Claim:
         """Make the run the one that readers find, give up the claim, and return the run's folder."""
         if self.folder != self.final:
             with locked(_experiment_lock(self.final.parent)):
-                old = _swap_in(self.folder, self.final)
-            _remove(old)
+                old = _replace(self.folder, self.final)
+            _remove_folder(old)
             self.folder = self.final
         self._lock.release()
         return self.final
@@ -59,7 +59,7 @@ class Claim:
 
     def discard(self) -> None:
         """Remove the folder and give up the claim."""
-        _remove(self.folder)
+        _remove_folder(self.folder)
         self._lock.release()
 
 
@@ -73,7 +73,7 @@ def claim_run(location: RunLocation) -> Claim:
     experiment.mkdir(parents=True, exist_ok=True)
     with locked(_experiment_lock(experiment)):
         _tidy(experiment)
-        return _next_version(experiment) if location.versioned else _staging(experiment)
+        return _claim_next_version(experiment) if location.versioned else _claim_staging(experiment)
 
 
 def versions(experiment: Path) -> list[Path]:
@@ -104,7 +104,7 @@ def find_run(location: RunLocation, version: int | None = None) -> Path | None:
     experiment = location.folder
     if version is not None:
         folder = experiment / f"v{version}"
-        return folder if folder.is_dir() else (_halfway(experiment) if version == 0 else None)
+        return folder if folder.is_dir() else (_run_during_swap(experiment) if version == 0 else None)
     if not location.versioned:
         return _read_only_version(experiment)
     found = versions(experiment)
@@ -129,12 +129,12 @@ def prune(location: RunLocation, keep: int) -> None:
         lock = FileLock(_lock_of(folder))
         if replicates and lock.try_acquire():
             try:
-                _remove_largest_first(replicates)
+                _remove_files_largest_first(replicates)
             finally:
                 lock.release()
 
 
-def _next_version(experiment: Path) -> Claim:
+def _claim_next_version(experiment: Path) -> Claim:
     found = versions(experiment)
     number = 0 if not found else (version_number(found[0].name) or 0) + 1
     while True:
@@ -150,7 +150,7 @@ def _next_version(experiment: Path) -> Claim:
             return Claim(folder, folder, lock)
 
 
-def _staging(experiment: Path) -> Claim:
+def _claim_staging(experiment: Path) -> Claim:
     folder = experiment / f".{_ONLY}.{unique_suffix()}"
     lock = FileLock(_lock_of(folder))
     lock.acquire()
@@ -170,7 +170,7 @@ def _old_of(staging: Path) -> Path:
     return staging.with_name(f"{staging.name}.old")
 
 
-def _swap_in(staging: Path, final: Path) -> Path:
+def _replace(staging: Path, final: Path) -> Path:
     """Put `staging` in the place of `final`; return where the old content is now, if there was any."""
     old = _old_of(staging)
     while True:
@@ -181,7 +181,7 @@ def _swap_in(staging: Path, final: Path) -> Path:
         except OSError:
             if not final.exists():  # else another one came between: only where the file system has no locks
                 raise
-            _remove(old)
+            _remove_folder(old)
         else:
             return old
 
@@ -199,8 +199,8 @@ def _tidy(experiment: Path) -> None:
         if not lock.try_acquire():
             continue
         try:
-            if is_complete(folder) and _finished(folder) > _finished(final):
-                _remove(_swap_in(folder, final))
+            if is_complete(folder) and _end_of(folder) > _end_of(final):
+                _remove_folder(_replace(folder, final))
             elif folder.is_dir():
                 interrupted.append(folder)
         finally:
@@ -209,13 +209,13 @@ def _tidy(experiment: Path) -> None:
         if _OLD.fullmatch(name):
             if not final.exists():
                 (experiment / name).rename(final)
-            _remove(experiment / name)
+            _remove_folder(experiment / name)
     interrupted.sort(key=lambda folder: folder.stat().st_mtime_ns)
     for folder in interrupted[:-1]:
-        _remove(folder)
+        _remove_folder(folder)
 
 
-def _finished(folder: Path) -> str:
+def _end_of(folder: Path) -> str:
     """Return when the complete run in `folder` ended, or an empty text if there is none."""
     return str((read_metadata(folder) or {}).get("finished")) if is_complete(folder) else ""
 
@@ -225,13 +225,13 @@ def _read_only_version(experiment: Path) -> Path | None:
     for _ in range(3):  # a swap may end between two looks
         if final.is_dir():
             return final
-        halfway = _halfway(experiment)
-        if halfway is not None:
-            return halfway
+        found = _run_during_swap(experiment)
+        if found is not None:
+            return found
     return None
 
 
-def _halfway(experiment: Path) -> Path | None:
+def _run_during_swap(experiment: Path) -> Path | None:
     """Return the run to read while ``v0`` is away because a swap is under way, or was cut off."""
     try:
         names = sorted(os.listdir(experiment))  # noqa: PTH208
@@ -245,17 +245,17 @@ def _halfway(experiment: Path) -> Path | None:
     return None
 
 
-def _remove(folder: Path) -> None:
+def _remove_folder(folder: Path) -> None:
     from shutil import rmtree  # brings the codecs of archives along
 
     rmtree(folder, ignore_errors=True)
 
 
-def _remove_largest_first(folders: list[Path]) -> None:
+def _remove_files_largest_first(folders: list[Path]) -> None:
     files = [
         Path(parent, name) for folder in folders for parent, _, names in os.walk(folder) for name in names
     ]
     for file in sorted(files, key=lambda file: file.lstat().st_size, reverse=True):
         file.unlink(missing_ok=True)
     for folder in folders:
-        _remove(folder)
+        _remove_folder(folder)

@@ -43,13 +43,13 @@ def __getattr__(name: str) -> object:
 
     module = f"crystallize.testing.{home}"
     if home in _CONTRACTS:
-        _have_asserts_explained(name)
+        _rewrite_asserts(name)
     found = getattr(import_module(module), name)
     globals()[name] = found  # the next look-up does not come here
     return found
 
 
-def _have_asserts_explained(name: str) -> None:
+def _rewrite_asserts(name: str) -> None:
     """Have pytest show the values of an assertion of ours that fails, as it does in a test file."""
     try:
         import pytest

@@ -93,7 +93,7 @@ class TmpPlugin:
             f"{re.sub(r'[-_.]+', '_', name)}-{version}.dist-info/entry_points.txt": _entry_points(sections),
         }
         for path, source in (files or {}).items():
-            content[_inside(path)] = dedent(source) if isinstance(source, str) else source
+            content[_check_path(path)] = dedent(source) if isinstance(source, str) else source
         folder = self._new_folder(f"site-{name}-{version}")
         for path, text in content.items():
             target = folder / path
@@ -172,7 +172,7 @@ def _check(text: str, pattern: re.Pattern[str], rule: str) -> None:
         raise ValueError(f"{rule}; got {text!r}")
 
 
-def _inside(path: str) -> str:
+def _check_path(path: str) -> str:
     parts = PurePosixPath(path).parts
     if not parts or PurePosixPath(path).is_absolute() or ".." in parts:
         raise ValueError(

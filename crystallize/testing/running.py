@@ -119,9 +119,9 @@ class RunExperiment:
         if treatments is None:
             treatments = [] if own_steps else [Treatment("doubled", {"factor": 2.0})]
         off = [*options.pop("disable_plugins", ())]
-        with _own_switches(installed):
+        with _plugin_switches(installed):
             if not isinstance(installed, bool):
-                off += _all_but(installed)
+                off += _names_except(installed)
             self.experiment = Experiment(
                 numbers() if datasource is None else datasource,
                 [scale(), total()] if steps is None else list(steps),
@@ -137,7 +137,7 @@ class RunExperiment:
             return self.experiment.run()
 
 
-def _all_but(wanted: str | Collection[str]) -> list[str]:
+def _names_except(wanted: str | Collection[str]) -> list[str]:
     """Return the names of the installed plugins that are neither the core's nor wanted."""
     names = {wanted} if isinstance(wanted, str) else set(wanted)
     found = find(PLUGINS)
@@ -155,7 +155,7 @@ def _all_but(wanted: str | Collection[str]) -> list[str]:
 
 
 @contextmanager
-def _own_switches(installed: bool | str | Collection[str]) -> Iterator[None]:
+def _plugin_switches(installed: bool | str | Collection[str]) -> Iterator[None]:
     """Put the call's own choice of installed plugins in the place of the developer's; True leaves it as it is."""
     if installed is True:
         yield

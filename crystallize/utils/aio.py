@@ -44,7 +44,7 @@ def run_awaitable(awaitable: Awaitable[Any]) -> Any:
     if loop_is_running():
         helper = getattr(_local, "helper", None)
         if helper is None:
-            helper = _local.helper = _Helper()
+            helper = _local.helper = _HelperThread()
             _close_at_exit()
         return helper.run(awaitable)
     runner = getattr(_local, "runner", None)
@@ -169,13 +169,13 @@ class _Job:
             self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
 
-class _Helper:
+class _HelperThread:
     """A thread that waits for awaitables on behalf of a thread whose loop is running."""
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(
-            target=_serve, args=(self._jobs,), name="crystallize-await", daemon=True
+            target=_run_jobs, args=(self._jobs,), name="crystallize-await", daemon=True
         )
         self._thread.start()
 
@@ -201,7 +201,7 @@ class _Helper:
         self._jobs.put(None)
 
 
-def _serve(jobs: SimpleQueue[_Job | None]) -> None:
+def _run_jobs(jobs: SimpleQueue[_Job | None]) -> None:
     try:
         while (job := jobs.get()) is not None:
             job.run()

@@ -106,11 +106,11 @@ def to_json(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:
         Gives what is written in place of a value that JSON has no form for. By default arrays and sets become
         lists, and all else its ``repr``.
     """
-    default = default or _plain
+    default = default or _json_default
     try:
         return _encoder(default).encode(value)
     except (TypeError, ValueError, RecursionError):  # an odd key, a cycle, a number that is too long
-        return json.dumps(_simplified(value, default, ()))
+        return json.dumps(_made_of_json_types(value, default, ()))
 
 
 @lru_cache(maxsize=8)
@@ -118,7 +118,7 @@ def _encoder(default: Callable[[Any], Any]) -> json.JSONEncoder:
     return json.JSONEncoder(default=default)  # json.dumps would make one for each value
 
 
-def _plain(value: Any) -> Any:
+def _json_default(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, set | frozenset):
@@ -128,7 +128,7 @@ def _plain(value: Any) -> Any:
     return safe_repr(value)
 
 
-def _simplified(value: Any, default: Callable[[Any], Any], inside: tuple[int, ...]) -> Any:
+def _made_of_json_types(value: Any, default: Callable[[Any], Any], inside: tuple[int, ...]) -> Any:
     """Return `value` made of nothing but JSON's types; `inside` are the containers that hold it."""
     if value is None or isinstance(value, bool | float | str):
         return value
@@ -139,12 +139,12 @@ def _simplified(value: Any, default: Callable[[Any], Any], inside: tuple[int, ..
     deeper = (*inside, id(value))
     if isinstance(value, Mapping):
         return {
-            key if isinstance(key, str) else safe_repr(key): _simplified(item, default, deeper)
+            key if isinstance(key, str) else safe_repr(key): _made_of_json_types(item, default, deeper)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_simplified(item, default, deeper) for item in value]
-    return _simplified(default(value), default, deeper)
+        return [_made_of_json_types(item, default, deeper) for item in value]
+    return _made_of_json_types(default(value), default, deeper)
 
 
 def safe_repr(value: Any) -> str:

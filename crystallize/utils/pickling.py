@@ -56,7 +56,7 @@ def pack(obj: Any) -> Packed:
     try:
         pickler.dump(obj)
     finally:
-        pickler.forget()
+        pickler.unregister()
     return Packed(file.getvalue(), [buffer.raw() for buffer in buffers])
 
 
@@ -119,7 +119,7 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
         return super().reducer_override(obj)
 
-    def forget(self) -> None:
+    def unregister(self) -> None:
         for module in self._by_value:
             cloudpickle.unregister_pickle_by_value(module)
 
@@ -140,11 +140,11 @@ def _can_be_imported(module_name: str) -> bool:
         except Exception:  # a finder of somebody else
             return True
         if found is not None:
-            return _leads_to(found, module_name)
+            return _holds_loaded_module(found, module_name)
     return False
 
 
-def _leads_to(root: importlib.machinery.ModuleSpec, module_name: str) -> bool:
+def _holds_loaded_module(root: importlib.machinery.ModuleSpec, module_name: str) -> bool:
     """Whether the package that was found holds the loaded module, and not another one of the same name."""
     if root.name == module_name or root.submodule_search_locations is None:
         loaded = getattr(sys.modules.get(root.name), "__spec__", None)
@@ -182,16 +182,16 @@ def why_not_picklable(obj: Any, label: str) -> str:
         For example ``"step 'ModelStep', attribute 'model.lock': cannot pickle '_thread.lock' object"``. Empty
         if `obj` can be pickled.
     """
-    reason = _refusal(obj)
+    reason = _why_refused(obj)
     if reason is None:
         return ""
     places: list[str] = [label]
     seen = {id(obj)}
     for _ in range(_DEEPEST):
-        culprit = _first_culprit(obj, seen)
-        if culprit is None:
+        part_to_blame = _first_unpicklable_part(obj, seen)
+        if part_to_blame is None:
             break
-        noun, expression, obj, reason = culprit
+        noun, expression, obj, reason = part_to_blame
         seen.add(id(obj))
         if expression.startswith((".", "[")) and len(places) > 1:
             places[-1] = f"{places[-1][:-1]}{expression}'"
@@ -200,17 +200,17 @@ def why_not_picklable(obj: Any, label: str) -> str:
     return f"{', '.join(places)}: {reason}"
 
 
-def _first_culprit(obj: Any, seen: set[int]) -> tuple[str, str, Any, str] | None:
+def _first_unpicklable_part(obj: Any, seen: set[int]) -> tuple[str, str, Any, str] | None:
     """Return the first part of `obj` that cannot be pickled, as :func:`_parts` names it, and the reason."""
     for noun, expression, part in _parts(obj):
         if id(part) not in seen:
-            refusal = _refusal(part)
+            refusal = _why_refused(part)
             if refusal is not None:
                 return noun, expression, part, refusal
     return None
 
 
-def _refusal(obj: Any) -> str | None:
+def _why_refused(obj: Any) -> str | None:
     """Return why `obj` cannot be pickled, or None if it can."""
     try:
         pack(obj)

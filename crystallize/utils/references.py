@@ -51,7 +51,9 @@ def follow(module: str, attribute: str = "") -> Any:
         except BaseException as error:  # a module's __getattr__ is code, too
             is_missing = isinstance(error, AttributeError)
             hint = (
-                (did_you_mean(name, _made_in(thing)) or did_you_mean(name, dir(thing))) if is_missing else ""
+                (did_you_mean(name, _defined_in(thing)) or did_you_mean(name, dir(thing)))
+                if is_missing
+                else ""
             )
             reason = f"{told(error)}. {hint}" if hint else told(error)
             place = "" if is_missing else place_of(error)
@@ -59,7 +61,7 @@ def follow(module: str, attribute: str = "") -> Any:
     return thing
 
 
-def _made_in(module: Any) -> list[str]:
+def _defined_in(module: Any) -> list[str]:
     """Return the names of what a module defines itself, and not imports from elsewhere."""
     return [
         name

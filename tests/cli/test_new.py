@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from crystallize.cli.writing import make_folder
 
-from crystallize.cli.making import make_folder
-from crystallize.cli.scaffold import MODULES, Plan, files_of
+from crystallize.cli.scaffold import MODULES, NewExperiment, texts_of
 from crystallize.errors import CrystallizeError
 
 ROOT = Path("experiments")
@@ -167,8 +167,10 @@ def test_an_odd_name_is_no_hindrance(command, name):
 @pytest.mark.parametrize("inputs", [{}, {"a_b": "a#b"}], ids=["alone", "reading"])
 @pytest.mark.parametrize("asked", [(), ("outputs",), ("datasources", "verifiers"), tuple(MODULES)], ids=str)
 def test_the_code_is_in_good_style(example, inputs, asked, tmp_path):
-    plan = Plan("name", "name", example=example, inputs=inputs, asked=frozenset(asked))
-    for file, text in files_of(plan).items():
+    new_experiment = NewExperiment(
+        "name", "name", example=example, inputs=inputs, requested_modules=frozenset(asked)
+    )
+    for file, text in texts_of(new_experiment).items():
         (tmp_path / file).write_text(text)
     ruff = Path(sys.executable).parent / "ruff"
     rules = ["--isolated", "--no-cache", "--line-length=88", "--target-version=py311"]

@@ -11,8 +11,8 @@ from crystallize.store.layout import MANIFEST, ArtifactEntry
 from crystallize.store.manifest import (
     StoredFile,
     artifact_names,
+    check_unchanged,
     find_artifact,
-    verify,
     write_hashed,
     write_manifest,
 )
@@ -69,18 +69,18 @@ def test_a_damaged_manifest_is_an_error_that_names_the_file(tmp_path: Path, cont
 def test_a_byte_that_has_changed_is_found(tmp_path: Path, position: int) -> None:
     content = bytearray(3_000_000)
     stored = StoredFile("a", len(content), write_hashed(tmp_path / "a", content))
-    verify(tmp_path / "a", stored)
+    check_unchanged(tmp_path / "a", stored)
     content[position] ^= 1
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(ArtifactError, match="not what was written"):
-        verify(tmp_path / "a", stored)
+        check_unchanged(tmp_path / "a", stored)
 
 
 def test_a_file_that_was_cut_off_is_found(tmp_path: Path) -> None:
     stored = StoredFile("a", 10, write_hashed(tmp_path / "a", bytes(10)))
     (tmp_path / "a").write_bytes(bytes(9))
     with pytest.raises(ArtifactError, match="10 bytes then, 9 bytes now"):
-        verify(tmp_path / "a", stored)
+        check_unchanged(tmp_path / "a", stored)
 
 
 # -- the sink ---------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ _MOST_BARS = 12  # an experiment with more conditions has one bar for all of the
 _SECONDS_BETWEEN_LINES = 2.0
 
 
-class Progressing:
+class RunProgress:
     """One experiment of the command's run.
 
     Attributes
@@ -68,13 +68,13 @@ class Progressing:
 class Display(Protocol):
     """What shows the progress; called by one thread at a time."""
 
-    def begin(self, run: Progressing) -> None:
+    def begin(self, run: RunProgress) -> None:
         """Show that an experiment starts."""
 
-    def advance(self, run: Progressing) -> None:
+    def advance(self, run: RunProgress) -> None:
         """Show that one more replicate has arrived."""
 
-    def end(self, run: Progressing) -> None:
+    def end(self, run: RunProgress) -> None:
         """Show that an experiment has ended."""
 
     def say(self, text: str, style: str = "") -> None:
@@ -84,7 +84,7 @@ class Display(Protocol):
         """Leave the final state behind."""
 
 
-class RunReport(BasePlugin):
+class ProgressPlugin(BasePlugin):
     """Tells a display how the runs of one command go on.
 
     All experiments of a command share one; in a worker it is an idle copy.
@@ -96,18 +96,18 @@ class RunReport(BasePlugin):
 
     Attributes
     ----------
-    runs : list of Progressing
+    runs : list of RunProgress
         The experiments that have begun, in that order.
     """
 
     def __init__(self, display: Display | None = None) -> None:
         self._display = display
         self._lock = threading.Lock()  # a graph runs independent experiments at the same time
-        self.runs: list[Progressing] = []
-        self._of: dict[str, Progressing] = {}
+        self.runs: list[RunProgress] = []
+        self._of: dict[str, RunProgress] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RunReport, ()
+        return ProgressPlugin, ()
 
     @hookimpl(trylast=True)  # the other plugins did not object
     def before_run(self, experiment: Experiment) -> None:
@@ -115,7 +115,7 @@ class RunReport(BasePlugin):
         if self._display is None or experiment.run_kind != "run":
             return
         with self._lock:
-            run = Progressing(experiment)
+            run = RunProgress(experiment)
             self.runs.append(run)
             self._of[run.name] = run
             self._display.begin(run)
@@ -128,7 +128,7 @@ class RunReport(BasePlugin):
         with self._lock:
             run.done += 1
             for error in result.errors:
-                self._tell(self._display, run, error)
+                self._print_first_failure(self._display, run, error)
                 run.failed[error.condition] += 1
             self._display.advance(run)
 
@@ -143,7 +143,7 @@ class RunReport(BasePlugin):
             self._display.end(run)
 
     @staticmethod
-    def _tell(display: Display, run: Progressing, error: OutcomeError) -> None:
+    def _print_first_failure(display: Display, run: RunProgress, error: OutcomeError) -> None:
         if run.failed[error.condition]:
             return
         first = not run.failures
@@ -155,28 +155,28 @@ class RunReport(BasePlugin):
 # -- displays ------------------------------------------------------------------------------------------------
 
 
-class Lines:
+class PlainLines:
     """Progress as plain lines, for pipes and files."""
 
     def __init__(self) -> None:
         self._next = 0.0
 
-    def begin(self, run: Progressing) -> None:
+    def begin(self, run: RunProgress) -> None:
         """Show that an experiment starts."""
-        self.say(f"{run.name}: {_count(run.replicates, 'replicate')} under {', '.join(run.conditions)}")
+        self.say(f"{run.name}: {_counted(run.replicates, 'replicate')} under {', '.join(run.conditions)}")
         self._next = time.monotonic() + _SECONDS_BETWEEN_LINES
 
-    def advance(self, run: Progressing) -> None:
+    def advance(self, run: RunProgress) -> None:
         """Show the state and the time left, now and then."""
         now = time.monotonic()
         if now >= self._next and run.done < run.replicates:
             self._next = now + _SECONDS_BETWEEN_LINES
             left = (now - run.began) / run.done * (run.replicates - run.done)
-            self.say(f"{run.name}: {_extent(run)}, about {_duration(left)} left")
+            self.say(f"{run.name}: {_progress_text(run)}, about {_duration(left)} left")
 
-    def end(self, run: Progressing) -> None:
+    def end(self, run: RunProgress) -> None:
         """Show that an experiment has ended."""
-        self.say(f"{run.name}: {_extent(run)} in {_duration(time.monotonic() - run.began)}")
+        self.say(f"{run.name}: {_progress_text(run)} in {_duration(time.monotonic() - run.began)}")
 
     def say(self, text: str, style: str = "") -> None:
         """Print a text."""
@@ -212,7 +212,7 @@ class Bars:
             redirect_stdout=sys.stdout.isatty(),  # else what steps print belongs to the pipe
         )
 
-    def begin(self, run: Progressing) -> None:
+    def begin(self, run: RunProgress) -> None:
         """Show empty bars."""
         self._progress.start()
         names = (
@@ -223,14 +223,14 @@ class Bars:
             for name in names
         }
 
-    def advance(self, run: Progressing) -> None:
+    def advance(self, run: RunProgress) -> None:
         """Move the bars."""
         bars = self._bars[run.name]
         for name, bar in bars.items():
             failed = run.failed.get(name, 0) if len(bars) == len(run.conditions) else run.failures
             self._progress.update(bar, completed=run.done, failures=f"{failed} failed" if failed else "")
 
-    def end(self, run: Progressing) -> None:
+    def end(self, run: RunProgress) -> None:
         """Leave the bars as they are."""
         self._progress.refresh()
 
@@ -245,7 +245,7 @@ class Bars:
 
 def make_display(*, plain: bool = False) -> Display:
     """Return bars if standard error is a terminal and not to be kept `plain`, for a debugger; else lines."""
-    return Bars() if not plain and sys.stderr is not None and sys.stderr.isatty() else Lines()
+    return Bars() if not plain and sys.stderr is not None and sys.stderr.isatty() else PlainLines()
 
 
 # -- the log -------------------------------------------------------------------------------------------------
@@ -268,8 +268,8 @@ class _Handler(logging.Handler):
 
 
 @contextmanager
-def log_shown(display: Display, level: int) -> Iterator[None]:
-    """Show what Crystallize logs from `level` on, except for failed outcomes, which :class:`RunReport` tells."""
+def show_log(display: Display, level: int) -> Iterator[None]:
+    """Show what Crystallize logs from `level` on, except for failed outcomes, which :class:`ProgressPlugin` tells."""
     logger = logging.getLogger("crystallize")
     handler = _Handler(display, level)
     handler.addFilter(lambda record: record.name != "crystallize.experiment")
@@ -286,12 +286,12 @@ def log_shown(display: Display, level: int) -> Iterator[None]:
 # -- words ---------------------------------------------------------------------------------------------------
 
 
-def _extent(run: Progressing) -> str:
-    failed = f", {_count(run.failures, 'outcome')} failed" if run.failures else ""
+def _progress_text(run: RunProgress) -> str:
+    failed = f", {_counted(run.failures, 'outcome')} failed" if run.failures else ""
     return f"{run.done}/{run.replicates} replicates{failed}"
 
 
-def _count(number: int, noun: str) -> str:
+def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
