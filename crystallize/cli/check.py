@@ -153,19 +153,19 @@ def _with_name_clashes(checked: Sequence[_Checked]) -> list[_Checked]:
 
 def _lines(checked: Sequence[_Checked]) -> Iterable[str]:
     """Lay out what was found: a line for each experiment, then each problem once."""
+    from crystallize.utils.suggest import counted
+
     width = max(len(each.name) for each in checked)
     for each in checked:
         count = len(each.problems)
-        verdict = typer.style("ok", fg="green") if not count else typer.style(_counted(count), fg="red")
+        verdict = (
+            typer.style("ok", fg="green") if not count else typer.style(counted(count, "problem"), fg="red")
+        )
         yield f"{each.name:<{width}}  {verdict}"
     problems = dict.fromkeys(str(problem) for each in checked for problem in each.problems)
     if problems:
         yield ""
         yield from problems
-
-
-def _counted(count: int) -> str:
-    return "1 problem" if count == 1 else f"{count} problems"
 
 
 def _as_json(checked: _Checked) -> dict[str, Any]:

@@ -66,9 +66,9 @@ def graph(
     from crystallize.cli.options import FAILED, fail, print_json, stdout_kept_clean
     from crystallize.cli.writing import write_file
     from crystallize.config.folders import resolve
-    from crystallize.graphs.drawing import GraphvizError, as_text, draw
+    from crystallize.graphs.drawing import GraphvizError, as_text, draw, format_of
 
-    chosen = _format(drawn_as, output)
+    chosen = drawn_as or (Format.TEXT if output is None else Format(format_of(output)))
     folder = resolve(name)
     with stdout_kept_clean(True):  # what the user's modules print is no part of the drawing
         loaded = _load(folder.config)
@@ -89,24 +89,6 @@ def graph(
     target = output or Path(f"{folder.name}.{chosen}")
     write_file(target, drawn)
     typer.echo(f"Wrote {target}")
-
-
-def _format(asked: Format | None, output: Path | None) -> Format:
-    """Return what to draw: what was asked for, or what the file's suffix says."""
-    from crystallize.errors import InvalidValueError
-    from crystallize.graphs.drawing import SUFFIXES
-
-    if asked is not None:
-        return asked
-    if output is None:
-        return Format.TEXT
-    suffix = output.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InvalidValueError(
-            f"the suffix of {str(output)!r} does not say what to draw",
-            hint=f"Add --format, or use one of {', '.join(SUFFIXES)}",
-        )
-    return Format(SUFFIXES[suffix])
 
 
 def _load(config: Path) -> ExperimentGraph:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
+from crystallize.utils.suggest import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,7 +164,7 @@ class PlainLines:
 
     def begin(self, run: RunProgress) -> None:
         """Show that an experiment starts."""
-        self.say(f"{run.name}: {_counted(run.replicates, 'replicate')} under {', '.join(run.conditions)}")
+        self.say(f"{run.name}: {counted(run.replicates, 'replicate')} under {', '.join(run.conditions)}")
         self._next = time.monotonic() + _SECONDS_BETWEEN_LINES
 
     def advance(self, run: RunProgress) -> None:
@@ -287,12 +288,8 @@ def show_log(display: Display, level: int) -> Iterator[None]:
 
 
 def _progress_text(run: RunProgress) -> str:
-    failed = f", {_counted(run.failures, 'outcome')} failed" if run.failures else ""
+    failed = f", {counted(run.failures, 'outcome')} failed" if run.failures else ""
     return f"{run.done}/{run.replicates} replicates{failed}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

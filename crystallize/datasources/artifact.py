@@ -32,7 +32,27 @@ if TYPE_CHECKING:
     from crystallize.utils.context import FrozenContext
 
 
-class Artifact(DataSource):
+class _ReadsStoredRuns(DataSource):
+    """A data source that reads one stored run of another experiment, its producer."""
+
+    name: str
+    _reader: RunReader | None
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """Return which run of the producer is read."""
+        return [] if self._reader is None else [self._reader.describe(self.name)]
+
+    def producers(self) -> list[RunLocation]:
+        """Return where the producer stores its runs."""
+        return [] if self._reader is None else [self._reader.location]
+
+    def choose_run(self) -> None:
+        """Choose the producer's run that the consumer's coming run will read."""
+        if self._reader is not None:
+            self._reader.choose_run()
+
+
+class Artifact(_ReadsStoredRuns):
     """A file that a step writes, once for each outcome.
 
     A step calls :meth:`write`; as the data source of another experiment, it gives what the loader makes of
@@ -72,7 +92,7 @@ class Artifact(DataSource):
         self.alias = _as_identifier(PurePath(name).stem) if alias is None else _check_alias(alias)
         self.full_alias = _as_identifier(name) if alias is None else alias
         self._load, self._dump = _reader_and_writer(self.name, loader, writer)
-        self._reader: RunReader | None = None
+        self._reader = None
 
     def __repr__(self) -> str:
         return f"Artifact({self.name!r}, alias={self.alias!r})"
@@ -126,19 +146,6 @@ class Artifact(DataSource):
     def default_replicates(self) -> int | None:
         """As many as the producer's stored run has."""
         return None if self._reader is None else self._reader.replicates
-
-    def inputs(self) -> list[dict[str, Any]]:
-        """Return which run of the producer is read."""
-        return [] if self._reader is None else [self._reader.describe(self.name)]
-
-    def producers(self) -> list[RunLocation]:
-        """Return where the producer stores its runs."""
-        return [] if self._reader is None else [self._reader.location]
-
-    def settle(self) -> None:
-        """Choose the producer's run that the consumer's coming run will read."""
-        if self._reader is not None:
-            self._reader.settle()
 
     def fetch(self, ctx: FrozenContext) -> Any:
         """Return what the loader makes of the file of the context's replicate and condition.
@@ -201,7 +208,7 @@ class Artifact(DataSource):
         self._load, self._dump = _unpickled(self._load), _unpickled(self._dump)
 
 
-class ArtifactSource(DataSource):
+class ArtifactSource(_ReadsStoredRuns):
     """The path of another experiment's artifact, for each replicate and condition.
 
     Parameters
@@ -225,6 +232,8 @@ class ArtifactSource(DataSource):
     ArtifactNotFoundError
         If `require_metadata` is set and there are none.
     """
+
+    _reader: RunReader
 
     def __init__(
         self,
@@ -259,18 +268,6 @@ class ArtifactSource(DataSource):
     def replicates(self) -> int | None:
         """The producer's number of replicates, or None as long as no run of it is stored."""
         return self._reader.replicates
-
-    def inputs(self) -> list[dict[str, Any]]:
-        """Return which run of the producer is read."""
-        return [self._reader.describe(self.name)]
-
-    def producers(self) -> list[RunLocation]:
-        """Return where the producer stores its runs."""
-        return [self._reader.location]
-
-    def settle(self) -> None:
-        """Choose the producer's run that the consumer's coming run will read."""
-        self._reader.settle()
 
     def fetch(self, ctx: FrozenContext) -> Path:
         """Return the path of the file of the context's replicate and condition.

@@ -33,14 +33,14 @@ class DataSource(ABC):
         return self.replicates
 
     def inputs(self) -> list[dict[str, Any]]:
-        """Return which stored runs the source reads, once it has settled, for the consumer's metadata."""
+        """Return which stored runs the source reads, once its run is chosen, for the consumer's metadata."""
         return []
 
     def producers(self) -> list[RunLocation]:
         """Return where the experiments whose artifacts the source reads store their runs."""
         return []
 
-    def settle(self) -> None:  # noqa: B027 - most sources have nothing to choose
+    def choose_run(self) -> None:  # noqa: B027 - most sources have nothing to choose
         """Choose what the coming run reads; called once before each run, in the coordinator."""
 
     @abstractmethod

@@ -84,10 +84,10 @@ class ExperimentInput(DataSource):
         """Return where the producers of the sources store their runs."""
         return [location for source in self.sources.values() for location in source.producers()]
 
-    def settle(self) -> None:
+    def choose_run(self) -> None:
         """Let each source choose what the coming run reads."""
         for source in self.sources.values():
-            source.settle()
+            source.choose_run()
 
     def fetch(self, ctx: FrozenContext) -> Any:
         """Return the dictionary, or an awaitable of it if a source gives an awaitable."""

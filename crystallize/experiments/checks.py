@@ -168,7 +168,7 @@ def check_strategy(strategy: Any) -> None:
 def settle_sources(experiment: RunningExperiment) -> None:
     """Have each data source choose what it reads in the run under way."""
     for source in data_sources(experiment).values():
-        source.settle()
+        source.choose_run()
 
 
 def resolve_replicates(experiment: RunningExperiment, asked: int | None) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.errors import GraphError, InvalidTypeError, InvalidValueError
 from crystallize.utils.files import atomic_write_bytes
-from crystallize.utils.suggest import did_you_mean
+from crystallize.utils.suggest import counted, did_you_mean
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -70,7 +70,7 @@ class Node(NamedTuple):
     @property
     def details(self) -> list[str]:
         """What is said of it besides its name."""
-        count = [] if self.replicates is None else [_replicates_text(self.replicates)]
+        count = [] if self.replicates is None else [counted(self.replicates, "replicate")]
         return [*count, ", ".join(("baseline", *self.treatments))]
 
 
@@ -122,7 +122,7 @@ def visualize(
         The file, or the drawing if none was written.
     """
     path = None if output is None else Path(output)
-    chosen = format or ("svg" if path is None else _format_of(path))
+    chosen = format or ("svg" if path is None else format_of(path))
     try:
         drawing = draw(picture, chosen)
     except GraphvizError as error:
@@ -141,7 +141,7 @@ def as_text(picture: Picture) -> str:
     rows = [
         (
             node.name,
-            "" if node.replicates is None else _replicates_text(node.replicates),
+            "" if node.replicates is None else counted(node.replicates, "replicate"),
             ", ".join(("baseline", *node.treatments)),
             ", ".join((*node.upstream, *(f"{name} (stored)" for name in node.outside))),
         )
@@ -222,18 +222,21 @@ def render(dot: str, format: str) -> bytes:
     return done.stdout
 
 
-def _format_of(path: Path) -> str:
+def format_of(path: Path) -> str:
+    """Return what the suffix of a file says to draw.
+
+    Raises
+    ------
+    InvalidValueError
+        If it says nothing.
+    """
     format = SUFFIXES.get(path.suffix.lower())
     if format is None:
         raise InvalidValueError(
             f"the suffix of {str(path)!r} does not say what to draw",
-            hint=f"Use one of {', '.join(SUFFIXES)}, or give format=",
+            hint=f"Use one of {', '.join(SUFFIXES)}, or name the format",
         )
     return format
-
-
-def _replicates_text(replicates: int) -> str:
-    return f"{replicates} replicate{'s' if replicates != 1 else ''}"
 
 
 def _edges(picture: Picture) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ class RunReader:
         self._chosen: int | None = None
         self._logged: set[str] = set()
 
-    def settle(self) -> None:
+    def choose_run(self) -> None:
         """Choose the version now and keep to it, so that a consumer's run never reads two runs' artifacts."""
         self._chosen = None
         if self.version is None and self.location.versioned:

@@ -1,4 +1,4 @@
-"""Suggestions for names that were misspelt."""
+"""Words for messages: advice on names that were misspelt, lists, counts."""
 
 from __future__ import annotations
 
@@ -31,3 +31,8 @@ def name_hint(wrong: object, there_are: str, names: Iterable[str]) -> str:
 def listed(names: Iterable[str]) -> str:
     """Return `names` as a text for messages: quoted, sorted, ``nothing`` if there are none."""
     return ", ".join(map(repr, sorted(names))) or "nothing"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 problem``, ``2 problems``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from crystallize.cli.writing import make_folder
 
 from crystallize.cli.scaffold import MODULES, NewExperiment, texts_of
+from crystallize.cli.writing import make_folder
 from crystallize.errors import CrystallizeError
 
 ROOT = Path("experiments")

@@ -242,14 +242,14 @@ def test_a_consumers_run_keeps_to_the_version_that_it_began_with() -> None:
     out = Artifact("a.txt", loader="text")
     plugin = ArtifactPlugin(versioned=True)
     producer(out, plugin=plugin, value="old").run()
-    out.settle()
+    out.choose_run()
     assert out.fetch(at(0)) == "old"
     new = producer(out, plugin=plugin, value="new")
     pinned = pickle.loads(pickle.dumps(out))
-    pinned.settle()
+    pinned.choose_run()
     new.run()
     assert pinned.fetch(at(0)) == "old"
-    pinned.settle()
+    pinned.choose_run()
     assert pinned.fetch(at(0)) == "new"
 
 

@@ -149,10 +149,10 @@ def test_a_run_keeps_to_the_version_that_it_began_with() -> None:
     producer = make_producer(plugin=ArtifactPlugin(versioned=True))
     source = producer.artifact_datasource(step="ProduceStep", name="data.txt")
     producer.run()
-    source.settle()
+    source.choose_run()
     producer.run()
     assert source.fetch(at(0)).is_relative_to(Path.cwd() / "data/producer/v0")
-    source.settle()
+    source.choose_run()
     assert source.fetch(at(0)).is_relative_to(Path.cwd() / "data/producer/v1")
 
 
