@@ -69,7 +69,7 @@ class Node(NamedTuple):
 
     @property
     def details(self) -> list[str]:
-        """What is said of it besides its name."""
+        """What is shown below its name."""
         count = [] if self.replicates is None else [counted(self.replicates, "replicate")]
         return [*count, ", ".join(("baseline", *self.treatments))]
 

@@ -245,7 +245,7 @@ class ExperimentGraph:
         ------
         GraphRunError
             If experiments failed: their run raised an error, or every outcome of a condition failed. What
-            depends on them is left out, and the error comes when all others are through; it has their results.
+            depends on them is left out. The error is raised when all others have finished, and has their results.
         GraphError
             If the experiments do not fit together.
         UnknownNameError
@@ -339,7 +339,7 @@ class ExperimentGraph:
     def __repr__(self) -> str:
         return f"<ExperimentGraph of {', '.join(map(repr, self.experiments)) or 'no experiments'}>"
 
-    # -- behind the calls ----------------------------------------------------------------------------------
+    # -- helpers ----------------------------------------------------------------------------------
 
     def _add(self, experiment: Experiment) -> None:
         if not isinstance(experiment, Experiment):

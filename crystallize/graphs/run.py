@@ -1,4 +1,4 @@
-"""One run of a graph under way: each experiment as soon as what it depends on is through."""
+"""One run of a graph: each experiment runs as soon as those that it depends on have finished."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class GraphRun:
         Raises
         ------
         GraphRunError
-            If experiments failed, once all that do not depend on them are through.
+            If experiments failed, once all that do not depend on them have finished.
         BaseException
             ``KeyboardInterrupt`` and the like, once the experiments that were running have stopped. A second
             Ctrl-C abandons them.
@@ -131,7 +131,7 @@ class GraphRun:
             thread.start()
 
     def _stop_threads(self) -> None:
-        """Have each thread end after what it is at."""
+        """Have each thread end after its present experiment."""
         for _ in self._threads:
             self._tasks.put(None)
 
@@ -172,7 +172,7 @@ class GraphRun:
                     self._running.clear()
 
     def _cancel_running(self) -> None:
-        """Cancel what is under way, again and again: an experiment that is about to begin does not hear it."""
+        """Cancel what is running, repeatedly: an experiment that is about to begin does not notice it."""
         while True:
             for experiment in list(self._running.values()):
                 experiment.cancel()
@@ -255,7 +255,7 @@ class GraphRun:
 
 
 def _wholly_failed_condition(result: Result) -> str | None:
-    """Return what to say of the first condition whose every outcome failed, or None if there is none."""
+    """Describe the first condition whose every outcome failed; None if there is none."""
     if not result.errors:
         return None
     counts: dict[str, int] = {}

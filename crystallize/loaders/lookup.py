@@ -114,7 +114,7 @@ def _check_loader(loader: Any, prefix: str) -> Loader:
     if isinstance(loader, type) and not _what_is_wrong(loader):
         try:
             loader = loader()
-        except (Exception, SystemExit) as error:  # a stranger's constructor may raise anything
+        except (Exception, SystemExit) as error:  # its constructor may raise anything
             raise InvalidTypeError(
                 f"the loader class {loader.__name__} cannot be called without arguments: {told(error)}",
                 hint="Pass an instance",
@@ -134,7 +134,7 @@ def _what_is_wrong(loader: Any) -> str:
     try:
         methods = all(callable(getattr(loader, name, None)) for name in ("load", "dump"))
         suffixes = getattr(loader, "suffixes", None)
-    except Exception as error:  # foreign properties may raise anything
+    except Exception as error:  # its properties may raise anything
         return f"a loader has load(path), dump(value) and suffixes: {told(error)}"
     if not methods or suffixes is None:
         return "a loader has load(path), dump(value) and suffixes"

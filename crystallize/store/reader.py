@@ -67,7 +67,7 @@ class RunReader:
         return count if isinstance(count, int) else None
 
     def describe(self, artifact: str) -> dict[str, Any]:
-        """Return which run the artifact is read from: what a consumer's metadata say of its origin."""
+        """Return which run the artifact is read from, for the consumer's metadata."""
         folder, metadata = self.folder(), self.metadata() or {}
         return {
             "experiment": self.location.experiment,

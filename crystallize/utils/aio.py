@@ -81,7 +81,7 @@ async def in_thread(fn: Callable[[], T], *, on_cancel: Callable[[], None]) -> T:
         Called without arguments, in a copy of the caller's context variables.
     on_cancel : callable
         Called when the awaiting task is cancelled; it has `fn` end soon. The cancellation leaves when the
-        thread is through.
+        thread has ended.
     """
     import asyncio
 
@@ -92,7 +92,7 @@ async def in_thread(fn: Callable[[], T], *, on_cancel: Callable[[], None]) -> T:
         on_cancel()
         await asyncio.wait([task])
         if not task.cancelled():
-            task.exception()  # taken note of: the cancellation is what the caller hears of
+            task.exception()  # retrieved, since the cancellation is what is raised
         raise
 
 

@@ -1,4 +1,4 @@
-"""What an exception of foreign code says, and where it was raised."""
+"""Texts about exceptions and objects of others' code: what they say, and where they were raised."""
 
 from __future__ import annotations
 

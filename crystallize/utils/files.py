@@ -10,6 +10,8 @@ from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from crystallize.utils.failures import shown
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -125,7 +127,7 @@ def _json_default(value: Any) -> Any:
         return sorted(value, key=repr)
     if hasattr(value, "tolist"):  # NumPy's arrays and scalars
         return value.tolist()
-    return safe_repr(value)
+    return shown(value)
 
 
 def _made_of_json_types(value: Any, default: Callable[[Any], Any], inside: tuple[int, ...]) -> Any:
@@ -139,17 +141,9 @@ def _made_of_json_types(value: Any, default: Callable[[Any], Any], inside: tuple
     deeper = (*inside, id(value))
     if isinstance(value, Mapping):
         return {
-            key if isinstance(key, str) else safe_repr(key): _made_of_json_types(item, default, deeper)
+            key if isinstance(key, str) else shown(key): _made_of_json_types(item, default, deeper)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
         return [_made_of_json_types(item, default, deeper) for item in value]
     return _made_of_json_types(default(value), default, deeper)
-
-
-def safe_repr(value: Any) -> str:
-    """Return ``repr(value)``, or the name of its class if that raises."""
-    try:
-        return repr(value)
-    except Exception:  # a foreign object's own code
-        return f"<{type(value).__name__}>"
