@@ -126,4 +126,4 @@ def test_an_object_whose_repr_raises_is_named_by_its_class() -> None:
         def __repr__(self) -> str:
             raise RuntimeError
 
-    assert json.loads(to_json([Odd()])) == ["<Odd>"]
+    assert json.loads(to_json([Odd()])) == ["<Odd, whose __repr__ raised RuntimeError>"]
