@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from operator import index
 from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources.artifact import Artifact
@@ -20,6 +19,7 @@ from crystallize.pipelines.injection import REQUIRED
 from crystallize.pipelines.pipeline_step import FunctionStep
 from crystallize.plugins.seed import SeedPlugin
 from crystallize.statistics.hypothesis import Hypothesis, as_hypothesis
+from crystallize.utils.checks import check_count
 from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.suggest import listed
 
@@ -57,15 +57,7 @@ def check_replicates(replicates: Any) -> int:
     InvalidTypeError, InvalidValueError
         If it is not.
     """
-    try:
-        count = index(replicates)
-    except TypeError:
-        count = None
-    if count is None or isinstance(replicates, bool):
-        raise InvalidTypeError(f"replicates is a positive int, got {replicates!r}")
-    if count < 1:
-        raise InvalidValueError(f"replicates is at least 1, got {count}")
-    return count
+    return check_count("replicates", replicates)
 
 
 def with_seed(seed: int | None, plugins: Sequence[object] | None) -> list[object]:

@@ -68,7 +68,7 @@ class Treatment:
         """Return what the treatment does, for metadata and provenance."""
         described: dict[str, Any] = dict(self.settings)
         if self.function is not None:
-            function = getattr(self.function, "fn", self.function)
+            function = self.function.fn if isinstance(self.function, ConfiguredFunction) else self.function
             described["apply"] = getattr(function, "__qualname__", repr(function))
         if self.datasource is not None:
             described["datasource"] = repr(self.datasource)

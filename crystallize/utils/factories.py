@@ -25,25 +25,14 @@ T = TypeVar("T")
 class Factory(Generic[T]):
     """What a decorator leaves in place of a function; it bears the function's name and documentation.
 
-    Subclasses say what is made, in :meth:`make`.
+    Subclasses say what is made, in :meth:`make`, and what messages call it.
 
     Parameters
     ----------
     fn : callable
-        The function.
+        The function, kept as ``__wrapped__``.
     **options
         What else the decorator was given; an attribute each.
-
-    Attributes
-    ----------
-    __wrapped__ : callable
-        The function.
-    decorator, product : str
-        What the decorator is called, and what is made, for messages.
-    by_hand : str
-        How what is made is called by hand.
-    instead_of_class : str
-        What to do with a class, which cannot be decorated.
 
     Raises
     ------
@@ -53,8 +42,8 @@ class Factory(Generic[T]):
 
     decorator: ClassVar[str]
     product: ClassVar[str]
-    by_hand: ClassVar[str]
-    instead_of_class: ClassVar[str] = ""
+    by_hand: ClassVar[str]  # how what is made is called
+    instead_of_class: ClassVar[str] = ""  # what to do with a class, which cannot be decorated
     __wrapped__: Callable[..., Any]
 
     def __init__(self, fn: Callable[..., Any], **options: Any) -> None:
