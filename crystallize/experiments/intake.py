@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import CrystallizeError, ExecutionError, PluginError
 from crystallize.experiments.handover import Handover
 from crystallize.experiments.owed import Owed
+from crystallize.experiments.run import RunCancelled
 from crystallize.plugins.calling import RAISED
 from crystallize.store.outcome import ReplicateResult
 from crystallize.utils.failures import shown
@@ -88,9 +89,11 @@ class Intake:
 
     def take(self, result: Any) -> int:
         """Take the result of one replicate as it arrives; return its number."""
-        self.run.check_cancelled()
+        if self.run.is_cancelled:
+            raise RunCancelled
         replicate = self._checked(result)
-        self.owed.settle(replicate)
+        if not self.owed.settle(replicate):
+            raise self._broken_contract(f"gave replicate {replicate} twice")
         self._count += 1
         self._aggregator.add(result)
         for error in result.errors:
@@ -181,8 +184,6 @@ class Intake:
         replicate, replicates = result.replicate, self.run.replicates
         if replicate < 0 or (replicates is not None and replicate >= replicates):
             raise self._broken_contract(f"gave replicate {replicate} of {replicates}")
-        if self.owed.has_arrived(replicate):
-            raise self._broken_contract(f"gave replicate {replicate} twice")
         conditions = [outcome.condition for outcome in result.outcomes]
         if conditions != self._conditions:
             raise self._broken_contract(

@@ -39,10 +39,13 @@ class Owed(Iterator[int]):
         hint = operator.length_hint(self._numbers, -1)
         return NotImplemented if hint < 0 else hint
 
-    def settle(self, number: int) -> None:
-        """Note that a replicate has arrived."""
+    def settle(self, number: int) -> bool:
+        """Note that a replicate has arrived; return whether it had not before."""
+        if self.has_arrived(number):
+            return False
         self._taken.discard(number)
         put(self._arrived, number, 1, 0)
+        return True
 
     def has_arrived(self, number: int) -> bool:
         """Tell whether a replicate has arrived."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import SimpleNamespace
@@ -46,6 +45,8 @@ class Run:
         Tells its results from those of other runs.
     has_begun : bool
         Whether all plugins have let it begin.
+    is_cancelled : bool
+        Whether the run is to end soon; set from any thread.
     exit_stack : contextlib.ExitStack
         Closed in the coordinator when the run is over, however it ended: ``exit_stack.callback(function)`` tidies up.
     """
@@ -71,7 +72,7 @@ class Run:
         self._plugins = plugins
         self._states: dict[str, SimpleNamespace] = {}  # by the plugin's name
         self._by_identity: dict[int, SimpleNamespace] = {}
-        self._cancelled = threading.Event()
+        self.is_cancelled = False
 
     def state(self, plugin: object) -> SimpleNamespace:
         """Return what a plugin keeps for this run: a namespace of its own, empty at first.
@@ -90,14 +91,5 @@ class Run:
                 self._by_identity[id(plugin)] = found
         return found
 
-    def cancel(self) -> None:
-        """Have the run end soon; from any thread."""
-        self._cancelled.set()
-
-    def check_cancelled(self) -> None:
-        """Raise if the run was cancelled."""
-        if self._cancelled.is_set():
-            raise RunCancelled
-
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"exit_stack": None, "_cancelled": None, "_by_identity": {}}
+        return self.__dict__ | {"exit_stack": None, "_by_identity": {}}
