@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError, ExecutionError, PluginError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from crystallize.statistics.hypothesis import Hypothesis
 
 _LONGEST_TEXT = 80
+_condition_of = attrgetter("condition")
 _logger = logging.getLogger("crystallize.experiment")
 
 
@@ -96,8 +98,9 @@ class Intake:
             raise self._broken_contract(f"gave replicate {replicate} twice")
         self._count += 1
         self._aggregator.add(result)
-        for error in result.errors:
-            if error.condition not in self._failed_conditions:
+        for outcome in result.outcomes:
+            error = outcome.error
+            if error is not None and error.condition not in self._failed_conditions:
                 self._failed_conditions.add(error.condition)
                 _logger.warning(
                     "experiment %r: first failure of condition %r: %s\n%s",
@@ -184,7 +187,7 @@ class Intake:
         replicate, replicates = result.replicate, self.run.replicates
         if replicate < 0 or (replicates is not None and replicate >= replicates):
             raise self._broken_contract(f"gave replicate {replicate} of {replicates}")
-        conditions = [outcome.condition for outcome in result.outcomes]
+        conditions = list(map(_condition_of, result.outcomes))
         if conditions != self._conditions:
             raise self._broken_contract(
                 f"gave replicate {replicate} with the conditions {conditions}, not {self._conditions}"
