@@ -15,7 +15,7 @@ from crystallize.utils.suggest import did_you_mean, listed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crystallize.results.result import Result
+    from crystallize.results.condition import ConditionMetrics
 
 _WIDTH = 100
 _NAMES = 2  # the first columns are names: on the left, and shortened if the table is too wide
@@ -184,13 +184,20 @@ class Summary:
             yield metric, [row for row in self.rows if row.metric == metric]
 
 
-def summarize(result: Result, metrics: Sequence[str] | None = None, confidence: float = 0.95) -> Summary:
-    """Summarise a result.
+def summarize(
+    conditions: Sequence[ConditionMetrics],
+    replicates: int,
+    metrics: Sequence[str] | None = None,
+    confidence: float = 0.95,
+) -> Summary:
+    """Summarise what the conditions of a run gave.
 
     Parameters
     ----------
-    result : Result
-        The result of a run.
+    conditions : sequence of ConditionMetrics
+        The conditions, the baseline first.
+    replicates : int
+        How many replicates the run had.
     metrics : sequence of str, optional
         The metrics wanted; by default all.
     confidence : float
@@ -207,9 +214,7 @@ def summarize(result: Result, metrics: Sequence[str] | None = None, confidence: 
         raise InvalidTypeError(f"confidence is a number between 0 and 1, got {confidence!r}")
     if not 0 < confidence < 1:
         raise InvalidValueError(f"confidence lies between 0 and 1, got {confidence!r}")
-    recorded = list(
-        dict.fromkeys(metric for name in result.conditions for metric in result.condition(name).columns)
-    )
+    recorded = list(dict.fromkeys(metric for condition in conditions for metric in condition.columns))
     wanted = [metrics] if isinstance(metrics, str) else list(recorded if metrics is None else metrics)
     for metric in wanted:
         if metric not in recorded:
@@ -218,13 +223,15 @@ def summarize(result: Result, metrics: Sequence[str] | None = None, confidence: 
                 f"no condition recorded metric {metric!r}",
                 hint=f"Recorded were {listed(recorded)}. {advice}".rstrip(),
             )
-    rows = tuple(_row(result, metric, name, confidence) for metric in wanted for name in result.conditions)
-    return Summary(rows, result.replicates, float(confidence))
+    baseline = conditions[0]
+    rows = tuple(_row(metric, baseline, each, confidence) for metric in wanted for each in conditions)
+    return Summary(rows, replicates, float(confidence))
 
 
-def _row(result: Result, metric: str, name: str, confidence: float) -> SummaryRow:
-    baseline, condition = result.condition(result.conditions[0]), result.condition(name)
-    failed = len(condition.errors)
+def _row(
+    metric: str, baseline: ConditionMetrics, condition: ConditionMetrics, confidence: float
+) -> SummaryRow:
+    name, failed = condition.name, len(condition.errors)
     column = condition.columns.get(metric)
     if column is None:
         return SummaryRow(metric, name, 0, failed=failed)

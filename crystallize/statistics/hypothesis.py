@@ -29,7 +29,7 @@ from crystallize.utils.wrapped import portable, restore
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from crystallize.results.result import ConditionMetrics
+    from crystallize.results.condition import ConditionMetrics
 
 _logger = logging.getLogger("crystallize.hypothesis")
 

@@ -170,7 +170,7 @@ class BaselineColumns:
         right: dict[str, _Whole | _Common] = {}
         for metric in metrics:
             ours, theirs = self._columns[metric], treatment[metric]
-            if ours.is_dense and theirs.is_dense:
+            if ours.is_dense and theirs.is_dense and len(ours) == len(theirs):
                 left[metric] = self._whole.setdefault(metric, _Whole(ours))
                 right[metric] = _Whole(theirs)
             else:
