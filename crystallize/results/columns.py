@@ -130,8 +130,8 @@ class Column:
         return all(isinstance(value, int | float) for values in self._others.values() for value in values)
 
     def __len__(self) -> int:
-        if not self._others:
-            return self._states.count(_NUMBER)
+        if self.is_dense:
+            return len(self._states)
         return self._states.count(_NUMBER) + sum(map(len, self._others.values()))
 
     def __iter__(self) -> Iterator[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 3
 
 
+@dataclass(eq=False)
 class ExperimentMetrics:
     """The metrics of all conditions, and what the hypotheses say of them.
 
@@ -36,15 +38,9 @@ class ExperimentMetrics:
         In the order of the experiment's hypotheses.
     """
 
-    def __init__(
-        self,
-        baseline: ConditionMetrics,
-        treatments: dict[str, ConditionMetrics],
-        hypotheses: Sequence[HypothesisResult] = (),
-    ) -> None:
-        self.baseline = baseline
-        self.treatments = treatments
-        self.hypotheses = list(hypotheses)
+    baseline: ConditionMetrics
+    treatments: dict[str, ConditionMetrics]
+    hypotheses: list[HypothesisResult] = field(default_factory=list)
 
 
 class Result:
