@@ -56,8 +56,7 @@ class _Recording:
         folder = self._claim.folder
         failed = {error.condition for error in result.errors}
         for condition in result.conditions:
-            text = format_results(result.condition(condition))
-            atomic_write_bytes(folder / condition / RESULTS, text.encode())
+            atomic_write_bytes(folder / condition / RESULTS, format_results(result.condition(condition)))
             if condition not in failed:
                 atomic_write_bytes(folder / condition / COMPLETE, b"")
         write_manifest(folder, result.artifacts)

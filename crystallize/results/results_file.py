@@ -13,7 +13,7 @@ recorded it. ``failed`` are the replicates that failed under the condition. Both
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -25,25 +25,38 @@ from crystallize.store.outcome import OutcomeError
 from crystallize.utils.files import to_json
 
 
-def format_results(condition: ConditionMetrics) -> str:
-    """Return the text of results.json; from slices, for the lists of a long run are large beside its columns."""
+def format_results(condition: ConditionMetrics) -> bytearray:
+    """Return the content of results.json, made piece by piece: lists of a long run are large beside its columns."""
+    content = bytearray()
+    for piece in _pieces(condition):
+        content += piece.encode()
+    return content
+
+
+def _pieces(condition: ConditionMetrics) -> Iterator[str]:
     columns = condition.columns
+    yield '{"metrics": '
+    yield from _object_of_lists({name: column.slices() for name, column in columns.items()})
     uneven = {name: column for name, column in columns.items() if not column.is_one_each}
-    parts = [f'"metrics": {_object_of_lists({name: column.slices() for name, column in columns.items()})}']
     if uneven:
-        replicates = {name: in_slices(column.replicates()) for name, column in uneven.items()}
-        parts.append(f'"replicates": {_object_of_lists(replicates)}')
+        yield ', "replicates": '
+        yield from _object_of_lists({name: in_slices(column.replicates()) for name, column in uneven.items()})
     if condition.errors:
-        parts.append(f'"failed": {to_json([error.replicate for error in condition.errors])}')
-    return f"{{{', '.join(parts)}}}\n"
+        yield f', "failed": {to_json([error.replicate for error in condition.errors])}'
+    yield "}\n"
 
 
-def _object_of_lists(slices_by_name: Mapping[str, Iterable[list[Any]]]) -> str:
-    lists = (
-        f"{to_json(name)}: [{', '.join(to_json(part)[1:-1] for part in slices)}]"
-        for name, slices in slices_by_name.items()
-    )
-    return f"{{{', '.join(lists)}}}"
+def _object_of_lists(slices_by_name: Mapping[str, Iterable[list[Any]]]) -> Iterator[str]:
+    before = "{"
+    for name, slices in slices_by_name.items():
+        yield f"{before}{to_json(name)}: "
+        before = "["
+        for values in slices:
+            yield before + to_json(values)[1:-1]
+            before = ", "
+        yield "[]" if before == "[" else "]"
+        before = ", "
+    yield "{}" if before == "{" else "}"
 
 
 def read_results(file: Path, replicates: int) -> ConditionMetrics:

@@ -43,10 +43,10 @@ def condition(recorded: dict[str, dict[int, list[Any]]], failed: tuple[int, ...]
     return ConditionMetrics("high", columns, {}, [None] * REPLICATES, errors)
 
 
-def store(text: str, folder: Path) -> Path:
+def store(content: bytes | bytearray, folder: Path) -> Path:
     file = folder / "high" / "results.json"
     file.parent.mkdir(exist_ok=True)
-    file.write_text(text)
+    file.write_bytes(content)
     return file
 
 
@@ -83,7 +83,7 @@ def test_what_is_read_is_what_was_measured(
 def test_replicates_are_named_only_if_they_have_not_one_value_each(
     recorded: dict[int, list[Any]], text: str
 ) -> None:
-    assert format_results(condition({"m": recorded})) == text
+    assert format_results(condition({"m": recorded})).decode() == text
 
 
 def test_a_failed_replicate_is_told_from_one_that_recorded_nothing() -> None:
@@ -130,7 +130,7 @@ def test_a_long_column_is_written_as_a_short_one(replicates: range) -> None:
     ],
 )
 def test_a_damaged_file_is_an_error_that_names_it(text: str, tmp_path: Path) -> None:
-    file = store(text, tmp_path)
+    file = store(text.encode(), tmp_path)
     with pytest.raises(StoreError, match=r"results of a run cannot be read") as caught:
         read_results(file, REPLICATES)
     assert str(file) in str(caught.value)
