@@ -2,8 +2,8 @@
 
 ::
 
-    {"metrics": {"loss": [0.5, 0.25], "curve": [3, 2, 9, 8]},
-     "replicates": {"curve": [0, 0, 2, 2]},
+    {"metrics": {"loss": [0.5, 0.75], "curve": [3, 2, 2, 1]},
+     "replicates": {"loss": [0, 2], "curve": [0, 0, 2, 2]},
      "failed": [1]}
 
 The values of a metric are one of each replicate from 0 on, unless ``replicates`` tells for each value which replicate
@@ -47,16 +47,13 @@ def _pieces(condition: ConditionMetrics) -> Iterator[str]:
 
 
 def _object_of_lists(slices_by_name: Mapping[str, Iterable[list[Any]]]) -> Iterator[str]:
-    before = "{"
-    for name, slices in slices_by_name.items():
-        yield f"{before}{to_json(name)}: "
-        before = "["
-        for values in slices:
-            yield before + to_json(values)[1:-1]
-            before = ", "
-        yield "[]" if before == "[" else "]"
-        before = ", "
-    yield "{}" if before == "{" else "}"
+    yield "{"
+    for number, (name, slices) in enumerate(slices_by_name.items()):
+        yield f"{', ' if number else ''}{to_json(name)}: ["
+        for place, values in enumerate(slices):
+            yield f"{', ' if place else ''}{to_json(values)[1:-1]}"
+        yield "]"
+    yield "}"
 
 
 def read_results(file: Path, replicates: int) -> ConditionMetrics:
