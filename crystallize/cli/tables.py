@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from crystallize.results.result import Result
-    from crystallize.results.summary import Summary
     from crystallize.statistics.hypothesis import HypothesisResult
 
 
-def print_result(name: str, result: Result) -> None:
+def print_result(name: str, result: Result, subtitle: str = "") -> None:
     """Print a run's summary, what its hypotheses say, and where it is stored."""
+    from crystallize.config.errors import shown
+
     typer.secho(name, bold=True)
-    print_summary(result.summary())
-    for hypothesis in result.metrics.hypotheses:
-        for line in verdict(hypothesis):
-            typer.echo(line)
-    print_place(result.path)
-
-
-def print_summary(summary: Summary) -> None:
-    """Print the table: coloured for a terminal, and as plain text of its own width for a pipe."""
-    import sys
-
+    if subtitle:
+        typer.echo(subtitle)
     if sys.stdout.isatty():
         from crystallize.cli.options import console
 
-        console().print(summary)
-    else:
-        typer.echo(str(summary))
-
-
-def print_place(path: Path | None) -> None:
-    """Print where the results are."""
-    from crystallize.config.errors import shown
-
+        console().print(result.summary())
+    else:  # plain text of its own width
+        typer.echo(str(result.summary()))
+    for hypothesis in result.metrics.hypotheses:
+        for line in verdict(hypothesis):
+            typer.echo(line)
+    path = result.path
     typer.echo(f"Results: {shown(path)}" if path else "Results: not stored, since no plugin stores them")
 
 

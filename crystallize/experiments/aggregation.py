@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.experiments.treatment import BASELINE
 from crystallize.results.columns import Column, in_order_of_recording
+from crystallize.results.condition import ConditionMetrics
 from crystallize.results.provenance import Provenance, TraceStore
-from crystallize.results.result import ConditionMetrics, ExperimentMetrics, Result
+from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.utils.growing import put
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ class ResultAggregator:
 
     def __init__(self, experiment: RunningExperiment) -> None:
         self.experiment = experiment
-        self.conditions = {
-            name: _Collected(name, experiment.replicates or 0) for name in experiment.conditions
-        }
+        self.conditions = {name: _Collected(name) for name in experiment.conditions}
 
     def add(self, result: ReplicateResult) -> None:
         """Take the result of one replicate."""
@@ -59,7 +58,7 @@ class ResultAggregator:
             (error for each in collected.values() for error in each.errors.values()),
             key=lambda error: (error.replicate, tuple(collected).index(error.condition)),
         )
-        baseline = collected.get(BASELINE) or _Collected(BASELINE, 0)  # apply may run a treatment alone
+        baseline = collected.get(BASELINE) or _Collected(BASELINE)  # apply may run a treatment alone
         treatments = {name: each.finish() for name, each in collected.items() if name != BASELINE}
         return Result(
             experiment=experiment.folder_name,
@@ -109,9 +108,8 @@ class _Seeds(Sequence[int | None]):
 class _Collected:
     """What has arrived of one condition."""
 
-    def __init__(self, name: str, replicates: int) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.replicates = replicates
         self.columns: dict[str, Column] = {}
         self.tags: dict[str, dict[int, list[Mapping[str, Any] | None]]] = {}
         self.seeds = _Seeds()
@@ -123,7 +121,7 @@ class _Collected:
         columns, metrics = self.columns, outcome.metrics
         for place, metric in enumerate(metrics):
             if metric not in columns:
-                columns[metric] = Column(self.replicates)
+                columns[metric] = Column()
             columns[metric].put(replicate, metrics[metric], place)
         self.seeds.put(replicate, outcome.seed)
         self.traces.put(replicate, outcome.trace)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import InvalidTypeError, InvalidValueError, StoreError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
+from crystallize.results.results_file import format_results
 from crystallize.store.layout import APPLY, COMPLETE, RESULTS, RunLocation
 from crystallize.store.manifest import write_manifest
 from crystallize.store.metadata import (
@@ -23,15 +24,14 @@ from crystallize.store.metadata import (
 )
 from crystallize.store.sink import ArtifactSink
 from crystallize.store.versions import Claim, claim_run, prune
-from crystallize.utils.files import atomic_write_bytes, to_json
+from crystallize.utils.files import atomic_write_bytes
 from crystallize.utils.names import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from crystallize.hookspecs import RunningExperiment
     from crystallize.plugins.manager import PluginManager
-    from crystallize.results.columns import Column
     from crystallize.results.result import Result
     from crystallize.utils.context import FrozenContext
 
@@ -56,8 +56,7 @@ class _Recording:
         folder = self._claim.folder
         failed = {error.condition for error in result.errors}
         for condition in result.conditions:
-            columns = result.condition(condition).columns
-            atomic_write_bytes(folder / condition / RESULTS, _results(columns).encode())
+            atomic_write_bytes(folder / condition / RESULTS, format_results(result.condition(condition)))
             if condition not in failed:
                 atomic_write_bytes(folder / condition / COMPLETE, b"")
         write_manifest(folder, result.artifacts)
@@ -160,15 +159,6 @@ def _describe_run(experiment: RunningExperiment) -> dict[str, Any]:
         **describe_surroundings(),
         "finished": None,
     }
-
-
-def _results(columns: Mapping[str, Column]) -> str:
-    """Return the text of results.json; from slices, for the lists of a long run are large beside its columns."""
-    metrics = (
-        f"{to_json(name)}: [{', '.join(to_json(values)[1:-1] for values in column.slices())}]"
-        for name, column in columns.items()
-    )
-    return f'{{"metrics": {{{", ".join(metrics)}}}}}\n'
 
 
 def _check_retention(value: object) -> None:

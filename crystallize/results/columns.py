@@ -8,8 +8,9 @@ in memory. Whatever is different (several values in one replicate, text, objects
 from __future__ import annotations
 
 import functools
+import math
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 _SLICE = 1000
+_NOTHING, _NUMBER, _VALUES = range(
+    3
+)  # what a replicate recorded: nothing; a number in _numbers; a list in _others
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -68,43 +72,57 @@ for _name in (
 class Column:
     """All values of one metric under one condition.
 
-    Parameters
-    ----------
-    replicates : int
-        How many replicates the run has.
+    It grows as values arrive, in any order and with gaps, and knows nothing of a replicate that recorded nothing
+    after the last one that did: how many replicates the run had is for the one who asks.
     """
 
-    __slots__ = ("_kind", "_numbers", "_others", "_present", "first")
+    __slots__ = ("_kind", "_numbers", "_others", "_states", "first")
 
-    def __init__(self, replicates: int) -> None:
+    def __init__(self) -> None:
         self._kind: type | None = None  # of the numbers, once there is one
+        # One place for each replicate up to the last that recorded the metric, in both:
         self._numbers: array[Any] = array("d")
-        self._present = bytearray(replicates)  # 1: a number in _numbers, 2: a list in _others
+        self._states = bytearray()
         self._others: dict[int, list[Any]] = {}
-        self.first: tuple[int, int] = (replicates, 0)
+        self.first: tuple[float, int] = (math.inf, 0)
         """The replicate that recorded the metric first, and its place among that replicate's metrics."""
 
     def put(self, replicate: int, values: list[Any], place: int) -> None:
-        """Store what one replicate recorded."""
-        if replicate < self.first[0]:
-            self.first = (replicate, place)
+        """Store what one replicate recorded. While an :meth:`array` is alive, the column cannot grow."""
+        value, state = 0, _VALUES
         if len(values) == 1:
-            value = values[0]
-            kind = type(value)
+            kind = type(values[0])
             if self._kind is None and (kind is float or kind is int):
                 self._kind = kind
-                self._numbers = array("d" if kind is float else "q", bytes(8 * len(self._present)))
-            if kind is self._kind and (kind is float or value in _INT64):
-                self._numbers[replicate] = value
-                self._present[replicate] = 1
-                return
-        self._others[replicate] = values
-        self._present[replicate] = 2
+                self._numbers = array("d" if kind is float else "q", bytes(8 * len(self._states)))
+            if kind is self._kind and (kind is float or values[0] in _INT64):
+                value, state = values[0], _NUMBER
+        elif not values:
+            return
+        if state == _VALUES:
+            self._others[replicate] = values
+        if replicate < self.first[0]:
+            self.first = (replicate, place)
+        missing = replicate - len(self._states)
+        if missing < 0:
+            self._numbers[replicate] = value
+            self._states[replicate] = state
+            return
+        if missing:
+            self._numbers.frombytes(bytes(8 * missing))
+            self._states.extend(bytes(missing))
+        self._numbers.append(value)
+        self._states.append(state)
 
     @property
     def is_dense(self) -> bool:
-        """Whether every replicate recorded exactly one number, all floats or all ints."""
-        return self._kind is not None and not self._others and 0 not in self._present
+        """Whether the values are one number, all floats or all ints, of each replicate up to the last with any."""
+        return self._kind is not None and not self._others and _NOTHING not in self._states
+
+    @property
+    def is_one_each(self) -> bool:
+        """Whether each replicate up to the last with any recorded one value: the n-th value is the n-th replicate's."""
+        return _NOTHING not in self._states and len(self) == len(self._states)
 
     @property
     def is_numeric(self) -> bool:
@@ -112,9 +130,9 @@ class Column:
         return all(isinstance(value, int | float) for values in self._others.values() for value in values)
 
     def __len__(self) -> int:
-        if not self._others:
-            return self._present.count(1)
-        return self._present.count(1) + sum(map(len, self._others.values()))
+        if self.is_dense:
+            return len(self._states)
+        return self._states.count(_NUMBER) + sum(map(len, self._others.values()))
 
     def __iter__(self) -> Iterator[Any]:
         for _, values in self.by_replicate():
@@ -122,10 +140,10 @@ class Column:
 
     def by_replicate(self) -> Iterator[tuple[int, list[Any]]]:
         """Yield ``(replicate, values)`` for each replicate that recorded the metric, in replicate order."""
-        for replicate, state in enumerate(self._present):
-            if state == 1:
+        for replicate, state in enumerate(self._states):
+            if state == _NUMBER:
                 yield replicate, [self._numbers[replicate]]
-            elif state == 2:
+            elif state == _VALUES:
                 yield replicate, self._others[replicate]
 
     def slices(self) -> Iterator[list[Any]]:
@@ -134,9 +152,7 @@ class Column:
             for start in range(0, len(self._numbers), _SLICE):
                 yield self._numbers[start : start + _SLICE].tolist()
         else:
-            values = iter(self)
-            while chunk := list(islice(values, _SLICE)):
-                yield chunk
+            yield from in_slices(self)
 
     def values(self) -> Samples:
         """Return all values, flat, in replicate order."""
@@ -144,11 +160,9 @@ class Column:
             return Samples(self._numbers.tolist(), self.array())
         return Samples(list(self))
 
-    def replicates(self) -> list[int]:
-        """Return, for each value, the replicate that recorded it."""
-        if self.is_dense:
-            return list(range(len(self._present)))
-        return [replicate for replicate, values in self.by_replicate() for _ in values]
+    def replicates(self) -> Iterator[int]:
+        """Yield, for each value, the replicate that recorded it."""
+        return (replicate for replicate, values in self.by_replicate() for _ in values)
 
     def array(self) -> np.ndarray[Any, Any]:
         """Return all values as a read-only 1-D array in replicate order; without a copy if the column is dense."""
@@ -158,9 +172,16 @@ class Column:
             return np.array(list(self))
         numbers: np.ndarray[Any, Any] = np.frombuffer(self._numbers, dtype=self._numbers.typecode)
         if not self.is_dense:
-            numbers = numbers[np.frombuffer(self._present, dtype=np.uint8) == 1]
+            numbers = numbers[np.frombuffer(self._states, dtype=np.uint8) == _NUMBER]
         numbers.flags.writeable = False
         return numbers
+
+
+def in_slices(values: Iterable[Any]) -> Iterator[list[Any]]:
+    """Yield `values` in short lists."""
+    rest = iter(values)
+    while part := list(islice(rest, _SLICE)):
+        yield part
 
 
 def in_order_of_recording(columns: Mapping[str, Column]) -> dict[str, Column]:

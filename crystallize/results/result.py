@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import RunFailedError, UnknownNameError
+from crystallize.errors import RunFailedError, StoreError, UnknownNameError
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from crystallize.results.columns import Column
+    from crystallize.results.condition import ConditionMetrics
     from crystallize.results.provenance import Provenance
     from crystallize.results.summary import Summary
     from crystallize.statistics.hypothesis import HypothesisResult
@@ -24,49 +24,7 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 3
 
 
-class ConditionMetrics:
-    """What one condition gave.
-
-    Attributes
-    ----------
-    name : str
-        ``"baseline"`` or the treatment's name.
-    columns : dict of str to Column
-        The values of each metric, compact.
-    tags : dict of str to dict
-        For metrics recorded with tags: for each replicate the tags of its values.
-    errors : list of OutcomeError
-        The failed outcomes, in replicate order.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        columns: dict[str, Column],
-        tags: dict[str, dict[int, list[Mapping[str, Any] | None]]],
-        seeds: Sequence[int | None],
-        errors: list[OutcomeError],
-    ) -> None:
-        self.name = name
-        self.columns = columns
-        self.tags = tags
-        self.errors = errors
-        self._seeds = seeds
-
-    @property
-    def seeds(self) -> list[int | None]:
-        """The ``seed_used`` of each replicate."""
-        return list(self._seeds)
-
-    @cached_property
-    def metrics(self) -> dict[str, list[Any]]:
-        """All values of each metric, flat, in replicate order."""
-        return {metric: column.values() for metric, column in self.columns.items()}
-
-    def __repr__(self) -> str:
-        return f"ConditionMetrics({self.name!r}, metrics={list(self.columns)})"
-
-
+@dataclass(eq=False)
 class ExperimentMetrics:
     """The metrics of all conditions, and what the hypotheses say of them.
 
@@ -80,15 +38,9 @@ class ExperimentMetrics:
         In the order of the experiment's hypotheses.
     """
 
-    def __init__(
-        self,
-        baseline: ConditionMetrics,
-        treatments: dict[str, ConditionMetrics],
-        hypotheses: Sequence[HypothesisResult] = (),
-    ) -> None:
-        self.baseline = baseline
-        self.treatments = treatments
-        self.hypotheses = list(hypotheses)
+    baseline: ConditionMetrics
+    treatments: dict[str, ConditionMetrics]
+    hypotheses: list[HypothesisResult] = field(default_factory=list)
 
 
 class Result:
@@ -108,8 +60,6 @@ class Result:
         The failed outcomes, in replicate order.
     artifacts : list of ArtifactEntry
         What was stored, in replicate order.
-    provenance : Provenance
-        How each outcome came about.
     path : pathlib.Path or None
         The folder that the run was stored in.
     """
@@ -123,7 +73,7 @@ class Result:
         metrics: ExperimentMetrics,
         errors: list[OutcomeError],
         artifacts: list[ArtifactEntry],
-        provenance: Provenance,
+        provenance: Provenance | None,
     ) -> None:
         self.experiment = experiment
         self.replicates = replicates
@@ -131,7 +81,7 @@ class Result:
         self.metrics = metrics
         self.errors = errors
         self.artifacts = artifacts
-        self.provenance = provenance
+        self._provenance = provenance
         self.path: Path | None = None
 
     # -- reading -------------------------------------------------------------------------------------------
@@ -159,8 +109,28 @@ class Result:
         )
 
     @property
+    def provenance(self) -> Provenance:
+        """How each outcome came about.
+
+        Raises
+        ------
+        StoreError
+            If the result was read from the store, which does not keep it.
+        """
+        if self._provenance is None:
+            raise self._not_stored("provenance")
+        return self._provenance
+
+    def _not_stored(self, what: str) -> StoreError:
+        return StoreError(
+            f"{what} of experiment {self.experiment!r} is not stored",
+            str(self.path),
+            "Only the result that a run itself returns has it",
+        )
+
+    @property
     def seeds(self) -> dict[str, list[int | None]]:
-        """For each condition the ``seed_used`` of each replicate."""
+        """For each condition the ``seed_used`` of each replicate; None where it is not known."""
         return {name: self.condition(name).seeds for name in self.conditions}
 
     def get_hypothesis(self, name: str) -> HypothesisResult:
@@ -170,7 +140,11 @@ class Result:
         ------
         UnknownNameError
             If the experiment has no such hypothesis.
+        StoreError
+            If the result was read from the store, which does not keep what hypotheses found.
         """
+        if self._provenance is None:
+            raise self._not_stored(f"what hypothesis {name!r} found")
         for hypothesis in self.metrics.hypotheses:
             if hypothesis.name == name:
                 return hypothesis
@@ -186,7 +160,7 @@ class Result:
         Raises
         ------
         RunFailedError
-            With the first errors, and the first one's traceback as a note.
+            With the first errors, and the first one's traceback, if it is known, as a note.
         """
         if not self.errors:
             return
@@ -197,7 +171,8 @@ class Result:
             f"{len(self.errors)} of {outcomes} outcomes of {self.experiment!r} failed: {shown}{more}",
             hint="result.errors has them all, with their tracebacks",
         )
-        error.add_note(f"The first one's traceback:\n{self.errors[0].traceback}")
+        if self.errors[0].traceback:
+            error.add_note(f"The first one's traceback:\n{self.errors[0].traceback}")
         raise error
 
     # -- showing -------------------------------------------------------------------------------------------
@@ -214,7 +189,8 @@ class Result:
         """
         from crystallize.results.summary import summarize
 
-        return summarize(self, metrics, confidence)
+        conditions = [self.metrics.baseline, *self.metrics.treatments.values()]
+        return summarize(conditions, self.replicates, metrics, confidence)
 
     def print_tree(self, fmt: str = "condition > replicate > step") -> None:
         """Print the provenance as a tree.

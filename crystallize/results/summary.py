@@ -7,15 +7,15 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError
+from crystallize.errors import MissingMetricError
 from crystallize.statistics.samples import BaselineColumns, moments, per_replicate
-from crystallize.statistics.verifiers import mean_of_differences
+from crystallize.statistics.verifiers import check_share, mean_of_differences
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crystallize.results.result import Result
+    from crystallize.results.condition import ConditionMetrics
 
 _WIDTH = 100
 _NAMES = 2  # the first columns are names: on the left, and shortened if the table is too wide
@@ -92,7 +92,7 @@ class Summary:
         table = [self._header(), *self._cells()]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         gaps = 2 * (len(widths) - 1)
-        widths[:_NAMES] = _fit(widths[:_NAMES], _WIDTH - gaps - sum(widths[_NAMES:]))
+        widths[:_NAMES] = _narrow(widths[:_NAMES], _WIDTH - gaps - sum(widths[_NAMES:]))
         lines = [
             "  ".join(
                 _shorten(cell, width).ljust(width) if i < _NAMES else cell.rjust(width)
@@ -161,19 +161,25 @@ class Summary:
         numbers: list[tuple[str, ...]] = []
         intervals: list[str] = []
         for _, rows in self._by_metric():
-            fine = _decimals([row.sd for row in rows], [row.mean for row in rows])
-            finest = _decimals([_reach(row) for row in rows], [row.difference for row in rows])
+            of_values = _choose_decimals([row.sd for row in rows], [row.mean for row in rows])
+            of_differences = _choose_decimals(
+                [_half_width(row) for row in rows], [row.difference for row in rows]
+            )
             for row in rows:
-                mean = _show(row.mean, fine) if row.numeric else "not numeric"
-                numbers.append((mean, _show(row.sd, fine), _show(row.difference, finest, sign="+")))
+                mean = _format(row.mean, of_values) if row.numeric else "not numeric"
+                numbers.append(
+                    (mean, _format(row.sd, of_values), _format(row.difference, of_differences, sign="+"))
+                )
             ends = [row.interval or (None, None) for row in rows]
-            lows, highs = ([_show(end, finest, sign="+") for end in side] for side in zip(*ends, strict=True))
+            lows, highs = (
+                [_format(end, of_differences, sign="+") for end in side] for side in zip(*ends, strict=True)
+            )
             width = max(map(len, [*lows, *highs]))
             intervals += [
                 f"[{low:>{width}}, {high:>{width}}]" if low else ""
                 for low, high in zip(lows, highs, strict=True)
             ]
-        columns = [_on_the_point(column) for column in zip(*numbers, strict=True)]
+        columns = [_align_points(column) for column in zip(*numbers, strict=True)]
         names = [(row.metric, row.condition, str(row.n)) for row in self.rows]
         return [
             (*name, *line) for name, line in zip(names, zip(*columns, intervals, strict=True), strict=True)
@@ -184,13 +190,20 @@ class Summary:
             yield metric, [row for row in self.rows if row.metric == metric]
 
 
-def summarize(result: Result, metrics: Sequence[str] | None = None, confidence: float = 0.95) -> Summary:
-    """Summarise a result.
+def summarize(
+    conditions: Sequence[ConditionMetrics],
+    replicates: int,
+    metrics: Sequence[str] | None = None,
+    confidence: float = 0.95,
+) -> Summary:
+    """Summarise what the conditions of a run gave.
 
     Parameters
     ----------
-    result : Result
-        The result of a run.
+    conditions : sequence of ConditionMetrics
+        The conditions, the baseline first.
+    replicates : int
+        How many replicates the run had.
     metrics : sequence of str, optional
         The metrics wanted; by default all.
     confidence : float
@@ -203,13 +216,8 @@ def summarize(result: Result, metrics: Sequence[str] | None = None, confidence: 
     InvalidTypeError, InvalidValueError
         If an argument cannot be used.
     """
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float):
-        raise InvalidTypeError(f"confidence is a number between 0 and 1, got {confidence!r}")
-    if not 0 < confidence < 1:
-        raise InvalidValueError(f"confidence lies between 0 and 1, got {confidence!r}")
-    recorded = list(
-        dict.fromkeys(metric for name in result.conditions for metric in result.condition(name).columns)
-    )
+    check_share("confidence", confidence)
+    recorded = list(dict.fromkeys(metric for condition in conditions for metric in condition.columns))
     wanted = [metrics] if isinstance(metrics, str) else list(recorded if metrics is None else metrics)
     for metric in wanted:
         if metric not in recorded:
@@ -218,13 +226,15 @@ def summarize(result: Result, metrics: Sequence[str] | None = None, confidence: 
                 f"no condition recorded metric {metric!r}",
                 hint=f"Recorded were {listed(recorded)}. {advice}".rstrip(),
             )
-    rows = tuple(_row(result, metric, name, confidence) for metric in wanted for name in result.conditions)
-    return Summary(rows, result.replicates, float(confidence))
+    baseline = conditions[0]
+    rows = tuple(_row(metric, baseline, each, confidence) for metric in wanted for each in conditions)
+    return Summary(rows, replicates, float(confidence))
 
 
-def _row(result: Result, metric: str, name: str, confidence: float) -> SummaryRow:
-    baseline, condition = result.condition(result.conditions[0]), result.condition(name)
-    failed = len(condition.errors)
+def _row(
+    metric: str, baseline: ConditionMetrics, condition: ConditionMetrics, confidence: float
+) -> SummaryRow:
+    name, failed = condition.name, len(condition.errors)
     column = condition.columns.get(metric)
     if column is None:
         return SummaryRow(metric, name, 0, failed=failed)
@@ -243,11 +253,11 @@ def _row(result: Result, metric: str, name: str, confidence: float) -> SummaryRo
     )
 
 
-def _reach(row: SummaryRow) -> float | None:
+def _half_width(row: SummaryRow) -> float | None:
     return None if row.interval is None else (row.interval[1] - row.interval[0]) / 2
 
 
-def _decimals(spreads: list[float | None], values: list[float | None]) -> int | None:
+def _choose_decimals(spreads: list[float | None], values: list[float | None]) -> int | None:
     """Return how many decimals show the spreads with some digits; None if decimals would not be readable.
 
     Without a spread the values decide.
@@ -261,7 +271,7 @@ def _decimals(spreads: list[float | None], values: list[float | None]) -> int | 
     return decimals if decimals <= 6 and largest < 1e9 else None
 
 
-def _show(value: float | None, decimals: int | None, *, sign: str = "") -> str:
+def _format(value: float | None, decimals: int | None, *, sign: str = "") -> str:
     if value is None or math.isnan(value):
         return ""
     if math.isinf(value):
@@ -269,7 +279,7 @@ def _show(value: float | None, decimals: int | None, *, sign: str = "") -> str:
     return format(value, f"{sign}.{_DIGITS}e" if decimals is None else f"{sign}.{decimals}f")
 
 
-def _on_the_point(cells: Sequence[str]) -> list[str]:
+def _align_points(cells: Sequence[str]) -> list[str]:
     """Pad numbers to one width so that their decimal points stand below each other."""
     after = [len(cell) - cell.index(".") if "." in cell else 0 for cell in cells]
     most = max(after, default=0)
@@ -278,7 +288,7 @@ def _on_the_point(cells: Sequence[str]) -> list[str]:
     return [cell.rjust(width) for cell in padded]
 
 
-def _fit(widths: list[int], room: int) -> list[int]:
+def _narrow(widths: list[int], room: int) -> list[int]:
     """Narrow the widest of `widths` until all fit into `room`, but none below a readable width."""
     widths = list(widths)
     while sum(widths) > room and max(widths) > _SHORTEST_NAME:

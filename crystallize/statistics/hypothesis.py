@@ -19,7 +19,7 @@ from crystallize.errors import (
     RunFailedError,
     UnknownNameError,
 )
-from crystallize.statistics.p_values import holm, is_number, least, p_values, smallest_p_value
+from crystallize.statistics.p_values import find_p_values, holm, is_number, smaller, smallest_p_value
 from crystallize.statistics.samples import BaselineColumns
 from crystallize.statistics.verifier import Verifier, VerifierFactory, check_verifier
 from crystallize.utils.factories import Factory, portable, restore
@@ -29,7 +29,7 @@ from crystallize.utils.suggest import did_you_mean, listed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from crystallize.results.result import ConditionMetrics
+    from crystallize.results.condition import ConditionMetrics
 
 _logger = logging.getLogger("crystallize.hypothesis")
 
@@ -99,11 +99,11 @@ class HypothesisResult:
         the smallest of its corrected ones. Tests that gave NaN are not counted; results without a p-value are
         left out.
         """
-        found = {name: list(p_values(result)) for name, result in self.results.items()}
+        found = {name: list(find_p_values(result)) for name, result in self.results.items()}
         flat = [(name, value) for name, values in found.items() for value in values]
         adjusted: dict[str, float] = {}
         for (name, _), value in zip(flat, holm([value for _, value in flat]), strict=True):
-            adjusted[name] = least(adjusted.get(name, value), value)
+            adjusted[name] = smaller(adjusted.get(name, value), value)
         return adjusted
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from crystallize.errors import InvalidValueError
 
 
-def p_values(result: Any) -> Iterator[float]:
+def find_p_values(result: Any) -> Iterator[float]:
     """Yield the p-values in what a verifier returned: ``p_value`` or ``p``, also of each metric or group."""
     if isinstance(result, Mapping):
         for key in ("p_value", "p"):
@@ -21,7 +21,7 @@ def p_values(result: Any) -> Iterator[float]:
     if isinstance(result, list | tuple):
         for part in result:
             if isinstance(part, Mapping | list | tuple):
-                yield from p_values(part)
+                yield from find_p_values(part)
 
 
 def smallest_p_value(result: Any) -> float:
@@ -32,13 +32,13 @@ def smallest_p_value(result: Any) -> float:
     InvalidValueError
         If there is no p-value.
     """
-    found = list(p_values(result))
+    found = list(find_p_values(result))
     if not found:
         raise InvalidValueError(
             f"the verifier's result has no 'p_value' to rank by: {result!r}",
             hint="Give the Hypothesis a ranker",
         )
-    return functools.reduce(least, found)
+    return functools.reduce(smaller, found)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -63,7 +63,7 @@ def holm(values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def least(a: float, b: float) -> float:
+def smaller(a: float, b: float) -> float:
     """Return the smaller number; NaN only if both are."""
     return b if b < a or math.isnan(a) else a
 

@@ -38,11 +38,11 @@ class ConditionSamples(Mapping[str, list[Any]]):
 
     Parameters
     ----------
-    sources : mapping of str to _Whole or _Common
+    sources : mapping of str to _WholeColumn or _CommonReplicates
         Where the values of each metric come from.
     """
 
-    def __init__(self, sources: Mapping[str, _Whole | _Common]) -> None:
+    def __init__(self, sources: Mapping[str, _WholeColumn | _CommonReplicates]) -> None:
         self._sources = sources
 
     def __getitem__(self, metric: str) -> list[Any]:
@@ -80,7 +80,7 @@ class ConditionSamples(Mapping[str, list[Any]]):
         return self._sources[metric].moments(metric)
 
 
-class _Whole:
+class _WholeColumn:
     """A column with one number in each replicate: nothing to align, nothing to copy."""
 
     __slots__ = ("_list", "_moments", "column")
@@ -109,7 +109,7 @@ class _Whole:
         return self._moments
 
 
-class _Common:
+class _CommonReplicates:
     """The values of the replicates that two conditions have in common."""
 
     __slots__ = ("_flat", "_rows")
@@ -147,7 +147,7 @@ class BaselineColumns:
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
         self._columns = columns
-        self._whole: dict[str, _Whole] = {}
+        self._whole: dict[str, _WholeColumn] = {}
 
     def align(
         self, treatment: Mapping[str, Column], metrics: Iterable[str]
@@ -166,19 +166,19 @@ class BaselineColumns:
         tuple of ConditionSamples
             The baseline's and the treatment's. A replicate is in both or in neither.
         """
-        left: dict[str, _Whole | _Common] = {}
-        right: dict[str, _Whole | _Common] = {}
+        left: dict[str, _WholeColumn | _CommonReplicates] = {}
+        right: dict[str, _WholeColumn | _CommonReplicates] = {}
         for metric in metrics:
             ours, theirs = self._columns[metric], treatment[metric]
-            if ours.is_dense and theirs.is_dense:
-                left[metric] = self._whole.setdefault(metric, _Whole(ours))
-                right[metric] = _Whole(theirs)
+            if ours.is_dense and theirs.is_dense and len(ours) == len(theirs):
+                left[metric] = self._whole.setdefault(metric, _WholeColumn(ours))
+                right[metric] = _WholeColumn(theirs)
             else:
-                left[metric], right[metric] = _common(metric, ours, theirs)
+                left[metric], right[metric] = _align(metric, ours, theirs)
         return ConditionSamples(left), ConditionSamples(right)
 
 
-def _common(metric: str, baseline: Column, treatment: Column) -> tuple[_Common, _Common]:
+def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_CommonReplicates, _CommonReplicates]:
     others = dict(treatment.by_replicate())
     pairs = [
         (values, others[replicate]) for replicate, values in baseline.by_replicate() if replicate in others
@@ -194,16 +194,16 @@ def _common(metric: str, baseline: Column, treatment: Column) -> tuple[_Common, 
             len(pairs),
         )
     return (
-        _Common([ours for ours, _ in pairs], [value for ours, _ in even for value in ours]),
-        _Common([theirs for _, theirs in pairs], [value for _, theirs in even for value in theirs]),
+        _CommonReplicates([ours for ours, _ in pairs], [value for ours, _ in even for value in ours]),
+        _CommonReplicates([theirs for _, theirs in pairs], [value for _, theirs in even for value in theirs]),
     )
 
 
 def per_replicate(column: Column, metric: str) -> FloatArray:
     """Return one number for each replicate that recorded `metric`: its value, or the mean of its values."""
     if column.is_dense:
-        return _Whole(column).per_replicate(metric)
-    return _Common([values for _, values in column.by_replicate()], []).per_replicate(metric)
+        return _WholeColumn(column).per_replicate(metric)
+    return _CommonReplicates([values for _, values in column.by_replicate()], []).per_replicate(metric)
 
 
 def moments(values: FloatArray) -> Moments:

@@ -37,11 +37,16 @@ _NAN = math.nan
 _CHUNK = 2_000_000  # random signs in memory at a time
 
 
+def check_share(name: str, value: Any) -> None:
+    """Refuse a `value` that is no number between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidTypeError(f"{name} is a number between 0 and 1, got {value!r}")
+    if not 0 < value < 1:
+        raise InvalidValueError(f"{name} lies between 0 and 1, got {value!r}")
+
+
 def _check_alpha(alpha: Any) -> None:
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float):
-        raise InvalidTypeError(f"alpha is a number between 0 and 1, got {alpha!r}")
-    if not 0 < alpha < 1:
-        raise InvalidValueError(f"alpha lies between 0 and 1, got {alpha!r}")
+    check_share("alpha", alpha)
 
 
 def _check_resampling(alpha: Any, resamples: Any, seed: Any) -> None:
@@ -85,11 +90,11 @@ def welch_t_test(
     def compare(metric: str) -> dict[str, Any]:
         a, b = _moments(baseline_samples, metric), _moments(treatment_samples, metric)
         difference = b.mean - a.mean
-        of_a, of_b = a.variance / a.n if a.n else _NAN, b.variance / b.n if b.n else _NAN
-        squared = of_a + of_b
+        squared_a, squared_b = a.variance / a.n if a.n else _NAN, b.variance / b.n if b.n else _NAN
+        squared = squared_a + squared_b
         if squared > 0:
             # Welch-Satterthwaite, on shares of the sum: squares of tiny variances would underflow.
-            freedom = 1 / ((of_a / squared) ** 2 / (a.n - 1) + (of_b / squared) ** 2 / (b.n - 1))
+            freedom = 1 / ((squared_a / squared) ** 2 / (a.n - 1) + (squared_b / squared) ** 2 / (b.n - 1))
         else:
             freedom = float(a.n + b.n - 2) if squared == 0 else _NAN
         return _student(difference, math.sqrt(squared), freedom, alpha) | {"n": (a.n, b.n)}
@@ -190,19 +195,19 @@ def _student(difference: float, error: float, freedom: float, alpha: float) -> d
 
         statistic = difference / error
         p_value = float(2 * stdtr(freedom, -abs(statistic)))
-        reach = float(stdtrit(freedom, 1 - alpha / 2)) * error
+        half_width = float(stdtrit(freedom, 1 - alpha / 2)) * error
     elif error == 0:
         statistic = math.copysign(math.inf, difference) if difference else 0.0
         p_value = 0.0 if difference else 1.0
-        reach = 0.0
+        half_width = 0.0
     else:
-        statistic = p_value = reach = freedom = _NAN
+        statistic = p_value = half_width = freedom = _NAN
     return {
         "p_value": p_value,
         "statistic": statistic,
         "degrees_of_freedom": freedom,
         "difference": difference,
-        "interval": (difference - reach, difference + reach),
+        "interval": (difference - half_width, difference + half_width),
         "significant": p_value <= alpha,
     }
 

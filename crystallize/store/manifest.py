@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import xxhash
 
 from crystallize.errors import ArtifactError, StoreError
-from crystallize.store.layout import MANIFEST
+from crystallize.store.layout import MANIFEST, ArtifactEntry, replicate_folder
 from crystallize.utils.files import atomic_write_bytes, atomic_write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from crystallize.store.layout import ArtifactEntry
 
 _ALGORITHM = "xxh3_128"
 _CHUNK = 1 << 20
@@ -53,6 +51,33 @@ def write_manifest(run: Path, entries: Iterable[ArtifactEntry]) -> None:
         of_name["step"] = entry.step
         of_name["files"][entry.path] = {"size": entry.size, "digest": entry.digest}
     atomic_write_json(run / MANIFEST, manifest)
+
+
+def read_manifest(run: Path) -> list[ArtifactEntry]:
+    """Return all artifacts of the run in folder `run`, by name.
+
+    Raises
+    ------
+    StoreError
+        If the manifest cannot be read.
+    """
+    path = run / MANIFEST
+    entries = []
+    try:
+        for name, artifact in json.loads(path.read_bytes()).items():
+            for relative, file in artifact["files"].items():
+                folder, condition, step, _ = relative.split("/")
+                replicate = int(folder.removeprefix("replicate_"))
+                entries.append(
+                    ArtifactEntry(name, step, replicate, condition, relative, file["size"], file["digest"])
+                )
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise StoreError(
+            "the manifest of a run cannot be read", str(path), f"Run the experiment again ({error!r})"
+        ) from error
+    return entries
 
 
 def find_artifact(run: Path, name: str, replicate: str, condition: str) -> StoredFile | None:
@@ -108,14 +133,9 @@ def _index(run: Path) -> dict[tuple[str, str, str], StoredFile]:
 @lru_cache(maxsize=4)
 def _parsed(path: str, *_changes: int) -> dict[tuple[str, str, str], StoredFile]:
     """Index the manifest, once for each state of the file, by name, replicate's folder and condition."""
-    try:
-        index = {}
-        for name, artifact in json.loads(Path(path).read_bytes()).items():
-            for relative, file in artifact["files"].items():
-                replicate, condition, _ = relative.split("/", 2)
-                index[name, replicate, condition] = StoredFile(relative, file["size"], file["digest"])
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        raise StoreError(
-            "the manifest of a run cannot be read", path, f"Run the experiment again ({error!r})"
-        ) from error
-    return index
+    return {
+        (entry.name, replicate_folder(entry.replicate), entry.condition): StoredFile(
+            entry.path, entry.size, entry.digest
+        )
+        for entry in read_manifest(Path(path).parent)
+    }

@@ -33,9 +33,9 @@ def test_nothing_of_the_users_is_imported(call, project, stored):
     assert call("show", "use").code == 0
 
 
-def test_json_has_metadata_metrics_and_summary(call, stored):
+def test_json_has_metadata_metrics_errors_and_summary(call, stored):
     document = json.loads(call("show", "use", "--json").out)
-    assert list(document) == ["experiment", "path", "metadata", "metrics", "summary"]
+    assert list(document) == ["experiment", "path", "metadata", "metrics", "errors", "summary"]
     assert document["metrics"]["shifted"]["seen"] == [7, 7, 7]
     assert document["metadata"]["replicates"] == 3
     rows = {row["condition"]: row["difference"] for row in document["summary"]["rows"]}
@@ -74,7 +74,7 @@ def test_a_run_of_a_script_is_found_by_its_name(call):
     assert "one" in done.out
 
 
-def test_values_that_cannot_be_paired_are_shown_without_a_difference(call, project):
+def test_a_run_with_failures_is_shown_as_it_was_printed(call, project):
     steps = project / "use" / "steps.py"
     steps.write_text(
         "from crystallize import pipeline_step\n\n"
@@ -82,13 +82,26 @@ def test_values_that_cannot_be_paired_are_shown_without_a_difference(call, proje
         "def look(data, ctx, *, shift=0.0):\n"
         "    if ctx['replicate'] == 0 and shift == 1:\n"
         "        raise OSError('unlucky')\n"
-        "    return data, {'seen': shift + ctx['replicate']}\n"
+        "    return data, {'seen': shift * ctx['replicate']}\n"
     )
-    assert call("run", "use").code == 1
+    printed = call("run", "use")
+    assert printed.code == 1
+    shown = call("show", "use").out
+    assert set(table(shown)) <= set(table(printed.out))
+    assert "failed replicates: 1 under 'shifted'." in shown
     document = json.loads(call("show", "use", "--json").out)
     rows = {row["condition"]: (row["n"], row["difference"]) for row in document["summary"]["rows"]}
-    assert rows == {"baseline": (3, None), "shifted": (2, None), "bigger": (3, 0.5)}
-    assert "cannot be paired: shifted." in call("show", "use").out
+    assert rows == {"baseline": (3, None), "shifted": (2, 1.5), "bigger": (3, 0.5)}
+    assert [(error["replicate"], error["condition"]) for error in document["errors"]] == [(0, "shifted")]
+
+
+def test_a_run_that_was_interrupted_has_no_results(call, stored):
+    metadata = stored / "metadata.json"
+    metadata.write_text(metadata.read_text().replace('"complete"', '"interrupted"'))
+    (stored / "shifted" / "results.json").unlink()
+    done = call("show", "use")
+    assert done.code == 2
+    assert "the run of experiment 'use' is interrupted and has no results" in done.err
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"metrics": 3}', '{"metrics": {"seen": 3}}'])

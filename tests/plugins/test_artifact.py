@@ -107,7 +107,8 @@ def test_results_hold_the_metrics_with_all_their_digits() -> None:
     result = experiment(step=record).run()
     assert result.path is not None
     stored = load(result.path / "high" / "results.json")
-    assert list(stored) == ["metrics"]
+    assert list(stored) == ["metrics", "replicates"]
+    assert stored["replicates"] == {"m": [0] * 8}
     values = stored["metrics"]["m"]
     assert math.isnan(values.pop(1))
     assert values == [0.1 + 0.2, -math.inf, 3, "text", None, "1j", [1, 2]]
@@ -144,7 +145,11 @@ def test_a_condition_with_a_failed_outcome_has_results_and_no_marker() -> None:
 
     result = experiment(step=fail).run(replicates=3)
     assert result.path is not None
-    assert load(result.path / "high" / "results.json") == {"metrics": {"m": [0, 2]}}
+    assert load(result.path / "high" / "results.json") == {
+        "metrics": {"m": [0, 2]},
+        "replicates": {"m": [0, 2]},
+        "failed": [1],
+    }
     assert not (result.path / "high" / ".crystallize_complete").exists()
     assert (result.path / "baseline" / ".crystallize_complete").exists()
     assert load(result.path / METADATA)["failed_outcomes"] == 1

@@ -13,9 +13,8 @@ from scipy import stats
 
 from crystallize.errors import CrystallizeError, MissingMetricError
 from crystallize.results.columns import Column
-from crystallize.results.provenance import Provenance
-from crystallize.results.result import ConditionMetrics, ExperimentMetrics, Result
-from crystallize.results.summary import summarize
+from crystallize.results.condition import ConditionMetrics
+from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.store.outcome import OutcomeError
 
 FAILED = None
@@ -28,7 +27,7 @@ def make_result(**conditions):
         columns, errors = {}, {}
         for place, (metric, entries) in enumerate(metrics.items()):
             replicates = len(entries)
-            column = columns[metric] = Column(replicates)
+            column = columns[metric] = Column()
             for i, entry in enumerate(entries):
                 if entry is FAILED:
                     errors[i] = OutcomeError(i, name, "FitStep", "ValueError", "diverged", "")
@@ -45,7 +44,7 @@ def make_result(**conditions):
         metrics=ExperimentMetrics(baseline, made),
         errors=[],
         artifacts=[],
-        provenance=Provenance.__new__(Provenance),
+        provenance=None,
     )
 
 
@@ -58,7 +57,7 @@ def draws():
 
 def test_rows_hold_mean_spread_and_paired_difference_with_its_interval(draws):
     base, better = draws
-    first, second = summarize(make_result(baseline={"rmse": base.tolist()}, t={"rmse": better.tolist()})).rows
+    first, second = make_result(baseline={"rmse": base.tolist()}, t={"rmse": better.tolist()}).summary().rows
     assert (first.metric, first.condition, first.n, first.difference, first.interval) == (
         "rmse",
         "baseline",
@@ -76,7 +75,7 @@ def test_rows_hold_mean_spread_and_paired_difference_with_its_interval(draws):
 def test_confidence_is_the_level_of_the_interval(draws):
     base, better = draws
     result = make_result(baseline={"rmse": base.tolist()}, t={"rmse": better.tolist()})
-    summary = summarize(result, confidence=0.99)
+    summary = result.summary(confidence=0.99)
     reference = stats.ttest_rel(better, base).confidence_interval(0.99)
     assert summary.rows[1].interval == pytest.approx((reference.low, reference.high))
     assert "99% interval" in str(summary)
@@ -84,27 +83,25 @@ def test_confidence_is_the_level_of_the_interval(draws):
 
 
 def test_differences_are_of_the_replicates_that_succeeded_under_both():
-    rows = summarize(
-        make_result(baseline={"a": [1.0, 2.0, FAILED, 4.0]}, t={"a": [FAILED, 3.0, 9.0, 6.0]})
-    ).rows
+    rows = (
+        make_result(baseline={"a": [1.0, 2.0, FAILED, 4.0]}, t={"a": [FAILED, 3.0, 9.0, 6.0]}).summary().rows
+    )
     assert (rows[1].n, rows[1].pairs, rows[1].failed) == (3, 2, 1)
     assert rows[1].difference == pytest.approx(1.5)
 
 
 def test_several_values_of_a_replicate_count_as_their_mean():
-    rows = summarize(make_result(baseline={"a": [[1.0, 3.0], [4.0]]}, t={"a": [[5.0], [6.0, 8.0]]})).rows
+    rows = make_result(baseline={"a": [[1.0, 3.0], [4.0]]}, t={"a": [[5.0], [6.0, 8.0]]}).summary().rows
     assert (rows[0].n, rows[0].mean, rows[0].sd) == pytest.approx((2, 3.0, math.sqrt(2)))
     assert rows[1].difference == pytest.approx(3.0)
 
 
 def test_table_stands_on_the_decimal_point_with_digits_that_the_spread_allows():
     table = str(
-        summarize(
-            make_result(
-                baseline={"rmse": [56.0, 58.0, 53.0, 61.0], "steps": [3] * 4},
-                ridge={"rmse": [54.5, 57.25, 52.0, 59.75], "steps": [12] * 4},
-            )
-        )
+        make_result(
+            baseline={"rmse": [56.0, 58.0, 53.0, 61.0], "steps": [3] * 4},
+            ridge={"rmse": [54.5, 57.25, 52.0, 59.75], "steps": [12] * 4},
+        ).summary()
     )
     assert table == "\n".join(
         [
@@ -123,18 +120,18 @@ def test_table_stands_on_the_decimal_point_with_digits_that_the_spread_allows():
 
 def test_rounding_is_not_shown_as_spread():
     base = [0.1, 0.7, 1.3]
-    table = str(summarize(make_result(baseline={"a": base}, t={"a": [value + 1 for value in base]})))
+    table = str(make_result(baseline={"a": base}, t={"a": [value + 1 for value in base]}).summary())
     assert table.splitlines()[3].endswith("+1.00  [+1.00, +1.00]")
 
 
 def test_failures_are_counted_below_the_table():
-    summary = summarize(make_result(baseline={"a": [1.0, 2.0]}, t={"a": [FAILED, FAILED]}))
+    summary = make_result(baseline={"a": [1.0, 2.0]}, t={"a": [FAILED, FAILED]}).summary()
     assert str(summary).endswith("failed replicates: 2 under 't'.")
     assert (summary.rows[1].n, summary.rows[1].mean, summary.rows[1].failed) == (0, None, 2)
 
 
 def test_metrics_that_are_not_numeric_are_listed_as_such():
-    summary = summarize(make_result(baseline={"label": ["a", "b"]}, t={"label": ["a", "c"]}))
+    summary = make_result(baseline={"label": ["a", "b"]}, t={"label": ["a", "c"]}).summary()
     assert [(row.n, row.mean, row.numeric) for row in summary.rows] == [(2, None, False)] * 2
     assert str(summary).count("not numeric") == 2
 
@@ -144,7 +141,7 @@ def test_table_is_at_most_a_hundred_columns_wide_and_names_stay_apart(draws, sca
     base, better = (side * scale for side in draws)
     name = "a_metric_with_a_name_that_is_far_too_long_for_a_table"
     conditions = {f"{name}_{i}": {name: better.tolist()} for i in (1, 2)}
-    lines = str(summarize(make_result(baseline={name: base.tolist()}, **conditions))).splitlines()
+    lines = str(make_result(baseline={name: base.tolist()}, **conditions).summary()).splitlines()
     assert max(map(len, lines)) <= 100
     assert len({line.split()[1] for line in lines[2:5]}) == 3
 
@@ -154,33 +151,33 @@ def test_table_is_at_most_a_hundred_columns_wide_and_names_stay_apart(draws, sca
     [[math.nan] * 3, [math.inf, 1.0, 2.0], [0.0] * 3, [-1e-300, 0.0, 1e-300], [1e308] * 3, [1.0], [True]],
 )
 def test_extreme_values_make_a_table_without_warnings(values):
-    summary = summarize(make_result(baseline={"a": values}, t={"a": values[::-1]}))
+    summary = make_result(baseline={"a": values}, t={"a": values[::-1]}).summary()
     assert "baseline" in str(summary)
     assert "baseline" in summary._repr_html_()
 
 
 def test_metrics_can_be_chosen():
     result = make_result(baseline={"a": [1.0], "b": [2.0]}, t={"a": [1.0], "b": [3.0]})
-    assert {row.metric for row in summarize(result, ["b"]).rows} == {"b"}
+    assert {row.metric for row in result.summary(["b"]).rows} == {"b"}
     with pytest.raises(
         MissingMetricError, match=r"no condition recorded metric 'c'\. Recorded were 'a', 'b'"
     ):
-        summarize(result, ["c"])
+        result.summary(["c"])
 
 
 @pytest.mark.parametrize("confidence", [0, 1, "0.95", True])
 def test_a_wrong_confidence_is_refused(confidence):
     with pytest.raises(CrystallizeError, match="confidence"):
-        summarize(make_result(baseline={"a": [1.0]}), confidence=confidence)
+        make_result(baseline={"a": [1.0]}).summary(confidence=confidence)
 
 
 def test_a_run_without_metrics_says_so():
-    assert str(summarize(make_result(baseline={}))) == "no metrics were recorded"
+    assert str(make_result(baseline={}).summary()) == "no metrics were recorded"
 
 
 def test_rows_are_records_that_json_takes(draws):
     base, better = (side.tolist() for side in draws)
-    summary = summarize(make_result(baseline={"a": base}, t={"a": better}))
+    summary = make_result(baseline={"a": base}, t={"a": better}).summary()
     records = json.loads(json.dumps(summary.to_dict()))
     assert [row["condition"] for row in records["rows"]] == ["baseline", "t"]
     assert records["confidence"] == 0.95

@@ -21,7 +21,7 @@ from crystallize.errors import (
     UnknownNameError,
 )
 from crystallize.results.columns import Column
-from crystallize.results.result import ConditionMetrics
+from crystallize.results.condition import ConditionMetrics
 from crystallize.statistics.hypothesis import Hypothesis, HypothesisResult, as_hypothesis, hypothesis
 from crystallize.statistics.p_values import holm
 from crystallize.statistics.verifier import verifier
@@ -36,7 +36,7 @@ def condition(name, **metrics):
     """Make what a run gives: for each metric one entry a replicate, a value or a list of several."""
     columns, errors = {}, {}
     for place, (metric, entries) in enumerate(metrics.items()):
-        column = Column(len(entries))
+        column = Column()
         for replicate, entry in enumerate(entries):
             if entry is FAILED:
                 errors[replicate] = OutcomeError(replicate, name, "FitStep", "ValueError", "diverged", "")

@@ -1,0 +1,54 @@
+"""What one condition gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crystallize.results.columns import Column
+    from crystallize.store.outcome import OutcomeError
+
+
+class ConditionMetrics:
+    """What one condition gave.
+
+    Attributes
+    ----------
+    name : str
+        ``"baseline"`` or the treatment's name.
+    columns : dict of str to Column
+        The values of each metric, compact.
+    tags : dict of str to dict
+        For metrics recorded with tags: for each replicate the tags of its values.
+    errors : list of OutcomeError
+        The failed outcomes, in replicate order.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        columns: dict[str, Column],
+        tags: dict[str, dict[int, list[Mapping[str, Any] | None]]],
+        seeds: Sequence[int | None],
+        errors: list[OutcomeError],
+    ) -> None:
+        self.name = name
+        self.columns = columns
+        self.tags = tags
+        self.errors = errors
+        self._seeds = seeds
+
+    @property
+    def seeds(self) -> list[int | None]:
+        """The ``seed_used`` of each replicate."""
+        return list(self._seeds)
+
+    @cached_property
+    def metrics(self) -> dict[str, list[Any]]:
+        """All values of each metric, flat, in replicate order."""
+        return {metric: column.values() for metric, column in self.columns.items()}
+
+    def __repr__(self) -> str:
+        return f"ConditionMetrics({self.name!r}, metrics={list(self.columns)})"

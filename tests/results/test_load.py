@@ -1,0 +1,168 @@
+"""A stored run as a Result: what of it is there, and what says that it is not."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crystallize import (
+    Artifact,
+    Experiment,
+    FrozenContext,
+    Hypothesis,
+    PipelineStep,
+    Result,
+    paired_t_test,
+    treatment,
+)
+from crystallize.errors import RunFailedError, StoreError
+from crystallize.results.load import load_result
+
+
+class Fit(PipelineStep):
+    def __init__(self, out: Artifact) -> None:
+        self.out = out
+
+    def __call__(self, data: Any, ctx: FrozenContext) -> Any:
+        replicate = ctx["replicate"]
+        self.out.write(b"abc" * replicate)
+        if replicate == ctx["fails"]:
+            raise ValueError("bad split")
+        if replicate % 2:
+            ctx.metrics.add("odd", [-0.0, math.nan, math.inf, 2**70][replicate % 4])
+        for epoch in range(replicate):
+            ctx.metrics.add("curve", epoch / 3)
+        return data, {"loss": replicate + ctx["shift"] + ctx.rng.random(), "label": f"n{replicate}"}
+
+
+def run(replicates: int = 6, fails: int | None = 3) -> Result:
+    out = Artifact("model.bin")
+    return Experiment(
+        lambda: None,
+        [Fit(out)],
+        name="demo",
+        outputs=[out],
+        initial_ctx={"shift": 0.0, "fails": None},
+        treatments=[treatment("low", {"shift": -1.0, "fails": fails}), treatment("high", {"shift": 1.0})],
+        hypotheses=[Hypothesis(paired_t_test(), metrics="loss", name="lower")],
+        seed=3,
+    ).run(replicates=replicates)
+
+
+def stored(**options: Any) -> tuple[Result, Path]:
+    result = run(**options)
+    assert result.path is not None
+    return result, result.path
+
+
+def by_replicate(result: Result) -> dict[str, dict[str, str]]:
+    return {
+        name: {
+            metric: repr(list(column.by_replicate()))
+            for metric, column in result.condition(name).columns.items()
+        }
+        for name in result.conditions
+    }
+
+
+def test_a_stored_run_is_the_result_that_it_returned() -> None:
+    result, path = stored()
+    loaded = load_result(path)
+    assert loaded.path == path
+    for what in ("experiment", "replicates", "master_seed", "conditions"):
+        assert getattr(loaded, what) == getattr(result, what)
+    assert by_replicate(loaded) == by_replicate(result)
+    assert loaded.artifacts == result.artifacts
+    assert repr(loaded.summary()) == repr(result.summary())
+    assert str(loaded.summary()) == str(result.summary())
+    assert repr(loaded) == repr(result)
+
+
+def test_values_stand_beside_the_replicate_that_recorded_them() -> None:
+    result, path = stored()
+    loaded = load_result(path).to_frame()
+    expected = result.to_frame()
+    assert loaded.to_string() == expected.to_string()
+
+
+def test_hypotheses_can_be_evaluated_again() -> None:
+    result, path = stored()
+    metrics = load_result(path).metrics
+    again = Hypothesis(paired_t_test(), metrics="loss", name="lower").evaluate(
+        metrics.baseline, metrics.treatments
+    )
+    assert again == result.get_hypothesis("lower")
+
+
+def test_failed_outcomes_are_known_but_not_why_they_failed() -> None:
+    result, path = stored()
+    loaded = load_result(str(path))
+    assert [error[:2] for error in loaded.errors] == [error[:2] for error in result.errors] == [(3, "low")]
+    with pytest.raises(RunFailedError, match=r"1 of 18 outcomes.*why is not stored.*'low', replicate 3"):
+        loaded.raise_for_errors()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda result: result.provenance,
+        lambda result: result.print_tree(),
+        lambda result: result.get_hypothesis("lower"),
+    ],
+)
+def test_what_is_not_stored_says_so(ask: Any) -> None:
+    _, path = stored(replicates=1)
+    with pytest.raises(StoreError, match=r"of experiment 'demo'|'lower'.*is not stored") as caught:
+        ask(load_result(path))
+    assert str(path) in str(caught.value)
+
+
+def test_seeds_of_a_stored_run_are_not_known() -> None:
+    _, path = stored(replicates=2)
+    assert load_result(path).seeds == {name: [None, None] for name in ("baseline", "low", "high")}
+
+
+def test_a_stored_run_goes_on_as_json() -> None:
+    _, path = stored()
+    document = json.loads(load_result(path).to_json())
+    assert document["conditions"]["low"]["errors"][0]["replicate"] == 3
+    assert len(document["artifacts"]) == 18
+
+
+# -- what cannot be read --------------------------------------------------------------------------------------------
+
+
+def test_a_folder_without_a_run(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no run is stored here"):
+        load_result(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("status", ["interrupted", "failed", "running", "complete"])
+def test_a_run_without_results_says_how_it_ended(status: str) -> None:
+    _, path = stored(replicates=1)
+    metadata = path / "metadata.json"
+    metadata.write_text(metadata.read_text().replace('"complete"', f'"{status}"'))
+    (path / "high" / "results.json").unlink()
+    with pytest.raises(StoreError, match=f"'demo' is {status} and has no results"):
+        load_result(path)
+
+
+@pytest.mark.parametrize("key", ["replicates", "conditions", "seeds"])
+@pytest.mark.parametrize("value", [None, "x", {}])
+def test_metadata_that_do_not_tell_what_ran(key: str, value: Any) -> None:
+    _, path = stored(replicates=1)
+    metadata = path / "metadata.json"
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {key: value}))
+    with pytest.raises(StoreError, match=r"do not tell.*metadata\.json"):
+        load_result(path)
+
+
+def test_results_with_more_values_than_the_run_had_replicates() -> None:
+    _, path = stored(replicates=1)
+    (path / "low" / "results.json").write_text('{"metrics": {"loss": [1, 2]}}')
+    with pytest.raises(StoreError, match=r"low/results\.json"):
+        load_result(path)
