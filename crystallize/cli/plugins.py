@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from crystallize.discovery import Found
     from crystallize.errors import UnknownNameError
-    from crystallize.plugins.survey import Sight
+    from crystallize.plugins.listing import Installed
 
 app = typer.Typer(help="Look at the installed plugins.", no_args_is_help=True)
 
@@ -57,7 +56,7 @@ Group = Annotated[
 
 def _group_names() -> dict[str, str]:
     """Return each name that a group goes by: its own, its last part, and what an entry of it is called."""
-    from crystallize.plugins.survey import KINDS
+    from crystallize.discovery import KINDS
 
     names: dict[str, str] = {}
     for group, kind in KINDS.items():
@@ -86,35 +85,14 @@ def _refuse(what: str, name: str, choices: Sequence[str], others: Iterable[str] 
     fail(UnknownNameError(f"there is no {what} {name!r}", hint=hint))
 
 
-def _look(groups: Collection[str], *, with_hidden: bool = False) -> list[Sight]:
+def _look(groups: Collection[str], *, with_hidden: bool = False) -> list[Installed]:
     """Look at what is installed, as the commands, the config.yaml and the experiments that use it would."""
     from crystallize.cli.commands import BUILT_IN, usable
     from crystallize.cli.options import stdout_kept_clean
-    from crystallize.discovery import COMMANDS, VERIFIERS
-    from crystallize.plugins.survey import look
+    from crystallize.plugins.listing import list_installed
 
     with stdout_kept_clean(True):  # what a plugin prints when it is imported is no part of our answer
-        return look(
-            groups,
-            uses={COMMANDS: usable, VERIFIERS: _verifier},
-            reserved=BUILT_IN,
-            with_hidden=with_hidden,
-        )
-
-
-def _verifier(found: Found) -> Any:
-    """Return a verifier, or refuse what cannot be one."""
-    from crystallize.discovery import cannot_load, load
-    from crystallize.errors import InvalidTypeError
-    from crystallize.statistics.verifier import VerifierFactory, check_verifier
-
-    thing = load(found)
-    try:
-        if not isinstance(thing, VerifierFactory):
-            check_verifier(thing)
-    except InvalidTypeError as error:
-        raise cannot_load(found, error.what) from error
-    return thing
+        return list_installed(groups, with_hidden=with_hidden, make_command=usable, own_commands=BUILT_IN)
 
 
 # -- commands ------------------------------------------------------------------------------------------------
@@ -147,30 +125,29 @@ def list_plugins(
     reason; or shadowed, where the name stays with Crystallize's own. To find
     out, all but the disabled ones are imported. Nothing is run.
     """
-    from crystallize.cli.plugins_list import print_table
+    from crystallize.cli.plugins_text import print_table
     from crystallize.plugins.base import HOOK_NAMES
 
     if hook is not None and hook not in HOOK_NAMES:
         _refuse("hook", hook, HOOK_NAMES)
-    sights = _look(_groups(group), with_hidden=everything)
-    every = [sight.installed for sight in sights]
-    installed = [each for each in every if hook is None or hook in each.hooks]
+    installed = [
+        each.as_json()
+        for each in _look(_groups(group), with_hidden=everything)
+        if hook is None or hook in each.hooks
+    ]
+    within = f" in the group {_group_names()[group.lower()]}" if group is not None else ""
     if as_json:
         import json
 
-        typer.echo(json.dumps([each._asdict() for each in installed], indent=2))
+        typer.echo(json.dumps(installed, indent=2))
     elif installed:
         print_table(installed)
     elif hook is not None:
-        typer.echo(f"Nothing that is installed and active{_within(group)} implements {hook}.")
+        typer.echo(f"Nothing that is installed and active{within} implements {hook}.")
     elif group is not None:
-        typer.echo(f"Nothing is installed{_within(group)}.")
+        typer.echo(f"Nothing is installed{within}.")
     else:
         typer.echo("Nothing is installed, not even Crystallize's own parts: install crystallize-lab again.")
-
-
-def _within(group: str | None) -> str:
-    return f" in the group {_group_names()[group.lower()]}" if group is not None else ""
 
 
 @app.command()
@@ -197,31 +174,29 @@ def show(
     Upper and lower case, and '-', '_' and '.', make no difference in NAME. If
     several groups have the name, all of them are shown.
     """
-    from crystallize.cli.plugins_show import print_page
+    from crystallize.cli.plugins_text import print_page
     from crystallize.discovery import EXECUTION, PLUGINS, find, normalise
     from crystallize.plugins.details import page_of
 
     groups = _groups(group)
-    needed = {place for place in groups for each in find(place) if normalise(each.name) == normalise(name)}
-    if not needed:
+    own = {place for place in groups for each in find(place) if normalise(each.name) == normalise(name)}
+    if not own:
         from crystallize.cli.options import fail
 
         fail(_unknown(name, groups))
-    own = set(needed)
-    if needed & {PLUGINS, EXECUTION}:
-        needed |= {PLUGINS, EXECUTION}  # all that implement the same hooks
-    sights = _look(needed)
+    with_hooks = {PLUGINS, EXECUTION}  # all that implement the same hooks
+    installed = _look(own | with_hooks if own & with_hooks else own)
     meant = [
-        sight
-        for sight in sights
-        if sight.found.group in own and normalise(sight.found.name) == normalise(name)
+        each
+        for each in installed
+        if each.found.group in own and normalise(each.found.name) == normalise(name)
     ]
-    meant.sort(key=lambda sight: sight.status != "active")
-    pages = [page_of(sight, sights) for sight in meant]
+    meant.sort(key=lambda each: each.status != "active")
+    pages = [page_of(each, installed) for each in meant]
     if as_json:
         from crystallize.cli.options import print_json
 
-        print_json([page.as_json() for page in pages])
+        print_json(pages)
         return
     for number, page in enumerate(pages):
         typer.echo("\n" if number else "", nl=False)
@@ -232,23 +207,20 @@ def _unknown(name: str, groups: Iterable[str]) -> UnknownNameError:
     """Make the error for a name that nothing has: with the nearest ones, and all that there are."""
     from difflib import get_close_matches
 
-    from crystallize.discovery import find, normalise
+    from crystallize.discovery import KINDS, find, normalise
     from crystallize.errors import UnknownNameError
-    from crystallize.plugins.survey import KINDS
 
-    by_kind: dict[str, list[str]] = {}
-    of_distribution: list[str] = []
-    for group in groups:
-        for found in find(group):
-            by_kind.setdefault(KINDS[group], []).append(found.name)
-            if normalise(found.distribution) == normalise(name):
-                of_distribution.append(found.name)
-    names = {normalise(each): each for installed in by_kind.values() for each in installed}
+    every = [found for group in groups for found in find(group)]
+    names = {normalise(found.name): found.name for found in every}
     near = [repr(names[each]) for each in get_close_matches(normalise(name), names)]
     hints = [f"Did you mean {' or '.join(near)}?"] if near else []
-    if of_distribution:
-        hints.append(f"It is a distribution, which brings {', '.join(dict.fromkeys(of_distribution))}.")
-    listing = "; ".join(f"{kind}: {', '.join(dict.fromkeys(each))}" for kind, each in by_kind.items())
+    brought = dict.fromkeys(found.name for found in every if normalise(found.distribution) == normalise(name))
+    if brought:
+        hints.append(f"It is a distribution, which brings {', '.join(brought)}.")
+    by_kind: dict[str, dict[str, None]] = {}
+    for found in every:
+        by_kind.setdefault(KINDS[found.group], {})[found.name] = None
+    listing = "; ".join(f"{kind}: {', '.join(each)}" for kind, each in by_kind.items())
     hints.append(f"Installed are {listing or 'none'}")
     return UnknownNameError(f"nothing that is installed is called {name!r}", hint=" ".join(hints))
 
@@ -261,22 +233,22 @@ def hooks(as_json: AsJson = False) -> None:
     order of the calls, for an experiment that is built with what is installed
     here and with nothing passed. A wrapper surrounds those that follow it.
     """
-    from crystallize.cli.plugins_list import print_hooks
+    from crystallize.cli.plugins_text import print_hooks
     from crystallize.discovery import EXECUTION, PLUGINS
-    from crystallize.plugins.order import hooks_of, of_installed
+    from crystallize.plugins.details import hooks_of, records_of
 
-    sights = _look((PLUGINS, EXECUTION))
-    every = hooks_of(of_installed(sights))
+    installed = _look((PLUGINS, EXECUTION))
+    every = hooks_of(records_of(installed))
     if as_json:
         from crystallize.cli.options import print_json
 
-        print_json([each.as_json() for each in every])
+        print_json(every)
         return
     print_hooks(every)
     left_out = [
-        sight.found.name
-        for sight in sights
-        if sight.found.group == PLUGINS and sight.status in ("failed", "disabled")
+        each.found.name
+        for each in installed
+        if each.found.group == PLUGINS and each.status in ("failed", "disabled")
     ]
     if left_out:
         typer.echo(f"\nLeft out, since disabled or failed: {', '.join(left_out)}")
@@ -293,9 +265,8 @@ def check() -> None:
 
     The exit code is 0 if all is well, and 1 if anything has failed.
     """
-    from crystallize.cli.plugins_check import print_report
-    from crystallize.discovery import GROUPS
-    from crystallize.plugins.strays import strays
+    from crystallize.cli.plugins_text import print_report
+    from crystallize.discovery import GROUPS, misspelt_groups
 
-    if not print_report(_look(GROUPS), strays()):
+    if not print_report(_look(GROUPS), misspelt_groups()):
         raise typer.Exit(1)

@@ -4,19 +4,20 @@ Three small steps. :func:`find` reads names only and imports nothing, :func:`loa
 :func:`classify` says what kind of thing it gave. Every group of Crystallize goes through this package.
 """
 
-from crystallize.discovery.installed import (
+from crystallize.discovery.entry_points import (
     COMMANDS,
     CORE,
     EXECUTION,
     GROUPS,
+    KINDS,
     LOADERS,
     PLUGINS,
     VERIFIERS,
     Found,
-    find,
-    hidden,
+    normalise,
 )
-from crystallize.discovery.loading import Kind, cannot_load, classify, load, produce
+from crystallize.discovery.installed import find, hidden, misspelt_groups
+from crystallize.discovery.loading import Kind, cannot_load, classify, lacking_argument, load, produce
 from crystallize.discovery.names import (
     ADD_ONS,
     advice,
@@ -27,7 +28,6 @@ from crystallize.discovery.names import (
     unknown,
     warn_once,
 )
-from crystallize.utils.distributions import normalise
 
 __all__ = [
     "ADD_ONS",
@@ -35,6 +35,7 @@ __all__ = [
     "CORE",
     "EXECUTION",
     "GROUPS",
+    "KINDS",
     "LOADERS",
     "PLUGINS",
     "VERIFIERS",
@@ -46,8 +47,10 @@ __all__ = [
     "find",
     "forget_warnings",
     "hidden",
+    "lacking_argument",
     "load",
     "lookup",
+    "misspelt_groups",
     "normalise",
     "owner",
     "produce",

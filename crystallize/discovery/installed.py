@@ -7,74 +7,44 @@ off claims nothing.
 from __future__ import annotations
 
 import importlib
-import re
+import os
 import sys
+import time
+from difflib import get_close_matches
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.utils.distributions import Copy, Stamp, declaring, is_settled, normalise, stamps_of
+from crystallize.discovery.entry_points import (
+    CORE,
+    GROUPS,
+    KINDS,
+    PLUGINS,
+    PREFIX,
+    Found,
+    distributions,
+    normalise,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-CORE = "crystallize-lab"
-"""The distribution that Crystallize itself comes in."""
-
-COMMANDS = "crystallize.commands"
-EXECUTION = "crystallize.execution"
-LOADERS = "crystallize.loaders"
-PLUGINS = "crystallize.plugins"
-VERIFIERS = "crystallize.verifiers"
-GROUPS = (COMMANDS, EXECUTION, LOADERS, PLUGINS, VERIFIERS)
-"""The groups that are read, in alphabetical order."""
-
-_PREFIX = "crystallize."
-_REFERENCE = re.compile(r"([\w.]+)\s*(:\s*[\w.]+)?\s*(?:\[(.*)\])?$")
-
-
-class Found(NamedTuple):
-    """One entry point that is installed; nothing of it is imported.
-
-    Attributes
-    ----------
-    name, value, group : str
-        What its distribution declares: ``name = value`` in the section ``group``. The value is
-        ``module:attribute``, or ``module``.
-    distribution, version : str
-        The distribution that declares it. Without metadata, the name is that of its folder and the version
-        not known.
-    fault : str
-        Why it cannot be loaded: another one claims the same name, or its metadata has a mistake. Empty for
-        most.
-    shadowed : bool
-        Whether the fault is that the name is one of the core's, which keeps it.
-    extras : str
-        The extras of its distribution that it says it needs: ``module:attribute [extras]``. Empty for most.
-    """
-
-    name: str
-    value: str
-    group: str
-    distribution: str
-    version: str
-    fault: str = ""
-    shadowed: bool = False
-    extras: str = ""
-
-    def __str__(self) -> str:
-        return f"entry point {self.name!r} of {self.distribution} {self.version}"
+_NEAR = 0.75  # "plugin" and "executions" are near; another project's "crystallize.exporters" is not
+_NEAR_AS_A_WHOLE = 0.9
+_TICK_NS = 50_000_000  # file systems stamp changes with the clock of the last tick, some milliseconds ago
 
 
 class _Catalogue(NamedTuple):
+    """What the last scan of ``sys.path`` found, and how the path looked then."""
+
     paths: list[str]
-    stamps: list[Stamp]
-    settled: bool
-    found: dict[str, tuple[Found, ...]]  # with nothing switched off
-    contested: dict[str, tuple[Found, ...]]  # of the groups in which a name is claimed twice, as declared
+    stamps: list[tuple[int, int] | None]
+    is_settled: bool  # whether a later change of a folder is sure to show in its stamp
+    declared: dict[str, tuple[Found, ...]]
+    found: dict[str, tuple[Found, ...]]  # judged, with nothing switched off
     hidden: tuple[Found, ...]
 
 
-_catalogue: dict[str, _Catalogue] = {}  # one entry at most: what the last scan found
+_catalogue: dict[str, _Catalogue] = {}  # one entry at most
 
 
 def find(group: str, is_off: Callable[[Found], bool] | None = None) -> tuple[Found, ...]:
@@ -97,9 +67,10 @@ def find(group: str, is_off: Callable[[Found], bool] | None = None) -> tuple[Fou
     a notebook runs is found.
     """
     known = _current()
-    if is_off is None or group not in known.contested:
-        return known.found.get(group, ())
-    return tuple(_judged(known.contested[group], is_off))
+    declared, found = known.declared.get(group, ()), known.found.get(group, ())
+    if is_off is None or found == declared:  # no name is claimed twice
+        return found
+    return tuple(_judged(declared, is_off))
 
 
 def hidden() -> tuple[Found, ...]:
@@ -110,53 +81,75 @@ def hidden() -> tuple[Found, ...]:
     return _current().hidden
 
 
+def misspelt_groups() -> list[tuple[str, list[Found]]]:
+    """Return the groups that nobody reads and whose name is nearly one of ours, by distribution.
+
+    Other groups that begin with ``crystallize.`` are left alone: an add-on may have a group of its own.
+
+    Returns
+    -------
+    list of (str, list of Found)
+        The group that was meant, and what one distribution declares in the one that it wrote.
+    """
+    unread = [found for group, declared in _current().declared.items() if _meant(group) for found in declared]
+    unread.sort(key=lambda found: (normalise(found.distribution), found.group))
+    by_group = groupby(unread, key=lambda found: (found.distribution, found.group))
+    return [(_meant(group), list(declared)) for (_, group), declared in by_group]
+
+
+def _meant(group: str) -> str:
+    """Return which of our groups a name was meant to be; an empty text if none, or if it is one."""
+    if group in GROUPS:
+        return ""
+    if not group.startswith(PREFIX):
+        return next(iter(get_close_matches(group, GROUPS, n=1, cutoff=_NEAR_AS_A_WHOLE)), "")
+    short = {name.removeprefix(PREFIX): name for name in GROUPS}
+    short |= {kind: name for name, kind in KINDS.items()}
+    nearest = get_close_matches(group.removeprefix(PREFIX), short, n=1, cutoff=_NEAR)
+    return short[nearest[0]] if nearest else ""
+
+
 def _current() -> _Catalogue:
     known = _catalogue.get("last")
-    stamps = stamps_of(sys.path)
-    if known is None or not known.settled or known.stamps != stamps or known.paths != sys.path:
+    stamps = [_stamp(path) for path in sys.path]
+    if known is None or not known.is_settled or known.stamps != stamps or known.paths != sys.path:
         if known is not None:
             importlib.invalidate_caches()
-        known = _Catalogue(list(sys.path), stamps, is_settled(stamps), *_scan())
+        newest = max((stamp[1] for stamp in stamps if stamp), default=0)
+        known = _Catalogue(list(sys.path), stamps, newest < time.time_ns() - _TICK_NS, *_scan())
         _catalogue["last"] = known
     return known
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    """Return what changes when something is installed into a folder, or removed; None if it is not there."""
+    try:
+        status = os.stat(path or ".")  # noqa: PTH116 - a Path costs more than the call
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _scan() -> tuple[dict[str, tuple[Found, ...]], dict[str, tuple[Found, ...]], tuple[Found, ...]]:
     every: list[Found] = []
     hidden: list[Found] = []
-    for used, *others in declaring(_PREFIX):
-        every += _declared(used)
+    for used, *others in distributions():
+        every += used.declared
         why = f"{used.name} {used.version} in {used.folder} is used in its place"
-        hidden += [found._replace(fault=why) for other in others for found in _declared(other)]
+        hidden += [found._replace(fault=why, shadowed=True) for copy in others for found in copy.declared]
     every.sort(key=_in_order)
     declared = {group: tuple(found) for group, found in groupby(every, key=lambda found: found.group)}
     judged = {group: tuple(_judged(found)) for group, found in declared.items()}
-    contested = {group: declared[group] for group in declared if judged[group] != declared[group]}
-    return judged, contested, tuple(sorted(hidden, key=_in_order))
+    return declared, judged, tuple(sorted(hidden, key=_in_order))
 
 
 def _in_order(found: Found) -> tuple[str, ...]:
     return found.group, found.name, normalise(found.distribution), found.value
 
 
-def _declared(copy: Copy) -> Iterable[Found]:
-    for entry in copy.entries:
-        value, extras, fault = entry.value, "", entry.fault
-        reference = _REFERENCE.match(value)
-        if reference is not None:
-            module, attribute, extras = (part or "" for part in reference.groups())
-            value = module + re.sub(r"\s", "", attribute)
-        elif not fault:
-            fault = f"its value {value!r} is not of the form module:attribute"
-        # What stands in no group of ours is told where it is seen most.
-        yield Found(
-            entry.name, value, entry.group or PLUGINS, copy.name, copy.version, fault, extras=extras.strip()
-        )
-
-
 def _judged(
     entries: Iterable[Found], is_off: Callable[[Found], bool] = lambda found: False
-) -> Iterable[Found]:
+) -> Iterator[Found]:
     """Yield the entries of a group, those with a fault whose name another one claims that is not off."""
     for name, claims in groupby(entries, key=lambda found: found.name):
         claimants = list(claims)

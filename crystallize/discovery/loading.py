@@ -12,7 +12,7 @@ from crystallize.utils.failures import place_of, told
 from crystallize.utils.references import UnreachableError, follow
 
 if TYPE_CHECKING:
-    from crystallize.discovery.installed import Found
+    from crystallize.discovery.entry_points import Found
 
 Kind = Literal["class", "factory", "instance", "module"]
 
@@ -75,7 +75,7 @@ def produce(found: Found) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        lacking = _lacking(thing)
+        lacking = lacking_argument(thing)
         if lacking:
             reason = f"the {kind} cannot be called without arguments: {lacking}"
             raise cannot_load(
@@ -88,8 +88,8 @@ def produce(found: Found) -> Any:
     return made
 
 
-def _lacking(make: Any) -> str:
-    """Say which argument a class or factory needs, if it needs one."""
+def lacking_argument(make: Any) -> str:
+    """Say which argument a class or factory needs; an empty text if it can be called without any."""
     try:
         inspect.signature(make).bind()
     except TypeError as error:

@@ -6,10 +6,10 @@ import logging
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from crystallize.discovery.installed import EXECUTION, GROUPS, PLUGINS, Found, find
+from crystallize.discovery.entry_points import EXECUTION, GROUPS, PLUGINS, Found, normalise
+from crystallize.discovery.installed import find
 from crystallize.discovery.loading import cannot_load, load
 from crystallize.errors import PluginLoadError, UnknownNameError
-from crystallize.utils.distributions import normalise
 from crystallize.utils.references import UnreachableError, follow, search_hint
 from crystallize.utils.suggest import nearest
 

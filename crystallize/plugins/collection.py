@@ -10,7 +10,6 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable
-from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -35,7 +34,7 @@ from crystallize.utils.failures import place_of, shown, told
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 _SWITCH = "CRYSTALLIZE_DISABLE_PLUGINS"
 
@@ -77,15 +76,7 @@ class PluginRecord(NamedTuple):
         *,
         is_strategy: bool = False,
     ) -> PluginRecord:
-        """Make the record of a plugin; see :func:`implementations` for what may be wrong with it.
-
-        Parameters
-        ----------
-        name, plugin, distribution, version, source
-            The attributes.
-        is_strategy : bool
-            Whether the user named it as the execution strategy, whose ``run_experiment_loop`` needs no mark.
-        """
+        """Make the record of a plugin; :func:`implementations` says what `is_strategy` means and what may be wrong."""
         found = implementations(plugin, is_strategy=is_strategy)
         return cls(name, plugin, distribution, version, source, found)
 
@@ -187,8 +178,7 @@ def _checked(passed: Sequence[object]) -> list[object]:
         raise InvalidTypeError(f"plugins is a list of plugin instances, got {passed!r}", hint="Write [...]")
     for position, plugin in enumerate(passed):
         where = f"plugins[{position}]"
-        with _blaming(f"{where}, a {type(plugin).__name__},"):
-            kind = classify(plugin)
+        kind = classify(plugin)
         if kind in ("class", "factory"):
             name = getattr(plugin, "__qualname__", "") or shown(plugin)
             what, hint = ("class", "") if kind == "class" else ("function", "?")
@@ -201,19 +191,6 @@ def _checked(passed: Sequence[object]) -> list[object]:
     return list(passed)
 
 
-@contextmanager
-def _blaming(who: str) -> Iterator[None]:
-    """Name whose code raises: what a plugin has may raise anything, wherever it is asked."""
-    try:
-        yield
-    except PluginError as error:
-        raise PluginError(f"{who} cannot be used: {error.what}", error.where, error.hint) from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise PluginError(f"{who} cannot be used: {told(error)}", place_of(error)) from error
-
-
 def _passed(plugin: Any, taken: set[str], *, is_strategy: bool = False) -> PluginRecord:
     module = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
     origin = owner(module) or (None, None)
@@ -223,9 +200,11 @@ def _passed(plugin: Any, taken: set[str], *, is_strategy: bool = False) -> Plugi
 def _record(
     plugin: Any, name: str, origin: tuple[str | None, str | None], *, is_strategy: bool = False
 ) -> PluginRecord:
-    with _blaming(f"plugin {name!r}"):
+    try:
         record = PluginRecord.of(name, plugin, *origin, "passed", is_strategy=is_strategy)
-        bare = [hook for hook in unmarked(plugin) if not (is_strategy and hook == LOOP)]
+    except PluginError as error:
+        raise PluginError(f"plugin {name!r} cannot be used: {error.what}", error.where, error.hint) from error
+    bare = [hook for hook in unmarked(plugin) if not (is_strategy and hook == LOOP)]
     if bare:
         _warn_unmarked(str(record), bare)
     elif not record.implementations and not isinstance(plugin, BasePlugin):
@@ -329,7 +308,7 @@ def flag(variable: str) -> bool:
 
 def _installed(found: Found, passed: Sequence[object]) -> PluginRecord | None:
     """Return the record of an installed plugin, or None if a passed one replaces it or it cannot be used."""
-    kinds = [kind for plugin in passed for kind in type(plugin).__mro__]  # which need not be hashable
+    kinds = {kind for plugin in passed for kind in type(plugin).__mro__} - {object}
     if any(_target(kind) == found.value for kind in kinds):
         return None
     try:
@@ -337,12 +316,9 @@ def _installed(found: Found, passed: Sequence[object]) -> PluginRecord | None:
     except PluginLoadError as error:
         refuse(error)
         return None
-    if isinstance(record.plugin, ModuleType):
-        replaced = any(record.plugin is plugin for plugin in passed)
-    else:
-        own = type(record.plugin)
-        replaced = own is not object and any(own is kind for kind in kinds)
-    return None if replaced else record
+    own = type(record.plugin)
+    is_replaced = any(record.plugin is plugin for plugin in passed) if own is ModuleType else own in kinds
+    return None if is_replaced else record
 
 
 def examine(found: Found) -> PluginRecord:
@@ -361,9 +337,7 @@ def examine(found: Found) -> PluginRecord:
             raise PluginError(f"it gives {shown(plugin)}, which has no hook")
     except PluginError as error:
         raise cannot_load(found, error.what) from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a foreign active_hooks() or __repr__ may raise anything
+    except Exception as error:  # a foreign active_hooks() may raise anything
         raise cannot_load(found, told(error), place_of(error)) from error
     if bare:
         _warn_unmarked(str(record), bare)

@@ -1,141 +1,142 @@
-"""What ``crystallize plugins show`` tells of an entry point: settings, hooks, source, homepage."""
+"""What ``crystallize plugins show`` and ``hooks`` tell: settings, source, homepage, and the order of the calls."""
 
 from __future__ import annotations
 
 import inspect
-import re
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
-from crystallize.discovery import COMMANDS, CORE, PLUGINS, Found, normalise
-from crystallize.plugins.collection import switched_off
-from crystallize.plugins.order import calls_of
-from crystallize.plugins.survey import quietly
+from crystallize import hookspecs
+from crystallize.discovery import COMMANDS, CORE, EXECUTION, PLUGINS, Found, normalise
+from crystallize.plugins.base import HOOK_NAMES
+from crystallize.plugins.collection import set_apart, switched_off
+from crystallize.plugins.manager import PluginManager
+from crystallize.utils.failures import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Sequence
 
-    from crystallize.plugins.order import Call
-    from crystallize.plugins.survey import Installed, Sight
+    from pluggy import HookImpl
 
-_SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
+    from crystallize.plugins.collection import PluginRecord
+    from crystallize.plugins.listing import Installed
+
 _HOME_LABELS = ("homepage", "home", "repository", "source", "sourcecode", "github", "documentation")
 
 
-class Page(NamedTuple):
-    """All that is told of one entry point.
-
-    Attributes
-    ----------
-    installed : Installed
-        What the listing says.
-    value : str
-        What the entry point refers to.
-    documentation : str
-        Its docstring; empty if it was not imported.
-    settings : list of Setting
-        What its class or function takes.
-    environment : dict of str to str
-        The environment variables that it says it reads, and what each is for.
-    calls : list of Call
-        Its hooks, in the order of a run.
-    switch_off : list of str
-        The ways to switch it off.
-    disabled_by : str
-        The environment variable that has switched it off, if one has.
-    source : tuple of (str, int) or None
-        File and line.
-    distribution_summary, homepage : str
-        What the distribution says of itself.
-    """
-
-    installed: Installed
-    value: str
-    documentation: str
-    settings: list[Setting]
-    environment: dict[str, str]
-    calls: list[Call]
-    switch_off: list[str]
-    disabled_by: str
-    source: tuple[str, int] | None
-    distribution_summary: str
-    homepage: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as one JSON object: what the listing says, then the rest."""
-        plain = {
-            "settings": [each._asdict() for each in self.settings],
-            "calls": [each._asdict() for each in self.calls],
-            "source": None if self.source is None else {"file": self.source[0], "line": self.source[1]},
-        }
-        told = {**self.installed._asdict(), **self._asdict(), **plain}
-        del told["installed"]
-        return told
+# -- the order of the calls ----------------------------------------------------------------------------------
 
 
-def page_of(sight: Sight, sights: Iterable[Sight]) -> Page:
-    """Collect what is known of an entry point.
+def records_of(installed: Iterable[Installed], strategy: PluginRecord | None = None) -> list[PluginRecord]:
+    """Return the records of an experiment that is built with nothing but what is installed.
 
     Parameters
     ----------
-    sight : Sight
+    installed : iterable of Installed
+        The groups ``crystallize.plugins`` and ``crystallize.execution``.
+    strategy : PluginRecord, optional
+        The strategy that is named, which then comes first; ``serial`` otherwise.
+    """
+    by_group = {
+        group: [each.record for each in installed if each.found.group == group and each.record]
+        for group in (PLUGINS, EXECUTION)
+    }
+    records = by_group[PLUGINS]
+    if strategy is not None:
+        return [set_apart(strategy, records), *records]
+    return records + [set_apart(each, records) for each in by_group[EXECUTION] if each.name == "serial"]
+
+
+def hooks_of(records: Sequence[PluginRecord]) -> list[dict[str, Any]]:
+    """Return every hook in the order of a run, with who implements it among some plugins, as JSON can write it.
+
+    The implementers are in the order in which pluggy calls them. Wrappers come first, and have the last word too.
+    """
+    manager = PluginManager(records)
+    hooks = []
+    for name in HOOK_NAMES:
+        specification = getattr(hookspecs, name)
+        hooks.append(
+            {
+                "name": name,
+                "arguments": list(inspect.signature(specification).parameters),
+                "runs_in": hookspecs.RUNS_IN[name],
+                "firstresult": bool(getattr(manager.hook, name).spec.opts["firstresult"]),
+                "summary": inspect.cleandoc(specification.__doc__).partition("\n")[0],
+                "implementers": [
+                    {
+                        "plugin": record.name,
+                        "distribution": record.distribution or "",
+                        "version": record.version or "",
+                        "options": _options(implementation),
+                    }
+                    for record, implementation in manager.implementers(name)
+                ],
+            }
+        )
+    return hooks
+
+
+def _options(implementation: HookImpl) -> list[str]:
+    is_wrapper = implementation.wrapper or implementation.hookwrapper
+    marks = {"wrapper": is_wrapper, "tryfirst": implementation.tryfirst, "trylast": implementation.trylast}
+    return [mark for mark, is_set in marks.items() if is_set]
+
+
+# -- one plugin ----------------------------------------------------------------------------------------------
+
+
+def page_of(each: Installed, installed: Iterable[Installed]) -> dict[str, Any]:
+    """Return all that is known of an entry point, as JSON can write it: what the listing says, and more.
+
+    Parameters
+    ----------
+    each : Installed
         The entry point.
-    sights : iterable of Sight
+    installed : iterable of Installed
         The lifecycle plugins and the execution strategies, if it is one of them.
     """
-    summary, homepage = quietly(lambda: _about(sight.found), ("", ""))
-    return Page(
-        sight.installed,
-        sight.found.value,
-        sight.documentation,
-        quietly(lambda: _settings_of(sight), []),
-        quietly(lambda: _environment_of(sight), {}),
-        calls_of(sight, sights),
-        _switches_of(sight.found),
-        _disabled_by(sight),
-        quietly(lambda: _source_of(sight), None),
-        summary,
-        homepage,
-    )
+    make = _made_by(each)
+    source = _source_of(each)
+    summary, homepage = _about(each.found)
+    return {
+        **each.as_json(),
+        "value": each.found.value,
+        "documentation": each.documentation,
+        "settings": _settings_of(make),
+        "parameters": _documented_parameters(make),
+        "environment": _environment_of(each),
+        "calls": _calls_of(each, installed),
+        "switch_off": _switches_of(each.found),
+        "disabled_by": _disabled_by(each),
+        "source": None if source is None else {"file": source[0], "line": source[1]},
+        "distribution_summary": summary,
+        "homepage": homepage,
+    }
 
 
-# -- settings ------------------------------------------------------------------------------------------------
+def _made_by(each: Installed) -> Any:
+    """Return the class or function whose arguments are the settings; None if there is none."""
+    thing = each.thing
+    if thing is None or inspect.ismodule(thing) or each.found.group == COMMANDS:
+        return None
+    return thing if callable(thing) else type(thing)
 
 
-class Setting(NamedTuple):
-    """A parameter of what makes a plugin.
-
-    Attributes
-    ----------
-    name, type : str
-        As they are written; an empty type if none is given.
-    default : str or None
-        As Python shows it; None if the parameter must be given.
-    description : str
-        What the docstring says of it.
-    """
-
-    name: str
-    type: str
-    default: str | None
-    description: str
-
-
-def _settings_of(sight: Sight) -> list[Setting]:
-    """Return the settings of a plugin, strategy, loader or verifier: what its class or function takes."""
-    thing = sight.thing
-    if thing is None or inspect.ismodule(thing) or sight.found.group == COMMANDS:
+def _settings_of(make: Any) -> list[dict[str, str | None]]:
+    """Return name, type and default of each argument; the default is None if it must be given."""
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError):  # there is nothing to make, or it is a builtin without a signature
         return []
-    make = thing if inspect.isclass(thing) or callable(thing) else type(thing)
-    parameters = list(inspect.signature(make).parameters.values())
-    described: dict[str, tuple[str, str]] = quietly(lambda: _descriptions(make), {})
     return [
-        Setting(
-            each.name,
-            _annotation(each.annotation) or described.get(each.name, ("", ""))[0],
-            None if each.default is each.empty else _shown(each.default),
-            described.get(each.name, ("", ""))[1],
-        )
+        {
+            "name": each.name,
+            "type": _annotation(each.annotation),
+            "default": None if each.default is each.empty else shown(each.default),
+        }
         for each in parameters
         if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
     ]
@@ -147,40 +148,62 @@ def _annotation(annotation: Any) -> str:
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
-def _shown(value: object) -> str:
-    shown = quietly(lambda: repr(value), f"<{type(value).__name__}>")
-    return " ".join(re.sub(r" at 0x[0-9a-f]+", "", shown).split())
+def _documented_parameters(make: Any) -> str:
+    """Return what the docstring says of the settings: of the class, or of the first base that says anything."""
+    if make is None:  # which has a docstring, since Python 3.13
+        return ""
+    documented = make.__mro__ if inspect.isclass(make) else [make]
+    texts = (sections(inspect.cleandoc(each.__doc__ or "")).get("Parameters", "") for each in documented)
+    return next(filter(None, texts), "")
 
 
-def _descriptions(make: Any) -> dict[str, tuple[str, str]]:
-    """Read type and description of each parameter from the docstrings, as NumPy's style has them."""
-    documented = [make, *getattr(make, "__mro__", ())]
-    found: dict[str, tuple[str, str]] = {}
-    for each in documented:
-        for doc in (getattr(each, "__doc__", None), getattr(vars(each).get("__init__"), "__doc__", None)):
-            if isinstance(doc, str):
-                for name, described in _parameters(inspect.cleandoc(doc)):
-                    found.setdefault(name, described)
-    return found
+def sections(documentation: str) -> dict[str, str]:
+    """Split a docstring in NumPy style into its sections; what stands before the first has an empty title."""
+    found: dict[str, list[str]] = {"": []}
+    title = ""
+    for line, below in pairwise([*documentation.splitlines(), ""]):
+        if line and _is_rule(below):
+            title = line
+            found[title] = []
+        elif not _is_rule(line):
+            found[title].append(line)
+    return {title: "\n".join(lines).strip("\n") for title, lines in found.items()}
 
 
-def _parameters(doc: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    parts = _SECTION.split(doc)
-    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
-    entry = re.compile(r"^(\S[^:\n]*?)(?: *: *(.*))?$((?:\n(?:[ \t]+.*|[ \t]*))*)", re.MULTILINE)
-    for names, kind, description in entry.findall(sections.get("Parameters", "")):
-        text = " ".join(description.split())
-        for name in names.split(","):
-            yield name.strip().lstrip("*"), (kind, text)
+def _is_rule(line: str) -> bool:
+    return line.startswith("---") and not line.strip("-")
 
 
-# -- the rest ------------------------------------------------------------------------------------------------
-
-
-def _environment_of(sight: Sight) -> dict[str, str]:
+def _environment_of(each: Installed) -> dict[str, str]:
     """Return the environment variables that a plugin says it reads, and what each is for."""
-    declared = getattr(sight.made, "environment", None) or getattr(sight.thing, "environment", None) or {}
-    return {str(name): " ".join(str(purpose).split()) for name, purpose in dict(declared).items()}
+    declared = getattr(each.record.plugin if each.record else each.thing, "environment", None)
+    return (
+        {str(name): str(purpose) for name, purpose in declared.items()}
+        if isinstance(declared, Mapping)
+        else {}
+    )
+
+
+def _calls_of(each: Installed, installed: Iterable[Installed]) -> list[dict[str, Any]]:
+    """Return the calls that a plugin or strategy gets, in the order of a run."""
+    if each.record is None:  # where a strategy cannot be made without arguments, its place is not known
+        unknown: dict[str, Any] = {"position": None, "of": None, "options": []}
+        return [{"hook": hook, "runs_in": hookspecs.RUNS_IN[hook], **unknown} for hook in each.hooks]
+    is_strategy = each.found.group == EXECUTION
+    records = records_of(installed, each.record if is_strategy else None)
+    name = records[0].name if is_strategy else each.record.name
+    return [
+        {
+            "hook": hook["name"],
+            "runs_in": hook["runs_in"],
+            "position": position,
+            "of": len(hook["implementers"]),
+            "options": implementer["options"],
+        }
+        for hook in hooks_of(records)
+        for position, implementer in enumerate(hook["implementers"], start=1)
+        if implementer["plugin"] == name
+    ]
 
 
 def _switches_of(found: Found) -> list[str]:
@@ -200,26 +223,28 @@ def _switches_of(found: Found) -> list[str]:
     return switches
 
 
-def _disabled_by(sight: Sight) -> str:
-    if sight.status != "disabled":
+def _disabled_by(each: Installed) -> str:
+    if each.status != "disabled":
         return ""
-    names = {normalise(sight.found.name), normalise(sight.found.distribution)}
+    names = {normalise(each.found.name), normalise(each.found.distribution)}
     return "CRYSTALLIZE_DISABLE_PLUGINS" if names & switched_off() else "CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD"
 
 
-def _source_of(sight: Sight) -> tuple[str, int] | None:
+def _source_of(each: Installed) -> tuple[str, int] | None:
     """Return file and line of what an entry point refers to, or None if that cannot be known."""
-    thing = sight.thing
-    if thing is None:
+    if each.thing is None:
         return None
-    module = sys.modules[sight.found.value.partition(":")[0]]
-    target = inspect.unwrap(thing)
+    module = sys.modules[each.found.value.partition(":")[0]]
+    target = inspect.unwrap(each.thing)
     if not inspect.isclass(target) and not inspect.isroutine(target):
         target = type(target)  # of an instance
         if target.__module__.partition(".")[0] != module.__name__.partition(".")[0]:
             target = module  # somebody else's class, as of a Typer app
-    file = inspect.getsourcefile(target)
-    line = 1 if inspect.ismodule(target) else inspect.getsourcelines(target)[1]
+    try:
+        file = inspect.getsourcefile(target)
+        line = 1 if inspect.ismodule(target) else inspect.getsourcelines(target)[1]
+    except (OSError, TypeError):  # there is no source
+        return None
     return (file, line) if file else None
 
 
@@ -227,11 +252,13 @@ def _about(found: Found) -> tuple[str, str]:
     """Return what the metadata of an entry point's distribution says: its summary, and its homepage."""
     import importlib_metadata
 
-    metadata = importlib_metadata.metadata(found.distribution)
-    links = {
-        re.sub(r"\W", "", label).lower(): link.strip()
-        for label, _, link in (each.partition(",") for each in metadata.get_all("Project-URL") or ())
-    }
+    try:
+        metadata = importlib_metadata.metadata(found.distribution)
+    except (ImportError, OSError):  # there is none
+        return "", ""
+    links = {}
+    for label, _, link in (each.partition(",") for each in metadata.get_all("Project-URL") or ()):
+        links["".join(filter(str.isalnum, label)).lower()] = link.strip()
     named = (links[label] for label in _HOME_LABELS if label in links)
     homepage = next(named, "") or metadata.get("Home-page") or next(iter(links.values()), "")
     return str(metadata.get("Summary") or ""), str(homepage)

@@ -20,7 +20,7 @@ from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _NEAR = 0.85  # "before_runs", "after_steps", "beforeRun" are near; "run_experiment" and "after_train" are not
 _UNMARKED: dict[str, Any] = {
@@ -36,6 +36,7 @@ _MARK = f"{hookspecs.PROJECT}_impl"  # what @hookimpl leaves on a function
 LOOP = "run_experiment_loop"
 """The hook of an execution strategy."""
 
+_INHERITED = frozenset(dir(BasePlugin))
 _reader = pluggy.PluginManager(hookspecs.PROJECT)
 
 
@@ -71,21 +72,18 @@ def implementations(plugin: object, *, is_strategy: bool = False) -> tuple[Imple
         With the reason why the plugin cannot be used: a misspelt hook, arguments that the hook does not
         have, an ``async def``, a generator that is no wrapper.
     """
-    if isinstance(plugin, BasePlugin):
-        found = list(_overridden(plugin))
-        names: Iterable[str] = _own_names(type(plugin))
-    else:
-        found = []
-        names = _function_names(plugin)
-    for name in names:
+    is_base = isinstance(plugin, BasePlugin)
+    found = list(_overridden(plugin)) if isinstance(plugin, BasePlugin) else []
+    for name in _own_names(type(plugin)) if is_base else _function_names(plugin):
         options = _marked(plugin, name)
         if options is not None:
             found.append(Implementation(options["specname"] or name, getattr(plugin, name), options))
-    if is_strategy and not _is_driven(plugin, found):
-        found.append(Implementation(LOOP, _method(plugin, LOOP), dict(_UNMARKED)))
+    is_marked = is_base or any(each.hook == LOOP and not each.is_wrapper for each in found)
+    if is_strategy and not is_marked and hasattr(plugin, LOOP) and _marked(plugin, LOOP) is None:
+        found.append(Implementation(LOOP, getattr(plugin, LOOP), dict(_UNMARKED)))
     for implementation in found:
         _check(implementation)
-    if isinstance(plugin, BasePlugin):
+    if is_base:
         _check_spelling(plugin, {implementation.function for implementation in found})
     return tuple(found)
 
@@ -98,48 +96,25 @@ def unmarked(plugin: object) -> list[str]:
     return [name for name in HOOK_NAMES if name in own and _marked(plugin, name) is None]
 
 
-def _is_driven(plugin: object, found: Iterable[Implementation]) -> bool:
-    """Tell whether marks, or :class:`BasePlugin`, have said already what the plugin's loop is; or it has none."""
-    if isinstance(plugin, BasePlugin) or _marked(plugin, LOOP) is not None or not hasattr(plugin, LOOP):
-        return True
-    return any(each.hook == LOOP and not each.is_wrapper for each in found)
-
-
 def _overridden(plugin: BasePlugin) -> Iterator[Implementation]:
     active = plugin.active_hooks()
     unknown = sorted(set(active) - set(HOOK_NAMES))
     if unknown:
         raise PluginError(f"active_hooks() names {unknown[0]!r}: {_no_such_hook(unknown[0])}")
     for name in HOOK_NAMES:
-        if name in active and inspect.getattr_static(plugin, name, None) is not None:
+        if name in active and getattr(plugin, name) is not None:
             options = _marked(plugin, name) or dict(_UNMARKED)
-            yield Implementation(options["specname"] or name, _method(plugin, name), options)
+            yield Implementation(options["specname"] or name, getattr(plugin, name), options)
 
 
-def _method(plugin: object, name: str) -> Any:
-    """Return what is called for a hook: not what a property gives, which would be asked for here."""
-    static = inspect.getattr_static(plugin, name, None)
-    return static if isinstance(static, property) else getattr(plugin, name)
-
-
-@cache
-def _base_names() -> frozenset[str]:
-    return frozenset(dir(BasePlugin))
-
-
-def _own_names(kind: type) -> tuple[str, ...]:
-    return tuple(name for name in dir(kind) if name not in _base_names() and not name.startswith("__"))
+def _own_names(kind: type) -> Iterator[str]:
+    return (name for name in dir(kind) if name not in _INHERITED and not name.startswith("__"))
 
 
 def _function_names(plugin: object) -> Iterator[str]:
     if isinstance(plugin, ModuleType):
-        for name, member in vars(plugin).items():
-            if is_own(member, plugin, name):
-                yield name
-        return
-    for name in dir(plugin):
-        if not name.startswith("__") and (_is_function(plugin, name) or _bears_mark(plugin, name)):
-            yield name
+        return (name for name, member in vars(plugin).items() if is_own(member, plugin, name))
+    return (name for name in dir(plugin) if not name.startswith("__") and _is_function(plugin, name))
 
 
 def is_own(member: object, module: ModuleType, name: str) -> bool:
@@ -150,10 +125,6 @@ def is_own(member: object, module: ModuleType, name: str) -> bool:
     return isinstance(mark, dict) and (mark.get("specname") or name) in HOOK_NAMES
 
 
-def _bears_mark(plugin: object, name: str) -> bool:
-    return name in HOOK_NAMES and _MARK in getattr(inspect.getattr_static(plugin, name, None), "__dict__", ())
-
-
 def _is_function(plugin: object, name: str) -> bool:
     """Tell whether an attribute is a function or method, without running a property to find out."""
     static = inspect.getattr_static(plugin, name, None)
@@ -161,12 +132,7 @@ def _is_function(plugin: object, name: str) -> bool:
 
 
 def _marked(plugin: object, name: str) -> dict[str, Any] | None:
-    if not _is_function(plugin, name):
-        if _bears_mark(plugin, name):
-            kind = type(inspect.getattr_static(plugin, name)).__name__
-            raise PluginError(f"{name} is a {kind}, and hooks are functions or methods")
-        return None
-    options = _reader.parse_hookimpl_opts(plugin, name)
+    options = _reader.parse_hookimpl_opts(plugin, name) if _is_function(plugin, name) else None
     return None if options is None else {**_UNMARKED, **options}
 
 
@@ -217,7 +183,7 @@ def _check_arguments(hook: str, function: Callable[..., Any]) -> None:
 
 
 def _check_self(hook: str, function: Callable[..., Any], known: Sequence[str]) -> None:
-    """Refuse a method without ``self``: it would be given the plugin in the place of its first argument."""
+    """Refuse a method without ``self``, which would be given the plugin as its first argument."""
     if isinstance(function, MethodType) and not inspect.isclass(function.__self__):
         first = next(iter(inspect.signature(function.__func__).parameters), None)
         if first in known:
@@ -231,7 +197,7 @@ def _arguments(hook: str) -> tuple[str, ...]:
     return tuple(inspect.signature(getattr(hookspecs, hook)).parameters)
 
 
-def _check_spelling(plugin: BasePlugin, hooks: set[Callable[..., Any]]) -> None:
+def _check_spelling(plugin: object, hooks: set[Callable[..., Any]]) -> None:
     kind: type = type(plugin)
     for name, nearest in _near_misses(kind):
         if getattr(plugin, name) not in hooks:

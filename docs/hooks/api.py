@@ -33,12 +33,13 @@ def with_table_of_hooks(markdown: str) -> str:
 
 
 def _table_of_hooks() -> str:
-    from crystallize.plugins.order import hooks_of
+    from crystallize.plugins.details import hooks_of
 
     rows = ["| hook | runs in | what it is for |", "|---|---|---|"]
     for hook in hooks_of([]):
-        called = " (`firstresult`)" if hook.firstresult else ""
-        rows.append(f"| `{hook.signature}` | {hook.runs_in} | {to_markdown(hook.summary)}{called} |")
+        called = " (`firstresult`)" if hook["firstresult"] else ""
+        signature = f"{hook['name']}({', '.join(hook['arguments'])})"
+        rows.append(f"| `{signature}` | {hook['runs_in']} | {to_markdown(hook['summary'])}{called} |")
     return "\n".join(rows)
 
 

@@ -41,14 +41,14 @@ def test_the_parts_of_the_core_are_found_by_their_entry_points():
 
 
 def test_what_is_found_is_sorted_by_name_and_not_imported(tmp_plugin):
-    tmp_plugin(
+    folder = tmp_plugin(
         "zoo", {"zoo_mod.py": "raise RuntimeError('imported')"}, {"aaa": "zoo_mod:x", "zzz": "zoo_mod:y"}
     )
     found = names()
     assert found == sorted(found)
     assert {"aaa", "seed", "zzz"} <= set(found)
     assert "zoo_mod" not in sys.modules
-    assert named("zzz") == [Found("zzz", "zoo_mod:y", PLUGINS, "zoo", "1.0")]
+    assert named("zzz") == [Found("zzz", "zoo_mod:y", PLUGINS, "zoo", "1.0", str(folder))]
 
 
 def test_a_group_that_nobody_declares_is_empty():

@@ -21,10 +21,10 @@ from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.plugins.execution import ParallelExecution, SerialExecution
 from crystallize.plugins.execution.resolution import resolve_strategy
+from crystallize.plugins.listing import list_installed
 from crystallize.plugins.logging import LoggingPlugin
 from crystallize.plugins.manager import PluginManager
 from crystallize.plugins.seed import SeedPlugin
-from crystallize.plugins.survey import survey
 
 HOOKED = """
     from crystallize import BasePlugin
@@ -567,18 +567,18 @@ def test_settings_that_cannot_be_read_take_nothing_down():
     assert build(Secretive()).describe()[0]["settings"] == {"unreadable": "OSError: secret"}
 
 
-def test_the_survey_knows_active_disabled_and_failed(tmp_plugin, monkeypatch, caplog):
+def test_the_listing_knows_active_disabled_and_failed(tmp_plugin, monkeypatch, caplog):
     tmp_plugin("wrong-dist", {"wrong.py": MISTAKES["async"][0]}, {"wrong": "wrong:P"})
     monkeypatch.setenv("CRYSTALLIZE_DISABLE_PLUGINS", "logging")
     monkeypatch.setenv("CRYSTALLIZE_STRICT_PLUGINS", "1")
-    status = {each.name: each for each in survey() if each.group == "crystallize.plugins"}
+    status = {each.found.name: each for each in list_installed(["crystallize.plugins"])}
     assert {name: each.status for name, each in status.items()} == {
         "artifact": "active",
         "logging": "disabled",
         "seed": "active",
         "wrong": "failed",
     }
-    assert "before_run is an async def" in status["wrong"].error
+    assert "before_run is an async def" in status["wrong"].error.what
     assert status["seed"].hooks == ("init_hook", "before_replicate")
     assert warnings_of(caplog) == []
     assert logging.getLogger("crystallize").level == logging.NOTSET

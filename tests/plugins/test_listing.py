@@ -1,16 +1,16 @@
-"""What a look at an installed entry point tells of it."""
+"""What is installed, and what a look at it tells."""
 
 from __future__ import annotations
 
 import pytest
 
-from crystallize.discovery import PLUGINS, VERIFIERS, cannot_load, find
+from crystallize import hookimpl
+from crystallize.discovery import COMMANDS, KINDS, PLUGINS, cannot_load, find
 from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.collection import set_apart
-from crystallize.plugins.details import page_of
+from crystallize.plugins.details import hooks_of, page_of, records_of
+from crystallize.plugins.listing import list_installed
 from crystallize.plugins.manager import PluginManager
-from crystallize.plugins.order import hooks_of, of_installed
-from crystallize.plugins.survey import KINDS, look, survey
 
 SOURCE = '''
     from dataclasses import dataclass
@@ -72,9 +72,9 @@ def entry(tmp_plugin):
     """Return a function that installs one entry point and returns what a look at it gives."""
 
     def install(value, group=PLUGINS, **options):
-        tmp_plugin("acme-sight", {"acme_sight.py": SOURCE}, groups={group: {"it": f"acme_sight:{value}"}})
-        (sight,) = [sight for sight in look([group], **options) if sight.found.name == "it"]
-        return sight
+        tmp_plugin("acme-look", {"acme_look.py": SOURCE}, groups={group: {"it": f"acme_look:{value}"}})
+        (it,) = [each for each in list_installed([group], **options) if each.found.name == "it"]
+        return it
 
     return install
 
@@ -92,45 +92,50 @@ def entry(tmp_plugin):
     ],
 )
 def test_the_summary_is_what_its_author_wrote(entry, value, summary):
-    sight = entry(value)
-    assert sight.status == "active"
-    assert sight.installed.summary == summary
-    assert sight.hooks == ("before_run",)
+    it = entry(value)
+    assert it.status == "active"
+    assert it.as_json()["summary"] == summary
+    assert it.hooks == ("before_run",)
 
 
 def test_a_strategy_that_needs_arguments_is_active_with_the_hooks_of_its_class(entry):
-    sight = entry("Loop", "crystallize.execution")
-    assert (sight.status, sight.record) == ("active", None)
-    assert sight.hooks == ("run_experiment_loop",)
-    assert [(call.hook, call.position) for call in page_of(sight, [sight]).calls] == [
-        ("run_experiment_loop", None)
-    ]
+    it = entry("Loop", "crystallize.execution")
+    assert (it.status, it.record) == ("active", None)
+    assert it.hooks == ("run_experiment_loop",)
+    (call,) = page_of(it, [it])["calls"]
+    assert (call["hook"], call["position"]) == ("run_experiment_loop", None)
 
 
-def test_floors_above_may_say_what_a_use_of_a_group_is(entry):
+def test_the_floor_above_says_what_makes_a_command(entry):
     def refuse(found):
         raise cannot_load(found, "not today")
 
-    sight = entry("verify", VERIFIERS, uses={VERIFIERS: refuse})
-    assert sight.status == "failed"
-    assert "not today" in sight.installed.error
-    assert entry("verify", VERIFIERS).status == "active"
+    it = entry("make", COMMANDS, make_command=refuse)
+    assert it.status == "failed"
+    assert "not today" in it.error.what
+    assert entry("make", COMMANDS).status == "active"
+    assert entry("make", COMMANDS, own_commands=["it"]).status == "shadowed"
 
 
-def test_every_group_has_a_kind_and_is_surveyed():
-    assert {each.group for each in survey()} >= set(KINDS) - {"crystallize.commands"}
-    assert len(survey()) == sum(len(find(group)) for group in KINDS)
+def test_every_group_has_a_kind_and_is_listed():
+    installed = list_installed()
+    assert {each.found.group for each in installed} >= set(KINDS) - {COMMANDS}
+    assert len(installed) == sum(len(find(group)) for group in KINDS)
 
 
 def test_plugins_can_be_left_out_by_name(entry):
     entry("Plugin")
-    status = {each.name: each.status for each in survey(disabled=["it", "Logging"]) if each.group == PLUGINS}
-    assert status == {"artifact": "active", "it": "disabled", "logging": "disabled", "seed": "active"}
+    installed = list_installed([PLUGINS], disabled=["it", "Logging"])
+    assert {each.found.name: each.status for each in installed} == {
+        "artifact": "active",
+        "it": "disabled",
+        "logging": "disabled",
+        "seed": "active",
+    }
 
 
 def test_a_plugin_whose_repr_raises_does_not_take_an_experiment_down(entry, caplog):
-    sight = entry("Unprintable")
-    assert sight.status == "failed"
+    assert entry("Unprintable").status == "failed"
     names = [record.name for record in PluginManager.build([]).records]
     assert "it" not in names
     assert "seed" in names
@@ -139,11 +144,27 @@ def test_a_plugin_whose_repr_raises_does_not_take_an_experiment_down(entry, capl
 
 def test_the_hooks_of_what_is_installed_are_those_of_an_experiment_with_nothing_passed(entry):
     entry("Plugin")
-    sights = look([PLUGINS, "crystallize.execution"])
+    installed = list_installed([PLUGINS, "crystallize.execution"])
     order = {
-        hook.name: [each.plugin for each in hook.implementers] for hook in hooks_of(of_installed(sights))
+        hook["name"]: [each["plugin"] for each in hook["implementers"]]
+        for hook in hooks_of(records_of(installed))
     }
     assert {name: names for name, names in order.items() if names} == PluginManager.build([]).order()
+
+
+def test_several_implementations_of_a_hook_by_one_plugin_are_told_with_their_own_options():
+    class Twice(BasePlugin):
+        def before_run(self): ...
+
+        @hookimpl(wrapper=True, specname="before_run")
+        def around(self):
+            yield
+
+        @hookimpl(trylast=True, specname="before_run")
+        def finish(self): ...
+
+    (hook,) = [hook for hook in hooks_of(PluginManager.of(Twice()).records) if hook["implementers"]]
+    assert [each["options"] for each in hook["implementers"]] == [["wrapper"], [], ["trylast"]]
 
 
 def test_a_record_is_set_apart_by_a_number():

@@ -1,0 +1,251 @@
+"""What the commands of ``crystallize plugins`` print for people.
+
+It is laid out by hand: loading rich for it would take longer than all else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import indent, wrap
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from crystallize.discovery import Found
+    from crystallize.plugins.listing import Installed
+
+_COLOURS = {"active": "green", "disabled": "yellow", "failed": "red", "shadowed": "yellow"}
+_HEADINGS = ("NAME", "KIND", "STATUS", "DISTRIBUTION", "VERSION")
+_GAP = "  "
+_INDENT = "    "
+_NARROWEST_HOOKS = 20
+_NARROWEST_SUMMARY = 40
+_WIDEST_PROSE = 100
+
+
+def _width() -> int:
+    """Return how many columns there are: of the terminal, or 80 for a pipe."""
+    return get_terminal_size().columns
+
+
+def _plain(text: str) -> str:
+    """Return a docstring's text without the marks of reStructuredText."""
+    return re.sub(r":[\w:]+:`~?([^`]+)`", r"`\1`", text.replace("``", "`"))
+
+
+def _columns(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+# -- list ----------------------------------------------------------------------------------------------------
+
+
+def print_table(installed: Sequence[dict[str, Any]]) -> None:
+    """Print a line for each entry, with hooks and summary beside it or, if the terminal is narrow, below it."""
+    columns = _width()
+    rows = [_HEADINGS, *([each[heading.lower()] for heading in _HEADINGS] for each in installed)]
+    table = list(_columns(rows))
+    is_narrow = max(map(len, table)) > columns
+    if is_narrow:  # the distribution goes below, too
+        table = list(_columns(row[:3] for row in rows))
+    start = max(map(len, table)) + len(_GAP)
+    room = columns - start - len(_GAP)
+    longest = max(len("HOOKS"), *(len(" ".join(each["hooks"])) for each in installed))
+    hooks_width = (
+        0 if room < _NARROWEST_HOOKS + _NARROWEST_SUMMARY else min(longest, room - _NARROWEST_SUMMARY)
+    )
+    heading = f"{table[0].ljust(start)}{'HOOKS'.ljust(hooks_width)}{_GAP}SUMMARY" if hooks_width else table[0]
+    lines = [typer.style(heading, bold=True)]
+    for each, row in zip(installed, table[1:], strict=True):
+        hooks, summary = " ".join(each["hooks"]), _plain(each["summary"])
+        if hooks_width:
+            first, *more = _beside(wrap(hooks, hooks_width), wrap(summary, room - hooks_width), hooks_width)
+            lines += [
+                f"{_coloured(row.ljust(start), each['status'])}{first}".rstrip(),
+                *(f"{' ' * start}{line}".rstrip() for line in more),
+            ]
+        else:
+            origin = [f"{each['distribution']} {each['version']}"] if is_narrow else []
+            hooks = f"hooks: {', '.join(each['hooks'])}" if each["hooks"] else ""
+            width = max(columns - len(_INDENT), _NARROWEST_SUMMARY)
+            below = [*origin, *wrap(summary, width), *wrap(hooks, width, subsequent_indent=" " * 7)]
+            lines.append(_coloured(row, each["status"]))
+            lines += [typer.style(_INDENT + line, dim=True) for line in below]
+    for each in installed:
+        if each["error"]:
+            error = f"{each['status']}: {each['error']}"
+            lines += ["", *wrap(error, columns, subsequent_indent=_GAP)]
+    typer.echo("\n".join(lines))
+
+
+def _coloured(row: str, status: str) -> str:
+    return re.sub(rf"(?<=  ){status}\b", typer.style(status, fg=_COLOURS[status]), row, count=1)
+
+
+def _beside(hooks: list[str], summary: list[str], hooks_width: int) -> Iterator[str]:
+    for number in range(max(len(hooks), len(summary), 1)):
+        left = hooks[number] if number < len(hooks) else ""
+        right = summary[number] if number < len(summary) else ""
+        yield f"{left.ljust(hooks_width)}{_GAP}{right}"
+
+
+# -- hooks ---------------------------------------------------------------------------------------------------
+
+
+def print_hooks(hooks: Sequence[dict[str, Any]]) -> None:
+    """Print each hook with where it runs, and its implementers numbered in the order of the calls."""
+    every = [
+        (each["plugin"], f"{each['distribution']} {each['version']}", " ".join(each["options"]))
+        for hook in hooks
+        for each in hook["implementers"]
+    ]
+    rows = _columns(every)
+    for number, hook in enumerate(hooks):
+        if number:
+            typer.echo()
+        typer.secho(f"{hook['name']}({', '.join(hook['arguments'])})", bold=True)
+        for line in wrap(f"In the {hook['runs_in']}: {_plain(hook['summary'])}", _width() - len(_INDENT)):
+            typer.secho(_INDENT + line, dim=True)
+        for position, _ in enumerate(hook["implementers"], start=1):
+            typer.echo(f"{position:>6}. {next(rows)}")
+        if not hook["implementers"]:
+            typer.echo(f"{_INDENT}Nobody implements it.")
+
+
+# -- show ----------------------------------------------------------------------------------------------------
+
+
+def print_page(page: dict[str, Any]) -> None:
+    """Print all that is known of one entry point."""
+    name, status = page["name"], page["status"]
+    origin = f"{page['kind']} of {page['distribution']} {page['version']}"
+    typer.echo(f"{typer.style(name, bold=True)}: {origin}, {typer.style(status, fg=_COLOURS[status])}")
+    for paragraph in _prose(page):
+        typer.echo()
+        for line in wrap(paragraph, min(_width(), _WIDEST_PROSE)):
+            typer.echo(line)
+    typer.echo()
+    typer.echo(f"entry point  {name} = {page['value']}")
+    typer.echo(f"group        {page['group']}")
+    if page["source"] is not None:
+        typer.echo(f"source       {page['source']['file']}:{page['source']['line']}")
+    if page["homepage"]:
+        typer.echo(f"homepage     {page['homepage']}")
+    _print_section("Settings", [_setting(**each) for each in page["settings"]])
+    if page["settings"] and page["parameters"]:
+        typer.echo()
+        typer.echo(indent(_plain(page["parameters"]), _GAP))
+    _print_section("Environment variables", list(_columns(page["environment"].items())))
+    _print_section("Hooks, in the order of a run", list(_columns(map(_call, page["calls"]))))
+    if status in ("active", "failed"):
+        _print_section("To switch it off", page["switch_off"])
+    if page["kind"] == "command" and status == "active":
+        typer.echo(f"\nIts options: crystallize {name} --help")
+
+
+def _prose(page: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong, and the docstring's text before its first section."""
+    from crystallize.plugins.details import sections
+
+    if page["error"]:
+        yield page["error"]
+    if page["disabled_by"]:
+        yield f"It is switched off by {page['disabled_by']}, so it was not imported."
+    text = sections(page["documentation"])[""]
+    if text:
+        yield from re.split(r"\n\s*\n", _plain(text))
+    elif page["distribution_summary"]:
+        yield f"Its distribution says: {page['distribution_summary']}"
+
+
+def _setting(name: str, type: str, default: str | None) -> str:
+    kind = f": {type}" if type else ""
+    return f"{name}{kind} (must be given)" if default is None else f"{name}{kind} = {default}"
+
+
+def _call(call: dict[str, Any]) -> tuple[str, str, str]:
+    place = [f"{call['position']} of {call['of']}"] if call["of"] else []
+    return call["hook"], call["runs_in"], ", ".join([*place, *call["options"]])
+
+
+def _print_section(title: str, lines: Collection[str]) -> None:
+    if lines:
+        typer.echo()
+        typer.secho(title, bold=True)
+        for line in lines:
+            typer.echo(_GAP + line)
+
+
+# -- check ---------------------------------------------------------------------------------------------------
+
+_ENGINE = str(Path(__file__).parent.parent)
+_MACHINERY = ("<frozen ", importlib.__file__)
+
+
+def print_report(installed: Sequence[Installed], misspelt: Sequence[tuple[str, Sequence[Found]]]) -> bool:
+    """Print each failure, and one line that counts; return whether all is well."""
+    failed = 0
+    for each in installed:
+        if each.error is not None:
+            failed += 1
+            _print_failure(each.status, str(each.error))
+            if each.error.__cause__ is not None:
+                typer.echo(indent(own_traceback(each.error.__cause__, each.found), _GAP), nl=False)
+            typer.echo()
+    for meant, declared in misspelt:
+        failed += len(declared)
+        of = declared[0]
+        names = ", ".join(repr(found.name) for found in declared)
+        _print_failure(
+            "failed",
+            f"nobody reads the entry point group {of.group!r} of {of.distribution} {of.version}, with {names} "
+            f"({of.folder}). Did you mean {meant!r}?",
+        )
+        typer.echo()
+    counts = {status: sum(each.status == status for each in installed) for status in ("active", "disabled")}
+    parts = [f"{counts['active']} loaded"]
+    if counts["disabled"]:
+        parts.append(f"{counts['disabled']} switched off and not looked at")
+    parts.append(f"{failed} failed" if failed else "all is well")
+    typer.echo(f"Entry points: {', '.join(parts)}.")
+    return not failed
+
+
+def _print_failure(status: str, text: str) -> None:
+    first, *more = wrap(f"{status}: {text}", _width(), subsequent_indent=_GAP, break_on_hyphens=False)
+    typer.echo(f"{typer.style(status, fg='red')}{first.removeprefix(status)}")
+    for line in more:
+        typer.echo(line)
+
+
+def own_traceback(error: BaseException, found: Found) -> str:
+    """Return the traceback of what a plugin raised, with the frames of its own code and of what that calls.
+
+    It is empty if there are none: the message is told anyway.
+    """
+    from traceback import TracebackException
+
+    from crystallize.discovery import CORE, normalise
+
+    whole = TracebackException.from_exception(error)
+    links: list[TracebackException | None] = [whole]
+    is_told = not isinstance(error, SyntaxError)  # which shows the place itself
+    while links:
+        link = links.pop()
+        if link is not None:
+            frames = [frame for frame in link.stack if not frame.filename.startswith(_MACHINERY)]
+            while frames and normalise(found.distribution) != CORE and frames[0].filename.startswith(_ENGINE):
+                frames.pop(0)
+            link.stack[:] = frames
+            is_told = is_told and not frames
+            links += [link.__cause__, None if link.__suppress_context__ else link.__context__]
+    return "" if is_told else "".join(whole.format())
