@@ -203,7 +203,7 @@ def show(
         print_page(page)
 
 
-def _unknown(name: str, groups: Iterable[str]) -> UnknownNameError:
+def _unknown(name: str, groups: Collection[str]) -> UnknownNameError:
     """Make the error for a name that nothing has: with the nearest ones, and all that there are."""
     from difflib import get_close_matches
 
@@ -211,18 +211,21 @@ def _unknown(name: str, groups: Iterable[str]) -> UnknownNameError:
     from crystallize.errors import UnknownNameError
 
     every = [found for group in groups for found in find(group)]
-    names = {normalise(found.name): found.name for found in every}
-    near = [repr(names[each]) for each in get_close_matches(normalise(name), names)]
-    hints = [f"Did you mean {' or '.join(near)}?"] if near else []
-    brought = dict.fromkeys(found.name for found in every if normalise(found.distribution) == normalise(name))
-    if brought:
-        hints.append(f"It is a distribution, which brings {', '.join(brought)}.")
-    by_kind: dict[str, dict[str, None]] = {}
+    folded = {normalise(found.name): found.name for found in every}
+    near = " or ".join(repr(folded[each]) for each in get_close_matches(normalise(name), folded))
+    brought = {found.name for found in every if normalise(found.distribution) == normalise(name)}
+    by_kind: dict[str, list[str]] = {}
     for found in every:
-        by_kind.setdefault(KINDS[found.group], {})[found.name] = None
-    listing = "; ".join(f"{kind}: {', '.join(each)}" for kind, each in by_kind.items())
-    hints.append(f"Installed are {listing or 'none'}")
-    return UnknownNameError(f"nothing that is installed is called {name!r}", hint=" ".join(hints))
+        by_kind.setdefault(KINDS[found.group], []).append(found.name)
+    listing = "; ".join(f"{kind}: {', '.join(dict.fromkeys(names))}" for kind, names in by_kind.items())
+    hints = [
+        f"Did you mean {near}?" if near else "",
+        f"It is a distribution, which brings {', '.join(sorted(brought))}." if brought else "",
+        f"Installed are {listing or 'none'}",
+    ]
+    return UnknownNameError(
+        f"nothing that is installed is called {name!r}", hint=" ".join(filter(None, hints))
+    )
 
 
 @app.command()

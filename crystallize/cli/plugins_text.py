@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from itertools import zip_longest
 from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import indent, wrap
@@ -51,51 +52,52 @@ def _columns(rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 def print_table(installed: Sequence[dict[str, Any]]) -> None:
     """Print a line for each entry, with hooks and summary beside it or, if the terminal is narrow, below it."""
-    columns = _width()
-    rows = [_HEADINGS, *([each[heading.lower()] for heading in _HEADINGS] for each in installed)]
-    table = list(_columns(rows))
-    is_narrow = max(map(len, table)) > columns
-    if is_narrow:  # the distribution goes below, too
-        table = list(_columns(row[:3] for row in rows))
-    start = max(map(len, table)) + len(_GAP)
-    room = columns - start - len(_GAP)
-    longest = max(len("HOOKS"), *(len(" ".join(each["hooks"])) for each in installed))
-    hooks_width = (
-        0 if room < _NARROWEST_HOOKS + _NARROWEST_SUMMARY else min(longest, room - _NARROWEST_SUMMARY)
-    )
-    heading = f"{table[0].ljust(start)}{'HOOKS'.ljust(hooks_width)}{_GAP}SUMMARY" if hooks_width else table[0]
-    lines = [typer.style(heading, bold=True)]
-    for each, row in zip(installed, table[1:], strict=True):
-        hooks, summary = " ".join(each["hooks"]), _plain(each["summary"])
-        if hooks_width:
-            first, *more = _beside(wrap(hooks, hooks_width), wrap(summary, room - hooks_width), hooks_width)
-            lines += [
-                f"{_coloured(row.ljust(start), each['status'])}{first}".rstrip(),
-                *(f"{' ' * start}{line}".rstrip() for line in more),
-            ]
-        else:
-            origin = [f"{each['distribution']} {each['version']}"] if is_narrow else []
-            hooks = f"hooks: {', '.join(each['hooks'])}" if each["hooks"] else ""
-            width = max(columns - len(_INDENT), _NARROWEST_SUMMARY)
-            below = [*origin, *wrap(summary, width), *wrap(hooks, width, subsequent_indent=" " * 7)]
-            lines.append(_coloured(row, each["status"]))
-            lines += [typer.style(_INDENT + line, dim=True) for line in below]
+    entries = [[each[heading.lower()] for heading in _HEADINGS] for each in installed]
+    taken = max(map(len, _columns([_HEADINGS, *entries])))
+    room = _width() - taken - 2 * len(_GAP)
+    if room >= _NARROWEST_HOOKS + _NARROWEST_SUMMARY:
+        _print_wide(installed, entries, room)
+    else:
+        # If even the entries are too wide, the distribution goes below, too.
+        _print_narrow(installed, [entry[:3] for entry in entries] if taken > _width() else entries)
     for each in installed:
         if each["error"]:
-            error = f"{each['status']}: {each['error']}"
-            lines += ["", *wrap(error, columns, subsequent_indent=_GAP)]
-    typer.echo("\n".join(lines))
+            lines = wrap(f"{each['status']}: {each['error']}", _width(), subsequent_indent=_GAP)
+            typer.echo("\n" + "\n".join(lines))
 
 
-def _coloured(row: str, status: str) -> str:
-    return re.sub(rf"(?<=  ){status}\b", typer.style(status, fg=_COLOURS[status]), row, count=1)
+def _print_wide(installed: Sequence[dict[str, Any]], entries: Sequence[list[str]], room: int) -> None:
+    longest = max(map(len, ["HOOKS", *(" ".join(each["hooks"]) for each in installed)]))
+    hooks_width = min(longest, room - _NARROWEST_SUMMARY)
+    rows = [[*_HEADINGS, "HOOKS", "SUMMARY"]]
+    for each, entry in zip(installed, entries, strict=True):
+        hooks = wrap(" ".join(each["hooks"]), hooks_width)
+        summary = wrap(_plain(each["summary"]), room - hooks_width)
+        beside = list(zip_longest(hooks, summary, fillvalue="")) or [("", "")]
+        rows.append([*entry, *beside[0]])
+        rows += [[*("" for _ in entry), *cells] for cells in beside[1:]]
+    for row, line in zip(rows, _columns(rows), strict=True):
+        _print_entry(line, status=row[2])
 
 
-def _beside(hooks: list[str], summary: list[str], hooks_width: int) -> Iterator[str]:
-    for number in range(max(len(hooks), len(summary), 1)):
-        left = hooks[number] if number < len(hooks) else ""
-        right = summary[number] if number < len(summary) else ""
-        yield f"{left.ljust(hooks_width)}{_GAP}{right}"
+def _print_narrow(installed: Sequence[dict[str, Any]], entries: Sequence[list[str]]) -> None:
+    room = max(_width() - len(_INDENT), _NARROWEST_SUMMARY)
+    heading, *lines = _columns([_HEADINGS[: len(entries[0])], *entries])
+    _print_entry(heading, status="STATUS")
+    for each, entry, line in zip(installed, entries, lines, strict=True):
+        _print_entry(line, status=each["status"])
+        origin = "" if len(entry) == len(_HEADINGS) else f"{each['distribution']} {each['version']}"
+        hooks = f"hooks: {', '.join(each['hooks'])}" if each["hooks"] else ""
+        below = [*([origin] if origin else []), *wrap(_plain(each["summary"]), room)]
+        for text in [*below, *wrap(hooks, room, subsequent_indent=" " * len("hooks: "))]:
+            typer.secho(_INDENT + text, dim=True)
+
+
+def _print_entry(line: str, status: str) -> None:
+    if status in _COLOURS:
+        typer.echo(line.replace(f"  {status}", f"  {typer.style(status, fg=_COLOURS[status])}", 1))
+    else:
+        typer.secho(line, bold=True if status else None)
 
 
 # -- hooks ---------------------------------------------------------------------------------------------------
@@ -141,9 +143,9 @@ def print_page(page: dict[str, Any]) -> None:
     if page["homepage"]:
         typer.echo(f"homepage     {page['homepage']}")
     _print_section("Settings", [_setting(**each) for each in page["settings"]])
-    if page["settings"] and page["parameters"]:
-        typer.echo()
-        typer.echo(indent(_plain(page["parameters"]), _GAP))
+    described = _sections(page["documentation"]).get("Parameters")
+    if page["settings"] and described:
+        typer.echo(f"\n{indent(_plain(described), _GAP)}")
     _print_section("Environment variables", list(_columns(page["environment"].items())))
     _print_section("Hooks, in the order of a run", list(_columns(map(_call, page["calls"]))))
     if status in ("active", "failed"):
@@ -154,17 +156,21 @@ def print_page(page: dict[str, Any]) -> None:
 
 def _prose(page: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong, and the docstring's text before its first section."""
-    from crystallize.plugins.details import sections
-
     if page["error"]:
         yield page["error"]
     if page["disabled_by"]:
         yield f"It is switched off by {page['disabled_by']}, so it was not imported."
-    text = sections(page["documentation"])[""]
+    text = _sections(page["documentation"])[""]
     if text:
         yield from re.split(r"\n\s*\n", _plain(text))
     elif page["distribution_summary"]:
         yield f"Its distribution says: {page['distribution_summary']}"
+
+
+def _sections(documentation: str) -> dict[str, str]:
+    """Split a docstring in NumPy style into its sections; what stands before the first has an empty title."""
+    parts = re.split(r"^(\w[\w ]*)\n-{3,}\n", documentation, flags=re.MULTILINE)
+    return dict(zip(["", *parts[1::2]], map(str.strip, parts[::2]), strict=True))
 
 
 def _setting(name: str, type: str, default: str | None) -> str:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
 _SWITCH = "CRYSTALLIZE_DISABLE_PLUGINS"
+_AUTOLOAD = "CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD"
 
 Source = Literal["passed", "entry point"]
 
@@ -146,16 +147,18 @@ def collect(
     PluginError
         If a passed plugin has a mistake, or an installed one and ``CRYSTALLIZE_STRICT_PLUGINS`` is set.
     """
-    instances = _checked(passed)
-    named = [] if strategy is None else [strategy]
-    installed = [
-        record
-        for found in _switched_on(disabled)
-        if (record := _installed(found, [*instances, *named])) is not None
-    ]
+    instances = [*_checked(passed), *([] if strategy is None else [strategy])]
+    off = switched_off(disabled)
+    switched_on = [found for found in find(PLUGINS, partial(is_off, off=off)) if not is_off(found, off)]
+    installed = [record for found in switched_on if (record := _installed(found, instances)) is not None]
     taken = {record.name for record in installed}
-    records = [_passed(plugin, taken) for plugin in instances]
-    return [*records, *(_passed(plugin, taken, is_strategy=True) for plugin in named), *installed]
+    records = []
+    for plugin in instances:
+        module = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
+        name = _unique(_name_of(plugin), taken)
+        is_strategy = strategy is not None and plugin is strategy
+        records.append(_record(plugin, name, owner(module), is_strategy=is_strategy))
+    return records + installed
 
 
 def collect_only(plugins: Sequence[object]) -> list[PluginRecord]:
@@ -167,7 +170,7 @@ def collect_only(plugins: Sequence[object]) -> list[PluginRecord]:
         As :func:`collect`.
     """
     taken: set[str] = set()
-    return [_record(plugin, _unique(_own_name(plugin), taken), (None, None)) for plugin in _checked(plugins)]
+    return [_record(plugin, _unique(_own_name(plugin), taken)) for plugin in _checked(plugins)]
 
 
 # -- passed --------------------------------------------------------------------------------------------------
@@ -191,17 +194,12 @@ def _checked(passed: Sequence[object]) -> list[object]:
     return list(passed)
 
 
-def _passed(plugin: Any, taken: set[str], *, is_strategy: bool = False) -> PluginRecord:
-    module = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
-    origin = owner(module) or (None, None)
-    return _record(plugin, _unique(_name_of(plugin), taken), origin, is_strategy=is_strategy)
-
-
 def _record(
-    plugin: Any, name: str, origin: tuple[str | None, str | None], *, is_strategy: bool = False
+    plugin: Any, name: str, origin: tuple[str, str] | None = None, *, is_strategy: bool = False
 ) -> PluginRecord:
+    distribution, version = origin or (None, None)
     try:
-        record = PluginRecord.of(name, plugin, *origin, "passed", is_strategy=is_strategy)
+        record = PluginRecord.of(name, plugin, distribution, version, "passed", is_strategy=is_strategy)
     except PluginError as error:
         raise PluginError(f"plugin {name!r} cannot be used: {error.what}", error.where, error.hint) from error
     bare = [hook for hook in unmarked(plugin) if not (is_strategy and hook == LOOP)]
@@ -257,11 +255,6 @@ def set_apart(record: PluginRecord, others: Iterable[PluginRecord]) -> PluginRec
 # -- installed -----------------------------------------------------------------------------------------------
 
 
-def _switched_on(disabled: Collection[str]) -> Iterable[Found]:
-    off = switched_off(disabled)
-    return [found for found in find(PLUGINS, partial(is_off, off=off)) if not is_off(found, off)]
-
-
 def switched_off(disabled: Collection[str] = ()) -> set[str]:
     """Return the folded names that are switched off, by argument or environment; warn about unknown ones.
 
@@ -298,7 +291,13 @@ def is_off(found: Found, off: Collection[str]) -> bool:
         return False
     if normalise(found.name) in off or normalise(found.distribution) in off:
         return True
-    return flag("CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD") and normalise(found.distribution) != CORE
+    return flag(_AUTOLOAD) and normalise(found.distribution) != CORE
+
+
+def switch_of(found: Found) -> str:
+    """Return the environment variable that switches a plugin off, if it is off by the environment."""
+    names = {normalise(found.name), normalise(found.distribution)}
+    return _SWITCH if names & {normalise(name) for name in off_by_environment()} else _AUTOLOAD
 
 
 def flag(variable: str) -> bool:

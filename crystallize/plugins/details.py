@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from crystallize import hookspecs
 from crystallize.discovery import COMMANDS, CORE, EXECUTION, PLUGINS, Found, normalise
 from crystallize.plugins.base import HOOK_NAMES
-from crystallize.plugins.collection import set_apart, switched_off
+from crystallize.plugins.collection import set_apart, switch_of
 from crystallize.plugins.manager import PluginManager
 from crystallize.utils.failures import shown
 
@@ -98,47 +97,40 @@ def page_of(each: Installed, installed: Iterable[Installed]) -> dict[str, Any]:
     installed : iterable of Installed
         The lifecycle plugins and the execution strategies, if it is one of them.
     """
-    make = _made_by(each)
     source = _source_of(each)
     summary, homepage = _about(each.found)
     return {
         **each.as_json(),
         "value": each.found.value,
         "documentation": each.documentation,
-        "settings": _settings_of(make),
-        "parameters": _documented_parameters(make),
+        "settings": _settings_of(each),
         "environment": _environment_of(each),
         "calls": _calls_of(each, installed),
         "switch_off": _switches_of(each.found),
-        "disabled_by": _disabled_by(each),
+        "disabled_by": switch_of(each.found) if each.status == "disabled" else "",
         "source": None if source is None else {"file": source[0], "line": source[1]},
         "distribution_summary": summary,
         "homepage": homepage,
     }
 
 
-def _made_by(each: Installed) -> Any:
-    """Return the class or function whose arguments are the settings; None if there is none."""
-    thing = each.thing
-    if thing is None or inspect.ismodule(thing) or each.found.group == COMMANDS:
-        return None
-    return thing if callable(thing) else type(thing)
-
-
-def _settings_of(make: Any) -> list[dict[str, str | None]]:
-    """Return name, type and default of each argument; the default is None if it must be given."""
+def _settings_of(each: Installed) -> list[dict[str, str | None]]:
+    """Return name, type and default of what its class or function takes; the default is None if it must be given."""
+    make = each.thing
+    if inspect.ismodule(make) or each.found.group == COMMANDS:
+        return []
     try:
-        parameters = inspect.signature(make).parameters.values()
-    except (TypeError, ValueError):  # there is nothing to make, or it is a builtin without a signature
+        parameters = inspect.signature(make if callable(make) else type(make)).parameters.values()
+    except (TypeError, ValueError):  # a builtin without a signature
         return []
     return [
         {
-            "name": each.name,
-            "type": _annotation(each.annotation),
-            "default": None if each.default is each.empty else shown(each.default),
+            "name": parameter.name,
+            "type": _annotation(parameter.annotation),
+            "default": None if parameter.default is parameter.empty else shown(parameter.default),
         }
-        for each in parameters
-        if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        for parameter in parameters
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
 
 
@@ -146,32 +138,6 @@ def _annotation(annotation: Any) -> str:
     if annotation is inspect.Parameter.empty:
         return ""
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-
-
-def _documented_parameters(make: Any) -> str:
-    """Return what the docstring says of the settings: of the class, or of the first base that says anything."""
-    if make is None:  # which has a docstring, since Python 3.13
-        return ""
-    documented = make.__mro__ if inspect.isclass(make) else [make]
-    texts = (sections(inspect.cleandoc(each.__doc__ or "")).get("Parameters", "") for each in documented)
-    return next(filter(None, texts), "")
-
-
-def sections(documentation: str) -> dict[str, str]:
-    """Split a docstring in NumPy style into its sections; what stands before the first has an empty title."""
-    found: dict[str, list[str]] = {"": []}
-    title = ""
-    for line, below in pairwise([*documentation.splitlines(), ""]):
-        if line and _is_rule(below):
-            title = line
-            found[title] = []
-        elif not _is_rule(line):
-            found[title].append(line)
-    return {title: "\n".join(lines).strip("\n") for title, lines in found.items()}
-
-
-def _is_rule(line: str) -> bool:
-    return line.startswith("---") and not line.strip("-")
 
 
 def _environment_of(each: Installed) -> dict[str, str]:
@@ -221,13 +187,6 @@ def _switches_of(found: Found) -> list[str]:
             "CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD=1, with all others that are not Crystallize's own"
         )
     return switches
-
-
-def _disabled_by(each: Installed) -> str:
-    if each.status != "disabled":
-        return ""
-    names = {normalise(each.found.name), normalise(each.found.distribution)}
-    return "CRYSTALLIZE_DISABLE_PLUGINS" if names & switched_off() else "CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD"
 
 
 def _source_of(each: Installed) -> tuple[str, int] | None:

@@ -13,17 +13,8 @@ from crystallize.plugins.base import HOOK_NAMES
 
 KEYS = [
     *("name", "kind", "group", "status", "distribution", "version", "hooks", "summary", "error"),
-    *(
-        "value",
-        "documentation",
-        "settings",
-        "parameters",
-        "environment",
-        "calls",
-        "switch_off",
-        "disabled_by",
-    ),
-    *("source", "distribution_summary", "homepage"),
+    *("value", "documentation", "settings", "environment", "calls", "switch_off", "disabled_by", "source"),
+    *("distribution_summary", "homepage"),
 ]
 SOURCE = '''
     from typing import ClassVar
@@ -149,13 +140,6 @@ def test_the_json_page_of_a_plugin_has_exactly_these_keys(call, watch):
             {"name": "some", "type": "float | None", "default": "None"},
             {"name": "bare", "type": "", "default": "()"},
         ],
-        "parameters": dedent("""\
-            device : int, default 0
-                Which card.
-
-                Or which other card.
-            every, some : float
-                Seconds: between two looks, and at the end."""),
         "environment": {"GPU_DEVICE": "the card, where `device` is not given"},
         "calls": [
             {"hook": "before_run", "runs_in": "coordinator", "position": 3, "of": 3, "options": ["trylast"]},
@@ -319,22 +303,6 @@ def test_the_source_is_where_the_plugins_own_code_is(call, tmp_plugin, group, va
     assert page["source"] == {"file": str(folder / "acme_shapes.py"), "line": line}
 
 
-def test_settings_that_are_inherited_are_described_by_the_base_class(call, tmp_plugin):
-    source = """
-        from crystallize import SeedPlugin
-
-        class MySeed(SeedPlugin):
-            \"\"\"Another seed.\"\"\"
-            def __init__(self, seed: int = 3, **others):
-                super().__init__(seed, **others)
-        """
-    tmp_plugin("acme-seed", {"acme_seed.py": source}, {"my-seed": "acme_seed:MySeed"})
-    (page,) = pages(call, "my-seed")
-    (setting,) = page["settings"]
-    assert (setting["type"], setting["default"]) == ("int", "3")
-    assert "The master seed" in page["parameters"]
-
-
 def test_a_disabled_plugin_is_shown_by_what_its_metadata_tells(call, watch, monkeypatch):
     monkeypatch.setenv("CRYSTALLIZE_DISABLE_PLUGINS", "acme_watch")
     (watch / "acme_watch.py").write_text("raise SystemExit('imported')")
@@ -391,7 +359,7 @@ def test_strange_settings_environment_and_metadata_do_not_take_the_page_down(cal
     [
         ("gpu-wach", "nothing that is installed is called 'gpu-wach'. Did you mean 'gpu-watch'"),
         ("prcess", "Did you mean 'process'?"),
-        ("acme-watch", "It is a distribution, which brings greet, far, near, GPU_Watch, gpu-watch."),
+        ("acme-watch", "It is a distribution, which brings GPU_Watch, far, gpu-watch, greet, near."),
         (
             "zzz",
             "Installed are command: greet; strategy: async, ",
