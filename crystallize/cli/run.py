@@ -184,7 +184,7 @@ def _switched_off(plugins: Sequence[str]) -> list[str]:
 
 
 def _context(settings: Sequence[str]) -> dict[str, Any]:
-    from crystallize.config.values import read_value
+    from crystallize.config.document import read_value
     from crystallize.errors import InvalidValueError
 
     context: dict[str, Any] = {}

@@ -1,0 +1,233 @@
+"""What a config.yaml names: looked up beside it, and compared with the arguments that the file gives."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Collection, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize.discovery import advice, find
+from crystallize.errors import CrystallizeError
+from crystallize.pipelines.injection import REQUIRED, inspect_step, is_artifact, read_signature
+from crystallize.utils.failures import told
+from crystallize.utils.suggest import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from crystallize.config.errors import KeyPath
+    from crystallize.config.modules import FolderModules
+    from crystallize.config.reader import Draft
+
+MISSING: Any = object()
+"""What a look-up gives that found nothing, or something that cannot be used."""
+
+
+class Takes(NamedTuple):
+    """The parameters that a factory can be given by name.
+
+    Attributes
+    ----------
+    parameters : dict of str to object
+        Default of each; ``REQUIRED`` if it has none.
+    artifacts : frozenset of str
+        Those annotated with ``Artifact``.
+    open_ended : bool
+        Whether it takes any other name.
+    injects : bool
+        Whether what is missing is looked up in the context when the step runs.
+    """
+
+    parameters: dict[str, Any]
+    artifacts: frozenset[str] = frozenset()
+    open_ended: bool = False
+    injects: bool = False
+
+    @classmethod
+    def step(cls, function: Callable[..., Any], name: str) -> Takes:
+        """Read the signature of a step's function; InvalidTypeError if it can be none."""
+        signature = inspect_step(function, name)
+        return cls(signature.parameters, signature.artifacts, signature.open_ended, injects=True)
+
+    @classmethod
+    def callable(cls, thing: Callable[..., Any], leading: int = 0) -> Takes:
+        """Read the signature of a class or function, without its first `leading` positional parameters.
+
+        Raises
+        ------
+        InvalidTypeError
+            If it has none that can be read.
+        """
+        name = getattr(thing, "__name__", type(thing).__name__)
+        found = list(read_signature(thing, name).parameters.values())[leading:]
+        named = [each for each in found if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+        return cls(
+            {each.name: each.default for each in named},
+            frozenset(each.name for each in named if is_artifact(each.annotation)),
+            any(each.kind is each.VAR_KEYWORD for each in found),
+        )
+
+    @classmethod
+    def source(cls, function: Callable[..., Any], arguments: Collection[str]) -> Takes:
+        """Read the signature of a data source's function: its first parameter may be the context."""
+        for first in inspect.signature(function).parameters.values():
+            if first.kind in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+                is_open = first.default is first.empty or first.name == "ctx"
+                return cls.callable(function, 1 if is_open and first.name not in arguments else 0)
+            break
+        return cls.callable(function)
+
+
+class Lookup:
+    """A configuration with the modules beside it; what is wrong with a name is noted in the file's document.
+
+    Parameters
+    ----------
+    draft : Draft
+        The configuration.
+    modules : FolderModules
+        The folder's modules.
+    """
+
+    def __init__(self, draft: Draft, modules: FolderModules) -> None:
+        self.draft = draft
+        self.config = draft.config
+        self.modules = modules
+        self.note = draft.document.add
+
+    def own(self, file: str, name: str) -> Any:
+        """Return what `name` is in a module of the folder, or MISSING."""
+        module = self.modules.load(file)
+        return MISSING if module is None or name.startswith("__") else vars(module).get(name, MISSING)
+
+    def line_of(self, *path: str | int) -> int:
+        """Return the line of a value in the file."""
+        return self.draft.document.at(path)[0]
+
+    def note_error(self, path: KeyPath, error: BaseException, *, key: bool = False) -> None:
+        """Note what an error says of a thing that was named, with the place in its code."""
+        if not isinstance(error, CrystallizeError):
+            self.note(path, told(error), key=key)
+        else:
+            where = f" ({error.where})" if error.where else ""
+            self.note(path, f"{error.what}{where}", error.hint, key=key)
+
+    def note_refusal(self, path: KeyPath, arguments: Mapping[str, Any], error: BaseException) -> None:
+        """Note what a constructor raised, at the argument that its message names, if it names one."""
+        reason = error.what if isinstance(error, CrystallizeError) else told(error)
+        blamed = next((name for name in arguments if re.search(rf"\b{re.escape(name)}\b", reason)), None)
+        self.note_error(path if blamed is None else (*path, blamed), error)
+
+    def note_unknown(
+        self,
+        file: str,
+        name: str,
+        path: KeyPath,
+        what: str,
+        *,
+        fits: Callable[[Any], bool] = callable,
+        group: str | None = None,
+    ) -> None:
+        """Note that nothing is called `name`, unless its module could not be loaded, which says enough.
+
+        Parameters
+        ----------
+        file : str
+            The module that might have it.
+        name : str
+            What was looked for.
+        path : tuple
+            Where it stands in the file.
+        what : str
+            What it should be: ``"step"``.
+        fits : callable, optional
+            Tells which things of the module could have been meant.
+        group : str, optional
+            The group of the entry points that could have been meant.
+        """
+        module = self.modules.load(file)
+        if self.modules.failed(file):
+            return
+        names = public_names(module, fits)
+        places = [f"in {file}.py"] if module is not None else []
+        there = f"{file}.py has {listed(names)}" if module is not None else f"There is no {file}.py beside it"
+        hint = did_you_mean(name, names)
+        if group is not None:
+            places.append("among the installed ones")
+            there += f"; installed are {listed({found.name for found in find(group)})}"
+            hint = advice(group, name, names)
+        message = f"no {what} is called {name!r} {' or '.join(places)}".rstrip()
+        self.note(path, message, f"{hint} {there}".strip())
+
+    def check_arguments(
+        self,
+        path: KeyPath,
+        what: str,
+        takes: Takes,
+        arguments: Mapping[str, Any],
+        *,
+        provided: Collection[str] | None = (),
+        spelled: str = "{{{}: value}} below its name",
+    ) -> bool:
+        """Note arguments that a factory does not take, and those that it lacks; return whether all is well.
+
+        Parameters
+        ----------
+        path : tuple
+            Where the arguments stand.
+        what : str
+            The factory, for messages: ``"step 'scale'"``.
+        takes : Takes
+            What it takes.
+        arguments : mapping
+            What it is given.
+        provided : collection of str, optional
+            What it gets from elsewhere; None if that cannot be known.
+        spelled : str, optional
+            How the file gives an argument, with ``{}`` for its name.
+        """
+        names = list(takes.parameters)
+        unknown = [name for name in arguments if name not in takes.parameters]
+        lacking = [
+            name
+            for name, default in takes.parameters.items()
+            if default is REQUIRED and name not in arguments and name not in takes.artifacts
+            if provided is not None and name not in provided and not did_you_mean(name, unknown)
+        ]
+        if takes.open_ended:
+            unknown = []
+        known = f"It takes {listed(names)}" if names else "It takes none"
+        for name in unknown:
+            hint = f"{did_you_mean(name, names)} {known}".strip()
+            self.note((*path, name), f"{what} has no parameter {name!r}", hint, key=True)
+        for name in lacking:
+            hint = f"Write {spelled.format(name)}"
+            if takes.injects:
+                hint += (
+                    ", set it in every condition with 'treatments' (one called 'baseline' for the baseline)"
+                )
+            message = f"{what} needs the parameter {name!r}, and nothing provides it"
+            self.note(path, message, f"{hint}, or give it a default")
+        return not unknown and not lacking
+
+
+def public_names(module: ModuleType | None, fits: Callable[[Any], bool] = callable) -> list[str]:
+    """Return what a module of the folder offers: names without underscore that it does not import from afar."""
+    if module is None:
+        return []
+    package = module.__name__.rpartition(".")[0]
+
+    def is_near(thing: Any) -> bool:
+        home = getattr(thing, "__module__", None)
+        return isinstance(home, str) and f"{home}.".startswith(f"{package}.")
+
+    return [name for name, thing in vars(module).items() if name[0] != "_" and fits(thing) and is_near(thing)]
+
+
+def kind_of(thing: Any) -> str:
+    """Say what something in a module is, for messages."""
+    if isinstance(thing, type):
+        return f"the class {thing.__name__}"
+    if isinstance(thing, ModuleType):
+        return f"the module {thing.__name__}"
+    return f"a {type(thing).__name__}"
