@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from crystallize.config.lookup import MISSING, Lookup, Takes
-from crystallize.discovery import VERIFIERS, resolve
-from crystallize.discovery import lookup as find_installed
-from crystallize.errors import CrystallizeError, PluginLoadError, UnknownNameError
+from crystallize import discovery
+from crystallize.config.lookup import MISSING, Lookup, Noted, Takes
+from crystallize.discovery import VERIFIERS
+from crystallize.errors import CrystallizeError, UnknownNameError
 from crystallize.experiments.treatment import BASELINE
 from crystallize.statistics.hypothesis import Hypothesis
 from crystallize.statistics.verifier import VerifierFactory, check_verifier
@@ -25,7 +25,9 @@ def read_hypotheses(lookup: Lookup) -> list[Hypothesis]:
     lines: dict[str, int] = {}
     for position, given in enumerate(config.hypotheses):
         path = ("hypotheses", position)
-        hypothesis = None if given is None else _hypothesis(lookup, given, path)
+        if given is None:
+            continue
+        hypothesis = lookup.attempt((*path, "verifier"), _hypothesis, lookup, given, path)
         if hypothesis is None:
             continue
         name = hypothesis.name
@@ -41,47 +43,36 @@ def read_hypotheses(lookup: Lookup) -> list[Hypothesis]:
     return list(made.values())
 
 
-def _hypothesis(lookup: Lookup, given: HypothesisConfig, path: KeyPath) -> Hypothesis | None:
+def _hypothesis(lookup: Lookup, given: HypothesisConfig, path: KeyPath) -> Hypothesis:
     factory = _verifier(lookup, given.verifier, (*path, "verifier"))
-    if factory is None:
-        return None
     takes = Takes(factory.settings, open_ended=factory.takes_any)
     place = (*path, "args") if given.args else (*path, "verifier")
-    if not lookup.check_arguments(place, f"verifier {given.verifier!r}", takes, given.args):
-        return None
+    lookup.check_arguments(place, f"verifier {given.verifier!r}", takes, given.args)
     try:
         return Hypothesis(factory(**given.args), given.metrics, name=given.name)
     except Exception as error:  # a verifier's own check may raise anything
-        lookup.note_refusal(place, given.args, error)
-        return None
+        lookup.refuse_call(place, given.args, error)
 
 
-def _verifier(lookup: Lookup, name: str, path: KeyPath) -> VerifierFactory | None:
+def _verifier(lookup: Lookup, name: str, path: KeyPath) -> VerifierFactory:
     thing = lookup.own("verifiers", name)
     is_installed = thing is MISSING
-    if is_installed and lookup.modules.failed("verifiers"):
-        return None  # it may be there; that the module could not be loaded says enough
-    try:
-        return _as_factory(resolve(VERIFIERS, name, "verifier") if is_installed else thing)
-    except UnknownNameError as error:
-        if ":" in name:
-            lookup.note_error(path, error)
-        else:
-            lookup.note_unknown("verifiers", name, path, "verifier", group=VERIFIERS)
-    except PluginLoadError as error:
-        lookup.note_error(path, error)
-    except (CrystallizeError, ValueError) as error:  # a ValueError for a builtin without a signature
-        if is_installed and ":" not in name:
-            reason = error.what if isinstance(error, CrystallizeError) else told(error)
-            message = f"{find_installed(VERIFIERS, name, 'verifier')} cannot be used: {reason}"
-            lookup.note(path, message, getattr(error, "hint", ""))
-        else:
-            lookup.note_error(path, error)
-    return None
-
-
-def _as_factory(thing: Any) -> VerifierFactory:
+    if is_installed:
+        if lookup.modules.failed("verifiers"):
+            raise Noted  # it may be there; that the module could not be loaded says enough
+        try:
+            thing = discovery.resolve(VERIFIERS, name, "verifier")
+        except UnknownNameError:
+            if ":" in name:
+                raise
+            lookup.refuse_unknown("verifiers", name, path, "verifier", group=VERIFIERS)
     if isinstance(thing, VerifierFactory):
         return thing
-    check_verifier(thing)
-    return VerifierFactory(thing)
+    try:
+        check_verifier(thing)
+        return VerifierFactory(thing)
+    except (CrystallizeError, ValueError) as error:  # a ValueError for a builtin without a signature
+        reason, hint = (error.what, error.hint) if isinstance(error, CrystallizeError) else (told(error), "")
+        if is_installed and ":" not in name:
+            reason = f"{discovery.lookup(VERIFIERS, name, 'verifier')} cannot be used: {reason}"
+        lookup.refuse(path, reason, hint)

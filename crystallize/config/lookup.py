@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from crystallize.discovery import advice, find
 from crystallize.errors import CrystallizeError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crystallize.config.modules import FolderModules
     from crystallize.config.reader import Draft
 
+T = TypeVar("T")
 MISSING: Any = object()
 """What a look-up gives that found nothing, or something that cannot be used."""
 
@@ -78,6 +79,10 @@ class Takes(NamedTuple):
         return cls.callable(function)
 
 
+class Noted(Exception):
+    """What is wrong has been noted, and the part that it is about is left out."""
+
+
 class Lookup:
     """A configuration with the modules beside it; what is wrong with a name is noted in the file's document.
 
@@ -104,21 +109,29 @@ class Lookup:
         """Return the line of a value in the file."""
         return self.draft.document.at(path)[0]
 
-    def note_error(self, path: KeyPath, error: BaseException, *, key: bool = False) -> None:
-        """Note what an error says of a thing that was named, with the place in its code."""
-        if not isinstance(error, CrystallizeError):
-            self.note(path, told(error), key=key)
-        else:
+    def attempt(self, path: KeyPath, make: Callable[..., T], *arguments: Any, key: bool = False) -> T | None:
+        """Return what `make` gives; None if it fails, which is noted at `path` if it has not been yet."""
+        try:
+            return make(*arguments)
+        except CrystallizeError as error:
             where = f" ({error.where})" if error.where else ""
             self.note(path, f"{error.what}{where}", error.hint, key=key)
+        except Noted:
+            pass
+        return None
 
-    def note_refusal(self, path: KeyPath, arguments: Mapping[str, Any], error: BaseException) -> None:
-        """Note what a constructor raised, at the argument that its message names, if it names one."""
-        reason = error.what if isinstance(error, CrystallizeError) else told(error)
+    def refuse(self, path: KeyPath, message: str, hint: str = "", *, key: bool = False) -> NoReturn:
+        """Note a mistake, and raise Noted."""
+        self.note(path, message, hint, key=key)
+        raise Noted
+
+    def refuse_call(self, path: KeyPath, arguments: Mapping[str, Any], error: BaseException) -> NoReturn:
+        """Note what a constructor raised, at the argument that its message names, if it names one; raise Noted."""
+        reason, hint = (error.what, error.hint) if isinstance(error, CrystallizeError) else (told(error), "")
         blamed = next((name for name in arguments if re.search(rf"\b{re.escape(name)}\b", reason)), None)
-        self.note_error(path if blamed is None else (*path, blamed), error)
+        self.refuse(path if blamed is None else (*path, blamed), reason, hint)
 
-    def note_unknown(
+    def refuse_unknown(
         self,
         file: str,
         name: str,
@@ -127,8 +140,8 @@ class Lookup:
         *,
         fits: Callable[[Any], bool] = callable,
         group: str | None = None,
-    ) -> None:
-        """Note that nothing is called `name`, unless its module could not be loaded, which says enough.
+    ) -> NoReturn:
+        """Note that nothing is called `name`, unless its module could not be loaded, which says enough; raise Noted.
 
         Parameters
         ----------
@@ -147,7 +160,7 @@ class Lookup:
         """
         module = self.modules.load(file)
         if self.modules.failed(file):
-            return
+            raise Noted
         names = public_names(module, fits)
         places = [f"in {file}.py"] if module is not None else []
         there = f"{file}.py has {listed(names)}" if module is not None else f"There is no {file}.py beside it"
@@ -157,7 +170,7 @@ class Lookup:
             there += f"; installed are {listed({found.name for found in find(group)})}"
             hint = advice(group, name, names)
         message = f"no {what} is called {name!r} {' or '.join(places)}".rstrip()
-        self.note(path, message, f"{hint} {there}".strip())
+        self.refuse(path, message, f"{hint} {there}".strip())
 
     def check_arguments(
         self,
@@ -168,8 +181,8 @@ class Lookup:
         *,
         provided: Collection[str] | None = (),
         spelled: str = "{{{}: value}} below its name",
-    ) -> bool:
-        """Note arguments that a factory does not take, and those that it lacks; return whether all is well.
+    ) -> None:
+        """Note arguments that a factory does not take, and those that it lacks; raise Noted if there are any.
 
         Parameters
         ----------
@@ -208,7 +221,8 @@ class Lookup:
                 )
             message = f"{what} needs the parameter {name!r}, and nothing provides it"
             self.note(path, message, f"{hint}, or give it a default")
-        return not unknown and not lacking
+        if unknown or lacking:
+            raise Noted
 
 
 def public_names(module: ModuleType | None, fits: Callable[[Any], bool] = callable) -> list[str]:

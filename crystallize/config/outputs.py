@@ -45,32 +45,28 @@ def _codec(lookup: Lookup, output: OutputConfig, path: KeyPath, role: str) -> An
     if name is None or (name == "auto" and role == "loader"):
         return name
     place = (*path, role)
+    found = lookup.attempt(place, _find_codec, lookup, name, place, role)
+    return MISSING if found is None else found
+
+
+def _find_codec(lookup: Lookup, name: str, place: KeyPath, role: str) -> Any:
     own = lookup.own("outputs", name)
-    if own is not MISSING and not (hasattr(own, "load") and hasattr(own, "dump")):
-        return _function(lookup, own, name, place, role)
-    try:
-        found = get_loader(name if own is MISSING else own)
-    except CrystallizeError as error:
-        if own is MISSING and isinstance(error, UnknownNameError) and ":" not in name:
-            lookup.note_unknown("outputs", name, place, role, group=LOADERS)
-        else:
-            lookup.note_error(place, error)
-        return MISSING
-    return found if role == "loader" else found.dump
-
-
-def _function(lookup: Lookup, own: Any, name: str, place: KeyPath, role: str) -> Any:
-    """Return a function of outputs.py if it can be a loader or writer."""
+    if own is MISSING or (hasattr(own, "load") and hasattr(own, "dump")):
+        try:
+            found = get_loader(name if own is MISSING else own)
+        except UnknownNameError:
+            if own is not MISSING or ":" in name:
+                raise
+            lookup.refuse_unknown("outputs", name, place, role, group=LOADERS)
+        return found if role == "loader" else found.dump
     if not callable(own) or isinstance(own, type):
-        lookup.note(place, f"{name!r} in outputs.py is {kind_of(own)}", f"A {role} is a function")
-        return MISSING
+        lookup.refuse(place, f"{name!r} in outputs.py is {kind_of(own)}", f"A {role} is a function")
     try:
         inspect.signature(own).bind(None)
     except TypeError as error:
         wants = "the path of a file" if role == "loader" else "the value"
         message = f"a {role} is called with {wants} only, and {name!r} cannot be: {error}"
-        lookup.note(place, message, "Change its signature")
-        return MISSING
+        lookup.refuse(place, message, "Change its signature")
     except ValueError:  # a builtin without a signature
         pass
     return own

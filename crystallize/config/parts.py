@@ -7,11 +7,10 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from crystallize.config.document import describe
-from crystallize.config.lookup import MISSING, Lookup, Takes, kind_of, public_names
+from crystallize.config.lookup import MISSING, Lookup, Noted, Takes, kind_of, public_names
 from crystallize.config.outputs import read_outputs
-from crystallize.config.schema import Call, Source
+from crystallize.config.schema import Call
 from crystallize.datasources.datasource import FunctionSource
-from crystallize.errors import CrystallizeError
 from crystallize.experiments.treatment import BASELINE
 from crystallize.pipelines.injection import REQUIRED
 from crystallize.pipelines.pipeline_step import FunctionStep, PipelineStep, StepFactory, as_step
@@ -50,119 +49,86 @@ class Parts:
 
     def __init__(self, lookup: Lookup, context: Collection[str], open_context: bool) -> None:
         self._lookup = lookup
-        self._note = lookup.note
         self._held: set[str] = {*RESERVED_KEYS, *context}
         self._open = open_context
         self._used: set[str] = set()
         self.outputs = read_outputs(lookup)
-        sources = {source.alias: self._source(source) for source in lookup.config.sources() if source.calls}
-        self.sources = {alias: make for alias, make in sources.items() if make is not None}
-        steps = [
-            (("steps", position), None if step is None else self._step(Call.of(step), ("steps", position)))
-            for position, step in enumerate(lookup.config.steps)
-        ]
-        self.steps: list[tuple[KeyPath, Make]] = [(path, make) for path, make in steps if make is not None]
+        self.sources: dict[str, Make] = {}
+        self.steps: list[tuple[KeyPath, Make]] = []
+        for source in lookup.config.sources():
+            if source.calls:
+                module = lookup.modules.load("datasources")
+                call = next((call for call in source.calls if hasattr(module, call.name)), source.calls[0])
+                path = (*source.path, *call.path)
+                make = lookup.attempt(path, self._source, call, path, f"data source {call.name!r}")
+                self.sources |= {} if make is None else {source.alias: make}
+        for position, step in enumerate(lookup.config.steps):
+            if step is not None:
+                call, place = Call.of(step), ("steps", position)
+                path = (*place, *call.path)
+                make = lookup.attempt(path, self._step, call, path, f"step {call.name!r}")
+                self.steps += [] if make is None else [(place, make)]
         if len(self.steps) == len(lookup.config.steps) and not lookup.draft.is_broken("steps"):
             self._check_used()
 
-    # -- data sources ----------------------------------------------------------------------------------------
-
-    def _source(self, source: Source) -> Make | None:
-        module = self._lookup.modules.load("datasources")
-        call = next((call for call in source.calls if hasattr(module, call.name)), source.calls[0])
-        path = (*source.path, *call.path)
-        what = f"data source {call.name!r}"
+    def _source(self, call: Call, path: KeyPath, what: str) -> Make:
         found = self._lookup.own("datasources", call.name)
         if found is MISSING:
             self._open = True  # it might add to the context
-            self._lookup.note_unknown("datasources", call.name, path, "data source", fits=_is_source)
-            return None
+            self._lookup.refuse_unknown("datasources", call.name, path, "data source", fits=_is_source)
         if not _is_source(found):
+            names = listed(public_names(self._lookup.modules.load("datasources"), _is_source))
             message = f"{call.name!r} in datasources.py is {kind_of(found)}, and no data source"
-            names = listed(public_names(module, _is_source))
             hint = f"A data source is a function, or has a method fetch(ctx). datasources.py has {names}"
-            self._note(path, message, hint)
-            return None
+            self._lookup.refuse(path, message, hint)
         if callable(getattr(found, "fetch", None)):
             self._open = True
             if isinstance(found, type):
                 return self._class(found, call, path, what)
-            hint = "Name its class or its factory instead"
-            return self._ready(lambda: found, call, path, f"{what} is made in datasources.py", hint)
+            if call.arguments:
+                message = f"{what} is made in datasources.py and takes no arguments"
+                self._lookup.refuse(path, message, "Name its class or its factory instead")
+            return lambda: found
         is_factory = getattr(found, "__crystallize_data_source__", False)
         function = found.__wrapped__ if is_factory else found
-        try:
-            takes = Takes.source(function, call.arguments)
-            if not self._lookup.check_arguments(path, what, takes, call.arguments):
-                return None
-            made = FunctionSource(function, call.arguments)
-        except CrystallizeError as error:
-            self._note(path, error.what, error.hint)
-            return None
+        self._lookup.check_arguments(path, what, Takes.source(function, call.arguments), call.arguments)
+        made = FunctionSource(function, call.arguments)
         self._open = self._open or made.takes_context
         return lambda: made
 
-    def _ready(self, make: Make, call: Call, path: KeyPath, what: str, hint: str) -> Make | None:
-        """Return what makes a part that the user's module has ready made."""
-        if call.arguments:
-            self._note(path, f"{what} and takes no arguments", hint)
-            return None
-        return make
-
-    def _class(self, kind: type, call: Call, path: KeyPath, what: str) -> Make | None:
-        """Return what makes an instance of a class of the user's."""
-        lacking = sorted(getattr(kind, "__abstractmethods__", ()))
-        if lacking:
-            self._note(path, f"the class {call.name!r} has no method {lacking[0]!r}", "Define it")
-            return None
-        try:
-            takes = Takes.callable(kind)
-        except CrystallizeError as error:
-            self._note(path, error.what, error.hint)
-            return None
-        arguments = self._with_outputs(takes, call, path, what)
-        is_right = self._lookup.check_arguments(path, what, takes, call.arguments)
-        return functools.partial(kind, **arguments) if is_right and arguments is not None else None
-
-    # -- steps -----------------------------------------------------------------------------------------------
-
-    def _step(self, call: Call, place: KeyPath) -> Make | None:
-        path = (*place, *call.path)
-        what = f"step {call.name!r}"
+    def _step(self, call: Call, path: KeyPath, what: str) -> Make:
         found = self._lookup.own("steps", call.name)
         if found is MISSING:
             self._open = True
-            self._lookup.note_unknown("steps", call.name, path, "step", fits=_is_step)
-            return None
-        if isinstance(found, type) and issubclass(found, PipelineStep):
-            make = self._class(found, call, path, what)
-            self._open = True
-            return make
-        if isinstance(found, PipelineStep | functools.partial):
-            self._open = True
-            message = f"{what} is configured in steps.py"
-            return self._ready(lambda: as_step(found, 0), call, path, message, "Name its factory instead")
+            self._lookup.refuse_unknown("steps", call.name, path, "step", fits=_is_step)
         if not _is_step(found):
             hint = f"steps.py has {listed(public_names(self._lookup.modules.load('steps'), _is_step))}"
             if isinstance(found, type):
                 hint = "A class becomes a step by inheriting from PipelineStep"
-            self._note(path, f"{call.name!r} in steps.py is {kind_of(found)}, not a step", hint)
-            return None
+            self._lookup.refuse(path, f"{call.name!r} in steps.py is {kind_of(found)}, not a step", hint)
+        if isinstance(found, type):
+            self._open = True
+            return self._class(found, call, path, what)
+        if isinstance(found, PipelineStep | functools.partial):
+            self._open = True
+            if call.arguments:
+                message = f"{what} is configured in steps.py and takes no arguments"
+                self._lookup.refuse(path, message, "Name its factory instead")
+            return lambda: as_step(found, 0)
         is_factory = isinstance(found, StepFactory)
         function = found.__wrapped__ if is_factory else found
-        try:
-            takes = Takes.step(function, call.name)
-        except CrystallizeError as error:
-            self._note(path, error.what, error.hint)
-            return None
-        arguments = self._with_outputs(takes, call, path, what)
         provided = None if self._open else self._in_every_condition()
-        is_right = self._lookup.check_arguments(path, what, takes, call.arguments, provided=provided)
-        if arguments is None or not is_right:
-            return None
+        arguments = self._arguments(Takes.step(function, call.name), call, path, what, provided)
         step = FunctionStep(function, arguments, cacheable=is_factory and found.cacheable)
         self._open = self._open or step.signature.context is not None
         return lambda: step
+
+    def _class(self, kind: type, call: Call, path: KeyPath, what: str) -> Make:
+        """Return what makes an instance of a class of the user's."""
+        lacking = sorted(getattr(kind, "__abstractmethods__", ()))
+        if lacking:
+            self._lookup.refuse(path, f"the class {call.name!r} has no method {lacking[0]!r}", "Define it")
+        return functools.partial(kind, **self._arguments(Takes.callable(kind), call, path, what))
 
     def _in_every_condition(self) -> set[str]:
         """Return the context keys that every condition has; those that any has, if some are not known."""
@@ -171,35 +137,41 @@ class Parts:
             return self._held.union(*treatments.values())
         return self._held | treatments.pop(BASELINE, set()).intersection(*treatments.values())
 
-    def _with_outputs(self, takes: Takes, call: Call, path: KeyPath, what: str) -> dict[str, Any] | None:
-        """Return the arguments with an Artifact for each parameter that is annotated so."""
+    def _arguments(
+        self, takes: Takes, call: Call, path: KeyPath, what: str, provided: Collection[str] | None = ()
+    ) -> dict[str, Any]:
+        """Return the arguments, checked, with an Artifact for each parameter that is annotated so."""
         given, outputs = call.arguments, self._lookup.config.outputs
-        arguments: dict[str, Any] | None = dict(given)
+        arguments = dict(given)
+        is_right = True
         for name in sorted(takes.artifacts):
             alias = given.get(name, name)
             here = (*path, name) if name in given else path
             if not isinstance(alias, str):
                 hint = f"The parameter {name!r} takes the alias of an output"
-                self._note(here, f"found {describe(alias)}", hint)
-                arguments = None
+                self._lookup.note(here, f"found {describe(alias)}", hint)
+                is_right = False
                 continue
             self._used.add(alias)
             if alias in self.outputs:
-                if arguments is not None and (name in given or not takes.injects):
+                if name in given or not takes.injects:
                     arguments[name] = self.outputs[alias]
             elif name in given or takes.parameters[name] is REQUIRED:
-                arguments = None
+                is_right = False
                 if alias not in outputs and not self._lookup.draft.is_broken("outputs", alias):
                     message = f"{what} writes the output {alias!r}, and there is none of that name"
                     hint = f"{did_you_mean(alias, outputs)} The outputs are {listed(outputs)}".strip()
-                    self._note(here, message, hint)
+                    self._lookup.note(here, message, hint)
+        self._lookup.check_arguments(path, what, takes, given, provided=provided)
+        if not is_right:
+            raise Noted
         return arguments
 
     def _check_used(self) -> None:
         for alias in self._lookup.config.outputs:
             if alias not in self._used:
                 hint = f"Give a step a parameter '{alias}: Artifact', or remove the output"
-                self._note(("outputs", alias), f"no step uses the output {alias!r}", hint, key=True)
+                self._lookup.note(("outputs", alias), f"no step uses the output {alias!r}", hint, key=True)
 
 
 def _is_step(thing: Any) -> bool:

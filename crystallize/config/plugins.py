@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import ModuleType
 from typing import Any
 
+from crystallize import discovery
 from crystallize.config.errors import KeyPath, Problem
 from crystallize.config.lookup import Lookup, Takes
-from crystallize.discovery import (
-    CORE,
-    PLUGINS,
-    Found,
-    cannot_load,
-    classify,
-    find,
-    load,
-    normalise,
-    unknown,
-    warn_once,
-)
-from crystallize.discovery import (
-    lookup as find_installed,
-)
+from crystallize.discovery import CORE, PLUGINS, Found, find, normalise, warn_once
 from crystallize.errors import CrystallizeError, PluginError
 from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.collection import examine, flag, off_by_environment
@@ -69,7 +56,6 @@ class Settings:
         plugins: Sequence[object],
     ) -> None:
         self._lookup = lookup
-        self._note = lookup.note
         self._given_seed = seed
         self.seed = lookup.config.seed if seed is None else seed
         if seed is None and any(isinstance(plugin, SeedPlugin) for plugin in plugins):
@@ -101,23 +87,23 @@ class Settings:
 
         if self._given_seed is None and not folded.isdisjoint({"seed", CORE}):
             self._drop_seed()
-        made: list[object] = []
+        made: list[object | None] = []
         places: dict[Found, str] = {}
         for name, setting in settings.items():
+            path: KeyPath = ("plugins", name)
             if setting is False:
                 self._switch_off(name)
                 continue
-            found = self._find(name, is_off)
+            found = self._lookup.attempt(path, self._find, name, is_off, key=True)
             if found is None:
                 continue
             if places.setdefault(found, name) != name:
                 line = self._lookup.line_of("plugins", places[found])
                 message = f"{name!r} names the plugin of line {line} again"
-                self._note(("plugins", name), message, "Remove one of the two", key=True)
+                self._lookup.note(path, message, "Remove one of the two", key=True)
             elif not is_off(found):
-                wanted = self._wanted(found, name) if setting is True else self._make(found, setting, name)
-                made += [] if wanted is None else [wanted]
-        return made
+                made.append(self._lookup.attempt(path, self._make, found, setting, path, key=True))
+        return [plugin for plugin in made if plugin is not None]
 
     def _drop_seed(self) -> None:
         """Give no seed to a plugin that is switched off; in one file, the two contradict each other."""
@@ -127,7 +113,7 @@ class Settings:
         if name is not None and config.plugins[name] is False and config.seed is not None:
             line = self._lookup.line_of("seed")
             message = f"the plugin that seeds is switched off, and line {line} gives a seed"
-            self._note(("plugins", name), message, "Remove one of the two", key=True)
+            self._lookup.note(("plugins", name), message, "Remove one of the two", key=True)
 
     def _switch_off(self, name: str) -> None:
         known = {normalise(each) for found in find(PLUGINS) for each in (found.name, found.distribution)}
@@ -135,110 +121,95 @@ class Settings:
             self.disabled.add(name)
             return
         # No mistake: the file may come from a machine where it is installed.
-        error = unknown(PLUGINS, name, "plugin")
+        error = discovery.unknown(PLUGINS, name, "plugin")
         message = f"{error.what}, so none is switched off"
         document = self._lookup.draft.document
         warn_once(str(document.problem(("plugins", name), message, error.hint, key=True)))
 
-    def _find(self, name: str, is_off: Callable[[Found], bool]) -> Found | None:
+    def _find(self, name: str, is_off: Callable[[Found], bool]) -> Found:
         """Return the plugin that is meant by its own name, or by that of its distribution if that has one only."""
         try:
-            return find_installed(PLUGINS, name, "plugin", is_off)
-        except CrystallizeError as error:
+            return discovery.lookup(PLUGINS, name, "plugin", is_off)
+        except CrystallizeError:
             owned = [found for found in find(PLUGINS) if normalise(found.distribution) == normalise(name)]
             if len(owned) == 1:
                 return owned[0]
-            what, hint = error.what, error.hint
             if owned:
-                what = f"the distribution {name!r} has several plugins"
                 hint = f"Name one of {listed(found.name for found in owned)}"
-            self._note(("plugins", name), what, hint, key=True)
-            return None
+                message = f"the distribution {name!r} has several plugins"
+                self._lookup.refuse(("plugins", name), message, hint, key=True)
+            raise
 
-    def _wanted(self, found: Found, name: str) -> object | None:
-        """Check a plugin that has to be there; return it if it would not be loaded by itself."""
-        try:
+    def _make(self, found: Found, setting: bool | dict[str, Any], path: KeyPath) -> object | None:
+        """Return a plugin that is configured, or would not be loaded by itself; one that is wanted is checked."""
+        if isinstance(setting, bool):
             record = examine(found)
-        except CrystallizeError as error:
-            self._lookup.note_error(("plugins", name), error, key=True)
+            is_left_out = (
+                flag("CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD") and normalise(found.distribution) != CORE
+            )
+            return record.plugin if is_left_out else None
+        arguments, what = setting, f"plugin {found.name!r}"
+        make = discovery.load(found)
+        if discovery.classify(make) not in ("class", "factory"):
+            _check_usable(found, make)
+            if arguments:
+                self._lookup.refuse(path, f"{what} takes no arguments", "Write true or false")
             return None
-        is_left_out = flag("CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD") and normalise(found.distribution) != CORE
-        return record.plugin if is_left_out else None
-
-    def _make(self, found: Found, arguments: Mapping[str, Any], name: str) -> object | None:
-        """Make a plugin with arguments."""
-        path: KeyPath = ("plugins", name)
-        try:
-            make = load(found)
-            takes = Takes.callable(make) if classify(make) in ("class", "factory") else None
-        except CrystallizeError as error:
-            self._lookup.note_error(path, error, key=True)
-            return None
-        if takes is None:
-            if self._is_usable(found, make, path) and arguments:
-                self._note(path, f"plugin {found.name!r} takes no arguments", "Write true or false")
-            return None
+        takes = Takes.callable(make)
         if found.name == "seed" and "seed" in takes.parameters:
             arguments = self._with_seed(arguments, path)
-        if not self._lookup.check_arguments(path, f"plugin {found.name!r}", takes, arguments):
-            return None
+        self._lookup.check_arguments(path, what, takes, arguments)
         try:
-            plugin = make(**arguments)
+            plugin: object = make(**arguments)
         except (Exception, SystemExit) as error:  # a stranger's constructor may raise anything
-            self._lookup.note_refusal(path, arguments, error)
-            return None
-        return plugin if self._is_usable(found, plugin, path) else None
+            self._lookup.refuse_call(path, arguments, error)
+        _check_usable(found, plugin)
+        return plugin
 
-    def _with_seed(self, arguments: Mapping[str, Any], path: KeyPath) -> Mapping[str, Any]:
+    def _with_seed(self, arguments: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         """Move the master seed to the arguments of the plugin that seeds."""
         if "seed" in arguments and self._lookup.config.seed is not None:
             message = f"the seed is given here and in line {self._lookup.line_of('seed')}"
-            self._note((*path, "seed"), message, "Remove one of the two", key=True)
+            self._lookup.note((*path, "seed"), message, "Remove one of the two", key=True)
         seed, self.seed = self.seed, None
         return arguments if seed is None else {**arguments, "seed": seed}
 
-    def _is_usable(self, found: Found, plugin: object, path: KeyPath) -> bool:
-        """Note why what a class or factory gave cannot be used as a plugin."""
-        fault = ""
-        if plugin is None or isinstance(plugin, type):
-            fault = f"it gives {shown(plugin)}, not an instance"
-        else:
-            try:
-                if not (implementations(plugin) or unmarked(plugin) or isinstance(plugin, BasePlugin)):
-                    fault = f"it gives {shown(plugin)}, which has no hook"
-            except PluginError as error:
-                fault = error.what
-            except Exception as error:  # a foreign active_hooks() may raise anything
-                fault = told(error)
-        if fault:
-            self._note(path, cannot_load(found, fault).what, key=True)
-        return not fault
-
     # -- execution -------------------------------------------------------------------------------------------
 
-    def _strategy(self) -> Any:
+    def _strategy(self) -> object | None:
         wanted = self._lookup.config.execution
         if wanted is None:
             return None
         arguments: dict[str, Any] = {"strategy": wanted} if isinstance(wanted, str) else dict(wanted)
         name = arguments.pop("strategy")
-        try:
-            make = find_strategy(name)
-            takes = Takes.callable(make) if classify(make) in ("class", "factory") else Takes({})
-        except CrystallizeError as error:
-            place = ("execution",) if isinstance(wanted, str) else ("execution", "strategy")
-            self._lookup.note_error(place, error)
-            return None
         path: KeyPath = ("execution",)
-        spelled = f"{{{{strategy: {name}, {{}}: value}}}}"
-        what = f"strategy {name!r}"
-        if not self._lookup.check_arguments(path, what, takes, arguments, spelled=spelled):
-            return None
-        try:
-            return resolve_strategy(wanted)
-        except Exception as error:
-            self._lookup.note_refusal(path, arguments, error)
-        return None
+
+        def make() -> object:
+            kind = find_strategy(name)
+            is_made = discovery.classify(kind) in ("class", "factory")
+            takes = Takes.callable(kind) if is_made else Takes({})
+            spelled = f"{{{{strategy: {name}, {{}}: value}}}}"
+            self._lookup.check_arguments(path, f"strategy {name!r}", takes, arguments, spelled=spelled)
+            try:
+                return resolve_strategy(wanted)
+            except Exception as error:
+                self._lookup.refuse_call(path, arguments, error)
+
+        return self._lookup.attempt(path if isinstance(wanted, str) else (*path, "strategy"), make)
+
+
+def _check_usable(found: Found, plugin: object) -> None:
+    """Raise PluginLoadError if what a class or factory gave cannot be used as a plugin."""
+    if plugin is None or isinstance(plugin, type):
+        raise discovery.cannot_load(found, f"it gives {shown(plugin)}, not an instance")
+    try:
+        is_plugin = implementations(plugin) or unmarked(plugin) or isinstance(plugin, BasePlugin)
+    except PluginError as error:
+        raise discovery.cannot_load(found, error.what) from error
+    except Exception as error:  # a foreign active_hooks() may raise anything
+        raise discovery.cannot_load(found, told(error)) from error
+    if not is_plugin:
+        raise discovery.cannot_load(found, f"it gives {shown(plugin)}, which has no hook")
 
 
 def hooks_of(lookup: Lookup) -> object | None:
