@@ -162,7 +162,7 @@ def describe(value: Any) -> str:
             return f"the number {value}"
         case str():
             return f"the text {value!r}" if len(value) <= 60 else f"the text {value[:57] + '...'!r}"
-    return "a list" if isinstance(value, list) else "a mapping"
+    return "a list" if isinstance(value, list) else "a mapping" if value else "an empty mapping"
 
 
 def _read_text(file: Path) -> str:
