@@ -119,7 +119,8 @@ BAD: list[tuple[str, str | bytes, int, int, str]] = [
     ("unclosed", "a: [1, 2\nb: 3\n", 2, 2, "this is not YAML"),
     ("colon", "a: b: c\n", 1, 5, "this is not YAML"),
     ("indentation", "a:\n  b: 1\n c: 2\n", 3, 2, "this is not YAML"),
-    ("unknown alias", "a: *nowhere\n", 1, 4, "nowhere"),
+    ("unknown alias", "a: [*nowhere, 1]\n", 1, 5, "no anchor &nowhere comes before"),
+    ("anchor twice", "a: &x 1\nb: &x 2\n", 2, 4, "anchor"),
     ("endless alias", "a: &x [1, *x]\n", 1, 4, "part of what it stands for"),
     ("huge number", "a: " + "9" * 5000 + "\n", 1, 4, "5000 digits"),
 ]

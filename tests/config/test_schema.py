@@ -234,6 +234,33 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_lines(config: Callabl
     assert len(str(caught.value).splitlines()) == len(found)
 
 
+def test_thousands_of_mistakes_are_told_each_with_its_line(config: Callable[[str], Path]) -> None:
+    count = 10_000
+    wrong = "".join(f"  t{number}: 3\n" for number in range(count)) + "  good: {x: 1}\n"
+    found = problems(config(f"{BASE}treatments:\n{wrong}"))
+    assert [problem.line for problem in found] == list(range(4, count + 4))
+    found = problems(config("datasource: a\nsteps:\n" + "- 3\n" * count))
+    assert [problem.key for problem in found] == [f"steps[{number}]" for number in range(count)]
+
+
+def test_a_key_like_the_name_of_a_type_is_a_key(config: Callable[[str], Path]) -> None:
+    (problem,) = problems(config("datasource: {'<dict>': numbers, b: 3}\nsteps: [a]\n"))
+    assert problem.key == "datasource.b"
+    (source,) = read_config(config("datasource: {'<dict>': numbers}\nsteps: [a]\n")).sources()
+    assert source.alias == "<dict>"
+
+
+def test_a_misspelt_key_of_a_strategy_is_recognised(config: Callable[[str], Path]) -> None:
+    (problem,) = problems(config(f"{BASE}execution: {{stratgy: thread}}\n"))
+    assert problem.message == "the key 'strategy' is missing"
+    assert problem.hint == "Is it 'stratgy'?"
+
+
+def test_names_that_clash_are_told_beside_other_mistakes(config: Callable[[str], Path]) -> None:
+    found = problems(config(f"{BASE}treatments: {{a: {{}}, A: {{}}, b: 3}}\n"))
+    assert [problem.key for problem in found] == ["treatments.A", "treatments.b"]
+
+
 def test_a_folder_whose_name_cannot_name_results_needs_a_name(tmp_path: Path) -> None:
     folder = tmp_path / "what?"
     folder.mkdir()
