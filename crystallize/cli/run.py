@@ -152,7 +152,7 @@ def _execution(config: Path, execution: str | None, workers: int | None) -> Any:
     from crystallize.config.reader import read_config
 
     chosen: Any = execution or read_config(config).execution or "serial"
-    spelled = dict(chosen) if isinstance(chosen, dict) else {"strategy": chosen}
+    spelled = {"strategy": chosen} if isinstance(chosen, str) else dict(chosen)
     if not _takes_workers(spelled["strategy"]):
         raise typer.BadParameter(
             f"the strategy {spelled['strategy']!r} has no max_workers. Say --execution process or thread",

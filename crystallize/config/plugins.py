@@ -191,7 +191,7 @@ class Settings:
             spelled = f"{{{{strategy: {name}, {{}}: value}}}}"
             self._lookup.check_arguments(path, f"strategy {name!r}", takes, arguments, spelled=spelled)
             try:
-                return resolve_strategy(wanted)
+                return resolve_strategy({"strategy": name, **arguments})
             except Exception as error:
                 self._lookup.refuse_call(path, arguments, error)
 

@@ -11,7 +11,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
-from typing_extensions import TypedDict
 
 from crystallize.errors import InvalidValueError
 from crystallize.utils.context import RESERVED_KEYS
@@ -172,20 +171,6 @@ PluginSetting = Annotated[
 ]
 
 
-class StrategyCall(TypedDict):
-    """An execution strategy with arguments."""
-
-    __pydantic_config__ = ConfigDict(extra="allow", strict=True, use_attribute_docstrings=True)  # type: ignore[misc]
-    strategy: Text
-    """Its name; the other keys are its arguments."""
-
-
-Execution = Annotated[
-    Annotated[Text, Tag("<str>")] | Annotated[StrategyCall, Tag("<dict>")],
-    _one_of("the name of a strategy, or {strategy: name, argument: value}"),
-]
-
-
 # -- the models ----------------------------------------------------------------------------------------------
 
 
@@ -238,6 +223,20 @@ class CliConfig(_Model):
     """The colour of its name, such as 'green' or '#85C1E9'."""
     hidden: bool = False
     """Whether the list leaves it out."""
+
+
+class StrategyConfig(_Model):
+    """An execution strategy with arguments."""
+
+    model_config = ConfigDict(extra="allow")
+    strategy: Text
+    """Its name; the other keys are its arguments."""
+
+
+Execution = Annotated[
+    Annotated[Text, Tag("<str>")] | Annotated[StrategyConfig, Tag("<dict>")],
+    _one_of("the name of a strategy, or {strategy: name, argument: value}"),
+]
 
 
 class ExperimentConfig(_Model):

@@ -131,7 +131,7 @@ def test_everything_that_can_be_said_is_understood(config: Callable[[str], Path]
     assert read.outputs["table"].loader == "auto"
     assert read.treatments == {"double": {"factor": 2}, "control": {}}
     assert read.hypotheses[1].metrics == [["a"], ["b", "c"]]
-    assert read.execution == {"strategy": "process", "max_workers": 2}
+    assert dict(read.execution or ()) == {"strategy": "process", "max_workers": 2}
     assert read.plugins == {"logging": {"verbose": True}, "artifact": True, "seed": False}
     assert read.cli.group == "Basics"
     assert accepts(file)
@@ -279,7 +279,7 @@ def test_the_schema_is_valid_and_tells_an_editor_everything() -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["required"] == ["datasource", "steps"]
     for model in (schema, *schema["$defs"].values()):
-        assert model["additionalProperties"] is (model["title"] == "StrategyCall")
+        assert model["additionalProperties"] is (model["title"] == "StrategyConfig")
         assert model["description"]
         for name, entry in model["properties"].items():
             assert entry.get("description"), name
