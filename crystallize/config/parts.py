@@ -49,7 +49,7 @@ class Parts:
 
     def __init__(self, lookup: Lookup, context: Collection[str], open_context: bool) -> None:
         self._lookup = lookup
-        self._held: set[str] = {*RESERVED_KEYS, *context}
+        self._held = {*RESERVED_KEYS, *context, *_in_every_condition(lookup)}
         self._open = open_context
         self._used: set[str] = set()
         self.outputs = read_outputs(lookup)
@@ -117,7 +117,7 @@ class Parts:
             return lambda: as_step(found, 0)
         is_factory = isinstance(found, StepFactory)
         function = found.__wrapped__ if is_factory else found
-        provided = None if self._open else self._in_every_condition()
+        provided = None if self._open else self._held
         arguments = self._arguments(Takes.step(function, call.name), call, path, what, provided)
         step = FunctionStep(function, arguments, cacheable=is_factory and found.cacheable)
         self._open = self._open or step.signature.context is not None
@@ -129,13 +129,6 @@ class Parts:
         if lacking:
             self._lookup.refuse(path, f"the class {call.name!r} has no method {lacking[0]!r}", "Define it")
         return functools.partial(kind, **self._arguments(Takes.callable(kind), call, path, what))
-
-    def _in_every_condition(self) -> set[str]:
-        """Return the context keys that every condition has; those that any has, if some are not known."""
-        treatments = {name: set(settings or ()) for name, settings in self._lookup.config.treatments.items()}
-        if self._lookup.draft.is_broken("treatments"):
-            return self._held.union(*treatments.values())
-        return self._held | treatments.pop(BASELINE, set()).intersection(*treatments.values())
 
     def _arguments(
         self, takes: Takes, call: Call, path: KeyPath, what: str, provided: Collection[str] | None = ()
@@ -172,6 +165,14 @@ class Parts:
             if alias not in self._used:
                 hint = f"Give a step a parameter '{alias}: Artifact', or remove the output"
                 self._lookup.note(("outputs", alias), f"no step uses the output {alias!r}", hint, key=True)
+
+
+def _in_every_condition(lookup: Lookup) -> set[str]:
+    """Return the keys that treatments set in every condition; those that any sets, if some are not known."""
+    treatments = {name: set(settings or ()) for name, settings in lookup.config.treatments.items()}
+    if lookup.draft.is_broken("treatments"):
+        return set().union(*treatments.values())
+    return treatments.pop(BASELINE, set()).intersection(*treatments.values())
 
 
 def _is_step(thing: Any) -> bool:
