@@ -7,7 +7,7 @@ number. What could surprise is refused: tags, merge keys, keys that are not text
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ _WORDS: dict[str, Any] = {
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
     **{f"{sign}{word}": float(f"{sign}inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
 }
+_ELSEWHERE = "Keep data in files of its own; a data source loads them"
 _TAB = "the line is indented with a tab", "YAML is indented with spaces"
 _PLAIN = "plain"
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -92,22 +93,19 @@ class _Refused(Exception):
 
 def read_document(file: Path) -> Document:
     """Read a YAML file whose top level is a mapping; what is wrong with it is in its `problems`."""
-    try:
-        text = _read_text(file)
-    except _Refused as error:
-        return Document(
-            file, problems=[Problem(file, error.line, error.column, "", error.message, error.hint)]
-        )
-    return parse_document(file, text)
+    return _read(file, lambda: _read_text(file))
 
 
 def parse_document(file: Path, text: str) -> Document:
     """Do what :func:`read_document` does with the content of a file."""
+    return _read(file, lambda: text)
+
+
+def _read(file: Path, get_text: Callable[[], str]) -> Document:
     document = Document(file)
     try:
-        _Reader(document, text).read()
+        _Reader(document, get_text()).read()
     except _Refused as error:
-        document.value = None
         document.problems.append(Problem(file, error.line, error.column, "", error.message, error.hint))
     return document
 
@@ -179,10 +177,7 @@ def _read_text(file: Path) -> str:
     except (OSError, ValueError) as error:
         raise _Refused(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > LARGEST:
-        raise _Refused(
-            f"the file has more than {LARGEST} bytes",
-            "Keep data in files of its own; a data source loads them",
-        )
+        raise _Refused(f"the file has more than {LARGEST} bytes", _ELSEWHERE)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -190,11 +185,9 @@ def _read_text(file: Path) -> str:
         raise _Refused("the file is not UTF-8 text", "Save it as UTF-8", *_end_of(before)) from None
     wrong = _UNPRINTABLE.search(text)
     if wrong:
-        raise _Refused(
-            f"the file holds the control character {wrong.group()!r}",
-            'Remove it, or write it in double quotes with a backslash, as in "\\x07"',
-            *_end_of(text[: wrong.start()]),
-        )
+        hint = 'Remove it, or write it in double quotes with a backslash, as in "\\x07"'
+        message = f"the file holds the control character {wrong.group()!r}"
+        raise _Refused(message, hint, *_end_of(text[: wrong.start()]))
     return text
 
 
@@ -248,22 +241,16 @@ class _Reader:
         elif isinstance(value, dict):
             self._document.value = value
         else:
-            raise _Refused(
-                f"the file holds {describe(value)}, not a mapping",
-                "It has keys such as 'datasource:' and 'steps:'",
-                *_place(root),
-            )
+            hint = "It has keys such as 'datasource:' and 'steps:'"
+            raise _Refused(f"the file holds {describe(value)}, not a mapping", hint, *_place(root))
 
     def _value(self, node: yaml.Node, path: KeyPath) -> Any:
         """Return the value of a node; each alias gets a copy of its own, up to a limit for all together."""
         place = self._document.places[path] = _place(node)
         self._count += 1
         if self._count > MOST_VALUES:
-            raise _Refused(
-                f"with its aliases the file stands for more than {MOST_VALUES} values",
-                "Keep data in files of its own; a data source loads them",
-                *place,
-            )
+            message = f"with its aliases the file stands for more than {MOST_VALUES} values"
+            raise _Refused(message, _ELSEWHERE, *place)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         self._check_tag(node, path)

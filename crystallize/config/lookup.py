@@ -143,20 +143,8 @@ class Lookup:
     ) -> NoReturn:
         """Note that nothing is called `name`, unless its module could not be loaded, which says enough; raise Noted.
 
-        Parameters
-        ----------
-        file : str
-            The module that might have it.
-        name : str
-            What was looked for.
-        path : tuple
-            Where it stands in the file.
-        what : str
-            What it should be: ``"step"``.
-        fits : callable, optional
-            Tells which things of the module could have been meant.
-        group : str, optional
-            The group of the entry points that could have been meant.
+        `what` it should be (``"step"``) is looked for among the things of a module that it `fits`, and, with a `group`,
+        among the entry points of that group.
         """
         module = self.modules.load(file)
         if self.modules.failed(file):
@@ -184,20 +172,8 @@ class Lookup:
     ) -> None:
         """Note arguments that a factory does not take, and those that it lacks; raise Noted if there are any.
 
-        Parameters
-        ----------
-        path : tuple
-            Where the arguments stand.
-        what : str
-            The factory, for messages: ``"step 'scale'"``.
-        takes : Takes
-            What it takes.
-        arguments : mapping
-            What it is given.
-        provided : collection of str, optional
-            What it gets from elsewhere; None if that cannot be known.
-        spelled : str, optional
-            How the file gives an argument, with ``{}`` for its name.
+        `what` is the factory, for messages: ``"step 'scale'"``. `provided` is what it gets from elsewhere, None if that
+        cannot be known. `spelled` is how the file gives an argument, with ``{}`` for its name.
         """
         names = list(takes.parameters)
         unknown = [name for name in arguments if name not in takes.parameters]
