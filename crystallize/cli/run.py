@@ -154,7 +154,7 @@ def _execution(config: Path, execution: str | None, workers: int | None) -> Any:
     from crystallize.utils.signatures import takes_keyword
 
     chosen: Any = execution or read_config(config).execution or "serial"
-    spelled = dict(chosen) if isinstance(chosen, dict) else {"strategy": chosen}
+    spelled = {"strategy": chosen} if isinstance(chosen, str) else dict(chosen)
     if not takes_keyword(find_strategy(spelled["strategy"]), "max_workers"):
         raise typer.BadParameter(
             f"the strategy {spelled['strategy']!r} has no max_workers. Say --execution process or thread",
@@ -174,7 +174,7 @@ def _disabled_plugins(plugins: Sequence[str]) -> list[str]:
 
 
 def _context(settings: Sequence[str]) -> dict[str, Any]:
-    from crystallize.config.values import read_value
+    from crystallize.config.document import read_value
     from crystallize.errors import InvalidValueError
 
     context: dict[str, Any] = {}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.config.errors import ConfigError, ConfigGraphError, KeyPath, Problem, in_order
 from crystallize.config.folders import config_file
+from crystallize.config.hypotheses import read_hypotheses
+from crystallize.config.lookup import Lookup
 from crystallize.config.modules import FolderModules, blame
 from crystallize.config.parts import Parts
-from crystallize.config.settings import Settings
+from crystallize.config.plugins import Settings
 from crystallize.config.upstream import Gathered
 from crystallize.datasources.experiment_input import ExperimentInput
 from crystallize.errors import CrystallizeError
@@ -19,9 +22,9 @@ from crystallize.experiments.treatment import Treatment, check_context
 
 if TYPE_CHECKING:
     from os import PathLike
-    from pathlib import Path
 
     from crystallize.config.reader import Draft
+    from crystallize.config.schema import Reference
     from crystallize.datasources.artifact import Artifact
 
 
@@ -104,8 +107,8 @@ def load_nodes(
     """
     entries = {} if context is None else check_context(context, "context")
     gathered = Gathered(config_file(path))
-    blueprints = {
-        draft.file: Blueprint(
+    blueprints = [
+        Blueprint(
             draft,
             entries,
             seed=seed,
@@ -114,48 +117,43 @@ def load_nodes(
             plugins=plugins,
         )
         for draft in gathered.drafts
-    }
-    found = [problem for draft in reversed(gathered.drafts) for problem in blueprints[draft.file].problems()]
+    ]
+    found = [problem for blueprint in reversed(blueprints) for problem in blueprint.problems()]
     if found:
         raise (ConfigGraphError if gathered.is_no_graph else ConfigError)(in_order(found))
     made: dict[Path, Experiment] = {}
-    for file, blueprint in blueprints.items():
-        producers = {
-            name: made[target] for (consumer, name), target in gathered.producers.items() if consumer == file
-        }
+    for blueprint in blueprints:
+        file = blueprint.draft.file
+        producers = {name: made[target] for name, target in gathered.producers[file].items()}
         made[file] = blueprint.build(producers)
     return list(made.values())
 
 
 class Blueprint:
-    """An experiment whose parts are known and not made yet."""
+    """An experiment whose parts are known and not made yet.
 
-    def __init__(
-        self,
-        draft: Draft,
-        context: dict[str, Any],
-        *,
-        seed: int | None,
-        execution: Any,
-        disable_plugins: Collection[str],
-        plugins: Sequence[object],
-    ) -> None:
+    Parameters
+    ----------
+    draft : Draft
+        The configuration.
+    context : dict
+        What every context holds from the start.
+    **caller
+        What the caller says about seed, plugins and execution; see :class:`Settings`.
+    """
+
+    def __init__(self, draft: Draft, context: dict[str, Any], **caller: Any) -> None:
         self.draft = draft
-        self.modules = FolderModules(draft.file.parent)
-        self.context = context
-        self.settings = Settings(
-            draft,
-            self.modules,
-            seed=seed,
-            execution=execution,
-            disable_plugins=disable_plugins,
-            plugins=plugins,
-        )
-        self.parts = Parts(draft, self.modules, frozenset(context), self.settings.may_add_keys)
+        self._context = context
+        self._modules = FolderModules(draft.file.parent)
+        lookup = Lookup(draft, self._modules)
+        self._settings = Settings(lookup, **caller)
+        self._hypotheses = read_hypotheses(lookup)
+        self._parts = Parts(lookup, context, self._settings.may_add_keys)
 
     def problems(self) -> list[Problem]:
         """Return what is wrong in the folder."""
-        return in_order([*self.draft.document.problems, *self.modules.problems])
+        return [*self.draft.document.problems, *self._modules.problems]
 
     def build(self, producers: Mapping[str, Experiment]) -> Experiment:
         """Make the experiment.
@@ -171,65 +169,53 @@ class Blueprint:
             If the user's code raises while the parts are made.
         """
         problems: list[Problem] = []
-        sources = self._sources(producers, problems)
-        steps = [self._made(make, place, problems) for place, make in self.parts.steps]
+        config, settings = self.draft.config, self._settings
+        sources: dict[str, Any] = {}  # in the order of the file
+        for source in config.sources():
+            if source.reference is None:
+                make = self._parts.sources[source.alias]
+                sources[source.alias] = self._made(make, source.path, problems)
+            else:
+                producer = producers[source.reference.experiment]
+                sources[source.alias] = self._artifact(producer, source.reference, source.path, problems)
+        steps = [self._made(make, place, problems) for place, make in self._parts.steps]
         if problems:
             raise ConfigError(in_order(problems))
-        config = self.draft.config
+        is_single = len(sources) == 1 and not config.references()
         try:
             experiment = Experiment(
-                _bundled(sources, config.references()),
+                next(iter(sources.values())) if is_single else ExperimentInput(**sources),
                 steps,
                 name=self.draft.name,
                 description=config.description,
-                plugins=self.settings.plugins(),
-                disable_plugins=self.settings.disabled,
-                execution=self.settings.execution,
-                initial_ctx=self.context,
-                outputs=self.parts.outputs,
-                treatments=[Treatment(name, settings) for name, settings in config.treatments.items()],
-                hypotheses=self.parts.hypotheses,
+                plugins=settings.plugins,
+                disable_plugins=settings.disabled,
+                execution=settings.execution,
+                initial_ctx=self._context,
+                outputs=self._parts.outputs,
+                treatments=[Treatment(name, entries or {}) for name, entries in config.treatments.items()],
+                hypotheses=self._hypotheses,
                 replicates=config.replicates,
-                seed=self.settings.seed,
+                seed=settings.seed,
             )
         except CrystallizeError as error:
             error.add_note(f"The experiment is the one of {self.draft.file}")
             raise
         experiment.source = self.draft.file
         # Workers unpickle it with the experiment, and relative imports inside functions find the folder there.
-        vars(experiment)["folder_package"] = self.modules
+        vars(experiment)["folder_package"] = self._modules
         return experiment
 
-    def _sources(self, producers: Mapping[str, Experiment], problems: list[Problem]) -> dict[str, Any]:
-        """Return the data sources by alias, in the order of the file."""
-        from crystallize.config.entries import Reference
-
-        sources: dict[str, Any] = {}
-        for source in self.draft.config.datasource:
-            place = ("datasource", *source.path)
-            if isinstance(source.meant, Reference):
-                sources[source.alias] = self._artifact(
-                    producers[source.meant.experiment], source.meant, place, problems
-                )
-            else:
-                _, make = self.parts.sources[source.alias]
-                sources[source.alias] = self._made(make, place, problems)
-        return sources
-
     def _artifact(
-        self, producer: Experiment, reference: Any, place: KeyPath, problems: list[Problem]
+        self, producer: Experiment, reference: Reference, place: KeyPath, problems: list[Problem]
     ) -> Artifact:
         """Return the producer's output as a data source: a copy, which settles on a run by itself."""
         artifact = copy.copy(producer.outputs[reference.artifact])
         location = producer.location()
         if location is None:
-            problems.append(
-                self.draft.document.problem(
-                    place,
-                    f"experiment {reference.experiment!r} stores nothing: it has no artifact plugin",
-                    "Do not switch off the plugin 'artifact'",
-                )
-            )
+            message = f"experiment {reference.experiment!r} stores nothing: it has no artifact plugin"
+            hint = "Do not switch off the plugin 'artifact'"
+            problems.append(self.draft.document.problem(place, message, hint))
         artifact.bind(location)
         return artifact
 
@@ -241,14 +227,5 @@ class Blueprint:
             problems.append(self.draft.document.problem(place, error.what, error.hint))
         except (Exception, SystemExit) as error:
             found = blame(error, self.draft.file.parent, self.draft.file)
-            if not found.line:
-                found = self.draft.document.problem(place, found.message)
-            problems.append(found)
+            problems.append(found if found.line else self.draft.document.problem(place, found.message))
         return None
-
-
-def _bundled(sources: dict[str, Any], references: Collection[Any]) -> Any:
-    """Return a single data source as it is, and several, or a reference, as a dictionary by alias."""
-    if len(sources) == 1 and not references:
-        return next(iter(sources.values()))
-    return ExperimentInput(**sources)

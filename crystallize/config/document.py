@@ -1,4 +1,4 @@
-"""A YAML file as plain Python values that know where in the file they stand.
+"""A YAML file as plain Python values, with the place of each.
 
 Scalars follow the core schema of YAML 1.2, so that ``on``, ``yes`` and ``1:30`` are text and ``1e-3`` is a
 number. What could surprise is refused: tags, merge keys, keys that are not text, tabs as indentation.
@@ -7,6 +7,7 @@ number. What could surprise is refused: tags, merge keys, keys that are not text
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import yaml
 
 from crystallize.config.errors import KeyPath, Problem, spelled
-from crystallize.config.scalars import describe, plain_scalar
+from crystallize.errors import InvalidValueError
 
 LARGEST = 1 << 20
 """How many bytes a file may have."""
@@ -25,18 +26,22 @@ DEEPEST = 40
 MOST_VALUES = 50_000
 """How many values a file may stand for, each alias counted with all that it repeats."""
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-_TAB_INDENT = re.compile(r"^ *\t[ \t]*[^\s#]", re.MULTILINE)
-
-
-@dataclass(eq=False, slots=True)
-class Node:
-    """A value of the file: a scalar, a list of nodes, or a mapping of keys to (key's node, value's node)."""
-
-    value: Any
-    line: int
-    column: int
+_TAB_INDENT = re.compile(r" *\t[ \t]*[^\s#]")
+_INT = re.compile(r"[-+]?[0-9]+")
+_OTHER_BASE = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORDS: dict[str, Any] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+    **{f"{sign}{word}": float(f"{sign}inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
+}
+_ELSEWHERE = "Keep data in files of its own; a data source loads them"
+_TAB = "the line is indented with a tab", "YAML is indented with spaces"
+_PLAIN = "plain"
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass
@@ -47,37 +52,27 @@ class Document:
     ----------
     file : pathlib.Path
         Where it is.
-    root : Node or None
+    value : dict or None
         What it holds; None if that could not be read.
-    value : object
-        The same as plain Python values.
     problems : list of Problem
-        The mistakes that were found.
+        The mistakes that were found; checks that come later add theirs.
+    places, key_places : dict
+        Line and column of each value, and of its key, by its path.
     """
 
     file: Path
-    root: Node | None = None
-    value: Any = None
+    value: dict[str, Any] | None = None
     problems: list[Problem] = field(default_factory=list)
+    places: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
+    key_places: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
 
     def at(self, path: KeyPath, *, key: bool = False) -> tuple[int, int]:
         """Return line and column of the value at `path`, or of its key; of what is nearest if there is none."""
-        node, place = self.root, (1, 1)
-        if node is not None:
-            place = (node.line, node.column)
-        for number, part in enumerate(path, 1):
-            if node is None:
-                break
-            own: Node | None = None
-            if isinstance(node.value, dict) and part in node.value:
-                own, node = node.value[part]
-            elif isinstance(node.value, list) and isinstance(part, int) and part < len(node.value):
-                node = node.value[part]
-            else:
-                break
-            spot = own if own is not None and key and number == len(path) else node
-            place = (spot.line, spot.column)
-        return place
+        if key and path in self.key_places:
+            return self.key_places[path]
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, (1, 1))
 
     def add(self, path: KeyPath, message: str, hint: str = "", *, key: bool = False) -> None:
         """Note a mistake at `path`."""
@@ -88,280 +83,256 @@ class Document:
         return Problem(self.file, *self.at(path, key=key), spelled(path), message, hint)
 
 
+class _Refused(Exception):
+    """The file, or the rest of it, cannot be read: message, hint, and line and column if they are known."""
+
+    def __init__(self, message: str, hint: str = "", line: int = 0, column: int = 0) -> None:
+        super().__init__(message)
+        self.message, self.hint, self.line, self.column = message, hint, line, column
+
+
 def read_document(file: Path) -> Document:
     """Read a YAML file whose top level is a mapping; what is wrong with it is in its `problems`."""
+    return _read(file, lambda: _read_text(file))
+
+
+def parse_document(file: Path, text: str) -> Document:
+    """Do what :func:`read_document` does with the content of a file."""
+    return _read(file, lambda: text)
+
+
+def _read(file: Path, get_text: Callable[[], str]) -> Document:
     document = Document(file)
-    text = _read_text(document)
-    if text is not None:
-        Reader(document, text).read()
+    try:
+        _Reader(document, get_text()).read()
+    except _Refused as error:
+        document.problems.append(Problem(file, error.line, error.column, "", error.message, error.hint))
     return document
 
 
-def _read_text(document: Document) -> str | None:
-    file = document.file
+def read_value(text: str) -> Any:
+    """Read one value that stands alone: a plain scalar, or a list, mapping or quoted text of YAML's flow style.
 
-    def refuse(message: str, hint: str = "", line: int = 0, column: int = 0) -> None:
-        document.problems.append(Problem(file, line, column, "", message, hint))
+    Only what begins with ``[``, ``{`` or a quote is looked into, so that other text needs no quotes.
 
+    Raises
+    ------
+    InvalidValueError
+        If it begins so and is none, or is a number with too many digits.
+    """
+    if not text.lstrip().startswith(("[", "{", '"', "'")):
+        try:
+            return plain_scalar(text)
+        except ValueError as error:
+            raise InvalidValueError(f"{text!r} cannot be read: {error}") from None
+    document = parse_document(Path("value"), f"value: {text}")
+    if document.problems or document.value is None:
+        problem = document.problems[0]
+        raise InvalidValueError(f"{text!r} cannot be read: {problem.message}", hint=problem.hint)
+    return document.value["value"]
+
+
+def plain_scalar(text: str) -> Any:
+    """Return what a scalar without quotes is, by the core schema of YAML 1.2.
+
+    Raises
+    ------
+    ValueError
+        If it is a whole number with more digits than Python reads.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text)
+    if _OTHER_BASE.fullmatch(text):
+        return int(text, 0)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def describe(value: Any) -> str:
+    """Say what a value of a YAML file is, for messages."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return f"the text {value!r}" if len(value) <= 60 else f"the text {value[:57] + '...'!r}"
+    return "a list" if isinstance(value, list) else "a mapping" if value else "an empty mapping"
+
+
+def _read_text(file: Path) -> str:
+    advice = "Name the folder of an experiment, or its config.yaml"
     try:
         with file.open("rb") as stream:
             content = stream.read(LARGEST + 1)
     except FileNotFoundError:
         if file.parent.is_dir():
-            refuse("there is no such file", "An experiment's folder has a config.yaml")
-        else:
-            refuse("there is no such folder", "Name the folder of an experiment, or its config.yaml")
-        return None
+            raise _Refused("there is no such file", "An experiment's folder has a config.yaml") from None
+        raise _Refused("there is no such folder", advice) from None
     except IsADirectoryError:
-        refuse("this is a folder, not a file", "Name the folder of an experiment, or its config.yaml")
-        return None
+        raise _Refused("this is a folder, not a file", advice) from None
     except (OSError, ValueError) as error:
-        refuse(f"the file cannot be read: {getattr(error, 'strerror', None) or error}")
-        return None
+        raise _Refused(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > LARGEST:
-        refuse(
-            f"the file has more than {LARGEST} bytes",
-            "Keep data in files of its own; a data source loads them",
-        )
-        return None
+        raise _Refused(f"the file has more than {LARGEST} bytes", _ELSEWHERE)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8", "replace")
-        refuse("the file is not UTF-8 text", "Save it as UTF-8", *_spot(before, len(before)))
-        return None
+        raise _Refused("the file is not UTF-8 text", "Save it as UTF-8", *_end_of(before)) from None
     wrong = _UNPRINTABLE.search(text)
     if wrong:
-        refuse(
-            f"the file holds the control character {wrong.group()!r}",
-            'Remove it, or write it in double quotes with a backslash, as in "\\x07"',
-            *_spot(text, wrong.start()),
-        )
-        return None
+        hint = 'Remove it, or write it in double quotes with a backslash, as in "\\x07"'
+        message = f"the file holds the control character {wrong.group()!r}"
+        raise _Refused(message, hint, *_end_of(text[: wrong.start()]))
     return text
 
 
-def _spot(text: str, position: int) -> tuple[int, int]:
-    return text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
+def _end_of(text: str) -> tuple[int, int]:
+    """Return line and column of what follows `text`."""
+    return text.count("\n") + 1, len(text) - text.rfind("\n")
 
 
-class _Unreadable(Exception):
-    """The rest of the file makes no sense; the problem is noted."""
+class _Composer(_Safe):  # type: ignore[misc]
+    """Composes nodes and gives them no tags but those of the file; those of plain scalars are marked."""
+
+    depth = 0
+
+    def resolve(self, kind: type, value: Any, implicit: Any) -> str:
+        return _PLAIN if kind is yaml.ScalarNode and implicit[0] else ""
+
+    def descend_resolver(self, parent: Any, index: Any) -> None:
+        self.depth += 1
+        if self.depth > DEEPEST + 2:
+            line, column = _place(parent)
+            raise _Refused(
+                f"more than {DEEPEST} lists and mappings stand inside each other", "", line, column
+            )
+
+    def ascend_resolver(self) -> None:
+        self.depth -= 1
 
 
-class Reader:
-    """Makes the nodes and the values of one document."""
+class _Reader:
+    """Makes the values of one document, and notes their places."""
 
     def __init__(self, document: Document, text: str) -> None:
         self._document = document
         self._text = text
-        self._loader = _Loader(text)
-        self._anchors: dict[str, Node | None] = {}
-        self._left = MOST_VALUES
-        self._block_scalars: list[range] = []
+        self._count = 0
+        self._ancestors: set[int] = set()
+        self._block_lines: set[int] = set()
 
     def read(self) -> None:
         """Read all of it; what is wrong becomes a problem of the document."""
-        document = self._document
         try:
-            root = self._root()
+            root = yaml.compose(self._text, Loader=_Composer)
         except yaml.YAMLError as error:
-            self._syntax(error)
-            return
-        except _Unreadable:
-            return
-        finally:
-            self._loader.dispose()
-        if self._tabs():
-            return
-        if not isinstance(root.value, dict):
-            self._note(
-                root.line,
-                root.column,
-                (),
-                f"the file holds {describe(root.value)}, not a mapping",
-                "It has keys such as 'datasource:' and 'steps:'",
-            )
-            return
-        document.root = root
-        try:
-            document.value = self._plain(root)
-        except _Unreadable:
-            document.root = None
-
-    # -- nodes -----------------------------------------------------------------------------------------------
-
-    def _root(self) -> Node:
-        loader = self._loader
-        loader.get_event()  # the stream's start
-        if loader.check_event(yaml.StreamEndEvent):
-            self._note(1, 1, (), "the file is empty", "It has at least the keys 'datasource' and 'steps'")
-            raise _Unreadable
-        loader.get_event()
-        root = self._node((), 0)
-        loader.get_event()
-        if not loader.check_event(yaml.StreamEndEvent):
-            mark = loader.peek_event().start_mark
-            self._note(
-                mark.line + 1,
-                mark.column + 1,
-                (),
-                "a second document starts here",
-                "A file describes one experiment: remove the '---'",
-            )
-            raise _Unreadable
-        return root
-
-    def _node(self, path: KeyPath, depth: int) -> Node:
-        event = self._loader.get_event()
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
-        if isinstance(event, yaml.AliasEvent):
-            return self._alias(event.anchor, line, column, path)
-        if depth > DEEPEST:
-            self._note(line, column, (), f"more than {DEEPEST} lists and mappings stand inside each other")
-            raise _Unreadable
-        if event.tag is not None:
-            self._note(
-                line,
-                column,
-                path,
-                f"the tag {_tag(event.tag)} is not supported",
-                "Values are plain text, numbers, true, false, lists and mappings; remove the tag",
-            )
-        node = Node(None, line, column)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = None  # a value cannot hold itself
-        if isinstance(event, yaml.ScalarEvent):
-            node.value = self._scalar(event, path)
-        elif isinstance(event, yaml.SequenceStartEvent):
-            node.value = []
-            while not self._loader.check_event(yaml.SequenceEndEvent):
-                node.value.append(self._node((*path, len(node.value)), depth + 1))
-            self._loader.get_event()
+            raise self._syntax(error) from None
+        if root is None:
+            raise _Refused("the file is empty", "It has at least the keys 'datasource' and 'steps'", 1, 1)
+        value = self._value(root, ())
+        tabs = list(self._tabs())
+        if tabs:
+            self._document.problems = tabs
+        elif isinstance(value, dict):
+            self._document.value = value
         else:
-            node.value = self._mapping(path, depth)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = node
-        return node
+            hint = "It has keys such as 'datasource:' and 'steps:'"
+            raise _Refused(f"the file holds {describe(value)}, not a mapping", hint, *_place(root))
 
-    def _mapping(self, path: KeyPath, depth: int) -> dict[str, tuple[Node, Node]]:
-        entries: dict[str, tuple[Node, Node]] = {}
-        while not self._loader.check_event(yaml.MappingEndEvent):
-            is_plain = getattr(self._loader.peek_event(), "style", "?") in (None, "")
-            key = self._node(path, depth + 1)
-            name = key.value
-            value = self._node((*path, name if isinstance(name, str) else describe(name)), depth + 1)
-            if not isinstance(name, str):
-                self._note(
-                    key.line,
-                    key.column,
-                    path,
-                    f"the key is {describe(name)}, and keys are text",
-                    f'Write it in quotes: "{name}"' if isinstance(name, int | float) else "",
-                )
-            elif name == "<<" and is_plain:
-                self._note(
-                    key.line,
-                    key.column,
-                    path,
-                    "the merge key '<<' is not supported",
-                    "Write the keys out; a whole value may be repeated with an alias",
-                )
-            elif name in entries:
-                self._note(
-                    key.line,
-                    key.column,
-                    (*path, name),
-                    f"the key {name!r} is here a second time; the first is in line {entries[name][0].line}",
-                    "Remove one of the two",
-                )
+    def _value(self, node: yaml.Node, path: KeyPath) -> Any:
+        """Return the value of a node; each alias gets a copy of its own, up to a limit for all together."""
+        place = self._document.places[path] = _place(node)
+        self._count += 1
+        if self._count > MOST_VALUES:
+            message = f"with its aliases the file stands for more than {MOST_VALUES} values"
+            raise _Refused(message, _ELSEWHERE, *place)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        self._check_tag(node, path)
+        if id(node) in self._ancestors:
+            raise _Refused("an alias here is part of what it stands for", "Write the value out", *place)
+        self._ancestors.add(id(node))
+        value: Any
+        if isinstance(node, yaml.MappingNode):
+            value = self._mapping(node, path)
+        else:
+            value = [self._value(item, (*path, number)) for number, item in enumerate(node.value)]
+        self._ancestors.discard(id(node))
+        return value
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            is_scalar = isinstance(key_node, yaml.ScalarNode)
+            key = self._scalar(key_node, path) if is_scalar else [] if key_node.id == "sequence" else {}
+            inner = (*path, key) if isinstance(key, str) else (*path, describe(key))
+            if not isinstance(key, str):
+                hint = f'Write it in quotes: "{key}"' if isinstance(key, int | float) else "Choose a text"
+                self._note(key_node, path, f"the key is {describe(key)}, and keys are text", hint)
+            elif key == "<<" and key_node.tag == _PLAIN:
+                hint = "Write the keys out; a whole value may be repeated with an alias"
+                self._note(key_node, path, "the merge key '<<' is not supported", hint)
+            elif key in mapping:
+                first = self._document.key_places[inner][0]
+                message = f"the key {key!r} is here a second time; the first is in line {first}"
+                self._note(key_node, inner, message, "Remove one of the two")
             else:
-                entries[name] = key, value
-        self._loader.get_event()
-        return entries
+                self._document.key_places[inner] = _place(key_node)
+                mapping[key] = self._value(value_node, inner)
+        return mapping
 
-    def _alias(self, anchor: Any, line: int, column: int, path: KeyPath) -> Node:
-        node = self._anchors.get(anchor)
-        if node is None:
-            known = anchor in self._anchors
-            self._note(
-                line,
-                column,
-                path,
-                f"the alias *{anchor} is part of what it stands for"
-                if known
-                else f"no anchor &{anchor} comes before",
-            )
-            raise _Unreadable
-        return node
-
-    def _scalar(self, event: Any, path: KeyPath) -> Any:
-        text = event.value
-        if event.style not in (None, ""):
-            if event.style in ("|", ">"):
-                self._block_scalars.append(range(event.start_mark.line + 1, event.end_mark.line + 1))
-            return text
+    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
+        self._check_tag(node, path)
+        if node.style in ("|", ">"):
+            self._block_lines.update(range(node.start_mark.line + 1, node.end_mark.line + 1))
+        if node.tag != _PLAIN:
+            return node.value
         try:
-            return plain_scalar(text)
+            return plain_scalar(node.value)
         except ValueError:
-            mark = event.start_mark
-            self._note(mark.line + 1, mark.column + 1, path, f"the number has {len(text)} digits")
+            self._note(node, path, f"the number has {len(node.value)} digits")
             return 0
 
-    def _plain(self, node: Node) -> Any:
-        """Return the value of a node; each alias gets a copy of its own, up to a limit for all together."""
-        self._left -= 1
-        if self._left < 0:
-            self._note(
-                node.line,
-                node.column,
-                (),
-                f"with its aliases the file stands for more than {MOST_VALUES} values",
-                "Keep data in files of its own; a data source loads them",
-            )
-            raise _Unreadable
-        if isinstance(node.value, dict):
-            return {name: self._plain(value) for name, (_, value) in node.value.items()}
-        if isinstance(node.value, list):
-            return [self._plain(item) for item in node.value]
-        return node.value
+    def _check_tag(self, node: yaml.Node, path: KeyPath) -> None:
+        if node.tag not in ("", _PLAIN):
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            hint = "Values are plain text, numbers, true, false, lists and mappings; remove the tag"
+            self._note(node, path, f"the tag {tag} is not supported", hint)
 
-    def _note(self, line: int, column: int, path: KeyPath, message: str, hint: str = "") -> None:
+    def _note(self, node: yaml.Node, path: KeyPath, message: str, hint: str = "") -> None:
         self._document.problems.append(
-            Problem(self._document.file, line, column, spelled(path), message, hint)
+            Problem(self._document.file, *_place(node), spelled(path), message, hint)
         )
 
-    def _syntax(self, error: yaml.YAMLError) -> None:
+    def _syntax(self, error: yaml.YAMLError) -> _Refused:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
         lines = self._text.splitlines()[:line]
         tabbed = [number for number, text in enumerate(lines, 1) if text.lstrip(" ").startswith("\t")]
         if tabbed:
-            self._note_tab(tabbed[-1], lines[tabbed[-1] - 1].index("\t") + 1)
-            return
-        reason = ", ".join(filter(None, (getattr(error, "context", None), getattr(error, "problem", None))))
-        self._note(
-            line,
-            column,
-            (),
-            f"this is not YAML: {reason or error}",
-            "Check indentation, colons, brackets and quotes; text with special characters goes in quotes",
-        )
+            return _Refused(*_TAB, tabbed[-1], lines[tabbed[-1] - 1].index("\t") + 1)
+        what = getattr(error, "problem", None)
+        reason = ", ".join(filter(None, (getattr(error, "context", None), what))) or str(error)
+        if what == "but found another document":
+            hint = "A file describes one experiment: remove the '---'"
+            return _Refused("a second document starts here", hint, line, column)
+        if what and "undefined alias" in what:
+            alias = re.split(r"[\s,\]}]", lines[-1][column - 1 :], maxsplit=1)[0]
+            return _Refused(f"no anchor &{alias[1:]} comes before", f"{alias} repeats it", line, column)
+        hint = "Check indentation, colons, brackets and quotes; text with special characters goes in quotes"
+        return _Refused(f"this is not YAML: {reason}", hint, line, column)
 
-    def _tabs(self) -> bool:
-        """Note the tabs that are meant to indent; return whether there are any."""
-        found = False
-        for match in _TAB_INDENT.finditer(self._text):
-            line, column = _spot(self._text, match.group().index("\t") + match.start())
-            if not any(line - 1 in lines for lines in self._block_scalars):
-                self._note_tab(line, column)
-                found = True
-        return found
-
-    def _note_tab(self, line: int, column: int) -> None:
-        self._note(line, column, (), "the line is indented with a tab", "YAML is indented with spaces")
+    def _tabs(self) -> Iterator[Problem]:
+        """Yield a problem for each tab that is meant to indent."""
+        for number, line in enumerate(self._text.split("\n"), 1):
+            if "\t" in line and number - 1 not in self._block_lines and _TAB_INDENT.match(line):
+                yield Problem(self._document.file, number, line.index("\t") + 1, "", *_TAB)
 
 
-def _tag(tag: str) -> str:
-    prefix = "tag:yaml.org,2002:"
-    return f"!!{tag.removeprefix(prefix)}" if tag.startswith(prefix) else tag
+def _place(node: yaml.Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1

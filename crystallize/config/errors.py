@@ -79,9 +79,11 @@ class ConfigGraphError(ConfigError, GraphError):
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Return the problems of one experiment: each file's together and in the order of its lines, none twice."""
-    unique = list(dict.fromkeys(problems))
-    files = list(dict.fromkeys(problem.file for problem in unique))
-    return sorted(unique, key=lambda problem: (files.index(problem.file), problem.line, problem.column))
+    unique = dict.fromkeys(problems)
+    rank: dict[Path, int] = {}
+    for problem in unique:
+        rank.setdefault(problem.file, len(rank))
+    return sorted(unique, key=lambda problem: (rank[problem.file], problem.line, problem.column))
 
 
 def spelled(path: KeyPath) -> str:

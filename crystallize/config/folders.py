@@ -74,21 +74,16 @@ def _configured_root(project: Path) -> str | None:
     tool = table.get("tool", {})
     settings = tool.get("crystallize", {}) if isinstance(tool, dict) else {}
     if not isinstance(settings, dict):
-        raise refuse(
-            f"found {settings!r}", 'It is a table: [tool.crystallize] with root = "..."', "tool.crystallize"
-        )
+        hint = 'It is a table: [tool.crystallize] with root = "..."'
+        raise refuse(f"found {settings!r}", hint, "tool.crystallize")
     for key in settings:
         if key != "root":
             hint = f"{did_you_mean(key, ['root'])} The only key is 'root'".strip()
             raise refuse(f"unknown key {key!r}", hint, "tool.crystallize", _line_of(text, key))
     root = settings.get("root")
     if root is not None and (not isinstance(root, str) or not root.strip()):
-        raise refuse(
-            f"found {root!r}",
-            "It is the path of a folder, as text",
-            "tool.crystallize.root",
-            _line_of(text, "root"),
-        )
+        hint = "It is the path of a folder, as text"
+        raise refuse(f"found {root!r}", hint, "tool.crystallize.root", _line_of(text, "root"))
     return root
 
 
@@ -174,15 +169,13 @@ def resolve(name_or_path: str, root: Path | None = None) -> ExperimentFolder:
         return matches[0]
     if matches:
         raise ConfigError(ambiguous(name_or_path, matches))
-    names = {folder.name for folder in folders}
     if Path(name_or_path).is_dir():
-        raise UnknownNameError(
-            f"the folder {name_or_path!r} has no {CONFIG}",
-            hint="Make an experiment with 'crystallize new NAME'",
-        )
-    known = (
-        f"The experiments in {shown(top)} are {listed(names)}" if names else f"There are none in {shown(top)}"
-    )
+        hint = "Make an experiment with 'crystallize new NAME'"
+        raise UnknownNameError(f"the folder {name_or_path!r} has no {CONFIG}", hint=hint)
+    names = {folder.name for folder in folders}
+    known = f"There are none in {shown(top)}"
+    if names:
+        known = f"The experiments in {shown(top)} are {listed(names)}"
     raise UnknownNameError(
         f"no experiment is called {name_or_path!r}, and it is no folder with a {CONFIG}",
         hint=f"{did_you_mean(name_or_path, names)} {known}".strip(),
@@ -191,13 +184,7 @@ def resolve(name_or_path: str, root: Path | None = None) -> ExperimentFolder:
 
 def ambiguous(name: str, matches: list[ExperimentFolder]) -> list[Problem]:
     """Return the problems of several experiments that have one name."""
-    return [
-        Problem(
-            folder.config,
-            *read_document(folder.config).at(("name",)),
-            "name",
-            f"{len(matches)} experiments are called {name!r}: in {' and '.join(shown(each.path) for each in matches)}",
-            "Give each a name of its own, or say which by its path",
-        )
-        for folder in matches
-    ]
+    places = " and ".join(shown(each.path) for each in matches)
+    message = f"{len(matches)} experiments are called {name!r}: in {places}"
+    hint = "Give each a name of its own, or say which by its path"
+    return [read_document(each.config).problem(("name",), message, hint) for each in matches]

@@ -17,7 +17,7 @@ import re
 import sys
 import threading
 import traceback
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -181,24 +181,8 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> ModuleSpec | None:
         if path is None or not fullname.startswith(PREFIX):
             return None
-        last = fullname.rpartition(".")[2]
-        for place in path:
-            for file, is_package in (
-                (Path(place, last, "__init__.py"), True),
-                (Path(place, f"{last}.py"), False),
-            ):
-                if file.is_file():
-                    return importlib.util.spec_from_file_location(
-                        fullname,
-                        file,
-                        loader=_Loader(fullname, str(file)),
-                        submodule_search_locations=[str(file.parent)] if is_package else None,
-                    )
-            if Path(place, last).is_dir():
-                spec = ModuleSpec(fullname, None, is_package=True)
-                spec.submodule_search_locations = [str(Path(place, last))]
-                return spec
-        return None
+        finders = (FileFinder(place, (_Loader, [".py"])) for place in path)
+        return next((spec for finder in finders if (spec := finder.find_spec(fullname))), None)
 
 
 class _Loader(SourceFileLoader):

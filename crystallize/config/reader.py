@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.document import Document, read_document
+from pydantic import ValidationError
+
+from crystallize.config.document import Document, describe, read_document
 from crystallize.config.errors import ConfigError, KeyPath, in_order
 from crystallize.config.folders import config_file
-from crystallize.config.scalars import describe
+from crystallize.config.schema import (
+    TAGS,
+    CliConfig,
+    ExperimentConfig,
+    HypothesisConfig,
+    OutputConfig,
+    PartialConfig,
+)
+from crystallize.errors import CrystallizeError
 from crystallize.utils.names import check_name
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import did_you_mean, listed, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from os import PathLike
-    from pathlib import Path
 
-    from crystallize.config.schema import ExperimentConfig
-
-_LISTS = ("steps", "hypotheses")
-_MAPPINGS = ("outputs", "treatments", "plugins", "datasource")
-_ALLOWED = {
+_MODELS: dict[str | int, Any] = {"outputs": OutputConfig, "hypotheses": HypothesisConfig, "cli": CliConfig}
+_HINTS = {
     "string_type": "It is text; put it in quotes",
+    "string_pattern_mismatch": "It is text",
     "bool_type": "It is true or false",
     "int_type": "It is a whole number",
-    "dict_type": "It is a mapping",
+    "dict_type": "It is a mapping: {key: value}",
     "list_type": "It is a list",
     "model_type": "It is a mapping",
+    "too_short": "It has at least one entry",
 }
+_NEEDED = {"datasource": "It says where the data comes from", "steps": "It lists the steps of the pipeline"}
 
 
 @dataclass
@@ -49,6 +59,9 @@ class Draft:
     config: ExperimentConfig
     broken: set[KeyPath] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self._above = {path[:length] for path in self.broken for length in range(len(path))}
+
     @property
     def file(self) -> Path:
         """The config.yaml."""
@@ -60,8 +73,8 @@ class Draft:
         return self.config.name or self.file.parent.name
 
     def is_broken(self, *path: str | int) -> bool:
-        """Tell whether something at or below `path` was left out."""
-        return any(each[: len(path)] == path for each in self.broken)
+        """Tell whether something at `path`, below it or around it was left out."""
+        return path in self._above or any(path[:length] in self.broken for length in range(len(path) + 1))
 
 
 def read_config(path: str | PathLike[str]) -> ExperimentConfig:
@@ -85,99 +98,110 @@ def read_config(path: str | PathLike[str]) -> ExperimentConfig:
 
 def read_draft(file: Path) -> Draft:
     """Read a config.yaml as far as it can be read; the mistakes are in the draft's document."""
-    from crystallize.config.schema import ExperimentConfig, PartialConfig, errors_of
-
     document = read_document(file)
-    if document.root is None:
+    if document.value is None:
         return Draft(document, PartialConfig(), {()})
-    values: dict[str, Any] = dict(document.value)
-    broken: set[KeyPath] = set()
-    for details in errors_of(values):
-        broken |= _translate(document, details)
-    model = PartialConfig if broken else ExperimentConfig
-    config = model.model_validate(_without(values, broken))
-    draft = Draft(document, config, broken)
-    if config.name is None and ("name",) not in broken:
-        _check_folder_name(draft)
+    try:
+        draft = Draft(document, ExperimentConfig.model_validate(document.value))
+    except ValidationError as error:
+        broken = {_note(document, details) for details in error.errors(include_url=False)}
+        draft = Draft(document, PartialConfig.model_validate(_without(document.value, broken)), broken)
+    _check_names(draft)
     return draft
 
 
-def _check_folder_name(draft: Draft) -> None:
-    from crystallize.errors import CrystallizeError
+def _without(values: Mapping[str, Any], broken: Collection[KeyPath]) -> dict[str, Any]:
+    """Return `values` without what is broken: entries of mappings are gone, those of lists are None."""
+    kept = dict(values)
+    entries: dict[str | int, set[str | int]] = {}
+    for path in broken:
+        section = kept.get(str(path[0]))
+        has_entries = isinstance(section, list if path[0] in ("steps", "hypotheses") else dict)
+        if len(path) > 1 and has_entries and path[0] not in ("cli", "execution"):
+            entries.setdefault(path[0], set()).add(path[1])
+        else:
+            kept.pop(str(path[0]), None)
+    for top in entries.keys() & kept.keys():
+        section, gone = kept[str(top)], entries[top]
+        if isinstance(section, list):
+            kept[str(top)] = [None if number in gone else item for number, item in enumerate(section)]
+        else:
+            kept[str(top)] = {key: value for key, value in section.items() if key not in gone}
+    if not kept.get("datasource", True):
+        del kept["datasource"]
+    return kept
 
-    try:
-        check_name("experiment", draft.name)
-    except CrystallizeError as error:
-        draft.document.add((), error.what, "Give the experiment a 'name'")
+
+def _check_names(draft: Draft) -> None:
+    """Note names that are right by themselves and do not go together."""
+    document, config = draft.document, draft.config
+    if config.name is None and not draft.is_broken("name"):
+        try:
+            check_name("experiment", draft.name)
+        except CrystallizeError as error:
+            document.add((), error.what, "Give the experiment a 'name'")
+    aliases: set[str] = set()
+    for source in config.sources():
+        if source.alias in aliases:
+            message = f"two data sources have the alias {source.alias!r}"
+            document.add(source.path, message, "Rename one", key=True)
+        aliases.add(source.alias)
+    folded: dict[str, str] = {}
+    for name in config.treatments:
+        other = folded.setdefault(name.casefold(), name)
+        if other != name:
+            message = f"{name!r} and {other!r} would share a folder on some systems"
+            document.add(("treatments", name), message, "Rename one", key=True)
 
 
 # -- pydantic's errors in our words --------------------------------------------------------------------------
 
 
-def _translate(document: Document, details: Mapping[str, Any]) -> set[KeyPath]:
-    """Note an error of pydantic's as problems, and return the key paths that are spoilt by it."""
-    path: KeyPath = details["loc"]
-    kind = details["type"]
-    if kind == "value_error":
-        faults = details["ctx"]["error"].faults
-        for fault in faults:
-            document.add((*path, *fault.path), fault.message, fault.hint, key=fault.key)
-        return {(*path, *fault.path) for fault in faults}
+def _note(document: Document, details: Mapping[str, Any]) -> KeyPath:
+    """Note an error of pydantic's as a problem, and return the key path that is spoilt by it."""
+    kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    is_key = details["loc"][-1] == "[key]"
+    path: KeyPath = tuple(part for part in details["loc"] if part not in TAGS)
     if kind == "missing":
-        keys = _keys_at(path[:-1])
-        misspelt = [key for key in _value_at(document, path[:-1]) if key not in keys]
-        if not did_you_mean(path[-1], misspelt):  # else the unknown key's problem says it
-            document.add(path[:-1], f"the key {path[-1]!r} is missing", _needed(path))
+        _note_missing(document, path, value)
     elif kind == "extra_forbidden":
         keys = _keys_at(path[:-1])
-        document.add(
-            path,
-            f"unknown key {path[-1]!r}",
-            f"{did_you_mean(path[-1], keys)} The keys are {listed(keys)}".strip(),
-            key=True,
-        )
-    elif kind == "too_short":
-        document.add(path, "the list is empty", "It has at least one entry")
+        hint = f"{did_you_mean(path[-1], keys)} The keys are {listed(keys)}".strip()
+        document.add(path, f"unknown key {path[-1]!r}", hint, key=True)
+    elif kind == "value_error":
+        error = context["error"]
+        document.add(path, error.what, error.hint, key=is_key)
     else:
-        hint = _ALLOWED.get(kind, details["msg"])
-        if kind == "bool_type" and isinstance(details["input"], str):
-            hint += f"; {details['input']!r} is text"
-        document.add(path, f"found {describe(details['input'])}", hint)
-    return {path}
+        message = f"found {describe(value)}"
+        hint = _HINTS.get(kind, details["msg"])
+        if kind == "too_short":
+            message = f"the {'list' if isinstance(value, list) else 'mapping'} is empty"
+        elif kind == "kind" and isinstance(value, dict) and value:
+            message = f"found a mapping with the keys {listed(value)}"
+        elif kind == "string_pattern_mismatch":
+            message = "the text is empty"
+        elif kind == "greater_than_equal":
+            hint = f"It is a whole number of at least {context['ge']}"
+        elif kind == "int_type" and isinstance(value, str) and value.strip().isdigit():
+            hint += "; write it without quotes"
+        elif kind == "bool_type" and isinstance(value, str):
+            hint += f"; {value!r} is text"
+        document.add(path, message, hint)
+    return path
 
 
-def _needed(path: KeyPath) -> str:
-    where = {"datasource": "It says where the data comes from", "steps": "It lists the steps of the pipeline"}
-    return where.get(str(path[-1]), "It has no default")
-
-
-def _value_at(document: Document, path: KeyPath) -> Any:
-    value = document.value
-    for part in path:
-        value = value[part]
-    return value
+def _note_missing(document: Document, path: KeyPath, mapping: Mapping[str, Any]) -> None:
+    hint = _NEEDED.get(str(path[-1]), "It has no default")
+    if path[0] == "execution":
+        misspelt = nearest(path[-1], mapping)
+        hint = f"Is it {misspelt!r}?" if misspelt else "It is {strategy: name, argument: value}"
+    else:
+        keys = _keys_at(path[:-1])
+        if nearest(path[-1], [key for key in mapping if key not in keys]):
+            return  # the unknown key's problem says it
+    document.add(path[:-1], f"the key {path[-1]!r} is missing", hint)
 
 
 def _keys_at(path: KeyPath) -> list[str]:
     """Return the keys that the schema knows for the mapping at `path`."""
-    from crystallize.config.schema import CliConfig, ExperimentConfig, HypothesisConfig, OutputConfig
-
-    inner: dict[str, Any] = {"outputs": OutputConfig, "hypotheses": HypothesisConfig, "cli": CliConfig}
-    return list((inner[str(path[0])] if path else ExperimentConfig).model_fields)
-
-
-def _without(values: dict[str, Any], broken: set[KeyPath]) -> dict[str, Any]:
-    """Return `values` without what is broken: entries of mappings are gone, those of lists are None."""
-    kept = dict(values)
-    for path in broken:
-        top = path[0]
-        section = kept.get(str(top))
-        if len(path) > 1 and top in _LISTS and isinstance(section, list):
-            kept[str(top)] = [None if number == path[1] else item for number, item in enumerate(section)]
-        elif len(path) > 1 and top in _MAPPINGS and isinstance(section, dict):
-            kept[str(top)] = {key: value for key, value in section.items() if key != path[1]}
-        else:
-            kept.pop(str(top), None)
-    if kept.get("datasource") in ({}, []):
-        del kept["datasource"]
-    return kept
+    return list((_MODELS[path[0]] if path else ExperimentConfig).model_fields)

@@ -1,141 +1,173 @@
-"""What a config.yaml may hold: one set of models that validates it and describes it to editors.
+"""What a config.yaml may hold: models that validate it and describe it to editors.
 
-The only module that needs pydantic.
+They hold what the file says, as it is written; :class:`Call` and :class:`Source` say what is meant by it. The
+only module that needs pydantic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Annotated, Any
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
-from crystallize.config import entries
-from crystallize.config.entries import Call, Fault, Reference, Source
+from crystallize.errors import InvalidValueError
 from crystallize.utils.context import RESERVED_KEYS
+from crystallize.utils.names import check_condition_name, check_name
+
+if TYPE_CHECKING:
+    from crystallize.config.errors import KeyPath
+
+_REFERENCE = re.compile(r"([^#]+)#([^#]+)")
 
 
-class FaultsError(ValueError):
-    """How a validator of ours hands its faults through pydantic."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__(faults)
-        self.faults = faults
+# -- what is meant -------------------------------------------------------------------------------------------
 
 
-def _checked(make: Callable[[Any, list[Fault]], Any]) -> PlainValidator:
-    """Make a validator of a function that notes faults."""
+class Call(NamedTuple):
+    """The name of a factory, and its arguments."""
 
-    def validate(value: Any) -> Any:
-        faults: list[Fault] = []
-        made = make(value, faults)
-        if faults:
-            raise FaultsError(faults)
-        return made
+    name: str
+    arguments: dict[str, Any]
+    path: KeyPath = ()
+    """Where it stands, relative to the value that it belongs to."""
 
-    return PlainValidator(validate)
+    @classmethod
+    def of(cls, written: str | dict[str, dict[str, Any] | None]) -> Call:
+        """Return what ``name`` or ``{name: {argument: value}}`` means."""
+        if isinstance(written, str):
+            return cls(written, {})
+        ((name, arguments),) = written.items()
+        return cls(name, arguments or {}, (name,))
 
 
-# -- schemas that the validators stand for -------------------------------------------------------------------
+class Reference(NamedTuple):
+    """An output of another experiment: ``experiment#artifact``."""
 
-_ARGUMENTS: dict[str, Any] = {"type": ["object", "null"], "description": "Values of its parameters, by name."}
-_CALL: dict[str, Any] = {
-    "anyOf": [
-        {"type": "string", "minLength": 1},
-        {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": _ARGUMENTS},
-    ],
-}
-_SOURCE: dict[str, Any] = {"type": ["string", "object", "null"], "minLength": 1}
-_SOURCE_MAPPING: dict[str, Any] = {"type": "object", "minProperties": 1, "additionalProperties": _SOURCE}
+    experiment: str
+    artifact: str
 
+
+class Source(NamedTuple):
+    """One data source: a reference, or what makes it.
+
+    Attributes
+    ----------
+    alias : str
+        The key of the dictionary that the pipeline gets, if it gets one.
+    path : tuple
+        Where the entry stands in the file.
+    reference : Reference or None
+        The output that it reads.
+    calls : tuple of Call
+        What it may stand for otherwise. ``{a: {b: {...}}}`` may be factory ``b`` under the alias ``a``, or factory
+        ``a`` with the argument ``b``: both are there, and the factories decide.
+    """
+
+    alias: str
+    path: KeyPath
+    reference: Reference | None = None
+    calls: tuple[Call, ...] = ()
+
+    @classmethod
+    def of(cls, alias: str, written: str | dict[str, Any] | None, path: KeyPath) -> Source:
+        """Return what an entry means: text, ``{factory: {argument: value}}``, arguments, or nothing."""
+        if isinstance(written, str):
+            found = _REFERENCE.fullmatch(written)
+            if found:
+                return cls(alias, path, Reference(found[1].strip(), found[2].strip()))
+            return cls(alias, path, None, (Call(written, {}),))
+        own = Call(alias, written or {})
+        if len(own.arguments) == 1 and isinstance(next(iter(own.arguments.values())), dict | None):
+            return cls(alias, path, None, (Call.of(own.arguments), own))
+        return cls(alias, path, None, (own,))
+
+
+# -- the types of values -------------------------------------------------------------------------------------
+
+
+TAGS = frozenset({"<str>", "<dict>", "<list>", "<bool>", "<NoneType>", "<groups>", "[key]"})
+"""What pydantic adds to the path of an error: which of several types was meant, or that it is about a key."""
+
+
+def _kind(value: object) -> str:
+    return f"<{type(value).__name__}>"
+
+
+def _kind_of_step(value: object) -> str:
+    return _kind(value) if not isinstance(value, dict) or len(value) == 1 else ""
+
+
+def _kind_of_metrics(value: object) -> str:
+    is_grouped = isinstance(value, list) and any(isinstance(item, list) for item in value)
+    return "<groups>" if is_grouped else _kind(value)
+
+
+def _one_of(allowed: str, kind: Any = _kind) -> Discriminator:
+    """Choose between types by the kind of value, so that errors are those of the one that was meant."""
+    return Discriminator(kind, custom_error_type="kind", custom_error_message=f"It is {allowed}")
+
+
+def _check_reference(text: str) -> str:
+    if "#" in text and not _REFERENCE.fullmatch(text):
+        hint = "Write experiment#artifact, with the alias of an output"
+        raise InvalidValueError(f"{text!r} is no reference", hint=hint)
+    return text
+
+
+def _check_key(key: str) -> str:
+    if key in RESERVED_KEYS:
+        raise InvalidValueError(f"the key {key!r} is set by the framework itself", hint="Choose another key")
+    return key
+
+
+def _check_distinct(names: list[str]) -> list[str]:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InvalidValueError(f"the metric {twice[0]!r} is named twice", hint="Name it once")
+    return names
+
+
+Text = Annotated[str, Field(pattern=r"\S")]
+ExperimentName = Annotated[Text, AfterValidator(lambda name: check_name("experiment", name))]
+ConditionName = Annotated[str, AfterValidator(check_condition_name)]
+ContextKey = Annotated[
+    str, AfterValidator(_check_key), Field(json_schema_extra={"not": {"enum": sorted(RESERVED_KEYS)}})
+]
+Arguments = Annotated[dict[str, Any] | None, Field(description="Values of its parameters, by name.")]
 Step = Annotated[
-    Call,
-    _checked(entries.call),
-    WithJsonSchema({**_CALL, "description": "A name of steps.py, or {name: {argument: value}}."}),
+    Annotated[Text, Tag("<str>")]
+    | Annotated[dict[str, Arguments], Field(min_length=1, max_length=1), Tag("<dict>")],
+    _one_of("a name, or {name: {argument: value}} with the arguments indented below the name", _kind_of_step),
+    Field(description="A name of steps.py, or {name: {argument: value}}."),
 ]
+SourceText = Annotated[Text, AfterValidator(_check_reference)]
+SourceEntry = Annotated[
+    Annotated[SourceText, Tag("<str>")]
+    | Annotated[dict[str, Any], Tag("<dict>")]
+    | Annotated[None, Tag("<NoneType>")],
+    _one_of("a factory's name, {factory: {argument: value}}, or experiment#artifact"),
+]
+SourceMapping = Annotated[dict[str, SourceEntry], Field(min_length=1)]
 Sources = Annotated[
-    tuple[Source, ...],
-    _checked(entries.sources_of),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "minLength": 1},
-                _SOURCE_MAPPING,
-                {"type": "array", "minItems": 1, "items": _SOURCE_MAPPING},
-            ]
-        }
+    Annotated[SourceText, Tag("<str>")]
+    | Annotated[SourceMapping, Tag("<dict>")]
+    | Annotated[list[SourceMapping], Field(min_length=1), Tag("<list>")],
+    _one_of(
+        "a factory's name, {factory: {argument: value}}, experiment#artifact, or a mapping or list of these"
     ),
 ]
-Treatments = Annotated[
-    dict[str, dict[str, Any]],
-    _checked(entries.treatments),
-    WithJsonSchema(
-        {
-            "type": "object",
-            "additionalProperties": {
-                "type": ["object", "null"],
-                "propertyNames": {"not": {"enum": sorted(RESERVED_KEYS)}},
-            },
-        }
-    ),
-]
-Plugins = Annotated[
-    dict[str, bool | dict[str, Any]],
-    _checked(entries.plugins),
-    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["boolean", "object"]}}),
-]
-Execution = Annotated[
-    str | dict[str, Any] | None,
-    _checked(entries.execution),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "minLength": 1},
-                {
-                    "type": "object",
-                    "properties": {"strategy": {"type": "string", "minLength": 1}},
-                    "required": ["strategy"],
-                },
-            ]
-        }
-    ),
-]
+MetricNames = Annotated[list[Text], Field(min_length=1), AfterValidator(_check_distinct)]
 Metrics = Annotated[
-    str | list[str] | list[list[str]] | None,
-    _checked(entries.metrics),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "minLength": 1},
-                {"type": "array", "minItems": 1, "items": {"type": "string"}},
-                {
-                    "type": "array",
-                    "minItems": 1,
-                    "items": {"type": "array", "minItems": 1, "items": {"type": "string"}},
-                },
-            ]
-        }
-    ),
+    Annotated[Text, Tag("<str>")]
+    | Annotated[MetricNames, Tag("<list>")]
+    | Annotated[list[MetricNames], Field(min_length=1), Tag("<groups>")],
+    _one_of("a metric's name, a list of names, or a list of lists of names", _kind_of_metrics),
 ]
-Name = Annotated[
-    str | None,
-    _checked(entries.experiment_name),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 200}),
-]
-Text = Annotated[str, _checked(entries.text), WithJsonSchema({"type": "string", "minLength": 1})]
-OptionalText = Annotated[
-    str | None, _checked(entries.text), WithJsonSchema({"type": "string", "minLength": 1})
+PluginSetting = Annotated[
+    Annotated[bool, Tag("<bool>")] | Annotated[dict[str, Any], Tag("<dict>")],
+    _one_of("true, false, or {argument: value} for its constructor"),
 ]
 
 
@@ -143,143 +175,127 @@ OptionalText = Annotated[
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_given(cls, value: Any) -> Any:
+        if value is None:  # the default of what may be left out, and not what one writes
+            raise InvalidValueError("found nothing", hint="Give it a value, or remove the key")
+        return value
 
 
 class OutputConfig(_Model):
     """An artifact that a step writes and other experiments may read."""
 
-    file_name: Annotated[Text, Field(description="Name of the file in the run's folder.")]
-    writer: Annotated[
-        OptionalText,
-        Field(
-            description="Turns a value into bytes: a function of outputs.py, or the name or dotted path of a "
-            "loader."
-        ),
-    ] = None
-    loader: Annotated[
-        OptionalText,
-        Field(
-            description="Turns the file into an object: a function of outputs.py, the name or dotted path of a "
-            "loader, or 'auto' for the one that fits the file's suffix."
-        ),
-    ] = None
+    file_name: Text
+    """Name of the file in the run's folder."""
+    writer: Text | None = None
+    """Turns a value into bytes: a function of outputs.py, or the name or dotted path of a loader."""
+    loader: Text | None = None
+    """Turns the file into an object: a function of outputs.py, the name or dotted path of a loader, or 'auto' for
+    the one that fits the file's suffix."""
 
 
 class HypothesisConfig(_Model):
     """A comparison of every treatment with the baseline."""
 
-    name: Annotated[
-        OptionalText, Field(description="Name of the hypothesis; the verifier's, if not given.")
-    ] = None
-    verifier: Annotated[
-        Text,
-        Field(description="A function of verifiers.py, or the name or dotted path of an installed verifier."),
-    ]
-    metrics: Annotated[
-        Metrics, Field(description="What the verifier is given; all metrics, if not given.")
-    ] = None
-    args: Annotated[dict[str, Any], Field(description="The verifier's settings, by name.")] = {}
+    name: Text | None = None
+    """Name of the hypothesis; the verifier's, if not given."""
+    verifier: Text
+    """A function of verifiers.py, or the name or dotted path of an installed verifier."""
+    metrics: Metrics | None = None
+    """What the verifier is given; all metrics, if not given."""
+    args: dict[str, Any] = {}
+    """The verifier's settings, by name."""
 
 
 class CliConfig(_Model):
     """How the command line shows the experiment."""
 
-    group: Annotated[Text, Field(description="The heading that it is listed under.")] = "Experiments"
-    priority: Annotated[StrictInt, Field(description="Its place in the list: small numbers come first.")] = (
-        100
-    )
-    icon: Annotated[StrictStr, Field(description="A symbol in front of its name.")] = ""
-    color: Annotated[
-        StrictStr, Field(description="The colour of its name, such as 'green' or '#85C1E9'.")
-    ] = ""
-    hidden: Annotated[StrictBool, Field(description="Whether the list leaves it out.")] = False
+    group: Text = "Experiments"
+    """The heading that it is listed under."""
+    priority: int = 100
+    """Its place in the list: small numbers come first."""
+    icon: str = ""
+    """A symbol in front of its name."""
+    color: str = ""
+    """The colour of its name, such as 'green' or '#85C1E9'."""
+    hidden: bool = False
+    """Whether the list leaves it out."""
+
+
+class StrategyConfig(_Model):
+    """An execution strategy with arguments."""
+
+    model_config = ConfigDict(extra="allow")
+    strategy: Text
+    """Its name; the other keys are its arguments."""
+
+
+Execution = Annotated[
+    Annotated[Text, Tag("<str>")] | Annotated[StrategyConfig, Tag("<dict>")],
+    _one_of("the name of a strategy, or {strategy: name, argument: value}"),
+]
 
 
 class ExperimentConfig(_Model):
     """An experiment: the config.yaml of its folder."""
 
     model_config = ConfigDict(title="Crystallize experiment")
-    name: Annotated[
-        Name,
-        Field(
-            description="Name of the experiment and of the folder that its runs are stored in; by default the "
-            "name of the folder that this file is in."
-        ),
-    ] = None
-    description: Annotated[StrictStr, Field(description="For people.")] = ""
-    replicates: Annotated[
-        int | None,
-        _checked(partial(entries.whole_number, least=1)),
-        Field(
-            description="How often each condition is repeated; by default as often as there is data, or once."
-        ),
-        WithJsonSchema({"type": "integer", "minimum": 1}),
-    ] = None
-    seed: Annotated[
-        int | None,
-        _checked(partial(entries.whole_number, least=0)),
-        Field(description="Master seed of all random streams; drawn anew, if not given."),
-        WithJsonSchema({"type": "integer", "minimum": 0}),
-    ] = None
-    datasource: Annotated[
-        Sources,
-        Field(
-            description="Where the data comes from: a factory of datasources.py, {factory: {argument: value}}, "
-            "experiment#artifact, or several of these by alias."
-        ),
-    ]
-    steps: Annotated[
-        list[Step],
-        Field(min_length=1, description="The pipeline: names of steps.py, with arguments where needed."),
-    ]
-    outputs: Annotated[
-        dict[str, OutputConfig],
-        Field(
-            description="The artifacts that steps write, by the alias that steps and other experiments use."
-        ),
-    ] = {}
-    treatments: Annotated[
-        Treatments,
-        Field(description="The conditions besides the baseline: what each one sets in the context."),
-    ] = {}
-    hypotheses: Annotated[list[HypothesisConfig], Field(description="What to ask of the metrics.")] = []
-    execution: Annotated[
-        Execution,
-        Field(
-            description="How replicates are driven: serial, thread, process, async, another installed strategy, "
-            "or the dotted path package.module:Class of any; {strategy: name, ...} with arguments."
-        ),
-    ] = None
-    plugins: Annotated[
-        Plugins,
-        Field(
-            description="Installed plugins, by their own name or their distribution's: false switches one off, "
-            "true insists on it, {argument: value} configures it."
-        ),
-    ] = {}
-    cli: Annotated[CliConfig, Field(description="Where and how 'crystallize list' shows it.")] = CliConfig()
+    name: ExperimentName | None = None
+    """Name of the experiment and of the folder that its runs are stored in; by default the name of the folder that
+    this file is in."""
+    description: str = ""
+    """For people."""
+    replicates: Annotated[int, Field(ge=1)] | None = None
+    """How often each condition is repeated; by default as often as there is data, or once."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """Master seed of all random streams; drawn anew, if not given."""
+    datasource: Sources
+    """Where the data comes from: a factory of datasources.py, {factory: {argument: value}}, experiment#artifact,
+    or several of these by alias."""
+    steps: Annotated[list[Step], Field(min_length=1)]
+    """The pipeline: names of steps.py, with arguments where needed."""
+    outputs: dict[str, OutputConfig] = {}
+    """The artifacts that steps write, by the alias that steps and other experiments use."""
+    treatments: dict[ConditionName, dict[ContextKey, Any] | None] = {}
+    """The conditions besides the baseline: what each one sets in the context."""
+    hypotheses: list[HypothesisConfig] = []
+    """What to ask of the metrics."""
+    execution: Execution | None = None
+    """How replicates are driven: serial, thread, process, async, another installed strategy, or the dotted path
+    package.module:Class of any; {strategy: name, ...} with arguments."""
+    plugins: dict[str, PluginSetting] = {}
+    """Installed plugins, by their own name or their distribution's: false switches one off, true insists on it,
+    {argument: value} configures it."""
+    cli: CliConfig = CliConfig()
+    """Where and how 'crystallize list' shows it."""
+
+    def sources(self) -> list[Source]:
+        """Return what ``datasource`` means."""
+        written = self.datasource
+        if isinstance(written, str):
+            source = Source.of(written, written, ("datasource",))
+            return [source._replace(alias=source.reference.artifact) if source.reference else source]
+        parts = enumerate(written) if isinstance(written, list) else [(None, written or {})]
+        return [
+            Source.of(alias, entry, ("datasource", *(() if position is None else (position,)), alias))
+            for position, mapping in parts
+            for alias, entry in mapping.items()
+        ]
 
     def references(self) -> tuple[Reference, ...]:
         """Return the outputs of other experiments that the data source reads."""
-        return tuple(source.meant for source in self.datasource if isinstance(source.meant, Reference))
+        return tuple(source.reference for source in self.sources() if source.reference)
 
 
 class PartialConfig(ExperimentConfig):
-    """What is left of a configuration without its mistakes."""
+    """What is left of a configuration without its mistakes: what was wrong in a list is None."""
 
-    datasource: Sources = ()
+    datasource: Sources | None = None  # type: ignore[assignment]
     steps: list[Step | None] = []  # type: ignore[assignment]
     hypotheses: list[HypothesisConfig | None] = []  # type: ignore[assignment]
-
-
-def errors_of(config: dict[str, Any]) -> list[Any]:
-    """Return what pydantic says against a configuration: nothing, if it is right."""
-    try:
-        ExperimentConfig.model_validate(config)
-    except ValidationError as error:
-        return error.errors(include_url=False)
-    return []
 
 
 def json_schema() -> dict[str, Any]:
@@ -287,6 +303,9 @@ def json_schema() -> dict[str, Any]:
     schema = ExperimentConfig.model_json_schema()
     for model in (schema, *schema["$defs"].values()):
         for entry in model["properties"].values():
+            if "description" in entry:
+                entry["description"] = " ".join(entry["description"].split())
             if entry.get("default", "") is None:  # stands for "not given" and must not be written
                 del entry["default"]
+                entry.update(entry.pop("anyOf")[0])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from crystallize.config.errors import ConfigError, KeyPath, shown
+from crystallize.config.errors import ConfigError, shown
 from crystallize.config.folders import (
     CONFIG,
     ROOT,
@@ -22,14 +22,7 @@ from crystallize.config.reader import Draft, read_draft
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
-    from crystallize.config.entries import Reference
-
-
-class _Edge(NamedTuple):
-    """A reference in a file: where it stands, and what it says."""
-
-    path: KeyPath
-    reference: Reference
+    from crystallize.config.schema import Reference, Source
 
 
 class Gathered:
@@ -45,14 +38,14 @@ class Gathered:
     drafts : list of Draft
         The experiments, each after those that it refers to.
     producers : dict
-        For each file and name of an experiment that it refers to, that experiment's file.
+        For each file, the files of the experiments that it refers to, by the names that it uses for them.
     is_no_graph : bool
         Whether a cycle, or an upstream that is not there, is among the problems.
     """
 
     def __init__(self, file: Path) -> None:
         self.drafts: list[Draft] = []
-        self.producers: dict[tuple[Path, str], Path] = {}
+        self.producers: dict[Path, dict[str, Path]] = {}
         self.is_no_graph = False
         self._read: dict[Path, Draft] = {}
         self._found: dict[Path, list[ExperimentFolder]] = {}
@@ -61,73 +54,65 @@ class Gathered:
 
     def _walk(self, file: Path) -> None:
         """Visit depth first, with a stack of our own: chains may be long."""
-        stack: list[tuple[Draft, Iterator[_Edge], list[_Edge]]] = [self._enter(file)]
+        stack = [(self._enter(file), self._references(file))]
+        taken: dict[Path, Source] = {}  # the reference that is being followed, of each file on the stack
         while stack:
-            draft, edges, taken = stack[-1]
-            edge = next(edges, None)
-            if edge is None:
+            draft, references = stack[-1]
+            source = next(references, None)
+            if source is None or source.reference is None:
                 self.drafts.append(draft)
                 stack.pop()
+                taken.pop(draft.file, None)
                 continue
-            target = self._target(draft, edge)
+            target = self._target(draft, source, source.reference.experiment)
             if target is None:
                 continue
-            on_stack = [each.file for each, _, _ in stack]
-            taken[:] = [edge]
-            if target in on_stack:
-                self._cycle([(each, way[0]) for each, _, way in stack[on_stack.index(target) :]])
+            taken[draft.file] = source
+            if target in taken:
+                members = list(taken.items())
+                self._note_circle(members[list(taken).index(target) :])
                 continue
-            self.producers[draft.file, edge.reference.experiment] = target
+            self.producers[draft.file][source.reference.experiment] = target
             if target not in self._read:
-                stack.append(self._enter(target))
-            _check_artifact(draft, edge, self._read[target])
+                stack.append((self._enter(target), self._references(target)))
+            _check_artifact(draft, source, source.reference, self._read[target])
 
-    def _enter(self, file: Path) -> tuple[Draft, Iterator[_Edge], list[_Edge]]:
-        from crystallize.config.entries import Reference
+    def _enter(self, file: Path) -> Draft:
+        self.producers[file] = {}
+        self._read[file] = read_draft(file)
+        return self._read[file]
 
-        draft = self._read[file] = read_draft(file)
-        edges = [
-            _Edge(("datasource", *source.path), source.meant)
-            for source in draft.config.datasource
-            if isinstance(source.meant, Reference)
-        ]
-        return draft, iter(edges), []
+    def _references(self, file: Path) -> Iterator[Source]:
+        return (source for source in self._read[file].config.sources() if source.reference)
 
-    def _target(self, draft: Draft, edge: _Edge) -> Path | None:
+    def _target(self, draft: Draft, source: Source, name: str) -> Path | None:
         """Return the file that a reference leads to, or None with a problem."""
-        name = edge.reference.experiment
+        note = draft.document.add
         if name == draft.name:
             self.is_no_graph = True
-            draft.document.add(edge.path, f"the experiment {name!r} refers to itself", "Refer to another one")
+            note(source.path, f"the experiment {name!r} refers to itself", "Refer to another one")
             return None
-        beside = self._beside(draft.file.parent)
-        matches = named(name, beside)
-        names = {folder.name for folder in beside}
-        root: Path | None = None
+        folder = draft.file.parent
+        known, places = self._beside(folder), [folder.parent]
+        matches = named(name, known)
         if not matches:
             try:
-                root = _root_of(draft.file.parent)
+                root = _root_of(folder)
             except ConfigError as error:
                 draft.document.problems += error.problems
                 return None
-            below = self._below(root)
-            matches = named(name, below)
-            names |= {folder.name for folder in below}
+            known, places = [*known, *self._below(root)], [*places, root]
+            matches = named(name, self._below(root))
         if len(matches) == 1:
             return matches[0].config
         self.is_no_graph = True
         if matches:
-            draft.document.add(edge.path, ambiguous(name, matches)[0].message, "Give each a name of its own")
-        else:
-            names.discard(draft.name)
-            places = [draft.file.parent.parent, *([root] if root is not None else [])]
-            searched = " and below ".join(dict.fromkeys(shown(place) for place in places))
-            known = f"Beside it, in {searched}, are {listed(names)}"
-            draft.document.add(
-                edge.path,
-                f"there is no experiment {name!r}",
-                f"{did_you_mean(name, names)} {known}".strip(),
-            )
+            note(source.path, ambiguous(name, matches)[0].message, "Give each a name of its own")
+            return None
+        names = {each.name for each in known} - {draft.name}
+        searched = " and below ".join(dict.fromkeys(shown(place) for place in places))
+        hint = f"{did_you_mean(name, names)} Beside it, in {searched}, are {listed(names)}".strip()
+        note(source.path, f"there is no experiment {name!r}", hint)
         return None
 
     def _beside(self, folder: Path) -> list[ExperimentFolder]:
@@ -147,18 +132,16 @@ class Gathered:
             self._found[key] = find_folders(root)
         return self._found[key]
 
-    def _cycle(self, members: list[tuple[Draft, _Edge]]) -> None:
+    def _note_circle(self, members: list[tuple[Path, Source]]) -> None:
         self.is_no_graph = True
+        drafts = [self._read[file] for file, _ in members]
         stations = [
-            f"{draft.name!r} ({shown(draft.file)}:{draft.document.at(edge.path)[0]})"
-            for draft, edge in members
+            f"{draft.name!r} ({shown(draft.file)}:{draft.document.at(source.path)[0]})"
+            for draft, (_, source) in zip(drafts, members, strict=True)
         ]
-        last, edge = members[-1]
-        last.document.add(
-            edge.path,
-            f"the experiments refer to each other in a circle: {' -> '.join([*stations, repr(members[0][0].name)])}",
-            "Remove one of these references",
-        )
+        circle = " -> ".join([*stations, repr(drafts[0].name)])
+        message = f"the experiments refer to each other in a circle: {circle}"
+        drafts[-1].document.add(members[-1][1].path, message, "Remove one of these references")
 
     def _check_names(self) -> None:
         """Note experiments that would share a folder of results."""
@@ -167,30 +150,23 @@ class Gathered:
             other = seen.setdefault(draft.name.casefold(), draft)
             if other is not draft:
                 self.is_no_graph = True
-                draft.document.add(
-                    ("name",),
-                    f"{shown(other.file)} and this experiment are both called {draft.name!r}",
-                    "Give each a name of its own: it names the folder of the results",
-                )
+                message = f"{shown(other.file)} and this experiment are both called {draft.name!r}"
+                hint = "Give each a name of its own: it names the folder of the results"
+                draft.document.add(("name",), message, hint)
 
 
 def _root_of(folder: Path) -> Path:
     """Return the nearest folder upwards called ``experiments``, or else the configured root."""
-    for parent in folder.parents:
-        if parent.name == ROOT:
-            return parent
-    return experiments_root(folder)
+    nearest = next((parent for parent in folder.parents if parent.name == ROOT), None)
+    return nearest or experiments_root(folder)
 
 
-def _check_artifact(draft: Draft, edge: _Edge, upstream: Draft) -> None:
-    alias = edge.reference.artifact
-    outputs = upstream.config.outputs
-    if alias in outputs or upstream.is_broken("outputs", alias) or {("outputs",), ()} & upstream.broken:
+def _check_artifact(draft: Draft, source: Source, reference: Reference, upstream: Draft) -> None:
+    alias, outputs = reference.artifact, upstream.config.outputs
+    if alias in outputs or upstream.is_broken("outputs", alias):
         return
-    by_file = next((known for known, output in outputs.items() if output.file_name == alias), None)
-    hint = f"Did you mean {by_file!r}?" if by_file else did_you_mean(alias, outputs)
-    draft.document.add(
-        edge.path,
-        f"experiment {upstream.name!r} has no output {alias!r}",
-        f"{hint} Its outputs in {shown(upstream.file)} are {listed(outputs)}".strip(),
-    )
+    of_file = next((known for known, output in outputs.items() if output.file_name == alias), None)
+    hint = f"Did you mean {of_file!r}?" if of_file else did_you_mean(alias, outputs)
+    known = f"Its outputs in {shown(upstream.file)} are {listed(outputs)}"
+    message = f"experiment {upstream.name!r} has no output {alias!r}"
+    draft.document.add(source.path, message, f"{hint} {known}".strip())

@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crystallize.config.document import read_document
-from crystallize.config.entries import Call, Reference
 from crystallize.config.errors import ConfigError, Problem
 from crystallize.config.reader import read_config
-from crystallize.config.schema import ExperimentConfig, json_schema
+from crystallize.config.schema import Call, ExperimentConfig, Reference, json_schema
 
 BASE = "datasource: numbers\nsteps: [total]\n"
 FULL = """
@@ -80,12 +79,12 @@ WRONG: list[tuple[str, str, str, tuple[int, int]]] = [
     ("hypotheses: [x]", "hypotheses[0]", "found the text 'x'", (3, 14)),
     ("hypotheses: [{metrics: x}]", "hypotheses[0]", "the key 'verifier' is missing", (3, 14)),
     ("hypotheses: [{verifier: x, metrics: 3}]", "hypotheses[0].metrics", "found the number 3", (3, 37)),
-    ("hypotheses: [{verifier: x, metrics: []}]", "hypotheses[0].metrics", "found a list", (3, 37)),
+    ("hypotheses: [{verifier: x, metrics: []}]", "hypotheses[0].metrics", "the list is empty", (3, 37)),
     ("hypotheses: [{verifier: x, metrics: [a, a]}]", "hypotheses[0].metrics", "named twice", (3, 37)),
     ("hypotheses: [{verifier: x, args: [a]}]", "hypotheses[0].args", "found a list", (3, 34)),
     ("execution: 3", "execution", "found the number 3", (3, 12)),
     ("execution: {max_workers: 3}", "execution", "the key 'strategy' is missing", (3, 12)),
-    ("execution: {strategy: 3}", "execution.strategy", "the strategy is the number 3", (3, 23)),
+    ("execution: {strategy: 3}", "execution.strategy", "found the number 3", (3, 23)),
     ("plugins: [seed]", "plugins", "found a list", (3, 10)),
     ("plugins: {seed: off}", "plugins.seed", "found the text 'off'", (3, 17)),
     ("cli: main", "cli", "found the text 'main'", (3, 6)),
@@ -125,14 +124,14 @@ def test_everything_that_can_be_said_is_understood(config: Callable[[str], Path]
     assert read.name == "scaling"
     assert read.replicates == 10
     assert read.seed == 3
-    assert [source.alias for source in read.datasource] == ["numbers", "others", "summary"]
+    assert [source.alias for source in read.sources()] == ["numbers", "others", "summary"]
     assert read.references() == (Reference("producer", "summary"),)
-    assert [step.name for step in read.steps] == ["scale", "total", "look"]
-    assert read.steps[0].arguments == {"factor": 2}
+    assert [Call.of(step).name for step in read.steps] == ["scale", "total", "look"]
+    assert Call.of(read.steps[0]).arguments == {"factor": 2}
     assert read.outputs["table"].loader == "auto"
     assert read.treatments == {"double": {"factor": 2}, "control": {}}
     assert read.hypotheses[1].metrics == [["a"], ["b", "c"]]
-    assert read.execution == {"strategy": "process", "max_workers": 2}
+    assert dict(read.execution or ()) == {"strategy": "process", "max_workers": 2}
     assert read.plugins == {"logging": {"verbose": True}, "artifact": True, "seed": False}
     assert read.cli.group == "Basics"
     assert accepts(file)
@@ -156,8 +155,8 @@ def test_a_data_source_is_written_in_many_ways(config: Callable[[str], Path], da
 
 
 def test_one_mapping_within_another_leaves_open_which_is_the_factory(config: Callable[[str], Path]) -> None:
-    (source,) = read_config(config("datasource: {a: {b: {c: 1}}}\nsteps: [x]\n")).datasource
-    assert source.meant == (Call("b", {"c": 1}, ("b",)), Call("a", {"b": {"c": 1}}))
+    (source,) = read_config(config("datasource: {a: {b: {c: 1}}}\nsteps: [x]\n")).sources()
+    assert source.calls == (Call("b", {"c": 1}, ("b",)), Call("a", {"b": {"c": 1}}))
 
 
 @pytest.mark.parametrize(("text", "key", "message", "place"), WRONG, ids=[wrong[0] for wrong in WRONG])
@@ -194,7 +193,7 @@ def test_a_wrong_type_is_named_with_its_key_and_place(
         ("datasource: a\nsteps: []", "steps", "the list is empty", (2, 8)),
         ("datasource: a\nsteps:", "steps", "found nothing", (2, 7)),
         ("datasource: a\nsteps: [3]", "steps[0]", "found the number 3", (2, 9)),
-        ("datasource: a\nsteps: [{a: 3}]", "steps[0].a", "the arguments of 'a' are the number 3", (2, 13)),
+        ("datasource: a\nsteps: [{a: 3}]", "steps[0].a", "found the number 3", (2, 13)),
         ("datasource: a\nsteps:\n  - a:\n    b: 1", "steps[0]", "a mapping with the keys 'a', 'b'", (3, 5)),
         ("datasource: a", "", "the key 'steps' is missing", (1, 1)),
         ("steps: [a]", "", "the key 'datasource' is missing", (1, 1)),
@@ -235,6 +234,33 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_lines(config: Callabl
     assert len(str(caught.value).splitlines()) == len(found)
 
 
+def test_thousands_of_mistakes_are_told_each_with_its_line(config: Callable[[str], Path]) -> None:
+    count = 10_000
+    wrong = "".join(f"  t{number}: 3\n" for number in range(count)) + "  good: {x: 1}\n"
+    found = problems(config(f"{BASE}treatments:\n{wrong}"))
+    assert [problem.line for problem in found] == list(range(4, count + 4))
+    found = problems(config("datasource: a\nsteps:\n" + "- 3\n" * count))
+    assert [problem.key for problem in found] == [f"steps[{number}]" for number in range(count)]
+
+
+def test_a_key_like_the_name_of_a_type_is_a_key(config: Callable[[str], Path]) -> None:
+    (problem,) = problems(config("datasource: {'<dict>': numbers, b: 3}\nsteps: [a]\n"))
+    assert problem.key == "datasource.b"
+    (source,) = read_config(config("datasource: {'<dict>': numbers}\nsteps: [a]\n")).sources()
+    assert source.alias == "<dict>"
+
+
+def test_a_misspelt_key_of_a_strategy_is_recognised(config: Callable[[str], Path]) -> None:
+    (problem,) = problems(config(f"{BASE}execution: {{stratgy: thread}}\n"))
+    assert problem.message == "the key 'strategy' is missing"
+    assert problem.hint == "Is it 'stratgy'?"
+
+
+def test_names_that_clash_are_told_beside_other_mistakes(config: Callable[[str], Path]) -> None:
+    found = problems(config(f"{BASE}treatments: {{a: {{}}, A: {{}}, b: 3}}\n"))
+    assert [problem.key for problem in found] == ["treatments.A", "treatments.b"]
+
+
 def test_a_folder_whose_name_cannot_name_results_needs_a_name(tmp_path: Path) -> None:
     folder = tmp_path / "what?"
     folder.mkdir()
@@ -253,7 +279,7 @@ def test_the_schema_is_valid_and_tells_an_editor_everything() -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["required"] == ["datasource", "steps"]
     for model in (schema, *schema["$defs"].values()):
-        assert model["additionalProperties"] is False
+        assert model["additionalProperties"] is (model["title"] == "StrategyConfig")
         assert model["description"]
         for name, entry in model["properties"].items():
             assert entry.get("description"), name

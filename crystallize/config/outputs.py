@@ -1,0 +1,72 @@
+"""The outputs of a config.yaml: files with what writes and reads them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from crystallize.config.lookup import MISSING, Lookup, kind_of
+from crystallize.datasources.artifact import Artifact
+from crystallize.discovery import LOADERS
+from crystallize.errors import CrystallizeError, UnknownNameError
+from crystallize.loaders import get_loader
+
+if TYPE_CHECKING:
+    from crystallize.config.errors import KeyPath
+    from crystallize.config.schema import OutputConfig
+
+
+def read_outputs(lookup: Lookup) -> dict[str, Artifact]:
+    """Return the artifacts by alias; those with a mistake are left out, and the mistake is noted."""
+    files: dict[str, str] = {}
+    made: dict[str, Artifact] = {}
+    for alias, output in lookup.config.outputs.items():
+        path = ("outputs", alias)
+        other = files.setdefault(output.file_name.casefold(), alias)
+        if other != alias:
+            message = f"the outputs {other!r} and {alias!r} have the same file name {output.file_name!r}"
+            lookup.note((*path, "file_name"), message, "Give each file a name of its own")
+            continue
+        loader, writer = (_codec(lookup, output, path, role) for role in ("loader", "writer"))
+        if loader is MISSING or writer is MISSING:
+            continue
+        try:
+            made[alias] = Artifact(output.file_name, loader=loader, writer=writer, alias=alias)
+        except CrystallizeError as error:
+            is_alias = "alias" in error.what
+            place = path if is_alias else (*path, "loader" if "no loader" in error.what else "file_name")
+            lookup.note(place, error.what, error.hint, key=is_alias)
+    return made
+
+
+def _codec(lookup: Lookup, output: OutputConfig, path: KeyPath, role: str) -> Any:
+    """Return the function or loader that is meant by `loader` or `writer`; MISSING if there is a mistake."""
+    name: str | None = getattr(output, role)
+    if name is None or (name == "auto" and role == "loader"):
+        return name
+    place = (*path, role)
+    found = lookup.attempt(place, _find_codec, lookup, name, place, role)
+    return MISSING if found is None else found
+
+
+def _find_codec(lookup: Lookup, name: str, place: KeyPath, role: str) -> Any:
+    own = lookup.own("outputs", name)
+    if own is MISSING or (hasattr(own, "load") and hasattr(own, "dump")):
+        try:
+            found = get_loader(name if own is MISSING else own)
+        except UnknownNameError:
+            if own is not MISSING or ":" in name:
+                raise
+            lookup.refuse_unknown("outputs", name, place, role, group=LOADERS)
+        return found if role == "loader" else found.dump
+    if not callable(own) or isinstance(own, type):
+        lookup.refuse(place, f"{name!r} in outputs.py is {kind_of(own)}", f"A {role} is a function")
+    try:
+        inspect.signature(own).bind(None)
+    except TypeError as error:
+        wants = "the path of a file" if role == "loader" else "the value"
+        message = f"a {role} is called with {wants} only, and {name!r} cannot be: {error}"
+        lookup.refuse(place, message, "Change its signature")
+    except ValueError:  # a builtin without a signature
+        pass
+    return own
