@@ -114,7 +114,8 @@ def _own_names(kind: type) -> Iterator[str]:
 def _function_names(plugin: object) -> Iterator[str]:
     if isinstance(plugin, ModuleType):
         return (name for name, member in vars(plugin).items() if is_own(member, plugin, name))
-    return (name for name in dir(plugin) if not name.startswith("__") and _is_function(plugin, name))
+    names = (name for name in dir(plugin) if not name.startswith("__"))
+    return (name for name in names if _is_function(plugin, name) or _bears_mark(plugin, name))
 
 
 def is_own(member: object, module: ModuleType, name: str) -> bool:
@@ -131,8 +132,18 @@ def _is_function(plugin: object, name: str) -> bool:
     return inspect.isfunction(static) or isinstance(static, MethodType | staticmethod | classmethod)
 
 
+def _bears_mark(plugin: object, name: str) -> bool:
+    """Tell whether an attribute that may be no function is marked with ``@hookimpl``."""
+    return _MARK in getattr(inspect.getattr_static(plugin, name, None), "__dict__", ())
+
+
 def _marked(plugin: object, name: str) -> dict[str, Any] | None:
-    options = _reader.parse_hookimpl_opts(plugin, name) if _is_function(plugin, name) else None
+    if not _is_function(plugin, name):
+        if name in HOOK_NAMES and _bears_mark(plugin, name):  # pluggy would leave it out in silence
+            kind = type(inspect.getattr_static(plugin, name)).__name__
+            raise PluginError(f"{name} is a {kind}, and hooks are functions or methods")
+        return None
+    options = _reader.parse_hookimpl_opts(plugin, name)
     return None if options is None else {**_UNMARKED, **options}
 
 

@@ -53,7 +53,11 @@ class Called(BasePlugin):
     before_run = Callable()
 
 
-@pytest.mark.parametrize(("kind", "what"), [(Partial, "partial"), (Called, "Callable")])
+class Marked:
+    before_run = hookimpl(functools.partial(print))
+
+
+@pytest.mark.parametrize(("kind", "what"), [(Partial, "partial"), (Called, "Callable"), (Marked, "partial")])
 def test_a_hook_that_is_no_function_is_named(kind, what):
     with pytest.raises(
         PluginError, match=f"{kind.__name__}' cannot be used: before_run is a {what}, and hooks are"
