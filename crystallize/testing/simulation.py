@@ -157,6 +157,8 @@ class SimulatedTransport:
                 has_arrived = True
                 self.arrived.update(each.replicate for each in getattr(event, "finished", ()))
                 yield event
+        if not has_arrived:
+            self.now = deadline
 
     def drain(self) -> Iterator[Sequence[Finished]]:
         """Yield what is on its way, and what workers have not sent."""

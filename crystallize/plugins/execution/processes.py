@@ -98,22 +98,23 @@ class ProcessTransport:
         """Send a batch through the worker's pipe."""
         worker.send((batch.number, batch.replicates))
 
-    def wait(self, seconds: float) -> Iterator[Event]:
-        """Start a worker if one is missing, and yield what the others have sent, and their deaths."""
+    def wait(self, seconds: float) -> list[Event]:
+        """Start a worker if one is missing; else return what the workers have sent, and their deaths."""
         if len(self._workers) < self._wanted and (started := self._start()) is not None:
-            yield Joined(started)
-            seconds = 0.0
+            return [Joined(started)]
         handles: dict[Any, _Worker] = {}
         for each in self._workers:
             handles[each.connection] = handles[each.process.sentinel] = each
         ready = wait(list(handles), seconds)
+        events: list[Event] = []
         for each in {id(handles[handle]): handles[handle] for handle in ready}.values():
-            yield from islice(each.events(block=each.connection in ready), _MESSAGES_AT_A_TIME)
+            events += islice(each.events(block=each.connection in ready), _MESSAGES_AT_A_TIME)
             if each.closed or each.process.sentinel in ready:
-                yield from self._bury(each)
-        if not ready and seconds:  # what a worker has started may hold its pipes open after its death
+                events += self._handle_death(each)
+        if not ready:  # what a worker has started may hold its pipes open after its death
             for each in [each for each in self._workers if not each.process.is_alive()]:
-                yield from self._bury(each)
+                events += self._handle_death(each)
+        return events
 
     def drain(self) -> Iterator[Sequence[Finished]]:
         """Have the workers stop after their replicate, and yield for a moment what they send."""
@@ -171,19 +172,20 @@ class ProcessTransport:
         self._workers.append(started)
         return started
 
-    def _bury(self, dead: _Worker) -> Iterator[Event]:
-        """Yield the last that a worker has sent, and what it died of."""
-        yield from dead.events(block=False)
+    def _handle_death(self, dead: _Worker) -> list[Event]:
+        """Return the last that a worker has sent, and what it died of."""
+        events: list[Event] = [*dead.events(block=False)]
         code = dead.end(_SECONDS_TO_EXIT)
         self._workers.remove(dead)
         self._free_slots.append(dead.slot)
         current = self._slots[dead.slot]
-        yield DeathReport(
+        report = DeathReport(
             dead,
             cause_of_death(code),
             interrupted=[[current]] if current >= 0 else [],
             was_loading=current == worker.LOADING,
         )
+        return [*events, report]
 
 
 def _modules_to_preload() -> list[str]:

@@ -148,15 +148,15 @@ class DaskTransport:
         """Submit a batch to one certain worker."""
         self._submit(worker, batch)
 
-    def wait(self, seconds: float) -> Iterator[Event]:
-        """Yield who has come and gone, and what the workers have answered."""
-        if time.monotonic() >= self._next_look:
-            yield from self._look()
-        with suppress(Empty):
+    def wait(self, seconds: float) -> list[Event]:
+        """Return who has come and gone, and what the workers have answered."""
+        if time.monotonic() >= self._next_look and (changes := list(self._look())):
+            return changes
+        try:
             arrived = self._answers.get(timeout=min(seconds, self._pause))
-            while True:
-                yield from self._read(*arrived)
-                arrived = self._answers.get_nowait()
+        except Empty:
+            return []
+        return list(self._read(*arrived))
 
     def drain(self) -> Iterator[Sequence[Finished]]:
         """Yield what workers had sent before the run was broken off."""

@@ -314,6 +314,8 @@ def test_a_worker_with_another_version_is_warned_of(shared_cluster, monkeypatch,
 
 def test_a_scheduler_that_ends_during_the_run_ends_the_run_and_what_arrived_is_kept(new_cluster, impatient):
     new_cluster.worker("--nthreads", "1", "--no-nanny")
+    with new_cluster.client() as client:
+        client.wait_for_workers(1)
 
     class Ending:
         owed = iter(range(100))
