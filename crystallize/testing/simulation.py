@@ -236,7 +236,7 @@ class SimulatedTransport:
             )
             self._lose(worker, late)
         else:
-            known = () if replicate is None else ((replicate,),)
+            known: Sequence[Sequence[int]] = () if replicate is None else ((replicate,),)
             if worker.batches and not self._knows_culprit and not worker.batches[0].careful:
                 known = (tuple(worker.batches[0].replicates),)
             self._lose(worker, DeathReport(worker.name, "simulated", known))

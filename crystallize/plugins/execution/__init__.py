@@ -8,12 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crystallize.plugins.execution.checks import (
-    check_bool,
-    check_count,
-    usable_cores,
-    warn_of_shared_random_state,
-)
 from crystallize.plugins.execution.collector import ResultCollector
 from crystallize.plugins.execution.schedule import SECONDS_PER_BATCH, Schedule
 from crystallize.plugins.execution.strategies import (
@@ -24,6 +18,7 @@ from crystallize.plugins.execution.strategies import (
     SerialExecution,
     ThreadExecution,
 )
+from crystallize.plugins.execution.surroundings import usable_cores, warn_of_shared_random_state
 from crystallize.plugins.execution.transport import (
     Batch,
     BatchEnd,
@@ -36,6 +31,7 @@ from crystallize.plugins.execution.transport import (
     Raised,
     Transport,
 )
+from crystallize.utils.checks import check_bool, check_count
 
 if TYPE_CHECKING:
     from crystallize.plugins.execution.driver import PoolDriver

@@ -11,13 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
 from crystallize.plugins.base import BasePlugin
-from crystallize.plugins.execution.checks import (
-    check_bool,
-    check_count,
-    usable_cores,
-    warn_of_shared_random_state,
-)
 from crystallize.plugins.execution.collector import ResultCollector
+from crystallize.plugins.execution.surroundings import usable_cores, warn_of_shared_random_state
+from crystallize.utils.checks import check_bool, check_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable

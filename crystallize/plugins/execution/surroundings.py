@@ -1,4 +1,4 @@
-"""What strategies check and warn of: their arguments, the cores of this machine, random state that is shared."""
+"""What strategies ask of their surroundings: the cores of this machine, and random state that is shared."""
 
 from __future__ import annotations
 
@@ -6,27 +6,7 @@ import logging
 import os
 from typing import Any
 
-from crystallize.errors import InvalidTypeError, InvalidValueError
-
 logger = logging.getLogger("crystallize.execution")
-
-
-def check_bool(name: str, value: object) -> bool:
-    """Return `value`, the argument `name` of a strategy, if it is True or False."""
-    if not isinstance(value, bool):
-        raise InvalidTypeError(f"{name} is True or False, got {value!r}")
-    return value
-
-
-def check_count(name: str, value: object) -> int:
-    """Return `value`, the argument `name` of a strategy, if it is an int of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidTypeError(f"{name} is an int of at least 1, or None, got {value!r}")
-    if value < 1:
-        raise InvalidValueError(
-            f"{name} is at least 1, got {value}", hint="Leave it out to have it chosen for you"
-        )
-    return value
 
 
 def usable_cores() -> int:
