@@ -371,6 +371,33 @@ def test_workers_that_die_while_they_load_do_not_do_so_for_ever():
         run(ExplodesOnArrival(lambda: os._exit(7)))
 
 
+def test_a_worker_that_dies_while_it_sends_results_had_no_replicate_in_hand(tmp_path, caplog):
+    """What it could not send runs again, but no replicate is to blame for the death."""
+    killed = tmp_path / "killed"
+
+    def kill_soon():
+        time.sleep(0.5)  # by then it waits for the coordinator to read
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def replicate_fn(replicate):
+        if replicate == 2 and not killed.exists():
+            threading.Thread(target=kill_soon, daemon=True).start()
+        return bytes([replicate]) * (4_000_000 if replicate else 1)
+
+    def read_nothing_before_it_was_killed(result):
+        if result[0] == 1:
+            wait_until(killed.exists)
+        return result[0]
+
+    experiment = SimpleNamespace(owed=iter(range(9)), replicate_done=read_nothing_before_it_was_killed)
+    with caplog.at_level(logging.WARNING):
+        assert ProcessExecution(1).run_experiment_loop(experiment, replicate_fn) == list(range(9))
+    assert [record.getMessage() for record in caplog.records] == [
+        "a worker died between replicates: killed by SIGKILL (was memory short?)"
+    ]
+
+
 # -- the end -----------------------------------------------------------------------------------------------
 
 ENDLESS = """
