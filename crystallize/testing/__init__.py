@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from crystallize.testing.loaders import LoaderContract
     from crystallize.testing.recorder import HookCall, HookRecorder
     from crystallize.testing.running import RunExperiment
+    from crystallize.testing.simulation import SimulatedTransport
     from crystallize.testing.workers import WorkerProcessesContract
 
 _HOMES = {
@@ -19,6 +20,7 @@ _HOMES = {
     "HookRecorder": "recorder",
     "LoaderContract": "loaders",
     "RunExperiment": "running",
+    "SimulatedTransport": "simulation",
     "TmpPlugin": "distribution",
     "WorkerProcessesContract": "workers",
 }
@@ -30,6 +32,7 @@ __all__ = [
     "HookRecorder",
     "LoaderContract",
     "RunExperiment",
+    "SimulatedTransport",
     "TmpPlugin",
     "WorkerProcessesContract",
 ]

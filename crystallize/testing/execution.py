@@ -36,6 +36,7 @@ from crystallize.testing.subjects import (
 )
 
 _SECONDS_TO_ASK_WHETHER_CANCELLED = 1.5
+_SECONDS_IN_FLIGHT = 0.5
 _MORE_THAN_ANY_POOL = 100
 
 
@@ -122,6 +123,52 @@ class ExecutionStrategyContract:
         strategy.run_experiment_loop(Watched(12), Scripted(noting))
         found = {path.name: path.read_text() for path in tmp_path.glob("begun-*")}
         assert found == {f"begun-{replicate}": "once " for replicate in range(12)}
+
+    # -- what is owed --------------------------------------------------------------------------------------
+
+    def test_what_is_owed_may_have_gaps(self, strategy: Any, tmp_path: Path) -> None:
+        """A run that is resumed owes what is missing: that is run, and nothing else."""
+        missing = [2, 3, 7, 20, 21, 22, 41]
+
+        def noting(replicate: int) -> int:
+            (tmp_path / f"begun-{replicate}").touch()
+            return replicate
+
+        experiment = Watched(missing)
+        assert strategy.run_experiment_loop(experiment, Scripted(noting)) == all_kept(missing)
+        assert sorted(experiment.told) == missing
+        begun = {path.name for path in tmp_path.glob("begun-*")}
+        assert begun == {f"begun-{replicate}" for replicate in missing}
+
+    def test_nothing_may_be_owed(self, strategy: Any) -> None:
+        """A run of which everything is there already has nothing to do."""
+        assert strategy.run_experiment_loop(Watched([]), Scripted(lambda replicate: replicate)) == []
+
+    def test_what_is_owed_may_end_while_replicates_are_in_flight(self, strategy: Any, tmp_path: Path) -> None:
+        """A rule decides during the run that it has seen enough: what was taken is finished and reported, no more."""
+        decided = tmp_path / "decided"
+
+        class Deciding(Watched):
+            def replicate_done(self, result: Any) -> Any:
+                kept = super().replicate_done(result)
+                if len(self.told) == 5:
+                    self.owed.end()
+                    decided.touch()
+                return kept
+
+        def the_second_waits_for_the_decision(replicate: int) -> Any:
+            (tmp_path / f"begun-{replicate}").touch()
+            if replicate == 1:
+                yield from until(decided.exists, _SECONDS_IN_FLIGHT)
+            return replicate
+
+        experiment = Deciding()
+        returned = strategy.run_experiment_loop(experiment, Scripted(the_second_waits_for_the_decision))
+        taken = sorted(experiment.owed.taken)
+        assert returned == all_kept(taken)
+        assert sorted(experiment.told) == taken
+        assert len(taken) >= 5
+        assert len(list(tmp_path.glob("begun-*"))) == len(taken), "replicates were run that are not owed"
 
     def test_a_strategy_can_be_used_again(self, strategy: Any) -> None:
         """One strategy drives one run after another."""

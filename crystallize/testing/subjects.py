@@ -14,7 +14,7 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import count
@@ -82,14 +82,64 @@ class Cancelled(BaseException):
     """What :class:`Watched` raises once it was cancelled."""
 
 
-class Watched(Experiment):
-    """An experiment that notes what a strategy reports to it, whatever that is."""
+class Owed:
+    """The numbers of replicates that a strategy is to run, for threads to share: notes which it has taken.
 
-    def __init__(self, replicates: int) -> None:
-        super().__init__(lambda: None, [_nothing], name="watched", replicates=replicates)
+    Parameters
+    ----------
+    numbers : sequence of int, optional
+        The numbers. By default they go on until :meth:`end` is called, and nobody knows how many are left.
+    """
+
+    def __init__(self, numbers: Sequence[int] | None = None) -> None:
+        self.taken: list[int] = []
+        self.has_ended = False
+        self._left = None if numbers is None else len(numbers)
+        self._numbers = iter(count() if numbers is None else numbers)
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Owed:
+        return self
+
+    def __next__(self) -> int:
+        """Take a number."""
+        with self._lock:
+            if self.has_ended:
+                raise StopIteration
+            self.taken.append(next(self._numbers))
+            return self.taken[-1]
+
+    def __length_hint__(self) -> int:
+        """Return how many are left."""
+        return NotImplemented if self._left is None else self._left - len(self.taken)
+
+    def end(self) -> None:
+        """Have nothing more be owed, as a rule does that has seen enough."""
+        self.has_ended = True
+
+
+class Watched(Experiment):
+    """An experiment that notes what a strategy reports to it, whatever that is.
+
+    Parameters
+    ----------
+    replicates : int or sequence of int, optional
+        How many replicates are owed, or their numbers. By default the run is open-ended: ``owed.end()`` ends it.
+    """
+
+    def __init__(self, replicates: int | Sequence[int] | None = None) -> None:
+        numbers = range(replicates) if isinstance(replicates, int) else replicates
+        most = max(numbers, default=0) + 1 if numbers is not None else None
+        super().__init__(lambda: None, [_nothing], name="watched", replicates=most)
+        self._owed = Owed(numbers)
         self.told: list[Any] = []
         self.threads: set[int] = set()
         self.is_cancelled = False
+
+    @property
+    def owed(self) -> Owed:
+        """What the strategy is to run."""
+        return self._owed
 
     def replicate_done(self, result: Any) -> Any:
         """Note the result, and return what the strategy is to keep in its place."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from crystallize import BasePlugin
-from crystallize.plugins.execution import Arrivals
+from crystallize.plugins.execution import ResultCollector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,24 +38,23 @@ class {{ cookiecutter.__class }}(BasePlugin):
 
     def run_experiment_loop(self, experiment: Experiment, replicate_fn: Callable[[int], Any]) -> list[Any]:
         """Run all replicates, and return their results in replicate order."""
-        with Arrivals(experiment, self.progress) as arrivals, ThreadPoolExecutor(self.max_workers) as pool:
+        with ResultCollector(experiment, self.progress) as collector, ThreadPoolExecutor(self.max_workers) as pool:
             try:
-                _run(pool, replicate_fn, arrivals)
+                _run(pool, self.max_workers, replicate_fn, collector)
             except BaseException:  # an error, or Ctrl-C: what has not begun does not begin any more
                 pool.shutdown(cancel_futures=True)
                 raise
-        return arrivals.results
+        return collector.results
 
 
-def _run(pool: Executor, replicate_fn: Callable[[int], Any], arrivals: Arrivals) -> None:
+def _run(pool: Executor, workers: int, replicate_fn: Callable[[int], Any], collector: ResultCollector) -> None:
     """Hand on each result as it arrives: progress is shown and plugins are called then, not at the end."""
-    replicate_of: dict[Future[Any], int] = {
-        pool.submit(copy_context().run, replicate_fn, replicate): replicate
-        for replicate in range(arrivals.replicates)
-    }
-    waiting = set(replicate_of)
-    while waiting:
-        arrived, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
-        for future in arrived:
-            arrivals.deliver(replicate_of.pop(future), future.result())
-        arrivals.check()  # the run may have been cancelled from elsewhere
+    running: dict[Future[Any], int] = {}
+    while True:
+        for replicate in islice(collector.owed, workers - len(running)):
+            running[pool.submit(copy_context().run, replicate_fn, replicate)] = replicate
+        if not running:
+            return
+        for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
+            collector.add(running.pop(future), future.result())
+        collector.check_cancelled()  # the run may have been cancelled from elsewhere

@@ -1,34 +1,133 @@
-"""Execution: the strategies that drive the replicates of a run, and the parts that other strategies build on."""
+"""Execution: the strategies that drive the replicates of a run, and the parts that other strategies build on.
+
+A strategy of your own needs :class:`ResultCollector`. One with workers elsewhere gives a :class:`Transport` to a
+:class:`PoolDriver`, and sends and receives with the functions below, which are loaded when they are first used.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from crystallize.plugins.execution.collector import ResultCollector
+from crystallize.plugins.execution.schedule import SECONDS_PER_BATCH, Schedule
 from crystallize.plugins.execution.strategies import (
     VALID_EXECUTOR_TYPES,
-    Arrivals,
     AsyncExecution,
     ParallelExecution,
     ProcessExecution,
     SerialExecution,
     ThreadExecution,
-    check_bool,
-    check_count,
-    usable_cores,
-    warn_of_shared_random_state,
 )
+from crystallize.plugins.execution.surroundings import usable_cores, warn_of_shared_random_state
+from crystallize.plugins.execution.transport import (
+    Batch,
+    BatchEnd,
+    DeathReport,
+    Departure,
+    Event,
+    Joined,
+    Overdue,
+    Progress,
+    Raised,
+    Transport,
+)
+from crystallize.utils.checks import check_bool, check_count
+
+if TYPE_CHECKING:
+    from crystallize.plugins.execution.driver import PoolDriver
+    from crystallize.plugins.execution.launch import (
+        environment_for_workers,
+        leave_interrupts_to_the_coordinator,
+        threads_for,
+        without_interrupts,
+    )
+    from crystallize.plugins.execution.messages import (
+        Finished,
+        cause_of_death,
+        dump_error,
+        finish,
+        give_up,
+        load_error,
+        pack_replicate_fn,
+        result_of,
+        unpack,
+    )
+    from crystallize.utils.aio import close_loop
+    from crystallize.utils.pickling import Packed
+
+_HOMES = {
+    "crystallize.plugins.execution.driver": ("PoolDriver",),
+    "crystallize.plugins.execution.launch": (
+        "environment_for_workers",
+        "leave_interrupts_to_the_coordinator",
+        "threads_for",
+        "without_interrupts",
+    ),
+    "crystallize.plugins.execution.messages": (
+        "Finished",
+        "cause_of_death",
+        "dump_error",
+        "finish",
+        "give_up",
+        "load_error",
+        "pack_replicate_fn",
+        "result_of",
+        "unpack",
+    ),
+    "crystallize.utils.aio": ("close_loop",),
+    "crystallize.utils.pickling": ("Packed",),
+}
 
 __all__ = [
+    "SECONDS_PER_BATCH",
     "TYPE_CHECKING",
     "VALID_EXECUTOR_TYPES",
-    "Arrivals",
     "AsyncExecution",
+    "Batch",
+    "BatchEnd",
+    "DeathReport",
+    "Departure",
+    "Event",
+    "Finished",
+    "Joined",
+    "Overdue",
+    "Packed",
     "ParallelExecution",
+    "PoolDriver",
     "ProcessExecution",
+    "Progress",
+    "Raised",
+    "ResultCollector",
+    "Schedule",
     "SerialExecution",
     "ThreadExecution",
+    "Transport",
+    "cause_of_death",
     "check_bool",
     "check_count",
+    "close_loop",
+    "dump_error",
+    "environment_for_workers",
+    "finish",
+    "give_up",
+    "leave_interrupts_to_the_coordinator",
+    "load_error",
+    "pack_replicate_fn",
+    "result_of",
+    "threads_for",
+    "unpack",
     "usable_cores",
     "warn_of_shared_random_state",
+    "without_interrupts",
 ]
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module
+
+            found = getattr(import_module(home), name)
+            globals()[name] = found  # the next look-up does not come here
+            return found
+    raise AttributeError(f"module 'crystallize.plugins.execution' has no attribute {name!r}")

@@ -1,29 +1,23 @@
-"""How worker processes come into being: start method, environment, and the parcel that they open first."""
+"""How worker processes come into being: start method, environment, and who hears of Ctrl-C."""
 
 from __future__ import annotations
 
-import mmap
 import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import InvalidValueError
-from crystallize.utils.pickling import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.context import ForkServerContext, SpawnContext
     from multiprocessing.process import BaseProcess
-
-    from crystallize.utils.pickling import Packed
 
 START_METHODS = ("forkserver", "spawn")
 START_METHOD_VARIABLE = "CRYSTALLIZE_START_METHOD"
@@ -37,8 +31,6 @@ THREAD_LIMITS = (
 )
 """The environment variables by which numeric libraries are told how many threads to use."""
 
-_ALIGNMENT = 64
-_SHARED_MEMORY = "/dev/shm"
 _PAUSES = (0.01, 0.1, 0.5)
 _main_module_lock = threading.Lock()
 
@@ -163,81 +155,3 @@ def leave_interrupts_to_the_coordinator() -> None:
 
 def _ignore(_signal: int, _frame: Any) -> None:
     """Do nothing."""
-
-
-class Parcel:
-    """A packed object in a file without a name, which every worker maps into its memory.
-
-    A page is copied only when a worker writes to it, and only for that worker. Nothing has to be cleaned up:
-    the file is gone with the last process that has it open.
-
-    Parameters
-    ----------
-    packed : Packed
-        The object.
-    """
-
-    def __init__(self, packed: Packed) -> None:
-        contents = [memoryview(packed.body), *packed.buffers]
-        self._places: list[tuple[int, int]] = []
-        self._size = 0
-        for content in contents:
-            start = -(-self._size // _ALIGNMENT) * _ALIGNMENT
-            self._places.append((start, content.nbytes))
-            self._size = start + content.nbytes
-        self._file = _open_file(self._size)
-        try:
-            for (start, _), content in zip(self._places, contents, strict=True):
-                self._file.seek(start)
-                self._file.write(content)
-            self._file.flush()
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Let go of the file. Workers that have opened the parcel keep what they have."""
-        self._file.close()
-        if sys.platform == "win32":
-            with suppress(OSError):
-                Path(self._file.name).unlink()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a process that is just being started can open the file with."""
-        handle: Any
-        if sys.platform == "win32":
-            handle = self._file.name
-        else:
-            from multiprocessing.reduction import DupFd
-
-            handle = DupFd(self._file.fileno())
-        return {"_handle": handle, "_size": self._size, "_places": self._places}
-
-    def open(self) -> Any:
-        """Return the object. Its arrays can be written to and share memory with the other workers until then.
-
-        Only for the copy of the parcel that a worker has received.
-        """
-        handle = vars(self)["_handle"]
-        if sys.platform == "win32":
-            with Path(handle).open("rb") as file:
-                memory = mmap.mmap(file.fileno(), self._size, access=mmap.ACCESS_COPY)
-        else:
-            descriptor = handle.detach()
-            memory = mmap.mmap(descriptor, self._size, access=mmap.ACCESS_COPY)
-            os.close(descriptor)
-        whole = memoryview(memory)
-        body, *buffers = [whole[start : start + size] for start, size in self._places]
-        return unpack(body, buffers)
-
-
-def _open_file(size: int) -> Any:
-    """Open a new file, in memory if there is room for two of it."""
-    if sys.platform == "win32":
-        return tempfile.NamedTemporaryFile(prefix="crystallize-", delete=False)
-    folder = None
-    with suppress(OSError, AttributeError):
-        state = os.statvfs(_SHARED_MEMORY)
-        if state.f_bavail * state.f_frsize > 2 * size and os.access(_SHARED_MEMORY, os.W_OK):
-            folder = _SHARED_MEMORY
-    return tempfile.TemporaryFile(prefix="crystallize-", dir=folder)

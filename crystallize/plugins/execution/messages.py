@@ -1,13 +1,10 @@
 """For strategies that send replicates to other processes: what travels there and back, and in which form.
 
-On the way there :func:`pack_replicate_fn` makes bytes of the experiment, once for a run;
-:func:`crystallize.utils.pickling.unpack` opens them, once in each worker. On the way back a worker wraps each
-result with :func:`finish`, and an exception that ends the run with :func:`dump_error`; the coordinator opens
-them with :func:`result_of` and :func:`load_error`. A replicate that cannot be brought to an end, because its
-worker dies, its result cannot be sent or it takes too long, ends with :func:`give_up`.
-
-Which replicates a worker is given is decided by :class:`~crystallize.plugins.execution.schedule.Schedule`; what becomes
-of the results by :class:`~crystallize.plugins.execution.Arrivals`.
+On the way there :func:`pack_replicate_fn` makes bytes of the experiment, once for a run; :func:`unpack` opens them,
+once in each worker. On the way back a worker wraps each result with :func:`finish`, and an exception that ends the run
+with :func:`dump_error`; the coordinator opens them with :func:`result_of` and :func:`load_error`. A replicate that
+cannot be brought to an end, because its worker dies, its result cannot be sent or it takes too long, ends with
+:func:`give_up`.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import ExecutionError, SerializationError
-from crystallize.utils.pickling import dump_result, pack, why_not_picklable
+from crystallize.utils.pickling import dump_result, pack, unpack, why_not_picklable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +32,7 @@ __all__ = [
     "load_error",
     "pack_replicate_fn",
     "result_of",
+    "unpack",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Replicates in a pool of worker processes: the coordinator's side."""
+"""The transport to worker processes of this machine."""
 
 from __future__ import annotations
 
@@ -6,63 +6,50 @@ import logging
 import pickle
 import sys
 import time
-from collections import Counter, deque
-from contextlib import closing, suppress
+from contextlib import suppress
 from itertools import islice
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import ExecutionError, SerializationError
+from crystallize.errors import ExecutionError
 from crystallize.plugins.execution import launch, worker
-from crystallize.plugins.execution.messages import (
-    cause_of_death,
-    give_up,
-    load_error,
-    pack_replicate_fn,
-    result_of,
-)
-from crystallize.plugins.execution.schedule import Schedule
-from crystallize.plugins.execution.worker import BatchEnd, Brief, Flush, Raised
+from crystallize.plugins.execution.driver import PoolDriver
+from crystallize.plugins.execution.messages import cause_of_death, load_error, pack_replicate_fn
+from crystallize.plugins.execution.shared_payload import SharedPayload
+from crystallize.plugins.execution.transport import BatchEnd, DeathReport, Joined, Progress, Raised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
-    from multiprocessing.context import ForkServerContext, SpawnContext
     from multiprocessing.process import BaseProcess
 
-    from crystallize.errors import CrystallizeError
-    from crystallize.plugins.execution import Arrivals
+    from crystallize.plugins.execution.collector import ResultCollector
     from crystallize.plugins.execution.messages import Finished
+    from crystallize.plugins.execution.transport import Batch, Event
 
 logger = logging.getLogger("crystallize.execution")
 
-_TRIES = 2
-"""How often a replicate may take its worker down before it is given up."""
-_DEATHS_WITHOUT_A_RESULT = 3
-"""How many workers in a row may die between replicates, or before the first, before the run is given up."""
 _MESSAGES_AT_A_TIME = 100
 """How many messages of one worker are seen to before the others have their turn: it may log without an end."""
-_SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_FINISH = 0.25
 _SECONDS_TO_EXIT = 5.0
 _SECONDS_TO_TERMINATE = 1.0
 
 
 def run_in_processes(
-    replicate_fn: Callable[[int], Any], replicates: int, workers: int, arrivals: Arrivals, threads: int | None
+    replicate_fn: Callable[[int], Any], workers: int, collector: ResultCollector, threads: int | None
 ) -> None:
-    """Run all replicates in worker processes.
+    """Run what is owed in worker processes.
 
     Parameters
     ----------
     replicate_fn : callable
         Runs one replicate. It is packed once, and opened once by each worker; ``recipe()``, if it has that,
         returns a function and its arguments that make it anew.
-    replicates, workers : int
-        How many of each; ``workers <= replicates``.
-    arrivals : Arrivals
-        ``arrivals.deliver(replicate, result)`` is called in this thread as results arrive, ``arrivals.check()``
-        now and then.
+    workers : int
+        How many processes there are at most.
+    collector : ResultCollector
+        Says what is owed, and takes results in this thread as they arrive.
     threads : int or None
         To how many threads the numeric libraries of each worker are limited; None for no limit.
 
@@ -73,19 +60,132 @@ def run_in_processes(
     ExecutionError
         If workers cannot be started, or keep dying.
     BaseException
-        What `replicate_fn` or `deliver` raised, or ``KeyboardInterrupt``. No worker is left by then.
+        What `replicate_fn` or the collector raised, or ``KeyboardInterrupt``. No worker is left by then.
     """
-    context = launch.get_context(_modules_to_preload())
-    log_level = logging.getLogger("crystallize").getEffectiveLevel()
-    brief = Brief(launch.environment_for_workers(threads), threads, log_level)
-    with closing(launch.Parcel(pack_replicate_fn(replicate_fn))) as parcel:
-        pool = _Pool(context, workers, Schedule(replicates, workers), replicate_fn, arrivals)
+    transport = ProcessTransport(replicate_fn, workers, threads)
+    PoolDriver(transport, collector, replicate_fn).run()
+
+
+class ProcessTransport:
+    """Worker processes, each at the other end of a pipe; see :class:`~crystallize.plugins.execution.Transport`.
+
+    Parameters
+    ----------
+    replicate_fn : callable
+        What is sent to the workers.
+    size : int
+        How many there are at most.
+    threads : int or None
+        To how many threads the numeric libraries of each are limited.
+    """
+
+    def __init__(self, replicate_fn: Callable[[int], Any], size: int, threads: int | None) -> None:
+        self._size = size
+        self._wanted = 0
+        self._context = launch.get_context(_modules_to_preload())
+        log_level = logging.getLogger("crystallize").getEffectiveLevel()
+        self._settings = worker.Settings(launch.environment_for_workers(threads), threads, log_level)
+        self._slots: Any = self._context.RawArray("q", size + 1)  # see worker.main
+        self._free_slots = list(reversed(range(size)))
+        self._workers: list[_Worker] = []
+        self._payload = SharedPayload(pack_replicate_fn(replicate_fn))
+
+    def provide(self, workers: int) -> None:
+        """Have the next calls of `wait` start what is missing."""
+        self._wanted = min(workers, self._size)
+
+    def send(self, worker: Any, batch: Batch) -> None:
+        """Send a batch through the worker's pipe."""
+        worker.send((batch.number, batch.replicates))
+
+    def wait(self, seconds: float) -> list[Event]:
+        """Start a worker if one is missing; else return what the workers have sent, and their deaths."""
+        if len(self._workers) < self._wanted and (started := self._start()) is not None:
+            return [Joined(started)]
+        handles: dict[Any, _Worker] = {}
+        for each in self._workers:
+            handles[each.connection] = handles[each.process.sentinel] = each
+        ready = wait(list(handles), seconds)
+        events: list[Event] = []
+        for each in {id(handles[handle]): handles[handle] for handle in ready}.values():
+            events += islice(each.events(block=each.connection in ready), _MESSAGES_AT_A_TIME)
+            if each.closed or each.process.sentinel in ready:
+                events += self._handle_death(each)
+        if not ready:  # what a worker has started may hold its pipes open after its death
+            for each in [each for each in self._workers if not each.process.is_alive()]:
+                events += self._handle_death(each)
+        return events
+
+    def drain(self) -> Iterator[Sequence[Finished]]:
+        """Have the workers stop after their replicate, and yield for a moment what they send."""
+        self._slots[self._size] = 1
+        deadline = time.monotonic() + _SECONDS_TO_FINISH
+        while self._workers and (left := deadline - time.monotonic()) > 0:
+            ready = wait([each.connection for each in self._workers], left)
+            for each in [each for each in self._workers if each.connection in ready]:
+                for event in each.events(block=True):
+                    yield event.finished
+                if each.closed:
+                    each.end(_SECONDS_TO_TERMINATE)
+                    self._workers.remove(each)
+
+    def close(self, *, kill: bool = False) -> None:
+        """Let the workers end, which have nothing left to do; or make them."""
         try:
-            pool.run(parcel, brief, replicates)
-            pool.dismiss()
-        except BaseException:
-            pool.break_off()
+            for each in self._workers:
+                if kill:
+                    each.process.terminate()
+                else:
+                    each.send(None)
+            deadline = time.monotonic() + (_SECONDS_TO_TERMINATE if kill else _SECONDS_TO_EXIT)
+            for each in self._workers:
+                each.process.join(max(0.0, deadline - time.monotonic()))
+        finally:  # a second Ctrl-C does not wait
+            while self._workers:
+                self._workers[-1].kill()
+                self._workers.pop()
+            self._payload.close()
+
+    def _start(self) -> _Worker | None:
+        slot = self._free_slots[-1]
+        self._slots[slot] = worker.LOADING
+        ours, theirs = self._context.Pipe()
+        arguments = (theirs, slot, self._slots, self._payload, self._settings)
+        try:
+            process = launch.start(self._context, worker.main, arguments)
+        except OSError as error:
+            ours.close()
+            if not self._workers:
+                raise ExecutionError(
+                    f"no worker process can be started: {error}", hint="Run in threads, or serially"
+                ) from error
+            self._wanted = len(self._workers)
+            logger.warning("going on with %d worker processes: %s", len(self._workers), error)
+            return None
+        except BaseException:  # Ctrl-C: a worker that has come into being finds itself alone, and ends
+            ours.close()
             raise
+        finally:
+            theirs.close()
+        self._free_slots.pop()
+        started = _Worker(slot, process, ours)
+        self._workers.append(started)
+        return started
+
+    def _handle_death(self, dead: _Worker) -> list[Event]:
+        """Return the last that a worker has sent, and what it died of."""
+        events: list[Event] = [*dead.events(block=False)]
+        code = dead.end(_SECONDS_TO_EXIT)
+        self._workers.remove(dead)
+        self._free_slots.append(dead.slot)
+        current = self._slots[dead.slot]
+        report = DeathReport(
+            dead,
+            cause_of_death(code),
+            interrupted=[[current]] if current >= 0 else [],
+            was_loading=current == worker.LOADING,
+        )
+        return [*events, report]
 
 
 def _modules_to_preload() -> list[str]:
@@ -97,14 +197,13 @@ def _modules_to_preload() -> list[str]:
 class _Worker:
     """A worker process as the coordinator sees it."""
 
-    def __init__(self, index: int, process: BaseProcess, connection: Connection[Any, Any]) -> None:
-        self.index = index
+    def __init__(self, slot: int, process: BaseProcess, connection: Connection[Any, Any]) -> None:
+        self.slot = slot
         self.process = process
         self.connection = connection
-        self.batches: deque[range] = deque()  # what it has been given and has not sent results of
         self.closed = False
 
-    def send(self, message: tuple[int, int] | None) -> None:
+    def send(self, message: tuple[int, Sequence[int]] | None) -> None:
         with suppress(OSError):  # it is dead: its sentinel says so, too
             self.connection.send_bytes(pickle.dumps(message))
 
@@ -116,6 +215,20 @@ class _Worker:
                 yield pickle.loads(self.connection.recv_bytes())
         except (EOFError, OSError):
             self.closed = True
+
+    def events(self, *, block: bool) -> Iterator[Progress | BatchEnd | Raised]:
+        """Yield what it tells of replicates; what it has logged is handled here."""
+        for message in self.messages(block=block):
+            if isinstance(message, worker.Done):
+                yield BatchEnd(self, message.batch, message.finished, message.seconds)
+            elif isinstance(message, worker.Flush):
+                yield Progress(self, message.finished)
+            elif isinstance(message, worker.Failure):
+                loading = message.replicate == worker.LOADING
+                error = load_error(message.payload, message.traceback, loading=loading)
+                yield Raised(error, message.finished)
+            else:
+                logging.getLogger(message.name).handle(message)
 
     def end(self, seconds: float) -> int | None:
         """Wait for the process to end by itself, or make it; return its exit code."""
@@ -135,206 +248,3 @@ class _Worker:
         self.process.close()
         self.connection.close()
         return code
-
-
-class _Pool:
-    """The coordinator of a run: gives out batches, takes results in, replaces workers that die."""
-
-    def __init__(
-        self,
-        context: ForkServerContext | SpawnContext,
-        size: int,
-        schedule: Schedule,
-        replicate_fn: Callable[[int], Any],
-        arrivals: Arrivals,
-    ) -> None:
-        self._context = context
-        self._size = size
-        self._schedule = schedule
-        self._replicate_fn = replicate_fn
-        self._deliver = arrivals.deliver
-        self._check = arrivals.check
-        self._delivering = False
-        self._workers: list[_Worker] = []
-        self._slots: Any = context.RawArray("q", size + 1)
-        self._kills: Counter[int] = Counter()
-        self._deaths = 0
-
-    def run(self, parcel: launch.Parcel, brief: Brief, replicates: int) -> None:
-        """Start the workers and return when the results of all replicates have been delivered."""
-        self._luggage = (self._slots, parcel, brief)
-        self._missing = replicates
-        for index in range(self._size):
-            self._start(index)
-        while self._missing:
-            self._look()
-            self._check()
-            for one in self._workers:
-                self._feed(one)
-
-    def dismiss(self) -> None:
-        """Let the workers, which have nothing left to do, end."""
-        for one in self._workers:
-            one.send(None)
-        deadline = time.monotonic() + _SECONDS_TO_EXIT
-        while self._workers:
-            self._workers[-1].end(max(0.0, deadline - time.monotonic()))
-            self._workers.pop()
-
-    def break_off(self) -> None:
-        """End all workers; first take in what they have finished, if it can still be delivered."""
-        self._slots[self._size] = 1
-        try:
-            deadline = time.monotonic() + _SECONDS_TO_FINISH
-            while not self._delivering and self._workers and (left := deadline - time.monotonic()) > 0:
-                self._take_leave(left)
-        except BaseException:  # the first error is the one to raise
-            logger.debug("results were lost when the run was broken off", exc_info=True)
-        try:
-            for one in self._workers:
-                one.process.terminate()
-            deadline = time.monotonic() + _SECONDS_TO_TERMINATE
-            for one in self._workers:
-                one.process.join(max(0.0, deadline - time.monotonic()))
-        finally:  # a second Ctrl-C does not wait
-            while self._workers:
-                self._workers[-1].kill()
-                self._workers.pop()
-
-    def _take_leave(self, seconds: float) -> None:
-        ready = wait([one.connection for one in self._workers], seconds)
-        for one in [one for one in self._workers if one.connection in ready]:
-            for message in one.messages(block=True):
-                if isinstance(message, Flush | BatchEnd | Raised):
-                    self._take_in(message.finished)
-            if one.closed:
-                one.end(_SECONDS_TO_TERMINATE)
-                self._workers.remove(one)
-
-    # -- workers -------------------------------------------------------------------------------------------
-
-    def _start(self, index: int) -> None:
-        self._slots[index] = worker.LOADING
-        ours, theirs = self._context.Pipe()
-        try:
-            process = launch.start(self._context, worker.main, (theirs, index, *self._luggage))
-        except OSError as error:
-            ours.close()
-            if not self._workers:
-                raise ExecutionError(
-                    f"no worker process can be started: {error}", hint="Run in threads, or serially"
-                ) from error
-            logger.warning("going on with %d worker processes: %s", len(self._workers), error)
-            return
-        except BaseException:  # Ctrl-C: a worker that has come into being finds itself alone, and ends
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self._workers.append(_Worker(index, process, ours))
-        self._feed(self._workers[-1])
-
-    def _feed(self, one: _Worker) -> None:
-        """Give a worker what it is to do next, and, if that is short, what comes after it."""
-        while self._schedule.left and len(one.batches) < self._schedule.depth:
-            batch = self._schedule.take()
-            one.batches.append(batch)
-            one.send((batch.start, batch.stop))
-
-    def _look(self) -> None:
-        """Wait until something happens, and see to it."""
-        handles: dict[Any, _Worker] = {}
-        for one in self._workers:
-            handles[one.connection] = handles[one.process.sentinel] = one
-        ready = wait(list(handles), _SECONDS_BETWEEN_LOOKS)
-        for one in {id(handles[handle]): handles[handle] for handle in ready}.values():
-            for message in islice(one.messages(block=one.connection in ready), _MESSAGES_AT_A_TIME):
-                self._see_to(one, message)
-            if one.closed or one.process.sentinel in ready:
-                self._bury(one)
-        if not ready:  # what a worker has started may hold its pipes open after its death
-            for one in [one for one in self._workers if not one.process.is_alive()]:
-                self._bury(one)
-
-    def _see_to(self, one: _Worker, message: Any) -> None:
-        if isinstance(message, logging.LogRecord):
-            logging.getLogger(message.name).handle(message)
-            return
-        self._take_in(message.finished)
-        if isinstance(message, Raised):
-            loading = message.replicate == worker.LOADING
-            raise load_error(message.payload, message.traceback, loading=loading)
-        if message.finished:
-            one.batches[0] = range(message.finished[-1].replicate + 1, one.batches[0].stop)
-        if isinstance(message, BatchEnd):
-            self._schedule.put_back(range(message.handed_back, one.batches.popleft().stop))
-            self._schedule.learn(message.seconds)
-
-    def _bury(self, one: _Worker) -> None:
-        """Find out what a worker died of, and have somebody else do what it owed."""
-        for message in one.messages(block=False):
-            self._see_to(one, message)
-        code = one.end(_SECONDS_TO_EXIT)
-        self._workers.remove(one)
-        current = self._slots[one.index]
-        blamed = None
-        for batch in one.batches:
-            if current in batch:
-                blamed = current
-                self._schedule.put_back(range(current + 1, batch.stop))
-                self._schedule.put_back(range(batch.start, current))
-            else:
-                self._schedule.put_back(batch)
-        if blamed is None:
-            self._count_death(code, loading=current == worker.LOADING)
-        else:
-            self._blame(blamed, code)
-        if self._schedule.left:
-            self._start(one.index)
-
-    def _count_death(self, code: int | None, *, loading: bool) -> None:
-        self._deaths += 1
-        if self._deaths >= _DEATHS_WITHOUT_A_RESULT:
-            when = "while it loaded the experiment" if loading else "between replicates"
-            raise ExecutionError(
-                f"{self._deaths} worker processes died one after the other, the last one {when}: "
-                f"{cause_of_death(code)}",
-                hint="Run serially to see more",
-            )
-        logger.warning("a worker process was replaced: %s", cause_of_death(code))
-
-    def _blame(self, replicate: int, code: int | None) -> None:
-        self._kills[replicate] += 1
-        if self._kills[replicate] < _TRIES:
-            logger.warning(
-                "replicate %d is tried again: its worker process died: %s", replicate, cause_of_death(code)
-            )
-            self._schedule.put_last(range(replicate, replicate + 1))
-            return
-        error = ExecutionError(
-            f"its worker process died {_TRIES} times, the last time: {cause_of_death(code)}",
-            f"replicate {replicate}",
-            "Run this replicate serially to see more, or use fewer workers if memory is short",
-        )
-        self._give_up(replicate, error)
-
-    # -- results -------------------------------------------------------------------------------------------
-
-    def _take_in(self, finished: list[Finished]) -> None:
-        for each in finished:
-            try:
-                result = result_of(each)
-            except SerializationError as error:
-                self._give_up(each.replicate, error)
-            else:
-                self._arrive(each.replicate, result)
-
-    def _give_up(self, replicate: int, error: CrystallizeError) -> None:
-        self._arrive(replicate, give_up(self._replicate_fn, replicate, error))
-
-    def _arrive(self, replicate: int, result: Any) -> None:
-        self._deaths = 0
-        self._delivering = True
-        self._deliver(replicate, result)
-        self._delivering = False
-        self._missing -= 1

@@ -23,7 +23,7 @@ class ProgressBar:
     name : str
         What is under way.
     total : int
-        The number of replicates.
+        The number of replicates; less than 0 if it is not known.
     """
 
     def __init__(self, name: str, total: int) -> None:
@@ -61,7 +61,8 @@ class ProgressBar:
             self._bar.stop()
         elif sys.stderr is not None:
             seconds = time.monotonic() - self._began
-            line = f"{self._name}: {self._done}/{self._total} replicates in {seconds:.1f} s{self._failures()}"
+            done = self._done if self._total < 0 else f"{self._done}/{self._total}"
+            line = f"{self._name}: {done} replicates in {seconds:.1f} s{self._failures()}"
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
 
@@ -98,4 +99,4 @@ def _draw(name: str, total: int) -> tuple[Progress, TaskID]:
         TimeRemainingColumn(elapsed_when_finished=True),
         console=Console(stderr=True),
     )
-    return bar, bar.add_task("", total=total, failures="")
+    return bar, bar.add_task("", total=total if total >= 0 else None, failures="")

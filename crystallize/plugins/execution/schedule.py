@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
+from itertools import islice
+from operator import length_hint
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 SECONDS_PER_BATCH = 0.2
 """About how long a batch may take; a worker hands back what it did not get to in twice that time."""
@@ -10,6 +17,7 @@ _WORTH_A_QUEUE = 0.02
 """Replicates that take fewer seconds than this are sent ahead, so that no worker waits for the next ones."""
 _SLOWEST_CHANGE = 0.3
 _SHORTEST = 1e-7
+_UNKNOWN = sys.maxsize
 
 
 class Schedule:
@@ -21,48 +29,85 @@ class Schedule:
 
     Parameters
     ----------
-    replicates, workers : int
-        How many of each.
+    owed : iterator of int
+        The numbers of the replicates. No more are taken than are given out, so it may be open-ended.
 
     Attributes
     ----------
-    left : int
-        How many replicates are owed that no worker has been given.
+    workers : int
+        How many replicates can be worked on at the same time; to be kept up to date.
+    unfinished : set of int
+        What was taken from `owed` and has not been finished.
     """
 
-    def __init__(self, replicates: int, workers: int) -> None:
-        self.left = 0
-        self._workers = workers
-        self._pieces: deque[range] = deque()
+    def __init__(self, owed: Iterator[int]) -> None:
+        self.workers = 0
+        self.unfinished: set[int] = set()
+        self._owed = owed
+        self._has_ended = False
+        self._first: deque[Sequence[int]] = deque()
+        self._last: deque[Sequence[int]] = deque()
+        self._left_over = 0  # in both
         self._seconds: float | None = None  # per replicate
-        self.put_back(range(replicates))
 
     @property
     def depth(self) -> int:
         """How many batches a worker should have: the one that it works on and, if that is short, the next."""
         return 2 if self._seconds is not None and self._seconds < _WORTH_A_QUEUE else 1
 
-    def take(self) -> range:
-        """Remove and return a batch of replicates that follow each other."""
-        piece = self._pieces.popleft()
+    @property
+    def has_left_over(self) -> bool:
+        """Whether something was put back that nobody has been given again."""
+        return self._left_over > 0
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether all has been given out."""
+        return not self._left_over and (self._has_ended or length_hint(self._owed, 1) == 0)
+
+    def count_useful_workers(self) -> int:
+        """Return how many workers could have something to do at the same time; a huge number if not known."""
+        return len(self.unfinished) + length_hint(self._owed, _UNKNOWN)
+
+    def take(self) -> Sequence[int]:
+        """Remove and return a batch; an empty one if there is nothing left."""
         most = self._batch_size()
-        if len(piece) > most:
-            self._pieces.appendleft(piece[most:])
-            piece = piece[:most]
-        self.left -= len(piece)
-        return piece
+        # Who decides when an open-ended run ends may be waiting for the very replicate that was put last.
+        pieces = self._first or (self._last if length_hint(self._owed, _UNKNOWN) == _UNKNOWN else None)
+        if not pieces and not self._has_ended:
+            batch = list(islice(self._owed, most))
+            self._has_ended = len(batch) < most
+            self.unfinished.update(batch)
+            if batch:
+                return batch
+        while pieces := self._first or self._last:
+            piece = pieces.popleft()
+            self._left_over -= len(piece)
+            if len(piece) > most:
+                pieces.appendleft(piece[most:])
+                self._left_over += len(piece) - most
+            batch = [replicate for replicate in piece[:most] if replicate in self.unfinished]
+            if batch:
+                return batch
+        return ()
 
-    def put_back(self, piece: range) -> None:
-        """Have `piece` given out next."""
-        if piece:
-            self._pieces.appendleft(piece)
-            self.left += len(piece)
+    def put_back(self, replicates: Iterable[int]) -> None:
+        """Have those of `replicates` that are not finished given out next."""
+        self._put(self._first.appendleft, replicates)
 
-    def put_last(self, piece: range) -> None:
-        """Have `piece` given out after all others; no batch holds replicates of it and of another piece."""
-        if piece:
-            self._pieces.append(piece)
-            self.left += len(piece)
+    def put_last(self, replicates: Iterable[int]) -> None:
+        """Have those of `replicates` that are not finished given out last, apart from all others.
+
+        If `owed` is open-ended, there is no last, and they are given out before more is taken.
+        """
+        self._put(self._last.append, replicates)
+
+    def finish(self, replicate: int) -> bool:
+        """Note that a replicate is through; return False if it was before."""
+        if replicate in self.unfinished:
+            self.unfinished.remove(replicate)
+            return True
+        return False
 
     def learn(self, seconds: float) -> None:
         """Note how long a replicate of the last batch took.
@@ -74,8 +119,15 @@ class Schedule:
         else:
             self._seconds += _SLOWEST_CHANGE * (seconds - self._seconds)
 
+    def _put(self, put: Callable[[Sequence[int]], None], replicates: Iterable[int]) -> None:
+        piece = [replicate for replicate in replicates if replicate in self.unfinished]
+        if piece:
+            put(piece)
+            self._left_over += len(piece)
+
     def _batch_size(self) -> int:
         if self._seconds is None:
             return 1
         in_time = int(SECONDS_PER_BATCH / max(self._seconds, _SHORTEST))
-        return max(1, min(in_time, self.left // (2 * self._workers)))
+        left = self._left_over + length_hint(self._owed, _UNKNOWN)
+        return max(1, min(in_time, left // (2 * max(1, self.workers))))

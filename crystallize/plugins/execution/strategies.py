@@ -6,19 +6,17 @@ replicate order, for the same experiment.
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
 from crystallize.plugins.base import BasePlugin
+from crystallize.plugins.execution.collector import ResultCollector
+from crystallize.plugins.execution.surroundings import usable_cores, warn_of_shared_random_state
+from crystallize.utils.checks import check_bool, check_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from crystallize.experiments.experiment import Experiment
-    from crystallize.plugins.execution.progress import ProgressBar
 
 __all__ = [
     "VALID_EXECUTOR_TYPES",
@@ -35,8 +33,6 @@ VALID_EXECUTOR_TYPES = frozenset({"thread", "process"})
 MOST_THREADS = 32
 """How many threads `max_workers=None` starts at most."""
 
-logger = logging.getLogger("crystallize.execution")
-
 
 class SerialExecution(BasePlugin):
     """Run replicates one after another in the coordinator.
@@ -50,12 +46,12 @@ class SerialExecution(BasePlugin):
     def __init__(self, progress: bool = False) -> None:
         self.progress = check_bool("progress", progress)
 
-    def run_experiment_loop(self, experiment: Experiment, replicate_fn: Callable[[int], Any]) -> list[Any]:
+    def run_experiment_loop(self, experiment: Any, replicate_fn: Callable[[int], Any]) -> list[Any]:
         """Run all replicates in order; see :func:`crystallize.hookspecs.run_experiment_loop`."""
-        with Arrivals(experiment, self.progress) as arrivals:
-            for replicate in range(arrivals.replicates):
-                arrivals.deliver(replicate, replicate_fn(replicate))
-        return arrivals.results
+        with ResultCollector(experiment, self.progress) as collector:
+            for replicate in collector.owed:
+                collector.add(replicate, replicate_fn(replicate))
+        return collector.results
 
 
 class ParallelExecution(BasePlugin):
@@ -113,7 +109,7 @@ class ParallelExecution(BasePlugin):
             settings["threads_per_worker"] = self.threads_per_worker
         return settings
 
-    def run_experiment_loop(self, experiment: Experiment, replicate_fn: Callable[[int], Any]) -> list[Any]:
+    def run_experiment_loop(self, experiment: Any, replicate_fn: Callable[[int], Any]) -> list[Any]:
         """Run all replicates in the pool; see :func:`crystallize.hookspecs.run_experiment_loop`.
 
         Raises
@@ -123,25 +119,24 @@ class ParallelExecution(BasePlugin):
         ExecutionError
             If worker processes cannot be started or kept alive.
         """
-        with Arrivals(experiment, self.progress) as arrivals:
-            replicates = arrivals.replicates
-            if replicates == 0:
-                return arrivals.results
+        with ResultCollector(experiment, self.progress) as collector:
+            most = self.max_workers or (MOST_THREADS if self.executor_type == "thread" else usable_cores())
+            workers = min(collector.count_owed(most), most)
+            if workers == 0:
+                return collector.results
             if self.executor_type == "thread":
                 from crystallize.plugins.execution.threads import run_in_threads
 
-                workers = min(replicates, self.max_workers or MOST_THREADS)
                 if workers > 1 and not self._has_warned:
                     self._has_warned = warn_of_shared_random_state(experiment, "threads")
-                run_in_threads(replicate_fn, replicates, workers, arrivals.deliver)
+                run_in_threads(replicate_fn, collector.owed, workers, collector.add)
             else:
                 from crystallize.plugins.execution.launch import threads_for
                 from crystallize.plugins.execution.processes import run_in_processes
 
-                workers = min(replicates, self.max_workers or usable_cores())
                 self.threads_per_worker = threads_for(workers, usable_cores())
-                run_in_processes(replicate_fn, replicates, workers, arrivals, self.threads_per_worker)
-        return arrivals.results
+                run_in_processes(replicate_fn, workers, collector, self.threads_per_worker)
+        return collector.results
 
 
 class ThreadExecution(ParallelExecution):
@@ -192,7 +187,8 @@ class AsyncExecution(BasePlugin):
     progress : bool, default False
         Show a progress bar on standard error.
     max_concurrency : int, optional
-        How many replicates are under way at the same time. By default all of them.
+        How many replicates are under way at the same time. By default all of them, or 100 where it is not known
+        beforehand how many there are.
     """
 
     def __init__(self, progress: bool = False, max_concurrency: int | None = None) -> None:
@@ -202,126 +198,23 @@ class AsyncExecution(BasePlugin):
         )
         self._has_warned = False
 
-    def run_experiment_loop(self, experiment: Experiment, replicate_fn: Callable[[int], Any]) -> list[Any]:
+    def run_experiment_loop(self, experiment: Any, replicate_fn: Callable[[int], Any]) -> list[Any]:
         """Run all replicates in an event loop; see :func:`crystallize.hookspecs.run_experiment_loop`."""
         from crystallize.plugins.execution.tasks import run_in_tasks, run_on_loop
 
         self._warn(experiment)
         home = getattr(replicate_fn, "loop", None)
-        with Arrivals(experiment, self.progress) as arrivals:
+        with ResultCollector(experiment, self.progress) as collector:
+            arguments = (replicate_fn, collector.owed, self.max_concurrency, collector.add)
             if home is None:
-                run_in_tasks(
-                    replicate_fn,
-                    arrivals.replicates,
-                    self.max_concurrency,
-                    arrivals.deliver,
-                    check=arrivals.check,
-                )
+                run_in_tasks(*arguments, check=collector.check_cancelled)
             else:
-                run_on_loop(
-                    home,
-                    replicate_fn,
-                    arrivals.replicates,
-                    self.max_concurrency,
-                    arrivals.deliver,
-                    check=arrivals.check,
-                )
-        return arrivals.results
+                run_on_loop(home, *arguments, check=collector.check_cancelled)
+        return collector.results
 
-    def _warn(self, experiment: Experiment) -> None:
+    def _warn(self, experiment: Any) -> None:
         if self.max_concurrency != 1 and not self._has_warned:
             self._has_warned = warn_of_shared_random_state(experiment, "async replicates")
-
-
-class Arrivals:
-    """The list that a strategy returns, filled as results arrive.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        Its ``replicate_done``, if it has one, is told of each result and decides what is kept of it.
-    progress : bool
-        Show a progress bar while the context manager is open.
-
-    Attributes
-    ----------
-    replicates : int
-        How many there are to be.
-    results : list
-        One entry for each replicate.
-    check : callable
-        Raises if the run was cancelled; to be called now and then while no result arrives.
-    """
-
-    def __init__(self, experiment: Experiment, progress: bool) -> None:
-        self.replicates: int = experiment.replicates or 0
-        self.results: list[Any] = [None] * self.replicates
-        self._replicate_done: Callable[[Any], Any] | None = getattr(experiment, "replicate_done", None)
-        self.check: Callable[[], None] = getattr(experiment, "check_cancelled", _nothing)
-        self._bar: ProgressBar | None = None
-        if progress:
-            from crystallize.plugins.execution.progress import ProgressBar
-
-            self._bar = ProgressBar(getattr(experiment, "name", None) or "experiment", self.replicates)
-
-    def deliver(self, replicate: int, result: Any) -> None:
-        """Take the result of one replicate; call it in the coordinator, one call at a time."""
-        kept = result if self._replicate_done is None else self._replicate_done(result)
-        self.results[replicate] = kept
-        if self._bar is not None:
-            self._bar.advance(result)
-
-    def __enter__(self) -> Arrivals:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-
-def _nothing() -> None:
-    """Stand in for the check of an experiment that cannot be cancelled."""
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def warn_of_shared_random_state(experiment: Experiment, who: str) -> bool:
-    """Warn if global generators are seeded while several replicates use them; return whether it did."""
-    plugins = getattr(experiment, "plugins", None)
-    records = getattr(plugins, "records", None)
-    active = [record.plugin for record in records] if records is not None else list(plugins or ())
-    if not any(base.__name__ == "SeedPlugin" for plugin in active for base in type(plugin).__mro__):
-        return False
-    logger.warning(
-        "%s share the global random state of random and NumPy, so what SeedPlugin seeds in one replicate, "
-        "another one may draw from. Take random numbers from ctx.rng, which is each replicate's own, or use "
-        'execution="process" for strict reproducibility of global generators',
-        who,
-    )
-    return True
-
-
-def check_bool(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidTypeError(f"{name} is True or False, got {value!r}")
-    return value
-
-
-def check_count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidTypeError(f"{name} is an int of at least 1, or None, got {value!r}")
-    if value < 1:
-        raise InvalidValueError(
-            f"{name} is at least 1, got {value}", hint="Leave it out to have it chosen for you"
-        )
-    return value
 
 
 def _check_executor_type(value: object) -> str:

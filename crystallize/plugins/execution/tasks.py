@@ -6,23 +6,26 @@ import asyncio
 import inspect
 import threading
 from contextvars import copy_context
+from operator import length_hint
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from crystallize.utils.aio import loop_is_running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterator
 
     Deliver = Callable[[int, Any], None]
     Check = Callable[[], None]
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+_MOST_TASKS = 100
+"""How many replicates are under way at the same time if neither the user nor their number says."""
 
 
 def run_in_tasks(
     replicate_fn: Callable[[int], Any],
-    replicates: int,
+    owed: Iterator[int],
     max_concurrency: int | None,
     deliver: Deliver,
     *,
@@ -35,20 +38,20 @@ def run_in_tasks(
     replicate_fn : callable
         ``replicate_fn.acall(i)`` is awaited if there is one; else ``replicate_fn(i)`` is called, and what it
         returns is awaited if it can be.
-    replicates : int
-        How many.
+    owed : iterator of int
+        The numbers of the replicates.
     max_concurrency : int or None
-        How many may be under way at the same time; None for all.
+        How many may be under way at the same time; None for all, or 100 if it is not known how many there are.
     deliver : callable
         ``deliver(replicate, result)`` is called in this thread as each result arrives.
     check : callable
         Called in this thread now and then; what it raises ends the run.
     """
     if loop_is_running():
-        _run_beside(replicate_fn, replicates, max_concurrency, deliver, check=check)
+        _run_beside(replicate_fn, owed, max_concurrency, deliver, check=check)
     else:
         with asyncio.Runner() as runner:
-            runner.run(_watched(drive(replicate_fn, replicates, max_concurrency, deliver), check))
+            runner.run(_watched(drive(replicate_fn, owed, max_concurrency, deliver), check))
 
 
 async def _watched(run: Coroutine[Any, Any, None], check: Check) -> None:
@@ -66,7 +69,7 @@ async def _watched(run: Coroutine[Any, Any, None], check: Check) -> None:
 def run_on_loop(
     loop: asyncio.AbstractEventLoop,
     replicate_fn: Callable[[int], Any],
-    replicates: int,
+    owed: Iterator[int],
     max_concurrency: int | None,
     deliver: Deliver,
     *,
@@ -77,7 +80,7 @@ def run_on_loop(
     Results are delivered in this thread.
     """
     arrived: SimpleQueue[tuple[int, Any] | None] = SimpleQueue()
-    run = drive(replicate_fn, replicates, max_concurrency, lambda *arrival: arrived.put(arrival))
+    run = drive(replicate_fn, owed, max_concurrency, lambda *arrival: arrived.put(arrival))
     future = asyncio.run_coroutine_threadsafe(run, loop)
     future.add_done_callback(lambda _: arrived.put(None))
     try:
@@ -98,7 +101,7 @@ def _next(arrived: SimpleQueue[tuple[int, Any] | None], check: Check) -> tuple[i
 
 
 async def drive(
-    replicate_fn: Callable[[int], Any], replicates: int, max_concurrency: int | None, deliver: Deliver
+    replicate_fn: Callable[[int], Any], owed: Iterator[int], max_concurrency: int | None, deliver: Deliver
 ) -> None:
     """Run all replicates as tasks of the running loop; see :func:`run_in_tasks`.
 
@@ -106,20 +109,13 @@ async def drive(
     """
     call = getattr(replicate_fn, "acall", None) or _awaitable(replicate_fn)
 
-    async def one(replicate: int) -> None:
-        deliver(replicate, await call(replicate))
-
-    async def one_after_another(owed: Iterable[int]) -> None:
+    async def one_after_another() -> None:
         for replicate in owed:
-            await one(replicate)
+            deliver(replicate, await call(replicate))
 
-    coroutines: list[Coroutine[Any, Any, None]]
-    if max_concurrency is None or max_concurrency >= replicates:
-        coroutines = [one(replicate) for replicate in range(replicates)]
-    else:
-        owed = iter(range(replicates))
-        coroutines = [one_after_another(owed) for _ in range(max_concurrency)]
-    await _all_or_the_first_error(coroutines)
+    most = length_hint(owed, _MOST_TASKS)
+    tasks = most if max_concurrency is None else min(most, max_concurrency)
+    await _all_or_the_first_error([one_after_another() for _ in range(tasks)])
 
 
 def _awaitable(replicate_fn: Callable[[int], Any]) -> Callable[[int], Coroutine[Any, Any, Any]]:
@@ -143,7 +139,7 @@ async def _all_or_the_first_error(coroutines: list[Coroutine[Any, Any, None]]) -
 
 def _run_beside(
     replicate_fn: Callable[[int], Any],
-    replicates: int,
+    owed: Iterator[int],
     max_concurrency: int | None,
     deliver: Deliver,
     *,
@@ -161,7 +157,7 @@ def _run_beside(
     thread.start()
     loop = loops.get()
     try:
-        run_on_loop(loop, replicate_fn, replicates, max_concurrency, deliver, check=check)
+        run_on_loop(loop, replicate_fn, owed, max_concurrency, deliver, check=check)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.utils.aio import close_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -22,7 +22,10 @@ class _Arrival(NamedTuple):
 
 
 def run_in_threads(
-    replicate_fn: Callable[[int], Any], replicates: int, workers: int, deliver: Callable[[int, Any], None]
+    replicate_fn: Callable[[int], Any],
+    owed: Iterator[int],
+    workers: int,
+    deliver: Callable[[int, Any], None],
 ) -> None:
     """Run all replicates in `workers` threads.
 
@@ -30,8 +33,10 @@ def run_in_threads(
     ----------
     replicate_fn : callable
         Runs one replicate. Each thread calls it in a copy of the caller's context variables.
-    replicates, workers : int
-        How many of each; ``workers <= replicates``.
+    owed : iterator of int
+        The numbers of the replicates; the threads share it.
+    workers : int
+        How many threads.
     deliver : callable
         ``deliver(replicate, result)`` is called in this thread as each result arrives.
 
@@ -41,7 +46,7 @@ def run_in_threads(
         What `replicate_fn` or `deliver` raised first, or ``KeyboardInterrupt``: after the replicates that
         were in flight have finished. A second Ctrl-C abandons them.
     """
-    pool = _Pool(replicate_fn, replicates)
+    pool = _Pool(replicate_fn, owed)
     try:
         pool.start(workers)
         pool.collect(deliver)
@@ -62,11 +67,10 @@ def _ignore(_replicate: int, _result: Any) -> None:
 
 
 class _Pool:
-    def __init__(self, replicate_fn: Callable[[int], Any], replicates: int) -> None:
+    def __init__(self, replicate_fn: Callable[[int], Any], owed: Iterator[int]) -> None:
         self.error: BaseException | None = None
         self._replicate_fn = replicate_fn
-        self._owed = iter(range(replicates))
-        self._lock = threading.Lock()
+        self._owed = owed
         self._arrived: SimpleQueue[_Arrival | threading.Thread] = SimpleQueue()
         self._stopping = False
         self._threads: list[threading.Thread] = []
@@ -106,14 +110,10 @@ class _Pool:
         if self._arrived.empty():
             self._threads = alive
 
-    def _take(self) -> int | None:
-        with self._lock:
-            return None if self._stopping else next(self._owed, None)
-
     def _work(self) -> None:
         put = self._arrived.put
         try:
-            while (replicate := self._take()) is not None:
+            while not self._stopping and (replicate := next(self._owed, None)) is not None:
                 try:
                     result = self._replicate_fn(replicate)
                 except BaseException as error:  # the coordinator raises it

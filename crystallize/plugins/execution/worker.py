@@ -1,7 +1,7 @@
-"""What runs in a worker process: it is sent ranges of replicates and sends results back.
+"""What runs in a worker process: it is sent batches of replicates and sends results back.
 
-Messages from the coordinator are pickled ``(start, stop)``, or ``None`` for the end. Messages to it are
-pickled tuples of the kinds below, and log records. Replicates that are through travel in any of them.
+Messages from the coordinator are pickled ``(number, replicates)`` of a batch, or ``None`` for the end. Messages to it
+are pickled tuples of the kinds below, and log records. Replicates that are through travel in any of them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from crystallize.utils.aio import close_loop
 from crystallize.utils.pickling import PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableSequence
+    from collections.abc import Callable, MutableSequence, Sequence
     from multiprocessing.connection import Connection
 
-    from crystallize.plugins.execution.launch import Parcel
     from crystallize.plugins.execution.messages import Finished
+    from crystallize.plugins.execution.shared_payload import SharedPayload
 
 LOADING = -2
 """In a worker's slot: it has not loaded the experiment yet."""
@@ -45,15 +45,15 @@ class Flush(NamedTuple):
     finished: list[Finished]
 
 
-class BatchEnd(NamedTuple):
-    """The last results of a batch; `handed_back` is where it stopped, `seconds` the time per replicate."""
+class Done(NamedTuple):
+    """The last results of a batch, even if it was not run to its end; `seconds` is the time per replicate."""
 
     finished: list[Finished]
-    handed_back: int
+    batch: int
     seconds: float
 
 
-class Raised(NamedTuple):
+class Failure(NamedTuple):
     """What `replicate_fn`, or the loading of it, raised."""
 
     finished: list[Finished]
@@ -62,7 +62,7 @@ class Raised(NamedTuple):
     traceback: str
 
 
-class Brief(NamedTuple):
+class Settings(NamedTuple):
     """What a worker is told before it loads any of the user's code."""
 
     environment: dict[str, str]
@@ -71,7 +71,11 @@ class Brief(NamedTuple):
 
 
 def main(
-    connection: Connection[Any, Any], index: int, slots: MutableSequence[int], parcel: Parcel, brief: Brief
+    connection: Connection[Any, Any],
+    index: int,
+    slots: MutableSequence[int],
+    payload: SharedPayload,
+    settings: Settings,
 ) -> None:
     """Work until the coordinator says, or its end of the connection shows, that there is no more to do.
 
@@ -84,24 +88,24 @@ def main(
     slots : sequence of int
         Shared memory. This worker keeps the number of the replicate that it is working on in
         ``slots[index]``; ``slots[-1]`` is not 0 when all workers are to stop after their replicate.
-    parcel : Parcel
+    payload : SharedPayload
         Holds the packed ``replicate_fn``.
-    brief : Brief
-        Its settings.
+    settings : Settings
+        Of this process.
     """
     leave_interrupts_to_the_coordinator()
     os.environ.clear()
-    os.environ.update(brief.environment)
-    _limit_loaded_libraries(brief.threads)
-    line = _Line(connection)
-    _send_logs_through(line, brief.log_level)
+    os.environ.update(settings.environment)
+    _limit_loaded_libraries(settings.threads)
+    channel = _Channel(connection)
+    _send_logs_through(channel, settings.log_level)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the coordinator is gone
-        _Worker(line, slots, index).work(parcel)
+        _Worker(channel, slots, index).work(payload)
     close_loop()
     connection.close()
 
 
-class _Line:
+class _Channel:
     """The connection to the coordinator, on which messages of several threads do not mix."""
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
@@ -122,8 +126,8 @@ class _Line:
 class _Worker:
     """Runs batches and sends what is finished: soon, so that little is lost if this process is killed."""
 
-    def __init__(self, line: _Line, slots: MutableSequence[int], index: int) -> None:
-        self._line = line
+    def __init__(self, channel: _Channel, slots: MutableSequence[int], index: int) -> None:
+        self._channel = channel
         self._slots = slots
         self._index = index
         self._lock = threading.Lock()  # of the next two
@@ -131,26 +135,26 @@ class _Worker:
         self._bytes = 0
         self._flusher: threading.Thread | None = None
 
-    def work(self, parcel: Parcel) -> None:
+    def work(self, payload: SharedPayload) -> None:
         try:
-            replicate_fn = parcel.open()
+            replicate_fn = payload.open()
         except BaseException as error:  # the coordinator raises it
             self._send_error(LOADING, error)
             return
         self._slots[self._index] = IDLE
-        while (batch := self._line.receive()) is not None:
+        while (batch := self._channel.receive()) is not None:
             if not self._run(replicate_fn, *batch):
                 return
 
-    def _run(self, replicate_fn: Callable[[int], Any], start: int, stop: int) -> bool:
+    def _run(self, replicate_fn: Callable[[int], Any], batch: int, replicates: Sequence[int]) -> bool:
         """Run a batch; return whether there is a next one."""
         slots, index, clock = self._slots, self._index, time.perf_counter
         began = flushed = now = clock()
-        if stop - start > 1 and self._flusher is None:
+        if len(replicates) > 1 and self._flusher is None:
             self._flusher = threading.Thread(target=self._flush_now_and_then, daemon=True)
             self._flusher.start()
-        replicate = start
-        while replicate < stop:
+        count = 0
+        for replicate in replicates:
             slots[index] = replicate
             try:
                 result = replicate_fn(replicate)
@@ -158,7 +162,7 @@ class _Worker:
                 self._send_error(replicate, error)
                 return False
             self._finish(replicate, result)
-            replicate += 1
+            count += 1
             now = clock()
             if slots[-1] or now - began > 2 * SECONDS_PER_BATCH:
                 break
@@ -167,7 +171,7 @@ class _Worker:
                 self._send(Flush)
                 flushed = now
         slots[index] = IDLE
-        self._send(BatchEnd, replicate, (now - began) / (replicate - start))
+        self._send(Done, batch, (now - began) / count)
         return not slots[-1]
 
     def _finish(self, replicate: int, result: Any) -> None:
@@ -186,11 +190,11 @@ class _Worker:
 
     def _send_error(self, replicate: int, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))
-        self._send(Raised, replicate, dump_error(error), text)
+        self._send(Failure, replicate, dump_error(error), text)
 
-    def _send(self, kind: Callable[..., Flush | BatchEnd | Raised], *more: Any) -> None:
+    def _send(self, kind: Callable[..., Flush | Done | Failure], *more: Any) -> None:
         with self._lock:
-            self._line.send(kind(self._finished, *more))
+            self._channel.send(kind(self._finished, *more))
             self._finished = []
             self._bytes = 0
 
@@ -208,10 +212,10 @@ def _limit_loaded_libraries(threads: int | None) -> None:
         libraries.limit(limits=threads)
 
 
-def _send_logs_through(line: _Line, level: int) -> None:
+def _send_logs_through(channel: _Channel, level: int) -> None:
     """Have what is logged under ``crystallize`` handled in the coordinator, by the handlers that it has."""
     log = logging.getLogger("crystallize")
-    log.handlers[:] = [_LogSender(line)]
+    log.handlers[:] = [_LogSender(channel)]
     log.setLevel(level)
     log.propagate = False
 
@@ -219,10 +223,10 @@ def _send_logs_through(line: _Line, level: int) -> None:
 class _LogSender(logging.handlers.QueueHandler):
     """Sends log records to the coordinator, with the message already put together."""
 
-    def __init__(self, line: _Line) -> None:
-        super().__init__(line)  # type: ignore[arg-type]
-        self._line = line
+    def __init__(self, channel: _Channel) -> None:
+        super().__init__(channel)  # type: ignore[arg-type]
+        self._channel = channel
 
     def enqueue(self, record: logging.LogRecord) -> None:
         with suppress(OSError):  # the coordinator is gone
-            self._line.send(record)
+            self._channel.send(record)

@@ -20,8 +20,7 @@ import distributed
 from dask.utils import parse_timedelta
 
 from crystallize.errors import ExecutionError
-from crystallize.plugins.execution import launch
-from crystallize.plugins.execution.messages import cause_of_death
+from crystallize.plugins.execution import cause_of_death, environment_for_workers, without_interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,11 +175,11 @@ class LocalCluster:
             "resources": self._resources,
         }
         try:
-            with launch.without_interrupts():
+            with without_interrupts():
                 process = subprocess.Popen(
                     [sys.executable, "-c", _BOOT],
                     stdin=subprocess.PIPE,
-                    env=launch.environment_for_workers(self._threads),
+                    env=environment_for_workers(self._threads),
                     text=True,
                 )
         except OSError as error:

@@ -9,7 +9,7 @@ import shutil
 import threading
 import warnings
 
-from crystallize.plugins.execution.launch import leave_interrupts_to_the_coordinator
+from crystallize.plugins.execution import leave_interrupts_to_the_coordinator
 
 
 def main(address: str, folder: str, resources: dict[str, float]) -> None:

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from crystallize import BasePlugin
 from crystallize.errors import InvalidTypeError, InvalidValueError
-from crystallize.plugins.base import BasePlugin
-from crystallize.plugins.execution import Arrivals, check_bool, check_count, usable_cores
+from crystallize.plugins.execution import ResultCollector, check_bool, check_count, usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from crystallize.experiments.experiment import Experiment
 
 __all__ = ["DaskExecution"]
 
@@ -84,7 +82,7 @@ class DaskExecution(BasePlugin):
         """The constructor's arguments and `threads_per_worker`."""
         return {**super().settings, "threads_per_worker": self.threads_per_worker}
 
-    def run_experiment_loop(self, experiment: Experiment, replicate_fn: Callable[[int], Any]) -> list[Any]:
+    def run_experiment_loop(self, experiment: Any, replicate_fn: Callable[[int], Any]) -> list[Any]:
         """Run all replicates on the cluster; see :func:`crystallize.hookspecs.run_experiment_loop`.
 
         Raises
@@ -94,39 +92,36 @@ class DaskExecution(BasePlugin):
         ExecutionError
             If the scheduler cannot be reached or goes away, no worker can be used, or workers keep dying.
         """
-        with Arrivals(experiment, self.progress) as arrivals, ExitStack() as stack:
-            if arrivals.replicates == 0:
-                return arrivals.results
+        with ResultCollector(experiment, self.progress) as collector, ExitStack() as stack:
+            most = self.max_workers or usable_cores()
+            size = min(collector.count_owed(most), most)
+            if size == 0:
+                return collector.results
 
-            from crystallize.plugins.execution.launch import threads_for
-            from crystallize.plugins.execution.messages import pack_replicate_fn
+            from crystallize.plugins.execution import PoolDriver, pack_replicate_fn, threads_for
             from crystallize_dask.cluster import LocalCluster, connect
-            from crystallize_dask.coordinator import Coordinator
-            from crystallize_dask.crew import Terms
+            from crystallize_dask.transport import DaskTransport, Terms
 
             packed = pack_replicate_fn(replicate_fn)
             resources = self.resources or {}
             local, address = None, self.address
             if address is None:
-                size = min(arrivals.replicates, self.max_workers or usable_cores())
                 self.threads_per_worker = threads_for(size, usable_cores())
                 local = stack.enter_context(
                     LocalCluster(size, resources, self.threads_per_worker, self.timeout)
                 )
                 address = local.address
             client = stack.enter_context(connect(address))
-            terms = Terms(address, self.max_workers, resources, self.retries, self.timeout)
-            coordinator = Coordinator(
+            transport = DaskTransport(
                 client,
                 local=local,
                 experiment=experiment,
                 packed=packed,
-                replicate_fn=replicate_fn,
-                arrivals=arrivals,
-                terms=terms,
+                terms=Terms(address, self.max_workers, resources, self.timeout),
+                check_cancelled=collector.check_cancelled,
             )
-            coordinator.run()
-            return arrivals.results
+            PoolDriver(transport, collector, replicate_fn, retries=self.retries).run()
+        return collector.results
 
 
 def _check_address(value: object) -> str:

@@ -1,7 +1,7 @@
 """What runs in the workers of a cluster: two kinds of Dask tasks, and what they answer.
 
 The first task of a run on each worker, :func:`load`, opens the experiment. :func:`run_batch` then runs replicates
-that follow each other. Answers are pickled here: to Dask they are bytes.
+one after another. Answers are pickled here: to Dask they are bytes.
 """
 
 from __future__ import annotations
@@ -21,18 +21,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from distributed import get_worker
 
 from crystallize.errors import ExecutionError
-from crystallize.plugins.execution.messages import dump_error, finish
-from crystallize.plugins.execution.schedule import SECONDS_PER_BATCH
-from crystallize.utils.aio import close_loop
-from crystallize.utils.pickling import unpack
-from crystallize_dask.luggage import versions
+from crystallize.plugins.execution import SECONDS_PER_BATCH, close_loop, dump_error, finish, unpack
+from crystallize_dask.payload import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from distributed import Worker
 
-    from crystallize.plugins.execution.messages import Finished
+    from crystallize.plugins.execution import Finished
 
 NOTE = "crystallize"
 """The key of a note under the worker's address among the scheduler's events: ``{NOTE: [task key, replicate]}``."""
@@ -58,7 +55,7 @@ class Stranger(NamedTuple):
 
 
 class Raised(NamedTuple):
-    """An exception that ends the run, as :func:`crystallize.plugins.execution.messages.dump_error` wrote it."""
+    """An exception that ends the run, as :func:`crystallize.plugins.execution.dump_error` wrote it."""
 
     payload: bytes
     traceback: str
@@ -68,8 +65,6 @@ class Report(NamedTuple):
     """What became of a batch."""
 
     finished: list[Finished]
-    stop: int
-    """The first replicate that was not begun."""
     seconds: float
     """How long a replicate took."""
     stuck: int | None
@@ -83,12 +78,11 @@ class Order(NamedTuple):
     """What a worker is to do."""
 
     run: str
-    """The name of the run, under which the worker has its luggage."""
+    """The name of the run, under which the worker has its payload."""
     key: str
     address: str
     """The worker's own address, as the scheduler knows it."""
-    start: int
-    stop: int
+    replicates: Sequence[int]
     careful: bool
     """Whether the scheduler is told of each replicate before it begins, and not of the first one alone."""
     timeout: float | None
@@ -111,22 +105,22 @@ class Call:
 def load(run: str) -> bytes:
     """Open the experiment, once in this worker; answer with a `Welcome`, `Raised` or `Stranger`."""
     worker = get_worker()
-    luggage: Any = worker.plugins.get(run)
-    if luggage is None:
+    payload: Any = worker.plugins.get(run)
+    if payload is None:
         return pickle.dumps(Stranger())
     ours = versions()
     try:
-        if ours["Python"] != luggage.versions["Python"]:
+        if ours["Python"] != payload.versions["Python"]:
             raise ExecutionError(
                 f"a worker has Python {ours['Python']} and the experiment comes from Python "
-                f"{luggage.versions['Python']}, whose functions it cannot run",
+                f"{payload.versions['Python']}, whose functions it cannot run",
                 f"worker {worker.address}",
                 "Run both with the same version",
             )
         with _opening:
-            if luggage.replicate_fn is None:
-                luggage.replicate_fn = unpack(luggage.body, luggage.buffers)
-                _collect_logs(luggage.log_level)
+            if payload.replicate_fn is None:
+                payload.replicate_fn = unpack(payload.body, payload.buffers)
+                _collect_logs(payload.log_level)
     except BaseException as error:  # the coordinator raises it
         return pickle.dumps(_raised(error))
     state = worker.state
@@ -140,10 +134,10 @@ def load(run: str) -> bytes:
 def run_batch(order: Order) -> bytes:
     """Run the replicates of a batch; answer with a `Report` or a `Stranger`."""
     worker = get_worker()
-    luggage: Any = worker.plugins.get(order.run)
-    if luggage is None or luggage.replicate_fn is None:
+    payload: Any = worker.plugins.get(order.run)
+    if payload is None or payload.replicate_fn is None:
         return pickle.dumps(Stranger())
-    batch = _Batch(worker, luggage.replicate_fn, order)
+    batch = _Batch(worker, payload.replicate_fn, order)
     if order.timeout is None:
         batch.run()
     else:
@@ -162,7 +156,6 @@ class _Batch:
         self._current: tuple[int, float] | None = None  # a replicate, and when it began
         self._stuck: int | None = None
         self._finished: list[Finished] = []
-        self._next = order.start
         self._seconds = 0.0
         self._raised: Raised | None = None
         self._logs: list[logging.LogRecord] = []
@@ -195,19 +188,16 @@ class _Batch:
 
     def report(self) -> Report:
         with self._lock:
-            return Report(
-                self._finished, self._next, self._seconds, self._stuck, self._raised, list(self._logs)
-            )
+            return Report(self._finished, self._seconds, self._stuck, self._raised, list(self._logs))
 
     def _run(self) -> None:
         order = self._order
         began, size = time.perf_counter(), 0
-        for replicate in range(order.start, order.stop):
-            if order.careful or replicate == order.start:
+        for count, replicate in enumerate(order.replicates, 1):
+            if order.careful or count == 1:
                 self._note(replicate)
             with self._lock:
                 self._current = replicate, time.monotonic()
-                self._next = replicate + 1
             try:
                 result = self._replicate_fn(replicate)
             except BaseException as error:  # the coordinator raises it
@@ -220,7 +210,7 @@ class _Batch:
                     return
                 self._current = None
                 self._finished.append(finished)
-                self._seconds = (time.perf_counter() - began) / (replicate + 1 - order.start)
+                self._seconds = (time.perf_counter() - began) / count
             size += len(finished.payload or b"")
             late = time.perf_counter() - began > 2 * SECONDS_PER_BATCH
             if late or size > _BYTES_PER_BATCH or order.run not in self._worker.plugins:

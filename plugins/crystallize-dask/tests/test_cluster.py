@@ -20,7 +20,7 @@ from crystallize.testing.subjects import Scripted, until
 
 
 def run(address, replicate_fn, replicates=8, **options):
-    experiment = SimpleNamespace(replicates=replicates)
+    experiment = SimpleNamespace(owed=iter(range(replicates)))
     return DaskExecution(address, **options).run_experiment_loop(experiment, replicate_fn)
 
 
@@ -166,7 +166,7 @@ def test_a_worker_that_joins_during_the_run_takes_part(new_cluster, tmp_path):
         return os.getpid()
 
     class Growing:
-        replicates = 4
+        owed = iter(range(4))
 
         def check_cancelled(self):
             if list(tmp_path.glob("worker-*")) and len(new_cluster.processes) == 2:
@@ -224,9 +224,9 @@ def test_a_replicate_runs_where_its_resources_are_and_no_more_of_them_than_they_
 def test_a_worker_that_cannot_open_the_experiment_leaves_the_run_to_those_that_can(
     new_cluster, tmp_path, monkeypatch
 ):
-    from crystallize_dask import coordinator
+    from crystallize.plugins.execution import driver
 
-    monkeypatch.setattr(coordinator, "_DEATHS_WITHOUT_A_RESULT", 2)
+    monkeypatch.setattr(driver, "_DEATHS_IN_A_ROW", 2)
     new_cluster.worker("--nthreads", "1", "--no-nanny")
 
     class Demanding(Scripted):
@@ -244,7 +244,7 @@ def test_a_worker_that_cannot_open_the_experiment_leaves_the_run_to_those_that_c
         return (yield from until(lambda: len(list(tmp_path.glob("died-*"))) > 2))
 
     class Growing:
-        replicates = 1
+        owed = iter(range(1))
 
         def check_cancelled(self):
             if (tmp_path / "opened").exists() and len(new_cluster.processes) == 2:
@@ -295,18 +295,18 @@ def test_a_worker_without_this_add_on_is_told_apart(new_cluster, tmp_path, monke
 
 
 def test_a_worker_with_another_python_is_told_apart(shared_cluster, monkeypatch):
-    from crystallize_dask import luggage
+    from crystallize_dask import payload
 
-    monkeypatch.setattr(luggage, "versions", lambda: {"Python": "3.9"})
+    monkeypatch.setattr(payload, "versions", lambda: {"Python": "3.9"})
     with pytest.raises(SerializationError, match=r"comes from Python 3\.9.*Run both with the same version"):
         run(shared_cluster.address, lambda i: i)
 
 
 def test_a_worker_with_another_version_is_warned_of(shared_cluster, monkeypatch, caplog):
-    from crystallize_dask import crew
+    from crystallize_dask import transport
 
-    ours = crew.versions()
-    monkeypatch.setattr(crew, "versions", lambda: {**ours, "crystallize-lab": "9.9"})
+    ours = transport.versions()
+    monkeypatch.setattr(transport, "versions", lambda: {**ours, "crystallize-lab": "9.9"})
     run(shared_cluster.address, lambda i: i)
     assert caplog.text.count("crystallize-lab") == 1
     assert "and this process 9.9: results may differ" in caplog.text
@@ -314,9 +314,11 @@ def test_a_worker_with_another_version_is_warned_of(shared_cluster, monkeypatch,
 
 def test_a_scheduler_that_ends_during_the_run_ends_the_run_and_what_arrived_is_kept(new_cluster, impatient):
     new_cluster.worker("--nthreads", "1", "--no-nanny")
+    with new_cluster.client() as client:
+        client.wait_for_workers(1)
 
     class Ending:
-        replicates = 100
+        owed = iter(range(100))
         told = ()
 
         def replicate_done(self, result):

@@ -19,7 +19,7 @@ from crystallize.testing.subjects import Scripted, until, wait_until
 
 
 def run(address, function, replicates=8, **options):
-    experiment = SimpleNamespace(replicates=replicates)
+    experiment = SimpleNamespace(owed=iter(range(replicates)))
     return DaskExecution(address, **options).run_experiment_loop(experiment, Scripted(function))
 
 
@@ -39,7 +39,7 @@ def test_a_worker_that_is_killed_from_outside_and_never_replaced_loses_nothing(n
     victim = workers[0].pid
 
     class Killing:
-        replicates = 60
+        owed = iter(range(60))
         told = ()
 
         def replicate_done(self, result):
@@ -152,9 +152,9 @@ def test_a_worker_that_is_sent_away_during_a_replicate_is_nobodys_fault(new_clus
 
 
 def test_a_replicate_whose_workers_are_always_sent_away_is_given_up(new_cluster, tmp_path, monkeypatch):
-    from crystallize_dask import coordinator
+    from crystallize.plugins.execution import driver
 
-    monkeypatch.setattr(coordinator, "_DEPARTURES", 2)
+    monkeypatch.setattr(driver, "_DEPARTURES", 2)
     for _ in range(2):
         new_cluster.worker("--nthreads", "1", "--no-nanny")
 
@@ -185,7 +185,7 @@ def test_an_experiment_that_kills_the_workers_that_open_it_is_given_up(address):
         def recipe(self):
             return os._exit, (5,)
 
-    experiment = SimpleNamespace(replicates=4)
+    experiment = SimpleNamespace(owed=iter(range(4)))
     with pytest.raises(ExecutionError, match=r"6 workers died one after the other.*serially") as caught:
         DaskExecution(address, max_workers=2).run_experiment_loop(experiment, Deadly(None))
     assert ("exit code 5" if address is None else "the scheduler lost it") in str(caught.value)

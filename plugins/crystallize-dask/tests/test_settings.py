@@ -60,7 +60,7 @@ def test_it_is_found_by_its_name():
 
 def test_without_replicates_nothing_is_started():
     unreachable = DaskExecution("tcp://127.0.0.1:1")
-    assert unreachable.run_experiment_loop(SimpleNamespace(replicates=0), None) == []
+    assert unreachable.run_experiment_loop(SimpleNamespace(owed=iter(range(0))), None) == []
 
 
 def test_dask_is_not_imported_before_an_experiment_runs():

@@ -19,7 +19,7 @@ from crystallize.testing.subjects import wait_until
 
 
 def run(replicate_fn, replicates=4, **options):
-    experiment = SimpleNamespace(replicates=replicates)
+    experiment = SimpleNamespace(owed=iter(range(replicates)))
     return DaskExecution(max_workers=2, **options).run_experiment_loop(experiment, replicate_fn)
 
 
@@ -78,7 +78,7 @@ def test_a_script_without_a_guard_runs_once_says_nothing_and_leaves_no_file(star
         class Point:
             def __init__(self, x): self.x = x
         def replicate_fn(i): return Point(i * FACTOR)
-        results = DaskExecution(max_workers=2).run_experiment_loop(SimpleNamespace(replicates=5), replicate_fn)
+        results = DaskExecution(max_workers=2).run_experiment_loop(SimpleNamespace(owed=iter(range(5))), replicate_fn)
         print([r.x for r in results], {type(r) is Point for r in results})
         """,
         "-W",
@@ -122,7 +122,7 @@ def test_each_worker_runs_one_replicate_at_a_time_with_its_share_of_the_cores(mo
         monkeypatch.delenv(name, raising=False)
     strategy = DaskExecution(max_workers=2)
     found = strategy.run_experiment_loop(
-        SimpleNamespace(replicates=2), lambda i: os.environ["OMP_NUM_THREADS"]
+        SimpleNamespace(owed=iter(range(2))), lambda i: os.environ["OMP_NUM_THREADS"]
     )
     assert found == [str(strategy.threads_per_worker)] * 2
     assert strategy.settings["threads_per_worker"] >= 1

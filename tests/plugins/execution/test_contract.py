@@ -20,13 +20,13 @@ from crystallize.testing import ExecutionStrategyContract, WorkerProcessesContra
 
 
 class Undemanding:
-    """What our own do besides: they run any function for anything that has a number of replicates."""
+    """What our own do besides: they run any function for anything that says what is owed."""
 
     @pytest.mark.parametrize("replicates", [0, 1, 3])
-    def test_an_experiment_needs_nothing_but_a_number_of_replicates(
-        self, strategy: Any, replicates: int
-    ) -> None:
-        returned = strategy.run_experiment_loop(SimpleNamespace(replicates=replicates), lambda i: i * i)
+    def test_an_experiment_needs_nothing_but_what_is_owed(self, strategy: Any, replicates: int) -> None:
+        returned = strategy.run_experiment_loop(
+            SimpleNamespace(owed=iter(range(replicates))), lambda i: i * i
+        )
         assert returned == [i * i for i in range(replicates)]
 
 
@@ -73,7 +73,7 @@ class TestProcess(WorkerProcessesContract, Undemanding):
             end()
 
         with pytest.raises(CrystallizeError, match=cause):
-            strategy.run_experiment_loop(SimpleNamespace(replicates=3), replicate_fn)
+            strategy.run_experiment_loop(SimpleNamespace(owed=iter(range(3))), replicate_fn)
 
 
 class TestProcessUnderSpawn(WorkerProcessesContract):

@@ -25,7 +25,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 def run(replicate_fn, replicates=4, workers=2):
-    return ProcessExecution(workers).run_experiment_loop(SimpleNamespace(replicates=replicates), replicate_fn)
+    return ProcessExecution(workers).run_experiment_loop(
+        SimpleNamespace(owed=iter(range(replicates))), replicate_fn
+    )
 
 
 @pytest.fixture(params=["forkserver", "spawn"])
@@ -89,8 +91,8 @@ def test_a_script_without_a_guard_runs_once_and_its_functions_and_classes_travel
             def __init__(self, x): self.x = x
         def helper(i): return Point(i * FACTOR)
         def replicate_fn(i): return helper(i)
-        experiment = SimpleNamespace(replicates=5)
         for _ in range(2):
+            experiment = SimpleNamespace(owed=iter(range(5)))
             results = ProcessExecution(2).run_experiment_loop(experiment, replicate_fn)
             print([r.x for r in results], {type(r) is Point for r in results})
         print(__file__.endswith("script.py"))
@@ -173,7 +175,7 @@ def test_numeric_libraries_get_their_share_of_the_cores(monkeypatch, start_metho
 
     strategy = ProcessExecution(2)
     assert strategy.settings == {"max_workers": 2, "progress": False, "threads_per_worker": None}
-    found = strategy.run_experiment_loop(SimpleNamespace(replicates=2), replicate_fn)
+    found = strategy.run_experiment_loop(SimpleNamespace(owed=iter(range(2))), replicate_fn)
     share = max(1, usable_cores() // 2)
     assert strategy.settings["threads_per_worker"] == share
     for variables, limits in found:
@@ -187,7 +189,7 @@ def test_a_limit_that_the_user_has_set_holds(monkeypatch):
     strategy = ProcessExecution(2)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     found = strategy.run_experiment_loop(
-        SimpleNamespace(replicates=1), lambda i: [os.environ.get(name) for name in names]
+        SimpleNamespace(owed=iter(range(1))), lambda i: [os.environ.get(name) for name in names]
     )
     assert found == [["5", None]]
     assert strategy.threads_per_worker is None
@@ -369,6 +371,33 @@ def test_workers_that_die_while_they_load_do_not_do_so_for_ever():
         run(ExplodesOnArrival(lambda: os._exit(7)))
 
 
+def test_a_worker_that_dies_while_it_sends_results_had_no_replicate_in_hand(tmp_path, caplog):
+    """What it could not send runs again, but no replicate is to blame for the death."""
+    killed = tmp_path / "killed"
+
+    def kill_soon():
+        time.sleep(0.5)  # by then it waits for the coordinator to read
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def replicate_fn(replicate):
+        if replicate == 2 and not killed.exists():
+            threading.Thread(target=kill_soon, daemon=True).start()
+        return bytes([replicate]) * (4_000_000 if replicate else 1)
+
+    def read_nothing_before_it_was_killed(result):
+        if result[0] == 1:
+            wait_until(killed.exists)
+        return result[0]
+
+    experiment = SimpleNamespace(owed=iter(range(9)), replicate_done=read_nothing_before_it_was_killed)
+    with caplog.at_level(logging.WARNING):
+        assert ProcessExecution(1).run_experiment_loop(experiment, replicate_fn) == list(range(9))
+    assert [record.getMessage() for record in caplog.records] == [
+        "a worker died between replicates: killed by SIGKILL (was memory short?)"
+    ]
+
+
 # -- the end -----------------------------------------------------------------------------------------------
 
 ENDLESS = """
@@ -384,7 +413,7 @@ ENDLESS = """
             time.sleep(WAIT)
         return i
     told = []
-    experiment = SimpleNamespace(replicates=50, replicate_done=told.append)
+    experiment = SimpleNamespace(owed=iter(range(50)), replicate_done=told.append)
     try:
         ProcessExecution(2).run_experiment_loop(experiment, replicate_fn)
     except KeyboardInterrupt:
@@ -420,7 +449,7 @@ def test_ctrl_c_while_workers_start_is_quiet_too(start_script, start_method, tmp
         try:
             (Path(__file__).parent / "go").touch()
             execution.ProcessExecution(2).run_experiment_loop(
-                SimpleNamespace(replicates=50), lambda i: time.sleep(60)
+                SimpleNamespace(owed=iter(range(50))), lambda i: time.sleep(60)
             )
         except KeyboardInterrupt:
             print("interrupted")
@@ -464,7 +493,7 @@ def test_no_worker_is_left_after_an_error_of_the_coordinator(tmp_path):
         (tmp_path / str(os.getpid())).touch()
         time.sleep(0 if replicate == 0 else 30)
 
-    experiment = SimpleNamespace(replicates=4, replicate_done=refuse)
+    experiment = SimpleNamespace(owed=iter(range(4)), replicate_done=refuse)
     with pytest.raises(LookupError, match="no room"):
         ProcessExecution(2).run_experiment_loop(experiment, replicate_fn)
     assert not any(is_running(int(file.name)) for file in tmp_path.iterdir() if file.name.isdigit())

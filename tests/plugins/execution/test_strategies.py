@@ -28,7 +28,7 @@ EVERY = [SerialExecution, ParallelExecution, ThreadExecution, ProcessExecution, 
 
 
 def plain(replicates, **more):
-    return SimpleNamespace(replicates=replicates, **more)
+    return SimpleNamespace(owed=iter(range(replicates)), **more)
 
 
 # -- arguments ---------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def test_a_second_ctrl_c_abandons_the_threads(run_python):
         "        os.kill(os.getpid(), signal.SIGINT)\n"
         "threading.Thread(target=again, daemon=True).start()\n"
         "try:\n"
-        "    ThreadExecution(2).run_experiment_loop(S(replicates=4), lambda i: time.sleep(60))\n"
+        "    ThreadExecution(2).run_experiment_loop(S(owed=iter(range(4))), lambda i: time.sleep(60))\n"
         "except KeyboardInterrupt:\n"
         "    print('abandoned')\n",
         timeout=30,
@@ -278,7 +278,7 @@ def test_on_a_terminal_there_is_a_bar(run_python, tmp_path):
     code = (
         "from types import SimpleNamespace as S\n"
         "from crystallize.plugins.execution import SerialExecution\n"
-        "SerialExecution(True).run_experiment_loop(S(replicates=4, name='[odd] name'), lambda i: i)\n"
+        "SerialExecution(True).run_experiment_loop(S(owed=iter(range(4)), name='[odd] name'), lambda i: i)\n"
     )
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", buffering=0) as terminal:
@@ -301,8 +301,8 @@ def test_progress_costs_no_import_when_it_is_off(run_python):
         "import sys\n"
         "from types import SimpleNamespace as S\n"
         "from crystallize.plugins.execution import SerialExecution, ThreadExecution\n"
-        "SerialExecution().run_experiment_loop(S(replicates=4), abs)\n"
-        "ThreadExecution(2).run_experiment_loop(S(replicates=4), abs)\n"
+        "SerialExecution().run_experiment_loop(S(owed=iter(range(4))), abs)\n"
+        "ThreadExecution(2).run_experiment_loop(S(owed=iter(range(4))), abs)\n"
         "heavy = {'rich', 'numpy', 'asyncio', 'multiprocessing'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

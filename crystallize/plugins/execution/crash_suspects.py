@@ -12,7 +12,7 @@ _TRIES_IN_DOUBT = 4
 """How often more than otherwise a replicate is tried again of which it is not certain that it was the one."""
 
 
-class Suspects:
+class CrashSuspects:
     """Counts deaths of workers against replicates.
 
     A worker that dies with several replicates counts against all of them, until one of them is found guilty of
@@ -28,6 +28,10 @@ class Suspects:
         self._retries = retries
         self._deaths: Counter[int] = Counter()
         self._cases: dict[int, frozenset[int]] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._deaths)
 
     def any_of(self, replicates: Iterable[int]) -> bool:
         """Whether one of them is under suspicion, so that it must run with nobody beside it."""

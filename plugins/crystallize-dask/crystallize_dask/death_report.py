@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distributed import rpc
 
-from crystallize.plugins.execution import messages
+from crystallize.plugins import execution
 from crystallize_dask.tasks import NOTE
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _LOOKS = 10
 _SECONDS_BETWEEN_LOOKS = 0.2
 
 
-class Obituary(NamedTuple):
+class DaskReport(NamedTuple):
     """What the scheduler has noted of a worker.
 
     Attributes
@@ -37,7 +37,7 @@ class Obituary(NamedTuple):
     running: dict[str, int]
 
 
-async def read_obituary(client: Client, address: str) -> Obituary:
+async def read_death_report(client: Client, address: str) -> DaskReport:
     """Ask the scheduler about a worker that it has removed."""
     announced: dict[str, int] = {}
     removal: dict[str, Any] = {}
@@ -48,7 +48,9 @@ async def read_obituary(client: Client, address: str) -> Obituary:
         elif message.get("action") == "remove-worker":
             removal = message
     owed = removal.get("processing-tasks", ())
-    return Obituary(bool(removal.get("expected")), {key: announced[key] for key in owed if key in announced})
+    return DaskReport(
+        bool(removal.get("expected")), {key: announced[key] for key in owed if key in announced}
+    )
 
 
 async def cause_of_death(client: Client, welcome: Welcome | None) -> str:
@@ -61,6 +63,6 @@ async def cause_of_death(client: Client, welcome: Welcome | None) -> str:
                     for _, line in await nanny.get_logs():
                         if told := pattern.search(line):
                             code = int(told[2])
-                            return messages.cause_of_death(-code if "signal" in told[1] else code)
+                            return execution.cause_of_death(-code if "signal" in told[1] else code)
                     await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
     return ""

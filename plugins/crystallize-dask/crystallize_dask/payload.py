@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import WorkerPlugin
 
 if TYPE_CHECKING:
-    from crystallize.utils.pickling import Packed
+    from crystallize.plugins.execution import Packed
 
 DISTRIBUTION = "crystallize-dask"
 
@@ -25,7 +25,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def make_luggage(packed: Packed) -> WorkerPlugin:
+def make_payload(packed: Packed) -> WorkerPlugin:
     """Return a worker plugin that carries the experiment to every worker, also to one that joins later.
 
     Its class travels by value and has no code of its own. So it can be unpacked by workers of the cluster that
@@ -34,16 +34,16 @@ def make_luggage(packed: Packed) -> WorkerPlugin:
     Parameters
     ----------
     packed : Packed
-        What :func:`crystallize.plugins.execution.messages.pack_replicate_fn` returned.
+        What :func:`crystallize.plugins.execution.pack_replicate_fn` returned.
     """
 
-    class Luggage(WorkerPlugin):
+    class Payload(WorkerPlugin):
         pass
 
-    luggage: Any = Luggage()
-    luggage.body = packed.body
-    luggage.buffers = [pickle.PickleBuffer(buffer) for buffer in packed.buffers]  # pickled without a copy
-    luggage.versions = versions()
-    luggage.log_level = logging.getLogger("crystallize").getEffectiveLevel()
-    luggage.replicate_fn = None  # once it is opened
-    return luggage  # type: ignore[no-any-return]
+    payload: Any = Payload()
+    payload.body = packed.body
+    payload.buffers = [pickle.PickleBuffer(buffer) for buffer in packed.buffers]  # pickled without a copy
+    payload.versions = versions()
+    payload.log_level = logging.getLogger("crystallize").getEffectiveLevel()
+    payload.replicate_fn = None  # once it is opened
+    return payload  # type: ignore[no-any-return]
