@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from crystallize.config.lookup import MISSING, Lookup, kind_of
@@ -10,6 +9,7 @@ from crystallize.datasources.artifact import Artifact
 from crystallize.discovery import LOADERS
 from crystallize.errors import CrystallizeError, UnknownNameError
 from crystallize.loaders import get_loader
+from crystallize.utils.signatures import mismatch
 
 if TYPE_CHECKING:
     from crystallize.config.errors import KeyPath
@@ -61,12 +61,9 @@ def _find_codec(lookup: Lookup, name: str, place: KeyPath, role: str) -> Any:
         return found if role == "loader" else found.dump
     if not callable(own) or isinstance(own, type):
         lookup.refuse(place, f"{name!r} in outputs.py is {kind_of(own)}", f"A {role} is a function")
-    try:
-        inspect.signature(own).bind(None)
-    except TypeError as error:
+    fault = mismatch(own, None)
+    if fault:
         wants = "the path of a file" if role == "loader" else "the value"
-        message = f"a {role} is called with {wants} only, and {name!r} cannot be: {error}"
+        message = f"a {role} is called with {wants} only, and {name!r} cannot be: {fault}"
         lookup.refuse(place, message, "Change its signature")
-    except ValueError:  # a builtin without a signature
-        pass
     return own
