@@ -48,6 +48,7 @@ class Schedule:
         self._first: deque[Sequence[int]] = deque()
         self._last: deque[Sequence[int]] = deque()
         self._left_over = 0  # in both
+        self._finished = 0
         self._seconds: float | None = None  # per replicate
 
     @property
@@ -106,6 +107,7 @@ class Schedule:
         """Note that a replicate is through; return False if it was before."""
         if replicate in self.unfinished:
             self.unfinished.remove(replicate)
+            self._finished += 1
             return True
         return False
 
@@ -129,5 +131,6 @@ class Schedule:
         if self._seconds is None:
             return 1
         in_time = int(SECONDS_PER_BATCH / max(self._seconds, _SHORTEST))
-        left = self._left_over + length_hint(self._owed, _UNKNOWN)
+        # A run of which nobody knows the end is taken to be half through: what was taken has to be run.
+        left = self._left_over + length_hint(self._owed, self._finished)
         return max(1, min(in_time, left // (2 * max(1, self.workers))))

@@ -139,7 +139,7 @@ def test_a_worker_that_is_sent_away_during_a_replicate_is_nobodys_fault(new_clus
         client.wait_for_workers(2)
 
         class Retiring:
-            replicates = 3
+            owed = iter(range(3))
 
             def check_cancelled(self):
                 if len(list(tmp_path.glob("begun-*"))) == 2 and not retired.exists():
@@ -166,7 +166,7 @@ def test_a_replicate_whose_workers_are_always_sent_away_is_given_up(new_cluster,
         client.wait_for_workers(2)
 
         class Retiring:
-            replicates = 1
+            owed = iter(range(1))
             retired = 0
 
             def check_cancelled(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from random import Random
 from types import SimpleNamespace
 
 import pytest
@@ -185,6 +186,18 @@ def test_each_of_many_replicates_may_kill_its_worker_once():
     assert counted == {replicate: replicate for replicate in range(100)}
 
 
+def test_ten_thousand_workers_of_which_many_die_and_whose_messages_are_late():
+    random = Random(7)
+
+    def fate(moment, worker, replicate):
+        return "dies" if moment == "running" and random.random() < 0.01 else "lives"
+
+    counted, transport = drive(10_000, Owed(range(20_000)), fate=fate, latency=lambda: 20 * random.random())
+    assert len(counted) == 20_000
+    assert sum(result != replicate for replicate, result in counted.items()) < 10
+    assert sum(transport.begun.values()) < 20_500
+
+
 @pytest.mark.parametrize(("moment", "when"), [("loading", "while it loaded"), ("idle", "between replicates")])
 def test_workers_that_die_without_a_result_do_not_do_so_for_ever(moment, when, caplog):
     def fate(now, worker, replicate):
@@ -240,18 +253,18 @@ def test_what_is_finished_when_the_run_is_cancelled_is_taken():
 # -- whatever happens --------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    workers=st.sampled_from([1, 2, 3, 7, 50, 1000, 10_000]),
+    workers=st.sampled_from([1, 2, 3, 7, 50, 400]),
     replicates=st.integers(1, 400),
     gap=st.integers(1, 5),
     longest=st.sampled_from([0.0, 1e-4, 0.01, 1.0, 100.0]),
     slowest_message=st.sampled_from([0.0, 0.05, 30.0]),
-    mishaps=st.sampled_from([0.0, 0.01, 0.1, 0.4]),
+    mishaps=st.sampled_from([0.0, 0.01, 0.1, 0.25]),
     doubled=st.sampled_from([0.0, 0.3]),
     knows_culprit=st.booleans(),
     ends_at=st.none() | st.integers(1, 300),
-    random=st.randoms(use_true_random=False),
+    random=st.integers(0, 2**32).map(Random),  # Hypothesis' own is slow for thousands of draws
 )
 def test_nothing_is_lost_nothing_counted_runs_again_and_the_end_comes(
     workers,
@@ -295,5 +308,5 @@ def test_nothing_is_lost_nothing_counted_runs_again_and_the_end_comes(
     assert len(owed.taken) == replicates if ends_at is None else len(counted) >= ends_at
     failed = {replicate for replicate, result in counted.items() if result != replicate}
     assert not failed or deaths, "a replicate was given up that nothing has befallen"
-    for replicate in failed:
+    for replicate in failed if knows_culprit else ():
         assert transport.begun[replicate] > 1, "a replicate was given up at its first mishap"
