@@ -133,7 +133,7 @@ def command(warm_interpreter: WarmInterpreter) -> Command:
                 check=False,
             )
         else:
-            done = warm_interpreter.run(words, Path.cwd() if cwd is None else cwd, variables)
+            done = warm_interpreter.run(words, Path.cwd() / (cwd or ""), variables)
         told = f"{done.stdout}\n{done.stderr}"
         assert code is None or done.returncode == code, f"exit code {done.returncode}\n{told}"
         assert "Traceback" not in told
