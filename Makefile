@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 PYTHON ?=
+# A file of tests stays in one process, so that what it builds for its tests is built once.
+PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all lint format docs bench clean
@@ -16,7 +18,7 @@ run: .venv/.run ## run the example experiments on real data
 	@$(BIN)/crystallize run docs/examples/diabetes/experiments/penalties
 
 test: .venv/.dev ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-all: ## run all tests on each of Python 3.11 to 3.13 that this machine has
 	.ci/test-all

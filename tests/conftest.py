@@ -19,6 +19,13 @@ settings.register_profile(
 )
 settings.load_profile("any-machine")
 
+SLOWEST = ("tests/template/", "plugins/crystallize-dask/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slowest files, so that no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOWEST))
+
 
 @pytest.fixture(autouse=True)
 def own_folder_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,6 @@ from crystallize import (
 )
 
 STRATEGIES: dict[str, Any] = {
-    "serial": SerialExecution,
     "thread-1": lambda: ParallelExecution(1, "thread"),
     "thread-2": lambda: ParallelExecution(2, "thread"),
     "thread-7": lambda: ParallelExecution(7, "thread"),
@@ -153,20 +152,16 @@ def everything(experiment: Experiment, root: Path) -> dict[str, str]:
     return found
 
 
-_serial: dict[Plan, dict[str, str]] = {}  # the same plans are drawn for each strategy
-
-
-@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name != "serial"])
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(plan=plans)
 def test_every_strategy_gives_the_bytes_of_the_serial_run(
-    strategy: str, plan: Plan, tmp_path_factory: pytest.TempPathFactory
+    plan: Plan, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    if plan not in _serial:
-        root = tmp_path_factory.mktemp("serial")
-        _serial[plan] = everything(build(plan, SerialExecution(), root), root)
-    root = tmp_path_factory.mktemp(strategy)
-    assert everything(build(plan, STRATEGIES[strategy](), root), root) == _serial[plan]
+    folder = tmp_path_factory.mktemp("drawn")
+    serial = everything(build(plan, SerialExecution(), folder / "serial"), folder / "serial")
+    for name, strategy in STRATEGIES.items():
+        found = everything(build(plan, strategy(), folder / name), folder / name)
+        assert found == serial, f"under {name}"
 
 
 def test_the_law_sees_metrics_artifacts_errors_and_seeds(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -15,11 +16,19 @@ from crystallize.graphs.drawing import FORMATS
 NO_PROGRAMS = {"PATH": ""}
 
 
+@pytest.fixture(scope="module")
+def chain_folder(warm_interpreter, tmp_path_factory) -> Path:
+    """Make an experiment that reads what another writes, once for all tests."""
+    folder = tmp_path_factory.mktemp("chain")
+    for arguments in (["new", "first", "--example"], ["new", "second", "--from", "first#summary"]):
+        assert warm_interpreter.run(arguments, folder, os.environ).returncode == 0
+    return folder
+
+
 @pytest.fixture
-def chain(command) -> None:
-    """Make an experiment that reads what another writes."""
-    command("new", "first", "--example")
-    command("new", "second", "--from", "first#summary")
+def chain(chain_folder) -> None:
+    """Put an experiment that reads what another writes into the test's folder."""
+    shutil.copytree(chain_folder, Path(), dirs_exist_ok=True)
 
 
 @pytest.fixture
@@ -43,7 +52,7 @@ def test_the_formats_are_those_that_a_graph_can_be_drawn_in():
 
 
 def test_the_text_says_what_depends_on_what(command, chain):
-    done = command("graph", "second")
+    done = command("graph", "second", fresh=True)
     first, second = done.stdout.splitlines()
     assert first.split()[0] == "first"
     assert "baseline, median, trimmed_mean" in first

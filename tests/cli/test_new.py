@@ -59,6 +59,11 @@ READING = [
 ]
 
 
+def to_id(each: object) -> str:
+    """Name a parameter; a set in order, as all processes that run tests have to agree."""
+    return str(sorted(each) if isinstance(each, set) else each)[:40]
+
+
 def everything_in(folder: Path) -> dict[str, bytes | None]:
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
@@ -73,7 +78,7 @@ def result_of(command, name: str, *arguments: str) -> dict:
 # -- what is made runs -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("flags", "files", "metrics", "conditions"), ALONE, ids=lambda each: str(each)[:40])
+@pytest.mark.parametrize(("flags", "files", "metrics", "conditions"), ALONE, ids=to_id)
 def test_a_new_experiment_runs_as_it_is(command, flags, files, metrics, conditions):
     made = command("new", "first", *flags)
     assert {path.name for path in (ROOT / "first").iterdir()} == files
@@ -92,9 +97,7 @@ def test_a_new_experiment_runs_as_it_is(command, flags, files, metrics, conditio
     assert bool(result["artifacts"]) == ("outputs.py" in files)
 
 
-@pytest.mark.parametrize(
-    ("flags", "files", "metrics", "conditions"), READING, ids=lambda each: str(each)[:40]
-)
+@pytest.mark.parametrize(("flags", "files", "metrics", "conditions"), READING, ids=to_id)
 def test_a_new_experiment_that_reads_another_runs_after_it(command, flags, files, metrics, conditions):
     command("new", "first", "--example")
     command("new", "second", "--from", "first#summary", *flags)

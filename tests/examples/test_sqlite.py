@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +50,7 @@ def test_a_total_is_the_sum_of_the_orders_of_that_customer(example):
         database.close()
 
 
-def test_workers_open_databases_of_their_own(tmp_path):
+def test_workers_open_databases_of_their_own(run_python, tmp_path):
     code = f"""
 import os, runpy
 from crystallize import Experiment, Pipeline, pipeline_step, resource_factory
@@ -64,7 +62,8 @@ def where(data, ctx):
     return data, {{"process": os.getpid()}}
 
 def open_here(ctx):
-    print("opened", flush=True)
+    with open(f"opened by {{os.getpid()}}", "a") as file:
+        file.write("x")
     return example["open_database"](ctx)
 
 result = Experiment(
@@ -76,11 +75,8 @@ result = Experiment(
 result.raise_for_errors()
 processes = set(result.metrics.baseline.metrics["process"])
 assert os.getpid() not in processes
-print("workers", len(processes))
+print(*processes)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
-    )
-    lines = done.stdout.split("\n")
-    workers = int(next(line for line in lines if line.startswith("workers")).split()[1])
-    assert lines.count("opened") == workers
+    processes = run_python(code).stdout.split()
+    opened = {path.name: path.read_text() for path in tmp_path.glob("opened by *")}
+    assert opened == {f"opened by {process}": "x" for process in processes}

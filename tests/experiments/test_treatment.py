@@ -202,7 +202,9 @@ def test_it_describes_itself_for_the_metadata() -> None:
 
 
 @pytest.mark.parametrize(
-    "made", [treatment("t", {"shift": 2.0}), shifted(by=2.0), treatment("t", low)], ids=repr
+    "made",
+    [treatment("t", {"shift": 2.0}), shifted(by=2.0), treatment("t", low)],
+    ids=["values", "factory", "datasource"],
 )
 def test_it_can_be_pickled(made: Treatment) -> None:
     for module in (pickle, cloudpickle):

@@ -192,7 +192,7 @@ def test_a_configured_steps_parameters_cannot_be_changed_from_outside() -> None:
     assert step("a", standalone_context()) == "a;"
 
 
-@pytest.mark.parametrize("step", [load_csv(sep=";"), Model(3), bare()], ids=repr)
+@pytest.mark.parametrize("step", [load_csv(sep=";"), Model(3), bare()], ids=["configured", "class", "bare"])
 def test_a_step_of_a_module_can_be_pickled(step: PipelineStep) -> None:
     copy = cloudpickle.loads(cloudpickle.dumps(step))
     assert (copy.name, copy.params, copy.cacheable) == (step.name, step.params, step.cacheable)
