@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -61,6 +63,9 @@ class WarmInterpreter:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._environment = dict(os.environ)
+        self._start()
+
+    def _start(self) -> None:
         ours, theirs = socket.socketpair()
         self._answers = ours
         with theirs:
@@ -69,6 +74,7 @@ class WarmInterpreter:
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # a process with threads had better not fork
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
+                start_new_session=True,
             )
 
     def can_take(self, environment: Mapping[str, str]) -> bool:
@@ -86,12 +92,20 @@ class WarmInterpreter:
         request |= {"out": str(out), "err": str(err)}
         self._answers.settimeout(SECONDS)
         self._answers.sendall(json.dumps(request).encode() + b"\n")
-        code = int(self._answers.recv(32))
+        try:
+            code = int(self._answers.recv(32))
+        except (TimeoutError, ValueError):  # the next command must not be given the late answer of this one
+            self.close(at_once=True)
+            self._start()
+            raise
         return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
 
-    def close(self) -> None:
-        """End the process."""
+    def close(self, *, at_once: bool = False) -> None:
+        """End the process; with `at_once` the command that it is at, too."""
         self._answers.close()
+        if at_once:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(SECONDS)
 
 
