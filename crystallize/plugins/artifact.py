@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import InvalidTypeError, InvalidValueError, StoreError
+from crystallize.errors import InvalidTypeError, InvalidValueError, PluginError, StoreError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
 from crystallize.results.results_file import format_results
@@ -75,7 +75,10 @@ class _Recording:
         if not run.has_begun:
             self._claim.discard()
             return
-        status = INTERRUPTED if error is not None and not isinstance(error, Exception) else FAILED
+        ended_by = (
+            error.__cause__ if isinstance(error, PluginError) else error
+        )  # sys.exit() in a plugin's hook
+        status = INTERRUPTED if ended_by is not None and not isinstance(ended_by, Exception) else FAILED
         with contextlib.suppress(OSError):  # the error that ended the run says more
             write_metadata(self._claim.folder, self._metadata, status)
         self._claim.release()

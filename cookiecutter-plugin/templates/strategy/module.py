@@ -38,7 +38,10 @@ class {{ cookiecutter.__class }}(BasePlugin):
 
     def run_experiment_loop(self, experiment: Experiment, replicate_fn: Callable[[int], Any]) -> list[Any]:
         """Run all replicates, and return their results in replicate order."""
-        with ResultCollector(experiment, self.progress) as collector, ThreadPoolExecutor(self.max_workers) as pool:
+        with (
+            ResultCollector(experiment, self.progress) as collector,
+            ThreadPoolExecutor(self.max_workers) as pool,
+        ):
             try:
                 _run(pool, self.max_workers, replicate_fn, collector)
             except BaseException:  # an error, or Ctrl-C: what has not begun does not begin any more
@@ -47,7 +50,9 @@ class {{ cookiecutter.__class }}(BasePlugin):
         return collector.results
 
 
-def _run(pool: Executor, workers: int, replicate_fn: Callable[[int], Any], collector: ResultCollector) -> None:
+def _run(
+    pool: Executor, workers: int, replicate_fn: Callable[[int], Any], collector: ResultCollector
+) -> None:
     """Hand on each result as it arrives: progress is shown and plugins are called then, not at the end."""
     running: dict[Future[Any], int] = {}
     while True:

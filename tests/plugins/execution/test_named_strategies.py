@@ -287,4 +287,4 @@ def test_the_listing_knows_it(run_python, arguments):
     assert known["plain"]["summary"] == "Drive them one by one."
     if arguments == ["show", "plain"]:
         (call,) = known["plain"]["calls"]
-        assert (call["hook"], call["position"], call["of"]) == ("run_experiment_loop", 3, 3)
+        assert (call["hook"], call["position"], call["of"]) == ("run_experiment_loop", 1, 1)
