@@ -41,10 +41,11 @@ class Owed(Iterator[int]):
 
     def settle(self, number: int) -> bool:
         """Note that a replicate has arrived; return whether it had not before."""
-        if self.has_arrived(number):
+        arrived = self._arrived
+        if number < len(arrived) and arrived[number]:
             return False
         self._taken.discard(number)
-        put(self._arrived, number, 1, 0)
+        put(arrived, number, 1, 0)
         return True
 
     def has_arrived(self, number: int) -> bool:

@@ -1,19 +1,19 @@
-"""Arrays that grow as values arrive, nearly always in order."""
+"""Lists and arrays that grow as values arrive, nearly always in order."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from array import array
 
 
-def put(numbers: array[int] | bytearray, position: int, value: int, filler: int) -> None:
+def put(values: list[Any] | array[int] | bytearray, position: int, value: Any, filler: Any) -> None:
     """Put a value at a position of an array that grows; new positions before it get the filler."""
-    gap = position - len(numbers)
+    gap = position - len(values)
     if gap < 0:
-        numbers[position] = value
+        values[position] = value
         return
     if gap:
-        numbers.extend([filler] * gap)
-    numbers.append(value)
+        values.extend([filler] * gap)
+    values.append(value)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
+from crystallize.utils.growing import put
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -54,12 +56,7 @@ class ResultCollector:
     def add(self, replicate: int, result: Any) -> None:
         """Take the result of one replicate; call it in the coordinator, one call at a time."""
         to_keep = result if self._replicate_done is None else self._replicate_done(result)
-        gap = replicate - len(self._kept)
-        if gap >= 0:
-            self._kept.extend([_MISSING] * gap)
-            self._kept.append(to_keep)
-        else:
-            self._kept[replicate] = to_keep
+        put(self._kept, replicate, to_keep, _MISSING)
         self._count += 1
         if self._bar is not None:
             self._bar.advance(result)
