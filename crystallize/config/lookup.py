@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 from crystallize.discovery import advice, find
 from crystallize.errors import CrystallizeError
 from crystallize.pipelines.injection import REQUIRED, inspect_step, is_artifact, read_signature
-from crystallize.utils.failures import told
+from crystallize.utils.failures import error_text
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -127,7 +127,9 @@ class Lookup:
 
     def refuse_call(self, path: KeyPath, arguments: Mapping[str, Any], error: BaseException) -> NoReturn:
         """Note what a constructor raised, at the argument that its message names, if it names one; raise Noted."""
-        reason, hint = (error.what, error.hint) if isinstance(error, CrystallizeError) else (told(error), "")
+        reason, hint = (
+            (error.what, error.hint) if isinstance(error, CrystallizeError) else (error_text(error), "")
+        )
         blamed = next((name for name in arguments if re.search(rf"\b{re.escape(name)}\b", reason)), None)
         self.refuse(path if blamed is None else (*path, blamed), reason, hint)
 

@@ -16,7 +16,7 @@ from crystallize.plugins.collection import examine, flag, off_by_environment
 from crystallize.plugins.execution.resolution import find_strategy, resolve_strategy
 from crystallize.plugins.inspection import implementations, is_own, unmarked
 from crystallize.plugins.seed import SeedPlugin
-from crystallize.utils.failures import shown, told
+from crystallize.utils.failures import error_text, safe_repr
 from crystallize.utils.suggest import listed
 
 _ADDING_HOOKS = frozenset({"before_replicate", "before_step", "after_step"})
@@ -201,15 +201,15 @@ class Settings:
 def _check_usable(found: Found, plugin: object) -> None:
     """Raise PluginLoadError if what a class or factory gave cannot be used as a plugin."""
     if plugin is None or isinstance(plugin, type):
-        raise discovery.cannot_load(found, f"it gives {shown(plugin)}, not an instance")
+        raise discovery.cannot_load(found, f"it gives {safe_repr(plugin)}, not an instance")
     try:
         is_plugin = implementations(plugin) or unmarked(plugin) or isinstance(plugin, BasePlugin)
     except PluginError as error:
         raise discovery.cannot_load(found, error.what) from error
     except Exception as error:  # a foreign active_hooks() may raise anything
-        raise discovery.cannot_load(found, told(error)) from error
+        raise discovery.cannot_load(found, error_text(error)) from error
     if not is_plugin:
-        raise discovery.cannot_load(found, f"it gives {shown(plugin)}, which has no hook")
+        raise discovery.cannot_load(found, f"it gives {safe_repr(plugin)}, which has no hook")
 
 
 def hooks_of(lookup: Lookup) -> object | None:

@@ -8,8 +8,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import PluginLoadError
-from crystallize.utils.failures import place_of, told
-from crystallize.utils.references import UnreachableError, follow
+from crystallize.utils.failures import error_text, place_of
+from crystallize.utils.references import UnreachableError, import_object
 
 if TYPE_CHECKING:
     from crystallize.discovery.entry_points import Found
@@ -29,7 +29,7 @@ def load(found: Found) -> Any:
         raise cannot_load(found, found.fault)
     module, _, attribute = found.value.partition(":")
     try:
-        return follow(module, attribute)
+        return import_object(module, attribute)
     except UnreachableError as failure:
         cause = failure.__cause__
         hint = ""
@@ -81,7 +81,7 @@ def produce(found: Found) -> Any:
             raise cannot_load(
                 found, reason, hint="Pass it in plugins=[...], or its arguments in config.yaml"
             ) from error
-        raise cannot_load(found, f"the {kind} raised {told(error)}", place_of(error)) from error
+        raise cannot_load(found, f"the {kind} raised {error_text(error)}", place_of(error)) from error
     if made is None or inspect.isclass(made):
         what = "None" if made is None else f"the class {made.__qualname__}, not an instance"
         raise cannot_load(found, f"the {kind} gave {what}")

@@ -10,7 +10,7 @@ from crystallize.discovery.entry_points import EXECUTION, GROUPS, PLUGINS, Found
 from crystallize.discovery.installed import find
 from crystallize.discovery.loading import cannot_load, load
 from crystallize.errors import PluginLoadError, UnknownNameError
-from crystallize.utils.references import UnreachableError, follow, search_hint
+from crystallize.utils.references import UnreachableError, import_object, search_hint
 from crystallize.utils.suggest import nearest
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def resolve(group: str, name: str, what: str) -> Any:
     if not all(part.isidentifier() for part in [*module.split("."), *attribute.split(".")]):
         raise UnknownNameError(f"{astray}: it is not of the form 'package.module:Name'")
     try:
-        return follow(module, attribute)
+        return import_object(module, attribute)
     except UnreachableError as failure:
         cause = failure.__cause__
         if not failure.is_missing:

@@ -12,7 +12,7 @@ from crystallize.experiments.owed import Owed
 from crystallize.experiments.run import RunCancelled
 from crystallize.plugins.calling import RAISED
 from crystallize.store.outcome import ReplicateResult
-from crystallize.utils.failures import shown
+from crystallize.utils.failures import safe_repr
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
@@ -237,5 +237,5 @@ def _described(result: Any) -> str:
     """Name what a strategy gave as a result; a whole result would fill the screen."""
     if isinstance(result, ReplicateResult):
         return f"the result of replicate {result.replicate}"
-    text = shown(result)
+    text = safe_repr(result)
     return text if len(text) <= _LONGEST_TEXT else f"a {type(result).__name__}"

@@ -18,7 +18,7 @@ from crystallize.discovery import (
     warn_once,
 )
 from crystallize.errors import InvalidTypeError, PluginLoadError, UnknownNameError
-from crystallize.utils.failures import shown, told
+from crystallize.utils.failures import error_text, safe_repr
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _load_installed(found: Found) -> Loader:
     thing = produce(found)
     fault = _what_is_wrong(thing)
     if fault:
-        raise cannot_load(found, f"it gives {shown(thing)}, and {fault}")
+        raise cannot_load(found, f"it gives {safe_repr(thing)}, and {fault}")
     loader: Loader = thing
     return loader
 
@@ -116,13 +116,13 @@ def _check_loader(loader: Any, prefix: str) -> Loader:
             loader = loader()
         except (Exception, SystemExit) as error:  # its constructor may raise anything
             raise InvalidTypeError(
-                f"the loader class {loader.__name__} cannot be called without arguments: {told(error)}",
+                f"the loader class {loader.__name__} cannot be called without arguments: {error_text(error)}",
                 hint="Pass an instance",
             ) from error
     fault = _what_is_wrong(loader)
     if fault:
         raise InvalidTypeError(
-            f"{prefix}{fault}, got {shown(loader)}",
+            f"{prefix}{fault}, got {safe_repr(loader)}",
             hint="Pass the name of an installed loader, or an object that has load, dump and suffixes",
         )
     found: Loader = loader
@@ -135,7 +135,7 @@ def _what_is_wrong(loader: Any) -> str:
         methods = all(callable(getattr(loader, name, None)) for name in ("load", "dump"))
         suffixes = getattr(loader, "suffixes", None)
     except Exception as error:  # its properties may raise anything
-        return f"a loader has load(path), dump(value) and suffixes: {told(error)}"
+        return f"a loader has load(path), dump(value) and suffixes: {error_text(error)}"
     if not methods or suffixes is None:
         return "a loader has load(path), dump(value) and suffixes"
     is_property = isinstance(loader, type) and hasattr(suffixes, "__get__")

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import PluginError
-from crystallize.utils.failures import place_of, told
+from crystallize.utils.failures import error_text, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -125,7 +125,7 @@ def error_of(record: PluginRecord | None, hook: str, error: BaseException) -> Pl
             f"CRYSTALLIZE_DISABLE_PLUGINS={record.name}"
         )
     who = "a plugin" if record is None else record
-    made = PluginError(f"{who} raised in {hook}: {told(error)}", place_of(error), hint)
+    made = PluginError(f"{who} raised in {hook}: {error_text(error)}", place_of(error), hint)
     made.__cause__ = error
     return made
 

@@ -30,7 +30,7 @@ from crystallize.discovery import (
 from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.plugins.inspection import LOOP, Implementation, implementations, unmarked
-from crystallize.utils.failures import place_of, shown, told
+from crystallize.utils.failures import error_text, place_of, safe_repr
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -183,14 +183,16 @@ def _checked(passed: Sequence[object]) -> list[object]:
         where = f"plugins[{position}]"
         kind = classify(plugin)
         if kind in ("class", "factory"):
-            name = getattr(plugin, "__qualname__", "") or shown(plugin)
+            name = getattr(plugin, "__qualname__", "") or safe_repr(plugin)
             what, hint = ("class", "") if kind == "class" else ("function", "?")
             raise InvalidTypeError(
                 f"{where} is the {what} {name}, not {'an instance' if kind == 'class' else 'a plugin'}",
                 hint=f"Write {name}(){hint}",
             )
         if any(plugin is other for other in passed[:position]):
-            raise PluginError(f"{where} is in the list twice: {shown(plugin)}", hint="Pass each plugin once")
+            raise PluginError(
+                f"{where} is in the list twice: {safe_repr(plugin)}", hint="Pass each plugin once"
+            )
     return list(passed)
 
 
@@ -207,7 +209,7 @@ def _record(
         _warn_unmarked(str(record), bare)
     elif not record.implementations and not isinstance(plugin, BasePlugin):
         raise InvalidTypeError(
-            f"{shown(plugin)} is no plugin: it has no hook",
+            f"{safe_repr(plugin)} is no plugin: it has no hook",
             hint="Inherit from BasePlugin, or mark its hooks with @hookimpl",
         )
     return record
@@ -333,11 +335,11 @@ def examine(found: Found) -> PluginRecord:
         record = PluginRecord.of(found.name, plugin, found.distribution, found.version, "entry point")
         bare = unmarked(plugin)
         if not record.implementations and not bare and not isinstance(plugin, BasePlugin):
-            raise PluginError(f"it gives {shown(plugin)}, which has no hook")
+            raise PluginError(f"it gives {safe_repr(plugin)}, which has no hook")
     except PluginError as error:
         raise cannot_load(found, error.what) from error
     except Exception as error:  # a foreign active_hooks() may raise anything
-        raise cannot_load(found, told(error), place_of(error)) from error
+        raise cannot_load(found, error_text(error), place_of(error)) from error
     if bare:
         _warn_unmarked(str(record), bare)
     return record

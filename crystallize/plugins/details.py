@@ -12,7 +12,7 @@ from crystallize.discovery import COMMANDS, CORE, EXECUTION, PLUGINS, Found, nor
 from crystallize.plugins.base import HOOK_NAMES
 from crystallize.plugins.collection import set_apart, switch_of
 from crystallize.plugins.manager import PluginManager
-from crystallize.utils.failures import shown
+from crystallize.utils.failures import safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -127,7 +127,7 @@ def _settings_of(each: Installed) -> list[dict[str, str | None]]:
         {
             "name": parameter.name,
             "type": _annotation(parameter.annotation),
-            "default": None if parameter.default is parameter.empty else shown(parameter.default),
+            "default": None if parameter.default is parameter.empty else safe_repr(parameter.default),
         }
         for parameter in parameters
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)

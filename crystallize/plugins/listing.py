@@ -32,7 +32,7 @@ from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.plugins.collection import PluginRecord, examine, is_off, switched_off
 from crystallize.plugins.execution.resolution import fault_of
 from crystallize.plugins.inspection import LOOP
-from crystallize.utils.failures import place_of, told
+from crystallize.utils.failures import error_text, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -156,7 +156,9 @@ def _look_at(found: Found, use: Callable[[Found], Any]) -> Installed:
     except PluginLoadError as error:
         return Installed(found, "shadowed" if found.shadowed else "failed", error=error)
     except Exception as error:  # one plugin's mistake must not take the listing down
-        reason, place = (error.what, "") if isinstance(error, PluginError) else (told(error), place_of(error))
+        reason, place = (
+            (error.what, "") if isinstance(error, PluginError) else (error_text(error), place_of(error))
+        )
         refusal = cannot_load(found, reason, place)
         refusal.__cause__ = error
         return Installed(found, "failed", error=refusal)

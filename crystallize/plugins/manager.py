@@ -26,7 +26,7 @@ from crystallize.plugins.calling import (
 from crystallize.plugins.collection import PluginRecord, collect, collect_only, refuse, set_apart
 from crystallize.plugins.execution.resolution import make_strategy
 from crystallize.plugins.inspection import LOOP
-from crystallize.utils.failures import shown, told
+from crystallize.utils.failures import error_text, safe_repr
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class PluginManager:
         drivers = [record for record in records if record.source == "passed" and record.drives]
         if strategy is not None and not any(record.plugin is strategy for record in drivers):
             raise InvalidTypeError(
-                f"{shown(strategy)} is no execution strategy: it has no run_experiment_loop that drives",
+                f"{safe_repr(strategy)} is no execution strategy: it has no run_experiment_loop that drives",
                 hint="Define run_experiment_loop(self, experiment, replicate_fn)",
             )
         if len(drivers) > 1:
@@ -226,7 +226,7 @@ class PluginManager:
             if record.plugin is plugin or (type(plugin) is str and name == plugin):
                 return name
         raise PluginError(
-            f"{shown(plugin)} is no plugin of this experiment",
+            f"{safe_repr(plugin)} is no plugin of this experiment",
             hint=f"Its plugins are {listed(record.name for record in self.records)}",
         )
 
@@ -340,7 +340,7 @@ def _settings(record: PluginRecord) -> dict[str, Any]:
         settings = dict(getattr(record.plugin, "settings", None) or {})
         return {str(key): _plain(value) for key, value in settings.items()}
     except RAISED as error:  # a foreign property, key or value may raise anything, or contain itself
-        return {"unreadable": told(error)}
+        return {"unreadable": error_text(error)}
 
 
 def _plain(value: Any) -> Any:
@@ -353,4 +353,4 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if hasattr(value, "__qualname__"):
         return f"{getattr(value, '__module__', None)}.{value.__qualname__}"
-    return str(value) if hasattr(value, "__fspath__") else shown(value)
+    return str(value) if hasattr(value, "__fspath__") else safe_repr(value)

@@ -12,7 +12,7 @@ from typing import Any
 
 from crystallize.errors import StoreError
 from crystallize.store.layout import METADATA
-from crystallize.utils.failures import shown
+from crystallize.utils.failures import safe_repr
 from crystallize.utils.files import atomic_write_bytes, to_json
 
 RUNNING = "running"
@@ -38,7 +38,7 @@ def write_metadata(run: Path, metadata: dict[str, Any], status: str) -> None:
     if status != RUNNING:
         metadata["finished"] = _now()
     # A line for each entry: to be read by people too, and several times faster than json's own indentation.
-    lines = (f"  {to_json(key)}: {to_json(value, default=shown)}" for key, value in metadata.items())
+    lines = (f"  {to_json(key)}: {to_json(value, default=safe_repr)}" for key, value in metadata.items())
     atomic_write_bytes(run / METADATA, "{{\n{}\n}}\n".format(",\n".join(lines)).encode())
 
 

@@ -6,12 +6,12 @@ import importlib
 import traceback
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return the kind of an exception and its text, which may be hard to get: its ``__str__`` is foreign code.
 
-    >>> told(ValueError("no luck"))
+    >>> error_text(ValueError("no luck"))
     'ValueError: no luck'
-    >>> told(SystemExit())
+    >>> error_text(SystemExit())
     'SystemExit'
     """
     name = type(error).__name__
@@ -22,16 +22,16 @@ def told(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def shown(thing: object) -> str:
+def safe_repr(thing: object) -> str:
     """Return the ``repr`` of an object, which is foreign code too, or else what class it is of.
 
-    >>> shown({"a": 1})
+    >>> safe_repr({"a": 1})
     "{'a': 1}"
     """
     try:
         return repr(thing)
     except Exception as unprintable:
-        return f"<{type(thing).__name__}, whose __repr__ raised {told(unprintable)}>"
+        return f"<{type(thing).__name__}, whose __repr__ raised {error_text(unprintable)}>"
 
 
 def place_of(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from crystallize.utils.failures import shown
+from crystallize.utils.failures import safe_repr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,7 +127,7 @@ def _json_default(value: Any) -> Any:
         return sorted(value, key=repr)
     if hasattr(value, "tolist"):  # NumPy's arrays and scalars
         return value.tolist()
-    return shown(value)
+    return safe_repr(value)
 
 
 def _made_of_json_types(value: Any, default: Callable[[Any], Any], inside: tuple[int, ...]) -> Any:
@@ -141,7 +141,7 @@ def _made_of_json_types(value: Any, default: Callable[[Any], Any], inside: tuple
     deeper = (*inside, id(value))
     if isinstance(value, Mapping):
         return {
-            key if isinstance(key, str) else shown(key): _made_of_json_types(item, default, deeper)
+            key if isinstance(key, str) else safe_repr(key): _made_of_json_types(item, default, deeper)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):

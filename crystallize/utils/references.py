@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from crystallize.utils.failures import place_of, told
+from crystallize.utils.failures import error_text, place_of
 from crystallize.utils.suggest import did_you_mean
 
 
@@ -27,7 +27,7 @@ class UnreachableError(Exception):
         self.place = place
 
 
-def follow(module: str, attribute: str = "") -> Any:
+def import_object(module: str, attribute: str = "") -> Any:
     """Import a module and return what `attribute`, which may have dots, is in it.
 
     Raises
@@ -42,7 +42,7 @@ def follow(module: str, attribute: str = "") -> Any:
     except BaseException as error:
         name = error.name if isinstance(error, ModuleNotFoundError) else None
         is_missing = bool(name) and f"{module}.".startswith(f"{name}.")
-        raise UnreachableError(told(error), is_missing=is_missing, place=place_of(error)) from error
+        raise UnreachableError(error_text(error), is_missing=is_missing, place=place_of(error)) from error
     for name in filter(None, attribute.split(".")):
         try:
             thing = getattr(thing, name)
@@ -55,7 +55,7 @@ def follow(module: str, attribute: str = "") -> Any:
                 if is_missing
                 else ""
             )
-            reason = f"{told(error)}. {hint}" if hint else told(error)
+            reason = f"{error_text(error)}. {hint}" if hint else error_text(error)
             place = "" if is_missing else place_of(error)
             raise UnreachableError(reason, is_missing=is_missing, place=place) from error
     return thing

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from crystallize.utils.failures import place_of, told
-from crystallize.utils.references import UnreachableError, follow, search_hint
+from crystallize.utils.failures import error_text, place_of
+from crystallize.utils.references import UnreachableError, import_object, search_hint
 
 
 def write(folder: Path, monkeypatch: pytest.MonkeyPatch, **modules: str) -> None:
@@ -17,8 +17,8 @@ def write(folder: Path, monkeypatch: pytest.MonkeyPatch, **modules: str) -> None
 def test_a_reference_leads_to_a_module_or_to_what_is_in_it() -> None:
     import os.path
 
-    assert follow("os.path") is os.path
-    assert follow("os", "path.join") is os.path.join
+    assert import_object("os.path") is os.path
+    assert import_object("os", "path.join") is os.path.join
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_reference_that_leads_nowhere_says_whether_anything_is_missing_and_whe
     name = f"led_astray_{abs(hash(source))}"
     write(tmp_path, monkeypatch, **{name: source})
     with pytest.raises(UnreachableError) as caught:
-        follow(name, attribute)
+        import_object(name, attribute)
     assert caught.value.is_missing == is_missing
     assert caught.value.place == (f"{tmp_path / name}.py:{line}" if line else "")
     assert caught.value.__cause__ is not None
@@ -47,7 +47,7 @@ def test_a_reference_that_leads_nowhere_says_whether_anything_is_missing_and_whe
 def test_a_module_that_is_not_there_is_missing_also_in_a_package() -> None:
     for name in ("not_there_at_all", "not_there_at_all.sub", "json.not_there_at_all"):
         with pytest.raises(UnreachableError) as caught:
-            follow(name)
+            import_object(name)
         assert caught.value.is_missing
 
 
@@ -62,6 +62,6 @@ def test_an_error_is_told_even_if_it_has_no_text() -> None:
         def __str__(self) -> str:
             raise KeyError
 
-    assert told(MuteError()) == "MuteError: <no text: its __str__ raised KeyError>"
-    assert told(ValueError()) == "ValueError"
+    assert error_text(MuteError()) == "MuteError: <no text: its __str__ raised KeyError>"
+    assert error_text(ValueError()) == "ValueError"
     assert place_of(ValueError()) == ""

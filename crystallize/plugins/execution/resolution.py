@@ -10,7 +10,7 @@ from crystallize.discovery import EXECUTION, classify, find, lookup, resolve
 from crystallize.errors import CrystallizeError, InvalidTypeError, PluginError
 from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.inspection import LOOP, implementations
-from crystallize.utils.failures import place_of, shown, told
+from crystallize.utils.failures import error_text, place_of, safe_repr
 from crystallize.utils.suggest import did_you_mean, listed
 
 _WHAT = "execution strategy"
@@ -53,7 +53,7 @@ def resolve_strategy(execution: object) -> object:
     if not _has_loop(execution):
         names = listed({found.name for found in find(EXECUTION)})
         raise InvalidTypeError(
-            f"execution is a name, a mapping or an execution strategy, got {shown(execution)}",
+            f"execution is a name, a mapping or an execution strategy, got {safe_repr(execution)}",
             hint=f"The names are {names}",
         )
     _check_strategy(execution)
@@ -73,7 +73,7 @@ def find_strategy(name: str) -> Any:
     make = resolve(EXECUTION, name, _WHAT)
     if classify(make) != "factory" and not _has_loop(make):
         raise InvalidTypeError(
-            f"{_whose(name)} is no execution strategy: {shown(make)} has no {LOOP}", hint=_DEFINE
+            f"{_whose(name)} is no execution strategy: {safe_repr(make)} has no {LOOP}", hint=_DEFINE
         )
     return make
 
@@ -94,7 +94,9 @@ def make_strategy(name: str, arguments: Mapping[str, Any]) -> object:
     except (CrystallizeError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a stranger's constructor may raise anything
-        raise PluginError(f"{_whose(name)} could not be made: {told(error)}", place_of(error)) from error
+        raise PluginError(
+            f"{_whose(name)} could not be made: {error_text(error)}", place_of(error)
+        ) from error
     _check_strategy(strategy, name)
     return strategy
 
@@ -143,7 +145,7 @@ def fault_of(strategy: object) -> str:
         If its hooks have a mistake.
     """
     if not _has_loop(strategy):
-        return f"{shown(strategy)} has no {LOOP}"
+        return f"{safe_repr(strategy)} has no {LOOP}"
     loops = [each for each in implementations(strategy, is_strategy=True) if each.hook == LOOP]
     if not loops:
         return f"its active_hooks() leaves {LOOP} out"
@@ -154,15 +156,15 @@ def _check_strategy(strategy: object, name: str = "") -> None:
     try:
         fault = fault_of(strategy)
     except PluginError as error:
-        who = _whose(name) if name else shown(strategy)
+        who = _whose(name) if name else safe_repr(strategy)
         raise PluginError(f"{who} cannot be used: {error.what}", error.where, error.hint) from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a foreign active_hooks() or __getattr__ may raise anything
-        who = _whose(name) if name else shown(strategy)
-        raise PluginError(f"{who} cannot be used: {told(error)}", place_of(error)) from error
+        who = _whose(name) if name else safe_repr(strategy)
+        raise PluginError(f"{who} cannot be used: {error_text(error)}", place_of(error)) from error
     if fault:
-        who = _whose(name) if name else shown(strategy)
+        who = _whose(name) if name else safe_repr(strategy)
         raise InvalidTypeError(f"{who} is no execution strategy: {fault}", hint=_DEFINE)
 
 

@@ -73,24 +73,26 @@ class Schedule:
     def take(self) -> Sequence[int]:
         """Remove and return a batch; an empty one if there is nothing left."""
         most = self._batch_size()
-        # Who decides when an open-ended run ends may be waiting for the very replicate that was put last.
-        pieces = self._first or (self._last if length_hint(self._owed, _UNKNOWN) == _UNKNOWN else None)
-        if not pieces and not self._has_ended:
-            batch = list(islice(self._owed, most))
-            self._has_ended = len(batch) < most
-            self.unfinished.update(batch)
-            if batch:
-                return batch
-        while pieces := self._first or self._last:
+        while True:
+            # Who decides when an open-ended run ends may be waiting for the very replicate that was put last.
+            pieces = self._first or (self._last if length_hint(self._owed, _UNKNOWN) == _UNKNOWN else None)
+            if not pieces and not self._has_ended:
+                batch = list(islice(self._owed, most))
+                self._has_ended = len(batch) < most
+                self.unfinished.update(batch)
+                if batch:
+                    return batch
+            pieces = self._first or self._last
+            if not pieces:
+                return ()
             piece = pieces.popleft()
             self._left_over -= len(piece)
             if len(piece) > most:
                 pieces.appendleft(piece[most:])
                 self._left_over += len(piece) - most
             batch = [replicate for replicate in piece[:most] if replicate in self.unfinished]
-            if batch:
+            if batch:  # else all of it has been finished meanwhile
                 return batch
-        return ()
 
     def put_back(self, replicates: Iterable[int]) -> None:
         """Have those of `replicates` that are not finished given out next."""

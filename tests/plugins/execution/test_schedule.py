@@ -96,3 +96,12 @@ def test_in_an_open_ended_run_what_is_put_last_does_not_wait_for_the_end():
     schedule = Schedule(count())
     schedule.put_last(schedule.take())
     assert list(schedule.take()) == [0]
+
+
+def test_what_was_put_back_and_is_finished_does_not_hide_that_nothing_more_is_owed():
+    schedule = Schedule(number for number in [0])  # of which nobody knows how many there are
+    assert list(schedule.take()) == [0]
+    schedule.put_back([0])
+    schedule.finish(0)
+    assert list(schedule.take()) == []
+    assert schedule.is_used_up
