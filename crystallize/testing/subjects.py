@@ -255,7 +255,9 @@ def run_and_disturb(
     go, over = folder / "go", threading.Event()
 
     def script(replicate: int) -> Any:
-        (folder / f"begun-{replicate}").write_text(str(os.getpid()))
+        noted = folder / f"noting-{replicate}"  # whoever sees the file that it becomes sees all of it
+        noted.write_text(str(os.getpid()))
+        noted.rename(folder / f"begun-{replicate}")
         if ticket(folder) > 0:
             yield from until(go.exists, 3 * PATIENCE)
             yield from until(lambda: False, _SECONDS_OF_A_REPLICATE)
