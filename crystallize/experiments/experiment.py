@@ -388,8 +388,7 @@ class Experiment:
 
         The number that it returns is what to keep in the result's place; the content lives on in the aggregator.
         """
-        intake = self._intake or self._intake_under_way("was given a result")
-        return intake.take(result)
+        return self._intake_under_way("was given a result").take(result)
 
     def handed_back(self, plugin: object) -> list[HandedBack]:
         """Return what hooks have given to ``ctx.hand_back(plugin, value)``; for plugins, in ``after_replicate``.

@@ -64,7 +64,7 @@ def attributed(record: PluginRecord, implementation: Implementation) -> Callable
             return end.value
         except RAISED as error:
             if had_yielded:
-                _sign(error, record)
+                _sign(error, record, hook)
                 raise
             _pass_on(record, hook, error)
             return (yield)
@@ -110,10 +110,11 @@ def in_a_row(
     return to_the_end if hook in TO_THE_END else to_the_first_error
 
 
-def raised_by(error: BaseException) -> PluginRecord | None:
+def raised_by(error: BaseException, hook: str) -> PluginRecord | None:
     """Return the plugin that raised an error which came out of a hook's call; None if it is pluggy's own."""
-    found: PluginRecord | None = getattr(error, _RAISED_BY, None)
-    return found
+    # An error that another experiment's hook let through, inside of this one, is no longer that hook's.
+    signed_in, record = getattr(error, _RAISED_BY, ("", None))
+    return record if signed_in == hook else None
 
 
 def error_of(record: PluginRecord | None, hook: str, error: BaseException) -> PluginError:
@@ -146,17 +147,17 @@ def raise_first_kept() -> None:
 
 def _pass_on(record: PluginRecord, hook: str, error: BaseException) -> None:
     """Keep an error, if the hook is called to the end, or raise it again."""
-    _sign(error, record)
+    _sign(error, record, hook)
     errors = kept_errors.get(None) if hook in TO_THE_END else None
     if errors is None:
         raise error
     errors.append(error_of(record, hook, error))
 
 
-def _sign(error: BaseException, record: PluginRecord) -> None:
+def _sign(error: BaseException, record: PluginRecord, hook: str) -> None:
     """Write into an error whose it is; one that comes from inside of a wrapper stays that plugin's."""
-    if raised_by(error) is None:
-        setattr(error, _RAISED_BY, record)
+    if raised_by(error, hook) is None:
+        setattr(error, _RAISED_BY, (hook, record))
 
 
 def _by_position(

@@ -183,7 +183,7 @@ class PluginManager:
 
     def error_of(self, hook_name: str, error: BaseException) -> PluginError:
         """Make the error that names the plugin whose hook raised `error`, which becomes its cause."""
-        return error_of(raised_by(error), hook_name, error)
+        return error_of(raised_by(error, hook_name), hook_name, error)
 
     @contextmanager
     def taking_in(self, take: Callable[[Any], None]) -> Iterator[None]:

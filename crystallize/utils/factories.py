@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -22,7 +23,7 @@ from crystallize.utils.signatures import name_of
 T = TypeVar("T")
 
 
-class Factory(Generic[T]):
+class Factory(ABC, Generic[T]):
     """What a decorator leaves in place of a function; it bears the function's name and documentation.
 
     Subclasses say what is made, in :meth:`make`, and what messages call it.
@@ -55,9 +56,9 @@ class Factory(Generic[T]):
         self._options = options
         vars(self).update(options)
 
+    @abstractmethod
     def make(self, fn: Callable[..., Any], arguments: dict[str, Any]) -> T:
         """Return what is made of the function and these arguments."""
-        raise NotImplementedError
 
     def __call__(self, *misplaced: Any, **arguments: Any) -> T:
         """Return what is made of the function and these arguments.

@@ -11,8 +11,10 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
+from crystallize import Experiment
 from crystallize.errors import (
     CrystallizeError,
+    ExecutionError,
     InvalidTypeError,
     PluginError,
     ValidationError,
@@ -510,6 +512,21 @@ def test_a_wrapper_that_does_not_yield_once_is_blamed(times):
     with pytest.raises(PluginError, match="plugin 'Odd' raised in after_run: RuntimeError"):
         manager.call("after_run", experiment=calls, result=None)
     assert calls == ["b"]
+
+
+def test_what_an_experiment_inside_of_a_hook_raises_is_the_fault_of_that_hook():
+    class Breaking(BasePlugin):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            raise ExecutionError("no cluster today")
+
+    class Nesting(BasePlugin):
+        def before_run(self):
+            Experiment(lambda: 1, [lambda data: data], plugins=[Breaking()]).run(replicates=1)
+
+    with pytest.raises(
+        PluginError, match=r"plugin 'Nesting' raised in before_run: ExecutionError: no cluster"
+    ):
+        Experiment(lambda: 1, [lambda data: data], plugins=[Nesting()]).run(replicates=1)
 
 
 def test_interruption_is_nobody_s_fault():
