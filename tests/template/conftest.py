@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,8 +78,28 @@ def run() -> Run:
     return call
 
 
+def needed_by(*names: str) -> dict[str, Distribution]:
+    """Return the distributions, as they are installed here, that those of these names need, by name."""
+    found: dict[str, Distribution] = {}
+    seen: set[tuple[str, str]] = set()
+    waiting = [(name, "") for name in names]
+    while waiting:
+        name, extra = each = waiting.pop()
+        if each not in seen:
+            seen.add(each)
+            for text in distribution(name).requires or ():
+                needed = Requirement(text)
+                if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                    found[needed.name] = distribution(needed.name)
+                    waiting += [(needed.name, wanted) for wanted in ("", *needed.extras)]
+    return found
+
+
 class Environment:
     """A virtual environment with Crystallize and pytest, as a stranger has it.
+
+    It has what they need, and nothing else, as links to what is installed here: to fetch and compile it again
+    would take most of a minute. ``pip check`` tells what is missing.
 
     Attributes
     ----------
@@ -90,6 +112,13 @@ class Environment:
         self._folder = folder
         self._run = run
         run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
+        needed = {"pytest": distribution("pytest"), **needed_by("crystallize-lab", "pytest")}
+        for each in needed.values():
+            here = Path(str(each.locate_file("")))
+            for top in {
+                file.parts[0] for file in each.files or () if file.parts[0] not in ("..", "__pycache__")
+            }:
+                self.packages.joinpath(top).symlink_to(here / top)
 
     @property
     def packages(self) -> Path:
@@ -102,13 +131,14 @@ class Environment:
         pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", self.python)
         self._run(*pip, *arguments, cwd=self._folder)
 
-    def build_and_install(self, project: Path, *more: str) -> None:
-        """Build a project, its wheel from its source distribution, and install the wheel."""
-        dist = self._folder / "dist" / project.name
-        self._run(
-            sys.executable, "-m", "build", "--no-isolation", "--outdir", dist, project, cwd=self._folder
-        )
-        self.pip("install", "--only-binary", ":all:", *dist.glob("*.whl"), *more)
+    def build_and_install(self, *projects: Path) -> None:
+        """Build projects, each wheel from its source distribution, and install the wheels."""
+        dist = self._folder / "dist" / projects[0].name
+        for project in projects:
+            self._run(
+                sys.executable, "-m", "build", "--no-isolation", "--outdir", dist, project, cwd=self._folder
+            )
+        self.pip("install", "--no-index", *sorted(dist.glob("*.whl")))
 
     def crystallize(self, *arguments: object, cwd: Path) -> str:
         """Call the command ``crystallize``, with warnings as errors."""
@@ -124,5 +154,5 @@ class Environment:
 def environment(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Environment:
     """Return an environment with nothing but our own wheel, its dependencies, and pytest."""
     made = Environment(tmp_path_factory.mktemp("environment") / "venv", run)
-    made.build_and_install(ROOT, "pytest")
+    made.build_and_install(ROOT)
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gzip
 import json
+import os
 import re
 import sys
 import tomllib
@@ -112,24 +113,26 @@ def test_each_licence_comes_with_its_text(bake, tmp_path, license):
 # -- as it is used -------------------------------------------------------------------------------------------
 
 
-def listed(environment, kind, folder):
+def listed(environment, folder):
+    """Return what the command lists, by distribution, of the projects made here."""
     found = json.loads(environment.crystallize("plugins", "list", "--json", cwd=folder))
-    return [each for each in found if each["distribution"] == NAMES[kind]]
+    return {each["distribution"]: each for each in found if each["distribution"] in NAMES.values()}
 
 
-def test_it_can_be_built_installed_checked_tested_seen_used_and_removed(
-    baked, kind, environment, run, tmp_path
-):
-    project = baked[kind]
-    environment.build_and_install(project, "--no-index")
+@pytest.fixture(scope="module")
+def installed(baked, environment, tmp_path_factory):
+    """Build and install the projects of all kinds, give what is then listed, and remove them again."""
+    folder = tmp_path_factory.mktemp("installed")
+    environment.build_and_install(*baked.values())
     environment.pip("check")
+    yield listed(environment, folder)
+    environment.pip("uninstall", "--yes", *NAMES.values())
+    assert listed(environment, folder) == {}, "a project is seen although it was removed"
+
+
+def test_it_is_seen_once_it_is_installed(installed, environment, kind):
     assert (environment.packages / NAMES[kind].replace("-", "_") / "py.typed").is_file()
-
-    mypy = (sys.executable, "-m", "mypy", "--python-executable", environment.python)
-    run(*mypy, "--cache-dir", environment.python.parents[1] / "mypy", cwd=project)
-    assert " passed" in environment.pytest(project)
-
-    (entry,) = listed(environment, kind, tmp_path)
+    entry = installed[NAMES[kind]]
     assert entry["name"] == ENTRIES[kind]
     assert (entry["kind"], entry["status"], entry["version"]) == (kind, "active", "0.1.0")
     assert entry["hooks"] == {
@@ -138,11 +141,33 @@ def test_it_can_be_built_installed_checked_tested_seen_used_and_removed(
     }.get(kind, [])
     assert entry["summary"]
 
-    do_as_the_readme_says(environment, run, project, tmp_path)
-    USES[kind](environment, tmp_path)
 
-    environment.pip("uninstall", "--yes", NAMES[kind])
-    assert listed(environment, kind, tmp_path) == []
+def test_mypy_is_content(installed, baked, environment, run):
+    # One call for all, with the settings of each: they are the same.
+    settings = {str(mypy_settings(project)) for project in baked.values()}
+    assert len(settings) == 1
+    sources = [project / name for project in baked.values() for name in mypy_settings(project)["files"]]
+    (folder,) = {project.parent for project in baked.values()}
+    config = ("--config-file", baked["plugin"] / "pyproject.toml", "--cache-dir", os.devnull)
+    run(
+        *(sys.executable, "-m", "mypy", "--python-executable", environment.python, *config, *sources),
+        cwd=folder,
+    )
+
+
+def mypy_settings(project):
+    return tomllib.loads((project / "pyproject.toml").read_text())["tool"]["mypy"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_its_own_tests_pass(baked, environment, kind):
+    assert " passed" in environment.pytest(baked[kind])
+
+
+@pytest.mark.usefixtures("installed")
+def test_it_does_what_its_readme_says(baked, kind, environment, run, tmp_path):
+    do_as_the_readme_says(environment, run, baked[kind], tmp_path)
+    USES[kind](environment, tmp_path)
 
 
 def do_as_the_readme_says(environment, run, project, folder):
