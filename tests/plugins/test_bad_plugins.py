@@ -213,6 +213,20 @@ def test_a_broken_plugin_does_not_hinder_the_others(tmp_plugin, warnings):
     assert len(warnings()) == 1
 
 
+def test_a_missing_attribute_is_near_to_what_the_module_defines_not_to_what_it_imports(
+    run, tmp_plugin, caplog
+):
+    source = """
+        from crystallize import BasePlugin
+        class MyPlugin(BasePlugin):
+            def before_run(self): pass
+    """
+    tmp_plugin("mine", {"mine.py": source}, {"mine": "mine:Plugin"})
+    run()
+    (warning,) = [each.getMessage() for each in caplog.records if "mine" in each.getMessage()]
+    assert warning.endswith("Did you mean 'MyPlugin'? The run goes on without it")
+
+
 # -- hooks that raise -----------------------------------------------------------------------------------------
 
 RAISING = """

@@ -277,3 +277,12 @@ def test_the_distribution_of_a_module_is_known_by_its_package():
     assert distribution == "crystallize-lab"
     assert owner("crystallize.plugins.execution.threads") == owner("crystallize.plugins.seed")
     assert owner("json") is None
+
+
+def test_of_a_namespace_package_a_module_belongs_to_the_nearest_distribution_or_to_none(tmp_plugin):
+    tmp_plugin("acme-one", plugins={"one": "acme_space.one.hooks:x"})
+    tmp_plugin("acme-two", plugins={"two": "acme_space.two.hooks:x"})
+    assert owner("acme_space.two.helpers") == ("acme-two", "1.0")
+    assert owner("acme_space.one") == ("acme-one", "1.0")
+    assert owner("acme_space.three") is None
+    assert owner("acme_spaces") is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from crystallize import hookimpl
@@ -171,3 +173,13 @@ def test_a_record_is_set_apart_by_a_number():
     records = PluginManager.of(type("One", (BasePlugin,), {})(), type("Two", (BasePlugin,), {})()).records
     assert set_apart(records[0], records[1:]) == records[0]
     assert set_apart(records[0], records).name == "One-2"
+
+
+def test_a_plugin_that_changes_the_path_as_it_is_imported_hides_none_of_the_others(tmp_plugin, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    source = "import sys\nsys.path.clear()\n"
+    tmp_plugin(
+        "acme-clearing", {"acme_clearing.py": source}, groups={"crystallize.commands": {"c": "acme_clearing"}}
+    )
+    listed = [each.found.name for each in list_installed()]
+    assert {"serial", "json", "seed", "welch_t_test"} <= set(listed)

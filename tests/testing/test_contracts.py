@@ -229,7 +229,9 @@ STRATEGIES = """
 
     class Pool(Strategy):
         def run_experiment_loop(self, experiment, replicate_fn):
-            with ProcessPoolExecutor(2, mp_context=get_context("forkserver")) as pool:
+            context = get_context("forkserver")
+            context.set_forkserver_preload(["crystallize.testing.execution"])  # not once in each worker
+            with ProcessPoolExecutor(2, mp_context=context) as pool:
                 calls, done = {}, {}
                 try:
                     while True:
