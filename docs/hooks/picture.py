@@ -18,6 +18,7 @@ from rich.console import Console, RenderableType
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, TerminalTheme
 
 EXPERIMENT = Path(__file__).parents[1] / "examples" / "diabetes" / "experiments" / "penalties"
+WIDTH = 84  # characters: the longest line of a summary
 THEMES: Mapping[str, TerminalTheme] = {"light": DEFAULT_TERMINAL_THEME, "dark": SVG_EXPORT_THEME}
 # Rich's own format fetches a font from a server. Each text has a length, so any monospaced font fits.
 FORMAT = """\
@@ -59,6 +60,6 @@ def summary() -> RenderableType:
 
 def draw(shown: RenderableType, theme: TerminalTheme, title: str) -> str:
     """Return an SVG of a terminal in which `shown` was printed."""
-    console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(shown)
     return console.export_svg(title=title, theme=theme, code_format=FORMAT)
