@@ -24,7 +24,10 @@ THEMES: Mapping[str, TerminalTheme] = {"light": DEFAULT_TERMINAL_THEME, "dark": 
 FORMAT = """\
 <svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
-.{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: {char_height}px }}
+.{unique_id}-matrix {{
+  font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  font-size: {char_height}px
+}}
 .{unique_id}-title {{ font-family: system-ui, sans-serif; font-size: 18px }}
 {styles}
 </style>
@@ -60,6 +63,8 @@ def summary() -> RenderableType:
 
 def draw(shown: RenderableType, theme: TerminalTheme, title: str) -> str:
     """Return an SVG of a terminal in which `shown` was printed."""
-    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console = Console(
+        record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+    )
     console.print(shown)
     return console.export_svg(title=title, theme=theme, code_format=FORMAT)

@@ -55,7 +55,8 @@ def test_a_long_signature_is_written_over_several_lines(api: ModuleType) -> None
 
 
 def test_a_method_with_underscores_keeps_them_in_its_heading(api: ModuleType) -> None:
-    assert r"### RunExperiment.\_\_call\_\_ { #crystallize.testing.RunExperiment.__call__ }" in api.render("crystallize.testing.RunExperiment")
+    heading = r"### RunExperiment.\_\_call\_\_ { #crystallize.testing.RunExperiment.__call__ }"
+    assert heading in api.render("crystallize.testing.RunExperiment")
 
 
 def test_the_tests_of_a_contract_are_a_list(api: ModuleType) -> None:

@@ -12,7 +12,9 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "index.md").read_text(enc
 
 
 def test_each_theme_has_a_picture_of_its_own_that_the_first_page_shows(picture: ModuleType) -> None:
-    drawn = {name: picture.draw(Text("what was found"), theme, "a run") for name, theme in picture.THEMES.items()}
+    drawn = {
+        name: picture.draw(Text("what was found"), theme, "a run") for name, theme in picture.THEMES.items()
+    }
     assert drawn["light"] != drawn["dark"]
     for name, svg in drawn.items():
         assert "what&#160;was&#160;found" in svg
