@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import subprocess
 import sys
@@ -50,16 +50,32 @@ def own_folder_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(folder)
 
 
+def _hook_of_the_site(name: str) -> ModuleType:
+    """Import a module of ``docs/hooks`` as MkDocs does: with its folder on the path."""
+    folder = str(Path(__file__).resolve().parent.parent / "docs" / "hooks")
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(folder)
+
+
 @pytest.fixture(scope="session")
 def api() -> ModuleType:
     """Return the module that fills the reference pages of the documentation."""
-    path = Path(__file__).resolve().parent.parent / "docs" / "hooks" / "api.py"
-    spec = importlib.util.spec_from_file_location("docs_api", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return _hook_of_the_site("api")
+
+
+@pytest.fixture(scope="session")
+def names() -> ModuleType:
+    """Return the module that links the names in the documentation to the reference."""
+    return _hook_of_the_site("names")
+
+
+@pytest.fixture(scope="session")
+def picture() -> ModuleType:
+    """Return the module that draws the picture on the first page of the documentation."""
+    return _hook_of_the_site("picture")
 
 
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -171,23 +171,6 @@ def test_an_unknown_public_name_is_an_attribute_error() -> None:
         crystallize.no_such_name  # noqa: B018
 
 
-def test_every_public_name_is_in_the_reference(api: ModuleType) -> None:
-    documented = []
-    pages = [text for page, text in documentation().items() if page.startswith("reference/")]
-    for path in (path for text in pages for path in api.DIRECTIVE.findall(text)):
-        found = api.resolve(path)
-        members = api.public_members(found) if inspect.ismodule(found) else [(path, found)]
-        documented += [member for _, member in members]
-        assert api.render(path), f"{path} has no documentation"
-    for name in crystallize.__all__:
-        found = getattr(crystallize, name)
-        mentioned = any(f"`{name}`" in text or f"`@{name}`" in text for text in pages)
-        is_api = inspect.isclass(found) or inspect.isroutine(found)
-        assert any(found is member for member in documented) or (mentioned and not is_api), (
-            f"{name} is missing in docs/reference"
-        )
-
-
 # -- hooks -------------------------------------------------------------------------------------------------
 
 

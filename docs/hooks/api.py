@@ -1,9 +1,9 @@
 """Fill the reference pages from the docstrings while MkDocs builds the site.
 
 A line ``::: crystallize.Experiment`` in a page becomes the documentation of that object;
-``::: crystallize.errors`` that of every public object which the module defines. The line
-``::: table-of-hooks`` becomes a table of all lifecycle hooks. MkDocs calls :func:`on_page_markdown` (its
-``hooks:`` setting).
+``::: crystallize.errors`` that of every public object which the module defines. Each gets its dotted path as the
+anchor that ``names.py`` links to. The line ``::: table-of-hooks`` becomes a table of all lifecycle hooks. MkDocs
+calls :func:`on_page_markdown` (its ``hooks:`` setting).
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def render(path: str) -> str:
     """Return the documentation of the object at `path` as Markdown."""
     found = resolve(path)
     if isinstance(found, ModuleType):
-        return "\n\n".join(_render_object(name, member) for name, member in public_members(found))
-    return _render_object(path.rpartition(".")[2], found)
+        return "\n\n".join(_render_object(f"{path}.{name}", member) for name, member in public_members(found))
+    return _render_object(path, found)
 
 
 def resolve(path: str) -> Any:
@@ -73,8 +73,9 @@ def public_members(module: ModuleType) -> list[tuple[str, Any]]:
     ]
 
 
-def _render_object(name: str, found: Any) -> str:
-    parts = [f"## {name}"]
+def _render_object(path: str, found: Any) -> str:
+    name = path.rpartition(".")[2]
+    parts = [f"## {name} {{ #{path} }}"]
     if inspect.isclass(found):
         if not getattr(found, "_is_protocol", False):
             parts.append(_signature(name, found, is_class=True))
@@ -83,7 +84,7 @@ def _render_object(name: str, found: Any) -> str:
             parts.append("Base: " + ", ".join(f"`{base}`" for base in bases))
         parts.append(to_markdown(inspect.getdoc(found) or ""))
         members = _own_members(found)
-        parts.extend(_render_member(name, *member) for member in members if not _is_test(member[0]))
+        parts.extend(_render_member(path, *member) for member in members if not _is_test(member[0]))
         parts.append(_list_of_tests([member for each, member in members if _is_test(each)]))
     elif callable(found):
         parts.append(_signature(name, found))
@@ -112,8 +113,10 @@ def _list_of_tests(tests: list[Any]) -> str:
     return "\n".join(["**Tests**", "", *(line.replace("\n", "\n    ") for line in lines)]) if lines else ""
 
 
-def _render_member(owner: str, name: str, member: Any) -> str:
+def _render_member(path: str, name: str, member: Any) -> str:
+    owner = path.rpartition(".")[2]
     heading = f"### {owner}.{name}".replace("__", r"\_\_")  # which would be bold
+    heading += f" {{ #{path}.{name} }}"
     if isinstance(member, property):
         return f"{heading}\n\nProperty. {to_markdown(inspect.getdoc(member) or '')}"
     function = member.__func__ if isinstance(member, staticmethod | classmethod) else member

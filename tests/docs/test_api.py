@@ -14,15 +14,15 @@ from crystallize.plugins.base import HOOK_NAMES
 
 def test_a_directive_becomes_the_documentation_of_its_object(api: ModuleType) -> None:
     page = api.on_page_markdown("# Title\n\n::: crystallize.Treatment\n\nText.\n")
-    assert page.startswith("# Title\n\n## Treatment\n")
+    assert page.startswith("# Title\n\n## Treatment { #crystallize.Treatment }\n")
     assert "### Treatment.describe" in page
     assert page.endswith("\n\nText.\n")
 
 
 def test_a_module_gives_what_it_defines_and_not_what_it_imports(api: ModuleType) -> None:
     text = api.render("crystallize.errors")
-    assert "## CrystallizeError" in text
-    assert "## PluginLoadError" in text
+    assert "## CrystallizeError { #crystallize.errors.CrystallizeError }" in text
+    assert "## PluginLoadError { #crystallize.errors.PluginLoadError }" in text
     assert "annotations" not in text
 
 
@@ -55,7 +55,8 @@ def test_a_long_signature_is_written_over_several_lines(api: ModuleType) -> None
 
 
 def test_a_method_with_underscores_keeps_them_in_its_heading(api: ModuleType) -> None:
-    assert r"### RunExperiment.\_\_call\_\_" in api.render("crystallize.testing.RunExperiment")
+    heading = r"### RunExperiment.\_\_call\_\_ { #crystallize.testing.RunExperiment.__call__ }"
+    assert heading in api.render("crystallize.testing.RunExperiment")
 
 
 def test_the_tests_of_a_contract_are_a_list(api: ModuleType) -> None:
