@@ -89,6 +89,12 @@ class Column:
 
     def put(self, replicate: int, values: list[Any], place: int) -> None:
         """Store what one replicate recorded. While an :meth:`array` is alive, the column cannot grow."""
+        if (
+            len(values) == 1 and type(values[0]) is float is self._kind and replicate == len(self._states)
+        ):  # the next replicate's number, which is what nearly all calls bring
+            self._numbers.append(values[0])
+            self._states.append(_NUMBER)
+            return
         value, state = 0, _VALUES
         if len(values) == 1:
             kind = type(values[0])

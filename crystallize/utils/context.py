@@ -320,7 +320,7 @@ class FrozenContext(Mapping[str, Any]):
             self._recorded.clear()  # what hooks have recorded is no stage's
         elif self._is_enclosed:
             return
-        elif notes.reads or notes.missing or self._recorded or notes.rest is not None:
+        elif notes.reads or self._recorded or notes.missing or notes.rest is not None:
             self.trace.append(notes.record(self._recorded))
         notes.number = number
 
@@ -328,7 +328,7 @@ class FrozenContext(Mapping[str, Any]):
         """Take no more notes."""
         notes = self._open
         if notes is not None and not self._is_enclosed:
-            if notes.reads or notes.missing or self._recorded or notes.rest is not None:
+            if notes.reads or self._recorded or notes.missing or notes.rest is not None:
                 self.trace.append(notes.record(self._recorded))
             self._open = None
             self._rng_key = self._outer_rng_key

@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
 def put(values: list[Any] | array[int] | bytearray, position: int, value: Any, filler: Any) -> None:
     """Put a value at a position of an array that grows; new positions before it get the filler."""
-    gap = position - len(values)
-    if gap < 0:
+    length = len(values)
+    if position == length:
+        values.append(value)
+    elif position < length:
         values[position] = value
-        return
-    if gap:
-        values.extend([filler] * gap)
-    values.append(value)
+    else:
+        values.extend([filler] * (position - length))
+        values.append(value)

@@ -32,10 +32,10 @@ class StageRecord(NamedTuple):
     reads : tuple of (str, object)
         The context keys that it read, each with its value, or the kind and size of a large one. The values of the
         framework's own keys, which tell one outcome from another, are None.
-    missing : tuple of str
-        The keys that it asked for and that were not there.
     metrics : tuple of (str, int)
         The metrics that it recorded, each with the number of values.
+    missing : tuple of str
+        The keys that it asked for and that were not there.
     present : tuple of str
         The keys of which it learnt, with ``in``, that they were there.
     keys : tuple of str or None
@@ -50,8 +50,8 @@ class StageRecord(NamedTuple):
 
     number: int
     reads: tuple[tuple[str, Any], ...] = ()
-    missing: tuple[str, ...] = ()
     metrics: tuple[tuple[str, int], ...] = ()
+    missing: tuple[str, ...] = ()
     present: tuple[str, ...] = ()
     keys: tuple[str, ...] | None = None
     streams: tuple[StreamUse, ...] = ()
@@ -104,21 +104,22 @@ class Stage:
             counted = ((recorded[0], 1),) if len(recorded) == 1 else _counted(recorded)
             recorded.clear()
         reads: tuple[tuple[str, Any], ...] = ()
-        missing: tuple[str, ...] = ()
         if self.reads:
             reads = tuple(self.reads.items())
             self.reads = {}
+        missing: tuple[str, ...] = ()
         if self.missing:
             missing = tuple(self.missing)
             self.missing = {}
-        rest, self.rest = self.rest, None
+        rest = self.rest
         if rest is None:
-            return self.number, reads, missing, counted
+            return (self.number, reads, counted, missing) if missing else (self.number, reads, counted)
+        self.rest = None
         return (
             self.number,
             reads,
-            missing,
             counted,
+            missing,
             tuple(rest.present),
             rest.keys,
             tuple(tuple(stream.use_since(*position)) for stream, position in rest.streams.items()),
