@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crystallize.cli.screen import echo
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -104,13 +106,13 @@ def new(
     )
     texts = texts_of(new_experiment)
     make_folder(target, {file: text.encode() for file, text in texts.items()})
-    typer.echo(f"Made {shown(target)}:")
+    echo(f"Made {shown(target)}:")
     about = {"config.yaml": "what the experiment is made of: begin here"} | {
         f"{module}.py": text for module, text in MODULES.items()
     }
     for file in texts:
-        typer.echo(f"  {file:<16}{about[file]}")
-    typer.echo(f"Run it with: {new_experiment.run}")
+        echo(f"  {file:<16}{about[file]}")
+    echo(f"Run it with: {new_experiment.run}")
 
 
 def _check_name(name: str) -> str:

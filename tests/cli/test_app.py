@@ -43,7 +43,7 @@ def test_help_lists_every_command_in_order_and_imports_none():
     )
     rows = [line.strip("│ ").split(" ")[0] for line in done.stdout.splitlines() if line.startswith("│")]
     assert [row for row in rows if row in BUILT_IN] == list(BUILT_IN)
-    imported = {"crystallize.cli.app", "crystallize.cli.commands", "crystallize.cli.options"}
+    imported = {f"crystallize.cli.{name}" for name in ("app", "commands", "errors", "screen")}
     assert {name.strip("'[], \n") for name in done.stderr.split(", ")} == imported
 
 
