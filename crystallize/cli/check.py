@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -52,7 +53,8 @@ def check(
     from crystallize.config.folders import experiments_root, find_folders, resolve
 
     folders = [resolve(name) for name in names] if names else find_folders()
-    folders = list({folder.config.resolve(): folder for folder in folders}.values())
+    # Unlike Path.resolve, realpath follows a loop of links no further, whatever Python's version.
+    folders = list({os.path.realpath(folder.config): folder for folder in folders}.values())
     with stdout_kept_clean(True):  # what the user's modules print is no part of our answer
         checked = _check_all(folders)
         if not names:

@@ -153,6 +153,14 @@ def _users_frame(error: BaseException) -> TracebackType | None:
     return frame
 
 
+def _has_working_folder() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
+
+
 def _formatted(error: BaseException) -> str:
     import traceback
 
@@ -167,5 +175,7 @@ def _text(error: BaseException) -> str:
     if isinstance(error, OSError):
         from crystallize.utils.failures import os_error_text
 
+        if error.filename is None and not _has_working_folder():
+            return "the working folder is gone, removed or moved away. Change into one that is there"
         return os_error_text(error)
     return f"{type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -96,7 +97,7 @@ def new(
     refuse_existing(target)
     folders = find_folders(where)
     _check_unused(name, folders)
-    standard = root is None or where.resolve() == experiments_root().resolve()
+    standard = root is None or os.path.realpath(where) == os.path.realpath(experiments_root())
     new_experiment = NewExperiment(
         name=name,
         command_name=name if standard else shown(target),
