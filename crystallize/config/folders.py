@@ -104,16 +104,27 @@ def _line_of(text: str, key: str) -> int:
 def find_folders(root: Path | None = None) -> list[ExperimentFolder]:
     """Return every folder with a config.yaml below `root`, sorted by path.
 
-    Hidden folders are left out. A file that cannot be read counts with its folder's name.
+    Hidden folders, and those that cannot be read, are left out. A file that cannot be read counts with its
+    folder's name.
 
     Parameters
     ----------
     root : pathlib.Path, optional
         Where to look; :func:`experiments_root`, if not given.
+
+    Raises
+    ------
+    OSError
+        If `root` itself cannot be read.
     """
     top = experiments_root() if root is None else root.absolute()
     found: list[ExperimentFolder] = []
-    for place, folders, files in os.walk(top):
+
+    def refuse(error: OSError) -> None:
+        if error.filename == os.fspath(top) and not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    for place, folders, files in os.walk(top, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".") and name not in _NEVER]
         if CONFIG in files:
             found.append(folder_of(Path(place, CONFIG)))
