@@ -187,15 +187,14 @@ def _coloured(text: str, color: str) -> str | Styled:
     """Colour a text; a name or ``#rrggbb`` that the terminal does not have stays without."""
     if not color or not wants_colours(sys.stdout):
         return text
-    from rich.color import ColorSystem
-    from rich.errors import StyleSyntaxError
+    from rich.color import ColorParseError, ColorSystem
     from rich.style import Style
 
     from crystallize.cli.screen import console
 
     try:
         style = Style(color=color)  # nothing but a colour: a rich style may hold links
-    except StyleSyntaxError:
+    except ColorParseError:
         return text
     system = console().color_system
     if system is None:

@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from crystallize.cli.screen import echo
+from crystallize.cli.screen import echo, prepare_streams
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
 from crystallize.utils.suggest import counted
@@ -111,7 +111,7 @@ class ProgressPlugin(BasePlugin):
         self._of: dict[str, RunProgress] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ProgressPlugin, ()
+        return _idle_copy, ()
 
     @hookimpl(trylast=True)  # the other plugins did not object
     def before_run(self, experiment: Experiment) -> None:
@@ -154,6 +154,12 @@ class ProgressPlugin(BasePlugin):
         display.say(f"{run.name}: the first failure under {error.condition!r}: {error}", "red")
         if first:
             display.say(error.traceback.rstrip("\n"))
+
+
+def _idle_copy() -> ProgressPlugin:
+    """Return the plugin's copy in a worker, whose steps print as willingly as those of the coordinator."""
+    prepare_streams()
+    return ProgressPlugin()
 
 
 # -- displays ------------------------------------------------------------------------------------------------

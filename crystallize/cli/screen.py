@@ -126,7 +126,7 @@ class _Willing(io.RawIOBase):
     """
 
     def __init__(self, raw: Any) -> None:
-        self.raw = raw
+        self._target = raw
         self.name = raw.name
         self.error: OSError | None = None
 
@@ -134,33 +134,40 @@ class _Willing(io.RawIOBase):
         return True
 
     def isatty(self) -> bool:
-        return is_terminal(self.raw)
+        return is_terminal(self._target)
 
     def fileno(self) -> int:
-        number: int = self.raw.fileno()
+        number: int = self._target.fileno()
         return number
 
     def write(self, content: Any) -> int:
-        size = len(content)
-        if self.error is None:
-            try:
-                return self.raw.write(content) or 0
-            except OSError as error:
-                self.error = error
-        return size
+        rest = memoryview(content)
+        try:
+            while rest and self.error is None:
+                rest = rest[self._target.write(rest) or 0 :]
+        except OSError as error:
+            self.error = error
+        return len(content)
 
 
 def _text_stream(raw: Any, like: TextIO) -> io.TextIOWrapper:
     """Return a willing stream of texts with the encoding and the buffering of another one."""
     codecs.register_error(_UNREADABLE, _replaced)
     errors = like.errors if like.errors in ("ignore", "replace", "xmlcharrefreplace") else _UNREADABLE
+    unbuffered = bool(getattr(like, "write_through", False))  # python -u
     return io.TextIOWrapper(
-        io.BufferedWriter(_Willing(raw)),
+        _Willing(raw) if unbuffered else io.BufferedWriter(_Willing(raw)),  # type: ignore[arg-type]
         encoding=like.encoding,
         errors=errors,
         line_buffering=bool(getattr(like, "line_buffering", True)),
-        write_through=bool(getattr(like, "write_through", False)),
+        write_through=unbuffered,
     )
+
+
+def _raw(stream: Any) -> Any:
+    """Return what lies below a stream of texts and, if there is one, its buffer."""
+    buffer = getattr(stream, "buffer", None)
+    return getattr(buffer, "raw", buffer)
 
 
 def prepare_streams() -> None:
@@ -179,13 +186,12 @@ def prepare_streams() -> None:
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
         elif stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper):
-            raw = getattr(stream.buffer, "raw", stream.buffer)  # unbuffered with python -u
-            setattr(sys, name, _text_stream(raw, stream))
+            setattr(sys, name, _text_stream(_raw(stream), stream))
 
 
 def unwritten() -> OSError | None:
     """Return why a part of standard output could not be written; None if it could, or nobody was reading."""
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    raw = _raw(sys.stdout)
     if not isinstance(raw, _Willing):
         return None
     with suppress(ValueError):  # it is closed
