@@ -156,7 +156,7 @@ def _text_stream(raw: Any, like: TextIO) -> io.TextIOWrapper:
     errors = like.errors if like.errors in ("ignore", "replace", "xmlcharrefreplace") else _UNREADABLE
     unbuffered = bool(getattr(like, "write_through", False))  # python -u
     return io.TextIOWrapper(
-        _Willing(raw) if unbuffered else io.BufferedWriter(_Willing(raw)),  # type: ignore[arg-type]
+        _Willing(raw) if unbuffered else io.BufferedWriter(_Willing(raw)),
         encoding=like.encoding,
         errors=errors,
         line_buffering=bool(getattr(like, "line_buffering", True)),

@@ -188,8 +188,8 @@ class GraphRun:
         if error is not None and not isinstance(error, Exception):
             raise error
         if result is None:
-            told = isinstance(error, CrystallizeError)  # what it is called adds nothing to what it says
-            self._fail(name, str(error) if told else error_text(error), error)
+            is_ours = error is None or isinstance(error, CrystallizeError)  # its kind adds nothing to its text
+            self._fail(name, str(error) if error is None or is_ours else error_text(error), error)
             return
         self.results[name] = result
         reason = _wholly_failed_condition(result)

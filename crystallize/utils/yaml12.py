@@ -98,11 +98,10 @@ class _Dumper(_SafeDumper):  # type: ignore[misc]
         """Represent a subclass of one of Python's own types, or what NumPy makes one of those of."""
         if hasattr(value, "tolist"):
             value = value.tolist()
-        elif isinstance(value, str | int | float | dict | list | tuple):
-            own = next(each for each in (str, int, float, dict, list, tuple) if isinstance(value, each))
-            value = own(value)
         else:
-            self.represent_undefined(value)
+            kinds: tuple[Any, ...] = (str, int, float, dict, list, tuple)
+            own = next((kind for kind in kinds if isinstance(value, kind)), self.represent_undefined)
+            value = own(value)  # the last one raises
         node: yaml.Node = self.represent_data(value)
         return node
 

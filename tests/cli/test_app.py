@@ -74,7 +74,8 @@ def test_wrong_use_names_what_was_meant_and_looks_like_any_error(call, arguments
     first, second = done.err.splitlines()
     assert first.startswith("Error: ")
     assert told in first
-    assert second.startswith("Try '") and second.endswith(" --help' for help.")
+    assert second.startswith("Try '")
+    assert second.endswith(" --help' for help.")
 
 
 @pytest.mark.parametrize("command", ["run", "show", "apply", "graph"])
