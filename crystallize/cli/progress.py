@@ -157,7 +157,7 @@ class ProgressPlugin(BasePlugin):
 
 
 def _idle_copy() -> ProgressPlugin:
-    """Return the plugin's copy in a worker, whose steps print as willingly as those of the coordinator."""
+    """Return the plugin's copy in a worker, whose steps then print to whatever stream as the coordinator's do."""
     prepare_streams()
     return ProgressPlugin()
 

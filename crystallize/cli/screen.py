@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
 from math import isfinite
+from select import select
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import typer
@@ -119,8 +120,8 @@ def _replaced(error: UnicodeError) -> tuple[str, int]:
     return "".join(_REPLACEMENTS.get(each, ascii(each)[1:-1]) for each in part), error.end
 
 
-class _Willing(io.RawIOBase):
-    """A stream that lets nobody down: what cannot be written is dropped, and why is remembered.
+class _Tolerant(io.RawIOBase):
+    """A stream whose writes never fail: what cannot be written is dropped, and why is remembered.
 
     A step that prints, or a bar that moves, must not end a run because a reader left or a disk is full.
     """
@@ -144,19 +145,22 @@ class _Willing(io.RawIOBase):
         rest = memoryview(content)
         try:
             while rest and self.error is None:
-                rest = rest[self._target.write(rest) or 0 :]
+                written = self._target.write(rest)
+                if written is None:  # a pipe that does not wait until there is room
+                    select([], [self._target], [])
+                rest = rest[written or 0 :]
         except OSError as error:
             self.error = error
         return len(content)
 
 
 def _text_stream(raw: Any, like: TextIO) -> io.TextIOWrapper:
-    """Return a willing stream of texts with the encoding and the buffering of another one."""
+    """Return a tolerant stream of texts with the encoding and the buffering of another one."""
     codecs.register_error(_UNREADABLE, _replaced)
     errors = like.errors if like.errors in ("ignore", "replace", "xmlcharrefreplace") else _UNREADABLE
     unbuffered = bool(getattr(like, "write_through", False))  # python -u
     return io.TextIOWrapper(
-        _Willing(raw) if unbuffered else io.BufferedWriter(_Willing(raw)),
+        _Tolerant(raw) if unbuffered else io.BufferedWriter(_Tolerant(raw)),
         encoding=like.encoding,
         errors=errors,
         line_buffering=bool(getattr(like, "line_buffering", True)),
@@ -192,7 +196,7 @@ def prepare_streams() -> None:
 def unwritten() -> OSError | None:
     """Return why a part of standard output could not be written; None if it could, or nobody was reading."""
     raw = _raw(sys.stdout)
-    if not isinstance(raw, _Willing):
+    if not isinstance(raw, _Tolerant):
         return None
     with suppress(ValueError):  # it is closed
         sys.stdout.flush()
@@ -205,7 +209,7 @@ def stdout_kept_clean(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    if sys.stdout is not None and not sys.stdout.closed:
+    if sys.stdout is not None and not getattr(sys.stdout, "closed", False):
         sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
