@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from crystallize.cli import options
+from crystallize.cli import errors, screen
 from crystallize.cli.commands import BUILT_IN, borrow, built_in, installed
+from crystallize.utils.terminal import visible
 
 _THIRD_PARTIES = "Commands of plugins"
 
@@ -34,9 +35,11 @@ class _Commands(TyperGroup):
         if found is None:
             return None
         if self._is_listing:
-            origin = f"From {found.distribution} {found.version}."
+            from rich.markup import escape
+
+            origin = escape(visible(f"From {found.distribution} {found.version}."))
             return TyperCommand(cmd_name, help=origin, rich_help_panel=_THIRD_PARTIES)
-        options.state.borrowed = found
+        errors.state.borrowed = found
         return borrow(found)
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
@@ -49,6 +52,10 @@ class _Commands(TyperGroup):
 
                 ctx.fail(f"No such command {name!r}. {did_you_mean(name, names)}".rstrip())
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> None:
+        """Run the command that was called; what it returns is no exit code."""
+        super().invoke(ctx)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, from the commands' summaries alone."""
@@ -72,6 +79,7 @@ app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -79,7 +87,7 @@ def _print_version(asked: bool) -> None:
     if asked:
         import crystallize
 
-        typer.echo(f"crystallize {crystallize.__version__}")
+        screen.echo(f"crystallize {crystallize.__version__}")
         raise typer.Exit
 
 
@@ -95,7 +103,7 @@ def _options(
     ] = False,
 ) -> None:
     """Replicated, reproducible experiments whose every part is a plugin."""
-    options.state.traceback = traceback
+    errors.state.traceback = traceback
 
 
 def main() -> None:
@@ -104,8 +112,28 @@ def main() -> None:
     0 is success, 1 a failed run, 2 wrong use, 130 an interruption.
     """
     gc.set_threshold(50_000)  # imports make objects by the ten thousand, and no garbage to look for
-    options.state.reset()
+    errors.state.reset()
+    screen.prepare_streams()
+    code = _run()
+    lost = screen.unwritten()
+    if lost is not None:
+        what = f"standard output could not be written: {lost.strerror or lost}"
+        screen.echo(screen.error_heading("Error:"), f" {what}", err=True)
+        code = code or errors.FAILED
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command that the arguments name and return the exit code."""
     try:
-        app(**options.without_colour())
+        return app(standalone_mode=False) or errors.DONE
+    except typer.Abort:
+        screen.echo("Aborted.", err=True)
+        return errors.FAILED
     except Exception as error:
-        sys.exit(options.report(error))
+        return errors.report(error)
+    except SystemExit as ended:  # by a command of a plugin, or the shell's completion
+        if ended.code is None or isinstance(ended.code, int):
+            return ended.code or errors.DONE
+        screen.echo(str(ended.code), err=True)
+        return errors.FAILED

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crystallize.cli import options
+from crystallize.cli import errors, options, screen
 
 
 def apply(
@@ -54,34 +54,37 @@ def apply(
     """
     from crystallize.cli.progress import PlainLines, show_log
     from crystallize.config.build import load_experiment
+    from crystallize.config.folders import resolve
     from crystallize.experiments.treatment import choose_condition
 
-    folder = options.resolve_or_exit(name)
+    folder = resolve(name)
     given = {} if data is None else {"data": _load(data)}
-    with options.stdout_kept_clean(True), show_log(PlainLines(), logging.WARNING):
+    with screen.stdout_kept_clean(True), show_log(PlainLines(), logging.WARNING):
         experiment = load_experiment(folder.config)
         condition, _ = choose_condition(experiment.treatments, treatment)
         try:
             result = experiment.apply(treatment, seed=seed, **given)
         except Exception as error:
-            if not options.is_from_users_code(error):
+            if not errors.is_from_users_code(error):
                 raise
-            typer.echo(options.users_traceback(error), err=True, nl=False)
-            typer.echo(
-                f"{options.heading('Error:')} experiment {folder.name!r} failed under {condition!r}", err=True
+            screen.echo(errors.users_traceback(error), err=True, end="")
+            screen.echo(
+                screen.error_heading("Error:"),
+                f" experiment {folder.name!r} failed under {condition!r}",
+                err=True,
             )
-            raise typer.Exit(options.FAILED) from None
+            raise typer.Exit(errors.FAILED) from None
     if as_json:
-        options.print_json(result)
+        screen.print_json(result)
     else:
-        typer.echo(_text(result))
+        screen.echo(_text(result))
 
 
 def _text(result: Any) -> str:
     import json
 
     try:
-        return json.dumps(result, indent=2, ensure_ascii=False)
+        return json.dumps(result, indent=2)
     except (TypeError, ValueError, RecursionError):
         return repr(result)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from crystallize.cli.options import complete_experiments, stdout_kept_clean
+from crystallize.cli.options import complete_experiments
+from crystallize.cli.screen import Styled, echo, print_json, stdout_kept_clean, styled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,20 +53,19 @@ def check(
     from crystallize.config.folders import experiments_root, find_folders, resolve
 
     folders = [resolve(name) for name in names] if names else find_folders()
-    folders = list({folder.config.resolve(): folder for folder in folders}.values())
+    # Unlike Path.resolve, realpath follows a loop of links no further, whatever Python's version.
+    folders = list({os.path.realpath(folder.config): folder for folder in folders}.values())
     with stdout_kept_clean(True):  # what the user's modules print is no part of our answer
         checked = _check_all(folders)
         if not names:
             checked = _with_name_clashes(checked)
     if as_json:
-        from crystallize.cli.options import print_json
-
         print_json([_as_json(each) for each in checked])
     elif checked:
         for line in _lines(checked):
-            typer.echo(line)
+            echo(*line)
     else:
-        typer.echo(
+        echo(
             f"There is no experiment in {str(experiments_root())!r}. `crystallize new NAME` makes one.",
             err=True,
         )
@@ -151,21 +152,19 @@ def _with_name_clashes(checked: Sequence[_Checked]) -> list[_Checked]:
     ]
 
 
-def _lines(checked: Sequence[_Checked]) -> Iterable[str]:
+def _lines(checked: Sequence[_Checked]) -> Iterable[tuple[str | Styled, ...]]:
     """Lay out what was found: a line for each experiment, then each problem once."""
     from crystallize.utils.suggest import counted
 
     width = max(len(each.name) for each in checked)
     for each in checked:
         count = len(each.problems)
-        verdict = (
-            typer.style("ok", fg="green") if not count else typer.style(counted(count, "problem"), fg="red")
-        )
-        yield f"{each.name:<{width}}  {verdict}"
+        verdict = styled(counted(count, "problem"), fg="red") if count else styled("ok", fg="green")
+        yield f"{each.name:<{width}}  ", verdict
     problems = dict.fromkeys(str(problem) for each in checked for problem in each.problems)
     if problems:
-        yield ""
-        yield from problems
+        yield ("",)
+        yield from ((problem,) for problem in problems)
 
 
 def _as_json(checked: _Checked) -> dict[str, Any]:

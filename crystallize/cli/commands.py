@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand
 
+from crystallize.cli.errors import FAILED, fail
+from crystallize.utils.terminal import visible
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crystallize.discovery import Found
 
 
@@ -84,14 +89,15 @@ def usable(found: Found) -> Any:
 def make(name: str, thing: Any) -> Any:
     """Make a command of a function or a Typer app.
 
-    An app with one command and no callback is that command, as it is when it is called on its own.
+    An app with one command and no callback is that command, as it is when it is called on its own. Functions
+    with ``async def`` are awaited.
     """
     outer = typer.Typer(add_completion=False)
     if not isinstance(thing, typer.Typer):
         outer.command(name)(thing)
-        return typer.main.get_command(outer)
+        return _awaited(typer.main.get_command(outer))
     outer.add_typer(thing, name=name)
-    command: Any = typer.main.get_command(outer)
+    command: Any = _awaited(typer.main.get_command(outer))
     group = command.commands[name]
     lone = (
         len(thing.registered_commands) == 1
@@ -106,16 +112,39 @@ def make(name: str, thing: Any) -> Any:
     return only
 
 
+def _awaited(command: Any) -> Any:
+    """Have a command, and those below it, await what their functions return if it is a coroutine."""
+    if command.callback is not None:
+        command.callback = _awaiting(command.callback)
+    for each in getattr(command, "commands", {}).values():
+        _awaited(each)
+    return command
+
+
+def _awaiting(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        from inspect import iscoroutine
+
+        returned = function(*arguments, **keywords)
+        if not iscoroutine(returned):
+            return returned
+        from crystallize.utils.aio import run_awaitable
+
+        return run_awaitable(returned)
+
+    return call
+
+
 def _broken(name: str, error: Exception) -> Any:
     def complain() -> None:
-        from crystallize.cli.options import print_error
+        fail(error, FAILED)
 
-        print_error(error)
-        raise typer.Exit(1)
+    from rich.markup import escape
 
     return TyperCommand(
         name,
         callback=complain,
-        help=f"Broken: {error}",
+        help=escape(visible(f"Broken: {error}")),
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )

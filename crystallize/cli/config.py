@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from crystallize.cli.screen import echo
+
 app = typer.Typer(help="Look at what config.yaml may hold.", no_args_is_help=True)
 
 
@@ -43,11 +45,11 @@ def schema(
 
     from crystallize.config.schema import json_schema
 
-    text = json.dumps(json_schema(), indent=2, ensure_ascii=False)
+    text = json.dumps(json_schema(), indent=2)
     if output is None:
-        typer.echo(text)
+        echo(text)
     else:
         from crystallize.cli.writing import write_file
 
         write_file(output, f"{text}\n".encode())
-        typer.echo(f"Wrote {output}")
+        echo(f"Wrote {output}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crystallize.cli.screen import echo
+
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
@@ -33,7 +35,7 @@ def demo(
     from crystallize.cli.writing import make_folder
 
     make_folder(directory.absolute(), _files(_example()))
-    typer.echo(f"Copied the diabetes example to {directory}")
+    echo(f"Copied the diabetes example to {directory}")
     if not no_run:
         _run(directory)
 
@@ -69,15 +71,15 @@ def _run(directory: Path) -> None:
 
     from crystallize.cli.run import run
 
-    typer.echo(f"Running it, as `crystallize run experiments/{_EXPERIMENT}` does in that folder:")
+    echo(f"Running it, as `crystallize run experiments/{_EXPERIMENT}` does in that folder:")
     here = Path.cwd()
     os.chdir(directory)
     try:
         run(f"experiments/{_EXPERIMENT}")
     finally:
         os.chdir(here)
-    typer.echo("")
-    typer.echo(f"Go on with `cd {shlex.quote(str(directory))}`, and then for example")
-    typer.echo("  crystallize list")
-    typer.echo(f"  crystallize graph experiments/{_EXPERIMENT}")
-    typer.echo("  crystallize run experiments/learning_curve")
+    echo("")
+    echo(f"Go on with `cd {shlex.quote(str(directory))}`, and then for example")
+    echo("  crystallize list")
+    echo(f"  crystallize graph experiments/{_EXPERIMENT}")
+    echo("  crystallize run experiments/learning_curve")

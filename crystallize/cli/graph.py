@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crystallize.cli.errors import FAILED, fail
 from crystallize.cli.options import ExperimentName  # noqa: TC001 - Typer looks at it
+from crystallize.cli.screen import echo, print_json, stdout_kept_clean
 
 if TYPE_CHECKING:
     from crystallize.graphs.drawing import Node
@@ -63,7 +65,6 @@ def graph(
 
     The exit code is 2 if the experiment cannot be loaded.
     """
-    from crystallize.cli.options import FAILED, fail, print_json, stdout_kept_clean
     from crystallize.cli.writing import write_file
     from crystallize.config.folders import resolve
     from crystallize.graphs.drawing import GraphvizError, as_text, draw, format_of
@@ -79,16 +80,16 @@ def graph(
     try:
         drawn = draw(picture, chosen.value)
     except GraphvizError as error:
-        typer.echo(as_text(picture))
+        echo(as_text(picture))
         fail(error, FAILED)
     if isinstance(drawn, str):
         if output is None:
-            typer.echo(drawn)
+            echo(drawn)
             return
         drawn = f"{drawn}\n".encode()
     target = output or Path(f"{folder.name}.{chosen}")
     write_file(target, drawn)
-    typer.echo(f"Wrote {target}")
+    echo(f"Wrote {target}")
 
 
 def _load(config: Path) -> ExperimentGraph:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
+
+from crystallize.cli.screen import Styled, echo, print_json, styled, wants_colours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +38,8 @@ class Listed(NamedTuple):
         Its treatments.
     depends_on : list of str
         The experiments whose outputs it reads.
+    last_run : dict or None
+        Its newest complete run: path, started, finished, failed_outcomes; None if there is none.
     error : str
         The first thing that is wrong with its config.yaml; empty for most.
     """
@@ -49,6 +54,7 @@ class Listed(NamedTuple):
     hidden: bool
     treatments: list[str]
     depends_on: list[str]
+    last_run: dict[str, Any] | None = None
     error: str = ""
 
 
@@ -66,9 +72,11 @@ def list_experiments(
     `root` that the table tool.crystallize of pyproject.toml names. They are
     listed in the groups and the order that config.yaml asks for under `cli`.
 
-    Experiments that read outputs of others have the sign \N{CHART WITH UPWARDS TREND} and name them. One
-    whose config.yaml has mistakes is listed with the first of them, and
-    `crystallize check` tells them all. No module of yours is imported.
+    Beside each stands when its newest complete run ended, and how many of its
+    outcomes failed. Experiments that read outputs of others have the sign \N{CHART WITH UPWARDS TREND}
+    and name them. One whose config.yaml has mistakes is listed with the first
+    of them, and `crystallize check` tells them all. No module of yours is
+    imported.
     """
     from crystallize.config.errors import shown
     from crystallize.config.folders import experiments_root, find_folders
@@ -78,21 +86,20 @@ def list_experiments(
     found = [each for each in everything_found if everything or not each.hidden]
     found.sort(key=_sort_key(found))
     if as_json:
-        from crystallize.cli.options import print_json
-
         print_json([each._asdict() | {"path": str(each.path)} for each in found])
     elif found:
         _print(found)
     elif everything_found:
-        typer.echo("All experiments are hidden: see them with 'crystallize list --all'.")
+        echo("All experiments are hidden: see them with 'crystallize list --all'.")
     else:
-        typer.echo(
+        echo(
             f"There are no experiments in {shown(root)}: make one with 'crystallize new NAME', "
             "or look at an example with 'crystallize demo'."
         )
 
 
 def _read(folder: ExperimentFolder) -> Listed:
+    from crystallize.cli.stored import last_run, location_of
     from crystallize.config.errors import ConfigError
     from crystallize.config.reader import read_config
 
@@ -100,8 +107,9 @@ def _read(folder: ExperimentFolder) -> Listed:
         config = read_config(folder.config)
     except ConfigError as error:
         reason = str(error.problems[0])
-        return Listed(folder.name, "", folder.path, _BROKEN, 0, "", "", False, [], [], reason)
+        return Listed(folder.name, "", folder.path, _BROKEN, 0, "", "", False, [], [], None, reason)
     cli = config.cli
+    location = location_of(folder.name, config)
     return Listed(
         folder.name,
         config.description,
@@ -113,6 +121,7 @@ def _read(folder: ExperimentFolder) -> Listed:
         cli.hidden,
         list(config.treatments),
         list(dict.fromkeys(each.experiment for each in config.references())),
+        None if location is None else last_run(location),
     )
 
 
@@ -130,38 +139,70 @@ def _sort_key(found: Sequence[Listed]) -> Any:
 
 def _print(found: Sequence[Listed]) -> None:
     width = max(len(each.name) for each in found)
-    heading = None
-    for each in found:
-        if each.group != heading:
-            if heading is not None:
-                typer.echo()
-            heading = each.group
-            typer.secho(heading, bold=True)
-        sign = " ".join(filter(None, (each.icon, _GRAPH if each.depends_on else "")))
-        details = [each.error or " ".join(each.description.split())]
+    ended = [_ended(each) for each in found]
+    ended_width = max(map(len, ended))
+    group = None
+    for each, when in zip(found, ended, strict=True):
+        if each.group != group:
+            if group is not None:
+                echo()
+            group = each.group
+            echo(styled(_one_line(group), bold=True))
+        sign = " ".join(filter(None, (_one_line(each.icon), _GRAPH if each.depends_on else "")))
+        details = [each.error or _one_line(each.description)]
         if each.depends_on:
             details.insert(0, f"depends on {', '.join(each.depends_on)}")
-        name = _coloured(each.name.ljust(width), "red" if each.error else each.color)
-        line = f"  {name}  {sign}{'  ' if sign else ''}{'. '.join(filter(None, details))}"
-        typer.echo(line.rstrip())
+        about = f"{sign}{'  ' if sign else ''}{'. '.join(filter(None, details))}"
+        failed = each.last_run is not None and bool(each.last_run["failed_outcomes"])
+        echo(
+            "  ",
+            _coloured(each.name.ljust(width), "red" if each.error else each.color),
+            "  ",
+            styled(when.ljust(ended_width), fg="red" if failed else None, dim=not failed),
+            f"  {about}".rstrip(),
+        )
 
 
-def _coloured(text: str, color: str) -> str:
+def _ended(each: Listed) -> str:
+    """Return when the last run ended, by the clock on the wall, and how much of it failed."""
+    from datetime import datetime
+
+    if each.error:
+        return ""
+    if each.last_run is None:
+        return "never run"
+    failed = each.last_run["failed_outcomes"]
+    try:
+        when = datetime.fromisoformat(each.last_run["finished"]).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (TypeError, ValueError, OSError, OverflowError):  # it was written by another tool, or damaged
+        when = "date unknown"
+    return f"{when}, {failed} failed" if failed else when
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _coloured(text: str, color: str) -> str | Styled:
     """Colour a text; a name or ``#rrggbb`` that the terminal does not have stays without."""
-    import sys
-
-    if not color or not sys.stdout.isatty():
+    if not color or not wants_colours(sys.stdout):
         return text
-    from rich.errors import StyleSyntaxError
+    from rich.color import ColorParseError, ColorSystem
     from rich.style import Style
 
-    from crystallize.cli.options import console
+    from crystallize.cli.screen import console
 
     try:
-        style = Style.parse(color)
-    except StyleSyntaxError:
+        style = Style(color=color)  # nothing but a colour: a rich style may hold links
+    except ColorParseError:
         return text
-    screen = console()
-    with screen.capture() as captured:
-        screen.print(text, style=style, end="")
-    return captured.get()
+    system = console().color_system
+    if system is None:
+        return text
+    names = {
+        "standard": ColorSystem.STANDARD,
+        "256": ColorSystem.EIGHT_BIT,
+        "truecolor": ColorSystem.TRUECOLOR,
+    }
+    known = names.get(system, ColorSystem.WINDOWS)
+    return Styled(text, lambda shown: style.render(shown, color_system=known))

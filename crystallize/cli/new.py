@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from crystallize.cli.screen import echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,7 +97,7 @@ def new(
     refuse_existing(target)
     folders = find_folders(where)
     _check_unused(name, folders)
-    standard = root is None or where.resolve() == experiments_root().resolve()
+    standard = root is None or os.path.realpath(where) == os.path.realpath(experiments_root())
     new_experiment = NewExperiment(
         name=name,
         command_name=name if standard else shown(target),
@@ -104,13 +107,13 @@ def new(
     )
     texts = texts_of(new_experiment)
     make_folder(target, {file: text.encode() for file, text in texts.items()})
-    typer.echo(f"Made {shown(target)}:")
+    echo(f"Made {shown(target)}:")
     about = {"config.yaml": "what the experiment is made of: begin here"} | {
         f"{module}.py": text for module, text in MODULES.items()
     }
     for file in texts:
-        typer.echo(f"  {file:<16}{about[file]}")
-    typer.echo(f"Run it with: {new_experiment.run}")
+        echo(f"  {file:<16}{about[file]}")
+    echo(f"Run it with: {new_experiment.run}")
 
 
 def _check_name(name: str) -> str:

@@ -1,212 +1,16 @@
-"""What the commands share: how they print, how they end after an error, and what the shell completes."""
+"""What the commands' arguments have in common: the experiment that is meant, and what the shell completes."""
 
 from __future__ import annotations
 
-import os
-import sys
-from contextlib import contextmanager, redirect_stdout
-from math import isfinite
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from types import TracebackType
 
-    from rich.console import Console
-
-    from crystallize.config.folders import ExperimentFolder
-    from crystallize.discovery import Found
-
-DONE = 0
-FAILED = 1
-WRONG_USE = 2
-INTERRUPTED = 130
-
-
-class State:
-    """What the options before the command say, and whose command it is.
-
-    Attributes
-    ----------
-    traceback : bool
-        Whether errors are shown with their full traceback.
-    borrowed : Found or None
-        The entry point of the command that was called, if it is not one of ours.
-    """
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the options of an earlier call."""
-        self.traceback = False
-        self.borrowed: Found | None = None
-
-
-state = State()
-
-
-# -- printing ------------------------------------------------------------------------------------------------
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Return a console that colours for people and not for pipes, and takes no text for markup."""
-    from rich.console import Console
-
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
-
-
-def without_colour() -> dict[str, bool]:
-    """Return the setting that keeps Typer from colouring, if ``NO_COLOR`` is set."""
-    return {"color": False} if os.environ.get("NO_COLOR") else {}
-
-
-def heading(text: str) -> str:
-    """Return how an error begins: red for people."""
-    return text if without_colour() else typer.style(text, fg="red")
-
-
-def print_json(value: Any) -> None:
-    """Print one JSON document on standard output; NaN and the infinities, which JSON lacks, become null."""
-    import json
-
-    from crystallize.utils.files import to_json
-
-    plain = _finite(json.loads(to_json(value)))
-    typer.echo(json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
-
-
-@contextmanager
-def stdout_kept_clean(wanted: bool) -> Iterator[None]:
-    """Send what users' code prints to standard error while the block runs, also from worker processes."""
-    if not wanted:
-        yield
-        return
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        # A stream of its own: users' code may close it.
-        with (
-            os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace") as aside,
-            redirect_stdout(aside),
-        ):
-            yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-
-
-def warn(message: str) -> None:
-    """Print a warning on standard error."""
-    typer.secho(f"Warning: {message}", err=True, fg="yellow")
-
-
-# -- errors --------------------------------------------------------------------------------------------------
-
-
-def print_error(error: BaseException) -> None:
-    """Print an error on standard error, with its traceback if ``--traceback`` asks for it."""
-    if state.traceback:
-        typer.echo(_formatted(error), err=True, nl=False)
-    lines = [str(problem) for problem in getattr(error, "problems", ())]
-    if len(lines) > 1:
-        typer.echo(heading(f"Error: {len(lines)} problems"), err=True)
-        for line in lines:
-            typer.echo(f"  {line}", err=True)
-    else:
-        typer.echo(f"{heading('Error:')} {_text(error)}", err=True)
-    for note in getattr(error, "__notes__", ()):
-        typer.echo(note, err=True)
-
-
-def fail(error: BaseException, code: int = WRONG_USE) -> NoReturn:
-    """Print an error and end the command with an exit code."""
-    print_error(error)
-    raise typer.Exit(code)
-
-
-def report(error: Exception) -> int:
-    """Print what a command raised and return the exit code: errors of ours are the user's, others are bugs."""
-    from crystallize.errors import CrystallizeError
-
-    if isinstance(error, CrystallizeError):
-        print_error(error)
-        return WRONG_USE
-    typer.echo(_formatted(error), err=True, nl=False)
-    if state.borrowed is not None:
-        whose = f"a bug in {state.borrowed.distribution} {state.borrowed.version}, whose command this is"
-        hint = "Report it there, with the lines above"
-    else:
-        import crystallize
-
-        whose = f"a bug in Crystallize {crystallize.__version__}"
-        hint = "Report it to its developers, with the lines above"
-    typer.echo(f"{heading('Error:')} {type(error).__name__}: {error}. This is {whose}. {hint}", err=True)
-    return FAILED
-
-
-def users_traceback(error: BaseException) -> str:
-    """Return the traceback of an error that a user's code raised, from the first frame of that code on."""
-    import traceback
-
-    frame = _users_frame(error) or error.__traceback__
-    return "".join(traceback.format_exception(type(error), error, frame))
-
-
-def is_from_users_code(error: BaseException) -> bool:
-    """Tell whether an error went through code that is not Crystallize's."""
-    return _users_frame(error) is not None
-
-
-def _users_frame(error: BaseException) -> TracebackType | None:
-    from asyncio import __file__ as loop
-
-    engine = (str(Path(__file__).parent.parent), str(Path(loop).parent))
-    frame = error.__traceback__
-    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(engine):
-        frame = frame.tb_next
-    return frame
-
-
-def _formatted(error: BaseException) -> str:
-    import traceback
-
-    return "".join(traceback.format_exception(error))
-
-
-def _text(error: BaseException) -> str:
-    from crystallize.errors import CrystallizeError
-
-    return str(error) if isinstance(error, CrystallizeError) else f"{type(error).__name__}: {error}"
-
-
-# -- experiments ---------------------------------------------------------------------------------------------
-
-
-def resolve_or_exit(name: str) -> ExperimentFolder:
-    """Return the folder of an experiment, by name or path; end the command with exit code 2 if there is none."""
-    from crystallize.config.folders import resolve
-    from crystallize.errors import CrystallizeError
-
-    try:
-        return resolve(name)
-    except CrystallizeError as error:
-        fail(error)
-
-
-# -- completion ----------------------------------------------------------------------------------------------
+EXPERIMENT = "NAME|PATH"
+"""What the argument is called in the help that names an experiment."""
 
 
 def complete_experiments(incomplete: str) -> list[str]:
@@ -219,7 +23,7 @@ def complete_experiments(incomplete: str) -> list[str]:
 ExperimentName = Annotated[
     str,
     typer.Argument(
-        metavar="NAME|PATH",
+        metavar=EXPERIMENT,
         help="The experiment's name, its folder, or its config.yaml.",
         autocompletion=complete_experiments,
         show_default=False,

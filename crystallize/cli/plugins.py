@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from crystallize.cli.errors import FAILED, fail
+from crystallize.cli.screen import echo, print_json, stdout_kept_clean
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
@@ -76,7 +79,6 @@ def _groups(name: str | None) -> Collection[str]:
 
 
 def _refuse(what: str, name: str, choices: Sequence[str], others: Iterable[str] = ()) -> NoReturn:
-    from crystallize.cli.options import fail
     from crystallize.errors import UnknownNameError
     from crystallize.utils.suggest import did_you_mean
 
@@ -88,7 +90,6 @@ def _refuse(what: str, name: str, choices: Sequence[str], others: Iterable[str] 
 def _look(groups: Collection[str], *, with_hidden: bool = False) -> list[Installed]:
     """Look at what is installed, as the commands, the config.yaml and the experiments that use it would."""
     from crystallize.cli.commands import BUILT_IN, usable
-    from crystallize.cli.options import stdout_kept_clean
     from crystallize.plugins.listing import list_installed
 
     with stdout_kept_clean(True):  # what a plugin prints when it is imported is no part of our answer
@@ -137,17 +138,15 @@ def list_plugins(
     ]
     within = f" in the group {_group_names()[group.lower()]}" if group is not None else ""
     if as_json:
-        import json
-
-        typer.echo(json.dumps(installed, indent=2))
+        print_json(installed)
     elif installed:
         print_table(installed)
     elif hook is not None:
-        typer.echo(f"Nothing that is installed and active{within} implements {hook}.")
+        echo(f"Nothing that is installed and active{within} implements {hook}.")
     elif group is not None:
-        typer.echo(f"Nothing is installed{within}.")
+        echo(f"Nothing is installed{within}.")
     else:
-        typer.echo("Nothing is installed, not even Crystallize's own parts: install crystallize-lab again.")
+        echo("Nothing is installed, not even Crystallize's own parts: install crystallize-lab again.")
 
 
 @app.command()
@@ -181,8 +180,6 @@ def show(
     groups = _groups(group)
     own = {place for place in groups for each in find(place) if normalise(each.name) == normalise(name)}
     if not own:
-        from crystallize.cli.options import fail
-
         fail(_unknown(name, groups))
     with_hooks = {PLUGINS, EXECUTION}  # all that implement the same hooks
     installed = _look(own | with_hooks if own & with_hooks else own)
@@ -194,12 +191,10 @@ def show(
     meant.sort(key=lambda each: each.status != "active")
     pages = [page_of(each, installed) for each in meant]
     if as_json:
-        from crystallize.cli.options import print_json
-
         print_json(pages)
         return
     for number, page in enumerate(pages):
-        typer.echo("\n" if number else "", nl=False)
+        echo("\n" if number else "", end="")
         print_page(page)
 
 
@@ -243,8 +238,6 @@ def hooks(as_json: AsJson = False) -> None:
     installed = _look((PLUGINS, EXECUTION))
     every = hooks_of(records_of(installed))
     if as_json:
-        from crystallize.cli.options import print_json
-
         print_json(every)
         return
     print_hooks(every)
@@ -254,7 +247,7 @@ def hooks(as_json: AsJson = False) -> None:
         if each.found.group == PLUGINS and each.status in ("failed", "disabled")
     ]
     if left_out:
-        typer.echo(f"\nLeft out, since disabled or failed: {', '.join(left_out)}")
+        echo(f"\nLeft out, since disabled or failed: {', '.join(left_out)}")
 
 
 @app.command()
@@ -272,4 +265,4 @@ def check() -> None:
     from crystallize.discovery import GROUPS, misspelt_groups
 
     if not print_report(_look(GROUPS), misspelt_groups()):
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)

@@ -13,7 +13,7 @@ from shutil import get_terminal_size
 from textwrap import indent, wrap
 from typing import TYPE_CHECKING, Any
 
-import typer
+from crystallize.cli.screen import echo, styled
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -63,7 +63,7 @@ def print_table(installed: Sequence[dict[str, Any]]) -> None:
     for each in installed:
         if each["error"]:
             lines = wrap(f"{each['status']}: {each['error']}", _width(), subsequent_indent=_GAP)
-            typer.echo("\n" + "\n".join(lines))
+            echo("\n" + "\n".join(lines))
 
 
 def _print_wide(installed: Sequence[dict[str, Any]], entries: Sequence[list[str]], room: int) -> None:
@@ -90,14 +90,15 @@ def _print_narrow(installed: Sequence[dict[str, Any]], entries: Sequence[list[st
         hooks = f"hooks: {', '.join(each['hooks'])}" if each["hooks"] else ""
         below = [*([origin] if origin else []), *wrap(_plain(each["summary"]), room)]
         for text in [*below, *wrap(hooks, room, subsequent_indent=" " * len("hooks: "))]:
-            typer.secho(_INDENT + text, dim=True)
+            echo(styled(_INDENT + text, dim=True))
 
 
 def _print_entry(line: str, status: str) -> None:
     if status in _COLOURS:
-        typer.echo(line.replace(f"  {status}", f"  {typer.style(status, fg=_COLOURS[status])}", 1))
+        before, gap, after = line.partition(f"  {status}")
+        echo(before, gap[:2], styled(gap[2:], fg=_COLOURS[status]), after)
     else:
-        typer.secho(line, bold=True if status else None)
+        echo(styled(line, bold=True if status else None))
 
 
 # -- hooks ---------------------------------------------------------------------------------------------------
@@ -113,14 +114,14 @@ def print_hooks(hooks: Sequence[dict[str, Any]]) -> None:
     rows = _columns(every)
     for number, hook in enumerate(hooks):
         if number:
-            typer.echo()
-        typer.secho(f"{hook['name']}({', '.join(hook['arguments'])})", bold=True)
+            echo()
+        echo(styled(f"{hook['name']}({', '.join(hook['arguments'])})", bold=True))
         for line in wrap(f"In the {hook['runs_in']}: {_plain(hook['summary'])}", _width() - len(_INDENT)):
-            typer.secho(_INDENT + line, dim=True)
+            echo(styled(_INDENT + line, dim=True))
         for position, _ in enumerate(hook["implementers"], start=1):
-            typer.echo(f"{position:>6}. {next(rows)}")
+            echo(f"{position:>6}. {next(rows)}")
         if not hook["implementers"]:
-            typer.echo(f"{_INDENT}Nobody implements it.")
+            echo(f"{_INDENT}Nobody implements it.")
 
 
 # -- show ----------------------------------------------------------------------------------------------------
@@ -130,28 +131,28 @@ def print_page(page: dict[str, Any]) -> None:
     """Print all that is known of one entry point."""
     name, status = page["name"], page["status"]
     origin = f"{page['kind']} of {page['distribution']} {page['version']}"
-    typer.echo(f"{typer.style(name, bold=True)}: {origin}, {typer.style(status, fg=_COLOURS[status])}")
+    echo(styled(name, bold=True), f": {origin}, ", styled(status, fg=_COLOURS[status]))
     for paragraph in _prose(page):
-        typer.echo()
+        echo()
         for line in wrap(paragraph, min(_width(), _WIDEST_PROSE)):
-            typer.echo(line)
-    typer.echo()
-    typer.echo(f"entry point  {name} = {page['value']}")
-    typer.echo(f"group        {page['group']}")
+            echo(line)
+    echo()
+    echo(f"entry point  {name} = {page['value']}")
+    echo(f"group        {page['group']}")
     if page["source"] is not None:
-        typer.echo(f"source       {page['source']['file']}:{page['source']['line']}")
+        echo(f"source       {page['source']['file']}:{page['source']['line']}")
     if page["homepage"]:
-        typer.echo(f"homepage     {page['homepage']}")
+        echo(f"homepage     {page['homepage']}")
     _print_section("Settings", [_setting(**each) for each in page["settings"]])
     described = _sections(page["documentation"]).get("Parameters")
     if page["settings"] and described:
-        typer.echo(f"\n{indent(_plain(described), _GAP)}")
+        echo(f"\n{indent(_plain(described), _GAP)}")
     _print_section("Environment variables", list(_columns(page["environment"].items())))
     _print_section("Hooks, in the order of a run", list(_columns(map(_call, page["calls"]))))
     if status in ("active", "failed"):
         _print_section("To switch it off", page["switch_off"])
     if page["kind"] == "command" and status == "active":
-        typer.echo(f"\nIts options: crystallize {name} --help")
+        echo(f"\nIts options: crystallize {name} --help")
 
 
 def _prose(page: dict[str, Any]) -> Iterator[str]:
@@ -185,10 +186,10 @@ def _call(call: dict[str, Any]) -> tuple[str, str, str]:
 
 def _print_section(title: str, lines: Collection[str]) -> None:
     if lines:
-        typer.echo()
-        typer.secho(title, bold=True)
+        echo()
+        echo(styled(title, bold=True))
         for line in lines:
-            typer.echo(_GAP + line)
+            echo(_GAP + line)
 
 
 # -- check ---------------------------------------------------------------------------------------------------
@@ -205,8 +206,8 @@ def print_report(installed: Sequence[Installed], misspelt: Sequence[tuple[str, S
             failed += 1
             _print_failure(each.status, str(each.error))
             if each.error.__cause__ is not None:
-                typer.echo(indent(own_traceback(each.error.__cause__, each.found), _GAP), nl=False)
-            typer.echo()
+                echo(indent(own_traceback(each.error.__cause__, each.found), _GAP), end="")
+            echo()
     for meant, declared in misspelt:
         failed += len(declared)
         of = declared[0]
@@ -216,21 +217,21 @@ def print_report(installed: Sequence[Installed], misspelt: Sequence[tuple[str, S
             f"nobody reads the entry point group {of.group!r} of {of.distribution} {of.version}, with {names} "
             f"({of.folder}). Did you mean {meant!r}?",
         )
-        typer.echo()
+        echo()
     counts = {status: sum(each.status == status for each in installed) for status in ("active", "disabled")}
     parts = [f"{counts['active']} loaded"]
     if counts["disabled"]:
         parts.append(f"{counts['disabled']} switched off and not looked at")
     parts.append(f"{failed} failed" if failed else "all is well")
-    typer.echo(f"Entry points: {', '.join(parts)}.")
+    echo(f"Entry points: {', '.join(parts)}.")
     return not failed
 
 
 def _print_failure(status: str, text: str) -> None:
     first, *more = wrap(f"{status}: {text}", _width(), subsequent_indent=_GAP, break_on_hyphens=False)
-    typer.echo(f"{typer.style(status, fg='red')}{first.removeprefix(status)}")
+    echo(styled(status, fg="red"), first.removeprefix(status))
     for line in more:
-        typer.echo(line)
+        echo(line)
 
 
 def own_traceback(error: BaseException, found: Found) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from crystallize.cli.screen import echo, prepare_streams
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
 from crystallize.utils.suggest import counted
+from crystallize.utils.terminal import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +111,7 @@ class ProgressPlugin(BasePlugin):
         self._of: dict[str, RunProgress] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ProgressPlugin, ()
+        return _idle_copy, ()
 
     @hookimpl(trylast=True)  # the other plugins did not object
     def before_run(self, experiment: Experiment) -> None:
@@ -153,6 +156,12 @@ class ProgressPlugin(BasePlugin):
             display.say(error.traceback.rstrip("\n"))
 
 
+def _idle_copy() -> ProgressPlugin:
+    """Return the plugin's copy in a worker, whose steps then print to whatever stream as the coordinator's do."""
+    prepare_streams()
+    return ProgressPlugin()
+
+
 # -- displays ------------------------------------------------------------------------------------------------
 
 
@@ -181,10 +190,7 @@ class PlainLines:
 
     def say(self, text: str, style: str = "") -> None:
         """Print a text."""
-        stream = sys.stderr
-        if stream is not None:
-            stream.write(f"{text}\n")
-            stream.flush()
+        echo(text, err=True)
 
     def close(self) -> None:
         """Leave it at that."""
@@ -201,7 +207,7 @@ class Bars:
     def _make() -> Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        from crystallize.cli.options import console
+        from crystallize.cli.screen import console
 
         return Progress(
             TextColumn("{task.description}", markup=False),
@@ -210,7 +216,7 @@ class Bars:
             TextColumn("{task.fields[failures]}", style="red"),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console(stderr=True),
-            redirect_stdout=sys.stdout.isatty(),  # else what steps print belongs to the pipe
+            redirect_stdout=is_terminal(sys.stdout),  # else what steps print belongs to the pipe
         )
 
     def begin(self, run: RunProgress) -> None:
@@ -245,8 +251,9 @@ class Bars:
 
 
 def make_display(*, plain: bool = False) -> Display:
-    """Return bars if standard error is a terminal and not to be kept `plain`, for a debugger; else lines."""
-    return Bars() if not plain and sys.stderr is not None and sys.stderr.isatty() else PlainLines()
+    """Return bars if standard error is a terminal that can draw them, and not to be kept `plain`; else lines."""
+    can_draw = is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
+    return Bars() if can_draw and not plain else PlainLines()
 
 
 # -- the log -------------------------------------------------------------------------------------------------

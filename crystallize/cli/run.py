@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crystallize.cli import options
+from crystallize.cli import errors, options, screen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,9 @@ def run(
     *,
     replicates: Annotated[
         int | None,
-        typer.Option(min=1, help="How many replicates each experiment gets.", show_default=False),
+        typer.Option(
+            "--replicates", "-n", min=1, help="How many replicates each experiment gets.", show_default=False
+        ),
     ] = None,
     treatments: Annotated[
         list[str] | None,
@@ -112,13 +114,14 @@ def run(
     Ctrl-C, which leaves the last complete run as it was.
     """
     from crystallize.cli.progress import ProgressPlugin, make_display, show_log
+    from crystallize.config.folders import resolve
 
     if debug and (replicates or execution or workers or only):
         raise typer.BadParameter(
             "it stands for one replicate of everything, run serially: leave the other option out",
             param_hint="--debug",
         )
-    folder = options.resolve_or_exit(name)
+    folder = resolve(name)
     overrides: dict[str, Any] = {
         "seed": seed,
         "execution": "serial" if debug else _execution(folder.config, execution, workers),
@@ -127,7 +130,7 @@ def run(
     }
     display = make_display(plain=debug)
     progress = ProgressPlugin(display)
-    with options.stdout_kept_clean(as_json), show_log(display, logging.DEBUG if debug else logging.WARNING):
+    with screen.stdout_kept_clean(as_json), show_log(display, logging.DEBUG if debug else logging.WARNING):
         try:
             extra = [progress, *_debugging_plugins(debug)]
             nodes = _load(folder.config, only, overrides | {"plugins": extra})
@@ -136,7 +139,7 @@ def run(
         except KeyboardInterrupt:
             display.close()
             _print_interruption(progress)
-            raise typer.Exit(options.INTERRUPTED) from None
+            raise typer.Exit(errors.INTERRUPTED) from None
         finally:
             display.close()
     _print_and_exit(progress, *outcome, as_json=as_json)
@@ -236,7 +239,7 @@ def _check_context(nodes: Sequence[Experiment], context: Mapping[str, Any]) -> N
             why = f"{did_you_mean(key, known)} Steps take {listed(known)} from the context".strip()
         if not see_all or key in given:
             raise UnknownNameError(f"--set {key}: no step takes {key!r} from the context", hint=why)
-        options.warn(f"--set {key}: no step has a parameter {key!r}; one that reads it from ctx may. {why}")
+        screen.warn(f"--set {key}: no step has a parameter {key!r}; one that reads it from ctx may. {why}")
 
 
 def _sees_context(source: DataSource) -> bool:
@@ -272,16 +275,16 @@ def _print_and_exit(
     if progress.runs:
         _print_results(results, as_json)
     if error is not None:
-        code = options.FAILED if progress.runs or _started_and_broke(error) else options.WRONG_USE
+        code = errors.FAILED if progress.runs or _started_and_broke(error) else errors.WRONG_USE
         if not isinstance(error, GraphRunError):
-            options.fail(error, code)
+            errors.fail(error, code)
         _print_failed_experiments(error)
         raise typer.Exit(code)
     failed = {name: len(result.errors) for name, result in results.items() if result.errors}
     if failed:
         listed = ", ".join(f"{count} of {name!r}" for name, count in failed.items())
-        typer.echo(f"{options.heading('Failed outcomes:')} {listed}.", err=True)
-        raise typer.Exit(options.FAILED)
+        screen.echo(screen.error_heading("Failed outcomes:"), f" {listed}.", err=True)
+        raise typer.Exit(errors.FAILED)
 
 
 def _print_results(results: Mapping[str, Result], as_json: bool) -> None:
@@ -289,13 +292,13 @@ def _print_results(results: Mapping[str, Result], as_json: bool) -> None:
 
     if as_json:
         paths = {name: None if result.path is None else str(result.path) for name, result in results.items()}
-        options.print_json(
+        screen.print_json(
             {name: result.to_dict() | {"path": paths[name]} for name, result in results.items()}
         )
         return
     for number, (name, result) in enumerate(results.items()):
         if number:
-            typer.echo()
+            screen.echo()
         print_result(name, result)
 
 
@@ -315,11 +318,11 @@ def _started_and_broke(error: Exception) -> bool:
 
 def _print_failed_experiments(error: GraphRunError) -> None:
     """Say which experiments failed; why, the log has said as it happened."""
-    if options.state.traceback:
-        options.print_error(error)
-    typer.echo(f"{options.heading('Failed:')} {', '.join(error.failed)}.", err=True)
+    if errors.state.traceback:
+        errors.print_error(error)
+    screen.echo(screen.error_heading("Failed:"), f" {', '.join(error.failed)}.", err=True)
     for name, producer in error.skipped.items():
-        typer.echo(f"Not run: {name}, which depends on {producer}.", err=True)
+        screen.echo(f"Not run: {name}, which depends on {producer}.", err=True)
 
 
 # -- Ctrl-C --------------------------------------------------------------------------------------------------
@@ -327,11 +330,11 @@ def _print_failed_experiments(error: GraphRunError) -> None:
 
 def _print_interruption(progress: ProgressPlugin) -> None:
     if not progress.runs:
-        typer.echo("Interrupted before anything ran.", err=True)
+        screen.echo("Interrupted before anything ran.", err=True)
         return
-    typer.echo("Interrupted.", err=True)
+    screen.echo("Interrupted.", err=True)
     for run in progress.runs:
-        typer.echo(f"  {run.name}: {_state_of(run)}", err=True)
+        screen.echo(f"  {run.name}: {_state_of(run)}", err=True)
 
 
 def _state_of(run: RunProgress) -> str:

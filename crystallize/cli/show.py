@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crystallize.cli import options
+from crystallize.cli import options, screen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def show(
     result = load_result(folder)
     metadata = read_metadata(folder) or {}
     if as_json:
-        options.print_json(
+        screen.print_json(
             {
                 "experiment": result.experiment,
                 "path": str(result.path),
@@ -68,27 +68,26 @@ def _location(name: str) -> RunLocation:
     """Return where the experiment stores its runs, from its config.yaml alone."""
     from pathlib import Path
 
+    from crystallize.cli.stored import ROOT, location_of
     from crystallize.config.folders import resolve
     from crystallize.config.reader import read_config
     from crystallize.errors import StoreError, UnknownNameError
     from crystallize.store.layout import RunLocation
 
-    root = "data"  # where ArtifactPlugin stores, if nothing else is said
     try:
         folder = resolve(name)
     except UnknownNameError:
-        if name not in ("", ".", "..") and "/" not in name and Path(root, name).is_dir():
-            return RunLocation(root, name, versioned=True)
+        if name not in ("", ".", "..") and "/" not in name and Path(ROOT, name).is_dir():
+            return RunLocation(ROOT, name, versioned=True)
         raise
-    settings = read_config(folder.config).plugins.get("artifact", {})
-    if settings is False:
+    location = location_of(folder.name, read_config(folder.config))
+    if location is None:
         raise StoreError(
             f"experiment {folder.name!r} stores no results",
             str(folder.config),
             "Its config.yaml switches the plugin 'artifact' off: remove that, and run it again",
         )
-    arguments = settings if isinstance(settings, dict) else {}
-    return RunLocation(str(arguments.get("root_dir", root)), folder.name, bool(arguments.get("versioned")))
+    return location
 
 
 def _find(location: RunLocation, version: int | None) -> Path:

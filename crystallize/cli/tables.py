@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import typer
+from crystallize.cli.screen import console, echo, styled
+from crystallize.utils.terminal import is_terminal
 
 if TYPE_CHECKING:
     from crystallize.results.result import Result
@@ -17,20 +18,18 @@ def print_result(name: str, result: Result, subtitle: str = "") -> None:
     """Print a run's summary, what its hypotheses say, and where it is stored."""
     from crystallize.config.errors import shown
 
-    typer.secho(name, bold=True)
+    echo(styled(name, bold=True))
     if subtitle:
-        typer.echo(subtitle)
-    if sys.stdout.isatty():
-        from crystallize.cli.options import console
-
+        echo(subtitle)
+    if is_terminal(sys.stdout):
         console().print(result.summary())
     else:  # plain text of its own width
-        typer.echo(str(result.summary()))
+        echo(str(result.summary()))
     for hypothesis in result.metrics.hypotheses:
         for line in verdict(hypothesis):
-            typer.echo(line)
+            echo(line)
     path = result.path
-    typer.echo(f"Results: {shown(path)}" if path else "Results: not stored, since no plugin stores them")
+    echo(f"Results: {shown(path)}" if path else "Results: not stored, since no plugin stores them")
 
 
 def verdict(hypothesis: HypothesisResult) -> list[str]:

@@ -16,6 +16,7 @@ import yaml
 
 from crystallize.config.errors import KeyPath, Problem, spelled
 from crystallize.errors import InvalidValueError
+from crystallize.utils.yaml12 import plain_scalar
 
 LARGEST = 1 << 20
 """How many bytes a file may have."""
@@ -28,16 +29,6 @@ MOST_VALUES = 50_000
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _TAB_INDENT = re.compile(r" *\t[ \t]*[^\s#]")
-_INT = re.compile(r"[-+]?[0-9]+")
-_OTHER_BASE = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_WORDS: dict[str, Any] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-    **{f"{sign}{word}": float(f"{sign}inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
-}
 _ELSEWHERE = "Keep data in files of its own; a data source loads them"
 _TAB = "the line is indented with a tab", "YAML is indented with spaces"
 _PLAIN = "plain"
@@ -130,23 +121,6 @@ def read_value(text: str) -> Any:
         problem = document.problems[0]
         raise InvalidValueError(f"{text!r} cannot be read: {problem.message}", hint=problem.hint)
     return document.value["value"]
-
-
-def plain_scalar(text: str) -> Any:
-    """Return what a scalar without quotes is, by the core schema of YAML 1.2.
-
-    Raises
-    ------
-    ValueError
-        If it is a whole number with more digits than Python reads.
-    """
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INT.fullmatch(text):
-        return int(text)
-    if _OTHER_BASE.fullmatch(text):
-        return int(text, 0)
-    return float(text) if _FLOAT.fullmatch(text) else text
 
 
 def describe(value: Any) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,7 +83,7 @@ def _configured_root(project: Path) -> str | None:
             hint = f"{did_you_mean(key, ['root'])} The only key is 'root'".strip()
             raise refuse(f"unknown key {key!r}", hint, "tool.crystallize", _line_of(text, key))
     root = settings.get("root")
-    if root is not None and (not isinstance(root, str) or not root.strip()):
+    if root is not None and (not isinstance(root, str) or not root.strip() or "\0" in root):
         hint = "It is the path of a folder, as text"
         raise refuse(f"found {root!r}", hint, "tool.crystallize.root", _line_of(text, "root"))
     return root
@@ -102,16 +104,27 @@ def _line_of(text: str, key: str) -> int:
 def find_folders(root: Path | None = None) -> list[ExperimentFolder]:
     """Return every folder with a config.yaml below `root`, sorted by path.
 
-    Hidden folders are left out. A file that cannot be read counts with its folder's name.
+    Hidden folders, and those that cannot be read, are left out. A file that cannot be read counts with its
+    folder's name.
 
     Parameters
     ----------
     root : pathlib.Path, optional
         Where to look; :func:`experiments_root`, if not given.
+
+    Raises
+    ------
+    OSError
+        If `root` itself cannot be read.
     """
     top = experiments_root() if root is None else root.absolute()
     found: list[ExperimentFolder] = []
-    for place, folders, files in os.walk(top):
+
+    def refuse(error: OSError) -> None:
+        if error.filename == os.fspath(top) and not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    for place, folders, files in os.walk(top, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".") and name not in _NEVER]
         if CONFIG in files:
             found.append(folder_of(Path(place, CONFIG)))
@@ -159,8 +172,7 @@ def resolve(name_or_path: str, root: Path | None = None) -> ExperimentFolder:
     ConfigError
         If two experiments have the name.
     """
-    config = config_file(name_or_path)
-    if config.is_file():
+    if _is(Path.is_file, config := config_file(name_or_path)):
         return folder_of(config)
     top = experiments_root() if root is None else root
     folders = find_folders(top)
@@ -169,7 +181,7 @@ def resolve(name_or_path: str, root: Path | None = None) -> ExperimentFolder:
         return matches[0]
     if matches:
         raise ConfigError(ambiguous(name_or_path, matches))
-    if Path(name_or_path).is_dir():
+    if _is(Path.is_dir, Path(name_or_path)):
         hint = "Make an experiment with 'crystallize new NAME'"
         raise UnknownNameError(f"the folder {name_or_path!r} has no {CONFIG}", hint=hint)
     names = {folder.name for folder in folders}
@@ -180,6 +192,18 @@ def resolve(name_or_path: str, root: Path | None = None) -> ExperimentFolder:
         f"no experiment is called {name_or_path!r}, and it is no folder with a {CONFIG}",
         hint=f"{did_you_mean(name_or_path, names)} {known}".strip(),
     )
+
+
+def _is(check: Callable[[Path], bool], path: Path) -> bool:
+    """Check a path that may be a name: one that is too long, or has a NUL, is none."""
+    try:
+        return check(path)
+    except ValueError:
+        return False
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def ambiguous(name: str, matches: list[ExperimentFolder]) -> list[Problem]:

@@ -13,6 +13,7 @@ import importlib
 import importlib.abc
 import importlib.util
 import linecache
+import os
 import re
 import sys
 import threading
@@ -92,7 +93,7 @@ class FolderModules:
 
 def package_name(folder: Path) -> str:
     """Return the name that a folder's modules are loaded under; the same in every process of a machine."""
-    resolved = folder.resolve()
+    resolved = Path(os.path.realpath(folder))
     readable = re.sub(r"\W", "_", resolved.name, flags=re.ASCII)
     digest = hashlib.blake2b(str(resolved).encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
     return f"{PREFIX}{readable}_{digest}"

@@ -8,7 +8,7 @@ from crystallize.config.lookup import MISSING, Lookup, kind_of
 from crystallize.datasources.artifact import Artifact
 from crystallize.discovery import LOADERS
 from crystallize.errors import CrystallizeError, UnknownNameError
-from crystallize.loaders import get_loader
+from crystallize.loaders import get_loader, get_writer
 from crystallize.utils.signatures import mismatch
 
 if TYPE_CHECKING:
@@ -22,21 +22,27 @@ def read_outputs(lookup: Lookup) -> dict[str, Artifact]:
     made: dict[str, Artifact] = {}
     for alias, output in lookup.config.outputs.items():
         path = ("outputs", alias)
-        other = files.setdefault(output.file_name.casefold(), alias)
+        loader, writer = (_codec(lookup, output, path, role) for role in ("loader", "writer"))
+        name = output.file_name or f"{alias}{_suffix_of(loader)}"
+        other = files.setdefault(name.casefold(), alias)
         if other != alias:
-            message = f"the outputs {other!r} and {alias!r} have the same file name {output.file_name!r}"
+            message = f"the outputs {other!r} and {alias!r} have the same file name {name!r}"
             lookup.note((*path, "file_name"), message, "Give each file a name of its own")
             continue
-        loader, writer = (_codec(lookup, output, path, role) for role in ("loader", "writer"))
         if loader is MISSING or writer is MISSING:
             continue
         try:
-            made[alias] = Artifact(output.file_name, loader=loader, writer=writer, alias=alias)
+            made[alias] = Artifact(name, loader=loader, writer=writer, alias=alias)
         except CrystallizeError as error:
             is_alias = "alias" in error.what
             place = path if is_alias else (*path, "loader" if "no loader" in error.what else "file_name")
             lookup.note(place, error.what, error.hint, key=is_alias)
     return made
+
+
+def _suffix_of(loader: Any) -> str:
+    """Return the suffix that a loader is chosen by, its first one; a function has none."""
+    return next(iter(getattr(loader, "suffixes", ())), "")
 
 
 def _codec(lookup: Lookup, output: OutputConfig, path: KeyPath, role: str) -> Any:
@@ -53,12 +59,12 @@ def _find_codec(lookup: Lookup, name: str, place: KeyPath, role: str) -> Any:
     own = lookup.own("outputs", name)
     if own is MISSING or (hasattr(own, "load") and hasattr(own, "dump")):
         try:
-            found = get_loader(name if own is MISSING else own)
+            meant = name if own is MISSING else own
+            return get_loader(meant) if role == "loader" else get_writer(meant)
         except UnknownNameError:
             if own is not MISSING or ":" in name:
                 raise
             lookup.refuse_unknown("outputs", name, place, role, group=LOADERS)
-        return found if role == "loader" else found.dump
     if not callable(own) or isinstance(own, type):
         lookup.refuse(place, f"{name!r} in outputs.py is {kind_of(own)}", f"A {role} is a function")
     fault = mismatch(own, None)

@@ -6,6 +6,7 @@ only module that needs pydantic.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -175,7 +176,10 @@ PluginSetting = Annotated[
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    # They are built below, all at once.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, defer_build=True
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -188,8 +192,8 @@ class _Model(BaseModel):
 class OutputConfig(_Model):
     """An artifact that a step writes and other experiments may read."""
 
-    file_name: Text
-    """Name of the file in the run's folder."""
+    file_name: Text | None = None
+    """Name of the file in the run's folder; by default the output's alias with the suffix of its loader."""
     writer: Text | None = None
     """Turns a value into bytes: a function of outputs.py, or the name or dotted path of a loader."""
     loader: Text | None = None
@@ -269,7 +273,7 @@ class ExperimentConfig(_Model):
     plugins: dict[str, PluginSetting] = {}
     """Installed plugins, by their own name or their distribution's: false switches one off, true insists on it,
     {argument: value} configures it."""
-    cli: CliConfig = CliConfig()
+    cli: CliConfig = CliConfig.model_construct()
     """Where and how 'crystallize list' shows it."""
 
     def sources(self) -> list[Source]:
@@ -296,6 +300,35 @@ class PartialConfig(ExperimentConfig):
     datasource: Sources | None = None  # type: ignore[assignment]
     steps: list[Step | None] = []  # type: ignore[assignment]
     hypotheses: list[HypothesisConfig | None] = []  # type: ignore[assignment]
+
+
+def _build_models() -> None:
+    """Make the models' validators without pydantic's plugins.
+
+    To find those, pydantic reads the entry points of everything that is installed, and raises if those of one
+    distribution, whoever's it is, cannot be read.
+    """
+    switch = "PYDANTIC_DISABLE_PLUGINS"
+    before = os.environ.get(switch)
+    os.environ[switch] = "__all__"
+    try:
+        for model in (
+            OutputConfig,
+            HypothesisConfig,
+            CliConfig,
+            StrategyConfig,
+            ExperimentConfig,
+            PartialConfig,
+        ):
+            model.model_rebuild()
+    finally:
+        if before is None:
+            del os.environ[switch]
+        else:
+            os.environ[switch] = before
+
+
+_build_models()
 
 
 def json_schema() -> dict[str, Any]:

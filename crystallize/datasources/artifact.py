@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from crystallize.datasources.datasource import DataSource
 from crystallize.errors import (
@@ -16,7 +16,7 @@ from crystallize.errors import (
     PluginLoadError,
     UnknownNameError,
 )
-from crystallize.loaders import get_loader, loader_for
+from crystallize.loaders import get_loader, get_writer, loader_for
 from crystallize.loaders.base import dump_value, from_bytes, load_file, to_bytes
 from crystallize.store.layout import BASELINE, RunLocation, replicate_folder
 from crystallize.store.manifest import artifact_names, check_unchanged, find_artifact
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from crystallize.loaders import Loader
     from crystallize.utils.context import FrozenContext
+
+T = TypeVar("T")
 
 
 class _ReadsStoredRuns(DataSource):
@@ -360,7 +362,7 @@ def _reader_and_writer(
             f"the loader of artifact {name!r} is the name of one, a Loader or a function, got {loader!r}"
         )
     if isinstance(writer, str):
-        dump = _find_loader(name, get_loader, writer).dump
+        dump = _find_loader(name, get_writer, writer)
     elif callable(writer):
         dump = writer
     elif writer is not None:
@@ -370,7 +372,7 @@ def _reader_and_writer(
     return load, dump
 
 
-def _find_loader(artifact: str, look_up: Callable[[Any], Loader], what: Any) -> Loader:
+def _find_loader(artifact: str, look_up: Callable[[Any], T], what: Any) -> T:
     try:
         return look_up(what)
     except (UnknownNameError, InvalidTypeError, PluginLoadError) as error:

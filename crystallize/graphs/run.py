@@ -9,12 +9,13 @@ from contextvars import Context, copy_context
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.errors import GraphRunError
+from crystallize.errors import CrystallizeError, GraphRunError
 from crystallize.experiments.run import RunCancelled
 from crystallize.graphs.dependencies import downstream_of, files_of
 from crystallize.plugins.execution import AsyncExecution, ParallelExecution, SerialExecution
 from crystallize.plugins.seed import SeedPlugin
 from crystallize.utils.aio import close_loop
+from crystallize.utils.failures import error_text
 
 if TYPE_CHECKING:
     from crystallize.experiments.experiment import Experiment
@@ -187,7 +188,10 @@ class GraphRun:
         if error is not None and not isinstance(error, Exception):
             raise error
         if result is None:
-            self._fail(name, f"{type(error).__name__}: {error}", error)
+            is_ours = error is None or isinstance(
+                error, CrystallizeError
+            )  # its kind adds nothing to its text
+            self._fail(name, str(error) if error is None or is_ours else error_text(error), error)
             return
         self.results[name] = result
         reason = _wholly_failed_condition(result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from crystallize.errors import ArtifactError, ArtifactNotFoundError, CrystallizeError
+from crystallize.utils.signatures import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,29 @@ class Loader(Protocol):
 
     def dump(self, value: Any) -> bytes:
         """Return the bytes that :meth:`load` would make `value` of."""
+
+
+class FunctionLoader:
+    """A plain function of one path as a loader: it loads, and what is written is bytes or str.
+
+    Parameters
+    ----------
+    function : callable
+        Makes an object of the file at the path that it is given.
+    """
+
+    suffixes = ()
+
+    def __init__(self, function: Callable[[Path], Any]) -> None:
+        self.function = function
+
+    def load(self, path: Path) -> Any:
+        """Return what the function makes of the file at `path`."""
+        return self.function(path)
+
+    def dump(self, value: Any) -> bytes:
+        """Return bytes as they are, and text as UTF-8."""
+        return to_bytes(value)
 
 
 def from_bytes(path: Path) -> bytes:
@@ -105,4 +129,6 @@ def dump_value(dump: Callable[[Any], Any], value: Any, name: str) -> bytes:
 
 def _name(function: Callable[..., Any]) -> str:
     owner = getattr(function, "__self__", None)
-    return type(owner).__name__ if owner is not None else getattr(function, "__name__", repr(function))
+    if isinstance(owner, FunctionLoader):
+        return name_of(owner.function)
+    return type(owner).__name__ if owner is not None else name_of(function)

@@ -60,22 +60,21 @@ class JsonLoader:
 
 
 class YamlLoader:
-    """YAML, by the safe loader and dumper only."""
+    """YAML 1.2, as in config.yaml, without tags of Python; NumPy's numbers and arrays become numbers and lists."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".yaml", ".yml")
 
     def load(self, path: Path) -> Any:
         """Return the object in the file."""
-        import yaml
+        from crystallize.utils.yaml12 import load_yaml
 
-        return yaml.safe_load(path.read_bytes())
+        return load_yaml(path.read_bytes())
 
     def dump(self, value: Any) -> bytes:
         """Return `value` as YAML, mappings in their own order."""
-        import yaml
+        from crystallize.utils.yaml12 import dump_yaml
 
-        text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
-        return text.encode()
+        return dump_yaml(value)
 
 
 class CsvLoader:

@@ -10,7 +10,9 @@ from crystallize.discovery import (
     LOADERS,
     Found,
     cannot_load,
+    classify,
     find,
+    load,
     lookup,
     normalise,
     produce,
@@ -18,10 +20,13 @@ from crystallize.discovery import (
     warn_once,
 )
 from crystallize.errors import InvalidTypeError, PluginLoadError, UnknownNameError
+from crystallize.loaders.base import FunctionLoader
 from crystallize.utils.failures import error_text, safe_repr
+from crystallize.utils.signatures import is_async, mismatch
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import PurePath
 
     from crystallize.loaders.base import Loader
@@ -37,6 +42,7 @@ def get_loader(loader: object) -> Loader:
     ----------
     loader : str or Loader
         The name of an installed loader, the dotted path ``"package.module:Name"`` of any, or a loader itself.
+        What they lead to may be a plain function of one path, too.
 
     Raises
     ------
@@ -51,7 +57,24 @@ def get_loader(loader: object) -> Loader:
         return _check_loader(loader, "")
     if ":" in loader:
         return _check_loader(resolve(LOADERS, loader, "loader"), f"{loader!r} is no loader: ")
-    return _load_installed(lookup(LOADERS, loader, "loader"))
+    return load_installed(lookup(LOADERS, loader, "loader"))
+
+
+def get_writer(loader: object) -> Callable[[Any], bytes]:
+    """Return how the loader that is meant writes a value; the arguments and errors are those of `get_loader`.
+
+    Raises
+    ------
+    InvalidTypeError
+        If it is a plain function, which only loads.
+    """
+    found = get_loader(loader)
+    if isinstance(found, FunctionLoader):
+        raise InvalidTypeError(
+            f"{loader!r} is a function that loads, and writes nothing",
+            hint="Name a writer: a function of the value that returns bytes, or a loader that has dump",
+        )
+    return found.dump
 
 
 def loader_for(path: PurePath | str) -> Loader:
@@ -95,13 +118,23 @@ def loader_for(path: PurePath | str) -> Loader:
 def usable(found: Found) -> Loader | None:
     """Return the installed loader, or None after a warning: a broken one does not hinder the others."""
     try:
-        return _load_installed(found)
+        return load_installed(found)
     except PluginLoadError as error:
         warn_once(error.what)
         return None
 
 
-def _load_installed(found: Found) -> Loader:
+def load_installed(found: Found) -> Loader:
+    """Return the installed loader, made and checked.
+
+    Raises
+    ------
+    PluginLoadError
+        If it cannot be imported or made, or is none.
+    """
+    declared = load(found)
+    if _is_function_of_a_path(declared):
+        return FunctionLoader(declared)
     thing = produce(found)
     fault = _what_is_wrong(thing)
     if fault:
@@ -110,7 +143,19 @@ def _load_installed(found: Found) -> Loader:
     return loader
 
 
+def _is_function_of_a_path(thing: Any) -> bool:
+    """Tell whether a thing is a function that needs one argument; one that needs none makes a loader."""
+    return (
+        classify(thing) == "factory"
+        and not is_async(thing)
+        and bool(mismatch(thing))
+        and not mismatch(thing, None)
+    )
+
+
 def _check_loader(loader: Any, prefix: str) -> Loader:
+    if _is_function_of_a_path(loader):
+        return FunctionLoader(loader)
     if isinstance(loader, type) and not _what_is_wrong(loader):
         try:
             loader = loader()

@@ -11,7 +11,7 @@ import functools
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import PluginError
+from crystallize.errors import PluginError, StoreError
 from crystallize.utils.failures import error_text, place_of
 
 if TYPE_CHECKING:
@@ -118,7 +118,10 @@ def raised_by(error: BaseException, hook: str) -> PluginRecord | None:
 
 
 def error_of(record: PluginRecord | None, hook: str, error: BaseException) -> PluginError:
-    """Make the error that names the plugin whose hook raised `error`, which becomes its cause."""
+    """Make the error that names the plugin whose hook raised `error`, which becomes its cause.
+
+    What the file system refused is not the plugin's fault: the store's own words are all there is to say.
+    """
     hint = "Repair it, or run without it"
     if record is not None and record.source == "entry point":
         hint = (
@@ -127,6 +130,8 @@ def error_of(record: PluginRecord | None, hook: str, error: BaseException) -> Pl
         )
     who = "a plugin" if record is None else record
     made = PluginError(f"{who} raised in {hook}: {error_text(error)}", place_of(error), hint)
+    if isinstance(error, StoreError):
+        made = PluginError(error.what, error.where, error.hint)
     made.__cause__ = error
     return made
 

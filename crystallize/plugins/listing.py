@@ -201,13 +201,10 @@ def _strategy(found: Found) -> object:
 
 
 def _loader(found: Found) -> object:
-    from crystallize.loaders.lookup import get_loader
+    from crystallize.loaders.lookup import load_installed
 
-    made = produce(found)
-    try:
-        return get_loader(made)
-    except InvalidTypeError as error:
-        raise cannot_load(found, error.what) from error
+    made = load_installed(found)
+    return getattr(made, "function", made)
 
 
 def _verifier(found: Found) -> object:

@@ -66,7 +66,9 @@ def load_result(run: str | Path) -> Result:
         master_seed=seeds["master"],
         metrics=ExperimentMetrics(conditions.pop(BASELINE), conditions),
         errors=sorted(errors, key=lambda error: error.replicate),
-        artifacts=sorted(read_manifest(run), key=lambda entry: (entry.replicate, order[entry.condition])),
+        artifacts=sorted(
+            read_manifest(run), key=lambda entry: (entry.replicate, order.get(entry.condition, len(order)))
+        ),
         provenance=None,
     )
     result.path = run

@@ -88,11 +88,11 @@ def _text_of(path: str) -> str | None:
     """Return the text of a small file, or None if there is none to be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
+    except (OSError, ValueError):
         return None
     try:
         return os.read(descriptor, 4096).decode().strip()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):
         return None
     finally:
         os.close(descriptor)
@@ -100,13 +100,13 @@ def _text_of(path: str) -> str | None:
 
 def _resolve_reference(git: Path, reference: str) -> str | None:
     shared = git
-    with contextlib.suppress(OSError):  # there is such a file in a linked working tree only
+    with contextlib.suppress(OSError, ValueError):  # there is such a file in a linked working tree only
         shared = git / (git / "commondir").read_text().strip()
-    with contextlib.suppress(OSError):  # else the reference is packed
+    with contextlib.suppress(OSError, ValueError):  # else the reference is packed
         return (shared / reference).read_text().strip()
     try:
         packed = (shared / "packed-refs").read_text()
-    except OSError:
+    except (OSError, ValueError):
         return None
     for line in packed.splitlines():
         commit, _, name = line.partition(" ")

@@ -22,6 +22,17 @@ def error_text(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
+def os_error_text(error: OSError) -> str:
+    """Return what the operating system refused, and of which file.
+
+    >>> os_error_text(PermissionError(13, "Permission denied", "data"))
+    "Permission denied: 'data'"
+    """
+    reason = error.strerror or str(error) or type(error).__name__
+    files = [repr(file) for file in (error.filename, error.filename2) if file is not None]
+    return f"{reason}: {', '.join(files)}" if files else reason
+
+
 def safe_repr(thing: object) -> str:
     """Return the ``repr`` of an object, which is foreign code too, or else what class it is of.
 

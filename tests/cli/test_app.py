@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -43,7 +44,7 @@ def test_help_lists_every_command_in_order_and_imports_none():
     )
     rows = [line.strip("│ ").split(" ")[0] for line in done.stdout.splitlines() if line.startswith("│")]
     assert [row for row in rows if row in BUILT_IN] == list(BUILT_IN)
-    imported = {"crystallize.cli.app", "crystallize.cli.commands", "crystallize.cli.options"}
+    imported = {f"crystallize.cli.{name}" for name in ("app", "commands", "errors", "screen")}
     assert {name.strip("'[], \n") for name in done.stderr.split(", ")} == imported
 
 
@@ -67,11 +68,22 @@ def test_what_needs_no_numbers_does_not_import_numpy(project, arguments):
         (["--tracebak", "list"], "No such option"),
     ],
 )
-def test_wrong_use_names_what_was_meant(call, arguments, told):
+def test_wrong_use_names_what_was_meant_and_looks_like_any_error(call, arguments, told):
     done = call(*arguments)
     assert done.code == 2
-    assert told in done.err
-    assert "Traceback" not in done.err
+    first, second = done.err.splitlines()
+    assert first.startswith("Error: ")
+    assert told in first
+    assert second.startswith("Try '")
+    assert second.endswith(" --help' for help.")
+
+
+@pytest.mark.parametrize("command", ["run", "show", "apply", "graph"])
+def test_a_missing_experiment_is_told_with_those_that_there_are(call, project, command):
+    assert "There are no experiments in experiments." not in call(command).err
+    first, _ = call(command).err.splitlines()
+    assert first == "Error: Missing argument 'NAME|PATH'. The experiments in experiments are 'make', 'use'."
+    assert call(command).code == 2
 
 
 def test_without_a_command_the_help_is_shown(call):
@@ -87,6 +99,69 @@ def test_a_users_mistake_has_a_traceback_only_if_it_is_asked_for(call):
     assert full.code == 2
     assert full.err.startswith("Traceback (most recent call last)")
     assert full.err.endswith(plain.err)
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["run", "-h"], ["plugins", "list", "-h"]])
+def test_help_has_a_short_name_everywhere(call, arguments):
+    done = call(*arguments)
+    assert (done.code, done.err) == (0, "")
+    assert "Usage: " in done.out
+
+
+def test_python_runs_the_package_as_the_command_with_workers_too(project):
+    done = subprocess.run(
+        [sys.executable, "-m", "crystallize", "run", "make", "-n", "2", "--execution", "process", "--json"],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(done.stdout)["make"]["replicates"] == 2
+
+
+# -- what the operating system refuses -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["run", "show", "check", "apply", "graph"])
+@pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_that_of_no_experiment(call, project, command, name):
+    done = call(command, name)
+    assert done.code == 2
+    assert done.err.startswith("Error: no experiment is called ")
+
+
+def test_a_working_folder_that_is_gone_is_told(call, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for arguments in (["list"], ["run", "x"], ["check"], ["new", "x"]):
+        done = call(*arguments)
+        assert done.code == 2
+        assert done.err == (
+            "Error: the working folder is gone, removed or moved away. Change into one that is there\n"
+        )
+
+
+def test_links_that_lead_to_themselves_are_told(call, project):
+    config = project / "use" / "config.yaml"
+    config.unlink()
+    config.symlink_to("config.yaml")
+    for arguments in (["check"], ["run", "use"], ["list"]):
+        done = call(*arguments)
+        assert "Too many levels of symbolic links" in done.out + done.err
+        assert "a bug" not in done.err
+    Path("loop").symlink_to("loop")
+    Path("pyproject.toml").write_text('[tool.crystallize]\nroot = "loop"\n')
+    assert call("list").err == f"Error: Too many levels of symbolic links: '{Path('loop').absolute()}'\n"
+
+
+def test_a_place_that_takes_no_files_is_told_with_its_path_and_no_plugin_is_blamed(call, project):
+    Path("data").write_text("a file where the runs would be stored")
+    done = call("run", "make")
+    assert done.code == 1
+    (told,) = [line for line in done.err.splitlines() if "cannot be stored" in line]
+    assert "plugin" not in told.lower()
+    assert str(Path("data").absolute()) in told
 
 
 def test_several_problems_stand_on_a_line_each(call, project):

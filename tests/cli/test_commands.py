@@ -40,6 +40,23 @@ def lone(times: int = 1) -> None:
 def strange(argument: Annotated[str, typer.Argument(), typer.Option()]) -> None:
     pass
 
+async def later(name: str = "you") -> None:
+    """Greet somebody, in a while."""
+    import asyncio
+    await asyncio.sleep(0)
+    print(f"at last, {name}")
+
+awaiting = typer.Typer()
+
+@awaiting.callback()
+async def before() -> None:
+    print("before")
+
+@awaiting.command()
+async def inner() -> None:
+    print("inner")
+    raise typer.Exit(3)
+
 def failing() -> None:
     raise RuntimeError("out of order")
 
@@ -49,6 +66,8 @@ ENTRIES = """[crystallize.commands]
 greet = their_commands:greet
 many = their_commands:many
 single = their_commands:single
+later = their_commands:later
+awaiting = their_commands:awaiting
 strange = their_commands:strange
 failing = their_commands:failing
 number = their_commands:number
@@ -94,6 +113,13 @@ def crystallize(site, *arguments):
 def test_functions_and_typer_apps_become_commands_under_the_entrys_name(site, arguments, printed):
     done = crystallize(site, *arguments)
     assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
+
+
+def test_what_is_defined_with_async_def_is_awaited(site):
+    done = crystallize(site, "later", "--name", "world")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "at last, world\n", "")
+    done = crystallize(site, "awaiting", "inner")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "before\ninner\n", "")
 
 
 def test_each_has_its_help_under_its_own_name(site):
@@ -156,7 +182,7 @@ def test_the_list_of_plugins_tells_which_of_them_work(site):
         if each["group"] == "crystallize.commands"
     }
     assert {name for name, (state, _) in status.items() if state == "active"} == {
-        *("greet", "many", "single", "failing")
+        *("greet", "many", "single", "later", "awaiting", "failing")
     }
     assert "'run' is a command of Crystallize's own" in status["run"][1]
     assert all(error for state, error in status.values() if state == "failed")

@@ -35,7 +35,7 @@ def test_it_accepts_what_new_makes(command, flags):
 @pytest.mark.parametrize(
     "text",
     ["steps: [x]", "datasource: x", "datasource: x\nsteps: [x]\nstep: [x]", "datasource: x\nsteps: x",
-     "datasource: x\nsteps: [x]\nreplicates: 0", "datasource: x\nsteps: [x]\noutputs: {a: {}}", "[]"],
+     "datasource: x\nsteps: [x]\nreplicates: 0", "datasource: x\nsteps: [x]\noutputs: {a: {file: x}}", "[]"],
 )  # fmt: skip
 def test_it_refuses_what_check_refuses(command, text):
     validator = Draft202012Validator(json.loads(command("config", "schema").stdout))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,8 +43,8 @@ def test_an_experiment_that_reads_others_has_the_sign_and_names_them(call, proje
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
         "Basics",
-        "  make  Make numbers",
-        "  use   \N{CHART WITH UPWARDS TREND}  depends on make. Use numbers",
+        "  make  never run  Make numbers",
+        "  use   never run  \N{CHART WITH UPWARDS TREND}  depends on make. Use numbers",
     ]
 
 
@@ -57,7 +58,7 @@ def test_groups_and_what_is_in_them_stand_in_the_order_of_priority_then_name(cal
     assert names(done.out) == ["d", "e", "b", "a", "c"]
     headings = [line for line in done.out.splitlines() if line and not line.startswith(" ")]
     assert headings == ["Early", "Experiments", "Late"]
-    assert "  d  @" in done.out
+    assert "  d  never run  @" in done.out
 
 
 def test_hidden_experiments_are_listed_only_if_all_are_asked_for(call):
@@ -93,6 +94,7 @@ def test_json_tells_all_there_is_to_know(call, project):
         "hidden": False,
         "treatments": ["shifted", "bigger"],
         "depends_on": ["make"],
+        "last_run": None,
         "error": "",
     }
 
@@ -130,3 +132,32 @@ def test_colours_are_for_terminals_whose_owner_wants_them(project, refused):
     os.close(reader)
     assert ("\x1b[32mmake" in shown) is (not refused)
     assert ("\x1b" in shown) is (not refused)
+
+
+def test_the_last_run_is_told_with_its_end_and_failures_and_without_the_users_code(call, project):
+    assert call("run", "use", "--set", "fail_at=1").code == 1
+    for module in project.glob("*/*.py"):
+        module.write_text("raise RuntimeError('this is not to be imported')\n")
+    make, use = call("list").out.splitlines()[1:]
+    now = "[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}"
+    assert re.match(rf"  make  {now} {{10}}  Make numbers$", make)
+    assert re.match(rf"  use   {now}, 3 failed  ", use)
+    listed = json.loads(call("list", "--json").out)
+    assert [each["last_run"]["failed_outcomes"] for each in listed] == [0, 3]
+    assert [each["last_run"]["path"] for each in listed] == [
+        str(Path(f"data/{name}/v0").absolute()) for name in ("make", "use")
+    ]
+    assert (
+        listed[0]["last_run"]["finished"]
+        == json.loads(Path("data/make/v0/metadata.json").read_text())["finished"]
+    )
+
+
+@pytest.mark.parametrize("metadata", ["[]", "{", '{"status": "complete", "finished": 3}', ""])
+def test_a_run_that_cannot_be_read_has_no_date(call, project, metadata):
+    folder = Path("data/make/v0")
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text(metadata)
+    done = call("list")
+    assert done.code == 0
+    assert "  make  date unknown  Make numbers" in done.out

@@ -12,6 +12,7 @@ import pytest
 
 from crystallize import ArtifactPlugin, ExperimentInput, LoggingPlugin, SeedPlugin, SerialExecution
 from crystallize.config.build import load_experiment
+from crystallize.config.errors import Problem
 from crystallize.errors import UnknownNameError
 from crystallize.experiments.experiment import Experiment
 from crystallize.plugins.execution import ThreadExecution
@@ -347,3 +348,38 @@ def test_an_alias_may_be_any_key(make_folder: MakeFolder) -> None:
 def test_an_experiment_of_a_folder_can_be_copied(study: Path) -> None:
     copied = copy.deepcopy(load_experiment(study))
     assert copied.run().metrics.baseline.metrics["total"] == [33, 33, 33]
+
+
+def test_an_output_without_a_file_name_is_called_after_its_alias_and_loader(make_folder: MakeFolder) -> None:
+    aliases = {
+        "table": "{loader: csv}",
+        "plain": "{}",
+        "own": "{loader: own_way}",
+        "named": "{file_name: x.y}",
+    }
+    outputs = "".join(f"  {alias}: {text}\n" for alias, text in aliases.items())
+    steps = (
+        "from crystallize import Artifact, pipeline_step\n\n@pipeline_step()\n"
+        f"def write(data, *, {', '.join(f'{alias}: Artifact' for alias in aliases)}):\n    return data\n"
+    )
+    config = f"datasource: numbers\nsteps: [write]\noutputs:\n{outputs}"
+    folder = make_folder("study", config, steps=steps, outputs="def own_way(path): ...\n")
+    experiment = load_experiment(folder)
+    assert {alias: artifact.name for alias, artifact in experiment.outputs.items()} == {
+        "table": "table.csv",
+        "plain": "plain",
+        "own": "own",
+        "named": "x.y",
+    }
+
+
+def test_two_outputs_that_would_be_called_alike_are_a_mistake(
+    make_folder: MakeFolder, problems_of: Callable[[Path], list[Problem]]
+) -> None:
+    steps = (
+        "from crystallize import Artifact, pipeline_step\n\n@pipeline_step()\n"
+        "def write(data, *, a: Artifact, b: Artifact):\n    return data\n"
+    )
+    config = "datasource: numbers\nsteps: [write]\noutputs:\n  a: {loader: json}\n  b: {file_name: A.json}\n"
+    (problem,) = problems_of(make_folder("study", config, steps=steps))
+    assert "the outputs 'a' and 'b' have the same file name 'A.json'" in problem.message

@@ -38,6 +38,7 @@ def test_the_nearest_pyproject_may_name_another_root(tmp_path: Path) -> None:
     [
         ("[tool.crystallize]\nroot = 3\n", 2, "found 3"),
         ("[tool.crystallize]\nroot = ''\n", 2, "found ''"),
+        ('[tool.crystallize]\nroot = "a\\u0000b"\n', 2, "found 'a\\x00b'"),
         ("[project]\nname = 'x'\n\n[tool.crystallize]\nrot = 'x'\n", 5, "unknown key 'rot'"),
         ("[tool]\ncrystallize = 3\n", 0, "found 3"),
         ("[tool.crystallize\n", 0, "at line 1"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crystallize.datasources.artifact import Artifact
 from crystallize.errors import (
     ArtifactError,
     ArtifactNotFoundError,
@@ -17,7 +18,7 @@ from crystallize.errors import (
     PluginLoadError,
     UnknownNameError,
 )
-from crystallize.loaders import get_loader, loader_for
+from crystallize.loaders import get_loader, get_writer, loader_for
 from crystallize.loaders.base import dump_value, load_file
 
 NAMES = ("bytes", "csv", "json", "npy", "npz", "pickle", "text", "yaml")
@@ -285,13 +286,41 @@ def test_a_dotted_path_leads_to_a_class_or_an_instance(
             get_loader(wrong)
 
 
+def test_a_plain_function_of_one_path_is_a_loader_that_only_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(
+        tmp_path,
+        "plain",
+        "[crystallize.loaders]\nshout = plain:shout\nmade = plain:make\n",
+        "from crystallize.loaders.builtin import JsonLoader\n"
+        "def shout(path): return path.read_text().upper()\n"
+        "def make(): return JsonLoader()\n",
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "a.txt").write_text("hello")
+    for name in ("shout", "plain:shout"):
+        loader = pickle.loads(pickle.dumps(get_loader(name)))
+        assert loader.load(tmp_path / "a.txt") == "HELLO"
+        assert loader.dump("text") == b"text"
+        with pytest.raises(ArtifactError, match="nothing says how a dict becomes"):
+            loader.dump({})
+        with pytest.raises(InvalidTypeError, match="a function that loads, and writes nothing"):
+            Artifact("x.txt", writer=name)
+        assert Artifact("x.txt", loader=name)
+    assert type(get_loader("made")).__name__ == "JsonLoader"
+    assert get_writer("made")([1]) == b"[1]"
+    with pytest.raises(ArtifactError, match="the loader shout cannot read"):
+        load_file(get_loader("shout").load, tmp_path)
+
+
 def test_a_loader_itself_is_taken_as_it_is() -> None:
     loader = UpperLoader()
     assert get_loader(loader) is loader
     assert isinstance(get_loader(UpperLoader), UpperLoader)
 
 
-@pytest.mark.parametrize("wrong", [3, None, object(), len])
+@pytest.mark.parametrize("wrong", [3, None, object(), divmod])
 def test_what_is_no_loader_is_refused(wrong: object) -> None:
     with pytest.raises(InvalidTypeError, match="a loader has load"):
         get_loader(wrong)

@@ -359,3 +359,29 @@ def test_a_command_of_the_core_stays_with_it(tmp_plugin, run_python, tmp_path):
         "from crystallize.cli.app import main; main()"
     )
     assert '"shadowed"' in listing.stdout
+
+
+# -- distributions that have nothing to do with us ---------------------------------------------------------
+
+
+def test_a_strangers_metadata_that_cannot_be_read_stops_no_command(tmp_path, run_python):
+    site = tmp_path / "site"
+    for name, metadata, entries in (
+        ("torn", "Name: torn\nVersion: 1.0\n", b"[console_scripts]\nx = \xff\xfe\n"),
+        ("nameless", "", b""),
+        ("odd", "\xff\nName\n:", b"[pydantic]\nmine = no_such_module:plugin\n"),
+    ):
+        folder = site / f"{name}-1.0.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\n{metadata}", "latin-1")
+        (folder / "entry_points.txt").write_bytes(entries)
+    code = (
+        "import os, sys\n"
+        "from crystallize.cli.app import main\n"
+        "for command in ('new a --example', 'list', 'check', 'run a -n 2', 'show a', 'plugins list'):\n"
+        "    sys.argv = ['crystallize', *command.split()]\n"
+        "    try:\n        main()\n"
+        "    except SystemExit as ended:\n        assert not ended.code, command\n"
+        "assert 'PYDANTIC_DISABLE_PLUGINS' not in os.environ\n"
+    )
+    run_python(code, env={"PYTHONPATH": str(site)})

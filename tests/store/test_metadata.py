@@ -95,3 +95,14 @@ def test_the_commit_of_a_linked_working_tree_is_found(tmp_path: Path) -> None:
 
 def test_a_branch_without_commits_has_none(tmp_path: Path) -> None:
     assert git_commit(repository(tmp_path / "top")) is None
+
+
+@pytest.mark.parametrize("odd", [b"\xff\xfe", b"ref: refs/heads/\xff", b"ref: a\0b", b"ref: /", b""])
+@pytest.mark.parametrize("file", ["HEAD", "commondir", "packed-refs", "refs/heads/main"])
+def test_what_is_no_text_in_a_repository_names_no_commit_and_raises_nothing(
+    tmp_path: Path, file: str, odd: bytes
+) -> None:
+    top = repository(tmp_path / "top")
+    (top / ".git" / "refs" / "heads").mkdir(parents=True)
+    (top / ".git" / file).write_bytes(odd)
+    assert git_commit(top) in (None, odd.decode(errors="replace"))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+from crystallize.utils.terminal import is_terminal, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -15,8 +19,8 @@ _SECONDS_BETWEEN_UPDATES = 0.05
 class ProgressBar:
     """Show on standard error how many of the replicates have arrived, how many failed and the time left.
 
-    Where standard error is not a terminal (and this is not a notebook), no bar is drawn, and one line at the
-    end says the same.
+    Where standard error is not a terminal (and this is not a notebook with ipywidgets, which rich draws with
+    there), no bar is drawn, and one line at the end says the same.
 
     Parameters
     ----------
@@ -62,9 +66,10 @@ class ProgressBar:
         elif sys.stderr is not None:
             seconds = time.monotonic() - self._began
             done = self._done if self._total < 0 else f"{self._done}/{self._total}"
-            line = f"{self._name}: {done} replicates in {seconds:.1f} s{self._failures()}"
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            line = visible(f"{self._name}: {done} replicates in {seconds:.1f} s{self._failures()}")
+            with suppress(OSError, ValueError):  # it is full or closed, which must not end the run
+                sys.stderr.write(line + "\n")
+                sys.stderr.flush()
 
     def _update(self) -> None:
         if self._bar is not None and self._task is not None:
@@ -75,11 +80,9 @@ class ProgressBar:
 
 
 def _can_draw() -> bool:
-    if sys.stderr is None:
-        return False
-    if sys.stderr.isatty():
+    if is_terminal(sys.stderr):
         return True
-    if "ipykernel" not in sys.modules:
+    if "ipykernel" not in sys.modules or find_spec("ipywidgets") is None:
         return False
     from rich.console import Console
 
@@ -88,15 +91,14 @@ def _can_draw() -> bool:
 
 def _draw(name: str, total: int) -> tuple[Progress, TaskID]:
     from rich.console import Console
-    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     bar = Progress(
-        TextColumn(escape(name)),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("replicates{task.fields[failures]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
         console=Console(stderr=True),
     )
-    return bar, bar.add_task("", total=total if total >= 0 else None, failures="")
+    return bar, bar.add_task(visible(name), total=total if total >= 0 else None, failures="")

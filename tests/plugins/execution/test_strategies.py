@@ -271,6 +271,29 @@ def test_without_a_terminal_progress_is_one_line_without_control_characters(stra
     assert err[:-1].isprintable()
 
 
+def test_in_a_notebook_without_ipywidgets_progress_is_one_line_and_no_warning(run_python):
+    code = (
+        "import builtins, sys, types\n"
+        "sys.modules['ipykernel'] = types.ModuleType('ipykernel')\n"
+        "class ZMQInteractiveShell: ...\n"  # what rich knows a notebook by
+        "builtins.get_ipython = lambda: ZMQInteractiveShell()\n"
+        "from types import SimpleNamespace as S\n"
+        "from crystallize.plugins.execution import SerialExecution\n"
+        "SerialExecution(True).run_experiment_loop(S(owed=iter(range(4)), name='mine'), lambda i: i)\n"
+    )
+    done = run_python(code)  # where warnings are errors
+    assert done.stderr.startswith("mine: 4/4 replicates in ")
+
+
+def test_an_error_stream_that_takes_nothing_does_not_end_a_run_with_progress(monkeypatch):
+    class Full:
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sys.stderr", Full())
+    assert SerialExecution(True).run_experiment_loop(plain(2, name="mine"), lambda i: i) == [0, 1]
+
+
 def test_on_a_terminal_there_is_a_bar(run_python, tmp_path):
     import subprocess
     import sys
@@ -278,7 +301,7 @@ def test_on_a_terminal_there_is_a_bar(run_python, tmp_path):
     code = (
         "from types import SimpleNamespace as S\n"
         "from crystallize.plugins.execution import SerialExecution\n"
-        "SerialExecution(True).run_experiment_loop(S(owed=iter(range(4)), name='[odd] name'), lambda i: i)\n"
+        "SerialExecution(True).run_experiment_loop(S(owed=iter(range(4)), name='[odd] {name} [/]'), lambda i: i)\n"
     )
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", buffering=0) as terminal:
@@ -293,7 +316,7 @@ def test_on_a_terminal_there_is_a_bar(run_python, tmp_path):
         except OSError:  # Linux says so at the end of a terminal
             pass
     assert "4/4" in shown.decode()
-    assert "[odd] name" in shown.decode()
+    assert "[odd] {name} [/]" in shown.decode()
 
 
 def test_progress_costs_no_import_when_it_is_off(run_python):

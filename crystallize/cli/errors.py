@@ -1,0 +1,181 @@
+"""How a command ends that went wrong: what is said of an error, and the exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from crystallize.cli.screen import echo, error_heading
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from crystallize.discovery import Found
+
+DONE = 0
+FAILED = 1
+WRONG_USE = 2
+INTERRUPTED = 130
+
+USAGE_ERROR: type[Any] = typer.BadParameter.__bases__[0]
+"""What Typer raises for arguments that it does not take; the class has no public name."""
+
+
+class State:
+    """What the options before the command say, and whose command it is.
+
+    Attributes
+    ----------
+    traceback : bool
+        Whether errors are shown with their full traceback.
+    borrowed : Found or None
+        The entry point of the command that was called, if it is not one of ours.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the options of an earlier call."""
+        self.traceback = False
+        self.borrowed: Found | None = None
+
+
+state = State()
+
+
+# -- telling -------------------------------------------------------------------------------------------------
+
+
+def print_error(error: BaseException) -> None:
+    """Print an error on standard error, with its traceback if ``--traceback`` asks for it."""
+    if state.traceback:
+        echo(_formatted(error), err=True, end="")
+    lines = [str(problem) for problem in getattr(error, "problems", ())]
+    if len(lines) > 1:
+        echo(error_heading(f"Error: {len(lines)} problems"), err=True)
+        for line in lines:
+            echo(f"  {line}", err=True)
+    else:
+        echo(error_heading("Error:"), f" {_text(error)}", err=True)
+    for note in getattr(error, "__notes__", ()):
+        echo(note, err=True)
+
+
+def fail(error: BaseException, code: int = WRONG_USE) -> NoReturn:
+    """Print an error and end the command with an exit code."""
+    print_error(error)
+    raise typer.Exit(code)
+
+
+def report(error: Exception) -> int:
+    """Print what a command raised and return the exit code.
+
+    Errors of ours are the user's, those of the operating system are what they are, and others are bugs.
+    """
+    from crystallize.errors import CrystallizeError
+
+    if isinstance(error, USAGE_ERROR):
+        return _report_usage(error)
+    if isinstance(error, CrystallizeError) or (isinstance(error, OSError) and state.borrowed is None):
+        print_error(error)
+        return WRONG_USE
+    echo(_formatted(error), err=True, end="")
+    if state.borrowed is not None:
+        whose = f"a bug in {state.borrowed.distribution} {state.borrowed.version}, whose command this is"
+        hint = "Report it there, with the lines above"
+    else:
+        import crystallize
+
+        whose = f"a bug in Crystallize {crystallize.__version__}"
+        hint = "Report it to its developers, with the lines above"
+    echo(error_heading("Error:"), f" {type(error).__name__}: {error}. This is {whose}. {hint}", err=True)
+    return FAILED
+
+
+def _report_usage(error: Any) -> int:
+    """Print what is wrong with the arguments, and where to read about them."""
+    if type(error).__name__ != "NoArgsIsHelpError":  # then the help has been shown
+        message = error.format_message().strip()
+        echo(error_heading("Error:"), f" {message}{_choices(error)}", err=True)
+        if error.ctx is not None:
+            echo(f"Try '{error.ctx.command_path} --help' for help.", err=True)
+    code: int = error.exit_code
+    return code
+
+
+def _choices(error: Any) -> str:
+    """Return the experiments that there are, if the argument that names one is missing."""
+    from crystallize.cli.options import EXPERIMENT
+
+    if getattr(getattr(error, "param", None), "metavar", None) != EXPERIMENT:
+        return ""
+    from crystallize.config.errors import shown
+    from crystallize.config.folders import experiments_root, find_folders
+    from crystallize.errors import CrystallizeError
+    from crystallize.utils.suggest import listed
+
+    try:
+        root = experiments_root()
+        names = {folder.name for folder in find_folders(root)}
+    except (CrystallizeError, OSError):
+        return ""
+    if not names:
+        return f" There are no experiments in {shown(root)}."
+    return f" The experiments in {shown(root)} are {listed(names)}."
+
+
+# -- tracebacks ----------------------------------------------------------------------------------------------
+
+
+def users_traceback(error: BaseException) -> str:
+    """Return the traceback of an error that a user's code raised, from the first frame of that code on."""
+    import traceback
+
+    frame = _users_frame(error) or error.__traceback__
+    return "".join(traceback.format_exception(type(error), error, frame))
+
+
+def is_from_users_code(error: BaseException) -> bool:
+    """Tell whether an error went through code that is not Crystallize's."""
+    return _users_frame(error) is not None
+
+
+def _users_frame(error: BaseException) -> TracebackType | None:
+    from asyncio import __file__ as loop
+
+    engine = (str(Path(__file__).parent.parent), str(Path(loop).parent))
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(engine):
+        frame = frame.tb_next
+    return frame
+
+
+def _has_working_folder() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
+
+
+def _formatted(error: BaseException) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(error))
+
+
+def _text(error: BaseException) -> str:
+    from crystallize.errors import CrystallizeError
+
+    if isinstance(error, CrystallizeError):
+        return str(error)
+    if isinstance(error, OSError):
+        from crystallize.utils.failures import os_error_text
+
+        if error.filename is None and not _has_working_folder():
+            return "the working folder is gone, removed or moved away. Change into one that is there"
+        return os_error_text(error)
+    return f"{type(error).__name__}: {error}"
