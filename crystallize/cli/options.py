@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager, redirect_stdout
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -71,20 +70,9 @@ def heading(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """Print one JSON document on standard output; NaN and the infinities, which JSON lacks, become null."""
-    import json
+    from crystallize.utils.json_text import to_json
 
-    from crystallize.utils.files import to_json
-
-    plain = _finite(json.loads(to_json(value)))
-    typer.echo(json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
+    typer.echo(to_json(value, strict=True, indent=2))
 
 
 @contextmanager

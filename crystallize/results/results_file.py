@@ -22,7 +22,7 @@ from crystallize.errors import StoreError
 from crystallize.results.columns import Column, in_slices
 from crystallize.results.condition import ConditionMetrics
 from crystallize.store.outcome import OutcomeError
-from crystallize.utils.files import to_json
+from crystallize.utils.json_text import to_json
 
 
 def format_results(condition: ConditionMetrics) -> bytearray:

@@ -19,7 +19,8 @@ import xxhash
 
 from crystallize.errors import ArtifactError, StoreError
 from crystallize.store.layout import MANIFEST, ArtifactEntry, replicate_folder
-from crystallize.utils.files import atomic_write_bytes, atomic_write_json
+from crystallize.utils.files import atomic_write_bytes
+from crystallize.utils.json_text import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +51,7 @@ def write_manifest(run: Path, entries: Iterable[ArtifactEntry]) -> None:
         of_name = manifest.setdefault(entry.name, {"step": entry.step, "files": {}})
         of_name["step"] = entry.step
         of_name["files"][entry.path] = {"size": entry.size, "digest": entry.digest}
-    atomic_write_json(run / MANIFEST, manifest)
+    atomic_write_bytes(run / MANIFEST, f"{to_json(manifest)}\n".encode())
 
 
 def read_manifest(run: Path) -> list[ArtifactEntry]:

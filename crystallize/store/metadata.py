@@ -13,7 +13,8 @@ from typing import Any
 from crystallize.errors import StoreError
 from crystallize.store.layout import METADATA
 from crystallize.utils.failures import safe_repr
-from crystallize.utils.files import atomic_write_bytes, to_json
+from crystallize.utils.files import atomic_write_bytes
+from crystallize.utils.json_text import to_json
 
 RUNNING = "running"
 FINISHED = "complete"

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import json
-import math
 import threading
 from pathlib import Path
 
 import pytest
 
-from crystallize.utils.files import atomic_write_bytes, atomic_write_json, to_json
+from crystallize.utils.files import atomic_write_bytes
 
 
 @pytest.fixture
@@ -91,39 +89,3 @@ def test_a_reader_never_sees_half_a_file(folder: Path) -> None:
     finally:
         stop.set()
         writer.join()
-
-
-def test_floats_are_written_with_all_their_digits_and_nan_is_read_back(folder: Path) -> None:
-    values = [0.1 + 0.2, 1e-323, math.pi, math.inf, -math.inf, -0.0]
-    atomic_write_json(folder / "a", values)
-    assert json.loads((folder / "a").read_text()) == values
-    assert math.isnan(json.loads(to_json(math.nan)))
-
-
-def test_what_json_lacks_is_written_as_its_repr() -> None:
-    assert json.loads(to_json({"a": 1 + 2j, "b": b"x", "c": {3, 1, 2}})) == {
-        "a": "(1+2j)",
-        "b": "b'x'",
-        "c": [1, 2, 3],
-    }
-
-
-def test_numpy_values_are_written_as_numbers_and_lists() -> None:
-    import numpy as np
-
-    assert json.loads(to_json([np.int64(3), np.float32(0.5), np.arange(3)])) == [3, 0.5, [0, 1, 2]]
-
-
-def test_odd_keys_cycles_and_endless_numbers_do_not_stop_the_writer() -> None:
-    cycle: list[object] = [1]
-    cycle.append(cycle)
-    written = json.loads(to_json({(1, 2): "tuple", "cycle": cycle, "long": 10**6000, "set": {1}}))
-    assert written == {"(1, 2)": "tuple", "cycle": [1, "..."], "long": hex(10**6000), "set": [1]}
-
-
-def test_an_object_whose_repr_raises_is_named_by_its_class() -> None:
-    class Odd:
-        def __repr__(self) -> str:
-            raise RuntimeError
-
-    assert json.loads(to_json([Odd()])) == ["<Odd, whose __repr__ raised RuntimeError>"]
