@@ -9,6 +9,7 @@ from crystallize.datasources.artifact import Artifact
 from crystallize.discovery import LOADERS
 from crystallize.errors import CrystallizeError, UnknownNameError
 from crystallize.loaders import get_loader
+from crystallize.utils.names import name_key
 from crystallize.utils.signatures import mismatch
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def read_outputs(lookup: Lookup) -> dict[str, Artifact]:
     made: dict[str, Artifact] = {}
     for alias, output in lookup.config.outputs.items():
         path = ("outputs", alias)
-        other = files.setdefault(output.file_name.casefold(), alias)
+        other = files.setdefault(name_key(output.file_name), alias)
         if other != alias:
             message = f"the outputs {other!r} and {alias!r} have the same file name {output.file_name!r}"
             lookup.note((*path, "file_name"), message, "Give each file a name of its own")

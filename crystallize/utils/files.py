@@ -1,9 +1,12 @@
-"""Files that are whole or absent: written beside their place and renamed."""
+"""Files: written so that they are whole or absent, and read only if they are plain."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
+import stat
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,16 @@ if TYPE_CHECKING:
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _CHUNK = 1 << 18  # small enough that what was hashed is still in the CPU's cache when it is written
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 _process_token = os.urandom(4).hex()
 _serial = count()
@@ -80,3 +93,72 @@ def _write_all(
             written = os.write(descriptor, part)
             part = part[written:]
         rest = rest[_CHUNK:]
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+def open_plain(path: str | Path, *, follow_links: bool = True) -> int:
+    """Open a file for reading if it is a plain one: no pipe, on which reading could wait for ever, and no device.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    follow_links : bool, default True
+        Whether it may be a link to a plain file.
+
+    Returns
+    -------
+    int
+        The descriptor.
+
+    Raises
+    ------
+    OSError
+        If it is something else, or cannot be opened.
+    """
+    found = os.stat(path, follow_symlinks=follow_links)  # noqa: PTH116
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+        raise OSError(number, f"it is {kind}, not a plain file", os.fspath(path))
+    return os.open(path, _READ | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0)))
+
+
+def read_plain(path: str | Path, most: int, *, follow_links: bool = True) -> bytes:
+    """Return the content of a plain file of at most `most` bytes; see :func:`open_plain`.
+
+    Raises
+    ------
+    OSError
+        If it is no plain file, is larger, or cannot be read.
+    """
+    descriptor = open_plain(path, follow_links=follow_links)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"it has {size} bytes, and at most {most} are read", os.fspath(path))
+        parts = []
+        while part := os.read(descriptor, max(size, 1 << 16)):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Tell whether there is a folder at `path`: a link to one is none."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def put_aside(path: Path) -> None:
+    """Rename what stands where it cannot be used, and say so; the next one will not find it there."""
+    aside = path.with_name(f".damaged.{path.name.lstrip('.')[:100]}.{unique_suffix()}")
+    path.rename(aside)
+    logging.getLogger("crystallize.store").warning(
+        "%s could not be used and was put aside as %s", path, aside.name
+    )

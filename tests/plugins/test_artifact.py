@@ -120,18 +120,19 @@ def test_metadata_tell_what_ran_and_how_it_ended() -> None:
     )
     assert result.path is not None
     metadata = load(result.path / METADATA)
-    assert {key: metadata[key] for key in ("name", "description", "replicates", "status", "seeds")} == {
+    assert {key: metadata[key] for key in ("name", "description", "replicates", "status", "master_seed")} == {
         "name": "exp",
         "description": "why",
         "replicates": 3,
         "status": "complete",
-        "seeds": {"master": 5},
+        "master_seed": 5,
     }
     assert list(metadata["conditions"]) == ["baseline", "high"]
     plugins = {plugin["name"]: plugin for plugin in metadata["plugins"]}
     assert {"logging", "seed", "serial"} < set(plugins)
     (ours,) = (plugin for plugin in plugins.values() if "artifact_retention" in plugin["settings"])
     assert ours["settings"] == {"root_dir": "here", "versioned": False, "artifact_retention": 3}
+    assert metadata["code"]["command"] == sys.orig_argv
     assert metadata["environment"]["python"] == sys.version.split()[0]
     assert metadata["started"] <= metadata["finished"]
 
@@ -370,7 +371,7 @@ def test_after_a_kill_the_old_run_is_whole_and_the_newest_remains_are_kept() -> 
         assert {name: (Path("data") / name).read_bytes() for name in before} == before
     assert statuses().count("running") <= 2
     experiment().run(replicates=2)
-    assert statuses() == ["complete", "running"]
+    assert statuses() == ["complete", "interrupted"]
     assert load(Path("data/exp/v0") / METADATA)["replicates"] == 2
 
 

@@ -151,7 +151,7 @@ def test_a_run_without_results_says_how_it_ended(status: str) -> None:
         load_result(path)
 
 
-@pytest.mark.parametrize("key", ["replicates", "conditions", "seeds"])
+@pytest.mark.parametrize("key", ["replicates", "conditions", "master_seed"])
 @pytest.mark.parametrize("value", [None, "x", {}])
 def test_metadata_that_do_not_tell_what_ran(key: str, value: Any) -> None:
     _, path = stored(replicates=1)

@@ -9,7 +9,6 @@ import xxhash
 from crystallize.errors import ArtifactError, InvalidNameError, StoreError
 from crystallize.store.layout import MANIFEST, ArtifactEntry
 from crystallize.store.manifest import (
-    StoredFile,
     artifact_names,
     check_unchanged,
     find_artifact,
@@ -23,6 +22,10 @@ from crystallize.utils.context import FrozenContext
 def entry(step: str, name: str = "a.bin", replicate: int = 0) -> ArtifactEntry:
     path = f"replicate_{replicate}/baseline/{step}/{name}"
     return ArtifactEntry(name, step, replicate, "baseline", path, 1, f"xxh3_128:{step}")
+
+
+def stored(folder: Path, content: bytes | bytearray) -> ArtifactEntry:
+    return entry("Step")._replace(size=len(content), digest=write_hashed(folder / "a", content))
 
 
 def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
@@ -68,19 +71,19 @@ def test_a_damaged_manifest_is_an_error_that_names_the_file(tmp_path: Path, cont
 @pytest.mark.parametrize("position", [0, 1_500_000, 2_999_999])
 def test_a_byte_that_has_changed_is_found(tmp_path: Path, position: int) -> None:
     content = bytearray(3_000_000)
-    stored = StoredFile("a", len(content), write_hashed(tmp_path / "a", content))
-    check_unchanged(tmp_path / "a", stored)
+    written = stored(tmp_path, content)
+    check_unchanged(tmp_path / "a", written)
     content[position] ^= 1
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(ArtifactError, match="not what was written"):
-        check_unchanged(tmp_path / "a", stored)
+        check_unchanged(tmp_path / "a", written)
 
 
 def test_a_file_that_was_cut_off_is_found(tmp_path: Path) -> None:
-    stored = StoredFile("a", 10, write_hashed(tmp_path / "a", bytes(10)))
+    written = stored(tmp_path, bytes(10))
     (tmp_path / "a").write_bytes(bytes(9))
     with pytest.raises(ArtifactError, match="10 bytes then, 9 bytes now"):
-        check_unchanged(tmp_path / "a", stored)
+        check_unchanged(tmp_path / "a", written)
 
 
 # -- the sink ---------------------------------------------------------------------------------------------------
