@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from crystallize.utils.files import atomic_write_bytes
+from crystallize.utils.files import atomic_write_bytes, is_folder, open_plain, read_plain
 
 
 @pytest.fixture
@@ -89,3 +90,36 @@ def test_a_reader_never_sees_half_a_file(folder: Path) -> None:
     finally:
         stop.set()
         writer.join()
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_file_is_read_up_to_the_size_that_is_allowed(folder: Path) -> None:
+    (folder / "a").write_bytes(bytes(10))
+    assert read_plain(folder / "a", 10) == bytes(10)
+    with pytest.raises(OSError, match="it has 10 bytes, and at most 9 are read"):
+        read_plain(folder / "a", 9)
+
+
+def test_a_link_is_followed_only_where_that_is_wanted(folder: Path) -> None:
+    (folder / "a").write_bytes(b"x")
+    (folder / "link").symlink_to("a")
+    assert read_plain(folder / "link", 10) == b"x"
+    with pytest.raises(OSError, match="it is a link, not a plain file"):
+        read_plain(folder / "link", 10, follow_links=False)
+
+
+@pytest.mark.parametrize("path", ["pipe", "/dev/zero", "folder"])
+def test_what_is_no_plain_file_is_not_opened(folder: Path, path: str) -> None:
+    os.mkfifo(folder / "pipe")
+    (folder / "folder").mkdir()
+    with pytest.raises(OSError, match="not a plain file"):
+        open_plain(folder / path)
+
+
+def test_a_link_to_a_folder_is_no_folder(folder: Path) -> None:
+    (folder / "link").symlink_to(folder)
+    assert is_folder(folder)
+    assert not is_folder(folder / "link")
+    assert not is_folder(folder / "missing")
