@@ -22,7 +22,8 @@ from crystallize.loaders import get_loader, loader_for
 from crystallize.loaders.base import dump_value, from_bytes, load_file, to_bytes
 from crystallize.store.layout import BASELINE, RunLocation, path_in, replicate_folder
 from crystallize.store.manifest import artifact_names, check_unchanged, find_artifact
-from crystallize.store.reader import RunReader
+from crystallize.store.metadata import read_metadata
+from crystallize.store.reader import RunReader, replicates_of
 from crystallize.utils.context import current_context
 from crystallize.utils.files import open_plain
 from crystallize.utils.names import check_name
@@ -186,14 +187,15 @@ class Artifact(_ReadsStoredRuns):
             # The run that is read was moved meanwhile, for another one takes its place.
 
     def _read(self, reader: RunReader, folder: Path | None, ctx: FrozenContext) -> Any:
-        count = reader.replicates
+        metadata = None if folder is None else read_metadata(folder)
+        count = replicates_of(metadata)
         if folder is None or not count:
             raise ArtifactNotFoundError(
                 f"experiment {reader.location.experiment!r} has no complete run with artifact {self.name!r}",
                 str(reader.metadata_path()),
                 "Run it first",
             )
-        condition = reader.condition(ctx.peek("condition") or BASELINE)
+        condition = reader.condition(ctx.peek("condition") or BASELINE, metadata)
         replicate = replicate_folder((ctx.peek("replicate") or 0) % count)
         stored = find_artifact(folder, self.name, replicate, condition)
         if stored is None:
@@ -299,9 +301,10 @@ class ArtifactSource(_ReadsStoredRuns):
             If it is not there.
         """
         reader = self._reader
-        condition = self.only_condition or reader.condition(ctx.peek("condition") or BASELINE)
-        replicate = replicate_folder(ctx.peek("replicate") or 0)
         folder = reader.folder() or reader.expected_folder()
+        wanted = ctx.peek("condition") or BASELINE
+        condition = self.only_condition or reader.condition(wanted, read_metadata(folder))
+        replicate = replicate_folder(ctx.peek("replicate") or 0)
         path = Path(path_in(folder, replicate, condition, self.step, self.name))
         try:
             os.close(open_plain(path, follow_links=False))

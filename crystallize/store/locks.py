@@ -9,14 +9,14 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from crystallize.utils.files import open_plain, put_aside
+from crystallize.utils.files import is_plain, open_plain, put_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _HELD_BY_ANOTHER = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK})
-_OPEN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _FOR_ALL = 0o666  # a root may be shared, and whoever finds a lock left over has to be able to take it
 
 
@@ -47,10 +47,12 @@ class FileLock:
 
     def _take(self, *, wait: bool) -> bool:
         descriptor = _open(self.path)
-        if descriptor is None:
-            return False
         try:
-            if _lock(descriptor, wait=wait) and _is_file(descriptor, self.path):
+            file = os.fstat(descriptor)
+            if file.st_mode & _FOR_ALL != _FOR_ALL and sys.platform != "win32":
+                with contextlib.suppress(OSError):  # it is not ours
+                    os.fchmod(descriptor, _FOR_ALL)
+            if _lock(descriptor, wait=wait) and _is_at(file, self.path):
                 self._descriptor, descriptor = descriptor, -1
                 return True
             return False
@@ -79,33 +81,41 @@ class FileLock:
             os.close(descriptor)
 
 
-def _open(path: Path) -> int | None:
-    """Open the lock file, a new one if there is none; return None if its owner has just removed it."""
-    try:
-        if not stat.S_ISREG(path.lstat().st_mode):
+def _open(path: Path) -> int:
+    """Open the lock file, a new one if there is none; what is no file is put aside."""
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, _FOR_ALL)
+        except PermissionError:
+            if not os.path.lexists(path):
+                raise
+            with contextlib.suppress(FileNotFoundError):  # its owner has just removed it
+                return _open_foreign(path)
+        except OSError:
+            if is_plain(path) or not os.path.lexists(path):
+                raise
             put_aside(path)
-    except FileNotFoundError:
-        pass
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _OPEN, _FOR_ALL)
-    except PermissionError:
-        if not os.path.lexists(path):
-            raise
-        with contextlib.suppress(FileNotFoundError):
-            return _open_foreign(path)
-        return None
-    if sys.platform != "win32" and os.fstat(descriptor).st_mode & _FOR_ALL != _FOR_ALL:
-        with contextlib.suppress(OSError):  # it is not ours
-            os.fchmod(descriptor, _FOR_ALL)
-    return descriptor
+        else:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return descriptor
+            os.close(descriptor)
+            put_aside(path)
 
 
 def _open_foreign(path: Path) -> int:
     """Open another user's lock file; local disks lock a file that was opened for reading just as well."""
     try:
-        return os.open(path, os.O_RDWR | _OPEN)
+        return os.open(path, os.O_RDWR | _FLAGS)
     except PermissionError:
-        return os.open(path, os.O_RDONLY | _OPEN)
+        return os.open(path, os.O_RDONLY | _FLAGS)
+
+
+def _is_at(file: os.stat_result, path: Path) -> bool:
+    """Tell whether an open file still is the one at `path`: its last owner may have removed it."""
+    try:
+        return os.path.samestat(file, os.lstat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 @contextlib.contextmanager
@@ -144,10 +154,7 @@ class ReadLock:
 
     def is_in_place(self) -> bool:
         """Tell whether the file still is the one at its path."""
-        try:
-            return os.path.samestat(self._file, os.lstat(self.path))
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+        return _is_at(self._file, self.path)
 
     def release(self) -> None:
         """Take the mark away; nothing happens the second time."""
@@ -187,9 +194,6 @@ if sys.platform == "win32":
             else:
                 return True
 
-    def _is_file(descriptor: int, path: Path) -> bool:
-        return path.exists()
-
     def _lock_shared(descriptor: int) -> bool:
         return False  # an open file would keep its folder from being renamed
 
@@ -207,13 +211,6 @@ else:
                 return False
             return wait  # the file system has no locks
         return True
-
-    def _is_file(descriptor: int, path: Path) -> bool:
-        """Tell whether the open file still is the one at `path`: its last owner may have removed it."""
-        try:
-            return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116
-        except FileNotFoundError:
-            return False
 
     def _lock_shared(descriptor: int) -> bool:
         with contextlib.suppress(OSError):

@@ -12,6 +12,7 @@ from crystallize.store.metadata import read_metadata, run_token
 from crystallize.store.versions import find_again, find_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _log = logging.getLogger("crystallize.artifacts")
@@ -24,6 +25,12 @@ def lock_run(run: Path) -> ReadLock | None:
     except OSError:
         read_metadata(run)  # says what is wrong with it, if it is there
         return None
+
+
+def replicates_of(metadata: Mapping[str, Any] | None) -> int | None:
+    """Return how many replicates a run has, or None if its metadata do not tell."""
+    count = (metadata or {}).get("replicates")
+    return count if type(count) is int and count > 0 else None
 
 
 class _Chosen(NamedTuple):
@@ -112,8 +119,7 @@ class RunReader:
     @property
     def replicates(self) -> int | None:
         """The producer's number of replicates, or None if no metadata tell it."""
-        count = (self.metadata() or {}).get("replicates")
-        return count if type(count) is int and count > 0 else None
+        return replicates_of(self.metadata())
 
     def describe(self, artifact: str) -> dict[str, Any]:
         """Return which run the artifact is read from, for the consumer's metadata."""
@@ -130,12 +136,12 @@ class RunReader:
         """Return the version that a run's folder stands for, also while it is being replaced."""
         return folder.name if self.version is None and self.location.versioned else f"v{self.version or 0}"
 
-    def condition(self, wanted: str) -> str:
+    def condition(self, wanted: str, metadata: Mapping[str, Any] | None) -> str:
         """Return the producer's condition to read for the consumer's condition `wanted`.
 
         That is the same one, or the baseline, with a line in the log, if the producer has none of that name.
         """
-        conditions = (self.metadata() or {}).get("conditions")
+        conditions = (metadata or {}).get("conditions")
         if wanted == BASELINE or not isinstance(conditions, dict) or wanted in conditions:
             return wanted
         if wanted not in self._logged:

@@ -139,20 +139,29 @@ def read_plain(path: str | Path, most: int, *, follow_links: bool = True) -> byt
         size = os.fstat(descriptor).st_size
         if size > most:
             raise OSError(errno.EFBIG, f"it has {size} bytes, and at most {most} are read", os.fspath(path))
-        parts = []
-        while part := os.read(descriptor, max(size, 1 << 16)):
-            parts.append(part)
-        return b"".join(parts)
+        content = os.read(descriptor, size)
+        while len(content) < size and (part := os.read(descriptor, size - len(content))):
+            content += part
+        return content
     finally:
         os.close(descriptor)
 
 
 def is_folder(path: str | Path) -> bool:
     """Tell whether there is a folder at `path`: a link to one is none."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def is_plain(path: str | Path) -> bool:
+    """Tell whether there is a plain file at `path`: a link to one is none."""
+    return stat.S_ISREG(_mode(path))
+
+
+def _mode(path: str | Path) -> int:
     try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
+        return os.lstat(path).st_mode
     except (OSError, ValueError):
-        return False
+        return 0
 
 
 def put_aside(path: Path) -> None:
