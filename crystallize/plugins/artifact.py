@@ -177,8 +177,11 @@ def _describe_run(experiment: RunningExperiment) -> dict[str, Any]:
 
 def _warn_of_other_definition(location: RunLocation, metadata: dict[str, Any]) -> None:
     """Say so if the experiment without a name that was stored here last is another one with the same pipeline."""
-    last = find_run(location)
-    stored = None if last is None else read_metadata(last)
+    try:
+        last = find_run(location)
+        stored = None if last is None else read_metadata(last)
+    except StoreError:  # damaged: nothing to compare with
+        return
     if stored is None:
         return
     for key, what in (("datasource", "data source"), ("initial_ctx", "initial context")):

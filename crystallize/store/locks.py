@@ -42,13 +42,18 @@ class FileLock:
             pass  # its last owner removed the file while this one waited
 
     def try_acquire(self) -> bool:
-        """Take the lock if no living owner holds it; tell whether that was so."""
-        return self._take(wait=False)
+        """Take the lock if no living owner holds it; tell whether that was so.
+
+        Of a file that only another user may open nobody can tell, and it counts as held.
+        """
+        try:
+            return self._take(wait=False)
+        except PermissionError:
+            return False
 
     def _take(self, *, wait: bool) -> bool:
-        descriptor = _open(self.path)
+        descriptor, file = _open(self.path)
         try:
-            file = os.fstat(descriptor)
             if file.st_mode & _FOR_ALL != _FOR_ALL and sys.platform != "win32":
                 with contextlib.suppress(OSError):  # it is not ours
                     os.fchmod(descriptor, _FOR_ALL)
@@ -81,8 +86,8 @@ class FileLock:
             os.close(descriptor)
 
 
-def _open(path: Path) -> int:
-    """Open the lock file, a new one if there is none; what is no file is put aside."""
+def _open(path: Path) -> tuple[int, os.stat_result]:
+    """Open the lock file, a new one if there is none; what is no plain file is put aside."""
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, _FOR_ALL)
@@ -90,14 +95,16 @@ def _open(path: Path) -> int:
             if not os.path.lexists(path):
                 raise
             with contextlib.suppress(FileNotFoundError):  # its owner has just removed it
-                return _open_foreign(path)
+                descriptor = _open_foreign(path)
+                return descriptor, os.fstat(descriptor)
         except OSError:
             if is_plain(path) or not os.path.lexists(path):
                 raise
             put_aside(path)
         else:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return descriptor
+            file = os.fstat(descriptor)
+            if stat.S_ISREG(file.st_mode):
+                return descriptor, file
             os.close(descriptor)
             put_aside(path)
 

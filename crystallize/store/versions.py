@@ -192,7 +192,7 @@ def find_again(run: Path, token: str | None) -> Path | None:
             return run
         if run.name != _ONLY or token is None:
             return None
-        with contextlib.suppress(FileNotFoundError), os.scandir(run.parent) as entries:
+        with contextlib.suppress(OSError), os.scandir(run.parent) as entries:
             for entry in entries:
                 if _STAGING.fullmatch(entry.name) or _OLD.fullmatch(entry.name):
                     folder = Path(entry.path)
