@@ -41,11 +41,10 @@ def schema(
     The schema knows keys and types. What it cannot know, such as the names of
     your functions, `crystallize check` does.
     """
-    import json
-
     from crystallize.config.schema import json_schema
+    from crystallize.utils.json_text import to_json
 
-    text = json.dumps(json_schema(), indent=2)
+    text = to_json(json_schema(), indent=2)
     if output is None:
         echo(text)
     else:

@@ -362,7 +362,7 @@ def _unfinished(folder: Path) -> Path | None:
     from crystallize.store.metadata import INTERRUPTED, read_metadata
 
     found = [
-        (str(metadata.get("finished")), path)
+        (str(metadata.get("started")), path)
         for path in folder.iterdir()
         if path.is_dir() and (metadata := read_metadata(path)) and metadata.get("status") == INTERRUPTED
     ]

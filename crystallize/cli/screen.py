@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
-from math import isfinite
 from select import select
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
@@ -72,20 +71,9 @@ def warn(message: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print one JSON document, in ASCII; NaN and the infinities, which JSON lacks, become null."""
-    import json
+    from crystallize.utils.json_text import to_json
 
-    from crystallize.utils.files import to_json
-
-    plain = _finite(json.loads(to_json(value)))
-    echo(json.dumps(plain, indent=2, allow_nan=False).replace("\x7f", r"\u007f"))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
+    echo(to_json(value, strict=True, indent=2).replace("\x7f", r"\u007f"))
 
 
 def wants_colours(stream: Any) -> bool:

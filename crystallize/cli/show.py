@@ -38,12 +38,10 @@ def show(
     The exit code is 2 if nothing is stored.
     """
     from crystallize.cli.tables import print_result
-    from crystallize.results.load import load_result
-    from crystallize.store.metadata import FINISHED, read_metadata
+    from crystallize.results.load import load_run
+    from crystallize.store.metadata import FINISHED
 
-    folder = _find(_location(name), version)
-    result = load_result(folder)
-    metadata = read_metadata(folder) or {}
+    result, metadata = load_run(_find(_location(name), version))
     if as_json:
         screen.print_json(
             {

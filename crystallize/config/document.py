@@ -6,6 +6,7 @@ number. What could surprise is refused: tags, merge keys, keys that are not text
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import yaml
 
 from crystallize.config.errors import KeyPath, Problem, spelled
 from crystallize.errors import InvalidValueError
+from crystallize.utils.files import read_plain
 from crystallize.utils.yaml12 import plain_scalar
 
 LARGEST = 1 << 20
@@ -140,8 +142,7 @@ def describe(value: Any) -> str:
 def _read_text(file: Path) -> str:
     advice = "Name the folder of an experiment, or its config.yaml"
     try:
-        with file.open("rb") as stream:
-            content = stream.read(LARGEST + 1)
+        content = read_plain(file, LARGEST)
     except FileNotFoundError:
         if file.parent.is_dir():
             raise _Refused("there is no such file", "An experiment's folder has a config.yaml") from None
@@ -149,9 +150,9 @@ def _read_text(file: Path) -> str:
     except IsADirectoryError:
         raise _Refused("this is a folder, not a file", advice) from None
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.EFBIG:
+            raise _Refused(f"the file has more than {LARGEST} bytes", _ELSEWHERE) from None
         raise _Refused(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if len(content) > LARGEST:
-        raise _Refused(f"the file has more than {LARGEST} bytes", _ELSEWHERE)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -9,6 +9,7 @@ from crystallize.datasources.artifact import Artifact
 from crystallize.discovery import LOADERS
 from crystallize.errors import CrystallizeError, UnknownNameError
 from crystallize.loaders import get_loader, get_writer
+from crystallize.utils.names import name_key
 from crystallize.utils.signatures import mismatch
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def read_outputs(lookup: Lookup) -> dict[str, Artifact]:
         path = ("outputs", alias)
         loader, writer = (_codec(lookup, output, path, role) for role in ("loader", "writer"))
         name = output.file_name or f"{alias}{_suffix_of(loader)}"
-        other = files.setdefault(name.casefold(), alias)
+        other = files.setdefault(name_key(name), alias)
         if other != alias:
             message = f"the outputs {other!r} and {alias!r} have the same file name {name!r}"
             lookup.note((*path, "file_name"), message, "Give each file a name of its own")

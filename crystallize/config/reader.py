@@ -21,7 +21,7 @@ from crystallize.config.schema import (
     PartialConfig,
 )
 from crystallize.errors import CrystallizeError
-from crystallize.utils.names import check_name
+from crystallize.utils.names import check_name, name_key
 from crystallize.utils.suggest import did_you_mean, listed, nearest
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _check_names(draft: Draft) -> None:
         aliases.add(source.alias)
     folded: dict[str, str] = {}
     for name in config.treatments:
-        other = folded.setdefault(name.casefold(), name)
+        other = folded.setdefault(name_key(name), name)
         if other != name:
             message = f"{name!r} and {other!r} would share a folder on some systems"
             document.add(("treatments", name), message, "Rename one", key=True)

@@ -19,6 +19,7 @@ from crystallize.config.folders import (
     named,
 )
 from crystallize.config.reader import Draft, read_draft
+from crystallize.utils.names import name_key
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -147,10 +148,12 @@ class Gathered:
         """Note experiments that would share a folder of results."""
         seen: dict[str, Draft] = {}
         for draft in self.drafts:
-            other = seen.setdefault(draft.name.casefold(), draft)
+            other = seen.setdefault(name_key(draft.name), draft)
             if other is not draft:
                 self.is_no_graph = True
                 message = f"{shown(other.file)} and this experiment are both called {draft.name!r}"
+                if other.name != draft.name:
+                    message += f", which some systems do not tell from {other.name!r}"
                 hint = "Give each a name of its own: it names the folder of the results"
                 draft.document.add(("name",), message, hint)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import os
 import re
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -14,14 +15,17 @@ from crystallize.errors import (
     InvalidNameError,
     InvalidTypeError,
     PluginLoadError,
+    StoreError,
     UnknownNameError,
 )
 from crystallize.loaders import get_loader, get_writer, loader_for
 from crystallize.loaders.base import dump_value, from_bytes, load_file, to_bytes
-from crystallize.store.layout import BASELINE, RunLocation, replicate_folder
+from crystallize.store.layout import BASELINE, RunLocation, path_in, replicate_folder
 from crystallize.store.manifest import artifact_names, check_unchanged, find_artifact
-from crystallize.store.reader import RunReader
+from crystallize.store.metadata import read_metadata
+from crystallize.store.reader import RunReader, replicates_of
 from crystallize.utils.context import current_context
+from crystallize.utils.files import open_plain
 from crystallize.utils.names import check_name
 from crystallize.utils.suggest import name_hint
 
@@ -52,6 +56,11 @@ class _ReadsStoredRuns(DataSource):
         """Choose the producer's run that the consumer's coming run will read."""
         if self._reader is not None:
             self._reader.choose_run()
+
+    def release_run(self) -> None:
+        """Let the producer's run go; from now on it may be removed."""
+        if self._reader is not None:
+            self._reader.release_run()
 
 
 class Artifact(_ReadsStoredRuns):
@@ -167,20 +176,33 @@ class Artifact(_ReadsStoredRuns):
                 f"artifact {self.name!r} has no producer that stores it",
                 hint="Pass it in outputs=[...] of an experiment with an ArtifactPlugin",
             )
-        reader = self._reader
-        folder, count = reader.folder(), reader.replicates
+        while True:
+            folder = self._reader.folder()
+            try:
+                value = self._read(self._reader, folder, ctx)
+            except (OSError, ArtifactError):
+                if self._reader.folder() == folder:
+                    raise
+            else:
+                if self._reader.folder() == folder:
+                    return value
+            # The run that is read was moved meanwhile, for another one takes its place.
+
+    def _read(self, reader: RunReader, folder: Path | None, ctx: FrozenContext) -> Any:
+        metadata = None if folder is None else read_metadata(folder)
+        count = replicates_of(metadata)
         if folder is None or not count:
             raise ArtifactNotFoundError(
                 f"experiment {reader.location.experiment!r} has no complete run with artifact {self.name!r}",
                 str(reader.metadata_path()),
                 "Run it first",
             )
-        condition = reader.condition(ctx.peek("condition") or BASELINE)
+        condition = reader.condition(ctx.peek("condition") or BASELINE, metadata)
         replicate = replicate_folder((ctx.peek("replicate") or 0) % count)
         stored = find_artifact(folder, self.name, replicate, condition)
         if stored is None:
             raise self._unwritten_error(folder, replicate, condition)
-        path = folder / stored.path
+        path = Path(path_in(folder, *stored.path.split("/")))
         try:
             check_unchanged(path, stored)
         except FileNotFoundError as error:
@@ -256,6 +278,7 @@ class ArtifactSource(_ReadsStoredRuns):
         self.name = check_name("artifact", name)
         self.only_condition = None if condition is None else check_name("condition", condition)
         self._reader = RunReader(location, version)
+        self._given: dict[tuple[str, Any], Path] = {}
         if require_metadata and self._reader.metadata() is None:
             raise ArtifactNotFoundError(
                 f"experiment {location.experiment!r} has no metadata of a complete run",
@@ -280,12 +303,36 @@ class ArtifactSource(_ReadsStoredRuns):
             If it is not there.
         """
         reader = self._reader
-        condition = self.only_condition or reader.condition(ctx.peek("condition") or BASELINE)
+        folder = reader.folder() or reader.expected_folder()
+        wanted = ctx.peek("condition") or BASELINE
+        condition = self.only_condition or reader.condition(wanted, read_metadata(folder))
         replicate = replicate_folder(ctx.peek("replicate") or 0)
-        path = (reader.folder() or reader.expected_folder()) / replicate / condition / self.step / self.name
-        if not path.is_file():
-            raise self._missing_error(path)
+        path = Path(path_in(folder, replicate, condition, self.step, self.name))
+        try:
+            os.close(open_plain(path, follow_links=False))
+        except FileNotFoundError:
+            raise self._missing_error(path) from None
+        except OSError as error:
+            raise ArtifactError(
+                f"artifact {self.name!r} cannot be read: {error.strerror or error}", str(path)
+            ) from error
+        self._given[replicate, ctx.peek("condition")] = folder
         return path
+
+    def recheck(self, ctx: FrozenContext) -> None:
+        """Raise StoreError if another run has taken the place of the one that the path leads to.
+
+        By then nobody knows whether the path was opened before that, or after.
+        """
+        reader = self._reader
+        folder = self._given.pop((replicate_folder(ctx.peek("replicate") or 0), ctx.peek("condition")), None)
+        if folder is not None and reader.folder() not in (folder, None):
+            raise StoreError(
+                f"while this outcome read artifact {self.name!r}, experiment {reader.location.experiment!r} was "
+                "run again, and its new run took the place of the one that is read",
+                str(folder),
+                "Run this again; with versioned=True, no run takes the place of another",
+            )
 
     def _missing_error(self, path: Path) -> ArtifactNotFoundError:
         """Make the error for a file that is not there, with what is likely to help."""

@@ -43,6 +43,12 @@ class DataSource(ABC):
     def choose_run(self) -> None:  # noqa: B027 - most sources have nothing to choose
         """Choose what the coming run reads; called once before each run, in the coordinator."""
 
+    def release_run(self) -> None:  # noqa: B027
+        """Let what :meth:`choose_run` chose go; called when the run is over."""
+
+    def recheck(self, ctx: FrozenContext) -> None:  # noqa: B027 - most sources give the data itself
+        """Raise if what the source gave an outcome may have become something else before its last step was done."""
+
     @abstractmethod
     def fetch(self, ctx: FrozenContext) -> Any:
         """Return the data for the outcome that `ctx` belongs to; called once for each, may be ``async``."""

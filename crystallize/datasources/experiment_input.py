@@ -89,6 +89,16 @@ class ExperimentInput(DataSource):
         for source in self.sources.values():
             source.choose_run()
 
+    def release_run(self) -> None:
+        """Have each source let go what it chose."""
+        for source in self.sources.values():
+            source.release_run()
+
+    def recheck(self, ctx: FrozenContext) -> None:
+        """Have each source look again at what it gave."""
+        for source in self.sources.values():
+            source.recheck(ctx)
+
     def fetch(self, ctx: FrozenContext) -> Any:
         """Return the dictionary, or an awaitable of it if a source gives an awaitable."""
         values = {alias: source.fetch(ctx) for alias, source in self.sources.items()}

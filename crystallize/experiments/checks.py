@@ -21,6 +21,7 @@ from crystallize.plugins.seed import SeedPlugin
 from crystallize.statistics.hypothesis import Hypothesis, as_hypothesis
 from crystallize.utils.checks import check_count
 from crystallize.utils.context import RESERVED_KEYS
+from crystallize.utils.names import name_key
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
@@ -129,14 +130,20 @@ def as_outputs(outputs: Any) -> dict[str, Artifact]:
             )
     own = Counter(output.alias for _, output in pairs)
     made: dict[str, Artifact] = {}
+    files: dict[str, str] = {}
+    aliases: dict[str, str] = {}
     for given, output in pairs:
         alias = given or (output.alias if own[output.alias] == 1 else output.full_alias)
-        if alias in made or output.name in {other.name for other in made.values()}:
+        file, known = files.get(name_key(output.name)), aliases.get(name_key(alias))
+        if file is not None or known is not None:
+            like = f", and one system or another does not tell {file or known!r} from it"
             raise InvalidNameError(
-                f"two outputs are called {output.name!r} or have the alias {alias!r}",
+                f"two outputs are called {output.name!r} or have the alias {alias!r}"
+                f"{'' if output.name == file or alias == known else like}",
                 hint="Give each its own file name, and alias= where two names differ in their suffix only",
             )
         made[alias] = output
+        files[name_key(output.name)], aliases[name_key(alias)] = output.name, alias
     return made
 
 
@@ -161,6 +168,7 @@ def settle_sources(experiment: RunningExperiment) -> None:
     """Have each data source choose what it reads in the run under way."""
     for source in data_sources(experiment).values():
         source.choose_run()
+        experiment.current_run.exit_stack.callback(source.release_run)
 
 
 def resolve_replicates(experiment: RunningExperiment, asked: int | None) -> int:

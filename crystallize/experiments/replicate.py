@@ -11,6 +11,7 @@ from pathlib import Path
 from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crystallize.datasources.datasource import DataSource
 from crystallize.errors import InvalidTypeError
 from crystallize.plugins.calling import RAISED
 from crystallize.store.outcome import Outcome, OutcomeError, ReplicateResult
@@ -23,7 +24,6 @@ from crystallize.utils.stage import DATA_SOURCE, TREATMENT
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from crystallize.datasources.datasource import DataSource
     from crystallize.errors import CrystallizeError
     from crystallize.experiments.treatment import Treatment
     from crystallize.hookspecs import RunningExperiment
@@ -45,6 +45,7 @@ class Condition(NamedTuple):
     settings: Mapping[str, Any]
     function: Callable[[FrozenContext], Any] | None
     datasource: DataSource
+    recheck: Callable[[FrozenContext], None] | None
 
 
 class Replicate:
@@ -194,12 +195,16 @@ class Replicate:
                     ctx.place(),
                     "Give the context what the steps need: ctx.add(key, value)",
                 )
-        if data is FETCH:
+        is_fetched = data is FETCH
+        if is_fetched:
             ctx.begin_stage(DATA_SOURCE, _DATA_SOURCE_RNG, "data source")
             data = condition.datasource.fetch(ctx)
             if type(data) is CoroutineType:
                 data = yield data
-        return (yield from self._pipeline.flow(data, ctx, self._before_step, self._after_step))
+        returned = yield from self._pipeline.flow(data, ctx, self._before_step, self._after_step)
+        if is_fetched and condition.recheck is not None:
+            condition.recheck(ctx)
+        return returned
 
     def _context(self, replicate: int, condition: Condition) -> FrozenContext:
         ctx = FrozenContext(
@@ -260,7 +265,7 @@ def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None) -> 
         seed=ctx.peek("seed_used"),
         metrics={} if failed else ctx.metrics.values_by_name,
         tags={} if failed else ctx.metrics.tags,
-        artifacts=ctx.artifact_entries,
+        artifacts=ctx.artifacts.entries if ctx.artifact_entries else (),
         trace=ctx.trace,
         error=error,
         handed_back=tuple(parcels) if parcels else (),
@@ -276,6 +281,8 @@ def _unpickled(digest: str, payload: bytes) -> Replicate:
 
 
 def _condition(name: str, treatment: Treatment | None, datasource: DataSource) -> Condition:
+    source = datasource if treatment is None else treatment.datasource or datasource
+    recheck = None if type(source).recheck is DataSource.recheck else source.recheck
     if treatment is None:
-        return Condition(name, {}, None, datasource)
-    return Condition(name, treatment.settings, treatment.function, treatment.datasource or datasource)
+        return Condition(name, {}, None, source, recheck)
+    return Condition(name, treatment.settings, treatment.function, source, recheck)

@@ -9,7 +9,7 @@ from crystallize.datasources.datasource import DataSource, as_datasource
 from crystallize.errors import InvalidNameError, InvalidTypeError, InvalidValueError, UnknownNameError
 from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.factories import ConfiguredFunction, Factory
-from crystallize.utils.names import check_condition_name
+from crystallize.utils.names import check_condition_name, name_key
 from crystallize.utils.signatures import check_call, is_async
 from crystallize.utils.suggest import name_hint
 
@@ -171,7 +171,7 @@ def as_treatments(treatments: Any) -> tuple[Treatment, ...]:
                 f"a treatment is a Treatment, got {item!r}",
                 hint='Make one with treatment("name", {"key": value})',
             )
-        other = made.setdefault(one.name.casefold(), one)
+        other = made.setdefault(name_key(one.name), one)
         if other is not one:
             raise InvalidNameError(
                 f"two treatments are called {one.name!r}"

@@ -11,6 +11,7 @@ from crystallize.datasources.artifact import Artifact, ArtifactSource
 from crystallize.datasources.experiment_input import ExperimentInput
 from crystallize.errors import GraphError
 from crystallize.store.versions import find_run
+from crystallize.utils.names import name_key
 from crystallize.utils.suggest import listed, name_hint
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class RunFolders:
         root = self._roots.get(location.root)
         if root is None:
             root = self._roots[location.root] = os.path.realpath(location.root)
-        return f"{root}/{location.experiment}".casefold()
+        return f"{root}/{name_key(location.experiment)}"
 
     def owner(self, location: RunLocation) -> str | None:
         """Return the experiment that stores its runs there, or None if it is not in the graph."""

@@ -12,7 +12,7 @@ from crystallize.pipelines.pipeline_step import FunctionStep, PipelineStep, as_s
 from crystallize.utils.context import FrozenContext
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
-from crystallize.utils.names import check_name
+from crystallize.utils.names import check_name, name_key
 
 if TYPE_CHECKING:
     from crystallize.datasources.artifact import Artifact
@@ -128,11 +128,13 @@ class Pipeline:
 
 def _unique_names(steps: Iterable[PipelineStep]) -> tuple[str, ...]:
     names: list[str] = []
+    taken: set[str] = set()
     for step in steps:
         name = unique = check_name("step", step.name)
         number = 1
-        while unique in names:
+        while name_key(unique) in taken:
             number += 1
             unique = f"{name}-{number}"
         names.append(unique)
+        taken.add(name_key(unique))
     return tuple(names)

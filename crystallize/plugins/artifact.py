@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +22,13 @@ from crystallize.store.metadata import (
     INTERRUPTED,
     RUNNING,
     describe_surroundings,
+    read_metadata,
     write_metadata,
 )
 from crystallize.store.sink import ArtifactSink
-from crystallize.store.versions import Claim, claim_run, prune
+from crystallize.store.versions import Claim, apply_folder, claim_run, find_run, prune
 from crystallize.utils.files import atomic_write_bytes
+from crystallize.utils.json_text import to_json
 from crystallize.utils.names import check_name
 
 if TYPE_CHECKING:
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
     from crystallize.results.result import Result
     from crystallize.utils.context import FrozenContext
 
+_ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")  # differs from process to process
+_log = logging.getLogger("crystallize.store")
 _one_at_a_time = threading.Lock()
 # Experiments of a graph begin and end in threads. Writing a folder is dozens of short system calls, and threads that
 # take the interpreter from each other after every one of them need twice as long as one after the other.
@@ -61,9 +67,8 @@ class _Recording:
                 atomic_write_bytes(folder / condition / COMPLETE, b"")
         write_manifest(folder, result.artifacts)
         plugins_now = {"plugins": plugins.describe()}  # again: a strategy may have learnt of itself
-        write_metadata(
-            folder, self._metadata | plugins_now | {"failed_outcomes": len(result.errors)}, FINISHED
-        )
+        outcome = {"failed_outcomes": len(result.errors), "replaces": self._claim.replaces()}
+        write_metadata(folder, self._metadata | plugins_now | outcome, FINISHED)
         path = self._claim.publish()
         self._is_complete = True
         return path
@@ -79,9 +84,12 @@ class _Recording:
             error.__cause__ if isinstance(error, PluginError) else error
         )  # sys.exit() in a plugin's hook
         status = INTERRUPTED if ended_by is not None and not isinstance(ended_by, Exception) else FAILED
-        with contextlib.suppress(OSError):  # the error that ended the run says more
+        try:
             write_metadata(self._claim.folder, self._metadata, status)
-        self._claim.release()
+        except OSError:  # the error that ended the run says more
+            self._claim.leave()
+        else:
+            self._claim.release()
 
 
 class ArtifactPlugin(BasePlugin):
@@ -121,12 +129,17 @@ class ArtifactPlugin(BasePlugin):
         run = experiment.current_run
         state = run.state(self)
         if run.kind == APPLY:
-            state.sink = ArtifactSink(str(self.location(experiment).folder / APPLY), by_replicate=False)
+            with _store_errors(self.root_dir):
+                folder = apply_folder(self.location(experiment))
+            state.sink = ArtifactSink(str(folder), by_replicate=False)
             return
         check_name("experiment", experiment.folder_name)
         with _one_at_a_time, _store_errors(self.root_dir):
             metadata = _describe_run(experiment)
-            claim = claim_run(self.location(experiment))
+            location = self.location(experiment)
+            if experiment.name is None:
+                _warn_of_other_definition(location, metadata)
+            claim = claim_run(location)
             state.sink = ArtifactSink(str(claim.folder))
             state.recording = recording = _Recording(claim, metadata)
             run.exit_stack.push(lambda _, error, __: recording.close(run, error))
@@ -151,17 +164,39 @@ class ArtifactPlugin(BasePlugin):
 
 def _describe_run(experiment: RunningExperiment) -> dict[str, Any]:
     """Return the metadata of a run that begins now."""
-    definition = experiment.definition()
-    master_seed = definition.pop("master_seed")
     return {
-        **definition,
+        "run": experiment.current_run.token,
+        **experiment.definition(),
         "status": RUNNING,
         "plugins": experiment.plugins.describe(),
         "hooks": experiment.plugins.order(),
-        "seeds": {"master": master_seed},
         **describe_surroundings(),
         "finished": None,
     }
+
+
+def _warn_of_other_definition(location: RunLocation, metadata: dict[str, Any]) -> None:
+    """Say so if the experiment without a name that was stored here last is another one with the same pipeline."""
+    try:
+        last = find_run(location)
+        stored = None if last is None else read_metadata(last)
+    except StoreError:  # damaged: nothing to compare with
+        return
+    if stored is None:
+        return
+    for key, what in (("datasource", "data source"), ("initial_ctx", "initial context")):
+        before, now = (_ADDRESS.sub("", to_json(each.get(key))) for each in (stored, metadata))
+        if before != now:
+            _log.warning(
+                "the experiment without a name %s the run of another one with the same pipeline, in %s: its %s was "
+                "%s, and is %s. Give each experiment a name",
+                "is stored beside" if location.versioned else "takes the place of",
+                last,
+                what,
+                before,
+                now,
+            )
+            return
 
 
 def _check_retention(value: object) -> None:

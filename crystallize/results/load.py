@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
-from crystallize.errors import StoreError
+from crystallize.errors import CrystallizeError, StoreError
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.results.results_file import read_results
 from crystallize.store.layout import BASELINE, METADATA, RESULTS
 from crystallize.store.manifest import read_manifest
 from crystallize.store.metadata import read_metadata
+from crystallize.store.reader import lock_run
+from crystallize.store.versions import during_swap
+from crystallize.utils.names import check_condition_name
+
+_ATTEMPTS = 20
 
 
 def load_result(run: str | Path) -> Result:
@@ -30,19 +37,50 @@ def load_result(run: str | Path) -> Result:
     StoreError
         If there is no run, if it has no results since it did not come to its end, or if a file is damaged.
     """
+    return load_run(run)[0]
+
+
+def load_run(run: str | Path) -> tuple[Result, dict[str, Any]]:
+    """Return the result of a stored run, and its metadata; see :func:`load_result`.
+
+    Both are of one run, also if another one takes its place meanwhile.
+    """
     run = Path(run)
-    metadata = read_metadata(run)
-    if metadata is None:
-        raise StoreError("no run is stored here, for there is no metadata", str(run))
+    for _ in range(_ATTEMPTS):
+        place = during_swap(run)
+        lock = lock_run(place)
+        if lock is None:
+            if os.path.lexists(during_swap(run) / METADATA):  # it was moved meanwhile
+                continue
+            raise StoreError("no run is stored here, for there is no metadata", str(run))
+        try:
+            loaded = _load(place)
+        except StoreError:
+            if lock.is_in_place():
+                raise
+        else:
+            if lock.is_in_place():
+                loaded[0].path = run
+                return loaded
+        finally:
+            lock.release()
+    raise StoreError(
+        "one run after the other takes the place of the last while it is read", str(run), "Try again"
+    )
+
+
+def _load(run: Path) -> tuple[Result, dict[str, Any]]:
+    metadata = read_metadata(run) or {}
     experiment = metadata.get("name") or metadata.get("id")
-    replicates, names, seeds = (metadata.get(key) for key in ("replicates", "conditions", "seeds"))
+    replicates, names, master_seed = (
+        metadata.get(key) for key in ("replicates", "conditions", "master_seed")
+    )
     if (
         not isinstance(experiment, str)
-        or not isinstance(replicates, int)
+        or type(replicates) is not int
         or not isinstance(names, dict)
         or BASELINE not in names
-        or not isinstance(seeds, dict)
-        or not isinstance(seeds.get("master"), int)
+        or type(master_seed) is not int
     ):
         raise StoreError(
             "the metadata of a run do not tell its name, replicates, conditions and master seed",
@@ -50,11 +88,19 @@ def load_result(run: str | Path) -> Result:
             "Run the experiment again",
         )
     try:
+        for name in names:
+            check_condition_name(name)
+    except CrystallizeError as error:
+        raise StoreError(
+            f"the metadata of a run are damaged: {error.what}",
+            str(run / METADATA),
+            "Run the experiment again",
+        ) from error
+    try:
         conditions = {name: read_results(run / name / RESULTS, replicates) for name in names}
     except FileNotFoundError as error:
-        status = metadata.get("status")
         raise StoreError(
-            f"the run of experiment {experiment!r} is {status} and has no results",
+            f"the run of experiment {experiment!r} is {metadata.get('status')} and has no results",
             str(error.filename),
             "Run the experiment again",
         ) from None
@@ -63,13 +109,13 @@ def load_result(run: str | Path) -> Result:
     result = Result(
         experiment=experiment,
         replicates=replicates,
-        master_seed=seeds["master"],
+        master_seed=master_seed,
         metrics=ExperimentMetrics(conditions.pop(BASELINE), conditions),
         errors=sorted(errors, key=lambda error: error.replicate),
         artifacts=sorted(
-            read_manifest(run), key=lambda entry: (entry.replicate, order.get(entry.condition, len(order)))
+            (entry for entry in read_manifest(run) if entry.condition in order),
+            key=lambda entry: (entry.replicate, order[entry.condition]),
         ),
         provenance=None,
     )
-    result.path = run
-    return result
+    return result, metadata

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import RunFailedError, StoreError, UnknownNameError
+from crystallize.utils.json_text import to_json
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -238,8 +238,11 @@ class Result:
         }
 
     def to_json(self, *, indent: int | None = 2) -> str:
-        """Return :meth:`to_dict` as JSON; what JSON has no form for becomes its ``repr``."""
-        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, default=repr)
+        """Return :meth:`to_dict` as JSON.
+
+        NaN and the infinities become null, arrays and sets lists, and what JSON has no form for its ``repr``.
+        """
+        return to_json(self.to_dict(), strict=True, indent=indent)
 
     def to_frame(self) -> DataFrame:
         """Return all values as a tidy frame: replicate, condition, metric, value, and a column for each tag.

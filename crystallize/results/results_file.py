@@ -12,7 +12,6 @@ recorded it. ``failed`` are the replicates that failed under the condition. Both
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -21,8 +20,12 @@ from typing import Any
 from crystallize.errors import StoreError
 from crystallize.results.columns import Column, in_slices
 from crystallize.results.condition import ConditionMetrics
+from crystallize.store.layout import read_in
 from crystallize.store.outcome import OutcomeError
-from crystallize.utils.files import to_json
+from crystallize.utils.json_text import parse_json, to_json
+
+_BELIEVED = 1_000_000
+"""So many replicates may have recorded nothing; where there are more, each has left a value or has failed."""
 
 
 def format_results(condition: ConditionMetrics) -> bytearray:
@@ -66,7 +69,7 @@ def read_results(file: Path, replicates: int) -> ConditionMetrics:
     file : pathlib.Path
         The results.json in the folder of a condition.
     replicates : int
-        How many replicates the run had.
+        How many replicates the run had, so its metadata say.
 
     Raises
     ------
@@ -75,9 +78,10 @@ def read_results(file: Path, replicates: int) -> ConditionMetrics:
     StoreError
         If the file is damaged.
     """
-    name = file.parent.name
+    folder, name = file.parent.parent, file.parent.name
     try:
-        stored = json.loads(file.read_bytes())
+        stored = parse_json(read_in(folder, name, file.name))
+        _check_count(replicates, stored)
         owners = stored.get("replicates", {})
         columns = {
             metric: _read_column(values, owners.get(metric, range(len(values))), place, replicates)
@@ -86,7 +90,7 @@ def read_results(file: Path, replicates: int) -> ConditionMetrics:
         failed = _check_replicates(stored.get("failed", []), replicates)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             "the results of a run cannot be read", str(file), f"Run the experiment again ({error!r})"
         ) from error
@@ -94,6 +98,13 @@ def read_results(file: Path, replicates: int) -> ConditionMetrics:
         OutcomeError(replicate, name, None, "unknown error", "why is not stored", "") for replicate in failed
     ]
     return ConditionMetrics(name, columns, {}, [None] * replicates, errors)
+
+
+def _check_count(replicates: int, stored: Any) -> None:
+    """Refuse a number of replicates that would fill the memory, where hardly any of them left a trace."""
+    found = sum(map(len, stored["metrics"].values())) + len(stored.get("failed", ()))
+    if replicates < 1 or (replicates > _BELIEVED and replicates > found):
+        raise ValueError(f"the metadata tell of {replicates} replicates, and the results have {found} values")
 
 
 def _read_column(values: Any, owners: Any, place: int, replicates: int) -> Column:

@@ -13,10 +13,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from crystallize.errors import StoreError
+from crystallize.utils.files import is_folder, read_plain
 
 METADATA = "metadata.json"
 MANIFEST = "_manifest.json"
@@ -24,6 +28,9 @@ RESULTS = "results.json"
 COMPLETE = ".crystallize_complete"
 APPLY = "apply"
 BASELINE = "baseline"
+
+LARGEST = 1 << 30
+"""How many bytes of one JSON file are read: a hundred million values, and less than would fill a memory."""
 
 _VERSION = re.compile(r"v(\d+)")
 _REPLICATE = re.compile(r"replicate_\d+")
@@ -95,9 +102,45 @@ def version_number(name: str) -> int | None:
 
 def replicates_in(run: Path) -> list[Path]:
     """Return the folders of a run that hold artifacts, one for each replicate that wrote any."""
-    return [path for path in run.iterdir() if _REPLICATE.fullmatch(path.name)]
+    with os.scandir(run) as entries:
+        return [
+            Path(entry.path)
+            for entry in entries
+            if _REPLICATE.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+        ]
 
 
 def replicate_folder(replicate: int) -> str:
     """Return the name of the folder that holds a replicate's artifacts."""
     return f"replicate_{replicate}"
+
+
+def path_in(run: str | Path, *parts: str) -> str:
+    """Return the path of a file in the folder `run`, which is there and does not lead out of it.
+
+    Raises
+    ------
+    StoreError
+        If one of the folders on the way is a link, or something else.
+    """
+    path = os.fspath(run)
+    for part in parts[:-1]:
+        path = f"{path}/{part}"
+        if not is_folder(path) and os.path.lexists(path):
+            raise StoreError(
+                "this is a link or no folder, and nothing is read from behind it",
+                path,
+                "Put the folder itself in its place",
+            )
+    return f"{path}/{parts[-1]}"
+
+
+def read_in(run: str | Path, *parts: str) -> bytes:
+    """Return the content of a plain file in the folder `run`; see :func:`path_in`.
+
+    Raises
+    ------
+    OSError
+        If there is none, if it is a link or larger than :data:`LARGEST`, or if it cannot be read.
+    """
+    return read_plain(path_in(run, *parts), LARGEST, follow_links=False)

@@ -9,31 +9,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import xxhash
 
 from crystallize.errors import ArtifactError, StoreError
-from crystallize.store.layout import MANIFEST, ArtifactEntry, replicate_folder
-from crystallize.utils.files import atomic_write_bytes, atomic_write_json
+from crystallize.store.layout import MANIFEST, ArtifactEntry, read_in, replicate_folder
+from crystallize.utils.files import atomic_write_bytes, open_plain
+from crystallize.utils.json_text import parse_json, to_json
+from crystallize.utils.names import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _ALGORITHM = "xxh3_128"
 _CHUNK = 1 << 20
-
-
-class StoredFile(NamedTuple):
-    """One file of the manifest; `path` is relative to the run's folder."""
-
-    path: str
-    size: int
-    digest: str
 
 
 def write_hashed(path: str | Path, content: bytes | bytearray | memoryview) -> str:
@@ -50,7 +43,7 @@ def write_manifest(run: Path, entries: Iterable[ArtifactEntry]) -> None:
         of_name = manifest.setdefault(entry.name, {"step": entry.step, "files": {}})
         of_name["step"] = entry.step
         of_name["files"][entry.path] = {"size": entry.size, "digest": entry.digest}
-    atomic_write_json(run / MANIFEST, manifest)
+    atomic_write_bytes(run / MANIFEST, f"{to_json(manifest)}\n".encode())
 
 
 def read_manifest(run: Path) -> list[ArtifactEntry]:
@@ -62,26 +55,38 @@ def read_manifest(run: Path) -> list[ArtifactEntry]:
         If the manifest cannot be read.
     """
     path = run / MANIFEST
-    entries = []
     try:
-        for name, artifact in json.loads(path.read_bytes()).items():
-            for relative, file in artifact["files"].items():
-                folder, condition, step, _ = relative.split("/")
-                replicate = int(folder.removeprefix("replicate_"))
-                entries.append(
-                    ArtifactEntry(name, step, replicate, condition, relative, file["size"], file["digest"])
-                )
+        return [
+            _entry(name, relative, file["size"], file["digest"])
+            for name, artifact in parse_json(read_in(run, MANIFEST)).items()
+            for relative, file in artifact["files"].items()
+        ]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise StoreError(
             "the manifest of a run cannot be read", str(path), f"Run the experiment again ({error!r})"
         ) from error
-    return entries
 
 
-def find_artifact(run: Path, name: str, replicate: str, condition: str) -> StoredFile | None:
-    """Return the file of artifact `name` that the last of its steps wrote, or None if there is none.
+def _entry(name: str, path: str, size: int, digest: str) -> ArtifactEntry:
+    """Return an entry of the manifest, whose path is the one that the store gives, and leads nowhere else."""
+    folder, condition, step, _ = map(_checked, path.split("/"))
+    replicate = int(folder.removeprefix("replicate_"))
+    if path != f"{replicate_folder(replicate)}/{condition}/{step}/{name}":
+        raise ValueError(f"no artifact {name!r} is stored in {path!r}")
+    if type(size) is not int or not isinstance(digest, str):
+        raise TypeError(f"size and digest of {path!r} are {size!r} and {digest!r}")
+    return ArtifactEntry(name, step, replicate, condition, path, size, digest)
+
+
+@lru_cache(maxsize=1024)  # few names, and many files
+def _checked(name: str) -> str:
+    return check_name("part of a path", name)
+
+
+def find_artifact(run: Path, name: str, replicate: str, condition: str) -> ArtifactEntry | None:
+    """Return the entry of artifact `name` that the last of its steps wrote, or None if there is none.
 
     Raises
     ------
@@ -96,46 +101,56 @@ def artifact_names(run: Path) -> list[str]:
     return sorted({name for name, _, _ in _index(run)})
 
 
-def check_unchanged(path: Path, stored: StoredFile) -> None:
+def check_unchanged(path: Path, entry: ArtifactEntry) -> None:
     """Compare the file at `path` with what was written there.
 
     Raises
     ------
+    FileNotFoundError
+        If it is gone.
     ArtifactError
-        If size or hash differ.
+        If size or hash differ, or it is no plain file.
     """
     hasher = xxhash.xxh3_128()
-    size = 0
-    buffer = bytearray(min(_CHUNK, stored.size + 1))
+    buffer = bytearray(min(_CHUNK, entry.size + 1))
     view = memoryview(buffer)
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
+    try:
+        descriptor = open_plain(path, follow_links=False)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _changed(path, error.strerror or str(error)) from error
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        size = os.fstat(descriptor).st_size
+        while size == entry.size and (count := file.readinto(buffer)):
             hasher.update(view[:count])
-            size += count
-    if (size, f"{_ALGORITHM}:{hasher.hexdigest()}") != (stored.size, stored.digest):
-        raise ArtifactError(
-            f"artifact {path.name!r} is not what was written: {stored.size} bytes then, {size} bytes now, "
-            "and another hash",
-            str(path),
-            "Run the experiment that produces it again",
-        )
+    if size != entry.size:
+        raise _changed(path, f"{entry.size} bytes then, {size} bytes now")
+    if f"{_ALGORITHM}:{hasher.hexdigest()}" != entry.digest:
+        raise _changed(path, "the content has another hash")
 
 
-def _index(run: Path) -> dict[tuple[str, str, str], StoredFile]:
+def _changed(path: Path, how: str) -> ArtifactError:
+    return ArtifactError(
+        f"artifact {path.name!r} is not what was written: {how}",
+        str(path),
+        "Run the experiment that produces it again",
+    )
+
+
+def _index(run: Path) -> dict[tuple[str, str, str], ArtifactEntry]:
     path = os.path.join(run, MANIFEST)  # noqa: PTH118
     try:
-        stat = os.stat(path)  # noqa: PTH116
+        stat = os.lstat(path)
     except FileNotFoundError:
         return {}
     return _parsed(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 @lru_cache(maxsize=4)
-def _parsed(path: str, *_changes: int) -> dict[tuple[str, str, str], StoredFile]:
+def _parsed(path: str, *_changes: int) -> dict[tuple[str, str, str], ArtifactEntry]:
     """Index the manifest, once for each state of the file, by name, replicate's folder and condition."""
     return {
-        (entry.name, replicate_folder(entry.replicate), entry.condition): StoredFile(
-            entry.path, entry.size, entry.digest
-        )
+        (entry.name, replicate_folder(entry.replicate), entry.condition): entry
         for entry in read_manifest(Path(path).parent)
     }

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+import logging
 import os
+import re
+import sys
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from crystallize.errors import StoreError
-from crystallize.store.layout import METADATA
+from crystallize.store.layout import METADATA, read_in
 from crystallize.utils.failures import safe_repr
-from crystallize.utils.files import atomic_write_bytes, to_json
+from crystallize.utils.files import atomic_write_bytes, read_plain
+from crystallize.utils.json_text import parse_json, to_json
 
 RUNNING = "running"
 FINISHED = "complete"
 FAILED = "failed"
 INTERRUPTED = "interrupted"
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_MOST_OF_GIT = 1 << 26
+
+_damaged: set[str] = set()
+_log = logging.getLogger("crystallize.store")
 
 _DISTRIBUTIONS = {"crystallize": "crystallize-lab", "numpy": "numpy"}
 
@@ -26,7 +34,7 @@ _DISTRIBUTIONS = {"crystallize": "crystallize-lab", "numpy": "numpy"}
 def describe_surroundings() -> dict[str, Any]:
     """Return with which code, where and when a run begins, if it begins now."""
     return {
-        "code": {"git_commit": git_commit(Path.cwd())},
+        "code": {"git_commit": git_commit(Path.cwd()), "command": sys.orig_argv},
         "environment": dict(_environment()),
         "started": _now(),
     }
@@ -37,6 +45,17 @@ def write_metadata(run: Path, metadata: dict[str, Any], status: str) -> None:
     metadata["status"] = status
     if status != RUNNING:
         metadata["finished"] = _now()
+    _write(run, metadata)
+
+
+def mark_interrupted(run: Path) -> None:
+    """Note that a run whose process was killed did not end; when it was killed is not known."""
+    metadata = read_metadata(run)
+    if metadata is not None and metadata.get("status") == RUNNING:
+        _write(run, metadata | {"status": INTERRUPTED})
+
+
+def _write(run: Path, metadata: dict[str, Any]) -> None:
     # A line for each entry: to be read by people too, and several times faster than json's own indentation.
     lines = (f"  {to_json(key)}: {to_json(value, default=safe_repr)}" for key, value in metadata.items())
     atomic_write_bytes(run / METADATA, "{{\n{}\n}}\n".format(",\n".join(lines)).encode())
@@ -52,17 +71,31 @@ def read_metadata(run: Path) -> dict[str, Any] | None:
     """
     path = os.path.join(run, METADATA)  # noqa: PTH118
     try:
-        stat = os.stat(path)  # noqa: PTH116
+        stat = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise _unreadable(path, error) from error
     return _parsed(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+def run_token(run: Path) -> str | None:
+    """Return what tells the run in folder `run` from all others, or None if it has no metadata that can be read."""
+    try:
+        token = (read_metadata(run) or {}).get("run")
+    except StoreError:
+        return None
+    return token if isinstance(token, str) else None
 
 
 def is_complete(run: Path) -> bool:
     """Tell whether the run in folder `run` ended as it should; a run with damaged metadata did not."""
     try:
         return (read_metadata(run) or {}).get("status") == FINISHED
-    except StoreError:
+    except StoreError as error:
+        if error.where not in _damaged:
+            _damaged.add(error.where)
+            _log.warning("a stored run is passed over: %s", error)
         return False
 
 
@@ -77,41 +110,38 @@ def git_commit(folder: Path) -> str | None:
             head = _text_of(f"{git}/HEAD")
         if head is not None:
             reference = head.removeprefix("ref:").strip()
-            return _resolve_reference(Path(git), reference) if head.startswith("ref:") else head
+            return _resolve_reference(Path(git), reference) if head.startswith("ref:") else _commit_in(head)
         above = os.path.dirname(parent)  # noqa: PTH120
         if above == parent:
             return None
         parent = above
 
 
-def _text_of(path: str) -> str | None:
-    """Return the text of a small file, or None if there is none to be read."""
+def _text_of(path: str | Path) -> str | None:
+    """Return the text of a file of git's, or None if there is none to be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        return read_plain(path, _MOST_OF_GIT).decode().strip()
     except (OSError, ValueError):
         return None
-    try:
-        return os.read(descriptor, 4096).decode().strip()
-    except (OSError, ValueError):
-        return None
-    finally:
-        os.close(descriptor)
+
+
+def _commit_in(text: str | None) -> str | None:
+    """Return `text` if it is a commit's id: nothing else that a file may hold gets into the metadata."""
+    return text if text is not None and _COMMIT.fullmatch(text) else None
 
 
 def _resolve_reference(git: Path, reference: str) -> str | None:
-    shared = git
-    with contextlib.suppress(OSError, ValueError):  # there is such a file in a linked working tree only
-        shared = git / (git / "commondir").read_text().strip()
-    with contextlib.suppress(OSError, ValueError):  # else the reference is packed
-        return (shared / reference).read_text().strip()
-    try:
-        packed = (shared / "packed-refs").read_text()
-    except (OSError, ValueError):
+    if not reference.startswith("refs/") or ".." in reference:
         return None
-    for line in packed.splitlines():
+    common = _text_of(git / "commondir")  # there is such a file in a linked working tree only
+    shared = git if common is None else git / common
+    commit = _commit_in(_text_of(shared / reference))
+    if commit is not None:
+        return commit
+    for line in (_text_of(shared / "packed-refs") or "").splitlines():
         commit, _, name = line.partition(" ")
         if name == reference:
-            return commit
+            return _commit_in(commit)
     return None
 
 
@@ -144,11 +174,14 @@ def _now() -> str:
 def _parsed(path: str, *_changes: int) -> dict[str, Any]:
     """Parse the file once for each of its states."""
     try:
-        metadata = json.loads(Path(path).read_bytes())
+        metadata = parse_json(read_in(os.path.dirname(path), METADATA))  # noqa: PTH120
     except (OSError, ValueError) as error:
-        raise StoreError(
-            "the metadata of a run cannot be read", path, f"Run the experiment again ({error})"
-        ) from error
+        raise _unreadable(path, error) from error
     if not isinstance(metadata, dict):
         raise StoreError("the metadata of a run is not a JSON object", path, "Run the experiment again")
     return metadata
+
+
+def _unreadable(path: str, error: Exception) -> StoreError:
+    reason = getattr(error, "strerror", None) or error
+    return StoreError(f"the metadata of a run cannot be read: {reason}", path, "Run the experiment again")

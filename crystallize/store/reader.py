@@ -1,18 +1,43 @@
-"""A producer's stored runs, as a consumer reads them."""
+"""A stored run, as those read it who must not mix it with another one."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crystallize.errors import StoreError
 from crystallize.store.layout import BASELINE, METADATA, RunLocation
-from crystallize.store.metadata import read_metadata
-from crystallize.store.versions import find_run
+from crystallize.store.locks import ReadLock
+from crystallize.store.metadata import read_metadata, run_token
+from crystallize.store.versions import find_again, find_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _log = logging.getLogger("crystallize.artifacts")
+
+
+def lock_run(run: Path) -> ReadLock | None:
+    """Keep the run in folder `run` from being removed; None if it has no metadata, since no run of ours wrote it."""
+    try:
+        return ReadLock(run / METADATA)
+    except OSError:
+        read_metadata(run)  # says what is wrong with it, if it is there
+        return None
+
+
+def replicates_of(metadata: Mapping[str, Any] | None) -> int | None:
+    """Return how many replicates a run has, or None if its metadata do not tell."""
+    count = (metadata or {}).get("replicates")
+    return count if type(count) is int and count > 0 else None
+
+
+class _Chosen(NamedTuple):
+    """The run that a consumer keeps to: the folder that it is published as, and what tells it from others."""
+
+    folder: Path
+    token: str | None
 
 
 class RunReader:
@@ -29,27 +54,58 @@ class RunReader:
     def __init__(self, location: RunLocation, version: int | None = None) -> None:
         self.location = location
         self.version = version
-        self._chosen: int | None = None
+        self._chosen: _Chosen | None = None
+        self._lock: ReadLock | None = None
         self._logged: set[str] = set()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_lock": None}  # the coordinator holds it for all
+
     def choose_run(self) -> None:
-        """Choose the version now and keep to it, so that a consumer's run never reads two runs' artifacts."""
+        """Choose the run now and keep to it until :meth:`release_run`; until then it is not removed."""
+        self.release_run()
+        while True:
+            folder = find_run(self.location, self.version)
+            if folder is None:
+                return
+            lock = lock_run(folder)
+            chosen = _Chosen(self.location.folder / self.version_of(folder), run_token(folder))
+            if lock is None or lock.is_in_place():
+                self._chosen, self._lock = chosen, lock
+                return
+            lock.release()  # it was replaced meanwhile
+
+    def release_run(self) -> None:
+        """Let the run that was chosen go."""
         self._chosen = None
-        if self.version is None and self.location.versioned:
-            folder = self.folder()
-            self._chosen = None if folder is None else int(folder.name[1:])
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def folder(self) -> Path | None:
-        """Return the folder of the run to read, or None if there is none."""
-        return find_run(self.location, self.version if self._chosen is None else self._chosen)
+        """Return the folder of the run to read, or None if there is none.
+
+        Raises
+        ------
+        StoreError
+            If there is none any more.
+        """
+        if self._chosen is None:
+            return find_run(self.location, self.version)
+        found = find_again(*self._chosen)
+        if found is None:
+            raise StoreError(
+                f"the run of experiment {self.location.experiment!r} that is being read is gone: another one took "
+                "its place, or it was removed",
+                str(self._chosen.folder),
+                "Run this again; with versioned=True, no run takes the place of another",
+            )
+        return found
 
     def expected_folder(self) -> Path:
         """Return the folder that would be read if it were there."""
-        return self.location.folder / (f"v{self.version or 0}" if self._fixed else "v<N>")
-
-    @property
-    def _fixed(self) -> bool:
-        return self.version is not None or not self.location.versioned
+        fixed = self.version is not None or not self.location.versioned
+        return self.location.folder / (f"v{self.version or 0}" if fixed else "v<N>")
 
     def metadata(self) -> dict[str, Any] | None:
         """Return the metadata of the run to read, or None if there is no run, or it has none."""
@@ -63,8 +119,7 @@ class RunReader:
     @property
     def replicates(self) -> int | None:
         """The producer's number of replicates, or None if no metadata tell it."""
-        count = (self.metadata() or {}).get("replicates")
-        return count if isinstance(count, int) else None
+        return replicates_of(self.metadata())
 
     def describe(self, artifact: str) -> dict[str, Any]:
         """Return which run the artifact is read from, for the consumer's metadata."""
@@ -73,21 +128,21 @@ class RunReader:
             "experiment": self.location.experiment,
             "artifact": artifact,
             "version": None if folder is None else self.version_of(folder),
-            "started": metadata.get("started"),  # v0 is written again: its number alone does not tell the run
+            "run": metadata.get("run"),  # v0 is written again: its number alone does not tell the run
+            "started": metadata.get("started"),
         }
 
     def version_of(self, folder: Path) -> str:
         """Return the version that a run's folder stands for, also while it is being replaced."""
-        number = self.version if self._chosen is None else self._chosen
-        return folder.name if number is None and self.location.versioned else f"v{number or 0}"
+        return folder.name if self.version is None and self.location.versioned else f"v{self.version or 0}"
 
-    def condition(self, wanted: str) -> str:
+    def condition(self, wanted: str, metadata: Mapping[str, Any] | None) -> str:
         """Return the producer's condition to read for the consumer's condition `wanted`.
 
         That is the same one, or the baseline, with a line in the log, if the producer has none of that name.
         """
-        conditions = (self.metadata() or {}).get("conditions")
-        if wanted == BASELINE or conditions is None or wanted in conditions:
+        conditions = (metadata or {}).get("conditions")
+        if wanted == BASELINE or not isinstance(conditions, dict) or wanted in conditions:
             return wanted
         if wanted not in self._logged:
             self._logged.add(wanted)

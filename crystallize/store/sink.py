@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from crystallize.errors import ArtifactError, StoreError
 from crystallize.store.layout import ArtifactEntry, replicate_folder
 from crystallize.store.manifest import write_hashed
-from crystallize.utils.names import check_name
+from crystallize.utils.files import is_folder
 
 if TYPE_CHECKING:
     from crystallize.utils.context import FrozenContext
@@ -45,7 +44,6 @@ class ArtifactSink:
         StoreError
             If the file cannot be written.
         """
-        check_name("artifact", name)
         step, condition, replicate = ctx.peek("step_name"), ctx.peek("condition"), ctx.peek("replicate")
         if step is None:
             raise ArtifactError(
@@ -75,5 +73,10 @@ class ArtifactSink:
         folder = self.base
         for part in parts:
             folder = f"{folder}/{part}"
-            with contextlib.suppress(FileExistsError, FileNotFoundError):  # the write itself makes the base
+            try:
                 os.mkdir(folder)  # noqa: PTH102
+            except FileExistsError:
+                if not is_folder(folder):
+                    raise
+            except FileNotFoundError:
+                return  # the write itself makes the base

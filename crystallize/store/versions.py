@@ -2,29 +2,36 @@
 
 With versions, a run claims the next ``v<N>``. Without, it writes into the hidden folder ``.v0.<unique>`` and,
 when it is complete, moves ``v0`` to ``.v0.<unique>.old`` and itself to ``v0``. A lock file ``.<folder>.lock``
-tells whether the owner of a folder is alive.
+tells whether the owner of a folder is alive, and a lock on a run's metadata that somebody reads it: what is
+read stays, and of what was replaced meanwhile the next start disposes.
+
+A link is never taken for a folder: nothing outside of the root is read, written or removed through one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crystallize.store.layout import METADATA, replicates_in, version_number
-from crystallize.store.locks import FileLock, locked
-from crystallize.store.metadata import is_complete, read_metadata
-from crystallize.utils.files import unique_suffix
+from crystallize.errors import StoreError
+from crystallize.store.layout import APPLY, METADATA, replicates_in, version_number
+from crystallize.store.locks import FileLock, locked, unread
+from crystallize.store.metadata import is_complete, mark_interrupted, read_metadata, run_token
+from crystallize.utils.files import is_folder, put_aside, unique_suffix
 
 if TYPE_CHECKING:
     from crystallize.store.layout import RunLocation
 
 _ONLY = "v0"
-_STAGING = re.compile(r"\.v0\.[^.]+")
-_OLD = re.compile(r"(\.v0\.[^.]+)\.old")
-_STAGING_LOCK = re.compile(r"\.\.v0\.[^.]+\.lock")
+_STAGING = re.compile(r"\.v0\.(?!lock$)[^.]+")
+_OLD = re.compile(rf"({_STAGING.pattern})\.old")
+_LOCK = re.compile(rf"\.(v[0-9]+|{_STAGING.pattern})\.lock")
+
+_log = logging.getLogger("crystallize.store")
 
 
 class Claim:
@@ -43,12 +50,20 @@ class Claim:
         self.final = final
         self._lock = lock
 
+    def replaces(self) -> str | None:
+        """Return the token of the run whose place this one would take now; None if there is none.
+
+        It goes into the metadata of the complete run. Should the run be cut off just then, the next start
+        sees by it whether another run has come in between, without asking any clock.
+        """
+        return None if self.folder == self.final else run_token(self.final)
+
     def publish(self) -> Path:
         """Make the run the one that readers find, give up the claim, and return the run's folder."""
         if self.folder != self.final:
             with locked(_experiment_lock(self.final.parent)):
                 old = _replace(self.folder, self.final)
-            _remove_folder(old)
+            _dispose_of(old)
             self.folder = self.final
         self._lock.release()
         return self.final
@@ -56,6 +71,10 @@ class Claim:
     def release(self) -> None:
         """Give up the claim; the folder stays as it is."""
         self._lock.release()
+
+    def leave(self) -> None:
+        """Give up the claim as if this process were killed: the next start will mark the run as interrupted."""
+        self._lock.leave()
 
     def discard(self) -> None:
         """Remove the folder and give up the claim."""
@@ -66,14 +85,46 @@ class Claim:
 def claim_run(location: RunLocation) -> Claim:
     """Claim a folder for a new run, which no other run will share.
 
-    What crashed runs have left is put in order first: a swap that was cut off is completed, and of the
-    unfinished runs of an experiment without versions only the newest is kept.
+    What crashed runs have left is put in order first: a swap that was cut off is completed, runs that were
+    killed are marked as interrupted, and of those of an experiment without versions only the newest is kept.
+
+    Raises
+    ------
+    StoreError
+        If the experiment's folder is a link.
     """
-    experiment = location.folder
+    experiment = _folder_of(location)
     experiment.mkdir(parents=True, exist_ok=True)
     with locked(_experiment_lock(experiment)):
         _tidy(experiment)
         return _claim_next_version(experiment) if location.versioned else _claim_staging(experiment)
+
+
+def apply_folder(location: RunLocation) -> Path:
+    """Return the folder for the artifacts of ``Experiment.apply``; it is made if it is not there.
+
+    Raises
+    ------
+    StoreError
+        If it, or the experiment's folder, is a link.
+    """
+    folder = _folder_of(location) / APPLY
+    folder.mkdir(parents=True, exist_ok=True)
+    return _refuse_link(folder)
+
+
+def _folder_of(location: RunLocation) -> Path:
+    return _refuse_link(location.folder)
+
+
+def _refuse_link(folder: Path) -> Path:
+    if os.path.islink(folder):  # noqa: PTH114
+        raise StoreError(
+            "a folder below the root is a link, and nothing is read or written through it",
+            str(folder),
+            "Make what it leads to the root_dir, or put a folder in its place",
+        )
+    return folder
 
 
 def versions(experiment: Path) -> list[Path]:
@@ -83,7 +134,7 @@ def versions(experiment: Path) -> list[Path]:
             found = [
                 (number, entry.path)
                 for entry in entries
-                if (number := version_number(entry.name)) is not None
+                if (number := version_number(entry.name)) is not None and entry.is_dir(follow_symlinks=False)
             ]
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -100,38 +151,79 @@ def find_run(location: RunLocation, version: int | None = None) -> Path | None:
     version : int, optional
         The version. By default the newest complete one, or ``v0`` if the experiment has no versions. If no
         run has metadata, since the folders were made by another tool, it is the newest folder.
+
+    Raises
+    ------
+    StoreError
+        If the experiment's folder is a link.
     """
-    experiment = location.folder
+    experiment = _folder_of(location)
     if version is not None:
         folder = experiment / f"v{version}"
-        return folder if folder.is_dir() else (_run_during_swap(experiment) if version == 0 else None)
+        return folder if is_folder(folder) else (_run_during_swap(experiment) if version == 0 else None)
     if not location.versioned:
         return _read_only_version(experiment)
     found = versions(experiment)
     for folder in found:
         if is_complete(folder):
             return folder
-    return found[0] if found and not any((folder / METADATA).exists() for folder in found) else None
+    return found[0] if found and not any(os.path.lexists(folder / METADATA) for folder in found) else None
+
+
+def during_swap(run: Path) -> Path:
+    """Return where the run of a folder is now: elsewhere, while another one is about to take its place."""
+    if run.name != _ONLY or os.path.lexists(run):
+        return run
+    return _run_during_swap(run.parent) or run
+
+
+def find_again(run: Path, token: str | None) -> Path | None:
+    """Return where the run is that was at `run`, or None if it is gone.
+
+    Parameters
+    ----------
+    run : Path
+        The folder ``v<N>`` that the run is published as.
+    token : str or None
+        What :func:`~crystallize.store.metadata.run_token` said of it.
+    """
+    for _ in range(3):  # a swap may move it between two looks
+        if is_folder(run) and run_token(run) == token:
+            return run
+        if run.name != _ONLY or token is None:
+            return None
+        with contextlib.suppress(OSError), os.scandir(run.parent) as entries:
+            for entry in entries:
+                if _STAGING.fullmatch(entry.name) or _OLD.fullmatch(entry.name):
+                    folder = Path(entry.path)
+                    if is_folder(folder) and run_token(folder) == token:
+                        return folder
+    return None
 
 
 def prune(location: RunLocation, keep: int) -> None:
     """Remove the artifacts of all runs that are older than the `keep` newest complete ones.
 
-    The largest files go first. Results, metadata and manifest stay. A run that is still being written is left
-    alone.
+    The largest files go first. Results, metadata and manifest stay. A run that is still being written, or that
+    somebody reads, is left alone, and so is a folder that no run of ours made.
     """
-    older = versions(location.folder)
+    older = versions(_folder_of(location))
     kept = 0
     while older and kept < keep:
         kept += is_complete(older.pop(0))
     for folder in older:
         replicates = replicates_in(folder)
         lock = FileLock(_lock_of(folder))
-        if replicates and lock.try_acquire():
-            try:
-                _remove_files_largest_first(replicates)
-            finally:
-                lock.release()
+        if not replicates or not os.path.lexists(folder / METADATA) or not lock.try_acquire():
+            continue
+        try:
+            with unread(folder / METADATA) as is_free:
+                if is_free:
+                    _remove_files_largest_first(replicates)
+        except OSError as error:  # another user's run
+            _log.warning("the artifacts of %s cannot be removed: %s", folder, error)
+        finally:
+            lock.release()
 
 
 def _claim_next_version(experiment: Path) -> Claim:
@@ -143,7 +235,7 @@ def _claim_next_version(experiment: Path) -> Claim:
         lock.acquire()
         try:
             folder.mkdir()
-        except FileExistsError:  # only where the file system has no locks
+        except FileExistsError:  # a file or a link; or the file system has no locks
             lock.release()
             number += 1
         else:
@@ -181,49 +273,76 @@ def _replace(staging: Path, final: Path) -> Path:
         except OSError:
             if not final.exists():  # else another one came between: only where the file system has no locks
                 raise
-            _remove_folder(old)
+            _dispose_of(old)
         else:
             return old
 
 
 def _tidy(experiment: Path) -> None:
-    """Complete what crashed runs left unfinished; the caller holds the experiment's lock."""
+    """Put in order what crashed runs left; the caller holds the experiment's lock."""
     final = experiment / _ONLY
     names = os.listdir(experiment)  # noqa: PTH208
-    unfinished = {name for name in names if _STAGING.fullmatch(name)}
-    unfinished |= {name[1 : -len(".lock")] for name in names if _STAGING_LOCK.fullmatch(name)}
+    complete, interrupted = _settle_abandoned(experiment, names)
+    for folder in sorted(complete, key=_end_of, reverse=True):
+        if _old_of(folder).exists() or (read_metadata(folder) or {}).get("replaces") == run_token(final):
+            _dispose_of(_replace(folder, final))
+        else:  # another run has taken the place since
+            _dispose_of(folder)
+    for name in names:
+        if _OLD.fullmatch(name):
+            if not os.path.lexists(final):
+                (experiment / name).rename(final)
+            _dispose_of(experiment / name)
+    interrupted.sort(key=lambda folder: folder.stat().st_mtime_ns)
+    for folder in interrupted[:-1]:
+        _dispose_of(folder)
+
+
+def _settle_abandoned(experiment: Path, names: list[str]) -> tuple[list[Path], list[Path]]:
+    """Mark the runs whose owner is dead; return the complete ones that are not in place yet, and the interrupted."""
+    left = {match[1] for name in names if (match := _LOCK.fullmatch(name))}
+    left |= {name for name in names if _STAGING.fullmatch(name)}
+    complete: list[Path] = []
     interrupted: list[Path] = []
-    for name in unfinished:
-        folder = experiment / name
+    for folder in (experiment / name for name in left):
         lock = FileLock(_lock_of(folder))
         if not lock.try_acquire():
             continue
         try:
-            if is_complete(folder) and _end_of(folder) > _end_of(final):
-                _remove_folder(_replace(folder, final))
-            elif folder.is_dir():
+            if not is_folder(folder):
+                if os.path.lexists(folder):
+                    put_aside(folder)
+                continue
+            is_staging = version_number(folder.name) is None
+            if is_staging and is_complete(folder):
+                complete.append(folder)
+                continue
+            _settle_interrupted(folder)
+            if is_staging and is_folder(folder):
                 interrupted.append(folder)
         finally:
             lock.release()
-    for name in names:
-        if _OLD.fullmatch(name):
-            if not final.exists():
-                (experiment / name).rename(final)
-            _remove_folder(experiment / name)
-    interrupted.sort(key=lambda folder: folder.stat().st_mtime_ns)
-    for folder in interrupted[:-1]:
-        _remove_folder(folder)
+    return complete, interrupted
+
+
+def _settle_interrupted(folder: Path) -> None:
+    """Note that a run was killed; of one that was killed before it wrote anything, nothing is left."""
+    with contextlib.suppress(OSError):  # it has files
+        folder.rmdir()
+    try:
+        mark_interrupted(folder)
+    except OSError as error:  # another user's run, or damaged
+        _log.warning("%s was left by a run that was killed, and cannot be marked so: %s", folder, error)
 
 
 def _end_of(folder: Path) -> str:
-    """Return when the complete run in `folder` ended, or an empty text if there is none."""
-    return str((read_metadata(folder) or {}).get("finished")) if is_complete(folder) else ""
+    return str((read_metadata(folder) or {}).get("finished"))
 
 
 def _read_only_version(experiment: Path) -> Path | None:
     final = experiment / _ONLY
     for _ in range(3):  # a swap may end between two looks
-        if final.is_dir():
+        if is_folder(final):
             return final
         found = _run_during_swap(experiment)
         if found is not None:
@@ -237,12 +356,21 @@ def _run_during_swap(experiment: Path) -> Path | None:
         names = sorted(os.listdir(experiment))  # noqa: PTH208
     except (FileNotFoundError, NotADirectoryError):
         return None
-    for name in names:
-        match = _OLD.fullmatch(name)
-        if match:
-            staging = experiment / match[1]
-            return staging if is_complete(staging) else experiment / name
-    return None
+    olds = [match[1] for name in names if (match := _OLD.fullmatch(name)) and is_folder(experiment / name)]
+    for staging in (experiment / name for name in olds):
+        if is_folder(staging) and is_complete(staging):
+            return staging
+    return _old_of(experiment / olds[0]) if olds else None
+
+
+def _dispose_of(folder: Path) -> None:
+    """Remove a run that another one has replaced, unless somebody reads it: then the next start will."""
+    if is_folder(folder):
+        with unread(folder / METADATA) as is_free:
+            if is_free:
+                _remove_folder(folder)
+    elif os.path.lexists(folder):
+        put_aside(folder)
 
 
 def _remove_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 from crystallize.errors import ArtifactError
+from crystallize.utils.names import check_name, name_key
 
 ArtifactSink: TypeAlias = Callable[[Any, str, bytes], Any]
 """What stores: it is given the context, the artifact's name and its content, and returns the entry to remember."""
@@ -16,7 +17,10 @@ class Writer(Protocol):
     """A context, as far as its artifacts go."""
 
     artifact_sink: ArtifactSink | None
-    artifact_entries: list[Any]
+    artifact_entries: dict[tuple[str | None, str], tuple[str, Any]]
+
+    def peek(self, key: str) -> Any:
+        """Return a value of the context without noting that it was read."""
 
     def place(self) -> str:
         """Say where this context is."""
@@ -54,17 +58,21 @@ class ArtifactLog:
 
     @property
     def entries(self) -> list[Any]:
-        """What the sink returned, in the order of writing."""
-        return self._ctx.artifact_entries
+        """What the sink returned, in the order of writing; of an artifact that was written again, the last."""
+        return [entry for _, entry in self._ctx.artifact_entries.values()]
 
     def write(self, name: str, content: bytes) -> Any:
         """Store ``content`` under ``name`` for the step that is running; return its entry, or None.
 
         Raises
         ------
+        InvalidNameError
+            If ``name`` cannot be a file's name.
         ArtifactError
-            If ``content`` is not bytes.
+            If ``content`` is not bytes, or the step has written an artifact whose name some systems do not tell
+            from this one.
         """
+        check_name("artifact", name)
         if not isinstance(content, bytes | bytearray | memoryview):
             raise ArtifactError(
                 f"artifact {name!r} is bytes on disk, got {type(content).__name__}",
@@ -75,8 +83,16 @@ class ArtifactLog:
         if self.sink is None:
             _warn_of_discarded(name)
             return None
+        key = self._ctx.peek("step_name"), name_key(name)
+        before, _ = self._ctx.artifact_entries.get(key, (name, None))
+        if before != name:
+            raise ArtifactError(
+                f"artifact {name!r} would take the place of {before!r} on some systems",
+                self._ctx.place(),
+                "Give each its own name",
+            )
         entry = self.sink(self._ctx, name, content)
-        self.entries.append(entry)
+        self._ctx.artifact_entries[key] = name, entry
         return entry
 
 

@@ -114,7 +114,7 @@ class FrozenContext(Mapping[str, Any]):
         self.metrics = MetricLog()
         self._recorded = self.metrics.latest
         self.artifact_sink: ArtifactSink | None = None
-        self.artifact_entries: list[Any] = []
+        self.artifact_entries: dict[tuple[str | None, str], tuple[str, Any]] = {}
         self.plugin_name: Callable[[object], str] | None = None
         self.handed_back: list[tuple[str, bytes]] | None = []
         """What hooks send to their plugins in the coordinator: name and pickled value. None when it is too late."""

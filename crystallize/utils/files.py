@@ -1,25 +1,31 @@
-"""Files that are whole or absent: written beside their place and renamed."""
+"""Files: written so that they are whole or absent, and read only if they are plain."""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
+import logging
 import os
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+import stat
 from itertools import count
-from typing import TYPE_CHECKING, Any
-
-from crystallize.utils.failures import safe_repr
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _CHUNK = 1 << 18  # small enough that what was hashed is still in the CPU's cache when it is written
 
-_LONGEST_INT = 10_000  # bits; Python refuses to write much longer ones in decimal
-_DEEPEST = 100
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 _process_token = os.urandom(4).hex()
 _serial = count()
@@ -89,61 +95,79 @@ def _write_all(
         rest = rest[_CHUNK:]
 
 
-def atomic_write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as JSON by :func:`atomic_write_bytes`; see :func:`to_json` for what JSON lacks."""
-    atomic_write_bytes(path, f"{to_json(value)}\n".encode())
+# -- reading -------------------------------------------------------------------------------------------------
 
 
-def to_json(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:
-    """Return `value` as JSON text in one line.
-
-    Floats have all their digits; NaN and the infinities are written as ``NaN`` and ``Infinity``, which
-    Python's reader understands.
+def open_plain(path: str | Path, *, follow_links: bool = True) -> int:
+    """Open a file for reading if it is a plain one: no pipe, on which reading could wait for ever, and no device.
 
     Parameters
     ----------
-    value : object
-        The value.
-    default : callable, optional
-        Gives what is written in place of a value that JSON has no form for. By default arrays and sets become
-        lists, and all else its ``repr``.
+    path : str or Path
+        The file.
+    follow_links : bool, default True
+        Whether it may be a link to a plain file.
+
+    Returns
+    -------
+    int
+        The descriptor.
+
+    Raises
+    ------
+    OSError
+        If it is something else, or cannot be opened.
     """
-    default = default or _json_default
+    found = os.stat(path, follow_symlinks=follow_links)  # noqa: PTH116
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+        raise OSError(number, f"it is {kind}, not a plain file", os.fspath(path))
+    return os.open(path, _READ | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0)))
+
+
+def read_plain(path: str | Path, most: int, *, follow_links: bool = True) -> bytes:
+    """Return the content of a plain file of at most `most` bytes; see :func:`open_plain`.
+
+    Raises
+    ------
+    OSError
+        If it is no plain file, is larger, or cannot be read.
+    """
+    descriptor = open_plain(path, follow_links=follow_links)
     try:
-        return _encoder(default).encode(value)
-    except (TypeError, ValueError, RecursionError):  # an odd key, a cycle, a number that is too long
-        return json.dumps(_made_of_json_types(value, default, ()))
+        size = os.fstat(descriptor).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"it has {size} bytes, and at most {most} are read", os.fspath(path))
+        content = os.read(descriptor, size)
+        while len(content) < size and (part := os.read(descriptor, size - len(content))):
+            content += part
+        return content
+    finally:
+        os.close(descriptor)
 
 
-@lru_cache(maxsize=8)
-def _encoder(default: Callable[[Any], Any]) -> json.JSONEncoder:
-    return json.JSONEncoder(default=default)  # json.dumps would make one for each value
+def is_folder(path: str | Path) -> bool:
+    """Tell whether there is a folder at `path`: a link to one is none."""
+    return stat.S_ISDIR(_mode(path))
 
 
-def _json_default(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=repr)
-    if hasattr(value, "tolist"):  # NumPy's arrays and scalars
-        return value.tolist()
-    return safe_repr(value)
+def is_plain(path: str | Path) -> bool:
+    """Tell whether there is a plain file at `path`: a link to one is none."""
+    return stat.S_ISREG(_mode(path))
 
 
-def _made_of_json_types(value: Any, default: Callable[[Any], Any], inside: tuple[int, ...]) -> Any:
-    """Return `value` made of nothing but JSON's types; `inside` are the containers that hold it."""
-    if value is None or isinstance(value, bool | float | str):
-        return value
-    if isinstance(value, int):
-        return value if value.bit_length() < _LONGEST_INT else hex(value)
-    if id(value) in inside or len(inside) > _DEEPEST:
-        return "..."
-    deeper = (*inside, id(value))
-    if isinstance(value, Mapping):
-        return {
-            key if isinstance(key, str) else safe_repr(key): _made_of_json_types(item, default, deeper)
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_made_of_json_types(item, default, deeper) for item in value]
-    return _made_of_json_types(default(value), default, deeper)
+def _mode(path: str | Path) -> int:
+    try:
+        return os.lstat(path).st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+def put_aside(path: Path) -> None:
+    """Rename what stands where it cannot be used, and say so; the next one will not find it there."""
+    aside = path.with_name(f".damaged.{path.name.lstrip('.')[:100]}.{unique_suffix()}")
+    path.rename(aside)
+    logging.getLogger("crystallize.store").warning(
+        "%s could not be used and was put aside as %s", path, aside.name
+    )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from crystallize.errors import InvalidNameError, InvalidTypeError
 
 _LONGEST = 200  # bytes; file systems allow 255, and the store adds suffixes of its own
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\:*?\"<>|]")
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-_REPLICATE_FOLDER = re.compile(r"replicate_\d+")
-_STORE_FILES = frozenset({"metadata.json", "_manifest.json", "run.db"})
+_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
+_BASELINE = "baseline"
+_REPLICATE_FOLDER = re.compile(r"replicate_[0-9]+")
+_STORE_FILES = frozenset({"metadata.json", "_manifest.json", "journal.jsonl"})
 
 
 def check_name(kind: str, name: object) -> str:
@@ -58,12 +60,26 @@ def check_name(kind: str, name: object) -> str:
 def check_condition_name(name: object) -> str:
     """Return `name` if it can be the name of a condition: its folder stands beside the store's own files."""
     checked = check_name("treatment", name)
-    if _REPLICATE_FOLDER.fullmatch(checked) or checked in _STORE_FILES or checked.startswith("."):
+    key = name_key(checked)
+    if key == _BASELINE != checked:
+        raise InvalidNameError(
+            f"{checked!r} cannot be the name of a treatment: some systems do not tell it from {_BASELINE!r}",
+            hint=f"Call it {_BASELINE!r} to give the baseline its settings, or choose another name",
+        )
+    if _REPLICATE_FOLDER.fullmatch(key) or key in _STORE_FILES or key.startswith("."):
         raise InvalidNameError(
             f"{checked!r} cannot be the name of a treatment: the store keeps that name for itself",
             hint="Choose another name",
         )
     return checked
+
+
+def name_key(name: str) -> str:
+    """Return what is equal for names that are one file on some system, whatever their case and normal form."""
+    if name.isascii():
+        return name.lower()
+    # Canonical caseless matching: The Unicode Standard, section 3.13, definition D145.
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def _article(kind: str) -> str:

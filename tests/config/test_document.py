@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -238,3 +239,9 @@ def test_a_single_value_needs_no_quotes_unless_it_is_a_list_or_mapping(text: str
 def test_a_single_value_that_cannot_be_read_is_an_error(text: str) -> None:
     with pytest.raises(InvalidValueError, match="cannot be read"):
         read_value(text)
+
+
+def test_a_pipe_is_not_waited_on(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.yaml")
+    (problem,) = read_document(tmp_path / "config.yaml").problems
+    assert problem.message == "the file cannot be read: it is a pipe, not a plain file"

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import json
 import logging
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crystallize import Artifact, ArtifactPlugin, Experiment, treatment
+from crystallize import Artifact, ArtifactPlugin, BasePlugin, Experiment, ParallelExecution, treatment
 from crystallize.errors import (
     ArtifactError,
     ArtifactNotFoundError,
@@ -254,6 +256,77 @@ def test_a_consumers_run_keeps_to_the_version_that_it_began_with() -> None:
 
 
 # -- pickling ---------------------------------------------------------------------------------------------------
+
+
+class RunsAgain(BasePlugin):
+    """Runs the producer again, with other content, before a replicate of the consumer."""
+
+    def __init__(self, producer: Experiment, at: int = 1) -> None:
+        self.producer = producer
+        self.at = at
+
+    def after_replicate(self, experiment: Any, result: Any) -> None:
+        if result.replicate == self.at - 1:
+            self.producer.run(replicates=4)
+
+
+@pytest.mark.parametrize("execution", ["serial", "thread", "process"])
+def test_a_consumers_run_reads_one_run_also_if_another_takes_its_place_meanwhile(execution: str) -> None:
+    out = Artifact("data.txt", loader="text")
+    producer(out, value="old").run(replicates=4)
+    plugins: list[Any] = [RunsAgain(producer(Artifact("data.txt"), value="new"))]
+    if execution != "serial":
+        plugins.append(ParallelExecution(max_workers=1, executor_type=execution))
+    consumer = Experiment(out, [lambda data: (data, {"text": data})], name="consumer", plugins=plugins)
+    result = consumer.run()
+    result.raise_for_errors()
+    assert result.metrics.baseline.metrics["text"] == ["old"] * 4
+    (read,) = json.loads((result.path or Path()).joinpath("metadata.json").read_bytes())["inputs"]
+    now = json.loads(Path("data/producer/v0/metadata.json").read_bytes())["run"]
+    assert read["run"] != now
+    producer(Artifact("data.txt"), value="newest").run(replicates=4)
+    assert [path.name for path in Path("data/producer").iterdir()] == ["v0"]
+
+
+def test_retention_waits_for_a_consumer_that_reads_an_old_version() -> None:
+    plugin = ArtifactPlugin(versioned=True, artifact_retention=1)
+    out = Artifact("data.txt", loader="text")
+    producer(out, plugin=plugin, value="old").run(replicates=4)
+    again = RunsAgain(producer(Artifact("data.txt"), plugin=plugin, value="new"))
+    result = Experiment(out, [lambda data: (data, {"text": data})], plugins=[again]).run()
+    result.raise_for_errors()
+    assert result.metrics.baseline.metrics["text"] == ["old"] * 4
+    again.producer.run()
+    assert [len(list(Path("data/producer", name).glob("replicate_*"))) for name in ("v0", "v1")] == [0, 0]
+
+
+def test_a_run_that_is_gone_while_it_is_read_is_told_as_such() -> None:
+    out = Artifact("data.txt", loader="text")
+    producer(out, value="old").run(replicates=3)
+
+    class Removes(BasePlugin):
+        def after_replicate(self, experiment: Any, result: Any) -> None:
+            if result.replicate == 0:
+                shutil.rmtree("data/producer/v0")
+                producer(Artifact("data.txt"), value="new").run(replicates=3)
+
+    result = Experiment(out, [lambda data: (data, {"text": data})], plugins=[Removes()]).run()
+    assert result.metrics.baseline.metrics["text"] == ["old"]
+    assert [error.replicate for error in result.errors] == [1, 2]
+    assert "'producer' that is being read is gone" in result.errors[0].message
+
+
+@pytest.mark.parametrize(
+    "folder", ["replicate_0", "replicate_0/baseline", "replicate_0/baseline/ProduceStep"]
+)
+def test_an_artifact_behind_a_link_is_not_read(folder: str, tmp_path: Path) -> None:
+    out = Artifact("data.txt", loader="text")
+    producer(out).run()
+    place = Path("data/producer/v0", folder)
+    place.rename(tmp_path / "outside")
+    place.symlink_to(tmp_path / "outside")
+    with pytest.raises(StoreError, match="nothing is read from behind it"):
+        out.fetch(at(0))
 
 
 def test_lambdas_and_closures_survive_plain_pickle(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crystallize import Artifact, ArtifactPlugin, Experiment, treatment
+from crystallize import Artifact, ArtifactPlugin, BasePlugin, Experiment, ExperimentInput, treatment
 from crystallize.datasources.artifact import ArtifactSource
 from crystallize.errors import ArtifactNotFoundError, InvalidNameError, ReplicateMismatchError
 from crystallize.utils.context import FrozenContext
@@ -154,6 +154,38 @@ def test_a_run_keeps_to_the_version_that_it_began_with() -> None:
     assert source.fetch(at(0)).is_relative_to(Path.cwd() / "data/producer/v0")
     source.choose_run()
     assert source.fetch(at(0)).is_relative_to(Path.cwd() / "data/producer/v1")
+
+
+def test_paths_lead_to_the_run_that_was_chosen_also_if_another_takes_its_place() -> None:
+    make_producer("high").run(replicates=3)
+    source = make_producer().artifact_datasource(step="ProduceStep", name="data.txt")
+
+    class RunsAgain(BasePlugin):
+        def after_replicate(self, experiment: Any, result: Any) -> None:
+            if result.replicate == 0:
+                make_producer().run(replicates=3)
+
+    consumer = Experiment(source, [read], treatments=[treatment("high", {})], plugins=[RunsAgain()])
+    result = consumer.run()
+    result.raise_for_errors()
+    assert result.metrics.treatments["high"].metrics["text"] == ["high 0", "high 1", "high 2"]
+
+
+def test_an_outcome_whose_path_was_given_before_another_run_took_the_place_is_an_error() -> None:
+    make_producer().run(replicates=3)
+    source = make_producer().artifact_datasource(step="ProduceStep", name="data.txt")
+
+    def read_late(data: Path, ctx: Any) -> tuple[Path, dict[str, str]]:
+        if ctx["replicate"] == 1:
+            make_producer().run(replicates=3)
+        return read(data)
+
+    for given in (source, ExperimentInput(data=source)):
+        step = read_late if given is source else lambda data, ctx: read_late(data["data"], ctx)
+        result = Experiment(given, [step]).run()
+        assert [error.replicate for error in result.errors] == [1]
+        assert "'producer' was run again" in result.errors[0].message
+        assert result.metrics.baseline.metrics["text"] == ["baseline 0", "baseline 2"]
 
 
 def test_files_without_metadata_can_be_read() -> None:

@@ -191,6 +191,10 @@ def test_numbered_names_do_not_collide_with_given_ones() -> None:
     assert len(set(names)) == 4
 
 
+def test_steps_whose_names_are_one_folder_on_some_system_are_numbered_too() -> None:
+    assert Pipeline([Times(1, "Fit"), Times(2, "FIT")]).names == ("Fit", "FIT-2")
+
+
 @pytest.mark.parametrize("name", ["../up", "", "a/b"])
 def test_a_steps_name_stays_in_its_folder(name: str) -> None:
     with pytest.raises(InvalidNameError, match="the name of a step"):

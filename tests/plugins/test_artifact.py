@@ -6,6 +6,7 @@ import math
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from crystallize import (
     ParallelExecution,
     Pipeline,
     PipelineStep,
+    data_source,
     treatment,
 )
-from crystallize.errors import ArtifactError, InvalidTypeError, InvalidValueError, PluginError
+from crystallize.errors import ArtifactError, InvalidTypeError, InvalidValueError, PluginError, StoreError
 from crystallize.store.layout import METADATA
 
 
@@ -120,18 +122,19 @@ def test_metadata_tell_what_ran_and_how_it_ended() -> None:
     )
     assert result.path is not None
     metadata = load(result.path / METADATA)
-    assert {key: metadata[key] for key in ("name", "description", "replicates", "status", "seeds")} == {
+    assert {key: metadata[key] for key in ("name", "description", "replicates", "status", "master_seed")} == {
         "name": "exp",
         "description": "why",
         "replicates": 3,
         "status": "complete",
-        "seeds": {"master": 5},
+        "master_seed": 5,
     }
     assert list(metadata["conditions"]) == ["baseline", "high"]
     plugins = {plugin["name"]: plugin for plugin in metadata["plugins"]}
     assert {"logging", "seed", "serial"} < set(plugins)
     (ours,) = (plugin for plugin in plugins.values() if "artifact_retention" in plugin["settings"])
     assert ours["settings"] == {"root_dir": "here", "versioned": False, "artifact_retention": 3}
+    assert metadata["code"]["command"] == sys.orig_argv
     assert metadata["environment"]["python"] == sys.version.split()[0]
     assert metadata["started"] <= metadata["finished"]
 
@@ -370,7 +373,7 @@ def test_after_a_kill_the_old_run_is_whole_and_the_newest_remains_are_kept() -> 
         assert {name: (Path("data") / name).read_bytes() for name in before} == before
     assert statuses().count("running") <= 2
     experiment().run(replicates=2)
-    assert statuses() == ["complete", "running"]
+    assert statuses() == ["complete", "interrupted"]
     assert load(Path("data/exp/v0") / METADATA)["replicates"] == 2
 
 
@@ -402,6 +405,71 @@ def test_runs_of_two_processes_at_once_never_mix(mode: str) -> None:
         assert len(contents) == 1
 
 
+def numbers(count: int) -> Any:
+    return data_source(lambda *, n: list(range(n)))(n=count)
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_an_experiment_without_a_name_says_so_if_another_one_is_stored_in_its_folder(
+    versioned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    plugin = ArtifactPlugin(versioned=versioned)
+    for count, name, warnings in ((1, None, 0), (1, None, 0), (2, None, 1), (2, None, 0), (3, "named", 0)):
+        caplog.clear()
+        Experiment(numbers(count), [len], name=name, plugins=[plugin]).run()
+        told = [each.getMessage() for each in caplog.records if each.name == "crystallize.store"]
+        assert len(told) == warnings
+    assert versioned or not list(Path("data").glob("*/v1"))
+
+
+def test_a_run_that_cannot_note_how_it_ended_is_marked_by_the_next_start() -> None:
+    def step(data: Any) -> Any:
+        (Path("data/exp/v0") / METADATA).unlink()
+        (Path("data/exp/v0") / METADATA / "in the way").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        experiment(ArtifactPlugin(versioned=True), step=step).run()
+    assert Path("data/exp/.v0.lock").is_file()
+    assert experiment(ArtifactPlugin(versioned=True)).run().path == Path.cwd() / "data/exp/v1"
+    assert not Path("data/exp/.v0.lock").exists()
+
+
+AS_ANOTHER = """
+import os, sys
+from crystallize import ArtifactPlugin, Experiment
+def run(root, versioned):
+    plugin = ArtifactPlugin(root, versioned=versioned)
+    return Experiment(lambda: None, [lambda data: data], name="exp", plugins=[plugin]).run()
+run("warm-up", False)  # what a run imports, the other user might not be allowed to
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+print(run(sys.argv[1], sys.argv[2] == "versioned").path.name)
+"""
+
+
+@pytest.mark.parametrize("mode", ["versioned", "single"])
+def test_a_root_is_shared_by_several_users(mode: str) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        for folder in (Path(made), Path(made, "exp")):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o777)
+        locks = [Path(made, "exp", name) for name in (".lock", ".v0.lock", ".v1.lock")]
+        for lock in locks:
+            lock.touch()
+            lock.chmod(0o444)  # which its owner, too, may only read, unless that is root
+        done = subprocess.run(
+            [sys.executable, "-c", AS_ANOTHER, made, mode],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == "v0\n"
+        assert experiment(ArtifactPlugin(made, versioned=mode == "versioned")).run().path is not None
+
+
 # -- apply ------------------------------------------------------------------------------------------------------
 
 
@@ -414,6 +482,17 @@ def test_apply_stores_artifacts_apart_and_leaves_the_runs_alone() -> None:
     added = tree(Path("data")) - set(before)
     assert added == {"exp/apply/high/ModelStep/model.txt"}
     assert {name: (Path("data") / name).read_bytes() for name in before} == before
+
+
+@pytest.mark.parametrize("link", ["exp", "exp/apply", "exp/apply/high"])
+def test_apply_writes_through_no_link(link: str, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    Path("data", link).parent.mkdir(parents=True)
+    Path("data", link).symlink_to(outside)
+    with pytest.raises((PluginError, StoreError), match=r"link|File exists"):
+        experiment().apply("high")
+    assert not list(outside.iterdir())
 
 
 # -- bad input --------------------------------------------------------------------------------------------------

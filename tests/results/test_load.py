@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from crystallize import (
     treatment,
 )
 from crystallize.errors import RunFailedError, StoreError
-from crystallize.results.load import load_result
+from crystallize.results.load import load_result, load_run
 
 
 class Fit(PipelineStep):
@@ -151,7 +154,7 @@ def test_a_run_without_results_says_how_it_ended(status: str) -> None:
         load_result(path)
 
 
-@pytest.mark.parametrize("key", ["replicates", "conditions", "seeds"])
+@pytest.mark.parametrize("key", ["replicates", "conditions", "master_seed"])
 @pytest.mark.parametrize("value", [None, "x", {}])
 def test_metadata_that_do_not_tell_what_ran(key: str, value: Any) -> None:
     _, path = stored(replicates=1)
@@ -166,3 +169,63 @@ def test_results_with_more_values_than_the_run_had_replicates() -> None:
     (path / "low" / "results.json").write_text('{"metrics": {"loss": [1, 2]}}')
     with pytest.raises(StoreError, match=r"low/results\.json"):
         load_result(path)
+
+
+def test_more_replicates_than_left_a_trace_are_not_believed() -> None:
+    _, path = stored(replicates=1)
+    metadata = path / "metadata.json"
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {"replicates": 10**9}))
+    with pytest.raises(StoreError, match=r"1000000000 replicates, and the results have 2 values"):
+        load_result(path)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/outside", "..", "baseline/..", "replicate_0"])
+def test_a_condition_that_leads_elsewhere_is_an_error(name: str) -> None:
+    _, path = stored(replicates=1)
+    metadata = path / "metadata.json"
+    conditions = {"baseline": {}, name: {}}
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {"conditions": conditions}))
+    with pytest.raises(StoreError, match=r"damaged.*metadata\.json"):
+        load_result(path)
+
+
+@pytest.mark.parametrize("place", ["low", "low/results.json"])
+def test_results_behind_a_link_are_not_read(place: str, tmp_path: Path) -> None:
+    _, path = stored(replicates=1)
+    (path / place).rename(tmp_path / "outside")
+    (path / place).symlink_to(tmp_path / "outside")
+    with pytest.raises(StoreError, match="link"):
+        load_result(path)
+
+
+def test_a_pipe_in_the_place_of_results_does_not_hang() -> None:
+    _, path = stored(replicates=1)
+    (path / "low" / "results.json").unlink()
+    os.mkfifo(path / "low" / "results.json")
+    with pytest.raises(StoreError, match="a pipe"):
+        load_result(path)
+
+
+AGAIN = """
+import sys
+from crystallize import Experiment
+for value in range(40):
+    Experiment(lambda: 0, [lambda data: (data, {"x": value})], name="exp", seed=value).run(replicates=2)
+"""
+
+
+def test_a_run_that_is_shown_while_others_take_its_place_is_one_run() -> None:
+    run = Experiment(lambda: 0, [lambda data: (data, {"x": 0})], name="exp", seed=0).run(replicates=2).path
+    assert run is not None
+    seen = 0
+    with subprocess.Popen([sys.executable, "-c", AGAIN]) as writer:
+        while writer.poll() is None:
+            result, metadata = load_run(run)
+            seed = result.master_seed
+            assert result.metrics.baseline.metrics["x"] == [seed, seed]
+            assert metadata["master_seed"] == seed
+            seen += 1
+    assert writer.returncode == 0
+    assert seen
+    Experiment(lambda: 0, [lambda data: data], name="exp").run()
+    assert [path.name for path in run.parent.iterdir()] == ["v0"]  # what was read last is gone too

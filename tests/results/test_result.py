@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from crystallize import (
@@ -19,6 +21,7 @@ from crystallize import (
     treatment,
 )
 from crystallize.errors import RunFailedError, UnknownNameError
+from crystallize.utils.json_text import to_json
 
 
 class Fit(PipelineStep):
@@ -167,7 +170,7 @@ def test_to_dict_has_everything_as_plain_data() -> None:
     assert content["conditions"]["baseline"]["errors"][0]["message"] == "bad split 1"
     assert content["hypotheses"][0]["name"] == "lower"
     assert content["artifacts"][0]["name"] == "model.bin"
-    assert json.loads(result.to_json()) == json.loads(json.dumps(content))
+    assert json.loads(result.to_json()) == json.loads(to_json(content, strict=True))
     assert pickle.loads(pickle.dumps(content)) == content
 
 
@@ -176,7 +179,26 @@ def test_to_json_takes_what_json_has_no_form_for() -> None:
         lambda: 0, [lambda data: (data, {"odd": {1, 2}, "plain": 1})], name="odd", seed=1
     ).run()
     metrics = json.loads(result.to_json(indent=None))["conditions"]["baseline"]["metrics"]
-    assert metrics == {"odd": ["{1, 2}"], "plain": [1]}
+    assert metrics == {"odd": [[1, 2]], "plain": [1]}
+
+
+def test_to_json_is_what_any_reader_of_json_takes() -> None:
+    values = {
+        "nan": math.nan,
+        "low": -math.inf,
+        "array": np.float32([1, 2]),
+        "by": {(1, 2): "x", np.int64(3): 4},
+    }
+    result = Experiment(lambda: 0, [lambda data: (data, values)], name="odd", seed=1).run()
+    text = result.to_json()
+    assert text.isascii()
+    metrics = json.loads(text, parse_constant=pytest.fail)["conditions"]["baseline"]["metrics"]
+    assert metrics == {
+        "nan": [None],
+        "low": [None],
+        "array": [[1, 2]],
+        "by": [{"(1, 2)": "x", "3": 4}],
+    }
 
 
 def test_to_frame_is_tidy_with_a_column_for_each_tag() -> None:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from crystallize.store.locks import FileLock, locked
+from crystallize.store.locks import FileLock, ReadLock, locked, unread
 
 
 @pytest.fixture
@@ -111,3 +115,136 @@ def test_only_one_of_many_threads_is_inside_at_a_time(folder: Path) -> None:
         thread.join()
     assert counted == {"inside": 0, "most": 1, "entries": 400}
     assert not list(folder.iterdir())
+
+
+# -- what stands in the place of a lock file --------------------------------------------------------------------
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "inner").touch()
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+def link_to_outside(path: Path) -> None:
+    path.symlink_to(path.parent.parent / "outside")
+
+
+@pytest.mark.parametrize("damage", [make_folder, os.mkfifo, make_socket, link_to_outside])
+def test_what_is_no_lock_file_is_put_aside_and_named_once(
+    folder: Path, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    damage(folder / "lock")
+    for _ in range(2):
+        with locked(folder / "lock"):
+            assert (folder / "lock").is_file()
+    (aside,) = folder.iterdir()
+    assert aside.name.startswith(".damaged.lock.")
+    assert aside.name in "".join(record.getMessage() for record in caplog.records)
+    assert len(caplog.records) == 1
+    assert not (folder.parent / "outside").exists()
+
+
+# -- several users ----------------------------------------------------------------------------------------------
+
+AS_ANOTHER = """
+import os, sys
+from pathlib import Path
+from crystallize.store.locks import FileLock
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+print(FileLock(Path(sys.argv[1])).try_acquire())
+"""
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """Return a folder that every user may write to, and reach."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        Path(made).chmod(0o777)
+        yield Path(made)
+
+
+def taken_by_another(path: Path) -> bool:
+    done = subprocess.run(
+        [sys.executable, "-c", AS_ANOTHER, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=path.parent,
+    )
+    return done.stdout == "True\n"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o444])
+def test_a_lock_file_that_a_user_may_only_read_can_be_taken_all_the_same(shared: Path, mode: int) -> None:
+    (shared / "lock").touch()
+    (shared / "lock").chmod(mode)
+    assert taken_by_another(shared / "lock")
+
+
+def test_a_lock_file_is_made_for_all_users_whatever_the_umask(shared: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        lock = FileLock(shared / "lock")
+        lock.acquire()
+    finally:
+        os.umask(before)
+    assert not taken_by_another(shared / "lock")
+    lock.leave()
+    assert taken_by_another(shared / "lock")
+
+
+# -- readers ----------------------------------------------------------------------------------------------------
+
+
+def test_any_number_of_readers_keep_a_file_from_being_unread(folder: Path) -> None:
+    (folder / "file").touch()
+    readers = [ReadLock(folder / "file") for _ in range(2)]
+    for reader in readers:
+        with unread(folder / "file") as is_free:
+            assert not is_free
+        reader.release()
+        reader.release()
+    with unread(folder / "file") as is_free:
+        assert is_free
+
+
+READ = """
+import sys
+from pathlib import Path
+from crystallize.store.locks import ReadLock
+lock = ReadLock(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_reader_that_was_killed_reads_no_more(folder: Path) -> None:
+    (folder / "file").touch()
+    with subprocess.Popen(
+        [sys.executable, "-c", READ, str(folder / "file")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with unread(folder / "file") as is_free:
+            assert not is_free
+        other.kill()
+    with unread(folder / "file") as is_free:
+        assert is_free
+
+
+def test_a_reader_notices_that_its_file_was_replaced(folder: Path) -> None:
+    (folder / "file").touch()
+    reader = ReadLock(folder / "file")
+    assert reader.is_in_place()
+    (folder / "file").rename(folder / "old")
+    assert not reader.is_in_place()
+    (folder / "file").touch()
+    assert not reader.is_in_place()
+    reader.release()

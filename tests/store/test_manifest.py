@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ import xxhash
 from crystallize.errors import ArtifactError, InvalidNameError, StoreError
 from crystallize.store.layout import MANIFEST, ArtifactEntry
 from crystallize.store.manifest import (
-    StoredFile,
     artifact_names,
     check_unchanged,
     find_artifact,
@@ -23,6 +23,10 @@ from crystallize.utils.context import FrozenContext
 def entry(step: str, name: str = "a.bin", replicate: int = 0) -> ArtifactEntry:
     path = f"replicate_{replicate}/baseline/{step}/{name}"
     return ArtifactEntry(name, step, replicate, "baseline", path, 1, f"xxh3_128:{step}")
+
+
+def stored(folder: Path, content: bytes | bytearray) -> ArtifactEntry:
+    return entry("Step")._replace(size=len(content), digest=write_hashed(folder / "a", content))
 
 
 def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
@@ -68,19 +72,52 @@ def test_a_damaged_manifest_is_an_error_that_names_the_file(tmp_path: Path, cont
 @pytest.mark.parametrize("position", [0, 1_500_000, 2_999_999])
 def test_a_byte_that_has_changed_is_found(tmp_path: Path, position: int) -> None:
     content = bytearray(3_000_000)
-    stored = StoredFile("a", len(content), write_hashed(tmp_path / "a", content))
-    check_unchanged(tmp_path / "a", stored)
+    written = stored(tmp_path, content)
+    check_unchanged(tmp_path / "a", written)
     content[position] ^= 1
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(ArtifactError, match="not what was written"):
-        check_unchanged(tmp_path / "a", stored)
+        check_unchanged(tmp_path / "a", written)
 
 
 def test_a_file_that_was_cut_off_is_found(tmp_path: Path) -> None:
-    stored = StoredFile("a", 10, write_hashed(tmp_path / "a", bytes(10)))
+    written = stored(tmp_path, bytes(10))
     (tmp_path / "a").write_bytes(bytes(9))
     with pytest.raises(ArtifactError, match="10 bytes then, 9 bytes now"):
-        check_unchanged(tmp_path / "a", stored)
+        check_unchanged(tmp_path / "a", written)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../outside/baseline/Step/a.bin",
+        "replicate_0/../../outside/a.bin",
+        "replicate_0/baseline/Step/../a.bin",
+        "/replicate_0/baseline/a.bin",
+        "/etc/baseline/Step/a.bin",
+        "replicate_0/baseline/Step/b.bin",
+        "replicate_00/baseline/Step/a.bin",
+    ],
+)
+def test_a_manifest_that_leads_elsewhere_is_an_error(tmp_path: Path, path: str) -> None:
+    manifest = {"a.bin": {"step": "Step", "files": {path: {"size": 1, "digest": "xxh3_128:0"}}}}
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match=MANIFEST):
+        artifact_names(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_an_artifact_that_is_no_plain_file_is_an_error_that_says_so(tmp_path: Path, kind: str) -> None:
+    written = stored(tmp_path, b"x")
+    (tmp_path / "a").rename(tmp_path / "outside")
+    if kind == "pipe":
+        os.mkfifo(tmp_path / "a")
+    elif kind == "link":
+        (tmp_path / "a").symlink_to(tmp_path / "outside")
+    else:
+        (tmp_path / "a").mkdir()
+    with pytest.raises(ArtifactError, match=f"it is a {kind}, not a plain file"):
+        check_unchanged(tmp_path / "a", written)
 
 
 # -- the sink ---------------------------------------------------------------------------------------------------
@@ -114,3 +151,41 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_names_artifact_and_place(
     (tmp_path / "run").write_text("a file in the place of a folder")
     with pytest.raises(StoreError, match=r"'a\.bin'.*condition 'high', replicate 3"):
         context(tmp_path / "run").artifacts.write("a.bin", b"x")
+
+
+@pytest.mark.parametrize("link", ["replicate_3", "replicate_3/high", "replicate_3/high/Step"])
+def test_nothing_is_written_through_a_link(tmp_path: Path, link: str) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "run" / link).parent.mkdir(parents=True)
+    (tmp_path / "run" / link).symlink_to(tmp_path / "outside")
+    with pytest.raises(StoreError, match=r"'a\.bin' cannot be written"):
+        context(tmp_path / "run").artifacts.write("a.bin", b"x")
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_a_link_in_the_place_of_an_artifact_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("precious")
+    file = tmp_path / "run" / "replicate_3" / "high" / "Step" / "a.bin"
+    file.parent.mkdir(parents=True)
+    file.symlink_to(tmp_path / "outside")
+    context(tmp_path / "run").artifacts.write("a.bin", b"x")
+    assert (tmp_path / "outside").read_text() == "precious"
+    assert file.read_bytes() == b"x"
+
+
+def test_an_artifact_that_is_written_again_is_listed_once_as_it_is(tmp_path: Path) -> None:
+    ctx = context(tmp_path / "run")
+    for content in (b"one", b"other", b"last!"):
+        ctx.artifacts.write("a.bin", content)
+    ctx.artifacts.write("b.bin", b"x")
+    assert [(entry.name, entry.size) for entry in ctx.artifacts.entries] == [("a.bin", 5), ("b.bin", 1)]
+
+
+@pytest.mark.parametrize(("first", "second"), [("model.txt", "Model.txt"), ("é", "e\u0301")])
+def test_an_artifact_does_not_take_the_place_of_one_with_nearly_its_name(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    ctx = context(tmp_path / "run")
+    ctx.artifacts.write(first, b"one")
+    with pytest.raises(ArtifactError, match="would take the place of"):
+        ctx.artifacts.write(second, b"two")

@@ -1,15 +1,28 @@
 from __future__ import annotations
 
+import json
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from crystallize.errors import StoreError
 from crystallize.store.layout import COMPLETE, METADATA, RunLocation
-from crystallize.store.metadata import FINISHED, INTERRUPTED, RUNNING, write_metadata
-from crystallize.store.versions import Claim, claim_run, find_run, prune, versions
+from crystallize.store.locks import ReadLock
+from crystallize.store.metadata import (
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    RUNNING,
+    read_metadata,
+    run_token,
+    write_metadata,
+)
+from crystallize.store.versions import Claim, apply_folder, claim_run, find_again, find_run, prune, versions
 
 
 @pytest.fixture
@@ -24,17 +37,30 @@ def many(tmp_path: Path) -> RunLocation:
 
 def complete(claim: Claim, content: str) -> Path:
     (claim.folder / "content").write_text(content)
-    write_metadata(claim.folder, {}, FINISHED)
+    finish(claim, content)
     return claim.publish()
 
 
-def crashed(location: RunLocation, status: str = RUNNING) -> Path:
-    """Leave behind what a killed run does: a folder, and a lock file that nobody holds."""
-    claim = claim_run(location)
-    write_metadata(claim.folder, {}, status)
-    claim.release()
-    claim.folder.with_name(f".{claim.folder.name}.lock").touch()
+def finish(claim: Claim, token: str) -> None:
+    """Write the metadata that a complete run has just before it is published."""
+    write_metadata(claim.folder, {"run": token, "replaces": claim.replaces()}, FINISHED)
+
+
+def die(claim: Claim) -> Path:
+    """Give up a claim as a killed process does: the lock file stays."""
+    claim.leave()
     return claim.folder
+
+
+def crashed(location: RunLocation, status: str = RUNNING) -> Path:
+    """Leave behind what a killed run does."""
+    claim = claim_run(location)
+    write_metadata(claim.folder, {"run": "crashed"}, status)
+    return die(claim)
+
+
+def status(folder: Path) -> str:
+    return (read_metadata(folder) or {})["status"]
 
 
 def names(location: RunLocation) -> set[str]:
@@ -140,9 +166,10 @@ def test_of_two_runs_at_once_the_last_to_end_is_read_whole(single: RunLocation) 
 def cut_off_in_the_swap(location: RunLocation) -> None:
     """Build what a kill between the two renames leaves."""
     complete(claim_run(location), "old")
-    folder = crashed(location)
+    claim = claim_run(location)
+    finish(claim, "new")
+    folder = die(claim)
     (folder / "content").write_text("new")
-    write_metadata(folder, {}, FINISHED)
     (location.folder / "v0").rename(folder.with_name(f"{folder.name}.old"))
 
 
@@ -176,21 +203,31 @@ def test_a_complete_run_that_was_cut_off_before_its_swap_is_published_by_the_nex
     single: RunLocation,
 ) -> None:
     complete(claim_run(single), "old")
-    folder = crashed(single)
-    (folder / "content").write_text("new")
-    write_metadata(folder, {}, FINISHED)
+    claim = claim_run(single)
+    (claim.folder / "content").write_text("new")
+    finish(claim, "new")
+    set_clock_back(die(claim))
     claim_run(single).discard()
     assert (single.folder / "v0" / "content").read_text() == "new"
+    assert names(single) == {"v0"}
+
+
+def set_clock_back(folder: Path) -> None:
+    """Make a run end before all others, by a clock that is not to be asked."""
+    file = folder / METADATA
+    metadata = json.loads(file.read_bytes()) | {"finished": "1970-01-01T00:00:00+00:00"}
+    file.write_text(json.dumps(metadata))
 
 
 def test_a_complete_run_that_was_cut_off_does_not_take_the_place_of_a_newer_one(single: RunLocation) -> None:
     newer = claim_run(single)
-    older = crashed(single)
-    (older / "content").write_text("older")
-    write_metadata(older, {}, FINISHED)
-    complete(newer, "newer")
+    older = claim_run(single)
+    finish(older, "older")
+    die(older)
+    set_clock_back(complete(newer, "newer"))
     claim_run(single).discard()
     assert (single.folder / "v0" / "content").read_text() == "newer"
+    assert names(single) == {"v0"}
 
 
 def test_of_the_runs_that_crashed_only_the_newest_is_kept(single: RunLocation) -> None:
@@ -200,6 +237,19 @@ def test_of_the_runs_that_crashed_only_the_newest_is_kept(single: RunLocation) -
         os.utime(left[-1], (1e9 - age, 1e9 - age))
     claim_run(single).discard()
     assert names(single) == {left[-1].name}
+    assert status(left[-1]) == INTERRUPTED
+
+
+def test_the_next_start_marks_versions_of_killed_runs_and_removes_their_locks(many: RunLocation) -> None:
+    killed, failed = crashed(many), crashed(many, FAILED)
+    with_nothing = die(claim_run(many))
+    alive = claim_run(many)
+    write_metadata(alive.folder, {}, RUNNING)
+    claim_run(many).release()
+    assert [status(folder) for folder in (killed, failed, alive.folder)] == [INTERRUPTED, FAILED, RUNNING]
+    assert (read_metadata(killed) or {}).get("finished") is None
+    assert with_nothing == alive.folder  # nothing was in it, and its number was free again
+    assert names(many) == {"v0", "v1", "v2", ".v2.lock", "v3"}
 
 
 def test_the_folder_of_a_living_run_is_never_removed(single: RunLocation) -> None:
@@ -306,6 +356,23 @@ def test_a_version_that_is_being_written_keeps_its_artifacts(many: RunLocation) 
     assert not (newer[0] / "replicate_0").exists()
 
 
+def test_a_version_that_somebody_reads_keeps_its_artifacts_until_then(many: RunLocation) -> None:
+    folders = [version_with_artifacts(many) for _ in range(2)]
+    reader = ReadLock(folders[0] / METADATA)
+    prune(many, 1)
+    assert (folders[0] / "replicate_0").exists()
+    reader.release()
+    prune(many, 1)
+    assert not (folders[0] / "replicate_0").exists()
+
+
+def test_folders_that_no_run_of_ours_made_keep_everything(many: RunLocation) -> None:
+    folders = [version_with_artifacts(many) for _ in range(2)]
+    (folders[0] / METADATA).unlink()
+    prune(many, 1)
+    assert (folders[0] / "replicate_0").exists()
+
+
 def test_the_largest_files_go_first(many: RunLocation, monkeypatch: pytest.MonkeyPatch) -> None:
     old, _ = version_with_artifacts(many), version_with_artifacts(many)
     removed: list[int] = []
@@ -320,3 +387,124 @@ def test_the_largest_files_go_first(many: RunLocation, monkeypatch: pytest.Monke
     prune(many, 1)
     assert removed == [1000, 10]
     assert not list(old.glob("replicate_*"))
+
+
+# -- readers ----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_read_stays_when_another_takes_its_place_and_goes_afterwards(
+    single: RunLocation,
+) -> None:
+    run = complete(claim_run(single), "old")
+    reader = ReadLock(run / METADATA)
+    complete(claim_run(single), "new")
+    complete(claim_run(single), "newest")
+    found = find_again(run, "old")
+    assert found is not None
+    assert (found / "content").read_text() == "old"
+    assert (single.folder / "v0" / "content").read_text() == "newest"
+    assert find_again(run, "new") is None
+    reader.release()
+    claim_run(single).discard()
+    assert names(single) == {"v0"}
+
+
+def test_during_a_swap_no_run_is_found_that_was_replaced_before(single: RunLocation) -> None:
+    run = complete(claim_run(single), "first")
+    reader = ReadLock(run / METADATA)
+    complete(claim_run(single), "second")
+    claim = claim_run(single)
+    (claim.folder / "content").write_text("third")
+    finish(claim, "third")
+    run.rename(claim.folder.with_name(f"{claim.folder.name}.old"))
+    found = find_run(single)
+    assert found is not None
+    assert run_token(found) == "third"
+    reader.release()
+    claim.publish()
+
+
+# -- links, and what is no folder -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """Return a folder outside of the root that looks like a complete run with an artifact."""
+    folder = tmp_path / "outside"
+    (folder / "replicate_0" / "baseline").mkdir(parents=True)
+    (folder / "replicate_0" / "baseline" / "a").write_text("precious")
+    write_metadata(folder, {"run": "outside"}, FINISHED)
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_retention_removes_nothing_behind_a_link(many: RunLocation, outside: Path) -> None:
+    before = content(outside)
+    old = version_with_artifacts(many)
+    (old / "replicate_7").symlink_to(outside)
+    (old / "replicate_0" / "link").symlink_to(outside)
+    (many.folder / "v1").symlink_to(outside)
+    version_with_artifacts(many)
+    prune(many, 1)
+    assert content(outside) == before
+    assert not (old / "replicate_0").exists()
+
+
+def test_a_link_is_no_version(many: RunLocation, outside: Path) -> None:
+    run = complete(claim_run(many), "ours")
+    (many.folder / "v1").symlink_to(outside)
+    (many.folder / "v2").write_text("a file")
+    assert find_run(many) == run
+    assert find_run(many, 1) is None
+    assert complete(claim_run(many), "next").name == "v3"
+
+
+@pytest.mark.parametrize("name", ["v0", ".v0.1-a-0", ".v0.1-a-0.old"])
+def test_without_versions_a_link_is_put_aside_and_the_next_runs_go_on(
+    single: RunLocation, outside: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = content(outside)
+    single.folder.mkdir(parents=True)
+    (single.folder / name).symlink_to(outside)
+    assert find_run(single) is None
+    for _ in range(2):
+        complete(claim_run(single), "new")
+    assert content(outside) == before
+    assert (single.folder / "v0" / "content").read_text() == "new"
+    assert {each.partition(".v0")[0] for each in names(single)} == {"v0", ".damaged"}
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("action", [claim_run, find_run, apply_folder, lambda location: prune(location, 1)])
+def test_an_experiments_folder_that_is_a_link_is_refused(
+    single: RunLocation, outside: Path, action: Any
+) -> None:
+    before = content(outside)
+    Path(single.root).mkdir()
+    single.folder.symlink_to(outside)
+    with pytest.raises(StoreError, match="is a link"):
+        action(single)
+    assert content(outside) == before
+
+
+def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "disk")
+    complete(claim_run(RunLocation(str(tmp_path / "data"), "exp")), "here")
+    assert (tmp_path / "disk" / "exp" / "v0" / "content").read_text() == "here"
+
+
+def test_a_version_with_damaged_metadata_is_passed_over_and_named_once(
+    many: RunLocation, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, damaged = (complete(claim_run(many), name) for name in ("whole", "damaged"))
+    (damaged / METADATA).unlink()
+    os.mkfifo(damaged / METADATA)
+    with caplog.at_level(logging.WARNING):
+        assert find_run(many) == find_run(many) == run
+    (record,) = caplog.records
+    assert str(damaged / METADATA) in record.getMessage()
+    assert "a pipe" in record.getMessage()

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import json
-import math
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from crystallize.utils.files import atomic_write_bytes, atomic_write_json, to_json
+from crystallize.utils.files import atomic_write_bytes, is_folder, open_plain, read_plain
 
 
 @pytest.fixture
@@ -93,37 +92,34 @@ def test_a_reader_never_sees_half_a_file(folder: Path) -> None:
         writer.join()
 
 
-def test_floats_are_written_with_all_their_digits_and_nan_is_read_back(folder: Path) -> None:
-    values = [0.1 + 0.2, 1e-323, math.pi, math.inf, -math.inf, -0.0]
-    atomic_write_json(folder / "a", values)
-    assert json.loads((folder / "a").read_text()) == values
-    assert math.isnan(json.loads(to_json(math.nan)))
+# -- reading -------------------------------------------------------------------------------------------------
 
 
-def test_what_json_lacks_is_written_as_its_repr() -> None:
-    assert json.loads(to_json({"a": 1 + 2j, "b": b"x", "c": {3, 1, 2}})) == {
-        "a": "(1+2j)",
-        "b": "b'x'",
-        "c": [1, 2, 3],
-    }
+def test_a_plain_file_is_read_up_to_the_size_that_is_allowed(folder: Path) -> None:
+    (folder / "a").write_bytes(bytes(10))
+    assert read_plain(folder / "a", 10) == bytes(10)
+    with pytest.raises(OSError, match="it has 10 bytes, and at most 9 are read"):
+        read_plain(folder / "a", 9)
 
 
-def test_numpy_values_are_written_as_numbers_and_lists() -> None:
-    import numpy as np
-
-    assert json.loads(to_json([np.int64(3), np.float32(0.5), np.arange(3)])) == [3, 0.5, [0, 1, 2]]
-
-
-def test_odd_keys_cycles_and_endless_numbers_do_not_stop_the_writer() -> None:
-    cycle: list[object] = [1]
-    cycle.append(cycle)
-    written = json.loads(to_json({(1, 2): "tuple", "cycle": cycle, "long": 10**6000, "set": {1}}))
-    assert written == {"(1, 2)": "tuple", "cycle": [1, "..."], "long": hex(10**6000), "set": [1]}
+def test_a_link_is_followed_only_where_that_is_wanted(folder: Path) -> None:
+    (folder / "a").write_bytes(b"x")
+    (folder / "link").symlink_to("a")
+    assert read_plain(folder / "link", 10) == b"x"
+    with pytest.raises(OSError, match="it is a link, not a plain file"):
+        read_plain(folder / "link", 10, follow_links=False)
 
 
-def test_an_object_whose_repr_raises_is_named_by_its_class() -> None:
-    class Odd:
-        def __repr__(self) -> str:
-            raise RuntimeError
+@pytest.mark.parametrize("path", ["pipe", "/dev/zero", "folder"])
+def test_what_is_no_plain_file_is_not_opened(folder: Path, path: str) -> None:
+    os.mkfifo(folder / "pipe")
+    (folder / "folder").mkdir()
+    with pytest.raises(OSError, match="not a plain file"):
+        open_plain(folder / path)
 
-    assert json.loads(to_json([Odd()])) == ["<Odd, whose __repr__ raised RuntimeError>"]
+
+def test_a_link_to_a_folder_is_no_folder(folder: Path) -> None:
+    (folder / "link").symlink_to(folder)
+    assert is_folder(folder)
+    assert not is_folder(folder / "link")
+    assert not is_folder(folder / "missing")

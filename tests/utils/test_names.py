@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystallize.errors import InvalidNameError, InvalidTypeError
-from crystallize.utils.names import check_condition_name, check_name
+from crystallize.utils.names import check_condition_name, check_name, name_key
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,11 @@ BAD = {
     "CON": "device on Windows",
     "nul.txt": "device on Windows",
     "com1": "device on Windows",
+    "com¹": "device on Windows",
+    "LPT³.log": "device on Windows",
+    "CONIN$": "device on Windows",
+    "conout$.txt": "device on Windows",
+    "nul .txt": "device on Windows",
     "a" * 201: "longer than 200 bytes",
     "ü" * 101: "longer than 200 bytes",
 }
@@ -100,7 +105,9 @@ def test_whatever_is_let_through_is_one_file_in_its_folder(
         "replicate_12",
         "metadata.json",
         "_manifest.json",
-        "run.db",
+        "journal.jsonl",
+        "Replicate_3",
+        "METADATA.json",
         ".hidden",
         ".crystallize_complete",
     ],
@@ -119,3 +126,29 @@ def test_other_names_are_free_for_conditions(name: str) -> None:
 def test_a_condition_must_stay_in_its_folder_too(name: str) -> None:
     with pytest.raises(InvalidNameError, match="the name of a treatment"):
         check_condition_name(name)
+
+
+@pytest.mark.parametrize("name", ["Baseline", "BASELINE", "ba\u017feline"])
+def test_no_treatment_is_nearly_called_baseline(name: str) -> None:
+    with pytest.raises(InvalidNameError, match="some systems do not tell it from 'baseline'"):
+        check_condition_name(name)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("A", "a"),
+        ("model.txt", "Model.TXT"),
+        ("é", "e\u0301"),
+        ("É", "e\u0301"),
+        ("straße", "STRASSE"),
+        ("Σ", "ς"),
+    ],
+)
+def test_names_that_are_one_file_on_some_system_have_one_key(first: str, second: str) -> None:
+    assert name_key(first) == name_key(second)
+
+
+@pytest.mark.parametrize(("first", "second"), [("a", "b"), ("x²", "x2"), ("a.b", "a b"), ("\u0131", "i")])
+def test_other_names_have_different_keys(first: str, second: str) -> None:
+    assert name_key(first) != name_key(second)
