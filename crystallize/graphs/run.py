@@ -187,6 +187,8 @@ class GraphRun:
         if error is not None and not isinstance(error, Exception):
             raise error
         if result is None:
+            if measured := getattr(error, "result", None):
+                self.results[name] = measured
             self._fail(name, f"{type(error).__name__}: {error}", error)
             return
         self.results[name] = result

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crystallize.errors import StoreError
+from crystallize.results.hypotheses_file import read_hypotheses
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.results.results_file import read_results
 from crystallize.store.layout import BASELINE, METADATA, RESULTS
@@ -16,9 +17,8 @@ def load_result(run: str | Path) -> Result:
     """Return the result of a stored run.
 
     Nothing is unpickled, and none of the user's code is imported. Values are those that the run measured, each in its
-    replicate; what JSON has no form for became text. Why an outcome failed, seeds, tags, what the hypotheses found and
-    provenance are not stored yet: errors say so, seeds are None, and asking for a hypothesis or for provenance is an
-    error.
+    replicate; what JSON has no form for became text. Why an outcome failed, seeds, tags and provenance are not stored
+    yet: errors say so, seeds are None, and asking for provenance is an error.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def load_result(run: str | Path) -> Result:
         experiment=experiment,
         replicates=replicates,
         master_seed=seeds["master"],
-        metrics=ExperimentMetrics(conditions.pop(BASELINE), conditions),
+        metrics=ExperimentMetrics(conditions.pop(BASELINE), conditions, read_hypotheses(run)),
         errors=sorted(errors, key=lambda error: error.replicate),
         artifacts=sorted(read_manifest(run), key=lambda entry: (entry.replicate, order[entry.condition])),
         provenance=None,

@@ -26,8 +26,8 @@ _logger = logging.getLogger("crystallize.hypothesis")
 ROUNDING = 1e-12
 """What is smaller than this share of the numbers that it comes from is their rounding, and counts as zero.
 
-Sums of the same numbers in another order differ by such amounts. Tests, intervals and the summary all have this rule from
-here. Integers are exact, and have no rounding.
+Sums of the same numbers in another order differ by such amounts. Tests, intervals and the summary all have this rule
+from here. Integers are exact, and have no rounding.
 """
 
 _LEAST_SQUARES = 1e-290  # sums of squares below this have lost digits
@@ -36,8 +36,8 @@ _LEAST_SQUARES = 1e-290  # sums of squares below this have lost digits
 class Moments(NamedTuple):
     """Number of values, mean, and standard deviation with ``n - 1``; NaN where there are too few values.
 
-    The mean is ``origin + offset``. The origin is one of the values, and an int if all of them are: means of large integers
-    are told apart by what a float of their size cannot hold.
+    The mean is ``origin + offset``. The origin is one of the values, and an int if all of them are: so means of large
+    integers differ by what a float of their size cannot hold.
     """
 
     n: int
@@ -339,9 +339,13 @@ def _subtract(values: NumberArray, others: NumberArray | float) -> FloatArray:
     kinds = values.dtype.kind + numbers.dtype.kind
     if "f" in kinds:
         return np.asarray(_as_floats(values) - _as_floats(numbers))
-    if kinds == "ii" and all(-(2**62) <= x.min() and x.max() < 2**62 for x in (values, numbers) if x.size):
-        return (values - numbers).astype(np.float64)
+    if kinds == "ii" and all(map(_fits_a_difference, (values, numbers))):
+        return np.asarray(values - numbers, dtype=np.float64)
     return _as_floats(values.astype(object) - numbers.astype(object))
+
+
+def _fits_a_difference(values: NumberArray) -> bool:
+    return not values.size or bool(values.min() >= -(2**62) and values.max() < 2**62)
 
 
 def _as_floats(values: NumberArray) -> FloatArray:

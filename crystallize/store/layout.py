@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 METADATA = "metadata.json"
 MANIFEST = "_manifest.json"
 RESULTS = "results.json"
+HYPOTHESES = "hypotheses.json"
 COMPLETE = ".crystallize_complete"
 APPLY = "apply"
 BASELINE = "baseline"
