@@ -35,7 +35,7 @@ class _Test(NamedTuple):
 
     treatment: str
     metric: str
-    difference: float
+    difference: float | None
     p_value: float
 
 
@@ -179,7 +179,6 @@ class Hypothesis:
         A verifier or ranker that raises, and a metric that a condition lacks, is in the result's `errors` and
         stops nothing else. The parameters are those of :meth:`evaluate`.
         """
-        ranker = None if self.ranker is None else name_of(self.ranker)
         results: dict[str, Any] = {}
         errors: dict[str, str] = {}
         tests: list[_Test] = []
@@ -216,7 +215,14 @@ class Hypothesis:
         else:
             scores = self._scores_by_ranker(self.ranker, results, errors)
         return HypothesisResult(
-            self.name, results, errors, scores, comparisons, self.direction, self.alpha, ranker
+            self.name,
+            results,
+            errors,
+            scores,
+            comparisons,
+            self.direction,
+            self.alpha,
+            self.ranker is not None,
         )
 
     def _scores_by_ranker(
@@ -259,9 +265,10 @@ class Hypothesis:
 
     def _gain(self, test: Comparison) -> float:
         """Return the difference, positive if it is for the better; without a direction, its size."""
+        difference = test.difference or 0.0
         if self.direction is None:
-            return abs(test.difference)
-        return test.difference if self.direction == "max" else -test.difference
+            return abs(difference)
+        return difference if self.direction == "max" else -difference
 
     def _note(self, errors: dict[str, str], treatment: str, reason: str) -> None:
         errors[treatment] = reason
@@ -304,12 +311,12 @@ def _tests_in(
         yield _Test(treatment, metric, known, p_value)
 
 
-def _difference(samples: tuple[ConditionSamples, ConditionSamples], metric: str) -> float:
-    """Return the difference of the means of what a verifier compared without telling its sign; NaN if there is none."""
+def _difference(samples: tuple[ConditionSamples, ConditionSamples], metric: str) -> float | None:
+    """Return the difference of the means of what a verifier compared without telling its sign, if they have one."""
     try:
         return difference_of_means(*(each.moments(metric) for each in samples))
     except (KeyError, InvalidTypeError):  # several metrics were tested together, or they are not numeric
-        return math.nan
+        return None
 
 
 class HypothesisFactory(Factory[Hypothesis]):

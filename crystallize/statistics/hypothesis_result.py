@@ -33,8 +33,8 @@ class Comparison:
     ----------
     treatment, metric : str
         What was compared; several metrics that were tested together stand in one text.
-    difference : float
-        Treatment minus baseline; NaN if it is not known.
+    difference : float or None
+        Treatment minus baseline; None if it is not known.
     p_value : float
         Of this test alone.
     adjusted_p_value : float
@@ -47,13 +47,13 @@ class Comparison:
 
     treatment: str
     metric: str
-    difference: float
+    difference: float | None
     p_value: float
     adjusted_p_value: float
     verdict: str
 
 
-def verdict(difference: float, adjusted: float, alpha: float, direction: Direction | None) -> str:
+def verdict(difference: float | None, adjusted: float, alpha: float, direction: Direction | None) -> str:
     """Return the verdict of a :class:`Comparison`. NaN decides nothing."""
     if not adjusted <= alpha:
         return UNDECIDED
@@ -86,8 +86,8 @@ class HypothesisResult:
         Where better lies.
     alpha : float
         The level of the verdicts: the verifier's ``alpha``, 0.05 if it has none.
-    ranker : str or None
-        Name of the ranker that the hypothesis was given.
+    has_ranker : bool
+        Whether the hypothesis was given a ranker.
     ranking : dict
         ``"ranked"``: the names of all treatments with a score, the best first, NaN last. Equal ones stand in the
         order of the treatments; without a ranker, the smaller p-value and then the larger difference comes first.
@@ -102,7 +102,7 @@ class HypothesisResult:
     comparisons: Sequence[Comparison] = ()
     direction: Direction | None = None
     alpha: float = 0.05
-    ranker: str | None = None
+    has_ranker: bool = False
 
     @property
     def ranking(self) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class HypothesisResult:
         scores = self.scores
         ranked = sorted(scores, key=lambda name: (math.isnan(scores[name]), scores[name]))
         best = ranked[0] if ranked and not math.isnan(scores[ranked[0]]) else None
-        if best is not None and self.ranker is None and not self.is_better(best):
+        if best is not None and not self.has_ranker and not self.is_better(best):
             best = None
         return {"best": best, "ranked": ranked}
 
@@ -171,7 +171,7 @@ class HypothesisResult:
             "errors": self.errors,
             "direction": self.direction,
             "alpha": self.alpha,
-            "ranker": self.ranker,
+            "has_ranker": self.has_ranker,
         }
 
     @classmethod
@@ -212,9 +212,7 @@ class HypothesisResult:
         for metric in dict.fromkeys(each.metric for each in self.comparisons):
             values = [each.difference for each in self.comparisons if each.metric == metric]
             decimals = choose_decimals((), values)
-            differences += [
-                "" if math.isnan(value) else format_number(value, decimals, sign="+") for value in values
-            ]
+            differences += [format_number(value, decimals, sign="+") for value in values]
         rows = [
             (
                 each.metric,
@@ -247,7 +245,7 @@ class HypothesisResult:
     def _conclusion(self) -> Iterator[str]:
         best = self.ranking["best"]
         if best is not None:
-            yield f"best is {best!r}" + (f", as {self.ranker} ranks." if self.ranker else ".")
+            yield f"best is {best!r}" + (", by its ranker." if self.has_ranker else ".")
         elif self.direction is not None:
             yield "No treatment is known to be better than the baseline."
         elif self.comparisons:

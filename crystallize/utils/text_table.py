@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import os
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -38,9 +39,13 @@ class TextTable:
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         gaps = 2 * (len(widths) - 1)
         widths[: self.names] = _narrow(widths[: self.names], width - gaps - sum(widths[self.names :]))
+        short = [
+            shorten([row[i] for row in table], widths[i]) if i < self.names else {}
+            for i in range(len(widths))
+        ]
         lines = [
             "  ".join(
-                shorten(cell, size).ljust(size) if i < self.names else cell.rjust(size)
+                short[i][cell].ljust(size) if i < self.names else cell.rjust(size)
                 for i, (cell, size) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in table
@@ -63,12 +68,30 @@ def wrapped(notes: Iterable[str], width: int = WIDTH) -> list[str]:
     return [line for note in notes for line in textwrap.wrap(note, width, subsequent_indent="  ")]
 
 
-def shorten(name: str, width: int) -> str:
-    """Cut the middle out: names of one family differ at either end."""
+def shorten(names: Iterable[str], width: int) -> dict[str, str]:
+    """Return a short form of at most `width` columns for each name.
+
+    The middle is cut out. Names that would be the same then lose what they begin with in common instead.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        alike.setdefault(_cut(name, width), []).append(name)
+    found: dict[str, str] = {}
+    for cut, group in alike.items():
+        if len(group) == 1 or width < _SHORTEST_NAME:
+            found |= dict.fromkeys(group, cut)
+            continue
+        start = len(os.path.commonprefix(group))  # noqa: RUF071 - of names, not of paths
+        ends = shorten([name[start:] for name in group], width - 3)
+        found |= {name: f"...{ends[name[start:]]}" for name in group}
+    return found
+
+
+def _cut(name: str, width: int) -> str:
     if len(name) <= width:
         return name
     tail = (width - 3) // 2
-    return f"{name[: width - 3 - tail]}...{name[-tail:]}"
+    return f"{name[: width - 3 - tail]}...{name[len(name) - tail :]}"
 
 
 def choose_decimals(spreads: Iterable[float | None], values: Iterable[float | None]) -> int | None:
