@@ -24,6 +24,10 @@ Direction = Literal["min", "max"]
 BETTER, WORSE, LARGER, SMALLER = "better", "worse", "larger", "smaller"
 DIFFERENT, UNDECIDED = "different", "undecided"
 
+_OF_TESTS = frozenset(
+    ("p_value", "p", "significant", "difference", "statistic", "degrees_of_freedom", "interval", "n")
+)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -233,8 +237,9 @@ class HypothesisResult:
     def _notes(self) -> Iterator[str]:
         tested = {each.treatment for each in self.comparisons}
         for treatment, found in self.results.items():
-            if treatment not in tested:
-                yield f"{treatment}: {_described(found)}"
+            more = _others(found) or ("" if treatment in tested else repr(found))
+            if more:
+                yield f"{treatment}: {more}"
         if self.comparisons:
             yield f"verdict: of the p-value adjusted for all tests (Holm), at {self.alpha:g}."
         yield from self._conclusion()
@@ -261,13 +266,12 @@ class HypothesisResult:
                 yield "No treatment is known to differ from the baseline."
 
 
-def _described(found: Any) -> str:
-    """Return what a verifier gave that made no test, in a line."""
+def _others(found: Any) -> str:
+    """Return what a verifier gave that the table does not show, in a line."""
     if not isinstance(found, Mapping):
-        return repr(found)
-    parts = [
+        return ""
+    return ", ".join(
         f"{key} = {value:.3g}" if isinstance(value, float) else f"{key} = {value}"
         for key, value in found.items()
-        if isinstance(value, int | float | str)
-    ]
-    return ", ".join(parts) or repr(dict(found))
+        if key not in _OF_TESTS and isinstance(value, int | float | str)
+    )
