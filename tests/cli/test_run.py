@@ -40,7 +40,7 @@ def test_the_summary_and_the_verdicts_of_the_hypotheses_are_printed(call, projec
     assert lines[start + 3].split() == ["seen", "shifted", "+1.00", "0.01", "0.02", "better"]
     assert lines[start + 6] == "best is 'bigger'."
     assert "Seed: 1" in lines
-    (row,) = [line for line in lines if line.startswith("seen") and "shifted" in line]
+    row, _ = [line for line in lines if line.startswith("seen") and "shifted" in line]
     assert row.split()[:4] == ["seen", "shifted", "3", "7.0"]
 
 
