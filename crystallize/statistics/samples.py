@@ -245,13 +245,12 @@ def moments(values: NumberArray) -> Moments:
         # Counted from the first value: equal values have variance zero exactly, large ones lose no digits.
         shifted = _subtract(values, origin)
         offset = float(shifted.mean())
-        deviations = shifted - offset
-        squares = float(deviations @ deviations)
-        exponent = 0
-        if (
-            not _LEAST_SQUARES < squares < math.inf
-        ):  # they do not vary, or their squares are no floats, or they are not finite
-            if not np.isfinite(shifted).all():  # nor are the differences
+        shifted -= offset
+        squares, exponent = float(shifted @ shifted), 0
+        # Else the values are equal or not finite, or what was squared is no float.
+        if not _LEAST_SQUARES < squares < math.inf:
+            shifted = _subtract(values, origin)
+            if not np.isfinite(shifted).all():
                 shifted, origin = _as_floats(values), 0.0
                 if not np.isfinite(shifted).all():
                     mean = float(shifted.mean())
@@ -259,8 +258,8 @@ def moments(values: NumberArray) -> Moments:
             small, exponent = scaled(shifted)
             mean = float(small.mean())
             offset = float(np.ldexp(mean, exponent))
-            deviations = small - mean
-            squares = float(deviations @ deviations)
+            small -= mean
+            squares = float(small @ small)
         sd = float(np.ldexp(math.sqrt(squares / (n - 1)), exponent)) if n > 1 else math.nan
     mean = _to_float(origin) + offset
     if isinstance(origin, float) and sd < ROUNDING * abs(mean):
@@ -289,7 +288,11 @@ def paired_differences(baseline: NumberArray, treatment: NumberArray) -> FloatAr
         found = _subtract(treatment, baseline)
         if "f" in (baseline.dtype.kind, treatment.dtype.kind):
             # Where it matters, both values of a pair are of one size.
-            found[np.abs(found) < ROUNDING * np.abs(_as_floats(treatment))] = 0.0
+            rounding = np.abs(_as_floats(treatment))
+            rounding *= ROUNDING
+            is_rounding = np.abs(found) < rounding
+            if is_rounding.any():
+                found[is_rounding] = 0.0
     return found
 
 
