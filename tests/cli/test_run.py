@@ -44,6 +44,25 @@ def test_the_summary_and_the_verdicts_of_the_hypotheses_are_printed(call, projec
     assert row.split()[:4] == ["seen", "shifted", "3", "7.0"]
 
 
+def test_a_metric_that_only_some_conditions_lack_is_told_with_the_result(call, project):
+    steps = project / "use" / "steps.py"
+    steps.write_text(
+        steps.read_text().replace(
+            '{"seen": data["total"] + shift}', '{"seen": 1} if shift < 1 else {"other": 1}'
+        )
+    )
+    config = project / "use" / "config.yaml"
+    config.write_text(
+        config.read_text().replace("verifier: never_equal", "verifier: never_equal, metrics: seen")
+    )
+    done = call("run", "use")
+    assert done.code == 1
+    assert "condition 'shifted' never recorded metric 'seen'" in done.err
+    assert "shifted was not compared: 'shifted' has not recorded metric 'seen'; it" in done.out
+    assert "seen    bigger " in done.out
+    assert call("show", "use").code == 0
+
+
 @pytest.mark.parametrize("path", ["experiments/make", "experiments/make/config.yaml"])
 def test_an_experiment_may_be_named_by_its_path(call, project, path):
     assert "Results: data/make/v0" in call("run", path).out
