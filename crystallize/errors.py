@@ -126,7 +126,7 @@ class GraphRunError(CrystallizeError, RuntimeError):
     Attributes
     ----------
     results : dict
-        The results of the experiments that ran, by name.
+        What the experiments measured that ran, by name; also of those of the failed ones that came so far.
     failed : dict of str to str
         Why each of the others failed.
     skipped : dict of str to str

@@ -172,11 +172,14 @@ def _treatments_section(new: NewExperiment) -> str:
 
 def _hypotheses_section(new: NewExperiment) -> str:
     name, metric = ("doubling_matters", "total") if new.inputs else ("estimators_differ", "error")
+    # A total is neither good nor bad.
+    direction = "" if new.inputs else "    direction: min       # smaller is better; max if larger is\n"
     return (
         "hypotheses:            # what to ask of the metrics, for each treatment against the baseline\n"
         f"  - name: {name}\n"
         "    verifier: sign_test  # a function of verifiers.py\n"
         f"    metrics: {metric}\n"
+        f"{direction}"
         "    args: {alpha: 0.05}\n"
     )
 

@@ -49,7 +49,7 @@ def _hypothesis(lookup: Lookup, given: HypothesisConfig, path: KeyPath) -> Hypot
     place = (*path, "args") if given.args else (*path, "verifier")
     lookup.check_arguments(place, f"verifier {given.verifier!r}", takes, given.args)
     try:
-        return Hypothesis(factory(**given.args), given.metrics, name=given.name)
+        return Hypothesis(factory(**given.args), given.metrics, name=given.name, direction=given.direction)
     except Exception as error:  # a verifier's own check may raise anything
         lookup.refuse_call(place, given.args, error)
 

@@ -180,6 +180,8 @@ def _note(document: Document, details: Mapping[str, Any]) -> KeyPath:
             message = f"found a mapping with the keys {listed(value)}"
         elif kind == "string_pattern_mismatch":
             message = "the text is empty"
+        elif kind == "literal_error":
+            hint = f"It is {context['expected']}"
         elif kind == "greater_than_equal":
             hint = f"It is a whole number of at least {context['ge']}"
         elif kind == "int_type" and isinstance(value, str) and value.strip().isdigit():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
@@ -210,6 +210,8 @@ class HypothesisConfig(_Model):
     """A function of verifiers.py, or the name or dotted path of an installed verifier."""
     metrics: Metrics | None = None
     """What the verifier is given; all metrics, if not given."""
+    direction: Literal["min", "max"] | None = None
+    """Whether smaller values of the metrics are better, or larger ones; without it, no treatment is called best."""
     args: dict[str, Any] = {}
     """The verifier's settings, by name."""
 

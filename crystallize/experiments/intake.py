@@ -6,7 +6,7 @@ import logging
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import CrystallizeError, ExecutionError, PluginError
+from crystallize.errors import CrystallizeError, ExecutionError, MissingMetricError, PluginError
 from crystallize.experiments.handover import Handover
 from crystallize.experiments.owed import Owed
 from crystallize.experiments.run import RunCancelled
@@ -115,6 +115,9 @@ class Intake:
                 self._call("after_replicate", result)
             finally:
                 self.handover.close()
+        if replicate == 0:  # the first, under any strategy: it decides alike
+            for hypothesis in self.hypotheses:
+                hypothesis.check_first_replicate(result.outcomes)
         return replicate
 
     def finish(self) -> Result:
@@ -122,23 +125,26 @@ class Intake:
 
         Raises
         ------
-        CrystallizeError
-            What a hypothesis or a plugin's hook raised on the way, once everything is stored.
+        MissingMetricError
+            If a condition lacks a metric that a hypothesis asks for; its attribute ``result`` is the result.
+        PluginError
+            What a plugin's hook raised on the way, once everything is stored.
         """
         result = self._aggregator.finish()
         error: CrystallizeError | None = None
+        metrics = result.metrics
         for hypothesis in self.hypotheses:
+            metrics.hypotheses.append(hypothesis.compare(metrics.baseline, metrics.treatments))
             try:
-                result.metrics.hypotheses.append(
-                    hypothesis.evaluate(result.metrics.baseline, result.metrics.treatments)
-                )
-            except CrystallizeError as raised:
+                hypothesis.check_recorded([metrics.baseline, *metrics.treatments.values()])
+            except MissingMetricError as raised:
                 error = error or raised
         self._call("after_run", result)
         _report_total_failures(result)
         if self._hook_error is not None:
             raise self._hook_error
         if error is not None:
+            vars(error)["result"] = result
             raise error
         return result
 

@@ -188,9 +188,10 @@ class GraphRun:
         if error is not None and not isinstance(error, Exception):
             raise error
         if result is None:
-            is_ours = error is None or isinstance(
-                error, CrystallizeError
-            )  # its kind adds nothing to its text
+            if measured := getattr(error, "result", None):
+                self.results[name] = measured
+            # The kind of an error of ours adds nothing to its text.
+            is_ours = error is None or isinstance(error, CrystallizeError)
             self._fail(name, str(error) if error is None or is_ours else error_text(error), error)
             return
         self.results[name] = result

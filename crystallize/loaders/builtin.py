@@ -126,11 +126,11 @@ class NpyLoader:
         return array
 
     def dump(self, value: Any) -> bytes:
-        """Return the array, or what NumPy makes an array of, in NumPy's format."""
+        """Return the array, or what NumPy makes an array of, in NumPy's format; raise TypeError for a mask."""
         import numpy as np
 
         file = io.BytesIO()
-        np.save(file, np.asanyarray(value), allow_pickle=False)
+        np.save(file, _unmasked(value), allow_pickle=False)
         return file.getvalue()
 
 
@@ -148,7 +148,7 @@ class NpzLoader:
             return dict(arrays)
 
     def dump(self, value: Any) -> bytes:
-        """Return a mapping of arrays in NumPy's zipped format, uncompressed."""
+        """Return a mapping of arrays in NumPy's zipped format, uncompressed; raise TypeError for a mask."""
         import zipfile
 
         import numpy as np
@@ -160,7 +160,7 @@ class NpzLoader:
                 if not isinstance(name, str):
                     raise TypeError(f"the names of arrays are texts, got {name!r}")
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+                    np.lib.format.write_array(entry, _unmasked(array), allow_pickle=False)
         return file.getvalue()
 
 
@@ -182,6 +182,18 @@ class PickleLoader:
 
         content: bytes = cloudpickle.dumps(value)
         return content
+
+
+def _unmasked(value: Any) -> NDArray[Any]:
+    """Return `value` as an array; what stands below a mask must not come back as a number."""
+    import numpy as np
+
+    parts = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
+        raise TypeError(
+            "NumPy's files have no masks: write array.filled(...), or array.data and array.mask as two arrays of an npz"
+        )
+    return np.asanyarray(value)
 
 
 def _numbers(value: Any) -> Any:

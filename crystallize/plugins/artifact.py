@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import InvalidTypeError, InvalidValueError, PluginError, StoreError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
+from crystallize.results.hypotheses_file import format_hypotheses
 from crystallize.results.results_file import format_results
-from crystallize.store.layout import APPLY, COMPLETE, RESULTS, RunLocation
+from crystallize.store.layout import APPLY, COMPLETE, HYPOTHESES, RESULTS, RunLocation
 from crystallize.store.manifest import write_manifest
 from crystallize.store.metadata import (
     FAILED,
@@ -65,6 +66,8 @@ class _Recording:
             atomic_write_bytes(folder / condition / RESULTS, format_results(result.condition(condition)))
             if condition not in failed:
                 atomic_write_bytes(folder / condition / COMPLETE, b"")
+        if result.metrics.hypotheses:
+            atomic_write_bytes(folder / HYPOTHESES, format_hypotheses(result.metrics.hypotheses))
         write_manifest(folder, result.artifacts)
         plugins_now = {"plugins": plugins.describe()}  # again: a strategy may have learnt of itself
         outcome = {"failed_outcomes": len(result.errors), "replaces": self._claim.replaces()}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crystallize.errors import CrystallizeError, StoreError
+from crystallize.results.hypotheses_file import read_hypotheses
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.results.results_file import read_results
 from crystallize.store.layout import BASELINE, METADATA, RESULTS
@@ -23,9 +24,8 @@ def load_result(run: str | Path) -> Result:
     """Return the result of a stored run.
 
     Nothing is unpickled, and none of the user's code is imported. Values are those that the run measured, each in its
-    replicate; what JSON has no form for became text. Why an outcome failed, seeds, tags, what the hypotheses found and
-    provenance are not stored yet: errors say so, seeds are None, and asking for a hypothesis or for provenance is an
-    error.
+    replicate; what JSON has no form for became text. Why an outcome failed, seeds, tags and provenance are not stored
+    yet: errors say so, seeds are None, and asking for provenance is an error.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def _load(run: Path) -> tuple[Result, dict[str, Any]]:
         experiment=experiment,
         replicates=replicates,
         master_seed=master_seed,
-        metrics=ExperimentMetrics(conditions.pop(BASELINE), conditions),
+        metrics=ExperimentMetrics(conditions.pop(BASELINE), conditions, read_hypotheses(run)),
         errors=sorted(errors, key=lambda error: error.replicate),
         artifacts=sorted(
             (entry for entry in read_manifest(run) if entry.condition in order),

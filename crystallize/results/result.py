@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crystallize.results.condition import ConditionMetrics
     from crystallize.results.provenance import Provenance
     from crystallize.results.summary import Summary
-    from crystallize.statistics.hypothesis import HypothesisResult
+    from crystallize.statistics.hypothesis_result import HypothesisResult
     from crystallize.store.layout import ArtifactEntry
     from crystallize.store.outcome import OutcomeError
 
@@ -118,15 +118,12 @@ class Result:
             If the result was read from the store, which does not keep it.
         """
         if self._provenance is None:
-            raise self._not_stored("provenance")
+            raise StoreError(
+                f"provenance of experiment {self.experiment!r} is not stored",
+                str(self.path),
+                "Only the result that a run itself returns has it",
+            )
         return self._provenance
-
-    def _not_stored(self, what: str) -> StoreError:
-        return StoreError(
-            f"{what} of experiment {self.experiment!r} is not stored",
-            str(self.path),
-            "Only the result that a run itself returns has it",
-        )
 
     @property
     def seeds(self) -> dict[str, list[int | None]]:
@@ -140,11 +137,7 @@ class Result:
         ------
         UnknownNameError
             If the experiment has no such hypothesis.
-        StoreError
-            If the result was read from the store, which does not keep what hypotheses found.
         """
-        if self._provenance is None:
-            raise self._not_stored(f"what hypothesis {name!r} found")
         for hypothesis in self.metrics.hypotheses:
             if hypothesis.name == name:
                 return hypothesis
@@ -178,7 +171,7 @@ class Result:
     # -- showing -------------------------------------------------------------------------------------------
 
     def summary(self, metrics: Sequence[str] | None = None, *, confidence: float = 0.95) -> Summary:
-        """Return a table with each metric's mean, spread and difference to the baseline under each condition.
+        """Return a table with each metric's mean, spread and difference to the baseline, and one of each hypothesis.
 
         Parameters
         ----------
@@ -190,7 +183,7 @@ class Result:
         from crystallize.results.summary import summarize
 
         conditions = [self.metrics.baseline, *self.metrics.treatments.values()]
-        return summarize(conditions, self.replicates, metrics, confidence)
+        return summarize(conditions, self.replicates, metrics, confidence, self.metrics.hypotheses)
 
     def print_tree(self, fmt: str = "condition > replicate > step") -> None:
         """Print the provenance as a tree.
@@ -209,8 +202,8 @@ class Result:
             f"{', '.join(self.conditions)}{failed}>"
         )
 
-    def __rich__(self) -> Any:
-        return self.summary().__rich__()
+    def __rich__(self) -> Summary:
+        return self.summary()
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import html
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import MissingMetricError
-from crystallize.statistics.samples import BaselineColumns, moments, per_replicate
+from crystallize.statistics.samples import BaselineColumns, moments, paired_differences, per_replicate
 from crystallize.statistics.verifiers import check_share, mean_of_differences
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import counted, did_you_mean, listed
+from crystallize.utils.text_table import (
+    WIDTH,
+    TextTable,
+    align_points,
+    choose_decimals,
+    format_number,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crystallize.results.condition import ConditionMetrics
+    from rich.console import Console, ConsoleOptions
+    from rich.text import Text
 
-_WIDTH = 100
-_NAMES = 2  # the first columns are names: on the left, and shortened if the table is too wide
-_SHORTEST_NAME = 9
-_ROUNDING = 1e-12  # a spread this small, relative to the values, is an effect of their rounding
-_DIGITS = 3  # significant ones, of the spread: more would be noise
+    from crystallize.results.columns import Column
+    from crystallize.results.condition import ConditionMetrics
+    from crystallize.statistics.hypothesis_result import HypothesisResult
 
 
 @dataclass(frozen=True)
@@ -35,11 +42,14 @@ class SummaryRow:
     n : int
         In how many replicates it was recorded. Several values of one replicate count as their mean.
     mean, sd : float or None
-        Mean and standard deviation over replicates (``n - 1`` in the denominator); None if not numeric.
+        Mean and standard deviation over replicates (``n - 1`` in the denominator); None if not numeric, and
+        without enough values.
     difference : float or None
-        Mean of treatment minus baseline over the replicates that recorded both; None for the baseline.
+        Mean of treatment minus baseline over the replicates that recorded both; None for the baseline, and if
+        there are none.
     interval : tuple of float or None
-        Both ends of the confidence interval of `difference`, by Student's t on the paired differences.
+        Both ends of the confidence interval of `difference`, by Student's t on the paired differences; None for
+        less than two pairs.
     pairs : int
         How many replicates recorded both.
     failed : int
@@ -60,9 +70,9 @@ class SummaryRow:
     numeric: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary:
-    """A table of all metrics under all conditions; ``print(summary)`` shows it.
+    """A table of all metrics under all conditions, and one of each hypothesis; ``print(summary)`` shows them.
 
     Attributes
     ----------
@@ -72,11 +82,17 @@ class Summary:
         How many replicates the run had.
     confidence : float
         Level of the intervals.
+    identical : tuple of str
+        The treatments whose every outcome equals the baseline's, in all metrics.
+    hypotheses : tuple of HypothesisResult
+        What the run's hypotheses found.
     """
 
     rows: tuple[SummaryRow, ...]
     replicates: int
     confidence: float
+    identical: tuple[str, ...] = ()
+    hypotheses: tuple[HypothesisResult, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as plain dicts and lists."""
@@ -84,53 +100,35 @@ class Summary:
             "replicates": self.replicates,
             "confidence": self.confidence,
             "rows": [asdict(row) for row in self.rows],
+            "identical": list(self.identical),
+            "hypotheses": [each.to_dict() for each in self.hypotheses],
         }
 
     def __str__(self) -> str:
-        if not self.rows:
-            return "no metrics were recorded"
-        table = [self._header(), *self._cells()]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        gaps = 2 * (len(widths) - 1)
-        widths[:_NAMES] = _narrow(widths[:_NAMES], _WIDTH - gaps - sum(widths[_NAMES:]))
-        lines = [
-            "  ".join(
-                _shorten(cell, width).ljust(width) if i < _NAMES else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in table
-        ]
-        lines.insert(1, "-" * (sum(widths) + gaps))
-        return "\n".join([*lines, "", *self._notes()])
+        return "\n".join(self.lines())
 
-    def __rich__(self) -> Any:
-        from rich.console import Group
-        from rich.table import Column, Table
+    __repr__ = __str__
+
+    def lines(self, width: int = WIDTH) -> list[str]:
+        """Return the lines of a text of at most `width` columns."""
+        table = [*self._table().lines(width), ""] if self.rows else []
+        lines = [*table, *wrapped(self._notes(), width)]
+        for hypothesis in self.hypotheses:
+            lines += ["", *hypothesis.lines(width)]
+        return lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         from rich.text import Text
 
-        table = Table(
-            *(
-                Column(Text(name), overflow="fold", min_width=_SHORTEST_NAME)
-                if i < _NAMES
-                else Column(Text(name), justify="right", no_wrap=True)
-                for i, name in enumerate(self._header())
-            ),
-            box=None,
-            pad_edge=False,
-            header_style="bold",
-        )
-        for line in self._cells():
-            table.add_row(*map(Text, line))
-        return Group(table, Text("\n".join(self._notes()), style="dim"))
+        yield Text("\n".join(self.lines(options.max_width)))
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self._header())
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell.strip())}</td>" for cell in line) + "</tr>"
-            for line in self._cells()
-        )
+        table = self._table().html() if self.rows else ""
         notes = "<br>".join(map(html.escape, self._notes()))
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{notes}</p>"
+        return f"{table}<p>{notes}</p>" + "".join(each._repr_html_() for each in self.hypotheses)
+
+    def _table(self) -> TextTable:
+        return TextTable(self._header(), self._cells())
 
     def _header(self) -> tuple[str, ...]:
         return (
@@ -143,43 +141,50 @@ class Summary:
             f"{100 * self.confidence:g}% interval",
         )
 
-    def _notes(self) -> list[str]:
-        count = "1 replicate" if self.replicates == 1 else f"{self.replicates} replicates"
-        notes = [f"{count}. sd: standard deviation over replicates."]
+    def _notes(self) -> Iterator[str]:
+        if not self.rows:
+            yield "no metrics were recorded"
+            return
+        yield f"{counted(self.replicates, 'replicate')}. sd: standard deviation over replicates."
         if any(row.difference is not None for row in self.rows):
-            notes.append(
-                "difference: treatment minus baseline, paired by replicate; interval by Student's t."
-            )
+            yield "difference: treatment minus baseline within replicates; interval: Student's t."
         failed = {row.condition: row.failed for row in self.rows if row.failed}
         if failed:
             counts = ", ".join(f"{count} under {name!r}" for name, count in failed.items())
-            notes.append(f"failed replicates: {counts}.")
-        return notes
+            yield f"failed replicates: {counts}."
+        if self.identical:
+            names = ", ".join(map(repr, self.identical))
+            yield f"identical to the baseline in every outcome: {names}."
 
     def _cells(self) -> list[tuple[str, ...]]:
         """Return the body of the table as text, the numbers of a column padded to one decimal point."""
         numbers: list[tuple[str, ...]] = []
         intervals: list[str] = []
         for _, rows in self._by_metric():
-            of_values = _choose_decimals([row.sd for row in rows], [row.mean for row in rows])
-            of_differences = _choose_decimals(
+            of_values = choose_decimals([row.sd for row in rows], [row.mean for row in rows])
+            of_differences = choose_decimals(
                 [_half_width(row) for row in rows], [row.difference for row in rows]
             )
             for row in rows:
-                mean = _format(row.mean, of_values) if row.numeric else "not numeric"
+                mean = format_number(row.mean, of_values) if row.numeric else "not numeric"
                 numbers.append(
-                    (mean, _format(row.sd, of_values), _format(row.difference, of_differences, sign="+"))
+                    (
+                        mean,
+                        format_number(row.sd, of_values),
+                        format_number(row.difference, of_differences, sign="+"),
+                    )
                 )
             ends = [row.interval or (None, None) for row in rows]
             lows, highs = (
-                [_format(end, of_differences, sign="+") for end in side] for side in zip(*ends, strict=True)
+                [format_number(end, of_differences, sign="+") for end in side]
+                for side in zip(*ends, strict=True)
             )
             width = max(map(len, [*lows, *highs]))
             intervals += [
                 f"[{low:>{width}}, {high:>{width}}]" if low else ""
                 for low, high in zip(lows, highs, strict=True)
             ]
-        columns = [_align_points(column) for column in zip(*numbers, strict=True)]
+        columns = [align_points(column) for column in zip(*numbers, strict=True)]
         names = [(row.metric, row.condition, str(row.n)) for row in self.rows]
         return [
             (*name, *line) for name, line in zip(names, zip(*columns, intervals, strict=True), strict=True)
@@ -195,6 +200,7 @@ def summarize(
     replicates: int,
     metrics: Sequence[str] | None = None,
     confidence: float = 0.95,
+    hypotheses: Sequence[HypothesisResult] = (),
 ) -> Summary:
     """Summarise what the conditions of a run gave.
 
@@ -208,6 +214,8 @@ def summarize(
         The metrics wanted; by default all.
     confidence : float
         Level of the interval of the differences, between 0 and 1.
+    hypotheses : sequence of HypothesisResult
+        What the run's hypotheses found.
 
     Raises
     ------
@@ -228,7 +236,8 @@ def summarize(
             )
     baseline = conditions[0]
     rows = tuple(_row(metric, baseline, each, confidence) for metric in wanted for each in conditions)
-    return Summary(rows, replicates, float(confidence))
+    identical = tuple(each.name for each in conditions[1:] if _is_identical(each, baseline))
+    return Summary(rows, replicates, float(confidence), identical, tuple(hypotheses))
 
 
 def _row(
@@ -241,64 +250,56 @@ def _row(
     if not column.is_numeric:
         n = sum(1 for _ in column.by_replicate())
         return SummaryRow(metric, name, n, failed=failed, numeric=False)
-    n, mean, variance = moments(per_replicate(column, metric))
-    sd = math.sqrt(variance)
+    n, mean, sd, *_ = moments(per_replicate(column, metric))
+    row = SummaryRow(metric, name, n, mean, None if n < 2 else sd, failed=failed)
     other = baseline.columns.get(metric)
     if condition is baseline or other is None or not other.is_numeric:
-        return SummaryRow(metric, name, n, mean, sd, failed=failed)
+        return row
     left, right = BaselineColumns(baseline.columns).align(condition.columns, [metric])
-    paired = mean_of_differences(right.per_replicate(metric) - left.per_replicate(metric), 1 - confidence)
-    return SummaryRow(
-        metric, name, n, mean, sd, paired["difference"], paired["interval"], paired["n"], failed
+    found = mean_of_differences(
+        paired_differences(left.per_replicate(metric), right.per_replicate(metric)), 1 - confidence
     )
+    pairs = found["n"]
+    return replace(
+        row,
+        pairs=pairs,
+        difference=found["difference"] if pairs else None,
+        interval=found["interval"] if pairs > 1 else None,
+    )
+
+
+def _is_identical(condition: ConditionMetrics, baseline: ConditionMetrics) -> bool:
+    """Tell whether each outcome of `condition` is that of the baseline: the same values of the same metrics."""
+    ours, theirs = condition.columns, baseline.columns
+    return (
+        bool(ours)
+        and ours.keys() == theirs.keys()
+        and [error.replicate for error in condition.errors] == [error.replicate for error in baseline.errors]
+        and all(_are_equal(ours[metric], theirs[metric]) for metric in ours)
+    )
+
+
+def _are_equal(column: Column, other: Column) -> bool:
+    if len(column) != len(other):
+        return False
+    if column.is_dense and other.is_dense:
+        import numpy as np
+
+        return np.array_equal(column.array(), other.array(), equal_nan=True)
+    return all(
+        replicate == its_replicate and len(values) == len(its) and all(map(_is_same, values, its))
+        for (replicate, values), (its_replicate, its) in zip(
+            column.by_replicate(), other.by_replicate(), strict=False
+        )
+    )
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    try:
+        return bool(value == other) or (math.isnan(value) and math.isnan(other))
+    except Exception:  # what `==` of a user's object, or of an array, gives may be no truth value
+        return False
 
 
 def _half_width(row: SummaryRow) -> float | None:
     return None if row.interval is None else (row.interval[1] - row.interval[0]) / 2
-
-
-def _choose_decimals(spreads: list[float | None], values: list[float | None]) -> int | None:
-    """Return how many decimals show the spreads with some digits; None if decimals would not be readable.
-
-    Without a spread the values decide.
-    """
-    largest = max((abs(x) for x in values if x and math.isfinite(x)), default=0.0)
-    sizes = [abs(x) for x in spreads if x and math.isfinite(x) and abs(x) > _ROUNDING * largest]
-    size = max(sizes, default=largest)
-    if size == 0 or (not sizes and all(x is None or x.is_integer() for x in values)):
-        return 0 if largest < 1e9 else None
-    decimals = max(0, _DIGITS - 1 - math.floor(math.log10(size) + _ROUNDING))
-    return decimals if decimals <= 6 and largest < 1e9 else None
-
-
-def _format(value: float | None, decimals: int | None, *, sign: str = "") -> str:
-    if value is None or math.isnan(value):
-        return ""
-    if math.isinf(value):
-        return format(value, sign)
-    return format(value, f"{sign}.{_DIGITS}e" if decimals is None else f"{sign}.{decimals}f")
-
-
-def _align_points(cells: Sequence[str]) -> list[str]:
-    """Pad numbers to one width so that their decimal points stand below each other."""
-    after = [len(cell) - cell.index(".") if "." in cell else 0 for cell in cells]
-    most = max(after, default=0)
-    padded = [cell + " " * (most - own) if cell else "" for cell, own in zip(cells, after, strict=True)]
-    width = max(map(len, padded), default=0)
-    return [cell.rjust(width) for cell in padded]
-
-
-def _narrow(widths: list[int], room: int) -> list[int]:
-    """Narrow the widest of `widths` until all fit into `room`, but none below a readable width."""
-    widths = list(widths)
-    while sum(widths) > room and max(widths) > _SHORTEST_NAME:
-        widths[widths.index(max(widths))] -= 1
-    return widths
-
-
-def _shorten(name: str, width: int) -> str:
-    """Cut the middle out: names of one family differ at either end."""
-    if len(name) <= width:
-        return name
-    tail = (width - 3) // 2
-    return f"{name[: width - 3 - tail]}...{name[-tail:]}"

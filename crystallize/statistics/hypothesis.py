@@ -9,112 +9,34 @@ from __future__ import annotations
 import logging
 import math
 import traceback
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from crystallize.errors import (
-    InvalidTypeError,
-    InvalidValueError,
-    MissingMetricError,
-    RunFailedError,
-    UnknownNameError,
-)
-from crystallize.statistics.p_values import find_p_values, holm, is_number, smaller, smallest_p_value
-from crystallize.statistics.samples import BaselineColumns
+from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError
+from crystallize.statistics.hypothesis_result import WORSE, Comparison, Direction, HypothesisResult, verdict
+from crystallize.statistics.p_values import find_tests, holm, is_number
+from crystallize.statistics.samples import BaselineColumns, ConditionSamples, difference_of_means
 from crystallize.statistics.verifier import Verifier, VerifierFactory, check_verifier
 from crystallize.utils.factories import Factory, portable, restore
 from crystallize.utils.signatures import name_of
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import listed, name_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from crystallize.results.condition import ConditionMetrics
+    from crystallize.store.outcome import Outcome
 
+_ALPHA = 0.05
 _logger = logging.getLogger("crystallize.hypothesis")
 
 
-@dataclass(frozen=True)
-class HypothesisResult:
-    """What a hypothesis found.
+class _Test(NamedTuple):
+    """A test that a verifier made."""
 
-    Attributes
-    ----------
-    name : str
-        The hypothesis's name.
-    results : dict of str to object
-        For each treatment what the verifier returned; a list of that if the hypothesis has several groups of
-        metrics.
-    errors : dict of str to str
-        For each treatment that could not be compared or ranked: why, with the traceback if there is one.
-    scores : dict of str to float
-        What the ranker gave each treatment. Small is good.
-    ranking : dict
-        ``"ranked"``: the names of all treatments with a score, the best first, NaN last, equal ones in the
-        order of the treatments. ``"best"``: the first of them, or None if there is none with a number.
-    """
-
-    name: str
-    results: dict[str, Any]
-    errors: dict[str, str] = field(default_factory=dict)
-    scores: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def ranking(self) -> dict[str, Any]:
-        """The treatments in order; see the class."""
-        scores = self.scores
-        ranked = sorted(scores, key=lambda name: (math.isnan(scores[name]), scores[name]))
-        best = ranked[0] if ranked and not math.isnan(scores[ranked[0]]) else None
-        return {"best": best, "ranked": ranked}
-
-    def get_for_treatment(self, name: str) -> Any:
-        """Return what the verifier returned for the treatment `name`.
-
-        Raises
-        ------
-        UnknownNameError
-            If the run had no such treatment.
-        RunFailedError
-            If the treatment could not be compared; the message says why.
-        """
-        if name in self.results:
-            return self.results[name]
-        where = f"hypothesis {self.name!r}"
-        if name in self.errors:
-            raise RunFailedError(f"treatment {name!r} was not compared: {self.errors[name].strip()}", where)
-        known = [*self.results, *self.errors]
-        advice = did_you_mean(name, known) or f"It has {listed(known)}"
-        raise UnknownNameError(f"there is no treatment {name!r}", where, advice)
-
-    @property
-    def adjusted_p_values(self) -> dict[str, float]:
-        """The p-value of each treatment, corrected for the number of tests that this hypothesis made.
-
-        By the step-down method of Holm, S. (1979), "A simple sequentially rejective multiple test procedure",
-        Scandinavian Journal of Statistics 6, 65-70. If the treatments with a value of at most alpha are said
-        to differ from the baseline, the probability of even one false claim is at most alpha, however the
-        tests depend on each other. ``p_value`` itself bounds it only for one comparison chosen beforehand.
-
-        All p-values of all treatments are one family. A treatment with several (from several metrics) gets
-        the smallest of its corrected ones. Tests that gave NaN are not counted; results without a p-value are
-        left out.
-        """
-        found = {name: list(find_p_values(result)) for name, result in self.results.items()}
-        flat = [(name, value) for name, values in found.items() for value in values]
-        adjusted: dict[str, float] = {}
-        for (name, _), value in zip(flat, holm([value for _, value in flat]), strict=True):
-            adjusted[name] = smaller(adjusted.get(name, value), value)
-        return adjusted
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain dicts and lists, for JSON."""
-        return {
-            "name": self.name,
-            "results": self.results,
-            "adjusted_p_values": self.adjusted_p_values,
-            "ranking": self.ranking,
-            "errors": self.errors,
-        }
+    treatment: str
+    metric: str
+    difference: float | None
+    p_value: float
 
 
 class Hypothesis:
@@ -131,10 +53,14 @@ class Hypothesis:
         The metrics that the verifier is given. A list of lists gives one call, and one result, for each
         inner list. By default all metrics that both conditions recorded.
     ranker : callable, optional
-        ``ranker(result) -> float`` for one treatment's result; small is good. By default the p-value, the
-        smallest one if there are several.
+        ``ranker(result) -> float`` for one treatment's result; small is good. It decides which treatment is
+        best. By default the p-value adjusted for all tests, among the treatments that are better than the
+        baseline.
     name : str, optional
         By default the verifier's name.
+    direction : {"min", "max"}, optional
+        Whether smaller or larger values of the metrics are better. Without it, and without a ranker, no
+        treatment is called best, and those that differ from the baseline are larger or smaller.
 
     Raises
     ------
@@ -148,6 +74,8 @@ class Hypothesis:
         metrics: str | Sequence[str] | Sequence[Sequence[str]] | None = None,
         ranker: Callable[[Any], float] | None = None,
         name: str | None = None,
+        *,
+        direction: Direction | None = None,
     ) -> None:
         if isinstance(verifier, VerifierFactory):
             verifier = verifier()
@@ -158,27 +86,41 @@ class Hypothesis:
             raise InvalidTypeError(f"the name of a hypothesis is a str, got {name!r}")
         if name is not None and not name.strip():
             raise InvalidValueError("the name of a hypothesis is empty")
+        if direction not in (None, "min", "max"):
+            raise InvalidValueError(
+                f"the direction of a hypothesis is 'min' or 'max', got {direction!r}",
+                hint="Say 'min' if smaller values are better, 'max' if larger ones are",
+            )
         self.verifier = verifier
         self.groups, self._is_list = _parse_metrics(metrics)
-        self.ranker: Callable[[Any], float] = ranker or smallest_p_value
+        self.ranker = ranker
+        self.direction = direction
         self.name: str = name or name_of(verifier)
 
     def __repr__(self) -> str:
         groups: Any = self.groups if self._is_list or self.groups is None else self.groups[0]
-        return f"Hypothesis({self.name!r}, verifier={self.verifier!r}, metrics={groups!r})"
+        direction = f", direction={self.direction!r}" if self.direction else ""
+        return f"Hypothesis({self.name!r}, verifier={self.verifier!r}, metrics={groups!r}{direction})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"ranker": portable(self.ranker)}
+        return self.__dict__ | {"ranker": None if self.ranker is None else portable(self.ranker)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ |= state | {"ranker": restore(state["ranker"])}
+        self.__dict__ |= state | {"ranker": None if state["ranker"] is None else restore(state["ranker"])}
+
+    @property
+    def alpha(self) -> float:
+        """The level of the verdicts: the verifier's setting ``alpha``, 0.05 if it has none."""
+        given = self.verifier.settings.get("alpha") if isinstance(self.verifier, Verifier) else None
+        return float(given) if is_number(given) and 0 < given < 1 else _ALPHA
 
     def describe(self) -> dict[str, Any]:
-        """Return name, verifier with its settings, and metrics: what a run's metadata keeps."""
+        """Return name, verifier with its settings, metrics and direction: what a run's metadata keeps."""
         described: dict[str, Any] = {
             "name": self.name,
             "verifier": name_of(self.verifier),
             "metrics": self.groups,
+            "direction": self.direction,
         }
         if isinstance(self.verifier, Verifier):
             described["settings"] = self.verifier.settings
@@ -187,10 +129,7 @@ class Hypothesis:
     def evaluate(
         self, baseline: ConditionMetrics, treatments: Mapping[str, ConditionMetrics]
     ) -> HypothesisResult:
-        """Compare each treatment with the baseline.
-
-        A verifier or ranker that raises, and a metric that failed replicates took with them, is in the
-        result's `errors` and stops nothing else.
+        """Compare each treatment with the baseline, where all of them recorded what is asked for.
 
         Parameters
         ----------
@@ -202,60 +141,182 @@ class Hypothesis:
         Raises
         ------
         MissingMetricError
+            As :meth:`check_recorded`.
+        """
+        self.check_recorded([baseline, *treatments.values()])
+        return self.compare(baseline, treatments)
+
+    def check_recorded(self, conditions: Sequence[ConditionMetrics]) -> None:
+        """Refuse to compare what was not measured.
+
+        Raises
+        ------
+        MissingMetricError
             If a condition never recorded a metric that is asked for, and no failed replicate explains that.
         """
-        lacking = {"baseline": self._why_missing("baseline", baseline)}
-        lacking |= {name: self._why_missing(name, condition) for name, condition in treatments.items()}
-        found = HypothesisResult(self.name, {})
+        for condition in conditions:
+            if not condition.errors and self._lacking(condition.columns):
+                self._refuse(condition.name, condition.columns)
+
+    def check_first_replicate(self, outcomes: Sequence[Outcome]) -> None:
+        """Refuse to go on for a metric that no condition has recorded in a run's first replicate.
+
+        Raises
+        ------
+        MissingMetricError
+            If an outcome did not fail, and none has a metric that is asked for.
+        """
+        succeeded = [each.condition for each in outcomes if each.error is None]
+        recorded = dict.fromkeys(metric for each in outcomes for metric in each.metrics)
+        if succeeded and self._lacking(recorded):
+            self._refuse(succeeded[0], recorded)
+
+    def compare(
+        self, baseline: ConditionMetrics, treatments: Mapping[str, ConditionMetrics]
+    ) -> HypothesisResult:
+        """Compare each treatment with the baseline, as far as it can be.
+
+        A verifier or ranker that raises, and a metric that a condition lacks, is in the result's `errors` and
+        stops nothing else. The parameters are those of :meth:`evaluate`.
+        """
+        results: dict[str, Any] = {}
+        errors: dict[str, str] = {}
+        tests: list[_Test] = []
         reader = BaselineColumns(baseline.columns)
+        baseline_lacks = self._why_missing(baseline)
         for name, condition in treatments.items():
-            reason = lacking["baseline"] or lacking[name]
-            if reason:
-                self._note(found, name, reason)
+            lacking = baseline_lacks or self._why_missing(condition)
+            if lacking:
+                self._note(errors, name, lacking)
                 continue
             try:
-                results = [
-                    self.verifier(*reader.align(condition.columns, group))
-                    for group in self.groups or [_shared(baseline, condition)]
-                ]
+                found = []
+                for group in self.groups or [_shared(baseline, condition)]:
+                    samples = reader.align(condition.columns, group)
+                    found.append(self.verifier(*samples))
+                    tests += _tests_in(found[-1], name, group, samples)
             except Exception:
-                self._note(found, name, traceback.format_exc())
+                tests = [test for test in tests if test.treatment != name]
+                self._note(errors, name, traceback.format_exc())
                 continue
-            found.results[name] = result = results if self._is_list else results[0]
+            results[name] = found if self._is_list else found[0]
+        adjusted = holm([test.p_value for test in tests])
+        comparisons = tuple(
+            Comparison(*test, value, verdict(test.difference, value, self.alpha, self.direction))
+            for test, value in zip(tests, adjusted, strict=True)
+        )
+        if self.ranker is None:
+            scores = self._scores_by_p_value(comparisons)
+            tested = {each.treatment for each in comparisons}
+            for name, result in results.items():
+                if name not in tested:
+                    reason = f"the verifier's result has no 'p_value' to rank by: {result!r}"
+                    self._note(errors, name, f"{reason}. Give the Hypothesis a ranker")
+        else:
+            scores = self._scores_by_ranker(self.ranker, results, errors)
+        return HypothesisResult(
+            self.name,
+            results,
+            errors,
+            scores,
+            comparisons,
+            self.direction,
+            self.alpha,
+            self.ranker is not None,
+        )
+
+    def _scores_by_ranker(
+        self, ranker: Callable[[Any], float], results: Mapping[str, Any], errors: dict[str, str]
+    ) -> dict[str, float]:
+        scores: dict[str, float] = {}
+        for name, result in results.items():
             try:
-                score = self.ranker(result)
+                score = ranker(result)
                 if not is_number(score):
                     raise InvalidTypeError(f"the ranker returned no number but {score!r}")
-                found.scores[name] = float(score)
+                scores[name] = float(score)
             except Exception:
-                self._note(found, name, f"the ranker raised\n{traceback.format_exc()}")
-        return found
+                self._note(errors, name, f"the ranker raised\n{traceback.format_exc()}")
+        return scores
 
-    def _note(self, found: HypothesisResult, treatment: str, reason: str) -> None:
-        found.errors[treatment] = reason
+    def _scores_by_p_value(self, comparisons: Sequence[Comparison]) -> dict[str, float]:
+        """Return the smallest adjusted p-value of each treatment that may be best, in order of their rank."""
+        worse = {each.treatment for each in comparisons if each.verdict == WORSE}
+        candidates = [
+            each
+            for each in comparisons
+            if self.direction is None or (self._gain(each) > 0 and each.treatment not in worse)
+        ]
+        candidates.sort(key=self._rank)
+        scores: dict[str, float] = {}
+        for each in candidates:
+            scores.setdefault(each.treatment, each.adjusted_p_value)
+        return scores
+
+    def _rank(self, test: Comparison) -> tuple[float, ...]:
+        """Return what sorts tests: the adjusted p-value, of equal ones that of the test alone, then the gain."""
+        gain = self._gain(test)
+        return (
+            math.isnan(test.p_value),
+            test.adjusted_p_value,
+            test.p_value,
+            0.0 if math.isnan(gain) else -gain,
+        )
+
+    def _gain(self, test: Comparison) -> float:
+        """Return the difference, positive if it is for the better; without a direction, its size."""
+        difference = test.difference or 0.0
+        if self.direction is None:
+            return abs(difference)
+        return difference if self.direction == "max" else -difference
+
+    def _note(self, errors: dict[str, str], treatment: str, reason: str) -> None:
+        errors[treatment] = reason
         _logger.warning(
             "hypothesis %r, treatment %r: %s", self.name, treatment, reason.strip().splitlines()[-1]
         )
 
-    def _why_missing(self, name: str, condition: ConditionMetrics) -> str:
-        """Say which failure explains that `condition` lacks a metric; empty if it lacks none."""
-        columns = condition.columns
-        wanted = [metric for group in self.groups or [] for metric in group]
-        missing = [metric for metric in wanted if metric not in columns]
-        if not missing and columns:
+    def _why_missing(self, condition: ConditionMetrics) -> str:
+        """Say why `condition` lacks a metric; empty if it lacks none."""
+        lacking = self._lacking(condition.columns)
+        if not lacking:
             return ""
-        what = f"metric {missing[0]!r}" if missing else "any metric"
+        why = f"{condition.name!r} has not recorded {lacking}"
         if condition.errors:
-            first = condition.errors[0]
-            return (
-                f"{name!r} has not recorded {what}: {len(condition.errors)} replicates failed, first {first}"
-            )
-        advice = did_you_mean(missing[0], columns) if missing else ""
+            return f"{why}: {len(condition.errors)} replicates failed, first {condition.errors[0]}"
+        return f"{why}; it recorded {listed(condition.columns)}"
+
+    def _lacking(self, recorded: Iterable[str]) -> str:
+        """Return what is asked for and is not among the metrics that were recorded; empty if nothing lacks."""
+        known = set(recorded)
+        missing = (metric for group in self.groups or [] for metric in group if metric not in known)
+        return next((f"metric {metric!r}" for metric in missing), "" if known else "any metric")
+
+    def _refuse(self, condition: str, recorded: Iterable[str]) -> NoReturn:
+        names = list(recorded)
+        lacking = self._lacking(names)
         raise MissingMetricError(
-            f"condition {name!r} never recorded {what}",
+            f"condition {condition!r} never recorded {lacking}",
             f"hypothesis {self.name!r}",
-            f"It recorded {listed(columns)}. {advice}".rstrip(),
+            name_hint(lacking.removeprefix("metric "), "It recorded", names),
         )
+
+
+def _tests_in(
+    found: Any, treatment: str, group: Sequence[str], samples: tuple[ConditionSamples, ConditionSamples]
+) -> Iterator[_Test]:
+    for metric, result, p_value in find_tests(found, ", ".join(group)):
+        difference = result.get("difference")
+        known = float(difference) if is_number(difference) else _difference(samples, metric)
+        yield _Test(treatment, metric, known, p_value)
+
+
+def _difference(samples: tuple[ConditionSamples, ConditionSamples], metric: str) -> float | None:
+    """Return the difference of the means of what a verifier compared without telling its sign, if they have one."""
+    try:
+        return difference_of_means(*(each.moments(metric) for each in samples))
+    except (KeyError, InvalidTypeError):  # several metrics were tested together, or they are not numeric
+        return None
 
 
 class HypothesisFactory(Factory[Hypothesis]):
@@ -267,6 +328,7 @@ class HypothesisFactory(Factory[Hypothesis]):
     verifier: Callable[..., Any]
     metrics: str | Sequence[str] | Sequence[Sequence[str]] | None
     name: str
+    direction: Direction | None
 
     def make(self, fn: Callable[..., Any], arguments: dict[str, Any]) -> Hypothesis:
         """Return the hypothesis."""
@@ -274,7 +336,7 @@ class HypothesisFactory(Factory[Hypothesis]):
             raise InvalidTypeError(
                 f"hypothesis {self.name} is called without arguments, got {listed(arguments)}"
             )
-        return Hypothesis(self.verifier, self.metrics, fn, self.name)
+        return Hypothesis(self.verifier, self.metrics, fn, self.name, direction=self.direction)
 
 
 def hypothesis(
@@ -282,12 +344,13 @@ def hypothesis(
     verifier: Callable[..., Any],
     metrics: str | Sequence[str] | Sequence[Sequence[str]] | None = None,
     name: str | None = None,
+    direction: Direction | None = None,
 ) -> Callable[[Callable[[Any], float]], HypothesisFactory]:
     """Turn a ranker into a factory of hypotheses.
 
     Parameters
     ----------
-    verifier, metrics
+    verifier, metrics, direction
         As for :class:`Hypothesis`.
     name : str, optional
         By default the name of the function.
@@ -309,7 +372,9 @@ def hypothesis(
     """
 
     def decorate(ranker: Callable[[Any], float]) -> HypothesisFactory:
-        factory = HypothesisFactory(ranker, verifier=verifier, metrics=metrics, name=name or name_of(ranker))
+        factory = HypothesisFactory(
+            ranker, verifier=verifier, metrics=metrics, name=name or name_of(ranker), direction=direction
+        )
         factory()  # wrong settings are reported where they stand
         return factory
 

@@ -1,44 +1,31 @@
-"""The p-values in what verifiers return, and their correction when there are several."""
+"""The tests in what verifiers return, and their correction when there are several."""
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
-from crystallize.errors import InvalidValueError
+from typing import Any, TypeGuard
 
 
-def find_p_values(result: Any) -> Iterator[float]:
-    """Yield the p-values in what a verifier returned: ``p_value`` or ``p``, also of each metric or group."""
+def find_tests(result: Any, label: str = "") -> Iterator[tuple[str, Mapping[str, Any], float]]:
+    """Yield the tests in what a verifier returned: ``p_value`` or ``p``, also of each metric or group.
+
+    Yields
+    ------
+    tuple
+        The metric that the test stands under, or `label`; the mapping that holds it; its p-value.
+    """
     if isinstance(result, Mapping):
         for key in ("p_value", "p"):
             if is_number(result.get(key)):
-                yield float(result[key])
+                yield label, result, float(result[key])
                 return
-        result = list(result.values())
-    if isinstance(result, list | tuple):
-        for part in result:
+        for name, part in result.items():
             if isinstance(part, Mapping | list | tuple):
-                yield from find_p_values(part)
-
-
-def smallest_p_value(result: Any) -> float:
-    """Rank by the p-value, small is good: the ranker of hypotheses that name none.
-
-    Raises
-    ------
-    InvalidValueError
-        If there is no p-value.
-    """
-    found = list(find_p_values(result))
-    if not found:
-        raise InvalidValueError(
-            f"the verifier's result has no 'p_value' to rank by: {result!r}",
-            hint="Give the Hypothesis a ranker",
-        )
-    return functools.reduce(smaller, found)
+                yield from find_tests(part, str(name))
+    elif isinstance(result, list | tuple):
+        for part in result:
+            yield from find_tests(part, label)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -68,7 +55,7 @@ def smaller(a: float, b: float) -> float:
     return b if b < a or math.isnan(a) else a
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Tell whether `value` is one real number, of Python or NumPy."""
     return isinstance(value, int | float) or (
         getattr(value, "ndim", None) == 0 and hasattr(value, "item") and isinstance(value.item(), int | float)

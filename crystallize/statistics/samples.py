@@ -18,16 +18,33 @@ if TYPE_CHECKING:
     import numpy as np
 
     FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+    NumberArray = np.ndarray[Any, Any]  # of float64, of int64, or of Python's ints as objects
 
 _logger = logging.getLogger("crystallize.hypothesis")
 
 
+ROUNDING = 1e-12
+"""What is smaller than this share of the numbers that it comes from is their rounding, and counts as zero.
+
+Sums of the same numbers in another order differ by such amounts. Tests, intervals and the summary all have this rule
+from here. Integers are exact, and have no rounding.
+"""
+
+_LEAST_SQUARES = 1e-290  # sums of squares below this have lost digits
+
+
 class Moments(NamedTuple):
-    """Number of values, mean, and variance with ``n - 1``; NaN where there are too few values."""
+    """Number of values, mean, and standard deviation with ``n - 1``; NaN where there are too few values.
+
+    The mean is ``origin + offset``. The origin is one of the values, and an int if all of them are: so means of large
+    integers differ by what a float of their size cannot hold.
+    """
 
     n: int
     mean: float
-    variance: float
+    sd: float
+    origin: float
+    offset: float
 
 
 class ConditionSamples(Mapping[str, list[Any]]):
@@ -61,8 +78,10 @@ class ConditionSamples(Mapping[str, list[Any]]):
         """Return all values of `metric` as a read-only 1-D array, equal to the list ``self[metric]``."""
         return self._sources[metric].array()
 
-    def per_replicate(self, metric: str) -> FloatArray:
+    def per_replicate(self, metric: str) -> NumberArray:
         """Return one number for each replicate, 1-D: its value of `metric`, or the mean of its values.
+
+        Integers stay integers; those beyond 64 bits stand in an array of objects.
 
         Values of one replicate are not independent of each other. A test that took them as such would claim
         too much (Hurlbert, S. H. (1984), "Pseudoreplication and the design of ecological field experiments",
@@ -100,7 +119,7 @@ class _WholeColumn:
     def array(self) -> np.ndarray[Any, Any]:
         return self.column.array()
 
-    def per_replicate(self, metric: str) -> FloatArray:
+    def per_replicate(self, metric: str) -> NumberArray:
         return as_numbers(self.column.array(), metric)
 
     def moments(self, metric: str) -> Moments:
@@ -128,14 +147,18 @@ class _CommonReplicates:
         array.flags.writeable = False
         return array
 
-    def per_replicate(self, metric: str) -> FloatArray:
+    def per_replicate(self, metric: str) -> NumberArray:
         import numpy as np
 
         numbers = as_numbers([value for values in self._rows for value in values], metric)
         if len(numbers) == len(self._rows):
             return numbers
         lengths = np.array([len(values) for values in self._rows])
-        means: FloatArray = np.add.reduceat(numbers, np.cumsum(lengths) - lengths) / lengths
+        starts = np.cumsum(lengths) - lengths
+        with np.errstate(all="ignore"):
+            means: FloatArray = np.add.reduceat(_as_floats(numbers), starts) / lengths
+            if not np.isfinite(means).all():  # a sum may be too large where the mean is not
+                means = np.add.reduceat(_as_floats(numbers) / np.repeat(lengths, lengths), starts)
         return means
 
     def moments(self, metric: str) -> Moments:
@@ -199,34 +222,87 @@ def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_CommonRep
     )
 
 
-def per_replicate(column: Column, metric: str) -> FloatArray:
+def per_replicate(column: Column, metric: str) -> NumberArray:
     """Return one number for each replicate that recorded `metric`: its value, or the mean of its values."""
     if column.is_dense:
         return _WholeColumn(column).per_replicate(metric)
     return _CommonReplicates([values for _, values in column.by_replicate()], []).per_replicate(metric)
 
 
-def moments(values: FloatArray) -> Moments:
-    """Return the moments of a 1-D array."""
+def moments(values: NumberArray) -> Moments:
+    """Return the moments of a 1-D array, as :func:`as_numbers` makes it.
+
+    Values of any size have a standard deviation, and integers of any size a mean with all digits. If a value is not
+    finite, the mean is what IEEE 754 gives, and the standard deviation NaN.
+    """
     import numpy as np
 
     n = len(values)
     if n == 0:
-        return Moments(0, math.nan, math.nan)
-    with np.errstate(all="ignore"):  # infinite values give NaN, which says enough
+        return Moments(0, math.nan, math.nan, math.nan, 0.0)
+    origin = values.item(0)
+    with np.errstate(all="ignore"):
         # Counted from the first value: equal values have variance zero exactly, large ones lose no digits.
-        first = float(values[0])
-        shifted = values - first
+        shifted = _subtract(values, origin)
         offset = float(shifted.mean())
-        mean = first + offset
-        if n == 1:
-            return Moments(1, mean, math.nan)
         shifted -= offset
-        return Moments(n, mean, float(shifted @ shifted) / (n - 1))
+        squares, exponent = float(shifted @ shifted), 0
+        # Else the values are equal or not finite, or what was squared is no float.
+        if not _LEAST_SQUARES < squares < math.inf:
+            shifted = _subtract(values, origin)
+            if not np.isfinite(shifted).all():
+                shifted, origin = _as_floats(values), 0.0
+                if not np.isfinite(shifted).all():
+                    mean = float(shifted.mean())
+                    return Moments(n, mean, math.nan, mean, 0.0)
+            small, exponent = scaled(shifted)
+            mean = float(small.mean())
+            offset = float(np.ldexp(mean, exponent))
+            small -= mean
+            squares = float(small @ small)
+        sd = float(np.ldexp(math.sqrt(squares / (n - 1)), exponent)) if n > 1 else math.nan
+    mean = _to_float(origin) + offset
+    if isinstance(origin, float) and sd < ROUNDING * abs(mean):
+        sd = 0.0
+    return Moments(n, mean, sd, origin, offset)
 
 
-def as_numbers(values: Any, metric: str) -> FloatArray:
-    """Return `values` as a 1-D array of floats; text that looks like a number is not one.
+def difference_of_means(baseline: Moments, treatment: Moments) -> float:
+    """Return the mean of the treatment minus that of the baseline; zero if it is their rounding."""
+    start, end = baseline.origin, treatment.origin
+    if isinstance(start, int) and isinstance(end, int):
+        gap = _to_float(end - start)
+        scale = max(abs(gap), abs(baseline.offset), abs(treatment.offset))
+    else:
+        gap = _to_float(end) - _to_float(start)
+        scale = max(abs(baseline.mean), abs(treatment.mean))
+    difference = gap + (treatment.offset - baseline.offset)
+    return 0.0 if abs(difference) < ROUNDING * scale else difference
+
+
+def paired_differences(baseline: NumberArray, treatment: NumberArray) -> FloatArray:
+    """Return ``treatment - baseline`` of two arrays of one length; what is the rounding of a pair is zero."""
+    import numpy as np
+
+    with np.errstate(all="ignore"):
+        found = _subtract(treatment, baseline)
+        if "f" in (baseline.dtype.kind, treatment.dtype.kind):
+            # Where it matters, both values of a pair are of one size.
+            rounding = np.abs(_as_floats(treatment))
+            rounding *= ROUNDING
+            is_rounding = np.abs(found) < rounding
+            if is_rounding.any():
+                found[is_rounding] = 0.0
+    return found
+
+
+def as_numbers(values: Any, metric: str) -> NumberArray:
+    """Return `values` as a 1-D array of numbers; text that looks like a number is not one.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of ``float64``; of ``int64`` if all are integers or truth values; of Python's ints if one is beyond 64 bits.
 
     Raises
     ------
@@ -236,16 +312,67 @@ def as_numbers(values: Any, metric: str) -> FloatArray:
     import numpy as np
 
     array = np.asarray(values)
-    # NumPy keeps integers beyond 64 bits as objects.
-    if array.dtype.kind == "O" and all(isinstance(value, int | float) for value in array.flat):
-        array = array.astype(np.float64)
-    if array.ndim != 1 or (array.dtype.kind not in "biuf" and array.size):
+    if array.dtype.kind == "f" and isinstance(values, list | tuple) and all(map(_is_int, values)):
+        array = np.array(values, dtype=object)  # NumPy makes floats of large integers with signs
+    kind = array.dtype.kind
+    if array.ndim == 1 and kind == "O" and all(isinstance(value, int | float) for value in array):
+        return array if all(map(_is_int, array)) else _as_floats(array)
+    if array.ndim != 1 or (kind not in "biuf" and array.size):
         odd = next((value for value in values if not isinstance(value, int | float)), values)
         raise InvalidTypeError(
             f"metric {metric!r} is not numeric, for example {_shorten(odd)}",
             hint="Name the numeric metrics in Hypothesis(metrics=...)",
         )
-    return np.asarray(array, dtype=np.float64)
+    if kind in "bi":
+        return array.astype(np.int64, copy=False)
+    if kind == "u":
+        return array.astype(object)
+    return array.astype(np.float64, copy=False)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int)
+
+
+def _subtract(values: NumberArray, others: NumberArray | float) -> FloatArray:
+    """Return ``values - others`` as floats; the differences of integers are exact before they become floats."""
+    import numpy as np
+
+    numbers = np.asarray(others)
+    kinds = values.dtype.kind + numbers.dtype.kind
+    if "f" in kinds:
+        return np.asarray(_as_floats(values) - _as_floats(numbers))
+    if kinds == "ii" and all(map(_fits_a_difference, (values, numbers))):
+        return np.asarray(values - numbers, dtype=np.float64)
+    return _as_floats(values.astype(object) - numbers.astype(object))
+
+
+def _fits_a_difference(values: NumberArray) -> bool:
+    return not values.size or bool(values.min() >= -(2**62) and values.max() < 2**62)
+
+
+def _as_floats(values: NumberArray) -> FloatArray:
+    import numpy as np
+
+    if values.dtype.kind == "O":
+        return np.array([_to_float(value) for value in values.flat], dtype=np.float64).reshape(values.shape)
+    return values.astype(np.float64, copy=False)
+
+
+def _to_float(value: float) -> float:
+    """Return a number as a float, infinite if it is an int beyond all of them."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value > 0 or -1)
+
+
+def scaled(values: FloatArray) -> tuple[FloatArray, int]:
+    """Return finite `values` divided by a power of two, so that sums of them are floats, and its exponent."""
+    import numpy as np
+
+    exponent = math.frexp(max(-float(values.min()), float(values.max())))[1]
+    return np.ldexp(values, -exponent), exponent
 
 
 def _shorten(value: object) -> str:

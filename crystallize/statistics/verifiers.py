@@ -10,12 +10,15 @@ recorded several), and returns a dict:
 ``difference``, ``interval``
     Mean of the treatment minus mean of the baseline, and both ends of its confidence interval at 1 - alpha.
 ``significant``
-    Whether ``p_value <= alpha``.
+    Whether ``p_value <= alpha``, for this one test alone; None if the p-value is NaN.
 ``n``
     The number of values: of each condition, or of pairs.
 
 For several metrics in one group, the result is a dict of such dicts by metric. A p-value speaks for one
-comparison; for several treatments use :attr:`HypothesisResult.adjusted_p_values`.
+comparison; what a hypothesis says of several treatments, it says by :attr:`HypothesisResult.adjusted_p_values`.
+
+A difference that is no more than the rounding of the values (:data:`~crystallize.statistics.samples.ROUNDING`) is zero.
+Values that are not finite give NaN, which decides nothing.
 """
 
 from __future__ import annotations
@@ -24,14 +27,23 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError
-from crystallize.statistics.samples import ConditionSamples, Moments, as_numbers, moments
+from crystallize.statistics.samples import (
+    ROUNDING,
+    ConditionSamples,
+    Moments,
+    as_numbers,
+    difference_of_means,
+    moments,
+    paired_differences,
+    scaled,
+)
 from crystallize.statistics.verifier import verifier
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from crystallize.statistics.samples import FloatArray
+    from crystallize.statistics.samples import FloatArray, NumberArray
 
 _NAN = math.nan
 _CHUNK = 2_000_000  # random signs in memory at a time
@@ -89,15 +101,14 @@ def welch_t_test(
 
     def compare(metric: str) -> dict[str, Any]:
         a, b = _moments(baseline_samples, metric), _moments(treatment_samples, metric)
-        difference = b.mean - a.mean
-        squared_a, squared_b = a.variance / a.n if a.n else _NAN, b.variance / b.n if b.n else _NAN
-        squared = squared_a + squared_b
-        if squared > 0:
-            # Welch-Satterthwaite, on shares of the sum: squares of tiny variances would underflow.
-            freedom = 1 / ((squared_a / squared) ** 2 / (a.n - 1) + (squared_b / squared) ** 2 / (b.n - 1))
+        error_a, error_b = a.sd / math.sqrt(a.n or 1), b.sd / math.sqrt(b.n or 1)
+        error = math.hypot(error_a, error_b)
+        if error > 0:
+            # Welch-Satterthwaite, on shares of the error: powers of large or tiny numbers are no floats.
+            freedom = 1 / ((error_a / error) ** 4 / (a.n - 1) + (error_b / error) ** 4 / (b.n - 1))
         else:
-            freedom = float(a.n + b.n - 2) if squared == 0 else _NAN
-        return _student(difference, math.sqrt(squared), freedom, alpha) | {"n": (a.n, b.n)}
+            freedom = float(a.n + b.n - 2) if error == 0 else _NAN
+        return _student(difference_of_means(a, b), error, freedom, alpha) | {"n": (a.n, b.n)}
 
     return _for_each_metric(compare, baseline_samples, treatment_samples)
 
@@ -183,9 +194,8 @@ def sign_flip_test(
 
 def mean_of_differences(differences: FloatArray, alpha: float) -> dict[str, Any]:
     """Return Student's t-test of `differences` (1-D) against zero, in the form that the module describes."""
-    n, mean, variance = moments(differences)
-    error = math.sqrt(variance / n) if n else _NAN
-    return _student(mean, error, float(n - 1) if n > 1 else _NAN, alpha) | {"n": n}
+    n, mean, sd, *_ = moments(differences)
+    return _student(mean, sd / math.sqrt(n or 1), float(n - 1) if n > 1 else _NAN, alpha) | {"n": n}
 
 
 def _student(difference: float, error: float, freedom: float, alpha: float) -> dict[str, Any]:
@@ -208,8 +218,12 @@ def _student(difference: float, error: float, freedom: float, alpha: float) -> d
         "degrees_of_freedom": freedom,
         "difference": difference,
         "interval": (difference - half_width, difference + half_width),
-        "significant": p_value <= alpha,
+        "significant": _is_significant(p_value, alpha),
     }
+
+
+def _is_significant(p_value: float, alpha: float) -> bool | None:
+    return None if math.isnan(p_value) else p_value <= alpha
 
 
 def _flip_signs(differences: FloatArray, alpha: float, resamples: int, seed: int) -> dict[str, Any]:
@@ -223,11 +237,13 @@ def _flip_signs(differences: FloatArray, alpha: float, resamples: int, seed: int
         "difference": mean,
         "interval": (_NAN, _NAN),
     }
-    if n and math.isfinite(mean):
+    if n and np.isfinite(differences).all():
+        differences, exponent = scaled(differences)
+        mean = moments(differences).mean
         sums, counts = _sums_of_subsets(differences, resamples, seed)
         total = float(differences.sum())
         # Flipping a subset takes twice its sum from the total. Sums that should be equal differ by rounding.
-        rounding = 1e-12 * float(np.abs(differences).sum())
+        rounding = ROUNDING * float(np.abs(differences).sum())
         as_far = int(np.count_nonzero(np.abs(total - 2 * sums) >= abs(total) - rounding))
         tried = len(sums)
         result["p_value"] = (as_far + 1) / (tried + 1)
@@ -240,10 +256,11 @@ def _flip_signs(differences: FloatArray, alpha: float, resamples: int, seed: int
         )
         outside = math.floor(alpha * (tried + 1) * (1 + 1e-12)) - (tried - len(sums))
         if outside > 0:
-            result["interval"] = (float(typical[outside - 1]), float(typical[-outside]))
+            low, high = np.ldexp(typical[[outside - 1, -outside]], exponent)
+            result["interval"] = (float(low), float(high))
         else:
             result["interval"] = (-math.inf, math.inf)
-    return result | {"significant": result["p_value"] <= alpha, "n": n}
+    return result | {"significant": _is_significant(result["p_value"], alpha), "n": n}
 
 
 def _sums_of_subsets(values: FloatArray, resamples: int, seed: int) -> tuple[FloatArray, FloatArray]:
@@ -285,7 +302,7 @@ def _for_each_metric(
     return found if len(found) > 1 else next(iter(found.values()))
 
 
-def _numbers(samples: Mapping[str, Any], metric: str) -> FloatArray:
+def _numbers(samples: Mapping[str, Any], metric: str) -> NumberArray:
     if isinstance(samples, ConditionSamples):
         return samples.per_replicate(metric)
     return as_numbers(samples[metric], metric)
@@ -298,12 +315,9 @@ def _moments(samples: Mapping[str, Any], metric: str) -> Moments:
 
 
 def _differences(baseline: Mapping[str, Any], treatment: Mapping[str, Any], metric: str) -> FloatArray:
-    import numpy as np
-
     left, right = _numbers(baseline, metric), _numbers(treatment, metric)
     if len(left) != len(right):
         raise InvalidValueError(
             f"metric {metric!r} is compared in pairs, but has {len(left)} and {len(right)} values"
         )
-    with np.errstate(all="ignore"):
-        return right - left
+    return paired_differences(left, right)

@@ -25,6 +25,7 @@ from crystallize.utils.files import is_folder, read_plain
 METADATA = "metadata.json"
 MANIFEST = "_manifest.json"
 RESULTS = "results.json"
+HYPOTHESES = "hypotheses.json"
 COMPLETE = ".crystallize_complete"
 APPLY = "apply"
 BASELINE = "baseline"

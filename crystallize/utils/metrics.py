@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -97,7 +98,7 @@ def _check_tags(name: str, tags: Any) -> None:
 
 
 def to_python(value: Any) -> Any:
-    """Turn a NumPy scalar, or array without dimensions, into Python's number; leave the rest as it is."""
+    """Turn a NumPy scalar, or array without dimensions, into Python's number, a masked one into NaN; leave the rest."""
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        return value.item()
+        return math.nan if getattr(value, "mask", False) else value.item()
     return value

@@ -219,7 +219,7 @@ def project() -> Path:
             datasource: {total: make#total}
             steps: [look]
             treatments: {shifted: {shift: 1}, bigger: {shift: 0.5}}
-            hypotheses: [{verifier: never_equal}]
+            hypotheses: [{verifier: never_equal, direction: max}]
             cli: {group: Basics, priority: 2}
             """,
         "use/steps.py": """

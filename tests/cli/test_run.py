@@ -36,10 +36,31 @@ def test_prerequisites_run_first_and_the_results_say_where_they_are(call, projec
 
 def test_the_summary_and_the_verdicts_of_the_hypotheses_are_printed(call, project):
     lines = call("run", "use").out.splitlines()
-    assert "Hypothesis 'never_equal': best is 'shifted'" in lines
-    assert "  shifted: p = 0.01, significant (p = 0.02 after Holm's correction)" in lines
-    (row,) = [line for line in lines if line.startswith("seen") and "shifted" in line]
+    start = lines.index("hypothesis 'never_equal', larger is better")
+    assert lines[start + 3].split() == ["seen", "shifted", "+1.00", "0.01", "0.02", "better"]
+    assert lines[start + 6] == "best is 'bigger'."
+    assert "Seed: 1" in lines
+    row, _ = [line for line in lines if line.startswith("seen") and "shifted" in line]
     assert row.split()[:4] == ["seen", "shifted", "3", "7.0"]
+
+
+def test_a_metric_that_only_some_conditions_lack_is_told_with_the_result(call, project):
+    steps = project / "use" / "steps.py"
+    steps.write_text(
+        steps.read_text().replace(
+            '{"seen": data["total"] + shift}', '{"seen": 1} if shift < 1 else {"other": 1}'
+        )
+    )
+    config = project / "use" / "config.yaml"
+    config.write_text(
+        config.read_text().replace("verifier: never_equal", "verifier: never_equal, metrics: seen")
+    )
+    done = call("run", "use")
+    assert done.code == 1
+    assert "condition 'shifted' never recorded metric 'seen'" in done.err
+    assert "shifted was not compared: 'shifted' has not recorded metric 'seen'; it" in done.out
+    assert "seen    bigger " in done.out
+    assert call("show", "use").code == 0
 
 
 @pytest.mark.parametrize("path", ["experiments/make", "experiments/make/config.yaml"])
@@ -143,7 +164,7 @@ def test_json_is_one_document_whatever_the_steps_print(project):
         document = json.loads(done.stdout)
         assert list(document) == ["make", "use"]
         assert document["use"]["path"] == str(Path("data/use/v0").absolute())
-        assert document["use"]["hypotheses"][0]["ranking"]["best"] == "shifted"
+        assert document["use"]["hypotheses"][0]["ranking"]["best"] == "bigger"
         assert "said by a step" in done.stderr
 
 

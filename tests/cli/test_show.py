@@ -22,9 +22,10 @@ def test_it_shows_what_the_run_printed(call, project):
     printed = call("run", "use").out
     shown = call("show", "use")
     assert (shown.code, shown.err) == (0, "")
-    assert len(table(shown.out)) == 5
-    assert set(table(shown.out)) <= set(table(printed))
-    assert "Results: data/use/v0" in shown.out
+    assert len(table(shown.out)) == 9
+    assert "best is 'bigger'." in shown.out
+    assert shown.out.partition("\n")[2].partition("\n")[2] in printed
+    assert shown.out.endswith("Seed: 1\nResults: data/use/v0\n")
 
 
 def test_nothing_of_the_users_is_imported(call, project, stored):

@@ -96,7 +96,7 @@ treatments:
   double: {factor: 2}
   baseline: {factor: 1}
 hypotheses:
-  - {name: more, verifier: higher, metrics: total, args: {margin: 5.0}}
+  - {name: more, verifier: higher, metrics: total, direction: max, args: {margin: 5.0}}
   - {verifier: welch_t_test, metrics: total}
 cli: {group: Basics}
 """
@@ -118,7 +118,8 @@ def test_a_folder_is_an_experiment(study: Path) -> None:
     assert result.metrics.baseline.metrics["total"] == [33, 33, 33]
     assert result.metrics.treatments["double"].metrics["total"] == [66, 66, 66]
     assert result.get_hypothesis("more").get_for_treatment("double") == {"p_value": 0.0}
-    assert result.get_hypothesis("welch_t_test").results
+    assert result.get_hypothesis("more").ranking["best"] == "double"
+    assert result.get_hypothesis("welch_t_test").ranking["best"] is None
     stored = Path("data/scaling/v0/replicate_2/double/PublishStep/summary.json")
     assert json.loads(stored.read_text()) == {"total": 66, "replicate": 2}
     assert (stored.parents[1] / "Log" / "log.txt").read_text() == "4"

@@ -39,7 +39,7 @@ treatments:
   double: {factor: 2}
   control: {}
 hypotheses:
-  - {name: differs, verifier: welch_t_test, metrics: total, args: {alpha: 0.01}}
+  - {name: differs, verifier: welch_t_test, metrics: total, direction: min, args: {alpha: 0.01}}
   - {verifier: paired, metrics: [[a], [b, c]]}
 execution: {strategy: process, max_workers: 2}
 plugins:
@@ -80,6 +80,7 @@ WRONG: list[tuple[str, str, str, tuple[int, int]]] = [
     ("hypotheses: [{verifier: x, metrics: 3}]", "hypotheses[0].metrics", "found the number 3", (3, 37)),
     ("hypotheses: [{verifier: x, metrics: []}]", "hypotheses[0].metrics", "the list is empty", (3, 37)),
     ("hypotheses: [{verifier: x, metrics: [a, a]}]", "hypotheses[0].metrics", "named twice", (3, 37)),
+    ("hypotheses: [{verifier: x, direction: up}]", "hypotheses[0].direction", "found the text 'up'", (3, 39)),
     ("hypotheses: [{verifier: x, args: [a]}]", "hypotheses[0].args", "found a list", (3, 34)),
     ("execution: 3", "execution", "found the number 3", (3, 12)),
     ("execution: {max_workers: 3}", "execution", "the key 'strategy' is missing", (3, 12)),
@@ -130,6 +131,7 @@ def test_everything_that_can_be_said_is_understood(config: Callable[[str], Path]
     assert read.outputs["table"].loader == "auto"
     assert read.treatments == {"double": {"factor": 2}, "control": {}}
     assert read.hypotheses[1].metrics == [["a"], ["b", "c"]]
+    assert [each.direction for each in read.hypotheses] == ["min", None]
     assert dict(read.execution or ()) == {"strategy": "process", "max_workers": 2}
     assert read.plugins == {"logging": {"verbose": True}, "artifact": True, "seed": False}
     assert read.cli.group == "Basics"

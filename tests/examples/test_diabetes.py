@@ -126,10 +126,11 @@ def test_penalised_model_solves_the_augmented_least_squares_problem(first_run, t
 def test_run_shows_what_is_done_every_condition_the_verdict_and_where_the_results_are(first_run):
     _, done = first_run
     assert "penalties: 8 replicates under baseline, ridge_1, ridge_3" in done.stderr
-    table, _, verdict = done.stdout.partition("\npenalties\n")[2].partition("Hypothesis")
+    table, _, verdict = done.stdout.partition("\npenalties\n")[2].partition("\nhypothesis ")
     assert [line.split()[1] for line in table.splitlines() if line.startswith("rmse")] == CONDITIONS
-    assert verdict.startswith(" 'ridge_changes_the_error': best is 'ridge_")
-    assert "after Holm's correction" in verdict
+    assert verdict.startswith("'ridge_changes_the_error', smaller is better\n")
+    assert [line.split()[1] for line in verdict.splitlines() if line.startswith("rmse")] == CONDITIONS[1:]
+    assert "No treatment is known to be better than the baseline." in verdict  # from 8 replicates
     assert verdict.rstrip().endswith("data/penalties/v0")
 
 

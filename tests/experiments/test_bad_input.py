@@ -559,23 +559,44 @@ def test_a_parameter_that_turns_out_to_be_missing_is_the_outcomes_error() -> Non
     assert error.step == "Needs_AlphaStep"
 
 
-def test_a_missing_metric_is_raised_when_everything_is_stored() -> None:
+@pytest.mark.parametrize("execution", ["serial", "thread", "process", "async"])
+def test_a_metric_that_no_condition_records_ends_the_run_with_its_first_replicate(execution: str) -> None:
+    arrived = []
+
+    class Count(BasePlugin):
+        def after_replicate(self, result: Any) -> None:
+            arrived.append(result.replicate)
+
     experiment = make(
         treatments=[treatment("t", {})],
         hypotheses=[
-            Hypothesis(paired_t_test(), "accuracy", name="wrong"),
             Hypothesis(paired_t_test(), "loss", name="right"),
+            Hypothesis(paired_t_test(), "accuracy", name="wrong"),
         ],
+        plugins=[Count()],
+        execution=execution,
     )
     with pytest.raises(MissingMetricError) as raised:
-        experiment.run(replicates=3)
+        experiment.run(replicates=30)
     assert isinstance(raised.value, KeyError)
-    for part in ("'accuracy'", "baseline", "'loss'"):
+    for part in ("condition 'baseline' never recorded metric 'accuracy'", "hypothesis 'wrong'", "'loss'"):
         assert part in str(raised.value)
-    folder = Path("data/exp/v0")
-    for condition in ("baseline", "t"):
-        assert (folder / condition / "results.json").is_file()
-    assert "finished" in (folder / "metadata.json").read_text()
+    assert 0 in arrived
+    if execution == "serial":
+        assert arrived == [0]
+    assert not Path("data/exp/v0").exists()
+
+
+def test_a_metric_that_a_failed_outcome_might_have_recorded_ends_no_run() -> None:
+    def record(data: Any, ctx: FrozenContext) -> Any:
+        if ctx["replicate"] == 0:
+            raise ValueError("unlucky")
+        return data, {"loss": float(ctx.rng.normal())}
+
+    result = make(
+        pipeline=[record], treatments=[treatment("t", {})], hypotheses=[Hypothesis(paired_t_test(), "loss")]
+    ).run(replicates=3)
+    assert result.get_hypothesis("paired_t_test").results["t"]["n"] == 2
 
 
 @pytest.mark.parametrize("execution", ["serial", "thread", "process", "async"])

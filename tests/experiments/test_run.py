@@ -15,6 +15,7 @@ from crystallize import (
     Hypothesis,
     ParallelExecution,
     ResultAggregator,
+    paired_t_test,
     pipeline_step,
     treatment,
     verifier,
@@ -27,6 +28,7 @@ from crystallize.errors import (
     RunFailedError,
     ValidationError,
 )
+from crystallize.results.load import load_result
 
 
 @pipeline_step()
@@ -44,7 +46,7 @@ def experiment(**changes: Any) -> Experiment:
     arguments: dict[str, Any] = {
         "name": "runs",
         "treatments": [treatment("up", {"shift": 5.0})],
-        "hypotheses": [Hypothesis(larger(), "value")],
+        "hypotheses": [Hypothesis(larger(), "value", direction="max")],
         "replicates": 4,
         "seed": 11,
     }
@@ -64,7 +66,7 @@ def test_every_replicate_runs_under_the_baseline_and_every_treatment() -> None:
         )
     ]
     assert differences == pytest.approx([5.0] * 4), "conditions of a replicate share their random numbers"
-    assert result.get_hypothesis("larger").ranking["best"] == "up"
+    assert result.get_hypothesis("larger").comparisons[0].verdict == "better"
 
 
 def test_the_arguments_of_run_hold_for_that_run_only() -> None:
@@ -216,19 +218,25 @@ def test_a_step_that_exits_fails_its_outcome_and_not_the_run() -> None:
 # -- errors of hypotheses and plugins ---------------------------------------------------------------------------
 
 
-def test_a_missing_metric_is_raised_after_everything_is_stored() -> None:
-    one = experiment(hypotheses=[Hypothesis(larger(), "vlaue"), Hypothesis(larger(), "value", name="right")])
-    stored = []
+def test_a_metric_that_only_some_conditions_lack_is_raised_after_everything_is_stored() -> None:
+    def record(data: float, ctx: Any, *, shift: float = 0.0) -> Any:
+        return data, {"value": shift + ctx["replicate"], **({} if shift < 0 else {"size": data * shift})}
 
-    class Keep(BasePlugin):
-        def after_run(self, experiment: Experiment, result: Any) -> None:
-            stored.append(result)
-
-    one = experiment(hypotheses=one.hypotheses, plugins=[Keep()])
-    with pytest.raises(MissingMetricError, match=r"'vlaue'.*'value'"):
-        one.run()
-    assert [each.name for each in stored[0].metrics.hypotheses] == ["right"]
-    assert json.loads(Path("data/runs/v0/up/results.json").read_text())["metrics"]["value"]
+    one = Experiment(
+        lambda: 1.0,
+        [record],
+        name="runs",
+        treatments=[treatment("up", {"shift": 5.0}), treatment("down", {"shift": -5.0})],
+        hypotheses=[Hypothesis(paired_t_test(), "size"), Hypothesis(larger(), "value")],
+    )
+    with pytest.raises(MissingMetricError, match=r"'down' never recorded metric 'size'.*'value'") as raised:
+        one.run(replicates=4)
+    stored = load_result("data/runs/v0")
+    for result in (stored, raised.value.result):  # type: ignore[attr-defined]
+        assert result.get_hypothesis("paired_t_test").errors.keys() == {"down"}
+        assert result.get_hypothesis("paired_t_test").results.keys() == {"up"}
+        assert result.get_hypothesis("larger").results.keys() == {"up", "down"}
+        assert result.condition("down").metrics == {"value": [-5.0, -4.0, -3.0, -2.0]}
 
 
 def test_hypotheses_without_treatments_are_refused_before_anything_runs() -> None:

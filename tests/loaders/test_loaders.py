@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 import re
@@ -343,3 +344,11 @@ def test_looking_up_loaders_imports_neither_numpy_nor_yaml(run_python: Any) -> N
         "get_loader('npy'), loader_for('a.json')\n"
         "assert not {'numpy', 'yaml'} & set(sys.modules)"
     )
+
+
+@pytest.mark.parametrize("masked", [np.ma.array([1.0, 2.0], mask=[0, 1]), [np.ma.array([1], mask=[1])]])
+def test_a_mask_is_not_lost_without_a_word(masked: object) -> None:
+    for name, value in (("npy", masked), ("npz", {"a": masked})):
+        with pytest.raises(ArtifactError, match=r"have no masks: write array\.filled"):
+            dump_value(get_loader(name).dump, value, "out")
+    assert json.loads(get_loader("json").dump(np.ma.array([1.0, 2.0], mask=[0, 1]))) == [1.0, None]

@@ -46,7 +46,7 @@ def make(fails: tuple[int, ...] = (), treated_fails: tuple[int, ...] = (), **opt
         outputs=[out],
         initial_ctx={"shift": 0.0, "fails": fails},
         treatments=[treatment("low", {"shift": -1.0, "fails": treated_fails})],
-        hypotheses=[Hypothesis(paired_t_test(), metrics="loss", name="lower")],
+        hypotheses=[Hypothesis(paired_t_test(), metrics="loss", name="lower", direction="min")],
         seed=3,
         **options,
     )

@@ -15,6 +15,8 @@ from crystallize.errors import CrystallizeError, MissingMetricError
 from crystallize.results.columns import Column
 from crystallize.results.condition import ConditionMetrics
 from crystallize.results.result import ExperimentMetrics, Result
+from crystallize.statistics.hypothesis import Hypothesis
+from crystallize.statistics.verifiers import paired_t_test
 from crystallize.store.outcome import OutcomeError
 
 FAILED = None
@@ -113,7 +115,7 @@ def test_table_stands_on_the_decimal_point_with_digits_that_the_spread_allows():
             "steps   ridge      4  12     0         +9              [+9, +9]",
             "",
             "4 replicates. sd: standard deviation over replicates.",
-            "difference: treatment minus baseline, paired by replicate; interval by Student's t.",
+            "difference: treatment minus baseline within replicates; interval: Student's t.",
         ]
     )
 
@@ -137,12 +139,15 @@ def test_metrics_that_are_not_numeric_are_listed_as_such():
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 1e7, 1e15])
-def test_table_is_at_most_a_hundred_columns_wide_and_names_stay_apart(draws, scale):
+@pytest.mark.parametrize(
+    "form", ["a_name_that_is_far_too_long_for_a_table_{}", "a_name_whose_{}_tail_is_far_too_long"]
+)
+def test_text_is_at_most_80_columns_wide_and_names_stay_apart(draws, scale, form):
     base, better = (side * scale for side in draws)
     name = "a_metric_with_a_name_that_is_far_too_long_for_a_table"
-    conditions = {f"{name}_{i}": {name: better.tolist()} for i in (1, 2)}
+    conditions = {form.format(i): {name: better.tolist()} for i in (1, 2)}
     lines = str(make_result(baseline={name: base.tolist()}, **conditions).summary()).splitlines()
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines)) <= 80
     assert len({line.split()[1] for line in lines[2:5]}) == 3
 
 
@@ -193,3 +198,63 @@ def test_rich_and_html_show_the_same_cells(draws):
         assert cell in shown
         assert cell in page
     assert "<td>&lt;a&gt;</td>" in page
+
+
+def test_conditions_that_change_nothing_are_said_to_be_identical():
+    nan = math.nan
+    baseline = {"a": [1.0, nan, 3.0], "b": ["x", FAILED, [1, 2]]}
+    result = make_result(
+        baseline=baseline,
+        same=baseline,
+        other_value={**baseline, "a": [1.0, nan, 4.0]},
+        other_metric={**baseline, "c": [1.0, 2.0, 3.0]},
+        other_failure={**baseline, "b": ["x", "y", [1, 2]]},
+        other_count={**baseline, "b": ["x", FAILED, [1, 2, 2]]},
+        nothing={},
+    )
+    assert result.summary(["a"]).identical == ("same",)
+    assert "identical to the baseline in every outcome: 'same'." in str(result.summary())
+    assert make_result(baseline={"a": [1.0]}, t={"a": [2.0]}).summary().identical == ()
+
+
+def test_values_of_any_kind_can_be_compared_for_identity():
+    result = make_result(baseline={"a": [np.arange(2), 10**400]}, t={"a": [np.arange(2), 10**400]})
+    assert result.summary().identical == ()  # arrays have no one truth value
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "sd"),
+    [
+        ([math.inf, 1.0, 2.0], "inf", "nan"),
+        ([1.0, math.nan], "nan", "nan"),
+        ([10**400, 10**400], "inf", "0"),
+        ([1.0], "1", ""),
+    ],
+)
+def test_numbers_at_the_edge_are_shown_as_what_they_are(values, mean, sd):
+    row = str(make_result(baseline={"a": values}).summary()).splitlines()[2]
+    assert row.split() == ["a", "baseline", str(len(values)), mean, *([sd] if sd else [])]
+
+
+def test_a_difference_that_is_rounding_is_zero_in_the_table_too():
+    row = make_result(baseline={"a": [0.3, 0.6]}, t={"a": [0.1 + 0.2, 0.1 + 0.2 + 0.3]}).summary().rows[1]
+    assert (row.difference, row.interval) == (0.0, (0.0, 0.0))
+
+
+def test_large_integers_differ_by_what_they_differ_by():
+    row = make_result(baseline={"a": [2**60, 2**60 + 5]}, t={"a": [2**60 + 3, 2**60 + 8]}).summary().rows[1]
+    assert (row.difference, row.interval) == (3.0, (3.0, 3.0))
+
+
+def test_the_hypotheses_stand_below_the_summary_wherever_it_is_shown(draws):
+    base, better = (side.tolist() for side in draws)
+    result = make_result(baseline={"rmse": base}, t={"rmse": better})
+    hypothesis = Hypothesis(paired_t_test(), "rmse", name="lower", direction="min")
+    found = hypothesis.evaluate(result.metrics.baseline, result.metrics.treatments)
+    result.metrics.hypotheses.append(found)
+    console = Console(file=io.StringIO(), width=100, color_system=None)
+    console.print(result)
+    for shown in (str(result.summary()), repr(result.summary()), console.file.getvalue()):
+        assert str(found) in shown
+    assert found._repr_html_() in result._repr_html_()
+    assert result.summary().to_dict()["hypotheses"] == [found.to_dict()]

@@ -150,6 +150,17 @@ def test_unequal_numbers_of_values_are_left_out_of_lists_and_told(caplog):
 # -- missing metrics and errors ----------------------------------------------------------------------------------
 
 
+def test_what_can_be_compared_is_compared_if_some_conditions_lack_the_metric():
+    baseline, conditions = (
+        condition("baseline", a=[1, 2]),
+        {"t": condition("t", a=[2, 3]), "u": condition("u", b=[1])},
+    )
+    found = Hypothesis(keep, "a").compare(baseline, conditions)
+    assert list(found.results) == ["t"]
+    assert found.errors == {"u": "'u' has not recorded metric 'a'; it recorded 'b'"}
+    assert "u was not compared: 'u' has not recorded metric 'a'" in str(found)
+
+
 @pytest.mark.parametrize(
     ("baseline", "treatment", "message"),
     [
@@ -204,7 +215,7 @@ def test_a_verifier_that_raises_is_that_treatments_error_with_its_traceback(capl
 
     found = evaluate(Hypothesis(picky, "a"), {"a": [1]}, bad={"a": [-1]}, good={"a": [1]})
     assert found.results == {"good": {"p_value": 0.1}}
-    assert found.ranking == {"best": "good", "ranked": ["good"]}
+    assert found.ranking["ranked"] == ["good"]
     assert "in picky" in found.errors["bad"]
     assert "hypothesis 'picky', treatment 'bad': ZeroDivisionError: negative" in caplog.text
 
@@ -227,13 +238,13 @@ def ranked(scores, ranker=None):
 
 
 def test_small_is_good_and_nan_ranks_last():
-    found = ranked({"a": 0.5, "b": math.nan, "c": 0.01, "d": 0.5})
+    found = ranked({"a": 0.5, "b": math.nan, "c": 0.01, "d": 0.5}, lambda result: result["p"])
     assert found.ranking == {"best": "c", "ranked": ["c", "a", "d", "b"]}
     assert found.scores["c"] == 0.01
 
 
 def test_nothing_is_best_if_all_scores_are_nan():
-    assert ranked({"a": math.nan}).ranking == {"best": None, "ranked": ["a"]}
+    assert ranked({"a": math.nan}, lambda result: result["p"]).ranking == {"best": None, "ranked": ["a"]}
 
 
 def test_a_ranker_decides_and_may_return_numpy_numbers():
@@ -264,8 +275,8 @@ def test_a_result_without_p_value_needs_a_ranker():
 def test_several_results_rank_by_their_smallest_p_value():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(4, 20))
-    groups = Hypothesis(paired_t_test(), [["a"], ["b"]])
-    together = Hypothesis(paired_t_test(), ["a", "b"])
+    groups = Hypothesis(paired_t_test(), [["a"], ["b"]], direction="max")
+    together = Hypothesis(paired_t_test(), ["a", "b"], direction="max")
     for tested in (groups, together):
         found = evaluate(
             tested,
@@ -274,6 +285,156 @@ def test_several_results_rank_by_their_smallest_p_value():
             u={"a": noise[2].tolist(), "b": (noise[1] + 3).tolist()},
         )
         assert found.ranking["best"] == "u"
+
+
+# -- direction and verdicts --------------------------------------------------------------------------------------
+
+
+def shifted(direction, verifier=paired_t_test, **shifts):
+    """Compare treatments that differ from the baseline by these shifts, and by some noise."""
+    noise = np.random.default_rng(1).normal(size=(1 + len(shifts), 30))
+    return evaluate(
+        Hypothesis(verifier(), "a", direction=direction),
+        {"a": noise[0].tolist()},
+        **{
+            name: {"a": (noise[0] + shift + noise[i] / 9).tolist()}
+            for i, (name, shift) in enumerate(shifts.items(), start=1)
+        },
+    )
+
+
+def verdicts(found):
+    return {each.treatment: each.verdict for each in found.comparisons}
+
+
+@pytest.mark.parametrize("verifier", [welch_t_test, paired_t_test, sign_flip_test])
+def test_best_lies_where_the_direction_says_however_certain_the_others_are(verifier):
+    shifts = {"far_worse": -9.0, "little": 1.5, "much": 2.0, "same": 0.0}
+    found = shifted("max", verifier, **shifts)
+    assert found.ranking["best"] == "much"
+    assert verdicts(found) == {
+        "far_worse": "worse",
+        "little": "better",
+        "much": "better",
+        "same": "undecided",
+    }
+    assert "far_worse" not in found.ranking["ranked"]
+    assert shifted("min", verifier, **shifts).ranking["best"] == "far_worse"
+
+
+def test_of_treatments_with_one_p_value_the_larger_gain_is_the_best():
+    found = shifted("max", sign_flip_test, some=1.0, more=2.0)
+    assert found.scores["some"] == found.scores["more"]
+    assert found.ranking == {"best": "more", "ranked": ["more", "some"]}
+
+
+def test_none_is_best_if_none_is_known_to_be_better():
+    for shifts in ({"worse": -2.0}, {"same": 0.0, "alike": 0.001}):
+        found = shifted("max", **shifts)
+        assert found.ranking["best"] is None
+        assert "No treatment is known to be better than the baseline." in str(found)
+
+
+def test_without_a_direction_none_is_best_and_those_that_differ_are_named_with_their_sign():
+    found = shifted(None, up=2.0, down=-3.0, same=0.0)
+    assert found.ranking["best"] is None
+    assert set(found.ranking["ranked"]) == {"up", "down", "same"}
+    assert verdicts(found) == {"up": "larger", "down": "smaller", "same": "undecided"}
+    assert "differ from the baseline: 'up' (+), 'down' (-)." in str(found)
+
+
+def test_a_treatment_that_is_better_in_one_metric_and_worse_in_another_is_not_best():
+    noise = np.random.default_rng(0).normal(size=20)
+    baseline = {"a": noise.tolist(), "b": noise.tolist()}
+    mixed = {"a": (noise * 1.01 + 2).tolist(), "b": (noise * 1.01 - 2).tolist()}
+    found = evaluate(Hypothesis(paired_t_test(), ["a", "b"], direction="max"), baseline, mixed=mixed)
+    assert found.ranking == {"best": None, "ranked": []}
+    assert [(each.metric, each.verdict) for each in found.comparisons] == [("a", "better"), ("b", "worse")]
+
+
+def test_verdicts_are_those_of_the_adjusted_p_value_at_the_verifiers_alpha():
+    def of(alpha):
+        @verifier
+        def raw(baseline, treatment, *, alpha=alpha):
+            return {"p_value": 0.03, "significant": True, "difference": 1.0}
+
+        return verdicts(evaluate(Hypothesis(raw, "a"), {"a": [0]}, t={"a": [1]}, u={"a": [1]}))
+
+    assert of(0.05) == {"t": "undecided", "u": "undecided"}
+    assert of(0.1) == {"t": "larger", "u": "larger"}
+
+
+def test_treatments_that_do_nothing_are_hardly_ever_said_to_differ():
+    rng = np.random.default_rng(0)
+    claims = 0
+    for draws in rng.normal(size=(200, 11, 10)):
+        baseline, *others = (row.tolist() for row in draws)
+        found = evaluate(
+            Hypothesis(paired_t_test(), "a"),
+            {"a": baseline},
+            **{f"t{i}": {"a": x} for i, x in enumerate(others)},
+        )
+        claims += set(verdicts(found).values()) != {"undecided"}
+    assert claims / 200 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
+
+
+def test_nan_decides_nothing_and_is_shown_as_nan():
+    found = evaluate(Hypothesis(paired_t_test(), "a"), {"a": [1.0, 2.0]}, t={"a": [math.nan, 1.0]})
+    assert found.results["t"]["significant"] is None
+    assert verdicts(found) == {"t": "undecided"}
+    assert str(found).splitlines()[3].split() == ["a", "t", "nan", "nan", "nan", "undecided"]
+
+
+def test_the_sign_of_a_verifier_that_tells_no_difference_is_that_of_the_means():
+    def p_alone(baseline, treatment):
+        return {"p_value": 0.001}
+
+    found = evaluate(Hypothesis(p_alone, "a", direction="min"), {"a": [1.0, 2.0]}, t={"a": [0.5, 1.0]})
+    assert found.comparisons[0].difference == -0.75
+    assert found.ranking["best"] == "t"
+    together = evaluate(Hypothesis(p_alone, ["a", "b"]), {"a": [1], "b": [1]}, t={"a": [2], "b": [0]})
+    assert verdicts(together) == {"t": "different"}
+
+
+def test_a_decorated_ranker_takes_a_direction():
+    made = hypothesis(verifier=paired_t_test(), metrics="a", direction="min")(lambda result: 0.0)
+    assert "direction='min'" in repr(made())
+    assert made().describe()["direction"] == "min"
+
+
+@pytest.mark.parametrize("direction", ["up", "MAX", 1, True])
+def test_a_wrong_direction_is_refused(direction):
+    with pytest.raises(InvalidValueError, match="the direction of a hypothesis is 'min' or 'max'"):
+        Hypothesis(keep, direction=direction)
+
+
+def test_a_result_prints_as_a_table_of_80_columns_with_one_verdict_a_line():
+    name = "a_treatment_with_a_name_that_says_everything_"
+    found = shifted("min", **{f"{name}{i}": -1.0 * i for i in range(3)})
+    lines = str(found).splitlines()
+    assert lines[0] == "hypothesis 'paired_t_test', smaller is better"
+    assert lines[1].split() == ["metric", "condition", "difference", "p", "adjusted", "p", "verdict"]
+    assert [line.split()[-1] for line in lines[3:6]] == ["undecided", "better", "better"]
+    assert len({line.split()[1] for line in lines[3:6]}) == 3
+    assert max(map(len, lines)) <= 80
+    assert f"best is '{name}2'." in str(found)
+    assert repr(found) == str(found)
+    assert found._repr_html_().count("<tr>") == 4
+
+
+def test_what_a_verifier_gives_besides_tests_is_told_below():
+    found = evaluate(
+        Hypothesis(lambda a, b: {"share": b["a"][0] / 3}, "a", lambda result: -result["share"], "h"),
+        {"a": [1]},
+        t={"a": [1]},
+        u={"a": [2]},
+    )
+    assert str(found).splitlines() == [
+        "hypothesis 'h'",
+        "t: share = 0.333",
+        "u: share = 0.667",
+        "best is 'u', by its ranker.",
+    ]
 
 
 # -- multiple comparisons ----------------------------------------------------------------------------------------
@@ -306,8 +467,11 @@ def test_adjusted_p_values_count_all_treatments_but_not_nan():
 
 
 def test_adjusted_p_values_count_all_metrics():
-    results = {"t": [{"p_value": 0.01}, {"p_value": 0.9}], "u": {"x": {"p": 0.02}, "y": {"p": 0.03}}, "v": {}}
-    assert HypothesisResult("h", results).adjusted_p_values == pytest.approx({"t": 0.04, "u": 0.06})
+    results = {1: [{"p_value": 0.01}, {"p_value": 0.9}], 2: {"x": {"p": 0.02}, "y": {"p": 0.03}}, 3: {}}
+    found = evaluate(
+        Hypothesis(lambda a, b: results[b["a"][0]], "a"), {"a": [0]}, t={"a": [1]}, u={"a": [2]}, v={"a": [3]}
+    )
+    assert found.adjusted_p_values == pytest.approx({"t": 0.04, "u": 0.06})
 
 
 # -- the result --------------------------------------------------------------------------------------------------
@@ -327,7 +491,7 @@ def test_a_result_is_found_by_treatment():
 def test_results_can_be_pickled_and_are_plain_data_as_a_dict():
     found = evaluate(Hypothesis(welch_t_test(), "a"), {"a": [1.0, 2.0]}, t={"a": [2.0, 4.0]})
     assert pickle.loads(pickle.dumps(found)) == found
-    assert list(found.to_dict()) == ["name", "results", "adjusted_p_values", "ranking", "errors"]
+    assert HypothesisResult.from_dict(found.to_dict()) == found
     reference = stats.ttest_ind([2.0, 4.0], [1.0, 2.0], equal_var=False).pvalue
     assert found.to_dict()["adjusted_p_values"]["t"] == pytest.approx(reference)
 
@@ -352,6 +516,7 @@ def test_a_decorated_ranker_makes_hypotheses():
         "name": "lower_loss",
         "verifier": "paired_t_test",
         "metrics": [["loss"]],
+        "direction": None,
         "settings": {"alpha": 0.01},
     }
 

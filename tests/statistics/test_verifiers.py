@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import pickle
+from decimal import Decimal
+from fractions import Fraction
 from statistics import fmean
 
 import numpy as np
@@ -20,6 +22,7 @@ from crystallize.errors import (
     MissingMetricError,
     MissingParameterError,
 )
+from crystallize.statistics.samples import as_numbers, moments
 from crystallize.statistics.verifier import verifier
 from crystallize.statistics.verifiers import paired_t_test, sign_flip_test, welch_t_test
 
@@ -209,6 +212,82 @@ def test_large_offsets_do_not_cost_the_variance_its_digits():
     assert large["p_value"] == pytest.approx(small["p_value"], rel=1e-6)
 
 
+# -- numbers at the edge -----------------------------------------------------------------------------------------
+
+
+def mean_and_sd(values):
+    found = moments(as_numbers(values, "x"))
+    return found.mean, found.sd
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([math.inf, 1.0, 2.0])))
+def test_the_mean_of_infinity_is_infinite_wherever_it_stands(order):
+    mean, sd = mean_and_sd(list(order))
+    assert mean == math.inf
+    assert math.isnan(sd)
+    assert math.isnan(mean_and_sd([math.inf, -math.inf])[0])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(-999, 999), min_size=2, max_size=9), st.integers(-1000, 1000))
+def test_values_of_any_size_have_a_mean_and_a_standard_deviation(values, power):
+    scale = 2.0**power
+    mean, sd = mean_and_sd([float(value) for value in values])
+    scaled_mean, scaled_sd = mean_and_sd([value * scale for value in values])
+    assert scaled_mean == pytest.approx(mean * scale, rel=1e-9, abs=1e-9 * scale)
+    assert scaled_sd == pytest.approx(sd * scale, rel=1e-9)
+
+
+@pytest.mark.parametrize("test", TESTS)
+@pytest.mark.parametrize("power", [-900, -600, 600, 900])
+def test_tests_keep_their_value_for_differences_of_any_size(test, power):
+    here = compare(test, DEXTRO, LAEVO)
+    there = compare(test, *([value * 2.0**power for value in side] for side in (DEXTRO, LAEVO)))
+    assert there["p_value"] == pytest.approx(here["p_value"], rel=1e-9)
+    assert there["difference"] == pytest.approx(here["difference"] * 2.0**power)
+    assert there["interval"] == pytest.approx(tuple(end * 2.0**power for end in here["interval"]), rel=1e-9)
+
+
+@pytest.mark.parametrize("test", TESTS)
+@pytest.mark.parametrize("offset", [2**60, -(2**60), 2**63 - 10, 2**70, 10**400])
+def test_integers_of_any_size_differ_by_what_they_differ_by(test, offset):
+    baseline, treatment = [1, 5, 2, 8, 3], [4, 8, 6, 10, 6]
+    here = compare(test, baseline, treatment)
+    there = compare(test, *([value + offset for value in side] for side in (baseline, treatment)))
+    for key in ("p_value", "difference", "interval"):
+        assert there[key] == pytest.approx(here[key], rel=1e-12)
+
+
+def test_differences_of_integers_may_be_larger_than_the_integers():
+    found = compare(paired_t_test, [-(2**63), 0], [2**63 - 1, 0])
+    assert found["difference"] == pytest.approx(2.0**63)
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_a_difference_that_is_rounding_is_none(test):
+    terms = [0.1, 0.2, 0.3]
+    baseline = [(terms[0] + terms[1]) + terms[2]] * 9
+    treatment = [terms[0] + (terms[1] + terms[2])] * 9
+    assert baseline != treatment
+    found = compare(test, baseline, treatment)
+    assert (found["difference"], found["p_value"], found["significant"]) == (0.0, 1.0, False)
+
+
+@pytest.mark.parametrize("test", [paired_t_test, sign_flip_test])
+def test_rounding_hides_no_pair_that_differs(test):
+    baseline = [1e15] * 4 + [1.0] * 6
+    found = compare(test, baseline, [value + 0.5 * (value == 1.0) for value in baseline])
+    assert found["difference"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_what_is_too_large_for_a_float_is_infinite_and_decides_nothing(test):
+    found = compare(test, [1, 2, 3], [10**400, 2, 3.5])
+    assert found["difference"] == math.inf
+    assert math.isnan(found["p_value"])
+    assert found["significant"] is None
+
+
 def test_several_metrics_give_a_result_for_each():
     found = paired_t_test()({"a": DEXTRO, "b": LAEVO}, {"a": LAEVO, "b": DEXTRO})
     assert found == {"a": compare(paired_t_test, DEXTRO, LAEVO), "b": compare(paired_t_test, LAEVO, DEXTRO)}
@@ -220,7 +299,7 @@ def test_values_are_numbers_of_any_kind_but_not_text():
     assert compare(welch_t_test, [True, False, True], [False, False, True])["difference"] == pytest.approx(
         -1 / 3
     )
-    for odd in (["1", "2"], [None, 1.0], [[1.0], [2.0]]):
+    for odd in (["1", "2"], [None, 1.0], [[1.0], [2.0]], [1j, 2.0], [Decimal(1), 2], [Fraction(1, 3)]):
         with pytest.raises(InvalidTypeError, match="metric 'x' is not numeric"):
             compare(welch_t_test, odd, odd)
 

@@ -92,3 +92,10 @@ def test_what_is_refused_leaves_nothing_behind(arguments: Any, message: str) -> 
         log.add(*arguments)
     assert dict(log) == {}
     assert log.tags == {}
+
+
+def test_what_is_masked_is_no_number() -> None:
+    log = MetricLog()
+    log.add("loss", np.ma.array([1.0], mask=[True]).mean())
+    log.add("loss", np.ma.array([1.0]).mean())
+    assert repr(log["loss"]) == "[nan, 1.0]"

@@ -1,0 +1,277 @@
+"""What a hypothesis found: its comparisons, its verdicts, and the ranking of the treatments."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from crystallize.errors import RunFailedError, UnknownNameError
+from crystallize.statistics.p_values import smaller
+from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.text_table import (
+    WIDTH,
+    TextTable,
+    align_points,
+    choose_decimals,
+    format_number,
+    wrapped,
+)
+
+Direction = Literal["min", "max"]
+BETTER, WORSE, LARGER, SMALLER = "better", "worse", "larger", "smaller"
+DIFFERENT, UNDECIDED = "different", "undecided"
+
+_OF_TESTS = frozenset(
+    ("p_value", "p", "significant", "difference", "statistic", "degrees_of_freedom", "interval", "n")
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One test of one treatment against the baseline.
+
+    Attributes
+    ----------
+    treatment, metric : str
+        What was compared; several metrics that were tested together stand in one text.
+    difference : float or None
+        Treatment minus baseline; None if it is not known.
+    p_value : float
+        Of this test alone.
+    adjusted_p_value : float
+        Corrected for all tests of the hypothesis; see :attr:`HypothesisResult.adjusted_p_values`.
+    verdict : str
+        ``"better"`` or ``"worse"`` if the hypothesis says in which direction better lies, else ``"larger"`` or
+        ``"smaller"``; ``"different"`` if the sign is not known; ``"undecided"`` unless the adjusted p-value is at
+        most the hypothesis's alpha.
+    """
+
+    treatment: str
+    metric: str
+    difference: float | None
+    p_value: float
+    adjusted_p_value: float
+    verdict: str
+
+
+def verdict(difference: float | None, adjusted: float, alpha: float, direction: Direction | None) -> str:
+    """Return the verdict of a :class:`Comparison`. NaN decides nothing."""
+    if not adjusted <= alpha:
+        return UNDECIDED
+    if not difference or math.isnan(difference):
+        return DIFFERENT
+    if direction is None:
+        return LARGER if difference > 0 else SMALLER
+    return BETTER if (difference > 0) == (direction == "max") else WORSE
+
+
+@dataclass(frozen=True, repr=False)
+class HypothesisResult:
+    """What a hypothesis found; ``print(found)`` shows its comparisons as a table.
+
+    Attributes
+    ----------
+    name : str
+        The hypothesis's name.
+    results : dict of str to object
+        For each treatment what the verifier returned; a list of that if the hypothesis has several groups of
+        metrics.
+    errors : dict of str to str
+        For each treatment that could not be compared or ranked: why, with the traceback if there is one.
+    scores : dict of str to float
+        What the ranker gave each treatment. Small is good. Without a ranker, the smallest adjusted p-value: of
+        the treatments that are better than the baseline, if the hypothesis has a direction, else of all.
+    comparisons : sequence of Comparison
+        All tests that gave a p-value, with their verdicts.
+    direction : {"min", "max"} or None
+        Where better lies.
+    alpha : float
+        The level of the verdicts: the verifier's ``alpha``, 0.05 if it has none.
+    has_ranker : bool
+        Whether the hypothesis was given a ranker.
+    ranking : dict
+        ``"ranked"``: the names of all treatments with a score, the best first, NaN last. Equal ones stand in the
+        order of the treatments; without a ranker, the smaller p-value and then the larger difference comes first.
+        ``"best"``: the first of them. It is None if no score is a number; without a ranker also if there is no
+        direction, or none is known to be better.
+    """
+
+    name: str
+    results: dict[str, Any]
+    errors: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    comparisons: Sequence[Comparison] = ()
+    direction: Direction | None = None
+    alpha: float = 0.05
+    has_ranker: bool = False
+
+    @property
+    def ranking(self) -> dict[str, Any]:
+        """The treatments in order; see the class."""
+        scores = self.scores
+        ranked = sorted(scores, key=lambda name: (math.isnan(scores[name]), scores[name]))
+        best = ranked[0] if ranked and not math.isnan(scores[ranked[0]]) else None
+        if best is not None and not self.has_ranker and not self.is_better(best):
+            best = None
+        return {"best": best, "ranked": ranked}
+
+    def is_better(self, treatment: str) -> bool:
+        """Tell whether `treatment` is better than the baseline in one comparison at least, and worse in none."""
+        verdicts = {each.verdict for each in self.comparisons if each.treatment == treatment}
+        return BETTER in verdicts and WORSE not in verdicts
+
+    def get_for_treatment(self, name: str) -> Any:
+        """Return what the verifier returned for the treatment `name`.
+
+        Raises
+        ------
+        UnknownNameError
+            If the run had no such treatment.
+        RunFailedError
+            If the treatment could not be compared; the message says why.
+        """
+        if name in self.results:
+            return self.results[name]
+        where = f"hypothesis {self.name!r}"
+        if name in self.errors:
+            raise RunFailedError(f"treatment {name!r} was not compared: {self.errors[name].strip()}", where)
+        known = [*self.results, *self.errors]
+        advice = did_you_mean(name, known) or f"It has {listed(known)}"
+        raise UnknownNameError(f"there is no treatment {name!r}", where, advice)
+
+    @property
+    def adjusted_p_values(self) -> dict[str, float]:
+        """The p-value of each treatment, corrected for the number of tests that this hypothesis made.
+
+        By the step-down method of Holm, S. (1979), "A simple sequentially rejective multiple test procedure",
+        Scandinavian Journal of Statistics 6, 65-70. If the treatments with a value of at most alpha are said
+        to differ from the baseline, the probability of even one false claim is at most alpha, however the
+        tests depend on each other. ``p_value`` itself bounds it only for one comparison chosen beforehand.
+
+        All p-values of all treatments are one family. A treatment with several (from several metrics) gets
+        the smallest of its corrected ones. Tests that gave NaN are not counted; results without a p-value are
+        left out.
+        """
+        adjusted: dict[str, float] = {}
+        for each in self.comparisons:
+            value = each.adjusted_p_value
+            adjusted[each.treatment] = smaller(adjusted.get(each.treatment, value), value)
+        return adjusted
+
+    # -- handing on ----------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain dicts and lists, for JSON."""
+        return {
+            "name": self.name,
+            "results": self.results,
+            "comparisons": [asdict(each) for each in self.comparisons],
+            "adjusted_p_values": self.adjusted_p_values,
+            "ranking": self.ranking,
+            "scores": self.scores,
+            "errors": self.errors,
+            "direction": self.direction,
+            "alpha": self.alpha,
+            "has_ranker": self.has_ranker,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> HypothesisResult:
+        """Return what :meth:`to_dict` was called on.
+
+        Raises
+        ------
+        KeyError, TypeError
+            If something is missing.
+        """
+        given = {each.name: stored[each.name] for each in fields(cls)}
+        return cls(**given | {"comparisons": tuple(Comparison(**each) for each in given["comparisons"])})
+
+    # -- showing -------------------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    __repr__ = __str__
+
+    def lines(self, width: int = WIDTH) -> list[str]:
+        """Return the lines of a text of at most `width` columns."""
+        table = self._table().lines(width) if self.comparisons else []
+        return [*wrapped([self._title()], width), *table, *wrapped(self._notes(), width)]
+
+    def _repr_html_(self) -> str:
+        table = self._table().html() if self.comparisons else ""
+        notes = "<br>".join(map(html.escape, self._notes()))
+        return f"<p>{html.escape(self._title())}</p>{table}<p>{notes}</p>"
+
+    def _title(self) -> str:
+        wanted = {None: "", "min": ", smaller is better", "max": ", larger is better"}[self.direction]
+        return f"hypothesis {self.name!r}{wanted}"
+
+    def _table(self) -> TextTable:
+        differences: list[str] = []
+        for metric in dict.fromkeys(each.metric for each in self.comparisons):
+            values = [each.difference for each in self.comparisons if each.metric == metric]
+            decimals = choose_decimals((), values)
+            differences += [format_number(value, decimals, sign="+") for value in values]
+        rows = [
+            (
+                each.metric,
+                each.treatment,
+                shown,
+                f"{each.p_value:.2g}",
+                f"{each.adjusted_p_value:.2g}",
+                each.verdict,
+            )
+            for each, shown in zip(self._by_metric(), align_points(differences), strict=True)
+        ]
+        return TextTable(("metric", "condition", "difference", "p", "adjusted p", "verdict"), rows)
+
+    def _by_metric(self) -> Iterator[Comparison]:
+        for metric in dict.fromkeys(each.metric for each in self.comparisons):
+            yield from (each for each in self.comparisons if each.metric == metric)
+
+    def _notes(self) -> Iterator[str]:
+        tested = {each.treatment for each in self.comparisons}
+        for treatment, found in self.results.items():
+            more = _others(found) or ("" if treatment in tested else repr(found))
+            if more:
+                yield f"{treatment}: {more}"
+        if self.comparisons:
+            yield f"verdict: of the p-value adjusted for all tests (Holm), at {self.alpha:g}."
+        yield from self._conclusion()
+        for treatment, reason in self.errors.items():
+            what = "not ranked" if treatment in self.results else "not compared"
+            yield f"{treatment} was {what}: {reason.strip().splitlines()[-1]}"
+
+    def _conclusion(self) -> Iterator[str]:
+        best = self.ranking["best"]
+        if best is not None:
+            yield f"best is {best!r}" + (", by its ranker." if self.has_ranker else ".")
+        elif self.direction is not None:
+            yield "No treatment is known to be better than the baseline."
+        elif self.comparisons:
+            signs = {LARGER: "+", SMALLER: "-", DIFFERENT: "?"}
+            found = [
+                f"{each.treatment!r} ({signs[each.verdict]})"
+                for each in self.comparisons
+                if each.verdict in signs
+            ]
+            if found:
+                yield f"differ from the baseline: {', '.join(dict.fromkeys(found))}."
+            else:
+                yield "No treatment is known to differ from the baseline."
+
+
+def _others(found: Any) -> str:
+    """Return what a verifier gave that the table does not show, in a line."""
+    if not isinstance(found, Mapping):
+        return ""
+    return ", ".join(
+        f"{key} = {value:.3g}" if isinstance(value, float) else f"{key} = {value}"
+        for key, value in found.items()
+        if key not in _OF_TESTS and isinstance(value, int | float | str)
+    )

@@ -1,0 +1,135 @@
+"""Tables of numbers as text of a limited width, and as HTML."""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+WIDTH = 80
+_SHORTEST_NAME = 7
+_DIGITS = 3  # significant ones, of the spread: more would be noise
+_LARGEST = 1e9  # a number from here on is not written out
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table whose first columns are names, and whose other columns are numbers.
+
+    Attributes
+    ----------
+    header : tuple of str
+        The name of each column.
+    rows : sequence of tuple of str
+        The cells, as long as the header.
+    names : int
+        How many columns hold names: they stand on the left and are cut in the middle where the table is too wide.
+    """
+
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    names: int = 2
+
+    def lines(self, width: int = WIDTH) -> list[str]:
+        """Return the lines of the table, at most `width` columns wide if the numbers leave that much."""
+        table = [self.header, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        gaps = 2 * (len(widths) - 1)
+        widths[: self.names] = _narrow(widths[: self.names], width - gaps - sum(widths[self.names :]))
+        short = [
+            shorten([row[i] for row in table], widths[i]) if i < self.names else {}
+            for i in range(len(widths))
+        ]
+        lines = [
+            "  ".join(
+                short[i][cell].ljust(size) if i < self.names else cell.rjust(size)
+                for i, (cell, size) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in table
+        ]
+        lines.insert(1, "-" * (sum(widths) + gaps))
+        return lines
+
+    def html(self) -> str:
+        """Return the table in HTML."""
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.header)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell.strip())}</td>" for cell in row) + "</tr>"
+            for row in self.rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def wrapped(notes: Iterable[str], width: int = WIDTH) -> list[str]:
+    """Return lines of at most `width` columns; a line that goes on is indented."""
+    return [line for note in notes for line in textwrap.wrap(note, width, subsequent_indent="  ")]
+
+
+def shorten(names: Iterable[str], width: int) -> dict[str, str]:
+    """Return a short form of at most `width` columns for each name.
+
+    The middle is cut out. Names that would be the same then lose what they begin with in common instead.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        alike.setdefault(_cut(name, width), []).append(name)
+    found: dict[str, str] = {}
+    for cut, group in alike.items():
+        if len(group) == 1 or width < _SHORTEST_NAME:
+            found |= dict.fromkeys(group, cut)
+            continue
+        start = len(os.path.commonprefix(group))  # noqa: RUF071 - of names, not of paths
+        ends = shorten([name[start:] for name in group], width - 3)
+        found |= {name: f"...{ends[name[start:]]}" for name in group}
+    return found
+
+
+def _cut(name: str, width: int) -> str:
+    if len(name) <= width:
+        return name
+    tail = (width - 3) // 2
+    return f"{name[: width - 3 - tail]}...{name[len(name) - tail :]}"
+
+
+def choose_decimals(spreads: Iterable[float | None], values: Iterable[float | None]) -> int | None:
+    """Return how many decimals show the spreads with some digits; None if decimals would not be readable.
+
+    Without a spread the values decide.
+    """
+    known = [abs(x) for x in values if x is not None and math.isfinite(x)]
+    largest = max(known, default=0.0)
+    sizes = [abs(x) for x in spreads if x and math.isfinite(x)]
+    size = max(sizes, default=largest)
+    if size == 0 or (not sizes and all(x.is_integer() for x in known)):
+        return 0 if largest < _LARGEST else None
+    decimals = max(0, _DIGITS - 1 - math.floor(math.log10(size) + 1e-12))
+    return decimals if decimals <= 6 and largest < _LARGEST else None
+
+
+def format_number(value: float | None, decimals: int | None, *, sign: str = "") -> str:
+    """Return a number with this many decimals, or in scientific notation if they are None; None is no text."""
+    if value is None:
+        return ""
+    if not math.isfinite(value):
+        return format(value, "" if math.isnan(value) else sign)
+    return format(value, f"{sign}.{_DIGITS - 1}e" if decimals is None else f"{sign}.{decimals}f")
+
+
+def align_points(cells: Sequence[str]) -> list[str]:
+    """Pad numbers to one width so that their decimal points stand below each other."""
+    after = [len(cell) - cell.index(".") if "." in cell else 0 for cell in cells]
+    most = max(after, default=0)
+    padded = [cell + " " * (most - own) if cell else "" for cell, own in zip(cells, after, strict=True)]
+    width = max(map(len, padded), default=0)
+    return [cell.rjust(width) for cell in padded]
+
+
+def _narrow(widths: list[int], room: int) -> list[int]:
+    """Narrow the widest of `widths` until all fit into `room`, but none below a readable width."""
+    widths = list(widths)
+    while sum(widths) > room and max(widths) > _SHORTEST_NAME:
+        widths[widths.index(max(widths))] -= 1
+    return widths
