@@ -26,7 +26,7 @@ from crystallize.experiments.checks import (
 )
 from crystallize.experiments.intake import Intake
 from crystallize.experiments.replicate import FETCH, Replicate
-from crystallize.experiments.run import Run, RunCancelled, RunKind
+from crystallize.experiments.run import Run, RunKind
 from crystallize.experiments.treatment import (
     Treatment,
     as_treatments,
@@ -411,9 +411,12 @@ class Experiment:
             self.current_run.is_cancelled = True
 
     def check_cancelled(self) -> None:
-        """Raise if the run under way was cancelled; for strategies, now and then while they wait for results."""
-        if self.current_run is not None and self.current_run.is_cancelled:
-            raise RunCancelled
+        """Raise if the run under way was cancelled; for strategies, now and then while they wait for results.
+
+        It raises once: what has finished by then can still be given to :meth:`replicate_done`.
+        """
+        if self.current_run is not None:
+            self.current_run.check_cancelled()
 
     def location(self) -> RunLocation | None:
         """Return where this experiment's runs are stored, or None if nothing stores them."""

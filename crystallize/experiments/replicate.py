@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from types import CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from crystallize.errors import InvalidTypeError
-from crystallize.plugins.calling import RAISED
 from crystallize.store.outcome import Outcome, OutcomeError, ReplicateResult
 from crystallize.utils.context import FrozenContext
+from crystallize.utils.failures import ADDRESSED_TO_THE_RUN
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
 from crystallize.utils.randomness import stream_key
@@ -172,14 +174,21 @@ class Replicate:
     def _outcome(self, replicate: int, condition: Condition) -> Flow[Outcome]:
         ctx = self._context(replicate, condition)
         error = None
+        forks = _forks
         token = ctx.enter()
         try:
             yield from self._play(ctx, condition, FETCH)
-        except RAISED as raised:  # a step that calls sys.exit() fails like any other
+        except ADDRESSED_TO_THE_RUN:
+            raise
+        except BaseException as raised:  # a step that calls sys.exit() fails like any other
+            if forks != _forks:
+                _end_forked_child(raised)
             ctx.end_stage()
             error = describe_error(raised, replicate, condition.name, ctx.peek("step_name"))
         finally:
             ctx.leave(token)
+        if forks != _forks:
+            _end_forked_child(None)
         return _outcome(ctx, condition.name, error)
 
     def _play(self, ctx: FrozenContext, condition: Condition, data: Any) -> Flow[Any]:
@@ -263,6 +272,36 @@ def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None) -> 
         error=error,
         handed_back=tuple(parcels) if parcels else (),
     )
+
+
+# -- steps that fork ---------------------------------------------------------------------------------------
+
+_forks = 0
+"""How many forks lie between this process and the one that imported this module."""
+
+
+def _note_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def _end_forked_child(raised: BaseException | None) -> NoReturn:
+    """End a process that a step has forked, as a script ends, before it goes on with the run as a second coordinator."""
+    code = 0 if raised is None else 1
+    if isinstance(raised, SystemExit):
+        code = raised.code if isinstance(raised.code, int) else int(raised.code is not None)
+        if code and not isinstance(raised.code, int):
+            sys.stderr.write(f"{raised.code}\n")
+    elif raised is not None:
+        traceback.print_exception(raised)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code & 0xFF)
 
 
 @lru_cache(maxsize=4)

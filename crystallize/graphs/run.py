@@ -10,11 +10,11 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.errors import GraphRunError
-from crystallize.experiments.run import RunCancelled
 from crystallize.graphs.dependencies import downstream_of, files_of
 from crystallize.plugins.execution import AsyncExecution, ParallelExecution, SerialExecution
 from crystallize.plugins.seed import SeedPlugin
 from crystallize.utils.aio import close_loop
+from crystallize.utils.failures import RunCancelled
 
 if TYPE_CHECKING:
     from crystallize.experiments.experiment import Experiment

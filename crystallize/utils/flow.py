@@ -33,14 +33,28 @@ def drive(flow: Flow[T]) -> T:
         return result
 
 
+def _is_cancelled() -> bool:
+    import asyncio
+
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def adrive(flow: Flow[T]) -> T:
-    """Run `flow` to its end on the running event loop."""
+    """Run `flow` to its end on the running event loop.
+
+    If the task that it runs in is cancelled, the flow is closed. A cancellation of something that the flow awaits is an
+    error like any other.
+    """
     try:
         awaitable = next(flow)
         while True:
             try:
                 value = await awaitable
             except BaseException as error:
+                if _is_cancelled():
+                    flow.close()
+                    raise
                 awaitable = flow.throw(error)
             else:
                 awaitable = flow.send(value)
