@@ -133,10 +133,10 @@ def run(
             nodes = _load(folder.config, only, overrides | {"plugins": extra})
             _check_context(nodes, overrides["context"])
             outcome = _run(nodes, treatments, 1 if debug else replicates)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             display.close()
             _print_interruption(progress)
-            raise typer.Exit(options.INTERRUPTED) from None
+            raise typer.Exit(getattr(error, "code", options.INTERRUPTED)) from None
         finally:
             display.close()
     _print_and_exit(progress, *outcome, as_json=as_json)

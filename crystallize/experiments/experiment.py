@@ -40,6 +40,7 @@ from crystallize.plugins.execution.resolution import resolve_strategy
 from crystallize.plugins.manager import PluginManager
 from crystallize.utils.names import check_name
 from crystallize.utils.randomness import check_seed, draw_master_seed
+from crystallize.utils.signals import termination_ends_the_run
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -342,9 +343,11 @@ class Experiment:
         from crystallize.utils.aio import in_thread, running_loop
 
         loop = running_loop()
-        return await in_thread(
-            lambda: self._execute(treatments, hypotheses, replicates, strategy, loop), on_cancel=self.cancel
-        )
+        with termination_ends_the_run():
+            return await in_thread(
+                lambda: self._execute(treatments, hypotheses, replicates, strategy, loop),
+                on_cancel=self.cancel,
+            )
 
     def apply(
         self, treatment: Treatment | str | None = None, *, data: Any = FETCH, seed: int | None = None
@@ -474,7 +477,7 @@ class Experiment:
                 )
             self.current_run = run
         try:
-            with run.exit_stack:
+            with termination_ends_the_run(), run.exit_stack:
                 yield run
         finally:
             self._intake = None

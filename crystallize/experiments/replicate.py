@@ -6,7 +6,7 @@ import os
 import pickle
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from crystallize.utils.failures import ADDRESSED_TO_THE_RUN
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
 from crystallize.utils.randomness import stream_key
+from crystallize.utils.signatures import is_async
 from crystallize.utils.stage import DATA_SOURCE, TREATMENT
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ class Replicate:
         The experiment that is running.
     loop : asyncio.AbstractEventLoop, optional
         The event loop that ``Experiment.arun`` was awaited on, for strategies that can use it.
+
+    Attributes
+    ----------
+    is_async : bool
+        Whether something in it is ``async``, as far as that can be told from its functions or was seen in a call.
     """
 
     def __init__(self, experiment: RunningExperiment, loop: AbstractEventLoop | None = None) -> None:
@@ -73,6 +79,7 @@ class Replicate:
             _condition(name, experiment.active_treatments.get(name), experiment.datasource)
             for name in experiment.conditions
         )
+        self.is_async = any(map(is_async, _functions_of(experiment)))
         self._run = experiment.current_run.token
         self._plugin_name = experiment.plugins.name_of
         self._before_replicate = experiment.plugins.direct("before_replicate")
@@ -102,7 +109,10 @@ class Replicate:
 
     def __call__(self, replicate: int) -> ReplicateResult:
         """Run all conditions of one replicate; an error of a step is part of the result."""
-        return drive(self._replicate(replicate))
+        return drive(self._replicate(replicate), self._note_await)
+
+    def _note_await(self) -> None:
+        self.is_async = True
 
     async def acall(self, replicate: int) -> ReplicateResult:
         """Do the same on the running event loop."""
@@ -174,20 +184,20 @@ class Replicate:
     def _outcome(self, replicate: int, condition: Condition) -> Flow[Outcome]:
         ctx = self._context(replicate, condition)
         error = None
-        forks = _forks
+        forks = len(_forks)
         token = ctx.enter()
         try:
             yield from self._play(ctx, condition, FETCH)
         except ADDRESSED_TO_THE_RUN:
             raise
         except BaseException as raised:  # a step that calls sys.exit() fails like any other
-            if forks != _forks:
+            if forks != len(_forks):
                 _end_forked_child(raised)
             ctx.end_stage()
             error = describe_error(raised, replicate, condition.name, ctx.peek("step_name"))
         finally:
             ctx.leave(token)
-        if forks != _forks:
+        if forks != len(_forks):
             _end_forked_child(None)
         return _outcome(ctx, condition.name, error)
 
@@ -276,21 +286,15 @@ def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None) -> 
 
 # -- steps that fork ---------------------------------------------------------------------------------------
 
-_forks = 0
-"""How many forks lie between this process and the one that imported this module."""
-
-
-def _note_fork() -> None:
-    global _forks
-    _forks += 1
-
+_forks: list[None] = []
+"""As long as the number of forks between this process and the one that imported this module."""
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
+    os.register_at_fork(after_in_child=lambda: _forks.append(None))
 
 
 def _end_forked_child(raised: BaseException | None) -> NoReturn:
-    """End a process that a step has forked, as a script ends, before it goes on with the run as a second coordinator."""
+    """End a process that a step has forked, as a script ends, before it goes on as a second coordinator."""
     code = 0 if raised is None else 1
     if isinstance(raised, SystemExit):
         code = raised.code if isinstance(raised.code, int) else int(raised.code is not None)
@@ -310,6 +314,16 @@ def _unpickled(digest: str, payload: bytes) -> Replicate:
     make, arguments = pickle.loads(payload)
     made: Replicate = make(*arguments)
     return made
+
+
+def _functions_of(experiment: RunningExperiment) -> Iterator[Any]:
+    for step in experiment.pipeline.steps:
+        yield getattr(step, "fn", step)
+    for source in (
+        experiment.datasource,
+        *(each.datasource for each in experiment.active_treatments.values()),
+    ):
+        yield getattr(source, "fn", getattr(source, "fetch", None))
 
 
 def _condition(name: str, treatment: Treatment | None, datasource: DataSource) -> Condition:

@@ -15,6 +15,7 @@ from crystallize.plugins.execution import AsyncExecution, ParallelExecution, Ser
 from crystallize.plugins.seed import SeedPlugin
 from crystallize.utils.aio import close_loop
 from crystallize.utils.failures import RunCancelled
+from crystallize.utils.signals import termination_ends_the_run
 
 if TYPE_CHECKING:
     from crystallize.experiments.experiment import Experiment
@@ -81,16 +82,8 @@ class GraphRun:
             Ctrl-C abandons them.
         """
         try:
-            while self._ready or self._running:
-                if self._cancelled.is_set():
-                    raise RunCancelled
-                # A thread is for what runs beside something else: a chain needs none.
-                if not self._running and (len(self._ready) == 1 or self._max_concurrency == 1):
-                    self._record(self._run_experiment(self._next_ready()))
-                    continue
-                while self._ready and len(self._running) < self._max_concurrency:
-                    self._start(self._next_ready())
-                self._record(self._next_finished())
+            with termination_ends_the_run():
+                self._run_all()
         except BaseException:
             self.cancel()
             self._stop_threads()
@@ -115,6 +108,18 @@ class GraphRun:
             ).start()
 
     # -- running -------------------------------------------------------------------------------------------
+
+    def _run_all(self) -> None:
+        while self._ready or self._running:
+            if self._cancelled.is_set():
+                raise RunCancelled
+            # A thread is for what runs beside something else: a chain needs none.
+            if not self._running and (len(self._ready) == 1 or self._max_concurrency == 1):
+                self._record(self._run_experiment(self._next_ready()))
+                continue
+            while self._ready and len(self._running) < self._max_concurrency:
+                self._start(self._next_ready())
+            self._record(self._next_finished())
 
     def _next_ready(self) -> str:
         name = self.order[heapq.heappop(self._ready)]

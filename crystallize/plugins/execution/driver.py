@@ -322,7 +322,10 @@ class PoolDriver:
         hint = "Run serially to see more"
         if not self._has_results or not self._schedule.has_end:
             raise ExecutionError(what, hint=hint)
-        owed = self._schedule.take_all()
+        running = {
+            i for each in self._workers.values() for batch in each.batches.values() for i in batch.replicates
+        }
+        owed = [replicate for replicate in self._schedule.take_all() if replicate not in running]
         logger.error("%s. The %d replicates that are still owed have failed", what, len(owed))
         for replicate in owed:
             self._give_up(replicate, what, hint)

@@ -146,9 +146,11 @@ def without_interrupts() -> Iterator[None]:
 
 
 def leave_interrupts_to_the_coordinator() -> None:
-    """Have this worker process ignore Ctrl-C: the coordinator hears it too, and ends its workers."""
+    """Have this worker process ignore what a terminal sends to all of its processes: the coordinator ends it."""
     # A function and not SIG_IGN: what the steps start must not inherit deafness.
     signal.signal(signal.SIGINT, _ignore)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _ignore)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 

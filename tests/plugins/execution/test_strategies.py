@@ -7,6 +7,7 @@ import contextvars
 import logging
 import os
 import pty
+import random
 import signal
 import threading
 import time
@@ -226,11 +227,16 @@ class SeedPlugin:
 SEEDED = SimpleNamespace(records=[SimpleNamespace(plugin=SeedPlugin())])
 
 
+def draw_like_the_ignorant(_replicate):
+    random.seed(1)
+    return random.random()
+
+
 @pytest.mark.parametrize("make", [lambda: ThreadExecution(2), lambda: AsyncExecution()])
 def test_shared_random_state_is_warned_of_once(make, caplog):
     strategy = make()
     for _ in range(2):
-        strategy.run_experiment_loop(plain(2, plugins=SEEDED), lambda i: i)
+        strategy.run_experiment_loop(plain(2, plugins=SEEDED), draw_like_the_ignorant)
     assert [(record.name, record.levelname) for record in caplog.records] == [
         ("crystallize.execution", "WARNING")
     ]
@@ -244,7 +250,12 @@ def test_shared_random_state_is_warned_of_once(make, caplog):
 )
 def test_where_nothing_is_shared_there_is_no_warning(strategy, caplog):
     with caplog.at_level(logging.WARNING):
-        strategy.run_experiment_loop(plain(2, plugins=SEEDED), lambda i: i)
+        strategy.run_experiment_loop(plain(2, plugins=SEEDED), draw_like_the_ignorant)
+    assert caplog.text == ""
+
+
+def test_async_replicates_that_only_seed_the_shared_generators_are_not_warned_of(caplog):
+    AsyncExecution().run_experiment_loop(plain(2, plugins=SEEDED), random.seed)
     assert caplog.text == ""
 
 
