@@ -135,7 +135,7 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
 
 
 _names_by_module = object()
-"""Pickled by :class:`_Pickler` after all else: the functions and classes that travelled by value, by module and name."""
+"""Pickled by :class:`_Pickler` after all else: which functions and classes travelled by value, by module and name."""
 
 
 def _publish(names_by_module: dict[str, dict[str, Any]]) -> None:

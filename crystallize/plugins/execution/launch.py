@@ -10,9 +10,10 @@ import threading
 import time
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from multiprocessing.util import get_temp_dir
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import InvalidValueError
+from crystallize.errors import ExecutionError, InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,15 +62,40 @@ def get_context(preload: list[str]) -> ForkServerContext | SpawnContext:
 
     With ``forkserver`` the server has been started when this returns, and imports `preload` while the caller
     goes on.
+
+    Raises
+    ------
+    ExecutionError
+        If this process can have no workers.
     """
+    if multiprocessing.current_process().daemon:
+        raise ExecutionError(
+            "this process can have no worker processes, for it is a daemonic worker of a multiprocessing pool itself",
+            hint="Run the experiment serially or in threads here, or call it from a ProcessPoolExecutor",
+        )
     if start_method() == "spawn":
         return multiprocessing.get_context("spawn")
     from multiprocessing import forkserver
 
     context = multiprocessing.get_context("forkserver")
-    with without_main_module(), without_interrupts():
-        context.set_forkserver_preload(preload)
-        forkserver.ensure_running()
+    try:
+        with without_main_module(), without_interrupts():
+            context.set_forkserver_preload(preload)
+            forkserver.ensure_running()
+    except ChildProcessError as error:
+        raise ExecutionError(
+            "this process can have no worker processes, for it was forked from one that has some",
+            hint=f"Start it with multiprocessing's method spawn, or set {START_METHOD_VARIABLE}=spawn, or run serially",
+        ) from error
+    except OSError as error:
+        what = f"the fork server of the workers cannot be started: {error}"
+        hint = f"Set {START_METHOD_VARIABLE}=spawn, or run in threads"
+        if "AF_UNIX" in str(error):
+            what = f"a socket in the temporary folder would have too long a name: {get_temp_dir()}"
+            hint = (
+                f"Set TMPDIR to a folder with a shorter path, such as /tmp, or {START_METHOD_VARIABLE}=spawn"
+            )
+        raise ExecutionError(what, hint=hint) from error
     return context
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -76,6 +77,16 @@ class LogLevels:
         self._root = logging.root.level
         self._disabled = logging.root.manager.disable
 
+    def restore_at_least(self) -> None:
+        """Have the loggers of this process, which others use too, log no less."""
+        for name, level in {
+            **{name: level for name, (level, _) in self._levels.items()},
+            "": self._root,
+        }.items():
+            log = logging.getLogger(name)
+            if 0 < level < log.getEffectiveLevel():
+                log.setLevel(level)
+
     def restore(self) -> None:
         """Have the loggers of this process log the same, and all of it reach the root logger."""
         for name, (level, disabled) in self._levels.items():
@@ -89,7 +100,7 @@ class LogLevels:
 
 def _umask() -> int | None:
     """Return the file mode mask, without changing it for other threads; None where it cannot be read."""
-    with suppress(OSError, StopIteration, ValueError), open("/proc/self/status") as status:
+    with suppress(OSError, StopIteration, ValueError), Path("/proc/self/status").open() as status:
         return int(next(line for line in status if line.startswith("Umask:")).split()[1], 8)
     return None
 
