@@ -46,7 +46,10 @@ def drive(flow: Flow[T], on_await: Callable[[], None] | None = None) -> T:
 def _is_cancelled() -> bool:
     import asyncio
 
-    task = asyncio.current_task()
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # a child that a step has forked has no loop
+        return False
     return task is not None and task.cancelling() > 0
 
 

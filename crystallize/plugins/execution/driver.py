@@ -198,7 +198,7 @@ class PoolDriver:
         self._is_delivering = True
         try:
             self._collector.add(replicate, result)
-        except RunCancelled:  # and the result was taken
+        except (KeyboardInterrupt, RunCancelled):  # it was not the taking that failed
             self._is_delivering = False
             raise
         self._is_delivering = False
