@@ -122,7 +122,7 @@ def warn_of_shared_random_state(experiment: Any, who: str) -> bool:
     who : str
         What shares the generators: the subject of the warning, in the plural.
     """
-    if not _seeds_global_generators(experiment):
+    if not _seed_plugins(experiment):
         return False
     logger.warning(
         "%s share the global random state of random and NumPy, so what SeedPlugin seeds in one replicate, "
@@ -151,8 +151,10 @@ class SharedRandomState:
         self._experiment = experiment
         self._who = who
         self._deliver = deliver
-        self._is_watching = _seeds_global_generators(experiment)
-        self._before = _global_states() if self._is_watching else ()
+        seeding = _seed_plugins(experiment)
+        self._is_watching = bool(seeding)
+        # A seed_fn of the user's may leave a generator as it is, drawn from or not.
+        self._before = _global_states() if any(getattr(each, "seed_fn", None) for each in seeding) else ()
         self._count = 0
 
     def deliver(self, replicate: int, result: Any) -> None:
@@ -188,8 +190,8 @@ def _global_states() -> tuple[tuple[Any, ...], ...]:
     return tuple(states)
 
 
-def _seeds_global_generators(experiment: Any) -> bool:
+def _seed_plugins(experiment: Any) -> list[Any]:
     plugins = getattr(experiment, "plugins", None)
     records = getattr(plugins, "records", None)
     active = [record.plugin for record in records] if records is not None else list(plugins or ())
-    return any(base.__name__ == "SeedPlugin" for plugin in active for base in type(plugin).__mro__)
+    return [each for each in active if any(base.__name__ == "SeedPlugin" for base in type(each).__mro__)]

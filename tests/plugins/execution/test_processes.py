@@ -97,7 +97,7 @@ def test_a_script_without_a_guard_runs_once_and_its_functions_and_classes_travel
                 refuse()
             except ValueError:
                 shown = traceback.format_exc()
-            assert 'script.py", line 12, in refuse' in shown and "raise ValueError" in shown, shown
+            assert 'script.py", line 10, in refuse' in shown and "raise ValueError" in shown, shown
             copied = pickle.loads(pickle.dumps([helper(i), helper]))
             assert type(copied[0]) is Point and copied[1] is helper
             return copied[0]

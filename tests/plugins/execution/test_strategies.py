@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from crystallize import Experiment
 from crystallize.errors import InvalidTypeError, InvalidValueError
 from crystallize.plugins import execution
 from crystallize.plugins.execution import (
@@ -254,9 +255,20 @@ def test_where_nothing_is_shared_there_is_no_warning(strategy, caplog):
     assert caplog.text == ""
 
 
-def test_async_replicates_that_only_seed_the_shared_generators_are_not_warned_of(caplog):
-    AsyncExecution().run_experiment_loop(plain(2, plugins=SEEDED), random.seed)
-    assert caplog.text == ""
+@pytest.mark.parametrize(("draws", "warnings"), [(False, 0), (True, 1)])
+def test_async_replicates_are_warned_of_shared_generators_only_if_they_draw_from_them(
+    draws, warnings, caplog
+):
+    async def step(data, ctx):
+        return data, {"value": random.random() if draws else ctx.rng.random()}
+
+    for _ in range(2):  # each run leaves the generators in the same state
+        with caplog.at_level(logging.WARNING):
+            Experiment(
+                lambda: 0, [step], seed=1, replicates=3, execution="async", disable_plugins=["artifact"]
+            ).run()
+        assert caplog.text.count("share the global random state") == warnings
+        caplog.clear()
 
 
 def test_without_a_seed_plugin_there_is_no_warning(caplog):
