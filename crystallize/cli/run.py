@@ -135,6 +135,8 @@ def run(
             outcome = _run(nodes, treatments, 1 if debug else replicates)
         except KeyboardInterrupt as error:
             display.close()
+            if measured := getattr(error, "results", None):
+                _print_results(measured, as_json)
             _print_interruption(progress)
             raise typer.Exit(getattr(error, "code", options.INTERRUPTED)) from None
         finally:

@@ -79,15 +79,18 @@ class GraphRun:
             If experiments failed, once all that do not depend on them have finished.
         BaseException
             ``KeyboardInterrupt`` and the like, once the experiments that were running have stopped. A second
-            Ctrl-C abandons them.
+            Ctrl-C abandons them. The results of all that ran are its ``results``.
+
+        What had been measured of an experiment that failed, or was stopped, is among the error's results.
         """
         try:
             with termination_ends_the_run():
                 self._run_all()
-        except BaseException:
+        except BaseException as error:
             self.cancel()
             self._stop_threads()
             self._wait_for_running()
+            vars(error)["results"] = self.results
             raise
         finally:
             self._ended.set()
@@ -171,7 +174,9 @@ class GraphRun:
     def _wait_for_running(self) -> None:
         while self._running:
             try:
-                self._running.pop(self._finished.get(timeout=_SECONDS_BETWEEN_CHECKS).name, None)
+                finished = self._finished.get(timeout=_SECONDS_BETWEEN_CHECKS)
+                self._running.pop(finished.name, None)
+                self._keep(finished)
             except Empty:  # Ctrl-C may have come before a thread began
                 if self._finished.empty() and not any(thread.is_alive() for thread in self._threads):
                     self._running.clear()
@@ -189,12 +194,12 @@ class GraphRun:
     def _record(self, finished: _Finished) -> None:
         name, result, error = finished
         del self._running[name]
+        self._keep(finished)
         if error is not None and not isinstance(error, Exception):
             raise error
         if result is None:
             self._fail(name, f"{type(error).__name__}: {error}", error)
             return
-        self.results[name] = result
         reason = _wholly_failed_condition(result)
         if reason is not None:
             self._fail(name, reason, None)
@@ -203,6 +208,11 @@ class GraphRun:
             self._waiting_for[consumer] -= 1
             if not self._waiting_for[consumer] and consumer not in self.skipped:
                 heapq.heappush(self._ready, self._position[consumer])
+
+    def _keep(self, finished: _Finished) -> None:
+        result = finished.result or getattr(finished.error, "result", None)
+        if result is not None:
+            self.results[finished.name] = result
 
     def _fail(self, name: str, reason: str, error: BaseException | None) -> None:
         self.failed[name] = reason

@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.util import get_temp_dir
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ExecutionError, InvalidValueError
@@ -183,3 +184,16 @@ def leave_interrupts_to_the_coordinator() -> None:
 
 def _ignore(_signal: int, _frame: Any) -> None:
     """Do nothing."""
+
+
+def has_ended(process: int | None) -> bool:
+    """Tell whether there is no process of this id any more, or one whose parent has yet to take note of its end."""
+    if process is None:
+        return False
+    try:
+        os.kill(process, 0)
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is another user's, or the system does not tell
+        return False

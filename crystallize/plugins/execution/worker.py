@@ -20,7 +20,7 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.plugins.execution.launch import leave_interrupts_to_the_coordinator
+from crystallize.plugins.execution.launch import has_ended, leave_interrupts_to_the_coordinator
 from crystallize.plugins.execution.messages import dump_error, finish
 from crystallize.plugins.execution.schedule import SECONDS_PER_BATCH
 from crystallize.utils.aio import close_loop
@@ -40,6 +40,8 @@ IDLE = -1
 """In a worker's slot: it is between replicates."""
 
 _SECONDS_BETWEEN_FLUSHES = 0.1
+_SECONDS_BETWEEN_LOOKS = 0.02
+_LOOKS = 25
 _BYTES_BETWEEN_FLUSHES = 1 << 20
 
 
@@ -119,7 +121,11 @@ def _end_with_the_coordinator(temporary_folder: str) -> None:
 
     def watch() -> None:
         wait([parent.sentinel])
-        shutil.rmtree(temporary_folder, ignore_errors=True)  # a coordinator that was killed could not
+        for _ in range(_LOOKS):
+            if has_ended(parent.pid):  # else it takes this process for dead, for the fork server is
+                shutil.rmtree(temporary_folder, ignore_errors=True)  # a coordinator that was killed could not
+                break
+            time.sleep(_SECONDS_BETWEEN_LOOKS)  # its pipes are closed before it has ended
         os._exit(1)
 
     threading.Thread(target=watch, name="crystallize-coordinator", daemon=True).start()
