@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +14,6 @@ from crystallize.cli import options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from crystallize.cli.progress import ProgressPlugin, RunProgress
     from crystallize.datasources.datasource import DataSource
@@ -197,14 +199,25 @@ def _context(settings: Sequence[str]) -> dict[str, Any]:
 def _debugging_plugins(debug: bool) -> list[object]:
     if not debug:
         return []
-    from tempfile import mkdtemp
-
     from crystallize.plugins.artifact import ArtifactPlugin
     from crystallize.plugins.logging import LoggingPlugin
 
     # One replicate must not take the place of a whole run that is stored.
-    elsewhere = ArtifactPlugin(root_dir=mkdtemp(prefix="crystallize-debug-"))
+    elsewhere = ArtifactPlugin(root_dir=_debugging_folder(), versioned=False)
     return [LoggingPlugin(verbose=True, log_level="DEBUG"), elsewhere]
+
+
+def _debugging_folder() -> Path:
+    """Return the user's temporary folder for such runs, of which the last one stays."""
+    from tempfile import gettempdir, mkdtemp
+
+    user = getattr(os, "getuid", lambda: 0)()
+    folder = Path(gettempdir()) / f"crystallize-debug-{user}"
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.lstat().st_uid == user and not folder.is_symlink():
+            return folder
+    return Path(mkdtemp(prefix="crystallize-debug-"))  # somebody else has put something there
 
 
 def _load(config: Path, only: bool, overrides: Mapping[str, Any]) -> list[Experiment]:

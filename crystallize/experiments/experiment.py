@@ -344,10 +344,16 @@ class Experiment:
 
         loop = running_loop()
         with termination_ends_the_run():
-            return await in_thread(
-                lambda: self._execute(treatments, hypotheses, replicates, strategy, loop),
-                on_cancel=self.cancel,
-            )
+            try:
+                return await in_thread(
+                    lambda: self._execute(treatments, hypotheses, replicates, strategy, loop),
+                    on_cancel=self.cancel,
+                )
+            except BaseException as error:
+                measured = getattr(error.__cause__, "result", None)  # of a run that was cancelled
+                if measured is not None:
+                    vars(error)["result"] = measured
+                raise
 
     def apply(
         self, treatment: Treatment | str | None = None, *, data: Any = FETCH, seed: int | None = None

@@ -120,12 +120,14 @@ def test_debug_runs_one_replicate_here_and_logs_each_step(call, project):
     assert "condition 'shifted', replicate 0, step 'LookStep': starts" in done.err
 
 
-def test_debug_leaves_what_is_stored_as_it_is(call, project):
+def test_debug_leaves_what_is_stored_as_it_is_and_one_folder_for_all_its_runs(call, project):
     assert call("run", "use", "--replicates", "3").code == 0
     stored = {path: path.read_bytes() for path in Path("data").rglob("*") if path.is_file()}
     done = call("run", "use", "--debug", "--json")
     assert {path: path.read_bytes() for path in Path("data").rglob("*") if path.is_file()} == stored
     assert "crystallize-debug-" in results(done)["use"]["path"]
+    again = call("run", "use", "--debug", "--json")
+    assert results(again)["use"]["path"] == results(done)["use"]["path"]
 
 
 # -- what is shown -------------------------------------------------------------------------------------------

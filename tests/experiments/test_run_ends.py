@@ -129,6 +129,37 @@ def test_a_run_that_is_cancelled_keeps_what_had_arrived() -> None:
     assert result.metrics.baseline.metrics["value"] == [0, 1, 2]
 
 
+def test_a_run_whose_awaiting_task_is_cancelled_keeps_what_had_arrived() -> None:
+    class Cancelling(BasePlugin):
+        def after_replicate(self, experiment: Any, result: Any) -> None:
+            if result.replicate == 2:
+                loop.call_soon_threadsafe(task.cancel)
+                wait_until(lambda: experiment.current_run.is_cancelled)
+
+    async def main() -> Any:
+        nonlocal loop, task
+        loop = asyncio.get_running_loop()
+        experiment = Experiment(
+            lambda: 0, [plainly_numbered], replicates=6, plugins=[Cancelling()], disable_plugins=["artifact"]
+        )
+        task = asyncio.ensure_future(awaited(experiment))
+        return await task
+
+    async def awaited(experiment: Experiment) -> Any:
+        try:
+            await experiment.arun()
+        except asyncio.CancelledError as error:
+            return error.result  # type: ignore[attr-defined]
+
+    loop: Any = None
+    task: Any = None
+    assert asyncio.run(main()).metrics.baseline.metrics["value"] == [0, 1, 2]
+
+
+def plainly_numbered(data: Any, ctx: Any) -> Any:
+    return data, {"value": ctx["replicate"]}
+
+
 def test_an_error_before_the_first_outcome_carries_nothing() -> None:
     def at_once(data: Any, ctx: Any) -> Any:
         raise KeyboardInterrupt
@@ -139,9 +170,6 @@ def test_an_error_before_the_first_outcome_carries_nothing() -> None:
 
 
 def test_workers_that_keep_dying_fail_what_they_owed(tmp_path: Path) -> None:
-    def then_no_worker_lives(data: Any, ctx: Any) -> Any:
-        return data, {"value": ctx["replicate"]}
-
     class Deadly:
         """Kills each worker but the first when it opens the experiment, and the first one after a replicate."""
 
@@ -149,7 +177,7 @@ def test_workers_that_keep_dying_fail_what_they_owed(tmp_path: Path) -> None:
             return _die_unless_first, (str(tmp_path / "first"), os.getpid())
 
     result = run(
-        then_no_worker_lives,
+        plainly_numbered,
         execution={"strategy": "process", "max_workers": 1},
         initial_ctx={"deadly": Deadly()},
         plugins=[_DiesAfter()],
