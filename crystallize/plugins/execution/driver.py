@@ -110,7 +110,7 @@ class PoolDriver:
         Raises
         ------
         ExecutionError
-            If workers keep dying, or the transport knows that there will be no more.
+            If workers keep dying before anything is measured, or the transport knows that there will be no more.
         BaseException
             What `replicate_fn` raised, the collector, or Ctrl-C. The workers have ended by then, and what they had
             finished was taken.
@@ -312,7 +312,7 @@ class PoolDriver:
             )
 
     def _give_up_all(self, what: str) -> None:
-        """End a run that has no workers: what was measured stands, and what is still owed has failed.
+        """Have what is owed fail, but for what workers are still at: what was measured stands.
 
         Raises
         ------

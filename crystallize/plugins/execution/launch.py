@@ -188,7 +188,7 @@ def _ignore(_signal: int, _frame: Any) -> None:
 
 def has_ended(process: int | None) -> bool:
     """Tell whether there is no process of this id any more, or one whose parent has yet to take note of its end."""
-    if process is None:
+    if process is None or sys.platform == "win32":  # where there are no signals to ask with
         return False
     try:
         os.kill(process, 0)
