@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +14,6 @@ from crystallize.cli import errors, options, screen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from crystallize.cli.progress import ProgressPlugin, RunProgress
     from crystallize.datasources.datasource import DataSource
@@ -136,10 +138,12 @@ def run(
             nodes = _load(folder.config, only, overrides | {"plugins": extra})
             _check_context(nodes, overrides["context"])
             outcome = _run(nodes, treatments, 1 if debug else replicates)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             display.close()
+            if measured := getattr(error, "results", None):
+                _print_results(measured, as_json)
             _print_interruption(progress)
-            raise typer.Exit(errors.INTERRUPTED) from None
+            raise typer.Exit(getattr(error, "code", errors.INTERRUPTED)) from None
         finally:
             display.close()
     _print_and_exit(progress, *outcome, as_json=as_json)
@@ -198,14 +202,25 @@ def _context(settings: Sequence[str]) -> dict[str, Any]:
 def _debugging_plugins(debug: bool) -> list[object]:
     if not debug:
         return []
-    from tempfile import mkdtemp
-
     from crystallize.plugins.artifact import ArtifactPlugin
     from crystallize.plugins.logging import LoggingPlugin
 
     # One replicate must not take the place of a whole run that is stored.
-    elsewhere = ArtifactPlugin(root_dir=mkdtemp(prefix="crystallize-debug-"))
+    elsewhere = ArtifactPlugin(root_dir=_debugging_folder(), versioned=False)
     return [LoggingPlugin(verbose=True, log_level="DEBUG"), elsewhere]
+
+
+def _debugging_folder() -> Path:
+    """Return the user's temporary folder for such runs, of which the last one stays."""
+    from tempfile import gettempdir, mkdtemp
+
+    user = getattr(os, "getuid", lambda: 0)()
+    folder = Path(gettempdir()) / f"crystallize-debug-{user}"
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.lstat().st_uid == user and not folder.is_symlink():
+            return folder
+    return Path(mkdtemp(prefix="crystallize-debug-"))  # somebody else has put something there
 
 
 def _load(config: Path, only: bool, overrides: Mapping[str, Any]) -> list[Experiment]:

@@ -26,7 +26,7 @@ from crystallize.experiments.checks import (
 )
 from crystallize.experiments.intake import Intake
 from crystallize.experiments.replicate import FETCH, Replicate
-from crystallize.experiments.run import Run, RunCancelled, RunKind
+from crystallize.experiments.run import Run, RunKind
 from crystallize.experiments.treatment import (
     Treatment,
     as_treatments,
@@ -40,6 +40,7 @@ from crystallize.plugins.execution.resolution import resolve_strategy
 from crystallize.plugins.manager import PluginManager
 from crystallize.utils.names import check_name
 from crystallize.utils.randomness import check_seed, draw_master_seed
+from crystallize.utils.signals import termination_ends_the_run
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -342,9 +343,17 @@ class Experiment:
         from crystallize.utils.aio import in_thread, running_loop
 
         loop = running_loop()
-        return await in_thread(
-            lambda: self._execute(treatments, hypotheses, replicates, strategy, loop), on_cancel=self.cancel
-        )
+        with termination_ends_the_run():
+            try:
+                return await in_thread(
+                    lambda: self._execute(treatments, hypotheses, replicates, strategy, loop),
+                    on_cancel=self.cancel,
+                )
+            except BaseException as error:
+                measured = getattr(error.__cause__, "result", None)  # of a run that was cancelled
+                if measured is not None:
+                    vars(error)["result"] = measured
+                raise
 
     def apply(
         self, treatment: Treatment | str | None = None, *, data: Any = FETCH, seed: int | None = None
@@ -411,9 +420,12 @@ class Experiment:
             self.current_run.is_cancelled = True
 
     def check_cancelled(self) -> None:
-        """Raise if the run under way was cancelled; for strategies, now and then while they wait for results."""
-        if self.current_run is not None and self.current_run.is_cancelled:
-            raise RunCancelled
+        """Raise if the run under way was cancelled; for strategies, now and then while they wait for results.
+
+        It raises once: what has finished by then can still be given to :meth:`replicate_done`.
+        """
+        if self.current_run is not None:
+            self.current_run.check_cancelled()
 
     def location(self) -> RunLocation | None:
         """Return where this experiment's runs are stored, or None if nothing stores them."""
@@ -471,7 +483,7 @@ class Experiment:
                 )
             self.current_run = run
         try:
-            with run.exit_stack:
+            with termination_ends_the_run(), run.exit_stack:
                 yield run
         finally:
             self._intake = None

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import CrystallizeError, ExecutionError, MissingMetricError, PluginError
 from crystallize.experiments.handover import Handover
 from crystallize.experiments.owed import Owed
-from crystallize.experiments.run import RunCancelled
-from crystallize.plugins.calling import RAISED
 from crystallize.store.outcome import ReplicateResult
-from crystallize.utils.failures import safe_repr
+from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, safe_repr
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
@@ -68,31 +66,62 @@ class Intake:
         self._count = 0
         self._failed_conditions: set[str] = set()
         self._hook_error: PluginError | None = None
+        self._result: Result | None = None  # once all has arrived
         self._taken: Any = None  # what the strategy returned, once it was looked through
         self._is_wrapped = False
         self._notices_arrivals = experiment.plugins.implements("after_replicate")
 
     def drive(self, replicate_fn: Callable[[int], Any]) -> Result:
-        """Have the execution strategy run all replicates, and finish."""
+        """Have the execution strategy run all replicates, and finish.
+
+        Raises
+        ------
+        BaseException
+            What ended the run; once an outcome has arrived, with all that was measured as its ``result``.
+        """
+        try:
+            self._have_strategy_drive(replicate_fn)
+            return self.finish()
+        except BaseException as error:
+            self._give_result_to(error)
+            raise
+
+    def _have_strategy_drive(self, replicate_fn: Callable[[int], Any]) -> None:
         experiment = self.experiment
         try:
             with experiment.plugins.taking_in(self.take_unreported):
                 results = experiment.plugins.hook.run_experiment_loop(
                     experiment=experiment, replicate_fn=replicate_fn
                 )
-        except CrystallizeError:
+        except (CrystallizeError, *ADDRESSED_TO_THE_RUN):
             raise
-        except RAISED as raised:
+        except BaseException as raised:
             raise experiment.plugins.error_of("run_experiment_loop", raised) from raised
         if results is not self._taken:  # a wrapper has made something else of them
             self._is_wrapped = True
             self.take_unreported(results)
-        return self.finish()
+
+    def _give_result_to(self, error: BaseException) -> None:
+        """Have an error that ends the run carry what was measured."""
+        if not self._count:
+            return
+        try:
+            result = self._result or self._aggregator.finish()
+        except Exception:  # an aggregator of the user's may need all results
+            _logger.warning("what was measured cannot be collated, for the run was broken off", exc_info=True)
+            return
+        vars(error)["result"] = result
+        arrived = f"{self._count} of {self.run.replicates}" if self.run.replicates else str(self._count)
+        error.add_note(f"What was measured is in this error's attribute `result`: {arrived} replicates")
 
     def take(self, result: Any) -> int:
-        """Take the result of one replicate as it arrives; return its number."""
-        if self.run.is_cancelled:
-            raise RunCancelled
+        """Take the result of one replicate as it arrives; return its number.
+
+        Raises
+        ------
+        RunCancelled
+            If the run was cancelled, when this is told for the first time; the result was taken.
+        """
         replicate = self._checked(result)
         if not self.owed.settle(replicate):
             raise self._broken_contract(f"gave replicate {replicate} twice")
@@ -118,6 +147,7 @@ class Intake:
         if replicate == 0:  # the first, under any strategy: it decides alike
             for hypothesis in self.hypotheses:
                 hypothesis.check_first_replicate(result.outcomes)
+        self.run.check_cancelled()
         return replicate
 
     def finish(self) -> Result:
@@ -126,11 +156,11 @@ class Intake:
         Raises
         ------
         MissingMetricError
-            If a condition lacks a metric that a hypothesis asks for; its attribute ``result`` is the result.
+            If a condition lacks a metric that a hypothesis asks for, once everything is stored.
         PluginError
             What a plugin's hook raised on the way, once everything is stored.
         """
-        result = self._aggregator.finish()
+        self._result = result = self._aggregator.finish()
         error: CrystallizeError | None = None
         metrics = result.metrics
         for hypothesis in self.hypotheses:
@@ -144,7 +174,6 @@ class Intake:
         if self._hook_error is not None:
             raise self._hook_error
         if error is not None:
-            vars(error)["result"] = result
             raise error
         return result
 

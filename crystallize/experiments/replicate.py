@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from types import CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from crystallize.datasources.datasource import DataSource
 from crystallize.errors import InvalidTypeError
-from crystallize.plugins.calling import RAISED
 from crystallize.store.outcome import Outcome, OutcomeError, ReplicateResult
 from crystallize.utils.context import FrozenContext
+from crystallize.utils.failures import ADDRESSED_TO_THE_RUN
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
 from crystallize.utils.randomness import stream_key
+from crystallize.utils.signatures import is_async
 from crystallize.utils.stage import DATA_SOURCE, TREATMENT
 
 if TYPE_CHECKING:
@@ -60,6 +63,11 @@ class Replicate:
         The experiment that is running.
     loop : asyncio.AbstractEventLoop, optional
         The event loop that ``Experiment.arun`` was awaited on, for strategies that can use it.
+
+    Attributes
+    ----------
+    is_async : bool
+        Whether something in it is ``async``, as far as that can be told from its functions or was seen in a call.
     """
 
     def __init__(self, experiment: RunningExperiment, loop: AbstractEventLoop | None = None) -> None:
@@ -72,6 +80,7 @@ class Replicate:
             _condition(name, experiment.active_treatments.get(name), experiment.datasource)
             for name in experiment.conditions
         )
+        self.is_async = any(map(is_async, _functions_of(experiment)))
         self._run = experiment.current_run.token
         self._plugin_name = experiment.plugins.name_of
         self._before_replicate = experiment.plugins.direct("before_replicate")
@@ -101,7 +110,10 @@ class Replicate:
 
     def __call__(self, replicate: int) -> ReplicateResult:
         """Run all conditions of one replicate; an error of a step is part of the result."""
-        return drive(self._replicate(replicate))
+        return drive(self._replicate(replicate), self._note_await)
+
+    def _note_await(self) -> None:
+        self.is_async = True
 
     async def acall(self, replicate: int) -> ReplicateResult:
         """Do the same on the running event loop."""
@@ -173,14 +185,21 @@ class Replicate:
     def _outcome(self, replicate: int, condition: Condition) -> Flow[Outcome]:
         ctx = self._context(replicate, condition)
         error = None
+        forks = len(_forks)
         token = ctx.enter()
         try:
             yield from self._play(ctx, condition, FETCH)
-        except RAISED as raised:  # a step that calls sys.exit() fails like any other
+        except ADDRESSED_TO_THE_RUN:
+            raise
+        except BaseException as raised:  # a step that calls sys.exit() fails like any other
+            if forks != len(_forks):
+                _end_forked_child(raised)
             ctx.end_stage()
             error = describe_error(raised, replicate, condition.name, ctx.peek("step_name"))
         finally:
             ctx.leave(token)
+        if forks != len(_forks):
+            _end_forked_child(None)
         return _outcome(ctx, condition.name, error)
 
     def _play(self, ctx: FrozenContext, condition: Condition, data: Any) -> Flow[Any]:
@@ -272,12 +291,46 @@ def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None) -> 
     )
 
 
+# -- steps that fork ---------------------------------------------------------------------------------------
+
+_forks: list[None] = []
+"""As long as the number of forks between this process and the one that imported this module."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _forks.append(None))
+
+
+def _end_forked_child(raised: BaseException | None) -> NoReturn:
+    """End a process that a step has forked, as a script ends, before it goes on as a second coordinator."""
+    code = 0 if raised is None else 1
+    if isinstance(raised, SystemExit):
+        code = raised.code if isinstance(raised.code, int) else int(raised.code is not None)
+        if code and not isinstance(raised.code, int):
+            sys.stderr.write(f"{raised.code}\n")
+    elif raised is not None:
+        traceback.print_exception(raised)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code & 0xFF)
+
+
 @lru_cache(maxsize=4)
 def _unpickled(digest: str, payload: bytes) -> Replicate:
     """Make the object of a payload, once in each worker however often it arrives."""
     make, arguments = pickle.loads(payload)
     made: Replicate = make(*arguments)
     return made
+
+
+def _functions_of(experiment: RunningExperiment) -> Iterator[Any]:
+    for step in experiment.pipeline.steps:
+        yield getattr(step, "fn", step)
+    for source in (
+        experiment.datasource,
+        *(each.datasource for each in experiment.active_treatments.values()),
+    ):
+        yield getattr(source, "fn", getattr(source, "fetch", None))
 
 
 def _condition(name: str, treatment: Treatment | None, datasource: DataSource) -> Condition:

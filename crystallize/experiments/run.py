@@ -8,15 +8,13 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
+from crystallize.utils.failures import RunCancelled
+
 if TYPE_CHECKING:
     from crystallize.experiments.treatment import Treatment
     from crystallize.plugins.manager import PluginManager
 
 RunKind = Literal["run", "apply"]
-
-
-class RunCancelled(BaseException):
-    """The task that awaited ``Experiment.arun`` was cancelled; a strategy treats it like Ctrl-C."""
 
 
 class Run:
@@ -73,6 +71,13 @@ class Run:
         self._states: dict[str, SimpleNamespace] = {}  # by the plugin's name
         self._by_identity: dict[int, SimpleNamespace] = {}
         self.is_cancelled = False
+        self._knows_it_is_cancelled = False
+
+    def check_cancelled(self) -> None:
+        """Raise if the run was cancelled: once, so that what had finished by then can still be taken in."""
+        if self.is_cancelled and not self._knows_it_is_cancelled:
+            self._knows_it_is_cancelled = True
+            raise RunCancelled
 
     def state(self, plugin: object) -> SimpleNamespace:
         """Return what a plugin keeps for this run: a namespace of its own, empty at first.

@@ -10,12 +10,12 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.errors import CrystallizeError, GraphRunError
-from crystallize.experiments.run import RunCancelled
 from crystallize.graphs.dependencies import downstream_of, files_of
 from crystallize.plugins.execution import AsyncExecution, ParallelExecution, SerialExecution
 from crystallize.plugins.seed import SeedPlugin
 from crystallize.utils.aio import close_loop
-from crystallize.utils.failures import error_text
+from crystallize.utils.failures import RunCancelled, error_text
+from crystallize.utils.signals import termination_ends_the_run
 
 if TYPE_CHECKING:
     from crystallize.experiments.experiment import Experiment
@@ -79,23 +79,18 @@ class GraphRun:
             If experiments failed, once all that do not depend on them have finished.
         BaseException
             ``KeyboardInterrupt`` and the like, once the experiments that were running have stopped. A second
-            Ctrl-C abandons them.
+            Ctrl-C abandons them. The results of all that ran are its ``results``.
+
+        What had been measured of an experiment that failed, or was stopped, is among the error's results.
         """
         try:
-            while self._ready or self._running:
-                if self._cancelled.is_set():
-                    raise RunCancelled
-                # A thread is for what runs beside something else: a chain needs none.
-                if not self._running and (len(self._ready) == 1 or self._max_concurrency == 1):
-                    self._record(self._run_experiment(self._next_ready()))
-                    continue
-                while self._ready and len(self._running) < self._max_concurrency:
-                    self._start(self._next_ready())
-                self._record(self._next_finished())
-        except BaseException:
+            with termination_ends_the_run():
+                self._run_all()
+        except BaseException as error:
             self.cancel()
             self._stop_threads()
             self._wait_for_running()
+            vars(error)["results"] = self.results
             raise
         finally:
             self._ended.set()
@@ -116,6 +111,18 @@ class GraphRun:
             ).start()
 
     # -- running -------------------------------------------------------------------------------------------
+
+    def _run_all(self) -> None:
+        while self._ready or self._running:
+            if self._cancelled.is_set():
+                raise RunCancelled
+            # A thread is for what runs beside something else: a chain needs none.
+            if not self._running and (len(self._ready) == 1 or self._max_concurrency == 1):
+                self._record(self._run_experiment(self._next_ready()))
+                continue
+            while self._ready and len(self._running) < self._max_concurrency:
+                self._start(self._next_ready())
+            self._record(self._next_finished())
 
     def _next_ready(self) -> str:
         name = self.order[heapq.heappop(self._ready)]
@@ -167,7 +174,9 @@ class GraphRun:
     def _wait_for_running(self) -> None:
         while self._running:
             try:
-                self._running.pop(self._finished.get(timeout=_SECONDS_BETWEEN_CHECKS).name, None)
+                finished = self._finished.get(timeout=_SECONDS_BETWEEN_CHECKS)
+                self._running.pop(finished.name, None)
+                self._keep(finished)
             except Empty:  # Ctrl-C may have come before a thread began
                 if self._finished.empty() and not any(thread.is_alive() for thread in self._threads):
                     self._running.clear()
@@ -185,16 +194,14 @@ class GraphRun:
     def _record(self, finished: _Finished) -> None:
         name, result, error = finished
         del self._running[name]
+        self._keep(finished)
         if error is not None and not isinstance(error, Exception):
             raise error
         if result is None:
-            if measured := getattr(error, "result", None):
-                self.results[name] = measured
             # The kind of an error of ours adds nothing to its text.
             is_ours = error is None or isinstance(error, CrystallizeError)
             self._fail(name, str(error) if error is None or is_ours else error_text(error), error)
             return
-        self.results[name] = result
         reason = _wholly_failed_condition(result)
         if reason is not None:
             self._fail(name, reason, None)
@@ -203,6 +210,11 @@ class GraphRun:
             self._waiting_for[consumer] -= 1
             if not self._waiting_for[consumer] and consumer not in self.skipped:
                 heapq.heappush(self._ready, self._position[consumer])
+
+    def _keep(self, finished: _Finished) -> None:
+        result = finished.result or getattr(finished.error, "result", None)
+        if result is not None:
+            self.results[finished.name] = result
 
     def _fail(self, name: str, reason: str, error: BaseException | None) -> None:
         self.failed[name] = reason

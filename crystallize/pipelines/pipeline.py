@@ -13,6 +13,7 @@ from crystallize.utils.context import FrozenContext
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
 from crystallize.utils.names import check_name, name_key
+from crystallize.utils.signatures import is_generator
 
 if TYPE_CHECKING:
     from crystallize.datasources.artifact import Artifact
@@ -39,7 +40,7 @@ class Pipeline:
     Raises
     ------
     InvalidTypeError
-        If something in it cannot be a step.
+        If something in it cannot be a step, or the last one is a generator.
     InvalidValueError
         If it is empty.
     """
@@ -51,6 +52,11 @@ class Pipeline:
         if not self.steps:
             raise InvalidValueError("the pipeline is empty", hint="Give it at least one step")
         self.names = _unique_names(self.steps)
+        if is_generator(getattr(self.steps[-1], "fn", self.steps[-1])):
+            raise InvalidTypeError(
+                f"step {self.names[-1]!r} is a generator, and the last step: nobody would run it",
+                hint="Return a list, or (data, metrics), where it says yield",
+            )
         self._calls = tuple(
             (index, name, step, step.direct if isinstance(step, FunctionStep) else step)
             for index, (name, step) in enumerate(zip(self.names, self.steps, strict=True))

@@ -12,16 +12,13 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import PluginError, StoreError
-from crystallize.utils.failures import error_text, place_of
+from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, error_text, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
 
     from crystallize.plugins.collection import PluginRecord
     from crystallize.plugins.inspection import Implementation
-
-RAISED = (Exception, SystemExit)
-"""What counts as an error of a plugin's hook: one that calls ``sys.exit()`` must not end the run unnamed."""
 
 TO_THE_END = frozenset({"after_step", "after_replicate", "after_run"})
 """The hooks in which one plugin's error does not keep the others from being called."""
@@ -40,7 +37,9 @@ def attributed(record: PluginRecord, implementation: Implementation) -> Callable
     def plain(*arguments: Any) -> Any:
         try:
             return function(*arguments)
-        except RAISED as error:
+        except ADDRESSED_TO_THE_RUN:
+            raise
+        except BaseException as error:
             _pass_on(record, hook, error)
 
     @functools.wraps(function)
@@ -62,7 +61,9 @@ def attributed(record: PluginRecord, implementation: Implementation) -> Callable
             raise RuntimeError("it yielded twice")
         except StopIteration as end:
             return end.value
-        except RAISED as error:
+        except ADDRESSED_TO_THE_RUN:
+            raise
+        except BaseException as error:
             if had_yielded:
                 _sign(error, record, hook)
                 raise
@@ -94,7 +95,9 @@ def in_a_row(
         for record, function in calls:
             try:
                 function(*arguments)
-            except RAISED as error:
+            except ADDRESSED_TO_THE_RUN:
+                raise
+            except BaseException as error:
                 raise error_of(record, hook, error) from error
 
     def to_the_end(*arguments: Any) -> None:
@@ -102,7 +105,9 @@ def in_a_row(
         for record, function in calls:
             try:
                 function(*arguments)
-            except RAISED as error:
+            except ADDRESSED_TO_THE_RUN:
+                raise
+            except BaseException as error:
                 errors.append(error_of(record, hook, error))
         if errors:
             raise together(errors[0], errors)

@@ -13,7 +13,6 @@ from crystallize.discovery import EXECUTION, find, lookup
 from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError, ValidationError
 from crystallize.plugins.base import HOOK_NAMES
 from crystallize.plugins.calling import (
-    RAISED,
     TO_THE_END,
     attributed,
     error_of,
@@ -26,7 +25,7 @@ from crystallize.plugins.calling import (
 from crystallize.plugins.collection import PluginRecord, collect, collect_only, refuse, set_apart
 from crystallize.plugins.execution.resolution import make_strategy
 from crystallize.plugins.inspection import LOOP
-from crystallize.utils.failures import error_text, safe_repr
+from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, error_text, safe_repr
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
@@ -172,7 +171,9 @@ class PluginManager:
         token = kept_errors.set(errors)
         try:
             caller(**arguments)
-        except RAISED as error:
+        except ADDRESSED_TO_THE_RUN:
+            raise
+        except BaseException as error:
             raise together(self.error_of(hook_name, error), errors) from error
         finally:
             kept_errors.reset(token)
@@ -339,7 +340,9 @@ def _settings(record: PluginRecord) -> dict[str, Any]:
     try:
         settings = dict(getattr(record.plugin, "settings", None) or {})
         return {str(key): _plain(value) for key, value in settings.items()}
-    except RAISED as error:  # a foreign property, key or value may raise anything, or contain itself
+    except ADDRESSED_TO_THE_RUN:
+        raise
+    except BaseException as error:  # a foreign property, key or value may raise anything, or contain itself
         return {"unreadable": error_text(error)}
 
 

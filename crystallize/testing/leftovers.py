@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from crystallize.plugins.execution.launch import has_ended
+
 _DESCRIPTORS = ("/proc/self/fd", "/dev/fd")
 
 
@@ -20,7 +22,9 @@ def open_files() -> int:
 
 def surroundings() -> dict[str, Any]:
     """Return what a run has to leave as it is: folder, environment, import path, and who hears of signals."""
-    handlers = {number.name: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {
+        number.name: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     return {"folder": Path.cwd(), "environment": dict(os.environ), "path": list(sys.path), **handlers}
 
 
@@ -35,7 +39,4 @@ def is_alive(process: int) -> bool:
 
 def is_running(process: int) -> bool:
     """Tell, on Linux, whether a process has not ended yet: an orphan's new parent may never take note."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    return not has_ended(process)

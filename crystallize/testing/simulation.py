@@ -34,6 +34,8 @@ Fate = Literal["lives", "dies", "leaves", "is late"]
 
 _SECONDS_BETWEEN_FLUSHES = 0.1
 _SECONDS_FOR_A_REPLICATE = 60.0
+_MOST_WITHOUT_A_RESULT = 200_000
+"""How often :meth:`SimulatedTransport.wait` may be called without a result: a driver that spins ends, and its test."""
 
 
 def _no_time() -> float:
@@ -117,6 +119,7 @@ class SimulatedTransport:
         self._knows_culprit = knows_culprit
         self._workers: dict[Hashable, _Worker] = {}  # also those that are loading
         self._started = 0
+        self._without_a_result = 0
         self._agenda: list[tuple[float, int, Callable[..., Event | None], tuple[Any, ...]]] = []
         self._order = count()
 
@@ -144,10 +147,14 @@ class SimulatedTransport:
         Raises
         ------
         AssertionError
-            If nothing will ever happen again: whoever drives the workers waits in vain.
+            If nothing will ever happen again, or things happen on and on and no replicate comes to its end: whoever
+            drives the workers waits in vain.
         """
         if not self._agenda:
             raise AssertionError("nothing will ever happen again, and the run has not come to its end")
+        if self._without_a_result >= _MOST_WITHOUT_A_RESULT:
+            raise AssertionError(f"{self._without_a_result} calls in a row without the result of a replicate")
+        self._without_a_result += 1
         deadline = self.now + seconds
         has_arrived = False
         while self._agenda and self._agenda[0][0] <= (self.now if has_arrived else deadline):
@@ -155,6 +162,8 @@ class SimulatedTransport:
             event = act(*arguments)
             if event is not None:
                 has_arrived = True
+                if getattr(event, "finished", ()):
+                    self._without_a_result = 0
                 self.arrived.update(each.replicate for each in getattr(event, "finished", ()))
                 yield event
         if not has_arrived:

@@ -81,19 +81,17 @@ async def in_thread(fn: Callable[[], T], *, on_cancel: Callable[[], None]) -> T:
         Called without arguments, in a copy of the caller's context variables.
     on_cancel : callable
         Called when the awaiting task is cancelled; it has `fn` end soon. The cancellation leaves when the
-        thread has ended.
+        thread has ended; its cause is what `fn` raised.
     """
     import asyncio
 
     task = asyncio.ensure_future(asyncio.to_thread(fn))
     try:
         return await asyncio.shield(task)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as cancelled:
         on_cancel()
         await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # retrieved, since the cancellation is what is raised
-        raise
+        raise cancelled from (None if task.cancelled() else task.exception())
 
 
 def close_loop() -> None:

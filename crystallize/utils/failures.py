@@ -1,9 +1,41 @@
-"""Texts about exceptions and objects of others' code: what they say, and where they were raised."""
+"""Exceptions of others' code: which of them end a run, what they say, and where they were raised."""
 
 from __future__ import annotations
 
 import importlib
 import traceback
+
+
+class RunCancelled(BaseException):
+    """The run was cancelled from outside: by ``Experiment.cancel``, or with the task that awaited it.
+
+    A strategy treats it like Ctrl-C.
+    """
+
+
+class RunTerminated(KeyboardInterrupt, SystemExit):
+    """A signal has asked the process to end while an experiment was running.
+
+    The run ends as with Ctrl-C; if nobody catches this, so does the process, with the signal's usual exit code.
+
+    Parameters
+    ----------
+    signum : int
+        The signal.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signum)
+        self.code = 128 + signum
+
+
+ADDRESSED_TO_THE_RUN = (KeyboardInterrupt, RunCancelled, GeneratorExit)
+"""What ends a run when it comes out of the user's code: the user's code is not what raised it.
+
+``GeneratorExit`` is how Python closes a computation that nobody drives any more. Everything else, ``SystemExit`` and
+``asyncio.CancelledError`` too, is an error of the step or the hook that it comes from: write ``except
+ADDRESSED_TO_THE_RUN: raise`` before ``except BaseException``.
+"""
 
 
 def error_text(error: BaseException) -> str:

@@ -6,7 +6,7 @@ pipeline never yields, so it never touches an event loop; an asynchronous one is
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -15,10 +15,20 @@ Flow: TypeAlias = Generator[Awaitable[Any], Any, T]
 """A computation that yields awaitables, is sent their results and returns a ``T``."""
 
 
-def drive(flow: Flow[T]) -> T:
-    """Run `flow` to its end in a thread that has no event loop running, or may block the one it has."""
+def drive(flow: Flow[T], on_await: Callable[[], None] | None = None) -> T:
+    """Run `flow` to its end in a thread that has no event loop running, or may block the one it has.
+
+    Parameters
+    ----------
+    flow : Flow
+        The computation.
+    on_await : callable, optional
+        Called before the first awaitable is awaited, if there is one.
+    """
     try:
         awaitable = next(flow)
+        if on_await is not None:
+            on_await()
         from crystallize.utils.aio import run_awaitable
 
         while True:
@@ -33,14 +43,31 @@ def drive(flow: Flow[T]) -> T:
         return result
 
 
+def _is_cancelled() -> bool:
+    import asyncio
+
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # a child that a step has forked has no loop
+        return False
+    return task is not None and task.cancelling() > 0
+
+
 async def adrive(flow: Flow[T]) -> T:
-    """Run `flow` to its end on the running event loop."""
+    """Run `flow` to its end on the running event loop.
+
+    If the task that it runs in is cancelled, the flow is closed. A cancellation of something that the flow awaits is an
+    error like any other.
+    """
     try:
         awaitable = next(flow)
         while True:
             try:
                 value = await awaitable
             except BaseException as error:
+                if _is_cancelled():
+                    flow.close()
+                    raise
                 awaitable = flow.throw(error)
             else:
                 awaitable = flow.send(value)

@@ -54,7 +54,7 @@ def pack(obj: Any) -> Packed:
     file = io.BytesIO()
     pickler = _Pickler(file, buffers.append)
     try:
-        pickler.dump(obj)
+        pickler.dump((obj, _names_by_module))
     finally:
         pickler.unregister()
     return Packed(file.getvalue(), [buffer.raw() for buffer in buffers])
@@ -65,7 +65,7 @@ def unpack(body: bytes | memoryview, buffers: Sequence[bytes | memoryview] = ())
 
     Its arrays use the memory of `buffers`: they can be written to if the buffers can.
     """
-    return pickle.loads(body, buffers=buffers)
+    return pickle.loads(body, buffers=buffers)[0]
 
 
 def dump_result(result: Any) -> bytes:
@@ -100,9 +100,15 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
     def __init__(self, file: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any]) -> None:
         super().__init__(file, PROTOCOL, buffer_callback)
         self._checked: set[str] = set()
+        self._travelling: dict[str, dict[str, Any]] = {}
         self._by_value: list[ModuleType] = []
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, CodeType):  # cloudpickle leaves out which file it comes from
+            make, arguments = self.dispatch_table[CodeType](obj)
+            return _code_of_file, (obj.co_filename, make, arguments)
+        if obj is _names_by_module:
+            return _publish, (self._travelling,)
         if isinstance(obj, FunctionType | type | _LRU_CACHE):
             name = obj.__module__
             if name not in self._checked and isinstance(name, str):
@@ -115,6 +121,10 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
                 ):
                     cloudpickle.register_pickle_by_value(module)
                     self._by_value.append(module)
+            if name == "__main__" or (isinstance(name, str) and is_sent_by_value(name)):
+                own_name = getattr(obj, "__qualname__", None)
+                if own_name and getattr(sys.modules.get(name), own_name, None) is obj:
+                    self._travelling.setdefault(name, {})[own_name] = obj
             if isinstance(obj, _LRU_CACHE) and (name == "__main__" or is_sent_by_value(name)):
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
         return super().reducer_override(obj)
@@ -122,6 +132,28 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
     def unregister(self) -> None:
         for module in self._by_value:
             cloudpickle.unregister_pickle_by_value(module)
+
+
+_names_by_module = object()
+"""Pickled by :class:`_Pickler` after all else: which functions and classes travelled by value, by module and name."""
+
+
+def _publish(names_by_module: dict[str, dict[str, Any]]) -> None:
+    """Have a worker find what travelled by value under its name, as pickle looks for the class of an object."""
+    for module_name, names in names_by_module.items():
+        module = sys.modules.setdefault(module_name, ModuleType(module_name))
+        for name, value in names.items():
+            if (module_name, name) in _published or not hasattr(module, name):
+                _published.add((module_name, name))
+                setattr(module, name, value)
+
+
+_published: set[tuple[str, str]] = set()  # what is there by itself, as where this process packed it, stays
+
+
+def _code_of_file(file: str, make: Callable[..., CodeType], arguments: tuple[Any, ...]) -> CodeType:
+    """Make a code object that knows its file, so that tracebacks and debuggers show its lines."""
+    return make(*arguments).replace(co_filename=file)
 
 
 def _cached(function: Any, parameters: dict[str, Any]) -> Any:

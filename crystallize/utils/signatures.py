@@ -92,3 +92,11 @@ def place_of_code(fn: Any) -> str:
     """Return ``file:line`` of where `fn` is defined; an empty text if that is not known."""
     code = getattr(fn, "__code__", None)
     return "" if code is None else f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def is_generator(fn: Any) -> bool:
+    """Whether a call of `fn` only returns a generator, and runs none of its code."""
+    return any(
+        inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each)
+        for each in (fn, getattr(fn, "__call__", None))  # noqa: B004
+    )

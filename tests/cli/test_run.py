@@ -141,12 +141,14 @@ def test_debug_runs_one_replicate_here_and_logs_each_step(call, project):
     assert "condition 'shifted', replicate 0, step 'LookStep': starts" in done.err
 
 
-def test_debug_leaves_what_is_stored_as_it_is(call, project):
+def test_debug_leaves_what_is_stored_as_it_is_and_one_folder_for_all_its_runs(call, project):
     assert call("run", "use", "--replicates", "3").code == 0
     stored = {path: path.read_bytes() for path in Path("data").rglob("*") if path.is_file()}
     done = call("run", "use", "--debug", "--json")
     assert {path: path.read_bytes() for path in Path("data").rglob("*") if path.is_file()} == stored
     assert "crystallize-debug-" in results(done)["use"]["path"]
+    again = call("run", "use", "--debug", "--json")
+    assert results(again)["use"]["path"] == results(done)["use"]["path"]
 
 
 # -- what is shown -------------------------------------------------------------------------------------------
@@ -339,8 +341,13 @@ def test_an_unknown_plugin_is_warned_of_with_the_nearest_name(project):
 # -- Ctrl-C --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("execution", ["serial", "thread", "process"])
-def test_ctrl_c_ends_it_cleanly_and_says_what_was_written(call, project, execution):
+@pytest.mark.parametrize(
+    ("execution", "signum", "code"),
+    [("serial", signal.SIGINT, 130), ("thread", signal.SIGTERM, 143), ("process", signal.SIGHUP, 129)],
+)
+def test_ctrl_c_and_signals_end_it_cleanly_and_it_says_what_was_written(
+    call, project, execution, signum, code
+):
     (project / "use" / "steps.py").write_text(
         dedent(
             """
@@ -350,7 +357,8 @@ def test_ctrl_c_ends_it_cleanly_and_says_what_was_written(call, project, executi
             @pipeline_step()
             def look(data, ctx, *, shift=0.0):
                 time.sleep(float(os.environ.get("NAP", 0)))
-                pathlib.Path("began").touch()
+                with pathlib.Path("began").open("a") as file:
+                    file.write(".")
                 return data, {"seen": shift}
             """
         )
@@ -367,13 +375,14 @@ def test_ctrl_c_ends_it_cleanly_and_says_what_was_written(call, project, executi
         start_new_session=True,
     )
     deadline = time.monotonic() + 30
-    while not Path("began").exists():
+    while not Path("began").exists() or Path("began").stat().st_size < 16:  # so that some have arrived
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130
+    os.killpg(process.pid, signum)
+    shown, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "seen" in shown, "what was measured is not shown"
     assert "Traceback" not in told
     assert "Interrupted." in told
     assert "  make: complete, in data/make/v0" in told

@@ -270,3 +270,12 @@ def test_it_can_be_pickled() -> None:
     copy = cloudpickle.loads(cloudpickle.dumps(Pipeline([add(n=2), Times(3), lambda data: data + 1])))
     assert copy.run(0, standalone_context()) == 7
     assert copy.names == ("AddStep", "Times", "LambdaStep")
+
+
+def test_a_generator_as_the_last_step_is_refused_since_nobody_would_run_it():
+    def never(data):
+        yield data
+
+    with pytest.raises(InvalidTypeError, match=r"'NeverStep' is a generator.*Return a list"):
+        Pipeline([never])
+    assert Pipeline([never, lambda data: [*data]]).run(1, standalone_context({})) == [1]

@@ -18,7 +18,11 @@ from crystallize.plugins.execution.strategies import (
     SerialExecution,
     ThreadExecution,
 )
-from crystallize.plugins.execution.surroundings import usable_cores, warn_of_shared_random_state
+from crystallize.plugins.execution.surroundings import (
+    Surroundings,
+    usable_cores,
+    warn_of_shared_random_state,
+)
 from crystallize.plugins.execution.transport import (
     Batch,
     BatchEnd,
@@ -100,6 +104,7 @@ __all__ = [
     "ResultCollector",
     "Schedule",
     "SerialExecution",
+    "Surroundings",
     "ThreadExecution",
     "Transport",
     "cause_of_death",

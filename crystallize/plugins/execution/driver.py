@@ -24,6 +24,7 @@ from crystallize.plugins.execution.transport import (
     Progress,
     Raised,
 )
+from crystallize.utils.failures import RunCancelled
 
 if TYPE_CHECKING:
     from crystallize.plugins.execution.collector import ResultCollector
@@ -88,9 +89,11 @@ class PoolDriver:
         self._idle: dict[Hashable, _Worker] = {}  # those with room for more than there was
         self._sent = 0
         self._deaths = 0  # in a row
+        self._has_results = False
         self._departures: Counter[int] = Counter()
         self._is_delivering = False
         self._events: Iterator[Event] = iter(())
+        self._taking: Iterator[Finished] = iter(())
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             Joined: self._welcome,
             Progress: self._take_progress,
@@ -107,7 +110,7 @@ class PoolDriver:
         Raises
         ------
         ExecutionError
-            If workers keep dying, or the transport knows that there will be no more.
+            If workers keep dying before anything is measured, or the transport knows that there will be no more.
         BaseException
             What `replicate_fn` raised, the collector, or Ctrl-C. The workers have ended by then, and what they had
             finished was taken.
@@ -176,7 +179,8 @@ class PoolDriver:
     # -- results -------------------------------------------------------------------------------------------
 
     def _take(self, finished: Iterable[Finished]) -> None:
-        for each in finished:
+        self._taking = iter(finished)
+        for each in self._taking:
             if each.replicate not in self._schedule.unfinished:
                 continue  # late: another worker was faster
             try:
@@ -186,12 +190,17 @@ class PoolDriver:
             self._arrive(each.replicate, result)
 
     def _arrive(self, replicate: int, result: Any) -> None:
+        self._has_results = True
         self._schedule.finish(replicate)
         if self._suspects:
             self._suspects.acquit(replicate)
         self._deaths = 0
         self._is_delivering = True
-        self._collector.add(replicate, result)
+        try:
+            self._collector.add(replicate, result)
+        except (KeyboardInterrupt, RunCancelled):  # it was not the taking that failed
+            self._is_delivering = False
+            raise
         self._is_delivering = False
 
     def _give_up(self, replicate: int, what: str, hint: str) -> None:
@@ -206,6 +215,7 @@ class PoolDriver:
         """Take what is finished when the run is broken off, unless it was the taking that failed."""
         try:
             if not self._is_delivering:
+                self._take(self._taking)
                 for event in self._events:
                     self._take(getattr(event, "finished", ()))
                 for finished in self._transport.drain():
@@ -296,11 +306,29 @@ class PoolDriver:
         if self._deaths < _DEATHS_IN_A_ROW:
             logger.warning("a worker died %s: %s", when, report.cause)
         elif report.is_needed:
-            raise ExecutionError(
+            self._give_up_all(
                 f"{self._deaths} workers died one after the other before a replicate was through, the last one "
-                f"{when}: {report.cause}",
-                hint="Run serially to see more",
+                f"{when}: {report.cause}"
             )
+
+    def _give_up_all(self, what: str) -> None:
+        """Have what is owed fail, but for what workers are still at: what was measured stands.
+
+        Raises
+        ------
+        ExecutionError
+            If nothing was measured, or if nobody knows how much is owed.
+        """
+        hint = "Run serially to see more"
+        if not self._has_results or not self._schedule.has_end:
+            raise ExecutionError(what, hint=hint)
+        running = {
+            i for each in self._workers.values() for batch in each.batches.values() for i in batch.replicates
+        }
+        owed = [replicate for replicate in self._schedule.take_all() if replicate not in running]
+        logger.error("%s. The %d replicates that are still owed have failed", what, len(owed))
+        for replicate in owed:
+            self._give_up(replicate, what, hint)
 
     def _blame(self, replicate: int, fault: str, cause: str = "") -> None:
         """Try a replicate again, or give it up if that has been done often enough."""

@@ -10,9 +10,11 @@ import threading
 import time
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from multiprocessing.util import get_temp_dir
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import InvalidValueError
+from crystallize.errors import ExecutionError, InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,15 +63,40 @@ def get_context(preload: list[str]) -> ForkServerContext | SpawnContext:
 
     With ``forkserver`` the server has been started when this returns, and imports `preload` while the caller
     goes on.
+
+    Raises
+    ------
+    ExecutionError
+        If this process can have no workers.
     """
+    if multiprocessing.current_process().daemon:
+        raise ExecutionError(
+            "this process can have no worker processes, for it is a daemonic worker of a multiprocessing pool itself",
+            hint="Run the experiment serially or in threads here, or call it from a ProcessPoolExecutor",
+        )
     if start_method() == "spawn":
         return multiprocessing.get_context("spawn")
     from multiprocessing import forkserver
 
     context = multiprocessing.get_context("forkserver")
-    with without_main_module(), without_interrupts():
-        context.set_forkserver_preload(preload)
-        forkserver.ensure_running()
+    try:
+        with without_main_module(), without_interrupts():
+            context.set_forkserver_preload(preload)
+            forkserver.ensure_running()
+    except ChildProcessError as error:
+        raise ExecutionError(
+            "this process can have no worker processes, for it was forked from one that has some",
+            hint=f"Start it with multiprocessing's method spawn, or set {START_METHOD_VARIABLE}=spawn, or run serially",
+        ) from error
+    except OSError as error:
+        what = f"the fork server of the workers cannot be started: {error}"
+        hint = f"Set {START_METHOD_VARIABLE}=spawn, or run in threads"
+        if "AF_UNIX" in str(error):
+            what = f"a socket in the temporary folder would have too long a name: {get_temp_dir()}"
+            hint = (
+                f"Set TMPDIR to a folder with a shorter path, such as /tmp, or {START_METHOD_VARIABLE}=spawn"
+            )
+        raise ExecutionError(what, hint=hint) from error
     return context
 
 
@@ -146,12 +173,27 @@ def without_interrupts() -> Iterator[None]:
 
 
 def leave_interrupts_to_the_coordinator() -> None:
-    """Have this worker process ignore Ctrl-C: the coordinator hears it too, and ends its workers."""
+    """Have this worker process ignore what a terminal sends to all of its processes: the coordinator ends it."""
     # A function and not SIG_IGN: what the steps start must not inherit deafness.
     signal.signal(signal.SIGINT, _ignore)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _ignore)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _ignore(_signal: int, _frame: Any) -> None:
     """Do nothing."""
+
+
+def has_ended(process: int | None) -> bool:
+    """Tell whether there is no process of this id any more, or one whose parent has yet to take note of its end."""
+    if process is None or sys.platform == "win32":  # where there are no signals to ask with
+        return False
+    try:
+        os.kill(process, 0)
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is another user's, or the system does not tell
+        return False

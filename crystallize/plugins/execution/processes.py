@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from itertools import islice
 from multiprocessing.connection import wait
+from multiprocessing.util import get_temp_dir
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ExecutionError
@@ -16,7 +17,9 @@ from crystallize.plugins.execution import launch, worker
 from crystallize.plugins.execution.driver import PoolDriver
 from crystallize.plugins.execution.messages import cause_of_death, load_error, pack_replicate_fn
 from crystallize.plugins.execution.shared_payload import SharedPayload
+from crystallize.plugins.execution.surroundings import Surroundings
 from crystallize.plugins.execution.transport import BatchEnd, DeathReport, Joined, Progress, Raised
+from crystallize.utils.pickling import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -83,8 +86,9 @@ class ProcessTransport:
         self._size = size
         self._wanted = 0
         self._context = launch.get_context(_modules_to_preload())
-        log_level = logging.getLogger("crystallize").getEffectiveLevel()
-        self._settings = worker.Settings(launch.environment_for_workers(threads), threads, log_level)
+        self._settings = worker.Settings(
+            launch.environment_for_workers(threads), threads, pack(Surroundings()), get_temp_dir()
+        )
         self._slots: Any = self._context.RawArray("q", size + 1)  # see worker.main
         self._free_slots = list(reversed(range(size)))
         self._workers: list[_Worker] = []

@@ -66,6 +66,20 @@ class Schedule:
         """Whether all has been given out."""
         return not self._left_over and (self._has_ended or length_hint(self._owed, 1) == 0)
 
+    @property
+    def has_end(self) -> bool:
+        """Whether it is known how many replicates are left."""
+        return self._has_ended or length_hint(self._owed, _UNKNOWN) != _UNKNOWN
+
+    def take_all(self) -> list[int]:
+        """Take all that is left; return in order what is unfinished then."""
+        self.unfinished.update(self._owed)
+        self._has_ended = True
+        self._first.clear()
+        self._last.clear()
+        self._left_over = 0
+        return sorted(self.unfinished)
+
     def count_useful_workers(self) -> int:
         """Return how many workers could have something to do at the same time; a huge number if not known."""
         return len(self.unfinished) + length_hint(self._owed, _UNKNOWN)

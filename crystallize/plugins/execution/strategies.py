@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from crystallize.errors import InvalidTypeError, InvalidValueError
 from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.execution.collector import ResultCollector
-from crystallize.plugins.execution.surroundings import usable_cores, warn_of_shared_random_state
+from crystallize.plugins.execution.surroundings import (
+    SharedRandomState,
+    usable_cores,
+    warn_of_shared_random_state,
+)
 from crystallize.utils.checks import check_bool, check_count
 
 if TYPE_CHECKING:
@@ -200,21 +204,37 @@ class AsyncExecution(BasePlugin):
 
     def run_experiment_loop(self, experiment: Any, replicate_fn: Callable[[int], Any]) -> list[Any]:
         """Run all replicates in an event loop; see :func:`crystallize.hookspecs.run_experiment_loop`."""
-        from crystallize.plugins.execution.tasks import run_in_tasks, run_on_loop
-
-        self._warn(experiment)
-        home = getattr(replicate_fn, "loop", None)
         with ResultCollector(experiment, self.progress) as collector:
-            arguments = (replicate_fn, collector.owed, self.max_concurrency, collector.add)
-            if home is None:
-                run_in_tasks(*arguments, check=collector.check_cancelled)
-            else:
-                run_on_loop(home, *arguments, check=collector.check_cancelled)
+            if not getattr(replicate_fn, "is_async", True):
+                for replicate in collector.owed:
+                    collector.add(replicate, replicate_fn(replicate))
+                    if replicate_fn.is_async:  # type: ignore[attr-defined]
+                        break  # a function returned what is to be awaited: from now on there is a loop
+                else:
+                    return collector.results
+            self._run_in_loop(experiment, replicate_fn, collector)
         return collector.results
 
-    def _warn(self, experiment: Any) -> None:
+    def _run_in_loop(
+        self, experiment: Any, replicate_fn: Callable[[int], Any], collector: ResultCollector
+    ) -> None:
+        from crystallize.plugins.execution.tasks import Work, run_in_tasks, run_on_loop
+
+        work = Work(
+            replicate_fn, collector.owed, self.max_concurrency, collector.add, collector.check_cancelled
+        )
+        shared = None
         if self.max_concurrency != 1 and not self._has_warned:
-            self._has_warned = warn_of_shared_random_state(experiment, "async replicates")
+            shared = SharedRandomState(experiment, "async replicates", collector.add)
+            work = work._replace(deliver=shared.deliver)
+        home = getattr(replicate_fn, "loop", None)
+        if home is None:
+            run_in_tasks(work)
+        else:
+            run_on_loop(home, work)
+        if shared is not None:
+            shared.look()
+            self._has_warned = shared.has_warned
 
 
 def _check_executor_type(value: object) -> str:

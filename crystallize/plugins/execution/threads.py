@@ -8,6 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.utils.aio import close_loop
+from crystallize.utils.failures import RunCancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +51,7 @@ def run_in_threads(
     try:
         pool.start(workers)
         pool.collect(deliver)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RunCancelled):
         pool.stop()
         pool.collect(deliver)
         raise

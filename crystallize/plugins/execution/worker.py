@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import multiprocessing
 import os
 import pickle
+import shutil
 import sys
 import threading
 import time
 import traceback
 from contextlib import suppress
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.plugins.execution.launch import leave_interrupts_to_the_coordinator
+from crystallize.plugins.execution.launch import has_ended, leave_interrupts_to_the_coordinator
 from crystallize.plugins.execution.messages import dump_error, finish
 from crystallize.plugins.execution.schedule import SECONDS_PER_BATCH
 from crystallize.utils.aio import close_loop
-from crystallize.utils.pickling import PROTOCOL
+from crystallize.utils.pickling import PROTOCOL, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableSequence, Sequence
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from crystallize.plugins.execution.messages import Finished
     from crystallize.plugins.execution.shared_payload import SharedPayload
+    from crystallize.utils.pickling import Packed
 
 LOADING = -2
 """In a worker's slot: it has not loaded the experiment yet."""
@@ -36,6 +40,8 @@ IDLE = -1
 """In a worker's slot: it is between replicates."""
 
 _SECONDS_BETWEEN_FLUSHES = 0.1
+_SECONDS_BETWEEN_LOOKS = 0.02
+_LOOKS = 25
 _BYTES_BETWEEN_FLUSHES = 1 << 20
 
 
@@ -67,7 +73,9 @@ class Settings(NamedTuple):
 
     environment: dict[str, str]
     threads: int | None
-    log_level: int
+    surroundings: Packed
+    temporary_folder: str
+    """Where the coordinator's multiprocessing keeps its sockets."""
 
 
 def main(
@@ -94,15 +102,33 @@ def main(
         Of this process.
     """
     leave_interrupts_to_the_coordinator()
+    _end_with_the_coordinator(settings.temporary_folder)
     os.environ.clear()
     os.environ.update(settings.environment)
     _limit_loaded_libraries(settings.threads)
     channel = _Channel(connection)
-    _send_logs_through(channel, settings.log_level)
+    logging.root.handlers[:] = [_LogSender(channel)]
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the coordinator is gone
-        _Worker(channel, slots, index).work(payload)
+        _Worker(channel, slots, index).work(settings.surroundings, payload)
     close_loop()
     connection.close()
+
+
+def _end_with_the_coordinator(temporary_folder: str) -> None:
+    """End this process, whatever it is doing, when the coordinator has ended and could not say so."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        for _ in range(_LOOKS):
+            if has_ended(parent.pid):  # else it takes this process for dead, for the fork server is
+                shutil.rmtree(temporary_folder, ignore_errors=True)  # a coordinator that was killed could not
+                break
+            time.sleep(_SECONDS_BETWEEN_LOOKS)  # its pipes are closed before it has ended
+        os._exit(1)
+
+    threading.Thread(target=watch, name="crystallize-coordinator", daemon=True).start()
 
 
 class _Channel:
@@ -135,8 +161,9 @@ class _Worker:
         self._bytes = 0
         self._flusher: threading.Thread | None = None
 
-    def work(self, payload: SharedPayload) -> None:
+    def work(self, surroundings: Packed, payload: SharedPayload) -> None:
         try:
+            unpack(*surroundings).restore()
             replicate_fn = payload.open()
         except BaseException as error:  # the coordinator raises it
             self._send_error(LOADING, error)
@@ -212,16 +239,8 @@ def _limit_loaded_libraries(threads: int | None) -> None:
         libraries.limit(limits=threads)
 
 
-def _send_logs_through(channel: _Channel, level: int) -> None:
-    """Have what is logged under ``crystallize`` handled in the coordinator, by the handlers that it has."""
-    log = logging.getLogger("crystallize")
-    log.handlers[:] = [_LogSender(channel)]
-    log.setLevel(level)
-    log.propagate = False
-
-
 class _LogSender(logging.handlers.QueueHandler):
-    """Sends log records to the coordinator, with the message already put together."""
+    """Sends log records to the coordinator, whose handlers they are for, with the message already put together."""
 
     def __init__(self, channel: _Channel) -> None:
         super().__init__(channel)  # type: ignore[arg-type]

@@ -7,9 +7,14 @@ import logging
 import os
 import shutil
 import threading
+import time
 import warnings
+from pathlib import Path
 
 from crystallize.plugins.execution import leave_interrupts_to_the_coordinator
+
+_TRIES = 5
+_SECONDS_BETWEEN_TRIES = 0.05
 
 
 def main(address: str, folder: str, resources: dict[str, float]) -> None:
@@ -31,7 +36,7 @@ def main(address: str, folder: str, resources: dict[str, float]) -> None:
     )  # -W error is for the user's code
     import distributed
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the coordinator says what matters
+    silence_dask()
 
     async def work() -> None:
         async with distributed.Worker(
@@ -47,6 +52,11 @@ def main(address: str, folder: str, resources: dict[str, float]) -> None:
     asyncio.run(work())
 
 
+def silence_dask() -> None:
+    """Have Dask itself log nothing in this worker: the coordinator says what matters."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+
 def _end_with_the_coordinator(folder: str) -> None:
     """End this process, and remove the folder, when the coordinator's end of standard input is closed."""
     line = os.dup(0)
@@ -57,7 +67,13 @@ def _end_with_the_coordinator(folder: str) -> None:
     def wait() -> None:
         while os.read(line, 1):
             pass
-        shutil.rmtree(folder, ignore_errors=True)  # a coordinator that was killed could not
+        for _ in range(
+            _TRIES
+        ):  # a coordinator that was killed could not, and Dask may be making folders in it
+            shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+            if not Path(folder).exists():
+                break
         os._exit(1)
 
     threading.Thread(target=wait, name="crystallize-coordinator", daemon=True).start()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import cloudpickle
 from distributed import WorkerPlugin
+
+from crystallize.plugins.execution import Surroundings
 
 if TYPE_CHECKING:
     from crystallize.plugins.execution import Packed
@@ -25,7 +27,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def make_payload(packed: Packed) -> WorkerPlugin:
+def make_payload(packed: Packed, *, workers_are_ours: bool) -> WorkerPlugin:
     """Return a worker plugin that carries the experiment to every worker, also to one that joins later.
 
     Its class travels by value and has no code of its own. So it can be unpacked by workers of the cluster that
@@ -35,6 +37,8 @@ def make_payload(packed: Packed) -> WorkerPlugin:
     ----------
     packed : Packed
         What :func:`crystallize.plugins.execution.pack_replicate_fn` returned.
+    workers_are_ours : bool
+        Whether the workers do nothing else, and may take over all settings of this process.
     """
 
     class Payload(WorkerPlugin):
@@ -44,6 +48,7 @@ def make_payload(packed: Packed) -> WorkerPlugin:
     payload.body = packed.body
     payload.buffers = [pickle.PickleBuffer(buffer) for buffer in packed.buffers]  # pickled without a copy
     payload.versions = versions()
-    payload.log_level = logging.getLogger("crystallize").getEffectiveLevel()
+    payload.surroundings = cloudpickle.dumps(Surroundings())  # and the object, once it is opened
+    payload.workers_are_ours = workers_are_ours
     payload.replicate_fn = None  # once it is opened
     return payload  # type: ignore[no-any-return]

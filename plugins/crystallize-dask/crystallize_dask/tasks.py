@@ -22,6 +22,7 @@ from distributed import get_worker
 
 from crystallize.errors import ExecutionError
 from crystallize.plugins.execution import SECONDS_PER_BATCH, close_loop, dump_error, finish, unpack
+from crystallize_dask.local_worker import silence_dask
 from crystallize_dask.payload import versions
 
 if TYPE_CHECKING:
@@ -119,8 +120,14 @@ def load(run: str) -> bytes:
             )
         with _opening:
             if payload.replicate_fn is None:
+                payload.surroundings = pickle.loads(payload.surroundings)
+                if payload.workers_are_ours:
+                    payload.surroundings.restore()
+                    silence_dask()
+                else:
+                    payload.surroundings.logging.restore_at_least()
                 payload.replicate_fn = unpack(payload.body, payload.buffers)
-                _collect_logs(payload.log_level)
+                _collect_logs()
     except BaseException as error:  # the coordinator raises it
         return pickle.dumps(_raised(error))
     state = worker.state
@@ -137,7 +144,7 @@ def run_batch(order: Order) -> bytes:
     payload: Any = worker.plugins.get(order.run)
     if payload is None or payload.replicate_fn is None:
         return pickle.dumps(Stranger())
-    batch = _Batch(worker, payload.replicate_fn, order)
+    batch = _Batch(worker, payload, order)
     if order.timeout is None:
         batch.run()
     else:
@@ -148,9 +155,10 @@ def run_batch(order: Order) -> bytes:
 class _Batch:
     """The replicates of one task. They stop before the last one if that takes long, or the run is over."""
 
-    def __init__(self, worker: Worker, replicate_fn: Any, order: Order) -> None:
+    def __init__(self, worker: Worker, payload: Any, order: Order) -> None:
         self._worker = worker
-        self._replicate_fn = replicate_fn
+        self._surroundings = payload.surroundings
+        self._replicate_fn = payload.replicate_fn
         self._order = order
         self._lock = threading.Lock()  # of what follows
         self._current: tuple[int, float] | None = None  # a replicate, and when it began
@@ -163,6 +171,7 @@ class _Batch:
     def run(self) -> None:
         token = _records.set(self._logs)
         try:
+            self._surroundings.restore_in_context()
             self._run()
             close_loop()
         finally:
@@ -236,12 +245,10 @@ def _raised(error: BaseException) -> Raised:
 _records: ContextVar[list[logging.LogRecord]] = ContextVar("crystallize_dask_records")
 
 
-def _collect_logs(level: int) -> None:
-    """Keep what batches log under ``crystallize``; the coordinator's handlers decide what becomes of it."""
-    log = logging.getLogger("crystallize")
-    if not any(isinstance(handler, _Collector) for handler in log.handlers):
-        log.addHandler(_Collector())
-    log.setLevel(min(level, log.level or level))
+def _collect_logs() -> None:
+    """Keep what batches log; the coordinator's handlers decide what becomes of it."""
+    if not any(isinstance(handler, _Collector) for handler in logging.root.handlers):
+        logging.root.addHandler(_Collector())
 
 
 class _Collector(logging.handlers.QueueHandler):

@@ -120,7 +120,7 @@ class DaskTransport:
         self._loop: asyncio.AbstractEventLoop = cast(Any, client.loop).asyncio_loop
         self._local = local
         self._experiment = experiment
-        self._payload = make_payload(packed)
+        self._payload = make_payload(packed, workers_are_ours=local is not None)
         self._terms = terms
         self._check_cancelled = check_cancelled
         self._run = f"crystallize-{uuid.uuid4().hex}"

@@ -110,7 +110,8 @@ def test_ctrl_c_in_a_terminal_ends_everything_and_the_metadata_say_so(start_scri
     os.killpg(script.pid, signal.SIGINT)
     _, err = script.communicate(timeout=30)
     assert err.count("Traceback") == 1
-    assert err.strip().splitlines()[-1].startswith("KeyboardInterrupt")
+    assert [line for line in err.splitlines() if line.startswith("KeyboardInterrupt")]
+    assert "this error's attribute `result`" in err
     workers = [int(path.name.partition("-")[2]) for path in Path().glob("begun-*")]
     assert not any(map(is_running, workers))
     (metadata,) = Path("data").rglob("metadata.json")

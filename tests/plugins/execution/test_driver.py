@@ -211,6 +211,17 @@ def test_workers_that_die_without_a_result_do_not_do_so_for_ever(moment, when, c
     assert len(caplog.records) == 5
 
 
+def test_workers_that_keep_dying_fail_what_is_owed_and_what_was_measured_stands(caplog):
+    def fate(moment, worker, replicate):
+        return "dies" if moment == ("idle" if worker == 0 else "loading") else "lives"
+
+    counted, _ = drive(1, Owed(range(50)), fate=fate)
+    assert sorted(counted) == [*range(50)]
+    assert counted[0] == 0
+    assert all("6 workers died" in counted[replicate][1] for replicate in range(1, 50))
+    assert "The 49 replicates that are still owed have failed" in caplog.text
+
+
 def test_a_replicate_whose_workers_are_always_sent_away_is_given_up():
     def fate(moment, worker, replicate):
         return "leaves" if moment == "running" and replicate == 2 else "lives"

@@ -90,7 +90,17 @@ def test_a_script_without_a_guard_runs_once_and_its_functions_and_classes_travel
         class Point:
             def __init__(self, x): self.x = x
         def helper(i): return Point(i * FACTOR)
-        def replicate_fn(i): return helper(i)
+        def refuse(): raise ValueError
+        def replicate_fn(i):
+            import traceback
+            try:
+                refuse()
+            except ValueError:
+                shown = traceback.format_exc()
+            assert 'script.py", line 10, in refuse' in shown and "raise ValueError" in shown, shown
+            copied = pickle.loads(pickle.dumps([helper(i), helper]))
+            assert type(copied[0]) is Point and copied[1] is helper
+            return copied[0]
         for _ in range(2):
             experiment = SimpleNamespace(owed=iter(range(5)))
             results = ProcessExecution(2).run_experiment_loop(experiment, replicate_fn)
@@ -200,11 +210,18 @@ def test_logs_of_a_worker_are_handled_in_the_coordinator(caplog):
         logging.getLogger("crystallize.step").warning("replicate %d is odd", replicate)
         logging.getLogger("crystallize.step").debug("not wanted")
 
+    def of_their_own(replicate):
+        logging.getLogger("of.their.own").info("said %d", replicate)
+        logging.getLogger("of.others").info("not wanted")
+
     with caplog.at_level(logging.INFO, "crystallize"):
         run(replicate_fn, replicates=2)
+    with caplog.at_level(logging.INFO, "of.their"):
+        run(of_their_own, replicates=1)
     assert sorted(record.getMessage() for record in caplog.records) == [
         "replicate 0 is odd",
         "replicate 1 is odd",
+        "said 0",
     ]
 
 
@@ -464,12 +481,16 @@ def test_ctrl_c_while_workers_start_is_quiet_too(start_script, start_method, tmp
 
 
 def test_workers_end_by_themselves_when_the_coordinator_is_killed(start_script, start_method, tmp_path):
-    script = start_script(ENDLESS.replace("WAIT", "0.5"), CRYSTALLIZE_START_METHOD=start_method)
+    (tmp_path / "tmp").mkdir()
+    script = start_script(
+        ENDLESS.replace("WAIT", "600"), CRYSTALLIZE_START_METHOD=start_method, TMPDIR=str(tmp_path / "tmp")
+    )
     assert wait_until(lambda: len(list(tmp_path.glob("busy-*"))) == 2)
     pids = [int(file.name[4:]) for file in tmp_path.glob("pid-*")]
     assert any(is_running(pid) for pid in pids)
     os.kill(script.pid, signal.SIGKILL)
     assert wait_until(lambda: not any(is_running(pid) for pid in pids))
+    assert list((tmp_path / "tmp").iterdir()) == []
     assert "Traceback" not in script.communicate(timeout=20)[1]
 
 

@@ -7,6 +7,7 @@ import contextvars
 import logging
 import os
 import pty
+import random
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from crystallize import Experiment
 from crystallize.errors import InvalidTypeError, InvalidValueError
 from crystallize.plugins import execution
 from crystallize.plugins.execution import (
@@ -226,11 +228,16 @@ class SeedPlugin:
 SEEDED = SimpleNamespace(records=[SimpleNamespace(plugin=SeedPlugin())])
 
 
+def draw_like_the_ignorant(_replicate):
+    random.seed(1)
+    return random.random()
+
+
 @pytest.mark.parametrize("make", [lambda: ThreadExecution(2), lambda: AsyncExecution()])
 def test_shared_random_state_is_warned_of_once(make, caplog):
     strategy = make()
     for _ in range(2):
-        strategy.run_experiment_loop(plain(2, plugins=SEEDED), lambda i: i)
+        strategy.run_experiment_loop(plain(2, plugins=SEEDED), draw_like_the_ignorant)
     assert [(record.name, record.levelname) for record in caplog.records] == [
         ("crystallize.execution", "WARNING")
     ]
@@ -244,8 +251,24 @@ def test_shared_random_state_is_warned_of_once(make, caplog):
 )
 def test_where_nothing_is_shared_there_is_no_warning(strategy, caplog):
     with caplog.at_level(logging.WARNING):
-        strategy.run_experiment_loop(plain(2, plugins=SEEDED), lambda i: i)
+        strategy.run_experiment_loop(plain(2, plugins=SEEDED), draw_like_the_ignorant)
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(("draws", "warnings"), [(False, 0), (True, 1)])
+def test_async_replicates_are_warned_of_shared_generators_only_if_they_draw_from_them(
+    draws, warnings, caplog
+):
+    async def step(data, ctx):
+        return data, {"value": random.random() if draws else ctx.rng.random()}
+
+    for _ in range(2):  # each run leaves the generators in the same state
+        with caplog.at_level(logging.WARNING):
+            Experiment(
+                lambda: 0, [step], seed=1, replicates=3, execution="async", disable_plugins=["artifact"]
+            ).run()
+        assert caplog.text.count("share the global random state") == warnings
+        caplog.clear()
 
 
 def test_without_a_seed_plugin_there_is_no_warning(caplog):

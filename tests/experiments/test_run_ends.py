@@ -1,0 +1,309 @@
+"""What ends a run, what does not, and what is kept of a run that was broken off."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crystallize import ArtifactPlugin, BasePlugin, Experiment
+from crystallize.errors import PluginError
+from crystallize.testing.subjects import wait_until
+from crystallize.utils.failures import RunCancelled, RunTerminated
+
+STRATEGIES = ["serial", "thread", "process", "async"]
+
+
+class Odd(BaseException):
+    """An exception that is no ``Exception``."""
+
+
+def run(step: Any, replicates: int = 6, **changes: Any) -> Any:
+    arguments: dict[str, Any] = {"disable_plugins": ["artifact"], "execution": "serial", **changes}
+    return Experiment(lambda: 0, [step], name="ends", replicates=replicates, **arguments).run()
+
+
+# -- what a step raises --------------------------------------------------------------------------------------
+
+
+def misbehave(replicate: int) -> int:
+    if replicate == 1:
+        raise asyncio.CancelledError
+    if replicate == 2:
+        raise Odd
+    if replicate == 3:
+        sys.exit("no more")
+    if replicate == 4:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of threads that a child does not have
+            child = os.fork()
+        if child == 0:
+            sys.exit(7)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return 0
+
+
+def plainly(data: Any, ctx: Any) -> Any:
+    return data, {"value": misbehave(ctx["replicate"])}
+
+
+async def with_a_task(data: Any, ctx: Any) -> Any:
+    task = asyncio.ensure_future(asyncio.sleep(60))
+    task.cancel()
+    if ctx["replicate"] == 1:
+        await task
+    return plainly(data, ctx)
+
+
+@pytest.mark.parametrize("step", [plainly, with_a_task])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_whatever_a_step_raises_is_its_outcomes_error(strategy: str, step: Any) -> None:
+    result = run(step, execution=strategy)
+    assert [(error.replicate, error.kind.rpartition(".")[2]) for error in result.errors] == [
+        (1, "CancelledError"),
+        (2, "Odd"),
+        (3, "SystemExit"),
+    ]
+    assert result.metrics.baseline.metrics["value"] == [0, 7, 0]
+
+
+def test_a_hook_that_is_cancelled_is_that_outcomes_error() -> None:
+    class Cancelled(BasePlugin):
+        def before_step(self, experiment: Any, step: Any, ctx: Any) -> None:
+            raise asyncio.CancelledError
+
+    result = run(plainly, replicates=1, plugins=[Cancelled()])
+    assert "CancelledError" in str(result.errors[0])
+
+
+# -- what is kept --------------------------------------------------------------------------------------------
+
+
+def interrupted(data: Any, ctx: Any) -> Any:
+    if ctx["replicate"] == 3:
+        raise KeyboardInterrupt
+    return data, {"value": ctx["replicate"]}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_error_that_ends_a_run_carries_what_was_measured(strategy: str) -> None:
+    execution = {"strategy": strategy, **({"max_workers": 1} if strategy in ("thread", "process") else {})}
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(interrupted, execution=execution)
+    result = caught.value.result  # type: ignore[attr-defined]
+    assert result.metrics.baseline.metrics["value"] == [0, 1, 2]
+    assert len(list(result.provenance)) == 6
+    assert "`result`: 3 of 6" in caught.value.__notes__[-1]
+
+
+def test_a_result_that_cannot_be_stored_is_in_the_error(tmp_path: Path) -> None:
+    def take_its_place(data: Any, ctx: Any) -> Any:
+        for folder in tmp_path.glob("ends/*"):
+            if folder.is_dir():
+                (folder / "baseline").write_text("a file where the folder of the results will be")
+        return data, {"value": ctx["replicate"]}
+
+    with pytest.raises(PluginError, match="cannot be stored") as caught:
+        run(take_its_place, disable_plugins=(), plugins=[ArtifactPlugin(root_dir=tmp_path)])
+    assert caught.value.result.metrics.baseline.metrics["value"] == [*range(6)]  # type: ignore[attr-defined]
+    assert "6 of 6" in caught.value.__notes__[0]
+
+
+def test_a_run_that_is_cancelled_keeps_what_had_arrived() -> None:
+    def cancel(data: Any, ctx: Any) -> Any:
+        if ctx["replicate"] == 2:
+            experiment.cancel()
+        return data, {"value": ctx["replicate"]}
+
+    experiment = Experiment(lambda: 0, [cancel], replicates=6, disable_plugins=["artifact"])
+    with pytest.raises(RunCancelled) as caught:
+        experiment.run()
+    result = caught.value.result  # type: ignore[attr-defined]
+    assert result.metrics.baseline.metrics["value"] == [0, 1, 2]
+
+
+def test_a_run_whose_awaiting_task_is_cancelled_keeps_what_had_arrived() -> None:
+    class Cancelling(BasePlugin):
+        def after_replicate(self, experiment: Any, result: Any) -> None:
+            if result.replicate == 2:
+                loop.call_soon_threadsafe(task.cancel)
+                wait_until(lambda: experiment.current_run.is_cancelled)
+
+    async def main() -> Any:
+        nonlocal loop, task
+        loop = asyncio.get_running_loop()
+        experiment = Experiment(
+            lambda: 0, [plainly_numbered], replicates=6, plugins=[Cancelling()], disable_plugins=["artifact"]
+        )
+        task = asyncio.ensure_future(awaited(experiment))
+        return await task
+
+    async def awaited(experiment: Experiment) -> Any:
+        try:
+            await experiment.arun()
+        except asyncio.CancelledError as error:
+            return error.result  # type: ignore[attr-defined]
+
+    loop: Any = None
+    task: Any = None
+    assert asyncio.run(main()).metrics.baseline.metrics["value"] == [0, 1, 2]
+
+
+def plainly_numbered(data: Any, ctx: Any) -> Any:
+    return data, {"value": ctx["replicate"]}
+
+
+def test_an_error_before_the_first_outcome_carries_nothing() -> None:
+    def at_once(data: Any, ctx: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(at_once)
+    assert not hasattr(caught.value, "result")
+
+
+def test_workers_that_keep_dying_fail_what_they_owed(tmp_path: Path) -> None:
+    class Deadly:
+        """Kills each worker but the first when it opens the experiment, and the first one after a replicate."""
+
+        def __reduce__(self) -> Any:
+            return _die_unless_first, (str(tmp_path / "first"), os.getpid())
+
+    result = run(
+        plainly_numbered,
+        execution={"strategy": "process", "max_workers": 1},
+        initial_ctx={"deadly": Deadly()},
+        plugins=[_DiesAfter()],
+    )
+    assert result.metrics.baseline.metrics["value"] == [0]
+    assert [error.replicate for error in result.errors] == [1, 2, 3, 4, 5]
+    assert "workers died one after the other" in str(result.errors[0])
+
+
+def _die_unless_first(marker: str, coordinator: int) -> str:
+    try:
+        Path(marker).touch(exist_ok=False)
+    except FileExistsError:
+        if os.getpid() != coordinator:
+            os._exit(3)
+    return "alive"
+
+
+class _DiesAfter(BasePlugin):
+    def before_replicate(self, experiment: Any, ctx: Any) -> None:
+        if ctx["replicate"] == 1:
+            os._exit(3)
+
+
+# -- signals -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_to_end_ends_the_run_as_ctrl_c_does(
+    strategy: str, signum: int, code: int, tmp_path: Path
+) -> None:
+    coordinator = os.getpid()
+
+    class Noting(BasePlugin):
+        def after_replicate(self, experiment: Any, result: Any) -> None:
+            (tmp_path / f"taken-{result.replicate}").touch()
+
+    def terminate(data: Any, ctx: Any) -> Any:
+        if ctx["replicate"] == 3:
+            wait_until((tmp_path / "taken-2").exists)
+            os.kill(coordinator, signum)
+            for _ in range(6000 if strategy == "process" else 20):  # in a thread, it is finished first
+                time.sleep(0.01)
+        return data, {"value": ctx["replicate"]}
+
+    execution = {"strategy": strategy, **({"max_workers": 1} if strategy in ("thread", "process") else {})}
+    before = signal.getsignal(signum)
+    with pytest.raises(RunTerminated) as caught:
+        run(
+            terminate,
+            execution=execution,
+            disable_plugins=(),
+            plugins=[ArtifactPlugin(root_dir=tmp_path), Noting()],
+        )
+    assert signal.getsignal(signum) is before is signal.SIG_DFL
+    assert caught.value.code == code
+    assert isinstance(caught.value, KeyboardInterrupt)
+    values = caught.value.result.metrics.baseline.metrics["value"]  # type: ignore[attr-defined]
+    assert values == [0, 1, 2, 3][: 4 if strategy == "thread" else 3]
+    assert any('"interrupted"' in path.read_text() for path in tmp_path.rglob("metadata.json"))
+
+
+def test_a_signal_that_the_user_handles_stays_the_users() -> None:
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        result = run(lambda data: os.kill(os.getpid(), signal.SIGTERM), replicates=2)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM] * 2
+    assert not result.errors
+
+
+def test_an_awaited_run_ends_with_a_signal_too() -> None:
+    def terminate(data: Any, ctx: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return data, {"value": 1}
+
+    experiment = Experiment(lambda: 0, [terminate], replicates=6, disable_plugins=["artifact"])
+    with pytest.raises(RunTerminated):
+        asyncio.run(experiment.arun())
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+# -- async -----------------------------------------------------------------------------------------------------
+
+
+def test_under_async_steps_that_are_not_run_without_a_loop() -> None:
+    def own_loop(data: Any, ctx: Any) -> Any:
+        return data, {"value": asyncio.run(asyncio.sleep(0, ctx["replicate"]))}
+
+    experiment = Experiment(
+        lambda: 0, [own_loop], replicates=3, execution="async", disable_plugins=["artifact"]
+    )
+    assert experiment.run().metrics.baseline.metrics["value"] == [0, 1, 2]
+
+    async def awaited() -> Any:
+        return await experiment.arun()
+
+    assert asyncio.run(awaited()).metrics.baseline.metrics["value"] == [0, 1, 2]
+
+
+def test_under_async_what_turns_out_to_await_runs_at_the_same_time() -> None:
+    begun = 0
+
+    async def meet() -> None:
+        nonlocal begun
+        begun += 1
+        while 0 < begun < 3:  # the first one runs alone
+            await asyncio.sleep(0)
+
+    def hidden(data: Any, ctx: Any) -> Any:
+        return meet() if ctx["replicate"] else asyncio.sleep(0)
+
+    run(hidden, replicates=4, execution="async")
+    assert begun == 3
+
+
+def test_under_async_ctrl_c_stops_before_the_next_replicate() -> None:
+    async def never_waits(data: Any, ctx: Any) -> Any:
+        if ctx["replicate"] == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return data, {"value": ctx["replicate"]}
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(never_waits, replicates=100, execution={"strategy": "async", "max_concurrency": 1})
+    result = caught.value.result  # type: ignore[attr-defined]
+    assert result.metrics.baseline.metrics["value"] == [0, 1, 2]
