@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from crystallize.cli.progress import ProgressPlugin, RunProgress
-    from crystallize.datasources.datasource import DataSource
     from crystallize.errors import GraphRunError
     from crystallize.experiments.experiment import Experiment
     from crystallize.results.result import Result
@@ -131,7 +130,6 @@ def run(
         try:
             extra = [progress, *_debugging_plugins(debug)]
             nodes = _load(folder.config, only, overrides | {"plugins": extra})
-            _check_context(nodes, overrides["context"])
             outcome = _run(nodes, treatments, 1 if debug else replicates)
         except KeyboardInterrupt:
             display.close()
@@ -209,40 +207,6 @@ def _load(config: Path, only: bool, overrides: Mapping[str, Any]) -> list[Experi
     from crystallize.config.build import load_experiment, load_nodes
 
     return [load_experiment(config, **overrides)] if only else load_nodes(config, **overrides)
-
-
-def _check_context(nodes: Sequence[Experiment], context: Mapping[str, Any]) -> None:
-    """Refuse a key that nothing can read; warn of one that only a step with the whole context could read."""
-    from crystallize.errors import UnknownNameError
-    from crystallize.graphs.dependencies import leaves
-    from crystallize.pipelines.pipeline_step import FunctionStep
-    from crystallize.utils.suggest import did_you_mean, listed
-
-    steps = [step for node in nodes for step in node.pipeline.steps]
-    functions = [step for step in steps if isinstance(step, FunctionStep)]
-    parameters = {name for step in functions for name in step.injected}
-    given = {name: step.name for step in functions for name in step.arguments}
-    treated = {key for node in nodes for each in node.treatments for key in each.settings}
-    see_all = len(functions) < len(steps) or any(step.signature.context is not None for step in functions)
-    see_all = see_all or any(_sees_context(leaf) for node in nodes for leaf in leaves(node.datasource))
-    see_all = see_all or any(each.function for node in nodes for each in node.treatments)
-    for key in context:
-        if key in parameters or key in treated:
-            continue
-        known = parameters | treated
-        if key in given:
-            why = f"config.yaml gives step {given[key]!r} its {key!r}, which stands. Change it there, or remove it"
-        else:
-            why = f"{did_you_mean(key, known)} Steps take {listed(known)} from the context".strip()
-        if not see_all or key in given:
-            raise UnknownNameError(f"--set {key}: no step takes {key!r} from the context", hint=why)
-        options.warn(f"--set {key}: no step has a parameter {key!r}; one that reads it from ctx may. {why}")
-
-
-def _sees_context(source: DataSource) -> bool:
-    from crystallize.datasources.artifact import Artifact, ArtifactSource
-
-    return not isinstance(source, Artifact | ArtifactSource) and getattr(source, "takes_context", True)
 
 
 # -- running -------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from crystallize.errors import CrystallizeError, ExecutionError, PluginError
 from crystallize.experiments.handover import Handover
 from crystallize.experiments.owed import Owed
 from crystallize.experiments.run import RunCancelled
+from crystallize.experiments.settings import ReadWatch
 from crystallize.plugins.calling import RAISED
 from crystallize.store.outcome import ReplicateResult
 from crystallize.utils.failures import safe_repr
@@ -70,6 +71,7 @@ class Intake:
         self._hook_error: PluginError | None = None
         self._taken: Any = None  # what the strategy returned, once it was looked through
         self._is_wrapped = False
+        self._read_watch = ReadWatch(experiment)
         self._notices_arrivals = experiment.plugins.implements("after_replicate")
 
     def drive(self, replicate_fn: Callable[[int], Any]) -> Result:
@@ -98,6 +100,8 @@ class Intake:
             raise self._broken_contract(f"gave replicate {replicate} twice")
         self._count += 1
         self._aggregator.add(result)
+        if self._read_watch.is_watching:
+            self._read_watch.look(result)
         for outcome in result.outcomes:
             error = outcome.error
             if error is not None and error.condition not in self._failed_conditions:
@@ -136,6 +140,8 @@ class Intake:
                 error = error or raised
         self._call("after_run", result)
         _report_total_failures(result)
+        if self.run.kind == "run":
+            self._read_watch.warn()
         if self._hook_error is not None:
             raise self._hook_error
         if error is not None:

@@ -11,7 +11,12 @@ from crystallize.errors import (
     InvalidTypeError,
     UnknownNameError,
 )
-from crystallize.experiments.checks import check_experiment, check_replicates, check_strategy
+from crystallize.experiments.checks import (
+    check_experiment,
+    check_replicates,
+    check_settings,
+    check_strategy,
+)
 from crystallize.experiments.experiment import Experiment
 from crystallize.experiments.treatment import BASELINE
 from crystallize.graphs.dependencies import (
@@ -377,9 +382,12 @@ class ExperimentGraph:
         folders = RunFolders(self.experiments)
         check_outside(self.experiments, folders)
         plan = make_plan(self.experiments, folders, self._declared, treatments, asked)
-        if treatments is None:
-            for experiment in self.experiments.values():
+        for name, experiment in self.experiments.items():
+            chosen = plan.treatments[name]
+            if chosen is None:
                 check_experiment(experiment, experiment.hypotheses)
+            else:
+                check_settings(experiment, chosen)
         return GraphRun(
             self.experiments,
             plan,

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.datasources.artifact import ArtifactSource
 from crystallize.datasources.experiment_input import ExperimentInput
 from crystallize.errors import InvalidTypeError, ReplicateMismatchError, UnknownNameError
+from crystallize.experiments.settings import readers_of
 from crystallize.experiments.treatment import BASELINE, Treatment, TreatmentFactory, as_treatments
 from crystallize.graphs.dependencies import (
     files_of,
     find_upstream,
     in_order,
-    leaves,
     sources_of,
 )
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.suggest import listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
@@ -86,11 +86,12 @@ def make_plan(
         swapped = [each.datasource for each in requested.given.values() if each.datasource is not None]
         if swapped:
             # What a treatment reads comes before the experiments that it is for.
-            last -= {folders.producer_of(leaf) or "" for source in swapped for leaf in leaves(source)}
+            last -= {folders.producer_of(leaf) or "" for source in swapped for leaf in source.leaves()}
             extra_sources = dict.fromkeys(last, swapped)
             upstream = find_upstream(nodes, folders, declared, extra_sources)
     order = in_order(upstream, nodes)
-    chosen = {name: _treatments_of(node, requested, is_last=name in last) for name, node in nodes.items()}
+    joining = _joining_treatments(requested, {name: nodes[name] for name in last})
+    chosen = {name: _treatments_of(node, requested, joining.get(name, {})) for name, node in nodes.items()}
     return Plan(
         upstream,
         order,
@@ -146,8 +147,35 @@ def _requested_treatments(treatments: Any, nodes: Nodes) -> _Requested | None:
     return _Requested(frozenset([*names, *given]), given)
 
 
+def _joining_treatments(requested: _Requested | None, last: Nodes) -> dict[str, dict[str, Treatment]]:
+    """Return what each experiment that nothing depends on gets of the treatments that were given as instances.
+
+    Each gets the settings that it can read.
+
+    Raises
+    ------
+    UnknownNameError
+        If none of them reads a setting.
+    """
+    if requested is None or not requested.given:
+        return {}
+    readers = {name: readers_of([node], requested.given.values()) for name, node in last.items()}
+    joining: dict[str, dict[str, Treatment]] = {name: {} for name in last}
+    for name, each in requested.given.items():
+        for key in each.settings:
+            if all(one.exclude(key) for one in readers.values()):
+                raise UnknownNameError(
+                    f"treatment {name!r} sets {key!r}, which nothing reads from the context",
+                    f"experiments {listed(last)}",
+                    readers_of(last.values()).hint(key),
+                )
+        for node, one in readers.items():
+            joining[node][name] = each.limited_to({key for key in each.settings if not one.exclude(key)})
+    return joining
+
+
 def _treatments_of(
-    node: Experiment, requested: _Requested | None, *, is_last: bool
+    node: Experiment, requested: _Requested | None, joining: Mapping[str, Treatment]
 ) -> tuple[Treatment, ...] | None:
     """Return the treatments that an experiment runs with; None stands for its own.
 
@@ -157,9 +185,7 @@ def _treatments_of(
     """
     if requested is None:
         return None
-    known = {each.name: each for each in node.treatments}
-    if is_last:
-        known |= requested.given
+    known = {each.name: each for each in node.treatments} | dict(joining)
     return as_treatments(
         [each for name, each in known.items() if name == BASELINE or name in requested.names]
     )
@@ -217,7 +243,7 @@ class _SourceCounts:
         self.strict: dict[str, int] = {}
         default: dict[str, int] = {}
         self.is_open = False
-        for leaf in leaves(source):
+        for leaf in source.leaves():
             producer = folders.producer_of(leaf)
             if producer is None:
                 label, count, strict = repr(leaf), leaf.default_replicates, leaf.replicates

@@ -283,24 +283,26 @@ def test_all_mistakes_of_the_folder_are_told_at_once(call, project):
     assert "Did you mean 'never_equal'?" in done.err
 
 
-def test_a_key_that_only_a_step_with_the_context_could_read_is_warned_of(call, project):
+def test_a_key_that_nothing_is_seen_to_read_is_warned_of_if_code_might(call, project):
     steps = project / "use" / "steps.py"
     steps.write_text(steps.read_text().replace("look(data, *,", "look(data, ctx, *,"))
     done = call("run", "use", "--set", "shfit=1")
+    assert (done.code, "nothing reads 'shfit'" in done.err) == (2, True)
+    steps.write_text(steps.read_text().replace("    return", "    dict(ctx)\n    return"))
+    done = call("run", "use", "--set", "shfit=1")
     assert done.code == 0
-    assert "Warning: --set shfit: no step has a parameter 'shfit'" in done.err
-    assert "Did you mean 'shift'?" in done.err
+    assert "nothing reads 'shfit' from the context, as far as can be known. Did you mean 'shift'?" in done.err
 
 
-def test_a_key_that_config_yaml_gives_to_the_step_cannot_be_set(call, project):
+def test_a_setting_that_the_step_is_given_in_config_yaml_is_told_with_its_line(call, project):
     config = project / "make" / "config.yaml"
     config.write_text(config.read_text().replace("[publish]", "[publish: {factor: 3}]"))
-    done = call("run", "make", "--set", "factor=4")
-    if done.code == 0:  # the treatment sets it, too: then it is no mistake
-        assert "bigger" in done.out
-    else:
-        assert done.code == 2
-        assert "config.yaml gives step" in done.err
+    done = call("run", "make")
+    assert done.code == 2
+    assert "experiments/make/config.yaml:8:23: treatments.bigger.factor: treatment 'bigger' sets" in done.err
+    assert "Step 'PublishStep' is given a 'factor' of its own" in done.err
+    config.write_text(config.read_text().replace("{bigger: {factor: 2}}", "{}"))
+    assert call("run", "make", "--set", "factor=4").code == 2
 
 
 def test_an_unknown_plugin_is_warned_of_with_the_nearest_name(project):
