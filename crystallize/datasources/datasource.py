@@ -78,7 +78,8 @@ class FunctionSource(ConfiguredFunction, DataSource):
 
     def fetch(self, ctx: FrozenContext) -> Any:
         """Call the function."""
-        return self.fn(ctx, **self.arguments) if self.takes_context else self.fn(**self.arguments)
+        arguments = self.fresh_arguments()
+        return self.fn(ctx, **arguments) if self.takes_context else self.fn(**arguments)
 
 
 class SourceFactory(Factory[FunctionSource]):

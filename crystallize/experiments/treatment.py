@@ -109,7 +109,7 @@ class TreatmentFactory(Factory[Treatment]):
 
 class _ConfiguredTreatment(ConfiguredFunction):
     def __call__(self, ctx: FrozenContext) -> Any:
-        return self.fn(ctx, **self.arguments)
+        return self.fn(ctx, **self.fresh_arguments())
 
 
 @overload

@@ -47,7 +47,7 @@ def itself(data, ctx):
 
 
 def inside(data, ctx):
-    return [ctx["a"] for _ in data] + list(map(lambda x: x * ctx["b"], data))
+    return [ctx["a"] for _ in data] + sorted(data, key=lambda x: x * ctx["b"])
 
 
 async def asynchronous(data, ctx):
@@ -69,7 +69,7 @@ def computed(data, ctx):
 
 
 def by_local_name(data, ctx):
-    KEY = data  # noqa: N806
+    KEY = data
     return ctx[KEY]
 
 
@@ -119,10 +119,17 @@ def test_the_keys_that_a_function_names_are_known(fn, keys):
     assert context_reads(fn, "ctx") == keys
 
 
+# fmt: off
+pair = [lambda data, ctx: ctx["a"], lambda data, ctx: ctx["b"]]  # which of the two on a line is which is not known
+# fmt: on
+
+
 @pytest.mark.parametrize(
     "fn",
-    [wrapped, aliased, computed, by_local_name, iterated, spread, handed_on, handed_to_anything, values, print]
-    + [lambda data, ctx: ctx["a"], lambda data, ctx: ctx["b"]],  # which of two on a line is which is not known
+    [
+        *(wrapped, aliased, computed, by_local_name, iterated, spread, handed_on, handed_to_anything, values),
+        *(print, *pair),
+    ],
 )
 def test_what_the_source_does_not_show_is_not_known(fn):
     assert context_reads(fn, "ctx") is None
