@@ -24,7 +24,11 @@ def run(
     *,
     replicates: Annotated[
         int | None,
-        typer.Option(min=1, help="How many replicates each experiment gets.", show_default=False),
+        typer.Option(
+            min=1,
+            help="How many replicates the experiment gets; what it depends on keeps the number of its config.yaml.",
+            show_default=False,
+        ),
     ] = None,
     treatments: Annotated[
         list[str] | None,
@@ -111,6 +115,7 @@ def run(
     Ctrl-C, which leaves the last complete run as it was.
     """
     from crystallize.cli.progress import ProgressPlugin, make_display, show_log
+    from crystallize.config.build import load_nodes
 
     if debug and (replicates or execution or workers or only):
         raise typer.BadParameter(
@@ -129,8 +134,8 @@ def run(
     with options.stdout_kept_clean(as_json), show_log(display, logging.DEBUG if debug else logging.WARNING):
         try:
             extra = [progress, *_debugging_plugins(debug)]
-            nodes = _load(folder.config, only, overrides | {"plugins": extra})
-            outcome = _run(nodes, treatments, 1 if debug else replicates)
+            nodes = load_nodes(folder.config, **overrides, plugins=extra)
+            outcome = _run(nodes, treatments, replicates, only=only, debug=debug)
         except KeyboardInterrupt:
             display.close()
             _print_interruption(progress)
@@ -203,24 +208,31 @@ def _debugging_plugins(debug: bool) -> list[object]:
     return [LoggingPlugin(verbose=True, log_level="DEBUG"), elsewhere]
 
 
-def _load(config: Path, only: bool, overrides: Mapping[str, Any]) -> list[Experiment]:
-    from crystallize.config.build import load_experiment, load_nodes
-
-    return [load_experiment(config, **overrides)] if only else load_nodes(config, **overrides)
-
-
 # -- running -------------------------------------------------------------------------------------------------
 
 
 def _run(
-    nodes: Sequence[Experiment], treatments: list[str] | None, replicates: int | None
+    nodes: Sequence[Experiment],
+    treatments: list[str] | None,
+    replicates: int | None,
+    *,
+    only: bool,
+    debug: bool,
 ) -> tuple[dict[str, Result], Exception | None]:
-    """Run the experiments; return the results, and the error that kept the rest from having one."""
+    """Run the last of the experiments; return the results, and the error that kept the rest from having one."""
     from crystallize.errors import CrystallizeError, GraphRunError
     from crystallize.graphs.graph import ExperimentGraph
+    from crystallize.graphs.stored import check_stored_runs
 
+    named = nodes[-1]
+    for node in nodes if replicates is not None else ():
+        if node is named or node.replicates is None:  # what is upstream keeps its own number
+            node.replicates = replicates
     try:
-        return ExperimentGraph(*nodes).run(treatments=treatments, replicates=replicates), None
+        if only:
+            check_stored_runs(nodes, treatments)
+            nodes = [named]
+        return ExperimentGraph(*nodes).run(treatments=treatments, replicates=1 if debug else None), None
     except GraphRunError as error:
         return error.results, error
     except CrystallizeError as error:

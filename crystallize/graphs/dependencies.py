@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from crystallize.datasources.artifact import Artifact, ArtifactSource
 from crystallize.errors import GraphError
+from crystallize.store.metadata import read_metadata
 from crystallize.store.versions import find_run
 from crystallize.utils.suggest import listed, name_hint
 
@@ -189,6 +190,13 @@ def check_outside(nodes: Nodes, folders: RunFolders) -> None:
                     files_of([nodes[name]]),
                     "Add it to the graph, or run it first",
                 )
+
+
+def stored_conditions(location: RunLocation) -> list[str]:
+    """Return the conditions of the stored run that a consumer would read; none if there is no run."""
+    run = find_run(location)
+    metadata = None if run is None else read_metadata(run)
+    return list((metadata or {}).get("conditions") or ())
 
 
 def sources_of(experiment: Experiment) -> list[DataSource]:

@@ -27,7 +27,7 @@ from crystallize.graphs.dependencies import (
     in_order,
     outside_producers,
 )
-from crystallize.graphs.planning import make_plan
+from crystallize.graphs.planning import make_plan, report_unknown_conditions
 from crystallize.graphs.run import GraphRun
 from crystallize.utils.checks import check_count
 from crystallize.utils.suggest import name_hint
@@ -388,6 +388,7 @@ class ExperimentGraph:
                 check_experiment(experiment, experiment.hypotheses)
             else:
                 check_settings(experiment, chosen)
+        report_unknown_conditions(self.experiments, folders, plan)
         return GraphRun(
             self.experiments,
             plan,

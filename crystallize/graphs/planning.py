@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.datasources.artifact import ArtifactSource
@@ -15,13 +16,16 @@ from crystallize.graphs.dependencies import (
     find_upstream,
     in_order,
     sources_of,
+    stored_conditions,
 )
-from crystallize.utils.suggest import listed, name_hint
+from crystallize.utils.suggest import did_you_mean, listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
     from crystallize.experiments.experiment import Experiment
     from crystallize.graphs.dependencies import Nodes, RunFolders, Upstream
+
+_logger = logging.getLogger("crystallize.graph")
 
 
 class Plan(NamedTuple):
@@ -189,6 +193,43 @@ def _treatments_of(
     return as_treatments(
         [each for name, each in known.items() if name == BASELINE or name in requested.names]
     )
+
+
+def report_unknown_conditions(nodes: Nodes, folders: RunFolders, plan: Plan) -> None:
+    """Log, once for each experiment, which of its treatments run on a baseline's output.
+
+    That is what is meant where the experiments that it reads know nothing of a treatment. It is a warning where a name
+    may have been misspelt: they have treatments of other names, or this one changes nothing itself.
+    """
+    chosen = {
+        name: {each.name: each for each in (nodes[name].treatments if given is None else given)}
+        for name, given in plan.treatments.items()
+    }
+    for name in plan.order:
+        read: dict[str, Collection[str]] = {}
+        for location in nodes[name].datasource.producers():
+            owner = folders.owner(location)
+            read[owner or location.experiment] = (
+                stored_conditions(location)
+                if owner is None
+                else {*chosen[owner], *(each.name for each in nodes[owner].treatments)}
+            )
+        known = {each for treatments in read.values() for each in treatments} - {BASELINE}
+        unknown = {
+            each.name: each
+            for each in chosen[name].values()
+            if each.name not in known and each.name != BASELINE and each.datasource is None
+        }
+        if not read or not unknown:
+            continue
+        changes_something = all(each.settings or each.function for each in unknown.values())
+        hints = [did_you_mean(each, known) for each in sorted(unknown)]
+        _logger.log(
+            logging.INFO if changes_something and not known else logging.WARNING,
+            "%s",
+            f"experiment {name!r} runs {listed(unknown)} on the baseline's output of {listed(read)}, "
+            f"where no treatment is called so. {' '.join(filter(None, hints))}".rstrip(),
+        )
 
 
 def _leaves_out_all_treatments(node: Experiment, chosen: Sequence[Treatment] | None) -> bool:
