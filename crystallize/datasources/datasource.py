@@ -78,7 +78,7 @@ class FunctionSource(ConfiguredFunction, DataSource):
 
     def fetch(self, ctx: FrozenContext) -> Any:
         """Call the function."""
-        arguments = self.fresh_arguments()
+        arguments = self.fresh_arguments() if self._changeable else self.arguments
         return self.fn(ctx, **arguments) if self.takes_context else self.fn(**arguments)
 
 

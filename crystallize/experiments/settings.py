@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.datasources.artifact import Artifact, ArtifactSource
 from crystallize.datasources.datasource import FunctionSource
 from crystallize.pipelines.pipeline_step import FunctionStep
-from crystallize.utils.context import RESERVED_KEYS
+from crystallize.utils.context import RESERVED_KEYS, Resource
 from crystallize.utils.context_reads import context_reads
+from crystallize.utils.resources import FactoryResource
 from crystallize.utils.signatures import signature_of, takes_keyword
 from crystallize.utils.stage import TREATMENT, StageRecord
 from crystallize.utils.suggest import did_you_mean, listed
@@ -85,6 +86,13 @@ def readers_of(experiments: Iterable[RunningExperiment], added: Iterable[Treatme
                         "a datasource of its own"
                         for name in names
                     }
+        entries = [experiment.initial_ctx, *(each.settings for each in treatments)]
+        code += (
+            _function_reads(value.fn, 0) if isinstance(value, FactoryResource) else None
+            for each in entries
+            for value in each.values()
+            if isinstance(value, Resource)
+        )
         code += (_function_reads(each.function, 0) for each in treatments if each.function is not None)
         code += (_hook_reads(plugin, hook) for plugin, hook in hooks_with_context(experiment))
     known |= {key for keys in code if keys is not None for key in keys}
@@ -187,6 +195,7 @@ class ReadWatch:
         self._unjudged = set(self._unread)  # until an outcome has succeeded
         # What `load_nodes` was given for several experiments, it has looked at itself.
         shared = experiment.source is not None
+        self._has_succeeded = False
         self._initial = set() if shared else experiment.initial_ctx.keys() - self._parameters
         self.is_watching = bool(self._unread or self._initial)
 
@@ -196,6 +205,7 @@ class ReadWatch:
             unread = self._unread.get(outcome.condition)
             if not unread and not self._initial and outcome.condition not in self._unjudged:
                 continue
+            self._has_succeeded = self._has_succeeded or outcome.error is None
             added, read = _keys_of(outcome)
             self._initial -= read
             if unread is not None:
@@ -212,7 +222,7 @@ class ReadWatch:
             for name, keys in self._unread.items()
             if keys and name not in self._unjudged
         }
-        if self._initial:
+        if self._initial and self._has_succeeded:
             faults[f"initial_ctx has {listed(self._initial)}"] = self._initial
         if not faults:
             return

@@ -51,11 +51,10 @@ def check_stored_runs(nodes: Sequence[Experiment], treatments: Collection[str] |
                 files_of([producer]),
                 f"`crystallize run {name}` makes a run that has, or leave --only out",
             )
-        stored = metadata.get("files") or {}
-        files = producer.files()
-        changed = (
-            {file for file in {*stored, *files} if stored.get(file) != files.get(file)} if stored else ()
-        )
+        stored, files = metadata.get("files"), producer.files()
+        if not stored or not isinstance(stored, dict):
+            continue
+        changed = {file for file in {*stored, *files} if stored.get(file) != files.get(file)}
         if changed:
             _logger.warning(
                 "the stored run of experiment %r in %s is stale: %s changed since. "

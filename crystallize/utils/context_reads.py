@@ -57,11 +57,14 @@ class _Reader(ast.NodeVisitor):
         self._seen = seen
         self._keys: set[str] = set()
         self._is_known = True
-        bound = {
-            each.id for each in ast.walk(node) if isinstance(each, ast.Name) and type(each.ctx) is ast.Store
-        }
-        bound |= {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
-        self._globals = {name: value for name, value in fn.__globals__.items() if name not in bound}
+        code = fn.__code__
+        local = {*code.co_varnames, *code.co_cellvars, *code.co_freevars}
+        for each in ast.walk(node):  # functions and comprehensions inside have names of their own
+            if isinstance(each, ast.arg):
+                local.add(each.arg)
+            elif isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+                local.add(each.id)
+        self._globals = {name: value for name, value in fn.__globals__.items() if name not in local}
 
     def read(self) -> frozenset[str] | None:
         """Return the keys, or None if there may be others."""

@@ -133,6 +133,16 @@ def test_a_hook_may_read_a_setting():
         one(scale, settings={"strength": 2.0}, plugins=[Times()]).validate()
 
 
+def test_a_resource_may_read_a_setting():
+    made = resource_factory(lambda ctx: ctx["size"] * 2)
+    held = Treatment("more", {"factor": made, "size": 2.0})
+    Experiment(numbers, [scale], treatments=[held]).validate()
+    other = Treatment("other", {"size": 2.0})
+    Experiment(numbers, [scale], initial_ctx={"factor": made, "size": 1.0}, treatments=[other]).validate()
+    with pytest.raises(UnknownNameError, match="Did you mean 'size'"):
+        Experiment(numbers, [scale], treatments=[Treatment("more", {"factor": made, "sise": 2.0})]).validate()
+
+
 def warnings(caplog):
     return [each.getMessage() for each in caplog.records if "has read it" in each.getMessage()]
 

@@ -89,6 +89,13 @@ def handed_to_anything(data, ctx, helper=print):
     return helper(data, ctx)
 
 
+def wrapper_of(helper):
+    return lambda data, ctx: helper(data, ctx)
+
+
+enclosed = wrapper_of(by_item)  # what it calls is not the module's `helper`
+
+
 def values(data, ctx):
     return ctx.values()
 
@@ -128,7 +135,7 @@ pair = [lambda data, ctx: ctx["a"], lambda data, ctx: ctx["b"]]  # which of the 
     "fn",
     [
         *(wrapped, aliased, computed, by_local_name, iterated, spread, handed_on, handed_to_anything, values),
-        *(print, *pair),
+        *(print, enclosed, *pair),
     ],
 )
 def test_what_the_source_does_not_show_is_not_known(fn):
