@@ -18,6 +18,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from crystallize.datasources.artifact import Artifact
     from crystallize.datasources.datasource import DataSource
@@ -60,12 +61,15 @@ class RunningExperiment(Protocol):
         What all random streams derive from.
     plugins : PluginManager
         The active plugins.
+    source : pathlib.Path or None
+        The config.yaml that it was built from.
     """
 
     outputs: dict[str, Artifact]
     initial_ctx: dict[str, Any]
     master_seed: int
     plugins: Any
+    source: Path | None
 
     @property
     def name(self) -> str | None:

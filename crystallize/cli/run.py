@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from crystallize.cli.progress import ProgressPlugin, RunProgress
-    from crystallize.datasources.datasource import DataSource
     from crystallize.errors import GraphRunError
     from crystallize.experiments.experiment import Experiment
     from crystallize.results.result import Result
@@ -28,7 +27,11 @@ def run(
     replicates: Annotated[
         int | None,
         typer.Option(
-            "--replicates", "-n", min=1, help="How many replicates each experiment gets.", show_default=False
+            "--replicates",
+            "-n",
+            min=1,
+            help="How many replicates the experiment gets; what it depends on keeps the number of its config.yaml.",
+            show_default=False,
         ),
     ] = None,
     treatments: Annotated[
@@ -116,6 +119,7 @@ def run(
     Ctrl-C, which leaves the last complete run as it was.
     """
     from crystallize.cli.progress import ProgressPlugin, make_display, show_log
+    from crystallize.config.build import load_nodes
     from crystallize.config.folders import resolve
 
     if debug and (replicates or execution or workers or only):
@@ -135,9 +139,8 @@ def run(
     with screen.stdout_kept_clean(as_json), show_log(display, logging.DEBUG if debug else logging.WARNING):
         try:
             extra = [progress, *_debugging_plugins(debug)]
-            nodes = _load(folder.config, only, overrides | {"plugins": extra})
-            _check_context(nodes, overrides["context"])
-            outcome = _run(nodes, treatments, 1 if debug else replicates)
+            nodes = load_nodes(folder.config, **overrides, plugins=extra)
+            outcome = _run(nodes, treatments, replicates, only=only, debug=debug)
         except KeyboardInterrupt as error:
             display.close()
             if measured := getattr(error, "results", None):
@@ -223,58 +226,31 @@ def _debugging_folder() -> Path:
     return Path(mkdtemp(prefix="crystallize-debug-"))  # somebody else has put something there
 
 
-def _load(config: Path, only: bool, overrides: Mapping[str, Any]) -> list[Experiment]:
-    from crystallize.config.build import load_experiment, load_nodes
-
-    return [load_experiment(config, **overrides)] if only else load_nodes(config, **overrides)
-
-
-def _check_context(nodes: Sequence[Experiment], context: Mapping[str, Any]) -> None:
-    """Refuse a key that nothing can read; warn of one that only a step with the whole context could read."""
-    from crystallize.errors import UnknownNameError
-    from crystallize.graphs.dependencies import leaves
-    from crystallize.pipelines.pipeline_step import FunctionStep
-    from crystallize.utils.suggest import did_you_mean, listed
-
-    steps = [step for node in nodes for step in node.pipeline.steps]
-    functions = [step for step in steps if isinstance(step, FunctionStep)]
-    parameters = {name for step in functions for name in step.injected}
-    given = {name: step.name for step in functions for name in step.arguments}
-    treated = {key for node in nodes for each in node.treatments for key in each.settings}
-    see_all = len(functions) < len(steps) or any(step.signature.context is not None for step in functions)
-    see_all = see_all or any(_sees_context(leaf) for node in nodes for leaf in leaves(node.datasource))
-    see_all = see_all or any(each.function for node in nodes for each in node.treatments)
-    for key in context:
-        if key in parameters or key in treated:
-            continue
-        known = parameters | treated
-        if key in given:
-            why = f"config.yaml gives step {given[key]!r} its {key!r}, which stands. Change it there, or remove it"
-        else:
-            why = f"{did_you_mean(key, known)} Steps take {listed(known)} from the context".strip()
-        if not see_all or key in given:
-            raise UnknownNameError(f"--set {key}: no step takes {key!r} from the context", hint=why)
-        screen.warn(f"--set {key}: no step has a parameter {key!r}; one that reads it from ctx may. {why}")
-
-
-def _sees_context(source: DataSource) -> bool:
-    from crystallize.datasources.artifact import Artifact, ArtifactSource
-
-    return not isinstance(source, Artifact | ArtifactSource) and getattr(source, "takes_context", True)
-
-
 # -- running -------------------------------------------------------------------------------------------------
 
 
 def _run(
-    nodes: Sequence[Experiment], treatments: list[str] | None, replicates: int | None
+    nodes: Sequence[Experiment],
+    treatments: list[str] | None,
+    replicates: int | None,
+    *,
+    only: bool,
+    debug: bool,
 ) -> tuple[dict[str, Result], Exception | None]:
-    """Run the experiments; return the results, and the error that kept the rest from having one."""
+    """Run the last of the experiments; return the results, and the error that kept the rest from having one."""
     from crystallize.errors import CrystallizeError, GraphRunError
     from crystallize.graphs.graph import ExperimentGraph
+    from crystallize.graphs.stored import check_stored_runs
 
+    named = nodes[-1]
+    for node in nodes if replicates is not None else ():
+        if node is named or node.replicates is None:  # what is upstream keeps its own number
+            node.replicates = replicates
     try:
-        return ExperimentGraph(*nodes).run(treatments=treatments, replicates=replicates), None
+        if only:
+            check_stored_runs(nodes, treatments)
+            nodes = [named]
+        return ExperimentGraph(*nodes).run(treatments=treatments, replicates=1 if debug else None), None
     except GraphRunError as error:
         return error.results, error
     except CrystallizeError as error:

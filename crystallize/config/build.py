@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,9 @@ from crystallize.config.parts import Parts
 from crystallize.config.plugins import Settings
 from crystallize.config.upstream import Gathered
 from crystallize.datasources.experiment_input import ExperimentInput
-from crystallize.errors import CrystallizeError
+from crystallize.errors import CrystallizeError, UnknownNameError
 from crystallize.experiments.experiment import Experiment
+from crystallize.experiments.settings import readers_of, unread_settings
 from crystallize.experiments.treatment import Treatment, check_context
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from crystallize.config.reader import Draft
     from crystallize.config.schema import Reference
     from crystallize.datasources.artifact import Artifact
+
+_logger = logging.getLogger("crystallize.config")
 
 
 def load_experiment(
@@ -126,7 +130,24 @@ def load_nodes(
         file = blueprint.draft.file
         producers = {name: made[target] for name, target in gathered.producers[file].items()}
         made[file] = blueprint.build(producers)
+    found = [problem for blueprint in blueprints for problem in blueprint.unread(made[blueprint.draft.file])]
+    if found:
+        raise ConfigError(in_order(found))
+    _check_context(entries, made.values())
     return list(made.values())
+
+
+def _check_context(context: Mapping[str, Any], experiments: Collection[Experiment]) -> None:
+    """Refuse an entry that no experiment reads; warn of one that only code might read that has the whole context."""
+    treated = {key for each in experiments for one in each.treatments for key in one.settings}
+    unknown = context.keys() - treated
+    if unknown:
+        readers = readers_of(experiments)
+        for key in sorted(unknown - readers.known):
+            message, hint = f"nothing reads {key!r} from the context", readers.hint(key)
+            if readers.exclude(key):
+                raise UnknownNameError(message, hint=hint)
+            _logger.warning("%s, as far as can be known. %s", message, hint)
 
 
 class Blueprint:
@@ -154,6 +175,15 @@ class Blueprint:
     def problems(self) -> list[Problem]:
         """Return what is wrong in the folder."""
         return [*self.draft.document.problems, *self._modules.problems]
+
+    def unread(self, experiment: Experiment) -> list[Problem]:
+        """Return the settings of treatments that nothing in the `experiment` reads, which was built from this."""
+        return [
+            self.draft.document.problem(
+                ("treatments", each.treatment, each.key), each.message, each.hint, key=True
+            )
+            for each in unread_settings(experiment, experiment.treatments)
+        ]
 
     def build(self, producers: Mapping[str, Experiment]) -> Experiment:
         """Make the experiment.

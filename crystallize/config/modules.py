@@ -166,7 +166,7 @@ def _make_package(name: str, folder: Path) -> None:
 
 def _forget(name: str) -> None:
     """Remove what was loaded from a folder before."""
-    for known in [known for known in sys.modules if known == name or known.startswith(f"{name}.")]:
+    for known in [known for known in list(sys.modules) if known == name or known.startswith(f"{name}.")]:
         del sys.modules[known]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, overload
 
 from crystallize.errors import InvalidTypeError
@@ -39,6 +39,10 @@ class DataSource(ABC):
     def producers(self) -> list[RunLocation]:
         """Return where the experiments whose artifacts the source reads store their runs."""
         return []
+
+    def leaves(self) -> Iterator[DataSource]:
+        """Yield the sources that this one consists of: itself, if it is no bundle."""
+        yield self
 
     def choose_run(self) -> None:  # noqa: B027 - most sources have nothing to choose
         """Choose what the coming run reads; called once before each run, in the coordinator."""
@@ -80,7 +84,8 @@ class FunctionSource(ConfiguredFunction, DataSource):
 
     def fetch(self, ctx: FrozenContext) -> Any:
         """Call the function."""
-        return self.fn(ctx, **self.arguments) if self.takes_context else self.fn(**self.arguments)
+        arguments = self.fresh_arguments() if self._changeable else self.arguments
+        return self.fn(ctx, **arguments) if self.takes_context else self.fn(**arguments)
 
 
 class SourceFactory(Factory[FunctionSource]):

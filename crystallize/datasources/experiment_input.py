@@ -9,7 +9,7 @@ from crystallize.datasources.datasource import DataSource, as_datasource
 from crystallize.errors import InvalidTypeError, ReplicateMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from crystallize.store.layout import RunLocation
     from crystallize.utils.context import FrozenContext
@@ -83,6 +83,11 @@ class ExperimentInput(DataSource):
     def producers(self) -> list[RunLocation]:
         """Return where the producers of the sources store their runs."""
         return [location for source in self.sources.values() for location in source.producers()]
+
+    def leaves(self) -> Iterator[DataSource]:
+        """Yield the sources of the bundle, and those of bundles in it."""
+        for source in self.sources.values():
+            yield from source.leaves()
 
     def choose_run(self) -> None:
         """Let each source choose what the coming run reads."""

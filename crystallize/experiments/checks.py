@@ -12,8 +12,10 @@ from crystallize.errors import (
     InvalidTypeError,
     InvalidValueError,
     ReplicateMismatchError,
+    UnknownNameError,
     ValidationError,
 )
+from crystallize.experiments.settings import hooks_with_context, unread_settings
 from crystallize.experiments.treatment import BASELINE
 from crystallize.pipelines.injection import REQUIRED
 from crystallize.pipelines.pipeline_step import FunctionStep
@@ -27,9 +29,8 @@ from crystallize.utils.suggest import listed
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
     from crystallize.experiments.aggregation import ResultAggregator
+    from crystallize.experiments.treatment import Treatment
     from crystallize.hookspecs import RunningExperiment
-
-_OWN_PLUGINS = "crystallize.plugins."
 
 
 def check_description(description: Any) -> str:
@@ -202,6 +203,8 @@ def check_experiment(experiment: RunningExperiment, hypotheses: Sequence[Hypothe
     ------
     ValidationError
         If hypotheses have nothing to compare, or a step needs a parameter that nothing provides.
+    UnknownNameError
+        If a treatment sets what nothing reads.
     """
     place = f"experiment {experiment.folder_name!r}"
     if hypotheses and experiment.conditions == (BASELINE,):
@@ -216,12 +219,19 @@ def check_experiment(experiment: RunningExperiment, hypotheses: Sequence[Hypothe
             place,
             "Install crystallize-lab properly (its entry points are missing), or pass a strategy in plugins=[...]",
         )
+    check_settings(experiment, experiment.active_treatments.values())
     _check_parameters(experiment, place)
+
+
+def check_settings(experiment: RunningExperiment, treatments: Iterable[Treatment]) -> None:
+    """Check that what `treatments` set can be read; raise UnknownNameError if nothing can."""
+    for fault in unread_settings(experiment, treatments):
+        raise UnknownNameError(fault.message, f"experiment {experiment.folder_name!r}", fault.hint)
 
 
 def _check_parameters(experiment: RunningExperiment, place: str) -> None:
     """Find parameters without a value, where nothing that runs before the step could add one to the context."""
-    if _plugins_may_add_keys(experiment):
+    if hooks_with_context(experiment):
         return
     source_may_add = getattr(experiment.datasource, "takes_context", True)
     for condition in experiment.conditions:
@@ -247,14 +257,6 @@ def _check_parameters(experiment: RunningExperiment, place: str) -> None:
                     )
             if step.signature.context is not None:
                 break
-
-
-def _plugins_may_add_keys(experiment: RunningExperiment) -> bool:
-    return any(
-        not type(record.plugin).__module__.startswith(_OWN_PLUGINS)
-        and not {"before_replicate", "before_step", "after_step"}.isdisjoint(record.hooks)
-        for record in experiment.plugins.records
-    )
 
 
 def data_sources(experiment: RunningExperiment) -> dict[str, DataSource]:

@@ -38,6 +38,7 @@ from crystallize.pipelines.pipeline import Pipeline
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.plugins.execution.resolution import resolve_strategy
 from crystallize.plugins.manager import PluginManager
+from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.names import check_name
 from crystallize.utils.randomness import check_seed, draw_master_seed
 from crystallize.utils.signals import termination_ends_the_run
@@ -246,10 +247,18 @@ class Experiment:
             ],
             "datasource": repr(self.datasource),
             "inputs": [entry for source in data_sources(self).values() for entry in source.inputs()],
+            "files": self.files(),
             "initial_ctx": sorted(self.initial_ctx),
             "hypotheses": [hypothesis.describe() for hypothesis in self.hypotheses],
             "master_seed": self.master_seed,
         }
+
+    def files(self) -> dict[str, str]:
+        """Return a hash of each file that defines the experiment: its config.yaml and the modules beside it."""
+        if self.source is None:
+            return {}
+        found = [self.source, *sorted(self.source.parent.glob("*.py"))]
+        return {file.name: fingerprint(file.read_bytes()) for file in found if file.is_file()}
 
     def artifact_datasource(
         self, step: str, name: str, *, condition: str | None = None, require_metadata: bool = False

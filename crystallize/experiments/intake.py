@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import CrystallizeError, ExecutionError, MissingMetricError, PluginError
 from crystallize.experiments.handover import Handover
 from crystallize.experiments.owed import Owed
+from crystallize.experiments.settings import ReadWatch
 from crystallize.store.outcome import ReplicateResult
 from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, safe_repr
 from crystallize.utils.suggest import listed
@@ -69,6 +70,7 @@ class Intake:
         self._result: Result | None = None  # once all has arrived
         self._taken: Any = None  # what the strategy returned, once it was looked through
         self._is_wrapped = False
+        self._read_watch = ReadWatch(experiment)
         self._notices_arrivals = experiment.plugins.implements("after_replicate")
 
     def drive(self, replicate_fn: Callable[[int], Any]) -> Result:
@@ -127,6 +129,8 @@ class Intake:
             raise self._broken_contract(f"gave replicate {replicate} twice")
         self._count += 1
         self._aggregator.add(result)
+        if self._read_watch.is_watching:
+            self._read_watch.look(result)
         for outcome in result.outcomes:
             error = outcome.error
             if error is not None and error.condition not in self._failed_conditions:
@@ -171,6 +175,8 @@ class Intake:
                 error = error or raised
         self._call("after_run", result)
         _report_total_failures(result)
+        if self.run.kind == "run":
+            self._read_watch.warn()
         if self._hook_error is not None:
             raise self._hook_error
         if error is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import copy
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
 from crystallize.datasources.datasource import DataSource, as_datasource
@@ -74,6 +75,14 @@ class Treatment:
             described["datasource"] = repr(self.datasource)
         return described
 
+    def limited_to(self, keys: Collection[str]) -> Treatment:
+        """Return the treatment with these of its settings only."""
+        if len(keys) == len(self.settings):
+            return self
+        limited = copy.copy(self)
+        limited.settings = {key: value for key, value in self.settings.items() if key in keys}
+        return limited
+
     def __repr__(self) -> str:
         return f"Treatment({self.name!r}, {self.function or self.settings!r})"
 
@@ -100,7 +109,7 @@ class TreatmentFactory(Factory[Treatment]):
 
 class _ConfiguredTreatment(ConfiguredFunction):
     def __call__(self, ctx: FrozenContext) -> Any:
-        return self.fn(ctx, **self.arguments)
+        return self.fn(ctx, **self.fresh_arguments())
 
 
 @overload

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from crystallize.datasources.artifact import Artifact, ArtifactSource
-from crystallize.datasources.experiment_input import ExperimentInput
 from crystallize.errors import GraphError
+from crystallize.store.metadata import read_metadata
 from crystallize.store.versions import find_run
 from crystallize.utils.names import name_key
 from crystallize.utils.suggest import listed, name_hint
@@ -112,7 +112,7 @@ def find_upstream(
     for name, node in nodes.items():
         found: dict[str, None] = {}
         sources = [*sources_of(node), *(extra_sources or {}).get(name, ())]
-        for leaf in (leaf for source in sources for leaf in leaves(source)):
+        for leaf in (leaf for source in sources for leaf in source.leaves()):
             if isinstance(leaf, Artifact):
                 _check_artifact(leaf, node, [nodes[writer] for writer in writers.get(id(leaf), ())])
             for location in leaf.producers():
@@ -193,19 +193,17 @@ def check_outside(nodes: Nodes, folders: RunFolders) -> None:
                 )
 
 
+def stored_conditions(location: RunLocation) -> list[str]:
+    """Return the conditions of the stored run that a consumer would read; none if there is no run."""
+    run = find_run(location)
+    metadata = None if run is None else read_metadata(run)
+    return list((metadata or {}).get("conditions") or ())
+
+
 def sources_of(experiment: Experiment) -> list[DataSource]:
     """Return the data sources of an experiment and of its treatments."""
     swapped = (each.datasource for each in experiment.treatments)
     return [experiment.datasource, *(source for source in swapped if source is not None)]
-
-
-def leaves(source: DataSource) -> Iterator[DataSource]:
-    """Yield the sources that a bundle consists of, or the source itself."""
-    if isinstance(source, ExperimentInput):
-        for part in source.sources.values():
-            yield from leaves(part)
-    else:
-        yield source
 
 
 def _check_artifact(artifact: Artifact, reader: Experiment, writers: Sequence[Experiment]) -> None:

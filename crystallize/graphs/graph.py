@@ -11,7 +11,12 @@ from crystallize.errors import (
     InvalidTypeError,
     UnknownNameError,
 )
-from crystallize.experiments.checks import check_experiment, check_replicates, check_strategy
+from crystallize.experiments.checks import (
+    check_experiment,
+    check_replicates,
+    check_settings,
+    check_strategy,
+)
 from crystallize.experiments.experiment import Experiment
 from crystallize.experiments.treatment import BASELINE
 from crystallize.graphs.dependencies import (
@@ -22,7 +27,7 @@ from crystallize.graphs.dependencies import (
     in_order,
     outside_producers,
 )
-from crystallize.graphs.planning import make_plan
+from crystallize.graphs.planning import make_plan, report_unknown_conditions
 from crystallize.graphs.run import GraphRun
 from crystallize.utils.checks import check_count
 from crystallize.utils.suggest import name_hint
@@ -377,9 +382,13 @@ class ExperimentGraph:
         folders = RunFolders(self.experiments)
         check_outside(self.experiments, folders)
         plan = make_plan(self.experiments, folders, self._declared, treatments, asked)
-        if treatments is None:
-            for experiment in self.experiments.values():
+        for name, experiment in self.experiments.items():
+            chosen = plan.treatments[name]
+            if chosen is None:
                 check_experiment(experiment, experiment.hypotheses)
+            else:
+                check_settings(experiment, chosen)
+        report_unknown_conditions(self.experiments, folders, plan)
         return GraphRun(
             self.experiments,
             plan,

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.datasources.artifact import ArtifactSource
 from crystallize.datasources.experiment_input import ExperimentInput
 from crystallize.errors import InvalidTypeError, ReplicateMismatchError, UnknownNameError
+from crystallize.experiments.settings import readers_of
 from crystallize.experiments.treatment import BASELINE, Treatment, TreatmentFactory, as_treatments
 from crystallize.graphs.dependencies import (
     files_of,
     find_upstream,
     in_order,
-    leaves,
     sources_of,
+    stored_conditions,
 )
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.suggest import did_you_mean, listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
     from crystallize.experiments.experiment import Experiment
     from crystallize.graphs.dependencies import Nodes, RunFolders, Upstream
+
+_logger = logging.getLogger("crystallize.graph")
 
 
 class Plan(NamedTuple):
@@ -86,11 +90,12 @@ def make_plan(
         swapped = [each.datasource for each in requested.given.values() if each.datasource is not None]
         if swapped:
             # What a treatment reads comes before the experiments that it is for.
-            last -= {folders.producer_of(leaf) or "" for source in swapped for leaf in leaves(source)}
+            last -= {folders.producer_of(leaf) or "" for source in swapped for leaf in source.leaves()}
             extra_sources = dict.fromkeys(last, swapped)
             upstream = find_upstream(nodes, folders, declared, extra_sources)
     order = in_order(upstream, nodes)
-    chosen = {name: _treatments_of(node, requested, is_last=name in last) for name, node in nodes.items()}
+    joining = _joining_treatments(requested, {name: nodes[name] for name in last})
+    chosen = {name: _treatments_of(node, requested, joining.get(name, {})) for name, node in nodes.items()}
     return Plan(
         upstream,
         order,
@@ -146,8 +151,35 @@ def _requested_treatments(treatments: Any, nodes: Nodes) -> _Requested | None:
     return _Requested(frozenset([*names, *given]), given)
 
 
+def _joining_treatments(requested: _Requested | None, last: Nodes) -> dict[str, dict[str, Treatment]]:
+    """Return what each experiment that nothing depends on gets of the treatments that were given as instances.
+
+    Each gets the settings that it can read.
+
+    Raises
+    ------
+    UnknownNameError
+        If none of them reads a setting.
+    """
+    if requested is None or not requested.given:
+        return {}
+    readers = {name: readers_of([node], requested.given.values()) for name, node in last.items()}
+    joining: dict[str, dict[str, Treatment]] = {name: {} for name in last}
+    for name, each in requested.given.items():
+        for key in each.settings:
+            if all(one.exclude(key) for one in readers.values()):
+                raise UnknownNameError(
+                    f"treatment {name!r} sets {key!r}, which nothing reads from the context",
+                    f"experiments {listed(last)}",
+                    readers_of(last.values()).hint(key),
+                )
+        for node, one in readers.items():
+            joining[node][name] = each.limited_to({key for key in each.settings if not one.exclude(key)})
+    return joining
+
+
 def _treatments_of(
-    node: Experiment, requested: _Requested | None, *, is_last: bool
+    node: Experiment, requested: _Requested | None, joining: Mapping[str, Treatment]
 ) -> tuple[Treatment, ...] | None:
     """Return the treatments that an experiment runs with; None stands for its own.
 
@@ -157,12 +189,47 @@ def _treatments_of(
     """
     if requested is None:
         return None
-    known = {each.name: each for each in node.treatments}
-    if is_last:
-        known |= requested.given
+    known = {each.name: each for each in node.treatments} | dict(joining)
     return as_treatments(
         [each for name, each in known.items() if name == BASELINE or name in requested.names]
     )
+
+
+def report_unknown_conditions(nodes: Nodes, folders: RunFolders, plan: Plan) -> None:
+    """Log, once for each experiment, which of its treatments run on a baseline's output.
+
+    That is what is meant where the experiments that it reads know nothing of a treatment. It is a warning where a name
+    may have been misspelt: they have treatments of other names, or this one changes nothing itself.
+    """
+    chosen = {
+        name: {each.name: each for each in (nodes[name].treatments if given is None else given)}
+        for name, given in plan.treatments.items()
+    }
+    for name in plan.order:
+        read: dict[str, Collection[str]] = {}
+        for location in nodes[name].datasource.producers():
+            owner = folders.owner(location)
+            read[owner or location.experiment] = (
+                stored_conditions(location)
+                if owner is None
+                else {*chosen[owner], *(each.name for each in nodes[owner].treatments)}
+            )
+        known = {each for treatments in read.values() for each in treatments} - {BASELINE}
+        unknown = {
+            each.name: each
+            for each in chosen[name].values()
+            if each.name not in known and each.name != BASELINE and each.datasource is None
+        }
+        if not read or not unknown:
+            continue
+        changes_something = all(each.settings or each.function for each in unknown.values())
+        hints = [did_you_mean(each, known) for each in sorted(unknown)]
+        _logger.log(
+            logging.INFO if changes_something and not known else logging.WARNING,
+            "%s",
+            f"experiment {name!r} runs {listed(unknown)} on the baseline's output of {listed(read)}, "
+            f"where no treatment is called so. {' '.join(filter(None, hints))}".rstrip(),
+        )
 
 
 def _leaves_out_all_treatments(node: Experiment, chosen: Sequence[Treatment] | None) -> bool:
@@ -217,7 +284,7 @@ class _SourceCounts:
         self.strict: dict[str, int] = {}
         default: dict[str, int] = {}
         self.is_open = False
-        for leaf in leaves(source):
+        for leaf in source.leaves():
             producer = folders.producer_of(leaf)
             if producer is None:
                 label, count, strict = repr(leaf), leaf.default_replicates, leaf.replicates

@@ -93,7 +93,10 @@ class FunctionStep(ConfiguredFunction, PipelineStep):
         self.signature = inspect_step(fn, self._name)
         check_arguments(self.signature, self.arguments, self._name)
         self._injected = tuple(
-            (name, default)
+            (
+                name,
+                REQUIRED if name in self._changeable else default,
+            )  # a default that is in `fresh_arguments`
             for name, default in self.signature.parameters.items()
             if name not in self.arguments and name not in self.signature.artifacts
         )
@@ -113,7 +116,7 @@ class FunctionStep(ConfiguredFunction, PipelineStep):
     @property
     def injected(self) -> dict[str, Any]:
         """Default of each parameter that the context may provide; ``REQUIRED`` if it has none."""
-        return dict(self._injected)
+        return {name: self.signature.parameters[name] for name, _ in self._injected}
 
     @property
     def direct(self) -> Callable[[Any, FrozenContext], Any]:
@@ -124,10 +127,12 @@ class FunctionStep(ConfiguredFunction, PipelineStep):
         """Call the function with its arguments."""
         if self._is_plain:
             return self.fn(data, ctx) if self._passes_context else self.fn(data)
-        arguments = dict(self.arguments)
+        arguments = self.fresh_arguments() if self._changeable else dict(self.arguments)
         for name, default in self._injected:
             value = ctx.get(name, default)
             if value is REQUIRED:
+                if name in self._changeable:
+                    continue
                 raise missing_parameter(self._name, name, ctx.keys_held(), ctx.place())
             arguments[name] = value
         if self._passes_context:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import Iterable
 from functools import partial
 from types import ModuleType
@@ -31,6 +30,7 @@ from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.plugins.inspection import LOOP, Implementation, implementations, unmarked
 from crystallize.utils.failures import error_text, place_of, safe_repr
+from crystallize.utils.imports import imported
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -229,7 +229,8 @@ def _leads_to(found: Found, kind: type) -> bool:
     """Tell whether an entry point names a class by another path: that of a package which passes it on."""
     module, _, attribute = found.value.partition(":")
     # Not getattr: the __getattr__ of a module may import what is switched off, or raise anything.
-    return vars(sys.modules[module]).get(attribute) is kind if module in sys.modules else False
+    known = imported(module)
+    return known is not None and vars(known).get(attribute) is kind
 
 
 def _own_name(plugin: object) -> str:

@@ -29,7 +29,7 @@ class Verifier(ConfiguredFunction):
 
     def __call__(self, baseline_samples: Any, treatment_samples: Any) -> Any:
         """Compare two mappings from metric to values."""
-        return self.fn(baseline_samples, treatment_samples, **self.arguments)
+        return self.fn(baseline_samples, treatment_samples, **self.fresh_arguments())
 
 
 class VerifierFactory(Factory[Verifier]):

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import sys
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ContextKeyError, ContextMutationError, PluginError
 from crystallize.utils.artifact_log import ArtifactLog, ArtifactSink
 from crystallize.utils.metrics import MetricLog
 from crystallize.utils.randomness import Stream, draw_master_seed, generator, stream_key
-from crystallize.utils.stage import SCALARS, Stage, describe_value
+from crystallize.utils.sharing import protect
+from crystallize.utils.stage import Stage, describe_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,7 +223,7 @@ class FrozenContext(Mapping[str, Any]):
         name : str
             Name of the metric.
         value : object
-            The value; a NumPy scalar becomes Python's.
+            The value, kept as it is now; a NumPy scalar becomes Python's.
         tags : mapping of str to object, optional
             For example ``{"epoch": 3}``; they become columns of ``Result.to_frame``.
         """
@@ -381,29 +379,6 @@ class FrozenContext(Mapping[str, Any]):
 def current_context() -> FrozenContext | None:
     """Return the context in force where this is called, or None outside of a run."""
     return _current.get(None)
-
-
-def protect(value: Any) -> Any:
-    """Return `value` in a form whose change nobody else sees; see :class:`FrozenContext`."""
-    kind = type(value)
-    if kind in SCALARS:
-        return value
-    numpy = sys.modules.get("numpy")  # an array can only be here if somebody has imported NumPy
-    if numpy is not None and isinstance(value, numpy.ndarray):
-        view = value.view()
-        view.flags.writeable = False
-        return view
-    if kind is list:
-        return [protect(item) for item in value]
-    if kind is dict:
-        return {key: protect(item) for key, item in value.items()}
-    if kind is tuple:
-        return tuple(protect(item) for item in value)
-    if isinstance(value, tuple) and hasattr(kind, "_make"):  # a named tuple
-        return kind._make(map(protect, value))
-    if isinstance(value, list | dict | set | bytearray | deque):
-        return deepcopy(value)
-    return value
 
 
 class _Missing:

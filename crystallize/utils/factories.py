@@ -18,7 +18,9 @@ from operator import attrgetter
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from crystallize.errors import InvalidTypeError
-from crystallize.utils.signatures import name_of
+from crystallize.utils.imports import imported
+from crystallize.utils.sharing import protect
+from crystallize.utils.signatures import name_of, signature_of
 
 T = TypeVar("T")
 
@@ -105,6 +107,17 @@ class ConfiguredFunction:
         self.arguments = arguments or {}
         self._options = options
         vars(self).update(options)
+        every = _defaults(fn) | self.arguments
+        self._changeable = {name: value for name, value in every.items() if protect(value) is not value}
+
+    def fresh_arguments(self) -> dict[str, Any]:
+        """Return the arguments of one call, which cannot change those of the next: see :func:`protect`.
+
+        A default that a call could change is among them.
+        """
+        if not self._changeable:
+            return dict(self.arguments)
+        return self.arguments | {name: protect(value) for name, value in self._changeable.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), portable(self.fn), {"arguments": self.arguments, **self._options})
@@ -112,6 +125,15 @@ class ConfiguredFunction:
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
         return f"{getattr(self.fn, '__name__', self.fn)}({arguments})"
+
+
+def _defaults(fn: Callable[..., Any]) -> dict[str, Any]:
+    signature = signature_of(fn)
+    return {
+        each.name: each.default
+        for each in (() if signature is None else signature.parameters.values())
+        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY) and each.default is not each.empty
+    }
 
 
 def _restored(kind: Callable[..., Any], fn: Any, options: dict[str, Any]) -> Any:
@@ -148,7 +170,7 @@ def restore(pickled: Callable[..., Any] | WrappedReference) -> Callable[..., Any
 
 def is_sent_by_value(module: str) -> bool:
     """Tell whether cloudpickle was told to send this module's functions by value."""
-    cloudpickle = sys.modules.get("cloudpickle")
+    cloudpickle = imported("cloudpickle")
     return cloudpickle is not None and any(
         module == name or module.startswith(f"{name}.")
         for name in cloudpickle.list_registry_pickle_by_value()

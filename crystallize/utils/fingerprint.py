@@ -6,13 +6,14 @@ import dataclasses
 import enum
 import hashlib
 import struct
-import sys
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
+
+from crystallize.utils.imports import imported
 
 _DIGEST_SIZE = 16
 
@@ -108,7 +109,7 @@ def _reduced(value: Any) -> tuple[Any, ...]:
 
 
 def _is_array(value: Any) -> bool:
-    numpy = sys.modules.get("numpy")
+    numpy = imported("numpy")
     return (
         numpy is not None and isinstance(value, numpy.ndarray | numpy.generic) and not value.dtype.hasobject
     )

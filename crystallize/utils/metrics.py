@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
+from crystallize.utils.sharing import SCALARS, snapshot
 
-_PLAIN = frozenset({float, int, bool, str, type(None)})
 _COLUMNS = frozenset({"replicate", "condition", "metric", "value"})
 
 
@@ -44,7 +43,7 @@ class MetricLog(Mapping[str, list[Any]]):
         name : str
             Name of the metric.
         value : object
-            The value; a NumPy scalar becomes Python's.
+            The value, kept as it is now: arrays and containers are copied, a NumPy scalar becomes Python's.
         tags : mapping of str to object, optional
             What tells this value from others of the same name.
 
@@ -59,8 +58,8 @@ class MetricLog(Mapping[str, list[Any]]):
             raise InvalidTypeError(f"a metric's name is a str, got {name!r}")
         if tags is not None:
             _check_tags(name, tags)
-        if type(value) not in _PLAIN:
-            value = to_python(value)
+        if type(value) not in SCALARS:
+            value = snapshot(value)
         values = self.values_by_name.setdefault(name, [])
         if tags is not None or name in self.tags:
             self._tag(name, len(values), tags)
@@ -71,7 +70,7 @@ class MetricLog(Mapping[str, list[Any]]):
         if self.tags is _NO_TAGS:
             self.tags = {}
         kept = self.tags.setdefault(name, [None] * position)
-        kept.append(None if tags is None else {key: to_python(item) for key, item in tags.items()})
+        kept.append(None if tags is None else snapshot(dict(tags)))
 
     def __getitem__(self, name: str) -> list[Any]:
         return self.values_by_name[name]
@@ -95,10 +94,3 @@ def _check_tags(name: str, tags: Any) -> None:
                 f"a tag of metric {name!r} is called {key!r}, as a column of Result.to_frame is already",
                 hint="Choose another name",
             )
-
-
-def to_python(value: Any) -> Any:
-    """Turn a NumPy scalar, or array without dimensions, into Python's number, a masked one into NaN; leave the rest."""
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        return math.nan if getattr(value, "mask", False) else value.item()
-    return value

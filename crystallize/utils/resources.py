@@ -38,24 +38,25 @@ def resource_factory(fn: Callable[[FrozenContext], Any]) -> Resource:
             f"resource_factory takes a function that makes the object, got {fn!r}",
             hint="Pass the function itself: resource_factory(connect)",
         )
-    return _FactoryResource(fn)
+    return FactoryResource(fn)
 
 
-class _FactoryResource(Resource):
+class FactoryResource(Resource):
     """A resource made by a function; each thread of each process has its own objects."""
 
     def __init__(self, fn: Callable[[FrozenContext], Any]) -> None:
-        self._fn = fn
+        self.fn = fn
         self._made = threading.local()
 
     def resolve(self, key: str, ctx: FrozenContext) -> Any:
+        """Return this thread's object for the entry, which the function makes when it is first asked for."""
         objects: dict[str, Any] = self._made.__dict__
         if key not in objects:
-            objects[key] = self._fn(ctx)
+            objects[key] = self.fn(ctx)
         return objects[key]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return resource_factory, (self._fn,)
+        return resource_factory, (self.fn,)
 
     def __repr__(self) -> str:
-        return f"resource_factory({getattr(self._fn, '__qualname__', self._fn)!s})"
+        return f"resource_factory({getattr(self.fn, '__qualname__', self.fn)!s})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from crystallize.utils.metrics import to_python
+from crystallize.utils.sharing import SCALARS, to_python
 
 if TYPE_CHECKING:
     from crystallize.utils.randomness import Stream, StreamUse
@@ -18,7 +18,6 @@ DATA_SOURCE = -1
 TREATMENT = -2
 """The stages before the first step, whose number is 0."""
 
-SCALARS = frozenset({int, float, bool, str, type(None)})
 _LONGEST_TEXT = 80
 
 

@@ -27,7 +27,7 @@ def results(done) -> dict:
 def test_prerequisites_run_first_and_the_results_say_where_they_are(call, project):
     done = call("run", "use")
     assert done.code == 0
-    order = [line.partition(":")[0] for line in done.err.splitlines()]
+    order = [line.partition(":")[0] for line in done.err.splitlines() if not line.startswith("Warning")]
     assert order == ["make", "make", "use", "use"]
     assert "Results: data/make/v0" in done.out
     assert "Results: data/use/v0" in done.out
@@ -83,9 +83,53 @@ def test_only_runs_one_experiment_on_what_is_stored(call, project):
 def test_treatments_replicates_and_seed_take_the_place_of_those_of_the_file(call, project):
     done = call("run", "use", "--json", "-t", "bigger", "--replicates", "2", "--seed", "7")
     assert done.code == 0
-    for each in results(done).values():
+    for name, replicates in [("make", 3), ("use", 2)]:
+        each = results(done)[name]
         assert list(each["conditions"]) == ["baseline", "bigger"]
-        assert (each["replicates"], each["master_seed"]) == (2, 7)
+        assert (each["replicates"], each["master_seed"]) == (replicates, 7)
+
+
+def test_the_number_of_replicates_is_for_the_named_experiment_and_for_what_has_none(call, project):
+    config = project / "make" / "config.yaml"
+    for own, expected in [("replicates: 1", 1), ("", 5)]:
+        config.write_text(config.read_text().replace("replicates: 3", own).replace("replicates: 1", own))
+        done = results(call("run", "use", "--json", "--replicates", "5"))
+        assert {name: each["replicates"] for name, each in done.items()} == {"make": expected, "use": 5}
+
+
+def test_only_asks_for_a_run_of_the_producer_that_has_the_condition(call, project):
+    assert call("run", "make", "-t", "baseline").code == 0
+    done = call("run", "use", "--only")
+    assert done.code == 2
+    assert "experiment 'make' defines 'bigger', which its stored run in" in done.err
+    assert "`crystallize run make` makes a run that has" in done.err
+    assert call("run", "use", "--only", "-t", "shifted").code == 0
+    assert call("run", "make").code == 0
+    done = call("run", "use", "--only")
+    assert (done.code, "stale" in done.err) == (0, False)
+
+
+def test_only_says_that_a_stored_run_is_stale(call, project):
+    assert call("run", "make").code == 0
+    steps = project / "make" / "steps.py"
+    steps.write_text(steps.read_text().replace("sum(data)", "max(data)"))
+    (project / "make" / "outputs.py").touch()
+    done = call("run", "use", "--only")
+    assert done.code == 0
+    (line,) = [line for line in done.err.splitlines() if "stale" in line]
+    assert "experiment 'make'" in line
+    assert "'outputs.py', 'steps.py' changed since. `crystallize run make` makes a new one" in line
+
+
+def test_a_treatment_that_what_is_read_does_not_define_is_told_once(call, project):
+    config = project / "use" / "config.yaml"
+    config.write_text(config.read_text().replace("bigger: {shift: 0.5}", "biger: {}"))
+    for options in ([], ["--only"], ["-t", "biger"]):
+        done = call("run", "use", *options)
+        (line,) = [line for line in done.err.splitlines() if "baseline's output" in line]
+        assert "experiment 'use' runs 'biger'" in line
+        assert "on the baseline's output of 'make', where no treatment is called so" in line
+        assert "Did you mean 'bigger'?" in line
 
 
 @pytest.mark.parametrize(
@@ -306,24 +350,26 @@ def test_all_mistakes_of_the_folder_are_told_at_once(call, project):
     assert "Did you mean 'never_equal'?" in done.err
 
 
-def test_a_key_that_only_a_step_with_the_context_could_read_is_warned_of(call, project):
+def test_a_key_that_nothing_is_seen_to_read_is_warned_of_if_code_might(call, project):
     steps = project / "use" / "steps.py"
     steps.write_text(steps.read_text().replace("look(data, *,", "look(data, ctx, *,"))
     done = call("run", "use", "--set", "shfit=1")
+    assert (done.code, "nothing reads 'shfit'" in done.err) == (2, True)
+    steps.write_text(steps.read_text().replace("    return", "    dict(ctx)\n    return"))
+    done = call("run", "use", "--set", "shfit=1")
     assert done.code == 0
-    assert "Warning: --set shfit: no step has a parameter 'shfit'" in done.err
-    assert "Did you mean 'shift'?" in done.err
+    assert "nothing reads 'shfit' from the context, as far as can be known. Did you mean 'shift'?" in done.err
 
 
-def test_a_key_that_config_yaml_gives_to_the_step_cannot_be_set(call, project):
+def test_a_setting_that_the_step_is_given_in_config_yaml_is_told_with_its_line(call, project):
     config = project / "make" / "config.yaml"
     config.write_text(config.read_text().replace("[publish]", "[publish: {factor: 3}]"))
-    done = call("run", "make", "--set", "factor=4")
-    if done.code == 0:  # the treatment sets it, too: then it is no mistake
-        assert "bigger" in done.out
-    else:
-        assert done.code == 2
-        assert "config.yaml gives step" in done.err
+    done = call("run", "make")
+    assert done.code == 2
+    assert "experiments/make/config.yaml:8:23: treatments.bigger.factor: treatment 'bigger' sets" in done.err
+    assert "Step 'PublishStep' is given a 'factor' of its own" in done.err
+    config.write_text(config.read_text().replace("{bigger: {factor: 2}}", "{}"))
+    assert call("run", "make", "--set", "factor=4").code == 2
 
 
 def test_an_unknown_plugin_is_warned_of_with_the_nearest_name(project):

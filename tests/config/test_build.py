@@ -153,13 +153,13 @@ def test_what_the_caller_says_counts_more_than_the_file(study: Path, tmp_path: P
         study,
         seed=99,
         execution={"strategy": "thread", "max_workers": 2},
-        context={"extra": 1},
+        context={"factor": 1},
         disable_plugins=["logging"],
         plugins=[ArtifactPlugin(root_dir=tmp_path / "elsewhere")],
     )
     assert experiment.master_seed == 99
     assert experiment.plugins.find(ThreadExecution) is not None
-    assert experiment.initial_ctx == {"extra": 1}
+    assert experiment.initial_ctx == {"factor": 1}
     assert experiment.plugins.find(LoggingPlugin) is None
     assert experiment.run().path == tmp_path / "elsewhere" / "scaling" / "v0"
 

@@ -47,7 +47,7 @@ def test_a_strangers_verifier_is_named_like_ours(
     install("calm_statistics", "[crystallize.verifiers]\ncalm = calm_statistics:calm\n", source)
     config = (
         CONFIG
-        + "treatments: {more: {x: 1}}\nhypotheses: [{verifier: calm, metrics: total, args: {level: 0.5}}]\n"
+        + "treatments: {more: {}}\nhypotheses: [{verifier: calm, metrics: total, args: {level: 0.5}}]\n"
     )
     result = load_experiment(make_folder("study", config)).run()
     assert result.get_hypothesis("calm").get_for_treatment("more") == {"p_value": 0.5}
@@ -55,7 +55,7 @@ def test_a_strangers_verifier_is_named_like_ours(
 
 def test_the_folders_own_verifier_comes_before_an_installed_one(make_folder: MakeFolder) -> None:
     own = "from crystallize import verifier\n@verifier\ndef welch_t_test(a, b): return {'p_value': 0.25}\n"
-    config = CONFIG + "treatments: {more: {x: 1}}\nhypotheses: [{verifier: welch_t_test, metrics: total}]\n"
+    config = CONFIG + "treatments: {more: {}}\nhypotheses: [{verifier: welch_t_test, metrics: total}]\n"
     result = load_experiment(make_folder("study", config, verifiers=own)).run()
     assert result.get_hypothesis("welch_t_test").get_for_treatment("more") == {"p_value": 0.25}
 
@@ -261,7 +261,7 @@ def test_a_verifier_is_named_by_its_name_or_by_its_dotted_path(
     source = "from crystallize import verifier\n@verifier\ndef calm(a, b): return {'p_value': 1}\nodd = 3\n"
     entries = "calm = calm_statistics:calm\nodd = calm_statistics:odd\ngone = calm_statistics:gone\n"
     install("calm_statistics", f"[crystallize.verifiers]\n{entries}", source)
-    config = f"{CONFIG}treatments: {{more: {{x: 1}}}}\nhypotheses: [{{verifier: '{name}', metrics: total}}]\n"
+    config = f"{CONFIG}treatments: {{more: {{}}}}\nhypotheses: [{{verifier: '{name}', metrics: total}}]\n"
     problems = problems_of(make_folder("study", config))
     assert len(problems) == bool(message)
     for problem in problems:

@@ -22,7 +22,7 @@ def publish(data, summary: Artifact):
     summary.write({"total": sum(data)})
     return data
 
-def take(data): return [part["total"] + 1 for part in data.values()]
+def take(data, plus=1): return [part["total"] + plus for part in data.values()]
 
 def total(data): return data, {"total": sum(data)}
 """
@@ -104,11 +104,11 @@ def test_what_the_caller_says_holds_for_all(node: Callable[..., Path], tmp_path:
     node("producer")
     store = ArtifactPlugin(root_dir=tmp_path / "store")
     nodes = load_nodes(
-        node("consumer", middle("producer#summary")), seed=5, plugins=[store], context={"x": 1}
+        node("consumer", middle("producer#summary")), seed=5, plugins=[store], context={"plus": 2}
     )
     assert [each.master_seed for each in nodes] == [5, 5]
     assert nodes[1].datasource.producers()[0].root == str(tmp_path / "store")
-    assert all(each.initial_ctx == {"x": 1} for each in nodes)
+    assert all(each.initial_ctx == {"plus": 2} for each in nodes)
 
 
 def test_each_consumer_settles_on_a_run_by_itself(node: Callable[..., Path]) -> None:

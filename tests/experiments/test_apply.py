@@ -125,10 +125,10 @@ def test_stored_runs_stay_as_they_are_and_artifacts_go_elsewhere() -> None:
             return data
 
     out = Artifact("model.txt")
-    one = Experiment(lambda: 1, [Save(out)], outputs=[out], name="saved", treatments=[best])
+    one = Experiment(lambda: 1, [Save(out)], outputs=[out], name="saved", treatments=[treatment("best", {})])
     one.run(replicates=2)
     before = {path: path.read_bytes() for path in Path("data/saved/v0").rglob("*") if path.is_file()}
-    one.apply(best, data=5)
+    one.apply("best", data=5)
     assert {path: path.read_bytes() for path in Path("data/saved/v0").rglob("*") if path.is_file()} == before
     assert Path("data/saved/apply/best/Save/model.txt").read_text() == "5"
 

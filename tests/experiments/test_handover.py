@@ -60,7 +60,7 @@ def experiment(*plugins, execution="serial", **options):
         [first, second],
         plugins=list(plugins),
         execution=execution,
-        treatments=[Treatment("other", {"x": 1})],
+        treatments=[Treatment("other", {})],
         **options,
     )
 

@@ -152,9 +152,7 @@ def fails_sometimes(data: float, ctx: Any) -> tuple[float, dict[str, float]]:
 
 
 def test_an_error_of_one_condition_stops_nothing_else() -> None:
-    result = Experiment(lambda: 1.0, [fails_sometimes], treatments=[treatment("up", {"x": 1})]).run(
-        replicates=4
-    )
+    result = Experiment(lambda: 1.0, [fails_sometimes], treatments=[treatment("up", {})]).run(replicates=4)
     assert result.metrics.baseline.metrics == {"value": [1.0] * 4}
     assert result.metrics.treatments["up"].metrics == {"value": [1.0] * 2}
     assert [(error.replicate, error.condition, error.step) for error in result.errors] == [
@@ -166,9 +164,7 @@ def test_an_error_of_one_condition_stops_nothing_else() -> None:
 
 
 def test_the_traceback_of_an_error_begins_in_the_users_code() -> None:
-    result = Experiment(lambda: 1.0, [fails_sometimes], treatments=[treatment("up", {"x": 1})]).run(
-        replicates=2
-    )
+    result = Experiment(lambda: 1.0, [fails_sometimes], treatments=[treatment("up", {})]).run(replicates=2)
     lines = result.errors[0].traceback.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
     assert "test_run.py" in lines[1]
@@ -177,9 +173,7 @@ def test_the_traceback_of_an_error_begins_in_the_users_code() -> None:
 
 
 def test_raise_for_errors_names_the_outcomes_and_shows_the_first_traceback() -> None:
-    result = Experiment(lambda: 1.0, [fails_sometimes], treatments=[treatment("up", {"x": 1})]).run(
-        replicates=4
-    )
+    result = Experiment(lambda: 1.0, [fails_sometimes], treatments=[treatment("up", {})]).run(replicates=4)
     with pytest.raises(RunFailedError, match=r"2 of 8 outcomes .* no luck in 1 .*no luck in 2") as raised:
         result.raise_for_errors()
     assert "in fails_sometimes" in raised.value.__notes__[0]

@@ -150,3 +150,41 @@ def test_the_experiments_are_as_they_were_after_the_run(node: Any) -> None:
     a: Experiment = node("a", treatments=[hot(2)], replicates=2)
     ExperimentGraph(a).run(treatments=[], replicates=1)
     assert (a.conditions, a.replicates) == (("baseline", "hot"), 2)
+
+
+def said(caplog: Any) -> list[tuple[str, str]]:
+    return [
+        (each.levelname, each.getMessage())
+        for each in caplog.records
+        if "baseline's output" in each.getMessage()
+    ]
+
+
+def test_treatments_that_nothing_upstream_defines_are_told_once_for_each_experiment(
+    node: Any, caplog: Any
+) -> None:
+    caplog.set_level("INFO", logger="crystallize.graph")
+    a = node("a", treatments=[hot(2)])
+    b = node("b", a, treatments=[treatment("hott", {}), treatment("cold", {"factor": 3})])
+    c = node("c", b, treatments=[hot(2), treatment("cold", {"factor": 3})])
+    ExperimentGraph(a, b, c).run(replicates=2)
+    assert said(caplog) == [
+        (
+            "WARNING",
+            "experiment 'b' runs 'cold', 'hott' on the baseline's output of 'a', where no treatment is called so. "
+            "Did you mean 'hot'?",
+        ),
+        (
+            "WARNING",
+            "experiment 'c' runs 'hot' on the baseline's output of 'b', where no treatment is called so. "
+            "Did you mean 'hott'?",
+        ),
+    ]
+
+
+def test_it_is_no_warning_where_no_name_can_have_been_meant(node: Any, caplog: Any) -> None:
+    caplog.set_level("INFO", logger="crystallize.graph")
+    a = node("a")
+    ExperimentGraph(a, node("b", a, treatments=[hot(3)])).run()
+    ExperimentGraph(a, node("c", a, treatments=[treatment("empty", {})])).run()
+    assert [level for level, _ in said(caplog)] == ["INFO", "WARNING"]

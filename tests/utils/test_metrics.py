@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
-from crystallize.utils.metrics import MetricLog, to_python
+from crystallize.utils.metrics import MetricLog
+from crystallize.utils.sharing import to_python
 
 
 def test_values_of_a_name_stand_in_the_order_of_recording() -> None:
@@ -45,13 +46,10 @@ def test_numpy_scalars_become_pythons_and_numbers_stay_numbers(value: Any, kept:
     assert type(to_python(value)) is type(kept)
 
 
-def test_anything_else_is_kept_as_it_is() -> None:
-    array, rows = np.arange(3), [1, 2]
-    log = MetricLog()
-    log.add("array", array)
-    log.add("rows", rows)
-    assert log["array"][0] is array
-    assert log["rows"][0] is rows
+def test_anything_else_is_kept_by_reference() -> None:
+    thing, log = object(), MetricLog()
+    log.add("thing", thing)
+    assert log["thing"][0] is thing
 
 
 def test_tags_belong_to_the_value_they_came_with() -> None:
@@ -99,3 +97,32 @@ def test_what_is_masked_is_no_number() -> None:
     log.add("loss", np.ma.array([1.0], mask=[True]).mean())
     log.add("loss", np.ma.array([1.0]).mean())
     assert repr(log["loss"]) == "[nan, 1.0]"
+
+
+def test_what_is_recorded_is_kept_as_it_was_at_that_moment():
+    log, array, nested = MetricLog(), np.zeros(2), {"losses": [1.0]}
+    tags = {"at": [1]}
+    log.add("array", array)
+    log.add("nested", nested, tags)
+    log.add("pair", (array, "text"))
+    array += 1
+    nested["losses"].append(2.0)
+    tags["at"].append(2)
+    assert log["array"][0].tolist() == [0.0, 0.0]
+    assert log["nested"] == [{"losses": [1.0]}]
+    assert log.tags["nested"] == [{"at": [1]}]
+    assert log["pair"][0][0].tolist() == [0.0, 0.0]
+    array_of_its_own = log["array"][0]
+    array_of_its_own += 1  # unlike what a context hands out, it can be changed
+
+
+def test_what_cannot_be_copied_is_kept_by_reference():
+    class Tensor:
+        ndim = 1
+
+        def __deepcopy__(self, memo):
+            raise RuntimeError("belongs to a computation")
+
+    log, tensor = MetricLog(), Tensor()
+    log.add("tensor", tensor)
+    assert log["tensor"] == [tensor]

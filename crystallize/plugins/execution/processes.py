@@ -194,7 +194,7 @@ class ProcessTransport:
 
 def _modules_to_preload() -> list[str]:
     """Name what every worker needs, for the fork server to import once: the engine, but no user's code."""
-    engine = sorted(name for name in sys.modules if name.startswith("crystallize."))
+    engine = sorted(name for name in list(sys.modules) if name.startswith("crystallize."))
     return [*engine, "crystallize.plugins.execution.preload"]
 
 

@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import pickle
 import shutil
-import sys
 import threading
 import time
 import traceback
@@ -24,6 +23,7 @@ from crystallize.plugins.execution.launch import has_ended, leave_interrupts_to_
 from crystallize.plugins.execution.messages import dump_error, finish
 from crystallize.plugins.execution.schedule import SECONDS_PER_BATCH
 from crystallize.utils.aio import close_loop
+from crystallize.utils.imports import imported
 from crystallize.utils.pickling import PROTOCOL, unpack
 
 if TYPE_CHECKING:
@@ -228,8 +228,8 @@ class _Worker:
 
 def _limit_loaded_libraries(threads: int | None) -> None:
     """Limit libraries that read their environment variable before it was set."""
-    if threads is not None and "numpy" in sys.modules:
-        preloaded = sys.modules.get("crystallize.plugins.execution.preload")
+    if threads is not None and imported("numpy") is not None:
+        preloaded = imported("crystallize.plugins.execution.preload")
         if preloaded is not None:
             libraries = preloaded.libraries
         else:

@@ -1,0 +1,248 @@
+"""Whether what treatments and the initial context set is read by anything."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize.datasources.artifact import Artifact, ArtifactSource
+from crystallize.datasources.datasource import FunctionSource
+from crystallize.pipelines.pipeline_step import FunctionStep
+from crystallize.utils.context import RESERVED_KEYS, Resource
+from crystallize.utils.context_reads import context_reads
+from crystallize.utils.resources import FactoryResource
+from crystallize.utils.signatures import signature_of, takes_keyword
+from crystallize.utils.stage import TREATMENT, StageRecord
+from crystallize.utils.suggest import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from crystallize.datasources.datasource import DataSource
+    from crystallize.experiments.treatment import Treatment
+    from crystallize.hookspecs import RunningExperiment
+    from crystallize.pipelines.pipeline_step import PipelineStep
+    from crystallize.store.outcome import Outcome, ReplicateResult
+
+_OWN_PLUGINS = "crystallize.plugins."
+_HOOKS_WITH_CONTEXT = ("before_replicate", "before_step", "after_step")
+
+_logger = logging.getLogger("crystallize.experiment")
+
+
+class Readers(NamedTuple):
+    """What can read the entries of a context.
+
+    Attributes
+    ----------
+    known : frozenset of str
+        The keys that are read: parameters that steps take from the context, and keys that code names.
+    own : dict of str to str
+        For parameters that do not come from the context: what to do about them.
+    is_open : bool
+        Whether other keys may be read, by code that has the context and does not show what it reads.
+    """
+
+    known: frozenset[str]
+    own: Mapping[str, str]
+    is_open: bool
+
+    def exclude(self, key: str) -> bool:
+        """Tell whether it is certain that nothing reads `key`."""
+        return key not in self.known and not self.is_open
+
+    def hint(self, key: str) -> str:
+        """Return what to do about a key that nothing reads."""
+        if key in self.own:
+            return self.own[key]
+        return (
+            f"{did_you_mean(key, self.known)} What is read from the context is {listed(self.known)}".strip()
+        )
+
+
+def readers_of(experiments: Iterable[RunningExperiment], added: Iterable[Treatment] = ()) -> Readers:
+    """Return what can read the context in any of `experiments`, under their active treatments and those `added`."""
+    known: set[str] = set()
+    own: dict[str, str] = {}
+    code: list[frozenset[str] | None] = []
+    for experiment in experiments:
+        known |= parameters_of(experiment)
+        for step in experiment.pipeline.steps:
+            code.append(_step_reads(step))
+            if isinstance(step, FunctionStep):
+                own |= {
+                    name: f"Step {step.name!r} is given a {name!r} of its own: leave it out there to have it set here"
+                    for name in step.arguments
+                }
+        treatments = [*experiment.active_treatments.values(), *added]
+        swapped = [each.datasource for each in treatments if each.datasource is not None]
+        for source in (experiment.datasource, *swapped):
+            for leaf in source.leaves():
+                code.append(_source_reads(leaf))
+                if isinstance(leaf, FunctionSource):
+                    signature = signature_of(leaf.fn)
+                    names = leaf.arguments if signature is None else signature.parameters
+                    own |= {
+                        name: f"The data source's {name!r} is fixed: have it read ctx[{name!r}], or give the treatment "
+                        "a datasource of its own"
+                        for name in names
+                    }
+        entries = [experiment.initial_ctx, *(each.settings for each in treatments)]
+        code += (
+            _function_reads(value.fn, 0) if isinstance(value, FactoryResource) else None
+            for each in entries
+            for value in each.values()
+            if isinstance(value, Resource)
+        )
+        code += (_function_reads(each.function, 0) for each in treatments if each.function is not None)
+        code += (_hook_reads(plugin, hook) for plugin, hook in hooks_with_context(experiment))
+    known |= {key for keys in code if keys is not None for key in keys}
+    return Readers(frozenset(known - RESERVED_KEYS), own, any(keys is None for keys in code))
+
+
+def hooks_with_context(experiment: RunningExperiment) -> list[tuple[object, str]]:
+    """Return the hooks of strangers' plugins that are given contexts, and may read them and add to them."""
+    return [
+        (record.plugin, hook)
+        for record in experiment.plugins.records
+        if not type(record.plugin).__module__.startswith(_OWN_PLUGINS)
+        for hook in _HOOKS_WITH_CONTEXT
+        if hook in record.hooks
+    ]
+
+
+def _step_reads(step: PipelineStep) -> frozenset[str] | None:
+    if not isinstance(step, FunctionStep):
+        return _function_reads(type(step).__call__, 2)
+    context = step.signature.context
+    return frozenset() if context is None else context_reads(step.fn, context)
+
+
+def _source_reads(source: DataSource) -> frozenset[str] | None:
+    if isinstance(source, Artifact | ArtifactSource):
+        return frozenset()
+    if isinstance(source, FunctionSource):
+        return _function_reads(source.fn, 0) if source.takes_context else frozenset()
+    return _function_reads(type(source).fetch, 1)
+
+
+def _hook_reads(plugin: object, hook: str) -> frozenset[str] | None:
+    function = getattr(plugin, hook, None)
+    if function is None:
+        return None
+    return context_reads(function, "ctx") if takes_keyword(function, "ctx") else frozenset()
+
+
+def _function_reads(function: Callable[..., Any], position: int) -> frozenset[str] | None:
+    """Return what a function reads from the context that it gets as its argument number `position`."""
+    signature = signature_of(function)
+    names = [] if signature is None else list(signature.parameters)
+    return context_reads(function, names[position]) if position < len(names) else None
+
+
+def parameters_of(experiment: RunningExperiment) -> set[str]:
+    """Return the parameters that steps take from the context."""
+    steps = experiment.pipeline.steps
+    return {name for step in steps if isinstance(step, FunctionStep) for name in step.injected}
+
+
+class UnreadSetting(NamedTuple):
+    """A key that a treatment sets and nothing reads."""
+
+    treatment: str
+    key: str
+    message: str
+    hint: str
+
+
+def unread_settings(experiment: RunningExperiment, treatments: Iterable[Treatment]) -> list[UnreadSetting]:
+    """Return what `treatments` set for `experiment` though it is certain that nothing reads it."""
+    parameters = parameters_of(experiment)
+    chosen = list(treatments)
+    doubtful = [(each.name, key) for each in chosen for key in each.settings if key not in parameters]
+    if not doubtful:
+        return []
+    readers = readers_of([experiment], chosen)
+    return [
+        UnreadSetting(
+            name,
+            key,
+            f"treatment {name!r} sets {key!r}, which nothing reads from the context",
+            readers.hint(key),
+        )
+        for name, key in doubtful
+        if readers.exclude(key)
+    ]
+
+
+class ReadWatch:
+    """Notices, as outcomes arrive, which entries of a run's contexts nothing reads.
+
+    Parameters
+    ----------
+    experiment : RunningExperiment
+        The experiment, with the run under way.
+    """
+
+    def __init__(self, experiment: RunningExperiment) -> None:
+        self._experiment = experiment
+        self._parameters = parameters_of(experiment)
+        treatments = experiment.active_treatments
+        self._unread = {
+            name: each.settings.keys() - self._parameters
+            for name, each in treatments.items()
+            if each.function is not None or not each.settings.keys() <= self._parameters
+        }
+        self._unjudged = set(self._unread)  # until an outcome has succeeded
+        # What `load_nodes` was given for several experiments, it has looked at itself.
+        shared = experiment.source is not None
+        self._has_succeeded = False
+        self._initial = set() if shared else experiment.initial_ctx.keys() - self._parameters
+        self.is_watching = bool(self._unread or self._initial)
+
+    def look(self, result: ReplicateResult) -> None:
+        """Look through what the stages of a replicate's outcomes have read."""
+        for outcome in result.outcomes:
+            unread = self._unread.get(outcome.condition)
+            if not unread and not self._initial and outcome.condition not in self._unjudged:
+                continue
+            self._has_succeeded = self._has_succeeded or outcome.error is None
+            added, read = _keys_of(outcome)
+            self._initial -= read
+            if unread is not None:
+                if outcome.condition in self._unjudged and outcome.error is None:
+                    self._unjudged.discard(outcome.condition)
+                    unread |= added - self._parameters
+                unread -= read
+        self.is_watching = bool(self._initial or self._unjudged or any(self._unread.values()))
+
+    def warn(self) -> None:
+        """Log what was not read: once for all conditions."""
+        faults = {
+            f"treatment {name!r} sets {listed(keys)}": keys
+            for name, keys in self._unread.items()
+            if keys and name not in self._unjudged
+        }
+        if self._initial and self._has_succeeded:
+            faults[f"initial_ctx has {listed(self._initial)}"] = self._initial
+        if not faults:
+            return
+        readers = readers_of([self._experiment])
+        hints = dict.fromkeys(readers.hint(key) for keys in faults.values() for key in sorted(keys))
+        _logger.warning(
+            "experiment %r: %s, and no step, data source or treatment has read it. %s",
+            self._experiment.folder_name,
+            "; ".join(faults),
+            ". ".join(hints),
+        )
+
+
+def _keys_of(outcome: Outcome) -> tuple[set[str], set[str]]:
+    """Return the keys that a treatment's function added, and those that the stages of an outcome have read."""
+    added: set[str] = set()
+    read: set[str] = set()
+    for fields in outcome.trace:
+        record = StageRecord(*fields)
+        read.update(dict(record.reads), record.present)
+        if record.number == TREATMENT:
+            added.update(dict(record.added))
+    return added, read

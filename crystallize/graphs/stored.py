@@ -1,0 +1,66 @@
+"""Running an experiment on what those that it depends on have stored: whether that is there, and still applies."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from crystallize.errors import GraphError
+from crystallize.graphs.dependencies import RunFolders, files_of, find_upstream
+from crystallize.store.metadata import read_metadata
+from crystallize.store.versions import find_run
+from crystallize.utils.suggest import listed
+
+if TYPE_CHECKING:
+    from crystallize.experiments.experiment import Experiment
+
+_logger = logging.getLogger("crystallize.graph")
+
+
+def check_stored_runs(nodes: Sequence[Experiment], treatments: Collection[str] | None = None) -> None:
+    """Check what the last of `nodes` will read if it runs alone; warn of stored runs whose folder has changed since.
+
+    Parameters
+    ----------
+    nodes : sequence of Experiment
+        The experiment, after all that it depends on.
+    treatments : collection of str, optional
+        The treatments that it will run; all of its own, if not given.
+
+    Raises
+    ------
+    GraphError
+        If an experiment that it reads defines one of them, and its stored run has not got it.
+    """
+    by_name = {node.folder_name: node for node in nodes}
+    consumer = nodes[-1]
+    read = find_upstream(by_name, RunFolders(by_name), {})[consumer.folder_name]
+    wanted = {each.name for each in consumer.treatments if treatments is None or each.name in treatments}
+    for producer in nodes[:-1]:
+        name, location = producer.folder_name, producer.location()
+        run = None if location is None else find_run(location)
+        metadata = None if run is None else read_metadata(run)
+        if metadata is None:
+            continue
+        defined = {each.name for each in producer.treatments}
+        lacking = (wanted & defined).difference(metadata.get("conditions") or ())
+        if lacking and name in read:
+            raise GraphError(
+                f"experiment {name!r} defines {listed(lacking)}, which its stored run in {run} has not got",
+                files_of([producer]),
+                f"`crystallize run {name}` makes a run that has, or leave --only out",
+            )
+        stored, files = metadata.get("files"), producer.files()
+        if not stored or not isinstance(stored, dict):
+            continue
+        changed = {file for file in {*stored, *files} if stored.get(file) != files.get(file)}
+        if changed:
+            _logger.warning(
+                "the stored run of experiment %r in %s is stale: %s changed since. "
+                "`crystallize run %s` makes a new one",
+                name,
+                run,
+                listed(changed),
+                name,
+            )

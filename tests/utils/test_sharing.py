@@ -1,0 +1,88 @@
+"""Values in a form that no use of them can change for the next one."""
+
+from __future__ import annotations
+
+from collections import Counter, deque, namedtuple
+
+import numpy as np
+import pytest
+
+from crystallize import Experiment, Treatment, data_source, pipeline_step, treatment
+from crystallize.utils.sharing import protect
+
+Pair = namedtuple("Pair", "first second")
+
+
+@pytest.mark.parametrize(
+    "value", [1, "a", None, (1, (2, "b")), Pair(1, 2), frozenset({1}), b"x", object(), range(3)]
+)
+def test_what_nobody_can_change_comes_itself(value):
+    assert protect(value) is value
+
+
+@pytest.mark.parametrize(
+    "value", [[1], {"a": [1]}, {1}, (1, [2]), Pair(1, [2]), deque([1]), bytearray(b"x"), Counter("aab")]
+)
+def test_containers_come_as_copies(value):
+    copy = protect(value)
+    assert copy is not value
+    assert (copy, type(copy)) == (value, type(value))
+
+
+def test_an_array_comes_as_a_view_that_cannot_be_written_to():
+    array = np.zeros(3)
+    view = protect({"array": array})["array"]
+    assert view.base is array
+    assert not view.flags.writeable
+
+
+@data_source
+def source(values, more=[0]):  # noqa: B006 - the point
+    values.append(len(values))
+    more.append(1)
+    return [*values, len(more)]
+
+
+@pipeline_step
+def step(data, *, seen, kept=[], options=None):  # noqa: B006
+    seen.append(1)
+    kept.append(1)
+    options["calls"] = options.get("calls", 0) + 1
+    return data, {"value": [len(data), len(seen), len(kept), options["calls"]]}
+
+
+@treatment("more")
+def more(ctx, *, by):
+    by.append(1)
+    ctx.add("kept", [0] * len(by))
+
+
+def plain(data, kept=[]):  # noqa: B006
+    kept.append(1)
+    return data, {"plain": len(kept)}
+
+
+@pytest.mark.parametrize("execution", ["serial", "thread", "process", "async"])
+def test_configuration_is_the_same_at_each_call(execution):
+    experiment = Experiment(
+        source(values=[5]),
+        [step(seen=[], options={}), plain],
+        treatments=[more(by=[1]), Treatment("other", {"kept": [0, 0, 0]})],
+        execution=execution,
+    )
+    metrics = experiment.run(replicates=3).metrics
+    assert metrics.baseline.metrics == {"value": [[3, 1, 1, 1]] * 3, "plain": [1] * 3}
+    assert metrics.treatments["more"].metrics == {"value": [[3, 1, 3, 1]] * 3, "plain": [3] * 3}
+    assert metrics.treatments["other"].metrics == {"value": [[3, 1, 4, 1]] * 3, "plain": [4] * 3}
+
+
+def test_an_array_that_is_an_argument_is_not_copied_and_cannot_be_changed():
+    weights = np.ones(3)
+
+    @pipeline_step
+    def weigh(data, *, weights):
+        weights *= 2
+
+    result = Experiment(lambda: 1, [weigh(weights=weights)]).run()
+    assert "read-only" in result.errors[0].message
+    assert weights.tolist() == [1.0, 1.0, 1.0]
