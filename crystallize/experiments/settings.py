@@ -54,6 +54,8 @@ class Readers(NamedTuple):
         """Return what to do about a key that nothing reads."""
         if key in self.own:
             return self.own[key]
+        if not self.known:
+            return "Nothing here reads the context: give a step a parameter of that name"
         return (
             f"{did_you_mean(key, self.known)} What is read from the context is {listed(self.known)}".strip()
         )

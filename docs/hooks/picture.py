@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, TerminalTheme
 
 EXPERIMENT = Path(__file__).parents[1] / "examples" / "diabetes" / "experiments" / "penalties"
-WIDTH = 84  # characters: the longest line of a summary
+WIDTH = 80  # characters: the longest line of a summary
 THEMES: Mapping[str, TerminalTheme] = {"light": DEFAULT_TERMINAL_THEME, "dark": SVG_EXPORT_THEME}
 # Rich's own format fetches a font from a server. Each text has a length, so any monospaced font fits.
 FORMAT = """\

@@ -28,9 +28,11 @@ def test_the_example_is_copied_and_run_in_a_new_folder(command):
     folder = Path("crystallize-demo")
     assert [path.name for path in Path().iterdir()] == [folder.name]
     assert files_in(folder) == files_in(EXAMPLE)
-    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("rmse ")]
+    summary, _, verdicts = done.stdout.partition("hypothesis ")
+    rows = [line.split() for line in summary.splitlines() if line.startswith("rmse ")]
     assert [row[1] for row in rows] == ["baseline", *(f"ridge_{penalty}" for penalty in (1, 3, 10, 30, 100))]
     assert float(rows[3][3]) < float(rows[0][3]), "ridge regression should predict better"
+    assert "best is 'ridge_10'." in verdicts
     assert {path.name for path in (folder / "data").iterdir()} >= {"prepare", "penalties"}
 
 

@@ -120,7 +120,7 @@ def test_what_arrives_is_what_the_other_experiment_wrote(command):
     results = result_of(command, "second", "--replicates", "5")
     arrived = results["second"]["conditions"]["baseline"]["metrics"]["first_summary.centre"]
     errors = results["first"]["conditions"]["baseline"]["metrics"]["error"]
-    assert [abs(centre) for centre in arrived] == errors
+    assert [abs(centre) for centre in arrived] == errors[:5]
 
 
 def test_the_table_of_a_new_experiment_says_something(command):

@@ -23,14 +23,16 @@ def test_the_metadata_name_the_runs_that_were_read(node: Any) -> None:
     graph = ExperimentGraph(a, b, node("c", a, b))
     graph.run()
     graph.run()
+    read_a, read_b = metadata("a", "v1"), metadata("b")
     assert metadata("c")["inputs"] == [
         {
-            "experiment": "a",
+            "experiment": name,
             "artifact": "out.json",
-            "version": "v1",
-            "started": metadata("a", "v1")["started"],
-        },
-        {"experiment": "b", "artifact": "out.json", "version": "v0", "started": metadata("b")["started"]},
+            "version": version,
+            "run": read["run"],
+            "started": read["started"],
+        }
+        for name, version, read in (("a", "v1", read_a), ("b", "v0", read_b))
     ]
 
 

@@ -49,7 +49,7 @@ def experiment(*plugins: object, name: str | None = "exp", step: Any = None, **o
         name=name,
         plugins=list(plugins),
         outputs=[out],
-        treatments=[treatment("high", {"x": 1})],
+        treatments=[treatment("high", {})],
         **options,
     )
 

@@ -23,7 +23,7 @@ def fail_on_request(data, ctx):
 
 
 def experiment(*plugins, steps=(work,), **options):
-    options.setdefault("treatments", [treatment("t", {"x": 1})])
+    options.setdefault("treatments", [treatment("t", {})])
     return Experiment(lambda: 1, Pipeline(list(steps)), name="demo", plugins=list(plugins), **options)
 
 

@@ -66,7 +66,7 @@ def test_the_global_generators_are_seeded_like_by_their_own_functions():
 def test_baseline_and_treatments_of_a_replicate_share_the_seed_and_the_draws():
     from crystallize import treatment
 
-    result = experiment(SeedPlugin(seed=5), treatments=[treatment("t", {"x": 1})]).run(replicates=3)
+    result = experiment(SeedPlugin(seed=5), treatments=[treatment("t", {})]).run(replicates=3)
     assert result.metrics.treatments["t"].metrics == baseline(result)
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -481,17 +482,17 @@ def test_ctrl_c_while_workers_start_is_quiet_too(start_script, start_method, tmp
 
 
 def test_workers_end_by_themselves_when_the_coordinator_is_killed(start_script, start_method, tmp_path):
-    (tmp_path / "tmp").mkdir()
-    script = start_script(
-        ENDLESS.replace("WAIT", "600"), CRYSTALLIZE_START_METHOD=start_method, TMPDIR=str(tmp_path / "tmp")
-    )
-    assert wait_until(lambda: len(list(tmp_path.glob("busy-*"))) == 2)
-    pids = [int(file.name[4:]) for file in tmp_path.glob("pid-*")]
-    assert any(is_running(pid) for pid in pids)
-    os.kill(script.pid, signal.SIGKILL)
-    assert wait_until(lambda: not any(is_running(pid) for pid in pids))
-    assert list((tmp_path / "tmp").iterdir()) == []
-    assert "Traceback" not in script.communicate(timeout=20)[1]
+    with tempfile.TemporaryDirectory() as folder:  # its path is short, as that of a socket must be
+        script = start_script(
+            ENDLESS.replace("WAIT", "600"), CRYSTALLIZE_START_METHOD=start_method, TMPDIR=folder
+        )
+        assert wait_until(lambda: len(list(tmp_path.glob("busy-*"))) == 2)
+        pids = [int(file.name[4:]) for file in tmp_path.glob("pid-*")]
+        assert any(is_running(pid) for pid in pids)
+        os.kill(script.pid, signal.SIGKILL)
+        assert wait_until(lambda: not any(is_running(pid) for pid in pids))
+        assert os.listdir(folder) == []
+        assert "Traceback" not in script.communicate(timeout=20)[1]
 
 
 def test_nothing_is_left_of_a_run(tmp_path):
