@@ -39,7 +39,6 @@ if TYPE_CHECKING:
         environment_for_workers,
         leave_interrupts_to_the_coordinator,
         threads_for,
-        without_interrupts,
     )
     from crystallize.plugins.execution.messages import (
         Finished,
@@ -52,6 +51,8 @@ if TYPE_CHECKING:
         result_of,
         unpack,
     )
+    from crystallize.plugins.execution.processes import start_worker
+    from crystallize.plugins.execution.worker import limit_loaded_libraries
     from crystallize.utils.aio import close_loop
     from crystallize.utils.pickling import Packed
 
@@ -61,7 +62,6 @@ _HOMES = {
         "environment_for_workers",
         "leave_interrupts_to_the_coordinator",
         "threads_for",
-        "without_interrupts",
     ),
     "crystallize.plugins.execution.messages": (
         "Finished",
@@ -74,6 +74,8 @@ _HOMES = {
         "result_of",
         "unpack",
     ),
+    "crystallize.plugins.execution.processes": ("start_worker",),
+    "crystallize.plugins.execution.worker": ("limit_loaded_libraries",),
     "crystallize.utils.aio": ("close_loop",),
     "crystallize.utils.pickling": ("Packed",),
 }
@@ -111,14 +113,15 @@ __all__ = [
     "finish",
     "give_up",
     "leave_interrupts_to_the_coordinator",
+    "limit_loaded_libraries",
     "load_error",
     "pack_replicate_fn",
     "result_of",
+    "start_worker",
     "threads_for",
     "unpack",
     "usable_cores",
     "warn_of_shared_random_state",
-    "without_interrupts",
 ]
 
 

@@ -96,7 +96,7 @@ def main(
     leave_interrupts_to_the_coordinator()
     os.environ.clear()
     os.environ.update(settings.environment)
-    _limit_loaded_libraries(settings.threads)
+    limit_loaded_libraries(settings.threads)
     channel = _Channel(connection)
     _send_logs_through(channel, settings.log_level)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the coordinator is gone
@@ -199,7 +199,7 @@ class _Worker:
             self._bytes = 0
 
 
-def _limit_loaded_libraries(threads: int | None) -> None:
+def limit_loaded_libraries(threads: int | None) -> None:
     """Limit libraries that read their environment variable before it was set."""
     if threads is not None and "numpy" in sys.modules:
         preloaded = sys.modules.get("crystallize.plugins.execution.preload")
