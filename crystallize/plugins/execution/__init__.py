@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from crystallize.plugins.execution.launch import (
         environment_for_workers,
         leave_interrupts_to_the_coordinator,
+        reseed_numpy,
         threads_for,
     )
     from crystallize.plugins.execution.messages import (
@@ -61,6 +62,7 @@ _HOMES = {
     "crystallize.plugins.execution.launch": (
         "environment_for_workers",
         "leave_interrupts_to_the_coordinator",
+        "reseed_numpy",
         "threads_for",
     ),
     "crystallize.plugins.execution.messages": (
@@ -116,6 +118,7 @@ __all__ = [
     "limit_loaded_libraries",
     "load_error",
     "pack_replicate_fn",
+    "reseed_numpy",
     "result_of",
     "start_worker",
     "threads_for",

@@ -17,7 +17,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.plugins.execution.launch import leave_interrupts_to_the_coordinator
+from crystallize.plugins.execution.launch import leave_interrupts_to_the_coordinator, reseed_numpy
 from crystallize.plugins.execution.messages import dump_error, finish
 from crystallize.plugins.execution.schedule import SECONDS_PER_BATCH
 from crystallize.utils.aio import close_loop
@@ -97,6 +97,7 @@ def main(
     os.environ.clear()
     os.environ.update(settings.environment)
     limit_loaded_libraries(settings.threads)
+    reseed_numpy()
     channel = _Channel(connection)
     _send_logs_through(channel, settings.log_level)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the coordinator is gone

@@ -10,7 +10,11 @@ import shutil
 import threading
 import warnings
 
-from crystallize.plugins.execution import leave_interrupts_to_the_coordinator, limit_loaded_libraries
+from crystallize.plugins.execution import (
+    leave_interrupts_to_the_coordinator,
+    limit_loaded_libraries,
+    reseed_numpy,
+)
 
 
 def main(
@@ -41,6 +45,7 @@ def main(
     os.environ.clear()
     os.environ.update(environment)
     limit_loaded_libraries(threads)
+    reseed_numpy()
     warnings.filterwarnings(
         "default", module=r"(dask|distributed|tornado)\b"
     )  # -W error is for the user's code
