@@ -32,6 +32,8 @@ from crystallize.testing.subjects import (
     wait_until,
 )
 
+_SECONDS_FOR_A_SECOND_WORKER = 2.0
+
 
 class WorkerProcessesContract(ExecutionStrategyContract):
     """Tests of an execution strategy whose workers are processes; see :class:`ExecutionStrategyContract`.
@@ -191,7 +193,7 @@ class WorkerProcessesContract(ExecutionStrategyContract):
             import numpy as np
 
             (tmp_path / f"begun-{os.getpid()}").touch()
-            yield from until(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
+            yield from until(lambda: len(list(tmp_path.glob("begun-*"))) == 2, _SECONDS_FOR_A_SECOND_WORKER)
             return random.random(), float(np.random.random())
 
         (_, first), (_, second) = strategy.run_experiment_loop(Watched(2), Scripted(draw))
