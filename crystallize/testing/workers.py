@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import threading
 from pathlib import Path
@@ -27,8 +28,11 @@ from crystallize.testing.subjects import (
     kept,
     run_and_disturb,
     run_and_interrupt,
+    until,
     wait_until,
 )
+
+_SECONDS_FOR_A_SECOND_WORKER = 2.0
 
 
 class WorkerProcessesContract(ExecutionStrategyContract):
@@ -179,6 +183,22 @@ class WorkerProcessesContract(ExecutionStrategyContract):
         """The coordinator's process is left alone."""
         returned = strategy.run_experiment_loop(Watched(4), Scripted(lambda replicate: os.getpid()))
         assert kept(os.getpid()) not in returned
+
+    def test_workers_draw_different_numbers_from_global_generators(
+        self, strategy: Any, tmp_path: Path
+    ) -> None:
+        """Unless they are seeded: two replicates with the same numbers would count as two measurements."""
+
+        def draw(replicate: int) -> Any:
+            import numpy as np
+
+            (tmp_path / f"begun-{os.getpid()}").touch()
+            yield from until(lambda: len(list(tmp_path.glob("begun-*"))) == 2, _SECONDS_FOR_A_SECOND_WORKER)
+            return random.random(), float(np.random.random())
+
+        (_, first), (_, second) = strategy.run_experiment_loop(Watched(2), Scripted(draw))
+        assert first[0] != second[0]
+        assert first[1] != second[1]
 
     def test_no_worker_is_left_after_a_run(self, strategy: Any) -> None:
         """Processes that a strategy has started are gone when the run is over."""

@@ -182,6 +182,12 @@ def leave_interrupts_to_the_coordinator() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
+def reseed_numpy() -> None:
+    """Have NumPy's global generator draw what no other worker draws: all are forked with the fork server's state."""
+    if (random := sys.modules.get("numpy.random")) is not None:
+        random.seed()
+
+
 def _ignore(_signal: int, _frame: Any) -> None:
     """Do nothing."""
 

@@ -19,7 +19,11 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.plugins.execution.launch import has_ended, leave_interrupts_to_the_coordinator
+from crystallize.plugins.execution.launch import (
+    has_ended,
+    leave_interrupts_to_the_coordinator,
+    reseed_numpy,
+)
 from crystallize.plugins.execution.messages import dump_error, finish
 from crystallize.plugins.execution.schedule import SECONDS_PER_BATCH
 from crystallize.utils.aio import close_loop
@@ -105,7 +109,8 @@ def main(
     _end_with_the_coordinator(settings.temporary_folder)
     os.environ.clear()
     os.environ.update(settings.environment)
-    _limit_loaded_libraries(settings.threads)
+    limit_loaded_libraries(settings.threads)
+    reseed_numpy()
     channel = _Channel(connection)
     logging.root.handlers[:] = [_LogSender(channel)]
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the coordinator is gone
@@ -226,7 +231,7 @@ class _Worker:
             self._bytes = 0
 
 
-def _limit_loaded_libraries(threads: int | None) -> None:
+def limit_loaded_libraries(threads: int | None) -> None:
     """Limit libraries that read their environment variable before it was set."""
     if threads is not None and imported("numpy") is not None:
         preloaded = imported("crystallize.plugins.execution.preload")

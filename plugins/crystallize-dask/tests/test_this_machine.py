@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
+import dask
 import pytest
 from crystallize_dask import DaskExecution
 
@@ -140,6 +141,17 @@ def test_workers_have_the_environment_the_folder_and_the_path_of_the_coordinator
         return only_here.NUMBER, os.environ["MY_SETTING"], str(Path.cwd())
 
     assert set(run(replicate_fn)) == {(12, "mine", str(Path.cwd()))}
+
+
+def test_a_later_run_has_the_environment_the_folder_and_dasks_settings_of_then(monkeypatch, tmp_path):
+    def replicate_fn(replicate):
+        return os.environ.get("MY_SETTING"), str(Path.cwd()), dask.config.get("mine", None)
+
+    assert set(run(replicate_fn)) == {(None, str(Path.cwd()), None)}
+    monkeypatch.setenv("MY_SETTING", "mine")
+    monkeypatch.setenv("DASK_MINE", "too")
+    monkeypatch.chdir(tmp_path)
+    assert set(run(replicate_fn)) == {("mine", str(tmp_path), "too")}
 
 
 def test_resources_are_what_one_replicate_needs_so_nobody_waits():

@@ -491,7 +491,7 @@ def test_workers_end_by_themselves_when_the_coordinator_is_killed(start_script, 
         assert any(is_running(pid) for pid in pids)
         os.kill(script.pid, signal.SIGKILL)
         assert wait_until(lambda: not any(is_running(pid) for pid in pids))
-        assert os.listdir(folder) == []
+        assert list(Path(folder).iterdir()) == []
         assert "Traceback" not in script.communicate(timeout=20)[1]
 
 
