@@ -88,7 +88,6 @@ _HOMES = {
 
 __all__ = [
     "SECONDS_PER_BATCH",
-    "TYPE_CHECKING",
     "VALID_EXECUTOR_TYPES",
     "AsyncExecution",
     "Batch",
