@@ -23,12 +23,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,6 +183,20 @@ def run(command: list[str], folder: Path, place: str) -> str:
     return done.stdout
 
 
+def run_line(warm: Any, line: str, folder: Path, place: str) -> str:
+    """Run a line of a console block; if it is one plain call of ``crystallize``, without a new interpreter."""
+    variables = environment(folder)
+    if (
+        not line.startswith("crystallize ")
+        or re.search(r"[|&;<>$`*?~]| #", line)
+        or not warm.can_take(variables)
+    ):
+        return run(["bash", "-c", line], folder, place)
+    done = warm.run(shlex.split(line)[1:], folder, variables)
+    assert done.returncode == 0, f"{place} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
 def page_name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
@@ -190,7 +206,9 @@ def has_code(page: Path) -> bool:
 
 
 @pytest.mark.parametrize("page", [*filter(has_code, PAGES)], ids=page_name)
-def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page: Path, tmp_path: Path) -> None:
+def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(
+    page: Path, tmp_path: Path, warm_interpreter: Any
+) -> None:
     blocks = blocks_of(page)
     folder = tmp_path / "page"
     folder.mkdir()
@@ -209,7 +227,7 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page: Path, tmp_
         if block.language == "console":
             for line, command, shown in commands_of(block):
                 place = f"{page_name(page)}:{line}: {command}"
-                text = run(["bash", "-c", command], folder, place)
+                text = run_line(warm_interpreter, command, folder, place)
                 if shown.strip():
                     assert_printed(shown, text, place)
 
