@@ -368,6 +368,8 @@ def _dispose_of(folder: Path) -> None:
     if is_folder(folder):
         with unread(folder / METADATA) as is_free:
             if is_free:
+                with contextlib.suppress(OSError):  # first, so that what has metadata has everything
+                    (folder / METADATA).unlink()
                 _remove_folder(folder)
     elif os.path.lexists(folder):
         put_aside(folder)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
@@ -93,16 +94,15 @@ def test_a_script_without_a_guard_runs_once_says_nothing_and_leaves_no_file(star
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cwd", "script.py"]
 
 
-def test_workers_end_when_the_coordinator_is_killed_and_leave_no_file(start_script, tmp_path):
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    script = start_script(LONG_RUN, TMPDIR=str(temporary))
-    assert wait_until(lambda: len(list(Path().glob("begun-*"))) == 2)
-    script.kill()
-    script.wait()
-    workers = [int(path.name.partition("-")[2]) for path in Path().glob("begun-*")]
-    assert wait_until(lambda: not any(map(is_running, workers)))
-    assert not [path.name for path in temporary.iterdir() if path.name.startswith("crystallize-dask")]
+def test_workers_end_when_the_coordinator_is_killed_and_leave_no_file(start_script):
+    with tempfile.TemporaryDirectory() as temporary:  # its path is short, as that of a socket must be
+        script = start_script(LONG_RUN, TMPDIR=temporary)
+        assert wait_until(lambda: len(list(Path().glob("begun-*"))) == 2)
+        script.kill()
+        script.wait()
+        workers = [int(path.name.partition("-")[2]) for path in Path().glob("begun-*")]
+        assert wait_until(lambda: not any(map(is_running, workers)))
+        assert wait_until(lambda: not list(Path(temporary).glob("crystallize-dask*")))
 
 
 def test_ctrl_c_in_a_terminal_ends_everything_and_the_metadata_say_so(start_script):
