@@ -25,4 +25,4 @@ def print_result(name: str, result: Result, subtitle: str = "") -> None:
         echo(str(result.summary()))
     echo(f"Seed: {result.master_seed}")
     path = result.path
-    echo(f"Results: {shown(path)}" if path else "Results: not stored, since no plugin stores them")
+    echo(f"Results: {shown(path)}" if path else "Results: not stored")

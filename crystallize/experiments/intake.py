@@ -112,6 +112,7 @@ class Intake:
         except Exception:  # an aggregator of the user's may need all results
             _logger.warning("what was measured cannot be collated, for the run was broken off", exc_info=True)
             return
+        result.arrived = self._count
         vars(error)["result"] = result
         arrived = f"{self._count} of {self.run.replicates}" if self.run.replicates else str(self._count)
         error.add_note(f"What was measured is in this error's attribute `result`: {arrived} replicates")

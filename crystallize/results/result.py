@@ -52,6 +52,8 @@ class Result:
         Name of the experiment, or its id if it has no name.
     replicates : int
         How many replicates the run had.
+    arrived : int
+        How many of them were measured: fewer in the result of a run that was broken off.
     master_seed : int
         The seed that repeats the run.
     metrics : ExperimentMetrics
@@ -76,7 +78,7 @@ class Result:
         provenance: Provenance | None,
     ) -> None:
         self.experiment = experiment
-        self.replicates = replicates
+        self.replicates = self.arrived = replicates
         self.master_seed = master_seed
         self.metrics = metrics
         self.errors = errors
@@ -183,7 +185,7 @@ class Result:
         from crystallize.results.summary import summarize
 
         conditions = [self.metrics.baseline, *self.metrics.treatments.values()]
-        return summarize(conditions, self.replicates, metrics, confidence, self.metrics.hypotheses)
+        return summarize(conditions, self.arrived, metrics, confidence, self.metrics.hypotheses)
 
     def print_tree(self, fmt: str = "condition > replicate > step") -> None:
         """Print the provenance as a tree.

@@ -100,6 +100,8 @@ def test_an_error_that_ends_a_run_carries_what_was_measured(strategy: str) -> No
     result = caught.value.result  # type: ignore[attr-defined]
     assert result.metrics.baseline.metrics["value"] == [0, 1, 2]
     assert len(list(result.provenance)) == 6
+    assert (result.arrived, result.replicates) == (3, 6)
+    assert "3 replicates." in str(result.summary())
     assert "`result`: 3 of 6" in caught.value.__notes__[-1]
 
 
