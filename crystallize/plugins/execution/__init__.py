@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from crystallize.plugins.execution.launch import (
         environment_for_workers,
         leave_interrupts_to_the_coordinator,
-        reseed_numpy,
         threads_for,
+        without_interrupts,
     )
     from crystallize.plugins.execution.messages import (
         Finished,
@@ -56,8 +56,6 @@ if TYPE_CHECKING:
         result_of,
         unpack,
     )
-    from crystallize.plugins.execution.processes import start_worker
-    from crystallize.plugins.execution.worker import limit_loaded_libraries
     from crystallize.utils.aio import close_loop
     from crystallize.utils.pickling import Packed
 
@@ -66,8 +64,8 @@ _HOMES = {
     "crystallize.plugins.execution.launch": (
         "environment_for_workers",
         "leave_interrupts_to_the_coordinator",
-        "reseed_numpy",
         "threads_for",
+        "without_interrupts",
     ),
     "crystallize.plugins.execution.messages": (
         "Finished",
@@ -80,8 +78,6 @@ _HOMES = {
         "result_of",
         "unpack",
     ),
-    "crystallize.plugins.execution.processes": ("start_worker",),
-    "crystallize.plugins.execution.worker": ("limit_loaded_libraries",),
     "crystallize.utils.aio": ("close_loop",),
     "crystallize.utils.pickling": ("Packed",),
 }
@@ -119,16 +115,14 @@ __all__ = [
     "finish",
     "give_up",
     "leave_interrupts_to_the_coordinator",
-    "limit_loaded_libraries",
     "load_error",
     "pack_replicate_fn",
-    "reseed_numpy",
     "result_of",
-    "start_worker",
     "threads_for",
     "unpack",
     "usable_cores",
     "warn_of_shared_random_state",
+    "without_interrupts",
 ]
 
 

@@ -69,34 +69,6 @@ def run_in_processes(
     PoolDriver(transport, collector, replicate_fn).run()
 
 
-def start_worker(target: Callable[..., None], args: tuple[Any, ...], *, preload: list[str]) -> BaseProcess:
-    """Start a worker process of a strategy that has a transport of its own.
-
-    It begins in the coordinator's present folder, with its import path, and does not run ``__main__`` again.
-
-    Parameters
-    ----------
-    target : callable
-        What it runs: a function of a module.
-    args : tuple
-        The arguments, which are pickled.
-    preload : list of str
-        The modules that the fork server imports for all workers, if this is the first one of the coordinator. They
-        start no threads when they are imported.
-
-    Returns
-    -------
-    multiprocessing.process.BaseProcess
-        The process; call its ``close()`` when it has ended.
-
-    Raises
-    ------
-    OSError
-        If no process can be started.
-    """
-    return launch.start(launch.get_context([*preload, *_modules_to_preload()]), target, args)
-
-
 class ProcessTransport:
     """Worker processes, each at the other end of a pipe; see :class:`~crystallize.plugins.execution.Transport`.
 

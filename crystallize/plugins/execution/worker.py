@@ -109,7 +109,7 @@ def main(
     _end_with_the_coordinator(settings.temporary_folder)
     os.environ.clear()
     os.environ.update(settings.environment)
-    limit_loaded_libraries(settings.threads)
+    _limit_loaded_libraries(settings.threads)
     reseed_numpy()
     channel = _Channel(connection)
     logging.root.handlers[:] = [_LogSender(channel)]
@@ -231,7 +231,7 @@ class _Worker:
             self._bytes = 0
 
 
-def limit_loaded_libraries(threads: int | None) -> None:
+def _limit_loaded_libraries(threads: int | None) -> None:
     """Limit libraries that read their environment variable before it was set."""
     if threads is not None and imported("numpy") is not None:
         preloaded = imported("crystallize.plugins.execution.preload")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -17,19 +20,19 @@ import distributed
 from dask.utils import parse_timedelta
 
 from crystallize.errors import ExecutionError
-from crystallize.plugins.execution import cause_of_death, environment_for_workers, start_worker
-from crystallize_dask import local_worker
+from crystallize.plugins.execution import cause_of_death, environment_for_workers, without_interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from multiprocessing.process import BaseProcess
 
 _SECONDS_TO_CLOSE = 5.0
 _SECONDS_TO_ANSWER = 30.0
 _ANYTHING = logging.CRITICAL + 1
 _NEVER = 10 * 365 * 24 * 3600
-_PRELOAD = ["distributed", "crystallize_dask.tasks", "crystallize_dask.local_worker"]
-"""What every worker needs: most of the time that its start would take is that of importing Dask."""
+_BOOT = (
+    "import json, sys; given = json.loads(sys.stdin.readline()); sys.path[:] = given.pop('path'); "
+    "from crystallize_dask.local_worker import main; main(**given)"
+)
 
 
 def patience() -> float:
@@ -114,8 +117,8 @@ class LocalCluster:
         self.joined: set[int] = set()
         self._resources = resources
         self._threads = threads
-        self._processes: dict[int, BaseProcess] = {}  # by process id
-        self._exit_codes: dict[int, int | None] = {}
+        self._processes: list[subprocess.Popen[str]] = []
+        self._exit_codes: dict[int, int] = {}
         self._folder = ""
         self._scheduler = _SchedulerThread(_NEVER if timeout is None else timeout + _SECONDS_TO_ANSWER)
 
@@ -134,62 +137,79 @@ class LocalCluster:
 
     def staff(self, size: int) -> list[int]:
         """Start workers until there are `size`; return the process ids of those that have died since last time."""
-        dead = [pid for pid, process in self._processes.items() if not process.is_alive()]
-        for pid in dead:
-            process = self._processes.pop(pid)
-            self._exit_codes[pid] = process.exitcode
-            process.close()
+        dead = [process for process in self._processes if process.poll() is not None]
+        for process in dead:
+            self._processes.remove(process)
+            self._exit_codes[process.pid] = process.returncode
+            if process.stdin is not None:
+                process.stdin.close()
         while len(self._processes) < min(size, self.size):
             self._start()
-        return dead
+        return [process.pid for process in dead]
 
     def cause_of_death(self, pid: int | None) -> str:
         """Say what a worker died of that is dead or about to be; None if it has never told its process id."""
+        for process in self._processes:
+            if process.pid == pid:
+                try:
+                    return cause_of_death(process.wait(_SECONDS_TO_CLOSE))
+                except subprocess.TimeoutExpired:
+                    self.kill(process.pid)
+                    return "it no longer answered"
         if pid in self._exit_codes:
             return cause_of_death(self._exit_codes[pid])
-        if pid not in self._processes:
-            return "unknown"
-        process = self._processes[pid]
-        process.join(_SECONDS_TO_CLOSE)
-        if process.is_alive():
-            self.kill(pid)
-            return "it no longer answered"
-        return cause_of_death(process.exitcode)
+        return "unknown"
 
     def kill(self, pid: int) -> None:
         """Have a worker end, whatever it is doing."""
-        if pid in self._processes:
-            self._processes[pid].kill()
-            self._processes[pid].join()
+        for process in self._processes:
+            if process.pid == pid:
+                process.kill()
+                process.wait()
 
     def _start(self) -> None:
-        environment = environment_for_workers(self._threads)
-        args = (self.address, self._folder, self._resources, environment, self._threads)
+        given = {
+            "path": sys.path,
+            "address": self.address,
+            "folder": self._folder,
+            "resources": self._resources,
+        }
         try:
-            process = start_worker(local_worker.main, args, preload=_PRELOAD)
+            with without_interrupts():
+                process = subprocess.Popen(
+                    [sys.executable, "-c", _BOOT],
+                    stdin=subprocess.PIPE,
+                    env=environment_for_workers(self._threads),
+                    text=True,
+                )
         except OSError as error:
             raise ExecutionError(
                 f"no worker process can be started: {error}", hint="Use fewer workers, or run serially"
             ) from error
-        assert process.pid is not None
-        self._processes[process.pid] = process
+        self._processes.append(process)
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # it has died: staff() sees it
+            process.stdin.write(json.dumps(given) + "\n")
+            process.stdin.flush()  # and it stays open: its end is ours
 
     def _close(self, *, kill: bool) -> None:
         """End what was started: at once, or when the workers have been told by the scheduler."""
         try:
-            for pid, process in self._processes.items():
-                if kill or pid not in self.joined:  # the scheduler will not reach it
+            for process in self._processes:
+                if kill or process.pid not in self.joined:  # the scheduler will not reach it
                     process.kill()
             self._scheduler.close()
             deadline = time.monotonic() + _SECONDS_TO_CLOSE
-            for process in self._processes.values():
-                process.join(max(0.0, deadline - time.monotonic()))
+            for process in self._processes:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, deadline - time.monotonic()))
         finally:  # a second Ctrl-C does not wait
             while self._processes:
-                _, process = self._processes.popitem()
+                process = self._processes.pop()
                 process.kill()
-                process.join()
-                process.close()
+                process.wait()
+                if process.stdin is not None:
+                    process.stdin.close()
             shutil.rmtree(self._folder, ignore_errors=True)
 
 

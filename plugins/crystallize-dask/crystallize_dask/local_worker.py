@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
 import os
 import shutil
 import threading
@@ -12,24 +11,14 @@ import time
 import warnings
 from pathlib import Path
 
-from crystallize.plugins.execution import (
-    leave_interrupts_to_the_coordinator,
-    limit_loaded_libraries,
-    reseed_numpy,
-)
+from crystallize.plugins.execution import leave_interrupts_to_the_coordinator
 
 _TRIES = 5
 _SECONDS_BETWEEN_TRIES = 0.05
 
 
-def main(
-    address: str,
-    folder: str,
-    resources: dict[str, float],
-    environment: dict[str, str],
-    threads: int | None,
-) -> None:
-    """Work for the scheduler at `address` until it says, or the end of the coordinator shows, that all is over.
+def main(address: str, folder: str, resources: dict[str, float]) -> None:
+    """Work for the scheduler at `address` until it says, or the end of standard input shows, that all is over.
 
     Parameters
     ----------
@@ -39,25 +28,14 @@ def main(
         Where Dask may write.
     resources : mapping of str to number
         What this worker offers.
-    environment : dict of str to str
-        The environment variables of this process.
-    threads : int or None
-        To how many threads the numeric libraries are limited; None for no limit.
     """
     leave_interrupts_to_the_coordinator()
     _end_with_the_coordinator(folder)
-    _close_standard_input()
-    os.environ.clear()
-    os.environ.update(environment)
-    limit_loaded_libraries(threads)
-    reseed_numpy()
     warnings.filterwarnings(
         "default", module=r"(dask|distributed|tornado)\b"
     )  # -W error is for the user's code
-    import dask
     import distributed
 
-    dask.config.refresh()  # the fork server may have read another environment, in another folder
     silence_dask()
 
     async def work() -> None:
@@ -80,12 +58,15 @@ def silence_dask() -> None:
 
 
 def _end_with_the_coordinator(folder: str) -> None:
-    """End this process, and remove the folder, when the coordinator has ended."""
-    coordinator = multiprocessing.parent_process()
-    assert coordinator is not None
+    """End this process, and remove the folder, when the coordinator's end of standard input is closed."""
+    line = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # steps that read their input find none
+    os.close(nothing)
 
     def wait() -> None:
-        coordinator.join()
+        while os.read(line, 1):
+            pass
         for _ in range(
             _TRIES
         ):  # a coordinator that was killed could not, and Dask may be making folders in it
@@ -96,10 +77,3 @@ def _end_with_the_coordinator(folder: str) -> None:
         os._exit(1)
 
     threading.Thread(target=wait, name="crystallize-coordinator", daemon=True).start()
-
-
-def _close_standard_input() -> None:
-    """Have steps, and what they start, find no input; multiprocessing has seen to ``sys.stdin`` alone."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)

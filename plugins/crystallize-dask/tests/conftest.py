@@ -29,10 +29,6 @@ def own_folder_and_environment(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
 
 
-_QUICK_NANNIES = {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver"}
-"""Have nannies fork workers from a server that has imported Dask once: these tests kill many."""
-
-
 class Cluster:
     """``dask scheduler`` and ``dask worker`` processes."""
 
@@ -65,7 +61,6 @@ class Cluster:
                     str(self.file),
                     *options,
                 ],
-                env={**os.environ, **_QUICK_NANNIES},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stderr=log,
@@ -86,7 +81,8 @@ def shared_cluster(tmp_path_factory):
     """A scheduler with two workers of one thread, whose nannies replace them when they are killed."""
     cluster = Cluster(tmp_path_factory.mktemp("shared"))
     try:
-        cluster.worker("--nthreads", "1", "--nworkers", "2")
+        for _ in range(2):
+            cluster.worker("--nthreads", "1")
         with cluster.client() as client:
             client.wait_for_workers(2)
         yield cluster

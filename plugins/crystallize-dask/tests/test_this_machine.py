@@ -7,12 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
-import dask
 import pytest
 from crystallize_dask import DaskExecution
 
@@ -94,15 +92,16 @@ def test_a_script_without_a_guard_runs_once_says_nothing_and_leaves_no_file(star
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cwd", "script.py"]
 
 
-def test_workers_end_when_the_coordinator_is_killed_and_leave_no_file(start_script):
-    with tempfile.TemporaryDirectory() as temporary:  # its path is short, as that of a socket must be
-        script = start_script(LONG_RUN, TMPDIR=temporary)
-        assert wait_until(lambda: len(list(Path().glob("begun-*"))) == 2)
-        script.kill()
-        script.wait()
-        workers = [int(path.name.partition("-")[2]) for path in Path().glob("begun-*")]
-        assert wait_until(lambda: not any(map(is_running, workers)))
-        assert wait_until(lambda: not list(Path(temporary).glob("crystallize-dask*")))
+def test_workers_end_when_the_coordinator_is_killed_and_leave_no_file(start_script, tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    script = start_script(LONG_RUN, TMPDIR=str(temporary))
+    assert wait_until(lambda: len(list(Path().glob("begun-*"))) == 2)
+    script.kill()
+    script.wait()
+    workers = [int(path.name.partition("-")[2]) for path in Path().glob("begun-*")]
+    assert wait_until(lambda: not any(map(is_running, workers)))
+    assert not [path.name for path in temporary.iterdir() if path.name.startswith("crystallize-dask")]
 
 
 def test_ctrl_c_in_a_terminal_ends_everything_and_the_metadata_say_so(start_script):
@@ -141,17 +140,6 @@ def test_workers_have_the_environment_the_folder_and_the_path_of_the_coordinator
         return only_here.NUMBER, os.environ["MY_SETTING"], str(Path.cwd())
 
     assert set(run(replicate_fn)) == {(12, "mine", str(Path.cwd()))}
-
-
-def test_a_later_run_has_the_environment_the_folder_and_dasks_settings_of_then(monkeypatch, tmp_path):
-    def replicate_fn(replicate):
-        return os.environ.get("MY_SETTING"), str(Path.cwd()), dask.config.get("mine", None)
-
-    assert set(run(replicate_fn)) == {(None, str(Path.cwd()), None)}
-    monkeypatch.setenv("MY_SETTING", "mine")
-    monkeypatch.setenv("DASK_MINE", "too")
-    monkeypatch.chdir(tmp_path)
-    assert set(run(replicate_fn)) == {("mine", str(tmp_path), "too")}
 
 
 def test_resources_are_what_one_replicate_needs_so_nobody_waits():
