@@ -65,9 +65,10 @@ def apply(
         try:
             result = experiment.apply(treatment, seed=seed, **given)
         except Exception as error:
-            if not errors.is_from_users_code(error):
+            raised = errors.users_traceback(error)
+            if not raised:
                 raise
-            screen.echo(errors.users_traceback(error), err=True, end="")
+            screen.echo(raised, err=True, end="")
             screen.echo(
                 screen.error_heading("Error:"),
                 f" experiment {folder.name!r} failed under {condition!r}",

@@ -10,8 +10,6 @@ import typer
 from crystallize.cli.screen import echo, error_heading
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from crystallize.discovery import Found
 
 DONE = 0
@@ -131,26 +129,13 @@ def _choices(error: Any) -> str:
 
 
 def users_traceback(error: BaseException) -> str:
-    """Return the traceback of an error that a user's code raised, from the first frame of that code on."""
+    """Return the traceback of an error from the first frame of a user's code on; empty if it went through none."""
     import traceback
 
-    frame = _users_frame(error) or error.__traceback__
-    return "".join(traceback.format_exception(type(error), error, frame))
+    from crystallize.utils.failures import users_frames
 
-
-def is_from_users_code(error: BaseException) -> bool:
-    """Tell whether an error went through code that is not Crystallize's."""
-    return _users_frame(error) is not None
-
-
-def _users_frame(error: BaseException) -> TracebackType | None:
-    from asyncio import __file__ as loop
-
-    engine = (str(Path(__file__).parent.parent), str(Path(loop).parent))
-    frame = error.__traceback__
-    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(engine):
-        frame = frame.tb_next
-    return frame
+    frames = users_frames(error)
+    return "" if frames is None else "".join(traceback.format_exception(type(error), error, frames))
 
 
 def _has_working_folder() -> bool:

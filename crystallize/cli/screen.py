@@ -64,11 +64,6 @@ def _shown(part: str | Styled, colours: bool) -> str:
     return part.paint(text) if colours and text else text
 
 
-def warn(message: str) -> None:
-    """Print a warning on standard error."""
-    echo(styled(f"Warning: {message}", fg="yellow"), err=True)
-
-
 def print_json(value: Any) -> None:
     """Print one JSON document, in ASCII; NaN and the infinities, which JSON lacks, become null."""
     from crystallize.utils.json_text import to_json

@@ -9,15 +9,14 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
-from pathlib import Path
-from types import CoroutineType, TracebackType
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from crystallize.datasources.datasource import DataSource
 from crystallize.errors import InvalidTypeError
 from crystallize.store.outcome import Outcome, OutcomeError, ReplicateResult
 from crystallize.utils.context import FrozenContext
-from crystallize.utils.failures import ADDRESSED_TO_THE_RUN
+from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, users_frames
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
 from crystallize.utils.randomness import stream_key
@@ -37,8 +36,6 @@ FETCH: Any = object()
 _HOOKS_RNG = stream_key("crystallize.hooks")
 _DATA_SOURCE_RNG = stream_key("crystallize.data source")
 _TREATMENT_RNG = stream_key("crystallize.treatment")
-_ENGINE = (str(Path(__file__).parent.parent), str(Path(os.__file__).parent / "asyncio"))
-"""Folders whose frames lie between the coordinator and the user's code."""
 
 
 class Condition(NamedTuple):
@@ -239,12 +236,9 @@ class Replicate:
 
 
 def describe_error(error: BaseException, replicate: int, condition: str, step: str | None) -> OutcomeError:
-    """Describe an exception in plain data, so that it can be sent, stored and compared.
-
-    The traceback begins with the first frame outside of the engine, whose own frames differ between strategies
-    and tell a user nothing.
-    """
-    formatted = "".join(traceback.format_exception(type(error), error, _from_users_code(error.__traceback__)))
+    """Describe an exception in plain data, so that it can be sent, stored and compared."""
+    frames = users_frames(error) or error.__traceback__
+    formatted = "".join(traceback.format_exception(type(error), error, frames))
     return OutcomeError(
         replicate=replicate,
         condition=condition,
@@ -253,13 +247,6 @@ def describe_error(error: BaseException, replicate: int, condition: str, step: s
         message=_message(error),
         traceback=formatted,
     )
-
-
-def _from_users_code(tb: TracebackType | None) -> TracebackType | None:
-    frame = tb
-    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_ENGINE):
-        frame = frame.tb_next
-    return frame or tb
 
 
 def _kind(error: BaseException) -> str:

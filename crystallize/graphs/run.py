@@ -199,8 +199,8 @@ class GraphRun:
             raise error
         if result is None:
             # The kind of an error of ours adds nothing to its text.
-            is_ours = error is None or isinstance(error, CrystallizeError)
-            self._fail(name, str(error) if error is None or is_ours else error_text(error), error)
+            told = error_text(error) if error and not isinstance(error, CrystallizeError) else str(error)
+            self._fail(name, told, error)
             return
         reason = _wholly_failed_condition(result)
         if reason is not None:

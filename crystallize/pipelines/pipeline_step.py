@@ -93,10 +93,8 @@ class FunctionStep(ConfiguredFunction, PipelineStep):
         self.signature = inspect_step(fn, self._name)
         check_arguments(self.signature, self.arguments, self._name)
         self._injected = tuple(
-            (
-                name,
-                REQUIRED if name in self._changeable else default,
-            )  # a default that is in `fresh_arguments`
+            # A default that a call could change is in `fresh_arguments`.
+            (name, REQUIRED if name in self._changeable else default)
             for name, default in self.signature.parameters.items()
             if name not in self.arguments and name not in self.signature.artifacts
         )

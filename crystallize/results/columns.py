@@ -89,9 +89,8 @@ class Column:
 
     def put(self, replicate: int, values: list[Any], place: int) -> None:
         """Store what one replicate recorded. While an :meth:`array` is alive, the column cannot grow."""
-        if (
-            len(values) == 1 and type(values[0]) is float is self._kind and replicate == len(self._states)
-        ):  # the next replicate's number, which is what nearly all calls bring
+        # The next replicate's number, which is what nearly all calls bring:
+        if len(values) == 1 and type(values[0]) is float is self._kind and replicate == len(self._states):
             self._numbers.append(values[0])
             self._states.append(_NUMBER)
             return

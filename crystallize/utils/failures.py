@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_ENGINE = (str(Path(__file__).parent.parent), str(Path(os.__file__).parent / "asyncio"))
+"""Folders whose frames lie between the coordinator and the user's code."""
 
 
 class RunCancelled(BaseException):
@@ -36,6 +45,17 @@ ADDRESSED_TO_THE_RUN = (KeyboardInterrupt, RunCancelled, GeneratorExit)
 ``asyncio.CancelledError`` too, is an error of the step or the hook that it comes from: write ``except
 ADDRESSED_TO_THE_RUN: raise`` before ``except BaseException``.
 """
+
+
+def users_frames(error: BaseException) -> TracebackType | None:
+    """Return the traceback of an exception from the first frame outside of the engine on; None if all are inside.
+
+    The engine's own frames differ between strategies, and tell a user nothing.
+    """
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_ENGINE):
+        frames = frames.tb_next
+    return frames
 
 
 def error_text(error: BaseException) -> str:

@@ -43,11 +43,7 @@ def to_json(
     encoder = _encoder(default, strict, indent)
     try:
         return encoder.encode(value)
-    except (
-        TypeError,
-        ValueError,
-        RecursionError,
-    ):  # an odd key, a cycle, a number that is too long or no number
+    except (TypeError, ValueError, RecursionError):  # an odd key, a cycle, a number that is too long or none
         return encoder.encode(_made_of_json_types(value, default, strict, ()))
 
 

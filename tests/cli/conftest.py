@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, NamedTuple
@@ -53,6 +55,25 @@ def command(warm_interpreter: Any) -> Command:
         assert code is None or done.returncode == code, f"exit code {done.returncode}\n{told}"
         assert "Traceback" not in told
         return done
+
+    return run
+
+
+@pytest.fixture
+def in_a_terminal() -> Callable[..., tuple[int, bytes]]:
+    """Return a function that runs ``crystallize`` in a terminal: ``in_a_terminal(*words, columns) -> code, output``."""
+
+    def run(*words: str, columns: int) -> tuple[int, bytes]:
+        pid, terminal = pty.fork()
+        if not pid:  # pragma: no cover - the child becomes the command
+            os.environ.update(TERM="xterm-256color", COLUMNS=str(columns), LINES="40")
+            os.execv(sys.executable, [sys.executable, "-m", "crystallize", *words])
+        shown = b""
+        with suppress(OSError):  # how Linux tells that the other side is closed
+            while part := os.read(terminal, 65536):
+                shown += part
+        os.close(terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
 
     return run
 

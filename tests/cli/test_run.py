@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -220,22 +219,9 @@ def test_a_pipe_gets_plain_lines(call, project):
     assert not any(character < " " and character != "\n" for character in done.out + done.err)
 
 
-def test_a_terminal_gets_a_bar_for_each_condition(project):
-    pid, terminal = pty.fork()
-    if not pid:  # pragma: no cover - the child becomes the command
-        os.environ.update(TERM="xterm-256color", COLUMNS="100", LINES="40")
-        os.execv(sys.executable, [sys.executable, "-c", CODE, "run", "use"])
-    shown = b""
-    while True:
-        try:
-            part = os.read(terminal, 65536)
-        except OSError:  # how Linux tells that the other side is closed
-            break
-        if not part:
-            break
-        shown += part
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+def test_a_terminal_gets_a_bar_for_each_condition(project, in_a_terminal):
+    code, shown = in_a_terminal("run", "use", columns=100)
+    assert code == 0
     text = shown.decode()
     for bar in ("make  baseline", "make  bigger", "use  baseline", "use  shifted", "use  bigger"):
         assert bar in text

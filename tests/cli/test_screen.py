@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -123,23 +122,9 @@ def test_json_says_it_all_in_ascii(call, odd):
     assert listed["group"] == f"{STEERING} {MARKUP} \u03bb"
 
 
-def test_a_terminal_is_not_steered_either(odd):
-    shown = b""
-    pid, terminal = pty.fork()
-    if not pid:  # pragma: no cover - the child becomes the command
-        os.environ.update(TERM="xterm-256color", COLUMNS="200", LINES="40")
-        command = [sys.executable, "-m", "crystallize", "run", "odd", "--set", "fail=true"]
-        os.execv(sys.executable, command)
-    while True:
-        try:
-            part = os.read(terminal, 65536)
-        except OSError:  # how Linux tells that the other side is closed
-            break
-        if not part:
-            break
-        shown += part
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+def test_a_terminal_is_not_steered_either(odd, in_a_terminal):
+    code, shown = in_a_terminal("run", "odd", "--set", "fail=true", columns=200)
+    assert code == 1
     assert STEERING.encode() not in shown
     assert b"\x07" not in shown
     for told in (SPELLED, f"odd  {MARKUP}", "\u03bb"):  # the log, a bar, a metric

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ExecutionError, InvalidValueError
+from crystallize.utils.imports import imported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -184,7 +185,7 @@ def leave_interrupts_to_the_coordinator() -> None:
 
 def reseed_numpy() -> None:
     """Have NumPy's global generator draw what no other worker draws: all are forked with the fork server's state."""
-    if (random := sys.modules.get("numpy.random")) is not None:
+    if (random := imported("numpy.random")) is not None:
         random.seed()
 
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crystallize.utils.imports import imported
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -39,7 +41,7 @@ class Surroundings:
         self.int_digits = sys.get_int_max_str_digits()
         self.umask = _umask()
         self.decimal = decimal.getcontext().copy()
-        self.floating_point = np.geterr() if (np := _imported("numpy")) is not None else None
+        self.floating_point = np.geterr() if (np := imported("numpy")) is not None else None
         self.logging = LogLevels()
 
     def restore(self) -> None:
@@ -103,13 +105,6 @@ def _umask() -> int | None:
     with suppress(OSError, StopIteration, ValueError), Path("/proc/self/status").open() as status:
         return int(next(line for line in status if line.startswith("Umask:")).split()[1], 8)
     return None
-
-
-def _imported(name: str) -> Any:
-    """Return a module, if it has been imported to its end."""
-    module = sys.modules.get(name)
-    spec = getattr(module, "__spec__", None)
-    return None if spec is None or getattr(spec, "_initializing", False) else module
 
 
 def warn_of_shared_random_state(experiment: Any, who: str) -> bool:
@@ -180,10 +175,10 @@ _JUST_SEEDED = 624
 def _global_states() -> tuple[tuple[Any, ...], ...]:
     """Return which state the generators of random and NumPy are in: something of it, and the place in it."""
     states: list[tuple[Any, ...]] = []
-    if (random := _imported("random")) is not None:
+    if (random := imported("random")) is not None:
         words = random.getstate()[1]
         states.append(("random", words[0], words[-1]))
-    if (numpy_random := _imported("numpy.random")) is not None:
+    if (numpy_random := imported("numpy.random")) is not None:
         state: Any = numpy_random.get_state()
         if state[0] == "MT19937":
             states.append(("numpy", int(state[1][0]), state[2]))

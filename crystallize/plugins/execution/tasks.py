@@ -100,9 +100,8 @@ async def _drive(work: Work) -> None:
     async def one_after_another() -> None:
         for replicate in work.owed:
             work.deliver(replicate, await call(replicate))
-            await asyncio.sleep(
-                0
-            )  # one that awaited nothing has not noticed Ctrl-C, or what else cancels this task
+            # One that awaited nothing has not noticed Ctrl-C, or what else cancels this task.
+            await asyncio.sleep(0)
 
     most = length_hint(work.owed, _MOST_TASKS)
     tasks = most if work.max_concurrency is None else min(most, work.max_concurrency)

@@ -67,9 +67,8 @@ def _end_with_the_coordinator(folder: str) -> None:
     def wait() -> None:
         while os.read(line, 1):
             pass
-        for _ in range(
-            _TRIES
-        ):  # a coordinator that was killed could not, and Dask may be making folders in it
+        # A coordinator that was killed could not remove it, and Dask may be making folders in it.
+        for _ in range(_TRIES):
             shutil.rmtree(folder, ignore_errors=True)
             time.sleep(_SECONDS_BETWEEN_TRIES)
             if not Path(folder).exists():

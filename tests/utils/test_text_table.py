@@ -1,0 +1,64 @@
+"""Tables of numbers as text."""
+
+from __future__ import annotations
+
+import math
+
+from crystallize.utils.text_table import (
+    TextTable,
+    align_points,
+    choose_decimals,
+    format_number,
+    shorten,
+    wrapped,
+)
+
+LONG = ("accuracy_on_the_validation_set", "accuracy_on_the_test_set")
+
+
+def test_names_stand_on_the_left_and_numbers_on_the_right() -> None:
+    table = TextTable(("metric", "condition", "mean"), [("loss", "base", "1.5"), ("loss", "high", "12.0")])
+    assert table.lines() == [
+        "metric  condition  mean",
+        "-----------------------",
+        "loss    base        1.5",
+        "loss    high       12.0",
+    ]
+
+
+def test_names_are_cut_until_the_table_fits_and_numbers_never() -> None:
+    rows = [(name, "a_treatment_of_a_long_name", "0.123456") for name in LONG]
+    lines = TextTable(("metric", "condition", "mean"), rows).lines(40)
+    assert max(map(len, lines)) == 40
+    assert all(line.endswith("0.123456") for line in lines[2:])
+
+
+def test_names_are_cut_in_the_middle_and_stay_apart() -> None:
+    assert shorten(["the_first_of_all_names"], 11) == {"the_first_of_all_names": "the_...ames"}
+    alike = [f"{'x' * 20}_{letter}_{'y' * 20}" for letter in "ab"]
+    assert len(set(shorten(alike, 12).values())) == 2
+    assert all(len(short) <= 12 for short in shorten(alike, 12).values())
+
+
+def test_the_spread_decides_how_many_decimals_are_shown() -> None:
+    assert choose_decimals([0.0123], [1.5]) == 4
+    assert choose_decimals([None], [3.0, 4.0]) == 0
+    assert choose_decimals([1e-9], [1.0]) is None
+
+
+def test_numbers_that_are_none_are_told_as_what_they_are() -> None:
+    assert [format_number(each, 2, sign="+") for each in (1.5, math.nan, math.inf, None)] == [
+        "+1.50",
+        "nan",
+        "+inf",
+        "",
+    ]
+    assert format_number(123456789012.0, None) == "1.23e+11"
+
+
+def test_decimal_points_stand_below_each_other() -> None:
+    assert align_points(["1.5", "12.25", "", "3"]) == [" 1.5 ", "12.25", "     ", " 3   "]
+
+
+def test_a_note_that_goes_on_is_indented() -> None:
+    assert wrapped(["one two three four"], 10) == ["one two", "  three", "  four"]
