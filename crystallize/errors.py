@@ -112,6 +112,14 @@ class ExecutionError(CrystallizeError, RuntimeError):
     """An execution strategy broke its contract or lost its workers."""
 
 
+class WorkerLostError(ExecutionError):
+    """The worker of a replicate ended before the replicate did."""
+
+
+class OutcomeTimeoutError(ExecutionError, TimeoutError):
+    """An outcome took longer than it may."""
+
+
 class RunFailedError(CrystallizeError, RuntimeError):
     """Outcomes of a run failed; raised by ``Result.raise_for_errors``."""
 

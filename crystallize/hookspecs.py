@@ -59,6 +59,8 @@ class RunningExperiment(Protocol):
         What every context holds from the start.
     master_seed : int
         What all random streams derive from.
+    is_seed_drawn : bool
+        Whether nobody has given a seed.
     plugins : PluginManager
         The active plugins.
     source : pathlib.Path or None
@@ -68,6 +70,7 @@ class RunningExperiment(Protocol):
     outputs: dict[str, Artifact]
     initial_ctx: dict[str, Any]
     master_seed: int
+    is_seed_drawn: bool
     plugins: Any
     source: Path | None
 

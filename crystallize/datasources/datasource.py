@@ -40,6 +40,10 @@ class DataSource(ABC):
         """Return where the experiments whose artifacts the source reads store their runs."""
         return []
 
+    def consumed(self, replicate: int, condition: str) -> tuple[str, ...]:
+        """Return the digests of the stored artifacts that the source reads for an outcome, once its run is chosen."""
+        return ()
+
     def leaves(self) -> Iterator[DataSource]:
         """Yield the sources that this one consists of: itself, if it is no bundle."""
         yield self

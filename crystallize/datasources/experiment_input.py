@@ -84,6 +84,12 @@ class ExperimentInput(DataSource):
         """Return where the producers of the sources store their runs."""
         return [location for source in self.sources.values() for location in source.producers()]
 
+    def consumed(self, replicate: int, condition: str) -> tuple[str, ...]:
+        """Return the digests of the stored artifacts that the sources read for an outcome."""
+        return tuple(
+            digest for source in self.sources.values() for digest in source.consumed(replicate, condition)
+        )
+
     def leaves(self) -> Iterator[DataSource]:
         """Yield the sources of the bundle, and those of bundles in it."""
         for source in self.sources.values():

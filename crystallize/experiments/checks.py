@@ -154,15 +154,10 @@ def check_strategy(strategy: Any) -> None:
     Raises
     ------
     InvalidValueError
-        If this version has no such strategy.
+        If there is no such strategy.
     """
-    if strategy == "resume":
-        raise InvalidValueError(
-            "strategy='resume' needs the journal of the store, which this version does not write",
-            hint="Run with strategy='rerun', the default",
-        )
-    if strategy != "rerun":
-        raise InvalidValueError(f"strategy is 'rerun', got {strategy!r}")
+    if strategy not in ("rerun", "resume"):
+        raise InvalidValueError(f"strategy is 'rerun' or 'resume', got {strategy!r}")
 
 
 def settle_sources(experiment: RunningExperiment) -> None:

@@ -103,6 +103,9 @@ class Experiment:
         are that run's, since plugins look at the experiment from everywhere; so it does one run at a time.
     source : pathlib.Path or None
         The config.yaml that the experiment was built from.
+    is_seed_drawn : bool
+        Whether nobody has given a seed, so that the operating system was asked for one. A run that is resumed then
+        goes on with the seed that it began with.
 
     Raises
     ------
@@ -141,6 +144,7 @@ class Experiment:
         self._intake: Intake | None = None  # of the run under way
         self._replicates = None if replicates is None else check_replicates(replicates)
         self._master_seed = draw_master_seed()
+        self.is_seed_drawn = True
         self.plugins = PluginManager.build(
             with_seed(seed, plugins),
             disabled=disable_plugins,
@@ -208,6 +212,7 @@ class Experiment:
     @master_seed.setter
     def master_seed(self, seed: int) -> None:
         self._master_seed = check_seed(seed)
+        self.is_seed_drawn = False
 
     @property
     def run_kind(self) -> RunKind | None:
@@ -316,8 +321,10 @@ class Experiment:
         ----------
         treatments, hypotheses, replicates : optional
             Take the place of the experiment's own for this run.
-        strategy : {"rerun"}
-            What to do about an earlier run: run everything anew.
+        strategy : {"rerun", "resume"}
+            What to do about an earlier run: run everything anew, or go on with the newest one. What it has measured is
+            taken over as far as it still applies: with the same code, parameters, seed and data. What is owed is run:
+            replicates and conditions that it lacks, and outcomes that failed. If nothing is stored, all is owed.
 
         Returns
         -------
@@ -456,15 +463,18 @@ class Experiment:
         active = {each.name: each for each in chosen}
         asked = self.replicates if replicates is None else check_replicates(replicates)
         hypotheses = self.hypotheses if hypotheses is None else as_hypotheses(hypotheses)
-        with self._under_way("run", active, with_baseline(active), replicates=asked, seed=None) as run:
+        resumes = strategy == "resume"
+        with self._under_way(
+            "run", active, with_baseline(active), replicates=asked, seed=None, resumes=resumes
+        ) as run:
             check_experiment(self, hypotheses)
             settle_sources(self)
             run.replicates = resolve_replicates(self, asked)
             self.plugins.call("before_run", experiment=self)
-            self._intake = Intake(self, run, self.aggregator(self), hypotheses)
-            replicate_fn = Replicate(self, loop)
+            self._intake = intake = Intake(self, run, self.aggregator(self), hypotheses)
             run.has_begun = True
-            return self._intake.drive(replicate_fn)
+            is_there = intake.take_stored() if run.resumes else None
+            return intake.drive(Replicate(self, loop, is_there))
 
     @contextmanager
     def _under_way(
@@ -475,6 +485,7 @@ class Experiment:
         *,
         replicates: int | None,
         seed: int | None,
+        resumes: bool = False,
     ) -> Iterator[Run]:
         run = Run(
             kind,
@@ -483,6 +494,7 @@ class Experiment:
             conditions=conditions,
             master_seed=self.master_seed if seed is None else check_seed(seed),
             replicates=replicates,
+            resumes=resumes,
         )
         with _entrance:
             if self.current_run is not None:

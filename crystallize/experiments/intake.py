@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from operator import attrgetter
+from operator import attrgetter, length_hint
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError, ExecutionError, MissingMetricError, PluginError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from crystallize.hookspecs import RunningExperiment
     from crystallize.results.result import Result
     from crystallize.statistics.hypothesis import Hypothesis
+    from crystallize.store.outcome import Outcome
 
 _LONGEST_TEXT = 80
 _condition_of = attrgetter("condition")
@@ -65,6 +66,8 @@ class Intake:
         self._aggregator = aggregator
         self._conditions = list(run.conditions)
         self._count = 0
+        self._stored: set[int] = set()  # the replicates that were there already
+        self._partial: dict[int, dict[str, Outcome]] = {}  # what was there of others
         self._failed_conditions: set[str] = set()
         self._hook_error: PluginError | None = None
         self._result: Result | None = None  # once all has arrived
@@ -72,6 +75,28 @@ class Intake:
         self._is_wrapped = False
         self._read_watch = ReadWatch(experiment)
         self._notices_arrivals = experiment.plugins.implements("after_replicate")
+
+    def take_stored(self) -> Callable[[int], bool] | None:
+        """Take what is there already of a run that is resumed, so that the rest is owed.
+
+        Plugins are told of it in ``after_replicate``, as if it had arrived now.
+
+        Returns
+        -------
+        callable or None
+            Tells of a replicate whether it was there; None if none was.
+        """
+        run = self.run
+        stored, run.stored = run.stored, ()
+        for result in stored:
+            replicate, names = result.replicate, frozenset(map(_condition_of, result.outcomes))
+            if len(names) < len(self._conditions):
+                self._partial[replicate] = {outcome.condition: outcome for outcome in result.outcomes}
+                run.done[replicate] = names
+            elif self.owed.settle(replicate):
+                self._stored.add(replicate)
+                self._collate(result._replace(run=run.token, reused=names))
+        return self._stored.__contains__ if self._stored else None
 
     def drive(self, replicate_fn: Callable[[int], Any]) -> Result:
         """Have the execution strategy run all replicates, and finish.
@@ -82,7 +107,8 @@ class Intake:
             What ended the run; once an outcome has arrived, with all that was measured as its ``result``.
         """
         try:
-            self._have_strategy_drive(replicate_fn)
+            if length_hint(self.owed, 1):
+                self._have_strategy_drive(replicate_fn)
             return self.finish()
         except BaseException as error:
             self._give_result_to(error)
@@ -125,9 +151,28 @@ class Intake:
         RunCancelled
             If the run was cancelled, when this is told for the first time; the result was taken.
         """
+        if self._stored and getattr(result, "replicate", None) in self._stored:
+            return int(result.replicate)  # from a strategy that does not ask what is owed
         replicate = self._checked(result)
         if not self.owed.settle(replicate):
             raise self._broken_contract(f"gave replicate {replicate} twice")
+        if self._partial and replicate in self._partial:
+            result = self._completed(result)
+        self._collate(result)
+        if replicate == 0:  # the first, under any strategy: it decides alike
+            for hypothesis in self.hypotheses:
+                hypothesis.check_first_replicate(result.outcomes)
+        self.run.check_cancelled()
+        return replicate
+
+    def _completed(self, result: ReplicateResult) -> ReplicateResult:
+        """Return the result of a replicate with the outcomes that were there already."""
+        there = self._partial.pop(result.replicate)
+        found = there | {outcome.condition: outcome for outcome in result.outcomes}
+        outcomes = tuple(found[name] for name in self._conditions)
+        return result._replace(outcomes=outcomes, reused=frozenset(there))
+
+    def _collate(self, result: ReplicateResult) -> None:
         self._count += 1
         self._aggregator.add(result)
         if self._read_watch.is_watching:
@@ -149,11 +194,6 @@ class Intake:
                 self._call("after_replicate", result)
             finally:
                 self.handover.close()
-        if replicate == 0:  # the first, under any strategy: it decides alike
-            for hypothesis in self.hypotheses:
-                hypothesis.check_first_replicate(result.outcomes)
-        self.run.check_cancelled()
-        return replicate
 
     def finish(self) -> Result:
         """Compare the conditions, tell the plugins, and return the result.
@@ -217,8 +257,8 @@ class Intake:
         undone = next(self.owed, None)
         if undone is not None:
             raise self._broken_contract(f"returned and left replicate {undone} undone")
-        if len(results) < self._count:
-            raise self._broken_contract(f"returned {len(results)} results of {self._count} replicates")
+        if len(results) < (owed := self._count - len(self._stored)):
+            raise self._broken_contract(f"returned {len(results)} results of {owed} replicates")
         self._taken = results
 
     def _checked(self, result: Any) -> int:
@@ -229,10 +269,12 @@ class Intake:
         replicate, replicates = result.replicate, self.run.replicates
         if replicate < 0 or (replicates is not None and replicate >= replicates):
             raise self._broken_contract(f"gave replicate {replicate} of {replicates}")
-        conditions = list(map(_condition_of, result.outcomes))
-        if conditions != self._conditions:
+        conditions, owed = list(map(_condition_of, result.outcomes)), self._conditions
+        if self._partial and replicate in self._partial:
+            owed = [name for name in owed if name not in self._partial[replicate]]
+        if conditions != owed:
             raise self._broken_contract(
-                f"gave replicate {replicate} with the conditions {conditions}, not {self._conditions}"
+                f"gave replicate {replicate} with the conditions {conditions}, not {owed}"
             )
         if result.run != self.run.token:
             raise self._broken_contract(f"gave replicate {replicate} of another run")

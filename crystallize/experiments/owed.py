@@ -26,6 +26,7 @@ class Owed(Iterator[int]):
         self._lock = threading.Lock()
         self._taken: set[int] = set()  # and not arrived
         self._arrived = bytearray()  # a flag for each number; it grows
+        self._ahead = 0  # how many have arrived without having been taken, and are still to be passed over
 
     def __next__(self) -> int:
         with self._lock:
@@ -33,18 +34,22 @@ class Owed(Iterator[int]):
                 if not self.has_arrived(number):
                     self._taken.add(number)
                     return number
+                self._ahead -= 1
         raise StopIteration
 
     def __length_hint__(self) -> int:
         hint = operator.length_hint(self._numbers, -1)
-        return NotImplemented if hint < 0 else hint
+        return NotImplemented if hint < 0 else max(0, hint - self._ahead)
 
     def settle(self, number: int) -> bool:
         """Note that a replicate has arrived; return whether it had not before."""
         arrived = self._arrived
         if number < len(arrived) and arrived[number]:
             return False
-        self._taken.discard(number)
+        if number in self._taken:
+            self._taken.remove(number)
+        else:
+            self._ahead += 1
         put(arrived, number, 1, 0)
         return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -60,6 +61,8 @@ class Replicate:
         The experiment that is running.
     loop : asyncio.AbstractEventLoop, optional
         The event loop that ``Experiment.arun`` was awaited on, for strategies that can use it.
+    is_there : callable, optional
+        Tells of a replicate whether it was there already when the run was resumed, so that it is not run.
 
     Attributes
     ----------
@@ -67,9 +70,15 @@ class Replicate:
         Whether something in it is ``async``, as far as that can be told from its functions or was seen in a call.
     """
 
-    def __init__(self, experiment: RunningExperiment, loop: AbstractEventLoop | None = None) -> None:
+    def __init__(
+        self,
+        experiment: RunningExperiment,
+        loop: AbstractEventLoop | None = None,
+        is_there: Callable[[int], bool] | None = None,
+    ) -> None:
         self.experiment = experiment
         self.loop = loop
+        self._is_there = is_there
         self._pipeline = experiment.pipeline.bind(experiment.outputs)
         self._initial = experiment.initial_ctx
         self._master_seed = experiment.master_seed
@@ -79,6 +88,7 @@ class Replicate:
         )
         self.is_async = any(map(is_async, _functions_of(experiment)))
         self._run = experiment.current_run.token
+        self._done = experiment.current_run.done
         self._plugin_name = experiment.plugins.name_of
         self._before_replicate = experiment.plugins.direct("before_replicate")
         self._before_step = self._hook("before_step")
@@ -136,7 +146,7 @@ class Replicate:
                         traceback=f"{kind}: {message}\n",
                     ),
                 )
-                for condition in self._conditions
+                for condition in self._owed(replicate)
             ),
             self._run,
         )
@@ -167,19 +177,32 @@ class Replicate:
         """
         chosen = next(each for each in self._conditions if each.name == condition)
         ctx = self._context(0, chosen)
+        started = time.time()
         with ctx.in_force():
             returned = drive(self._play(ctx, chosen, data))
-        return returned, ReplicateResult(0, (_outcome(ctx, chosen.name, None),), self._run)
+        return returned, ReplicateResult(0, (_outcome(ctx, chosen.name, None, started),), self._run)
 
     # -- the flow ------------------------------------------------------------------------------------------
 
     def _replicate(self, replicate: int) -> Flow[ReplicateResult]:
+        if self._is_there is not None and self._is_there(replicate):
+            return ReplicateResult(
+                replicate, (), self._run, frozenset(each.name for each in self._conditions)
+            )
         outcomes = []
-        for condition in self._conditions:
+        for condition in self._owed(replicate):
             outcomes.append((yield from self._outcome(replicate, condition)))
         return ReplicateResult(replicate, tuple(outcomes), self._run)
 
+    def _owed(self, replicate: int) -> tuple[Condition, ...]:
+        """Return the conditions that a replicate has yet to run."""
+        done = self._done.get(replicate)
+        if done is None:
+            return self._conditions
+        return tuple(condition for condition in self._conditions if condition.name not in done)
+
     def _outcome(self, replicate: int, condition: Condition) -> Flow[Outcome]:
+        started = time.time()
         ctx = self._context(replicate, condition)
         error = None
         forks = len(_forks)
@@ -197,7 +220,7 @@ class Replicate:
             ctx.leave(token)
         if forks != len(_forks):
             _end_forked_child(None)
-        return _outcome(ctx, condition.name, error)
+        return _outcome(ctx, condition.name, error, started)
 
     def _play(self, ctx: FrozenContext, condition: Condition, data: Any) -> Flow[Any]:
         if self._before_replicate is not None:
@@ -261,7 +284,7 @@ def _message(error: BaseException) -> str:
         return f"<no text: its __str__ raised {type(unprintable).__name__}>"
 
 
-def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None) -> Outcome:
+def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None, started: float) -> Outcome:
     failed = error is not None
     parcels, ctx.handed_back = ctx.handed_back, None  # what comes later is refused
     # Not Outcome(...): Python packs the keywords of a class's call into a dict, which takes twice as long.
@@ -275,6 +298,8 @@ def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None) -> 
         trace=ctx.trace,
         error=error,
         handed_back=tuple(parcels) if parcels else (),
+        started=started,
+        seconds=max(0.0, time.time() - started),  # the clock may be set back
     )
 
 

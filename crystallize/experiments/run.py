@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,7 @@ from crystallize.utils.failures import RunCancelled
 if TYPE_CHECKING:
     from crystallize.experiments.treatment import Treatment
     from crystallize.plugins.manager import PluginManager
+    from crystallize.store.outcome import ReplicateResult
 
 RunKind = Literal["run", "apply"]
 
@@ -36,6 +37,8 @@ class Run:
         What all random streams of this run derive from.
     replicates : int, optional
         How many replicates it has, as soon as that is known.
+    resumes : bool, default False
+        Whether it is to go on where an earlier run was left, with what of it still applies.
 
     Attributes
     ----------
@@ -45,6 +48,11 @@ class Run:
         Whether all plugins have let it begin.
     is_cancelled : bool
         Whether the run is to end soon; set from any thread.
+    stored : iterable of ReplicateResult
+        The outcomes that are there already, of some conditions or of all: from the plugin that stores runs, which puts
+        them there in ``before_run``.
+    done : dict of int to frozenset of str
+        Of the replicates that are there in part: the conditions that are.
     exit_stack : contextlib.ExitStack
         Closed in the coordinator when the run is over, however it ended: ``exit_stack.callback(function)`` tidies up.
     """
@@ -58,13 +66,17 @@ class Run:
         conditions: tuple[str, ...],
         master_seed: int,
         replicates: int | None,
+        resumes: bool = False,
     ) -> None:
         self.kind = kind
         self.treatments = treatments
         self.conditions = conditions
         self.master_seed = master_seed
         self.replicates = replicates
+        self.resumes = resumes
         self.token = secrets.token_hex(8)
+        self.stored: Iterable[ReplicateResult] = ()
+        self.done: dict[int, frozenset[str]] = {}
         self.has_begun = False
         self.exit_stack = ExitStack()
         self._plugins = plugins
@@ -97,4 +109,4 @@ class Run:
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"exit_stack": None, "_by_identity": {}}
+        return self.__dict__ | {"exit_stack": None, "stored": (), "_by_identity": {}}

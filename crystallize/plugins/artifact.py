@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import InvalidTypeError, InvalidValueError, PluginError, StoreError
+from crystallize.errors import InvalidTypeError, InvalidValueError, StoreError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
-from crystallize.results.hypotheses_file import format_hypotheses
-from crystallize.results.results_file import format_results
-from crystallize.store.layout import APPLY, COMPLETE, HYPOTHESES, RESULTS, RunLocation
-from crystallize.store.manifest import write_manifest
-from crystallize.store.metadata import (
-    FAILED,
-    FINISHED,
-    INTERRUPTED,
-    RUNNING,
-    describe_surroundings,
-    read_metadata,
-    write_metadata,
-)
+from crystallize.plugins.recording import begin_recording, resume_recording, store_errors
+from crystallize.store.layout import APPLY, RunLocation
+from crystallize.store.metadata import read_metadata
 from crystallize.store.sink import ArtifactSink
-from crystallize.store.versions import Claim, apply_folder, claim_run, find_run, prune
-from crystallize.utils.files import atomic_write_bytes
+from crystallize.store.versions import apply_folder, find_run, prune
+from crystallize.utils.checks import check_bool
 from crystallize.utils.json_text import to_json
 from crystallize.utils.names import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from crystallize.hookspecs import RunningExperiment
-    from crystallize.plugins.manager import PluginManager
     from crystallize.results.result import Result
+    from crystallize.store.outcome import ReplicateResult
     from crystallize.utils.context import FrozenContext
 
 _ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")  # differs from process to process
@@ -45,54 +33,6 @@ _log = logging.getLogger("crystallize.store")
 _one_at_a_time = threading.Lock()
 # Experiments of a graph begin and end in threads. Writing a folder is dozens of short system calls, and threads that
 # take the interpreter from each other after every one of them need twice as long as one after the other.
-
-
-class _Recording:
-    """A run that is being stored: the coordinator's part of the plugin's state."""
-
-    def __init__(self, claim: Claim, metadata: dict[str, Any]) -> None:
-        self._claim = claim
-        self._metadata = metadata
-        self._is_complete = False
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # workers write artifacts, and nothing else
-
-    def complete(self, plugins: PluginManager, result: Result) -> Path:
-        """Write all that a complete run has; the metadata, which call it complete, come last."""
-        folder = self._claim.folder
-        failed = {error.condition for error in result.errors}
-        for condition in result.conditions:
-            atomic_write_bytes(folder / condition / RESULTS, format_results(result.condition(condition)))
-            if condition not in failed:
-                atomic_write_bytes(folder / condition / COMPLETE, b"")
-        if result.metrics.hypotheses:
-            atomic_write_bytes(folder / HYPOTHESES, format_hypotheses(result.metrics.hypotheses))
-        write_manifest(folder, result.artifacts)
-        plugins_now = {"plugins": plugins.describe()}  # again: a strategy may have learnt of itself
-        outcome = {"failed_outcomes": len(result.errors), "replaces": self._claim.replaces()}
-        write_metadata(folder, self._metadata | plugins_now | outcome, FINISHED)
-        path = self._claim.publish()
-        self._is_complete = True
-        return path
-
-    def close(self, run: Any, error: BaseException | None) -> None:
-        """Note of a run that was not completed how it ended; of one that had not begun, leave nothing."""
-        if self._is_complete:
-            return
-        if not run.has_begun:
-            self._claim.discard()
-            return
-        ended_by = (
-            error.__cause__ if isinstance(error, PluginError) else error
-        )  # sys.exit() in a plugin's hook
-        status = INTERRUPTED if ended_by is not None and not isinstance(ended_by, Exception) else FAILED
-        try:
-            write_metadata(self._claim.folder, self._metadata, status)
-        except OSError:  # the error that ended the run says more
-            self._claim.leave()
-        else:
-            self._claim.release()
 
 
 class ArtifactPlugin(BasePlugin):
@@ -108,10 +48,16 @@ class ArtifactPlugin(BasePlugin):
     artifact_retention : int, optional
         How many of the newest complete versions keep their artifacts. By default all do. Results and metadata
         stay for ever.
+    fsync : bool, default False
+        Whether each write of the journal waits until the disk has it, so that it survives the loss of power.
     """
 
     def __init__(
-        self, root_dir: str | Path = "data", versioned: bool = False, artifact_retention: int | None = None
+        self,
+        root_dir: str | Path = "data",
+        versioned: bool = False,
+        artifact_retention: int | None = None,
+        fsync: bool = False,
     ) -> None:
         if not isinstance(root_dir, str | os.PathLike):
             raise InvalidTypeError(f"root_dir is a path, got {root_dir!r}", "ArtifactPlugin")
@@ -122,6 +68,7 @@ class ArtifactPlugin(BasePlugin):
         self.root_dir = os.fspath(root_dir)
         self.versioned = versioned
         self.artifact_retention = artifact_retention
+        self.fsync = check_bool("fsync", fsync)
 
     def location(self, experiment: RunningExperiment) -> RunLocation:
         """Return where `experiment` stores its runs."""
@@ -132,21 +79,25 @@ class ArtifactPlugin(BasePlugin):
         run = experiment.current_run
         state = run.state(self)
         if run.kind == APPLY:
-            with _store_errors(self.root_dir):
+            with store_errors(self.root_dir):
                 folder = apply_folder(self.location(experiment))
             state.sink = ArtifactSink(str(folder), by_replicate=False)
             return
         check_name("experiment", experiment.folder_name)
-        with _one_at_a_time, _store_errors(self.root_dir):
-            metadata = _describe_run(experiment)
+        with _one_at_a_time, store_errors(self.root_dir):
             location = self.location(experiment)
             if experiment.name is None:
-                _warn_of_other_definition(location, metadata)
-            claim = claim_run(location)
-            state.sink = ArtifactSink(str(claim.folder))
-            state.recording = recording = _Recording(claim, metadata)
-            run.exit_stack.push(lambda _, error, __: recording.close(run, error))
-            write_metadata(claim.folder, metadata, RUNNING)
+                _warn_of_other_definition(location, experiment.definition())
+            start = resume_recording if run.resumes else begin_recording
+            state.recording = recording = start(experiment, location, fsync=self.fsync)
+            state.sink = ArtifactSink(str(recording.folder))
+
+    @hookimpl(tryfirst=True)  # what the others have seen is stored
+    def after_replicate(self, experiment: RunningExperiment, result: ReplicateResult) -> None:
+        """Write the outcomes to the journal."""
+        if experiment.run_kind != APPLY:
+            with store_errors(self.root_dir):
+                experiment.current_run.state(self).recording.add(result)
 
     def before_replicate(self, experiment: RunningExperiment, ctx: FrozenContext) -> None:
         """Lead the artifacts of this context to their folder."""
@@ -158,24 +109,11 @@ class ArtifactPlugin(BasePlugin):
         if experiment.run_kind == APPLY:
             return
         recording = experiment.current_run.state(self).recording
-        with _one_at_a_time, _store_errors(self.root_dir):
-            result.path = recording.complete(experiment.plugins, result)
+        with _one_at_a_time, store_errors(self.root_dir):
+            result.path = recording.complete(result)
         if self.versioned and self.artifact_retention is not None:
-            with _store_errors(self.root_dir):
+            with store_errors(self.root_dir):
                 prune(self.location(experiment), self.artifact_retention)
-
-
-def _describe_run(experiment: RunningExperiment) -> dict[str, Any]:
-    """Return the metadata of a run that begins now."""
-    return {
-        "run": experiment.current_run.token,
-        **experiment.definition(),
-        "status": RUNNING,
-        "plugins": experiment.plugins.describe(),
-        "hooks": experiment.plugins.order(),
-        **describe_surroundings(),
-        "finished": None,
-    }
 
 
 def _warn_of_other_definition(location: RunLocation, metadata: dict[str, Any]) -> None:
@@ -211,18 +149,3 @@ def _check_retention(value: object) -> None:
             "ArtifactPlugin",
             "A run's own artifacts are always kept; None keeps those of all runs",
         )
-
-
-@contextlib.contextmanager
-def _store_errors(place: str) -> Iterator[None]:
-    """Turn the errors of the file system into one that says what could not be stored."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except OSError as error:
-        raise StoreError(
-            f"the run cannot be stored: {error.strerror or error}",
-            str(error.filename or Path(place).absolute()),
-            "Look at the folder's rights and the space on its disk, or choose another root_dir",
-        ) from error

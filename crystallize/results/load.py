@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from crystallize.errors import CrystallizeError, StoreError
+from crystallize.results.collecting import Collected, make_result
 from crystallize.results.hypotheses_file import read_hypotheses
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.results.results_file import read_results
-from crystallize.store.layout import BASELINE, METADATA, RESULTS
+from crystallize.store.journal import JournalReader, StoredOutcomes
+from crystallize.store.layout import BASELINE, JOURNAL, METADATA, RESULTS
 from crystallize.store.manifest import read_manifest
 from crystallize.store.metadata import read_metadata
-from crystallize.store.reader import lock_run
+from crystallize.store.reader import lock_run, replicates_of
 from crystallize.store.versions import during_swap
 from crystallize.utils.names import check_condition_name
 
@@ -71,31 +73,41 @@ def load_run(run: str | Path) -> tuple[Result, dict[str, Any]]:
 
 def _load(run: Path) -> tuple[Result, dict[str, Any]]:
     metadata = read_metadata(run) or {}
-    experiment = metadata.get("name") or metadata.get("id")
-    replicates, names, master_seed = (
-        metadata.get(key) for key in ("replicates", "conditions", "master_seed")
+    if os.path.lexists(run / JOURNAL):
+        return _from_journal(run, metadata), metadata
+    return _from_results(run, metadata), metadata
+
+
+def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
+    """Make the result of the outcomes that have been written by now."""
+    stored = StoredOutcomes(JournalReader(run / JOURNAL))
+    session = stored.sessions[-1]
+    _, _, master_seed = _described(run, metadata)
+    collected = {name: Collected(name) for name in session.conditions}
+    arrived = last = 0
+    for replicate, outcomes in stored:
+        for outcome in outcomes:
+            collected[outcome.condition].add(replicate, outcome)
+        arrived += len(outcomes) == len(collected)
+        last = max(last, replicate + 1)
+    result = make_result(
+        collected,
+        experiment=session.experiment,
+        replicates=last if session.replicates is None else session.replicates,
+        master_seed=master_seed,
+        steps=session.steps,
     )
-    if (
-        not isinstance(experiment, str)
-        or type(replicates) is not int
-        or not isinstance(names, dict)
-        or BASELINE not in names
-        or type(master_seed) is not int
-    ):
-        raise StoreError(
-            "the metadata of a run do not tell its name, replicates, conditions and master seed",
-            str(run / METADATA),
-            "Run the experiment again",
-        )
-    try:
-        for name in names:
-            check_condition_name(name)
-    except CrystallizeError as error:
-        raise StoreError(
-            f"the metadata of a run are damaged: {error.what}",
-            str(run / METADATA),
-            "Run the experiment again",
-        ) from error
+    result.arrived = arrived
+    result.metrics.hypotheses += read_hypotheses(run)
+    return result
+
+
+def _from_results(run: Path, metadata: dict[str, Any]) -> Result:
+    """Make the result of a run that has no journal, as far as its files have it."""
+    experiment, names, master_seed = _described(run, metadata)
+    replicates = replicates_of(metadata)
+    if replicates is None:
+        raise _damaged_metadata(run)
     try:
         conditions = {name: read_results(run / name / RESULTS, replicates) for name in names}
     except FileNotFoundError as error:
@@ -106,7 +118,7 @@ def _load(run: Path) -> tuple[Result, dict[str, Any]]:
         ) from None
     errors = [error for condition in conditions.values() for error in condition.errors]
     order = {name: place for place, name in enumerate(conditions)}
-    result = Result(
+    return Result(
         experiment=experiment,
         replicates=replicates,
         master_seed=master_seed,
@@ -118,4 +130,34 @@ def _load(run: Path) -> tuple[Result, dict[str, Any]]:
         ),
         provenance=None,
     )
-    return result, metadata
+
+
+def _described(run: Path, metadata: dict[str, Any]) -> tuple[str, list[str], int]:
+    """Return what the metadata say of a run: the experiment, its conditions and the master seed."""
+    experiment = metadata.get("name") or metadata.get("id")
+    names, master_seed = metadata.get("conditions"), metadata.get("master_seed")
+    if (
+        not isinstance(experiment, str)
+        or not isinstance(names, dict)
+        or BASELINE not in names
+        or type(master_seed) is not int
+    ):
+        raise _damaged_metadata(run)
+    try:
+        for name in names:
+            check_condition_name(name)
+    except CrystallizeError as error:
+        raise StoreError(
+            f"the metadata of a run are damaged: {error.what}",
+            str(run / METADATA),
+            "Run the experiment again",
+        ) from error
+    return experiment, list(names), master_seed
+
+
+def _damaged_metadata(run: Path) -> StoreError:
+    return StoreError(
+        "the metadata of a run do not tell its name, replicates, conditions and master seed",
+        str(run / METADATA),
+        "Run the experiment again",
+    )

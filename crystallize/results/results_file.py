@@ -78,26 +78,43 @@ def read_results(file: Path, replicates: int) -> ConditionMetrics:
     StoreError
         If the file is damaged.
     """
-    folder, name = file.parent.parent, file.parent.name
+    name = file.parent.name
+    columns, failed = _read(file, replicates)
+    errors = [
+        OutcomeError(replicate, name, None, "unknown error", "why is not stored", "") for replicate in failed
+    ]
+    return ConditionMetrics(name, columns, {}, [None] * replicates, errors)
+
+
+def read_columns(file: Path, replicates: int | None) -> dict[str, Column]:
+    """Return the values of each metric that the file has; `replicates` is None if no metadata tell their number.
+
+    Raises
+    ------
+    FileNotFoundError, StoreError
+        As :func:`read_results`.
+    """
+    return _read(file, replicates)[0]
+
+
+def _read(file: Path, replicates: int | None) -> tuple[dict[str, Column], Any]:
     try:
-        stored = parse_json(read_in(folder, name, file.name))
+        stored = parse_json(read_in(file.parent.parent, file.parent.name, file.name))
+        if replicates is None:
+            replicates = max(map(len, stored["metrics"].values()), default=0)
         _check_count(replicates, stored)
         owners = stored.get("replicates", {})
         columns = {
             metric: _read_column(values, owners.get(metric, range(len(values))), place, replicates)
             for place, (metric, values) in enumerate(stored["metrics"].items())
         }
-        failed = _check_replicates(stored.get("failed", []), replicates)
+        return columns, _check_replicates(stored.get("failed", []), replicates)
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             "the results of a run cannot be read", str(file), f"Run the experiment again ({error!r})"
         ) from error
-    errors = [
-        OutcomeError(replicate, name, None, "unknown error", "why is not stored", "") for replicate in failed
-    ]
-    return ConditionMetrics(name, columns, {}, [None] * replicates, errors)
 
 
 def _check_count(replicates: int, stored: Any) -> None:

@@ -4,6 +4,7 @@
 
     <root>/<experiment>/v<N>/                    a run
         metadata.json                            what ran, where, and how it ended
+        journal.jsonl                            every outcome as it arrived, a line each
         _manifest.json                           every artifact: its steps, and size and hash of each file
         <condition>/results.json                 {"metrics": {name: [values]}}
         <condition>/.crystallize_complete        none of the condition's outcomes failed
@@ -23,6 +24,7 @@ from crystallize.errors import StoreError
 from crystallize.utils.files import is_folder, read_plain
 
 METADATA = "metadata.json"
+JOURNAL = "journal.jsonl"
 MANIFEST = "_manifest.json"
 RESULTS = "results.json"
 HYPOTHESES = "hypotheses.json"
@@ -114,6 +116,11 @@ def replicates_in(run: Path) -> list[Path]:
 def replicate_folder(replicate: int) -> str:
     """Return the name of the folder that holds a replicate's artifacts."""
     return f"replicate_{replicate}"
+
+
+def replicate_number(name: str) -> int:
+    """Return the replicate of the folder that :func:`replicate_folder` has named."""
+    return int(name.removeprefix("replicate_"))
 
 
 def path_in(run: str | Path, *parts: str) -> str:

@@ -9,7 +9,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from crystallize.utils.files import is_plain, open_plain, put_aside
+from crystallize.utils.files import is_plain, open_plain, put_aside, read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _HELD_BY_ANOTHER = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK})
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_LONGEST_SIGNATURE = 1000
 _FOR_ALL = 0o666  # a root may be shared, and whoever finds a lock left over has to be able to take it
 
 
@@ -65,6 +66,13 @@ class FileLock:
             if descriptor >= 0:
                 os.close(descriptor)
 
+    def sign(self) -> None:
+        """Write into the file whose it is, for :func:`holder_of`."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):  # another user's file, or a full disk
+                os.ftruncate(self._descriptor, 0)
+                os.pwrite(self._descriptor, f"process {os.getpid()} on {_host()}".encode(), 0)
+
     def leave(self) -> None:
         """Free the lock and let its file be, as the end of the process does."""
         descriptor, self._descriptor = self._descriptor, None
@@ -84,6 +92,19 @@ class FileLock:
             with contextlib.suppress(OSError):
                 self.path.unlink()
             os.close(descriptor)
+
+
+def holder_of(path: Path) -> str:
+    """Return who has signed the lock file at `path`, or ``"another process"``."""
+    try:
+        text = read_plain(path, _LONGEST_SIGNATURE, follow_links=False).decode()
+    except (OSError, ValueError):
+        text = ""
+    return text or "another process"
+
+
+def _host() -> str:
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "this machine")
 
 
 def _open(path: Path) -> tuple[int, os.stat_result]:

@@ -57,7 +57,7 @@ def read_manifest(run: Path) -> list[ArtifactEntry]:
     path = run / MANIFEST
     try:
         return [
-            _entry(name, relative, file["size"], file["digest"])
+            stored_entry(name, relative, file["size"], file["digest"])
             for name, artifact in parse_json(read_in(run, MANIFEST)).items()
             for relative, file in artifact["files"].items()
         ]
@@ -69,8 +69,14 @@ def read_manifest(run: Path) -> list[ArtifactEntry]:
         ) from error
 
 
-def _entry(name: str, path: str, size: int, digest: str) -> ArtifactEntry:
-    """Return an entry of the manifest, whose path is the one that the store gives, and leads nowhere else."""
+def stored_entry(name: str, path: str, size: int, digest: str) -> ArtifactEntry:
+    """Return an entry that a file tells of; its path is the one that the store gives, and leads nowhere else.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is not.
+    """
     folder, condition, step, _ = map(_checked, path.split("/"))
     replicate = int(folder.removeprefix("replicate_"))
     if path != f"{replicate_folder(replicate)}/{condition}/{step}/{name}":

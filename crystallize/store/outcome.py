@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from crystallize.utils.stage import Trace
 
 
+_STATUS_OF_KIND = {
+    "crystallize.errors.OutcomeTimeoutError": "timeout",
+    "crystallize.errors.WorkerLostError": "worker-lost",
+}
+
+
 class OutcomeError(NamedTuple):
     """Why an outcome failed.
 
@@ -67,6 +73,15 @@ class Outcome(NamedTuple):
     handed_back : tuple of (str, bytes)
         What hooks sent to plugins in the coordinator, which get it from ``experiment.handed_back``: the
         plugin's name and the pickled value.
+    started : float
+        When it began, in seconds since 1970.
+    seconds : float
+        How long it took.
+    attempt : int
+        How often it had been tried before.
+    consumed : tuple of str or None
+        The digests of the artifacts of other experiments that its data source read; None if it reads none. The
+        coordinator adds them when it stores the outcome.
     """
 
     condition: str
@@ -77,6 +92,15 @@ class Outcome(NamedTuple):
     trace: Trace = ()
     error: OutcomeError | None = None
     handed_back: tuple[tuple[str, bytes], ...] = ()
+    started: float = 0.0
+    seconds: float = 0.0
+    attempt: int = 0
+    consumed: tuple[str, ...] | None = None
+
+    @property
+    def status(self) -> str:
+        """How it ended: ``"ok"``, ``"failed"``, ``"timeout"`` or ``"worker-lost"``."""
+        return "ok" if self.error is None else _STATUS_OF_KIND.get(self.error.kind, "failed")
 
 
 class ReplicateResult(NamedTuple):
@@ -90,11 +114,14 @@ class ReplicateResult(NamedTuple):
         In the order of the experiment's conditions.
     run : str
         The run that it belongs to, so that results of another one are not taken for this one's.
+    reused : frozenset of str
+        The conditions whose outcomes were there already when the run was resumed.
     """
 
     replicate: int
     outcomes: tuple[Outcome, ...]
     run: str = ""
+    reused: frozenset[str] = frozenset()
 
     @property
     def errors(self) -> list[OutcomeError]:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from crystallize.errors import StoreError
 from crystallize.store.layout import APPLY, METADATA, replicates_in, version_number
-from crystallize.store.locks import FileLock, locked, unread
+from crystallize.store.locks import FileLock, holder_of, locked, unread
 from crystallize.store.metadata import is_complete, mark_interrupted, read_metadata, run_token
-from crystallize.utils.files import is_folder, put_aside, unique_suffix
+from crystallize.utils.files import is_folder, put_aside, remove_folder, unique_suffix
 
 if TYPE_CHECKING:
     from crystallize.store.layout import RunLocation
@@ -63,6 +63,7 @@ class Claim:
         if self.folder != self.final:
             with locked(_experiment_lock(self.final.parent)):
                 old = _replace(self.folder, self.final)
+                _dispose_of_unfinished(self.final.parent)
             _dispose_of(old)
             self.folder = self.final
         self._lock.release()
@@ -78,7 +79,7 @@ class Claim:
 
     def discard(self) -> None:
         """Remove the folder and give up the claim."""
-        _remove_folder(self.folder)
+        remove_folder(self.folder)
         self._lock.release()
 
 
@@ -98,6 +99,42 @@ def claim_run(location: RunLocation) -> Claim:
     with locked(_experiment_lock(experiment)):
         _tidy(experiment)
         return _claim_next_version(experiment) if location.versioned else _claim_staging(experiment)
+
+
+def claim_newest(location: RunLocation) -> Claim | None:
+    """Claim the folder of the newest run, to go on with it; None if none is stored.
+
+    An interrupted run counts as long as no newer one is complete.
+
+    Raises
+    ------
+    StoreError
+        If another process is writing it, or the experiment's folder is a link.
+    """
+    experiment = _folder_of(location)
+    if not is_folder(experiment):
+        return None
+    with locked(_experiment_lock(experiment)):
+        _tidy(experiment)
+        folder = next(iter(versions(experiment)), None)
+        final = folder
+        if not location.versioned:
+            final = experiment / _ONLY
+            unfinished = [
+                path for path in experiment.iterdir() if _STAGING.fullmatch(path.name) and is_folder(path)
+            ]
+            folder = max(unfinished, key=lambda path: path.stat().st_mtime_ns, default=final)
+        if folder is None or final is None or not is_folder(folder):
+            return None
+        lock = FileLock(_lock_of(folder))
+        if not lock.try_acquire():
+            raise StoreError(
+                f"the newest run is being written by {holder_of(_lock_of(folder))}",
+                str(folder),
+                "Wait until it has ended, or run the experiment anew beside it",
+            )
+        lock.sign()
+        return Claim(folder, final, lock)
 
 
 def apply_folder(location: RunLocation) -> Path:
@@ -239,6 +276,7 @@ def _claim_next_version(experiment: Path) -> Claim:
             lock.release()
             number += 1
         else:
+            lock.sign()
             return Claim(folder, folder, lock)
 
 
@@ -246,6 +284,7 @@ def _claim_staging(experiment: Path) -> Claim:
     folder = experiment / f".{_ONLY}.{unique_suffix()}"
     lock = FileLock(_lock_of(folder))
     lock.acquire()
+    lock.sign()
     folder.mkdir()
     return Claim(folder, experiment / _ONLY, lock)
 
@@ -276,6 +315,16 @@ def _replace(staging: Path, final: Path) -> Path:
             _dispose_of(old)
         else:
             return old
+
+
+def _dispose_of_unfinished(experiment: Path) -> None:
+    """Remove the interrupted runs that nobody will resume any more, since a newer one is complete."""
+    for folder in experiment.iterdir():
+        if _STAGING.fullmatch(folder.name) and is_folder(folder):
+            lock = FileLock(_lock_of(folder))
+            if lock.try_acquire():
+                _dispose_of(folder)
+                lock.release()
 
 
 def _tidy(experiment: Path) -> None:
@@ -370,15 +419,9 @@ def _dispose_of(folder: Path) -> None:
             if is_free:
                 with contextlib.suppress(OSError):  # first, so that what has metadata has everything
                     (folder / METADATA).unlink()
-                _remove_folder(folder)
+                remove_folder(folder)
     elif os.path.lexists(folder):
         put_aside(folder)
-
-
-def _remove_folder(folder: Path) -> None:
-    from shutil import rmtree  # brings the codecs of archives along
-
-    rmtree(folder, ignore_errors=True)
 
 
 def _remove_files_largest_first(folders: list[Path]) -> None:
@@ -388,4 +431,4 @@ def _remove_files_largest_first(folders: list[Path]) -> None:
     for file in sorted(files, key=lambda file: file.lstat().st_size, reverse=True):
         file.unlink(missing_ok=True)
     for folder in folders:
-        _remove_folder(folder)
+        remove_folder(folder)

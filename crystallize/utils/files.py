@@ -171,3 +171,10 @@ def put_aside(path: Path) -> None:
     logging.getLogger("crystallize.store").warning(
         "%s could not be used and was put aside as %s", path, aside.name
     )
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it, as far as that is allowed; a link in it is removed, and not followed."""
+    from shutil import rmtree  # brings the codecs of archives along
+
+    rmtree(folder, ignore_errors=True)

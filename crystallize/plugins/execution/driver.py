@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import ExecutionError, SerializationError
+from crystallize.errors import ExecutionError, OutcomeTimeoutError, SerializationError, WorkerLostError
 from crystallize.plugins.execution.crash_suspects import CrashSuspects
 from crystallize.plugins.execution.messages import give_up, result_of
 from crystallize.plugins.execution.schedule import Schedule
@@ -203,8 +203,10 @@ class PoolDriver:
             raise
         self._is_delivering = False
 
-    def _give_up(self, replicate: int, what: str, hint: str) -> None:
-        error = ExecutionError(what, f"replicate {replicate}", hint)
+    def _give_up(
+        self, replicate: int, what: str, hint: str, kind: type[ExecutionError] = WorkerLostError
+    ) -> None:
+        error = kind(what, f"replicate {replicate}", hint)
         self._arrive(replicate, give_up(self._replicate_fn, replicate, error))
 
     def _raise(self, raised: Raised) -> None:
@@ -278,7 +280,7 @@ class PoolDriver:
             batch = worker.batches.pop(overdue.batch)
             self._schedule.put_back(replicate for replicate in batch.replicates if replicate != late)
         if late in self._schedule.unfinished:
-            self._blame(late, f"it took more than {overdue.seconds:g} seconds")
+            self._blame(late, f"it took more than {overdue.seconds:g} seconds", kind=OutcomeTimeoutError)
         if overdue.is_lost:
             self._replace_workers()
         else:
@@ -330,7 +332,9 @@ class PoolDriver:
         for replicate in owed:
             self._give_up(replicate, what, hint)
 
-    def _blame(self, replicate: int, fault: str, cause: str = "") -> None:
+    def _blame(
+        self, replicate: int, fault: str, cause: str = "", kind: type[ExecutionError] = WorkerLostError
+    ) -> None:
         """Try a replicate again, or give it up if that has been done often enough."""
         if not self._suspects.convict(replicate):
             reason = ": ".join(filter(None, [fault, cause]))
@@ -342,7 +346,7 @@ class PoolDriver:
         if cause:
             what += f": {cause}" if tries == 1 else f", the last time: {cause}"
         hint = "Run this replicate serially to see more, or use fewer workers if memory is short"
-        self._give_up(replicate, what, hint)
+        self._give_up(replicate, what, hint, kind)
 
     def _suspect(self, groups: Sequence[Sequence[int]], cause: str) -> None:
         """Try replicates again, one after the other, of which one took a worker down, if it was one of them."""

@@ -1,0 +1,295 @@
+"""Storing one run: from the claim of its folder to the metadata that call it complete."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import CrystallizeError, PluginError, StoreError
+from crystallize.results.earlier import EarlierPart
+from crystallize.results.hypotheses_file import format_hypotheses
+from crystallize.results.results_file import format_results
+from crystallize.store.journal import JournalWriter, Session
+from crystallize.store.layout import COMPLETE, HYPOTHESES, JOURNAL, RESULTS
+from crystallize.store.manifest import write_manifest
+from crystallize.store.metadata import (
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    RUNNING,
+    describe_surroundings,
+    write_metadata,
+)
+from crystallize.store.versions import claim_newest, claim_run
+from crystallize.utils.files import atomic_write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from crystallize.datasources.datasource import DataSource
+    from crystallize.hookspecs import RunningExperiment
+    from crystallize.results.earlier import Consumed
+    from crystallize.results.result import Result
+    from crystallize.store.layout import RunLocation
+    from crystallize.store.outcome import ReplicateResult
+    from crystallize.store.versions import Claim
+
+_log = logging.getLogger("crystallize.store")
+
+
+class Recording:
+    """A run that is being stored: what the coordinator knows of it, and workers do not.
+
+    Parameters
+    ----------
+    experiment : RunningExperiment
+        The experiment, with the run under way.
+    claim : Claim
+        The run's folder.
+    metadata : dict
+        Of the run as it begins.
+    fsync : bool
+        Whether each write of the journal waits for the disk.
+    """
+
+    def __init__(
+        self, experiment: RunningExperiment, claim: Claim, metadata: dict[str, Any], *, fsync: bool
+    ) -> None:
+        self._experiment = experiment
+        self._claim = claim
+        self._metadata = metadata
+        self._fsync = fsync
+        self._journal: JournalWriter | None = None
+        self._consumed = _consumed(experiment)
+        self._is_new = True
+        self._is_over = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # workers write artifacts, and nothing else
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """What decides the outcomes of the run."""
+        signature: dict[str, Any] = self._metadata.get("signature", {"conditions": {}})
+        return signature
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is written."""
+        return self._claim.folder
+
+    def begin(self) -> None:
+        """Write what is known of a new run."""
+        write_metadata(self.folder, self._metadata, RUNNING)
+        self._journal = JournalWriter(self.folder / JOURNAL, self._session(), fsync=self._fsync)
+
+    def go_on(self, earlier: EarlierPart) -> Iterator[ReplicateResult]:
+        """Yield what is there of a run that is resumed, and then begin to write the rest.
+
+        If nothing is owed, nothing is written, so that a complete run stays as it is.
+        """
+        self._is_new = False
+        yield from earlier.outcomes()
+        earlier.report()
+        run = self._experiment.current_run
+        if not earlier.has_voided:
+            run.token = self._metadata["run"] = earlier.metadata.get("run") or run.token
+        self._metadata["started"] = earlier.metadata.get("started") or self._metadata["started"]
+        if earlier.is_all_there(run.replicates):
+            return
+        with store_errors(str(self.folder)):
+            self._journal = JournalWriter(
+                self.folder / JOURNAL,
+                self._session()._replace(again=earlier.again),
+                read=earlier.reader,
+                fsync=self._fsync,
+                attempts=earlier.attempts,
+            )
+            for result in earlier.unwritten:
+                self._journal.add(result)
+            earlier.remove_artifacts_of_owed()
+            write_metadata(self.folder, self._metadata, RUNNING)
+
+    def _session(self) -> Session:
+        experiment = self._experiment
+        pipeline = experiment.pipeline
+        return Session(
+            run=self._metadata["run"],
+            experiment=experiment.folder_name,
+            replicates=experiment.replicates,
+            conditions=experiment.conditions,
+            steps=tuple(
+                (name, step.params) for name, step in zip(pipeline.names, pipeline.steps, strict=True)
+            ),
+            started=self._metadata["started"],
+        )
+
+    def add(self, result: ReplicateResult) -> None:
+        """Write the outcomes of a replicate to the journal.
+
+        Raises
+        ------
+        OSError
+            If the disk does not take them.
+        """
+        if self._journal is not None:
+            self._journal.add(self._with_consumed(result))
+
+    def _with_consumed(self, result: ReplicateResult) -> ReplicateResult:
+        consumed = self._consumed
+        if consumed is None:
+            return result
+        outcomes = (
+            each._replace(consumed=consumed(result.replicate, each.condition)) for each in result.outcomes
+        )
+        return result._replace(outcomes=tuple(outcomes))
+
+    def complete(self, result: Result) -> Path:
+        """Write all that a complete run has; the metadata, which call it complete, come last.
+
+        Returns
+        -------
+        pathlib.Path
+            The run's folder.
+        """
+        folder = self.folder
+        if self._journal is None and not self._has_other_hypotheses(result):
+            self._is_over = True
+            self._claim.release()
+            return folder
+        if self._journal is not None:
+            self._journal.close()
+        failed = {error.condition for error in result.errors}
+        for condition in result.conditions:
+            atomic_write_bytes(folder / condition / RESULTS, format_results(result.condition(condition)))
+            if condition not in failed:
+                atomic_write_bytes(folder / condition / COMPLETE, b"")
+            else:
+                (folder / condition / COMPLETE).unlink(missing_ok=True)
+        if result.metrics.hypotheses:
+            atomic_write_bytes(folder / HYPOTHESES, format_hypotheses(result.metrics.hypotheses))
+        else:
+            (folder / HYPOTHESES).unlink(missing_ok=True)
+        write_manifest(folder, result.artifacts)
+        plugins_now = {
+            "plugins": self._experiment.plugins.describe()
+        }  # again: a strategy may have learnt of itself
+        outcome = {"failed_outcomes": len(result.errors), "replaces": self._claim.replaces()}
+        write_metadata(folder, self._metadata | plugins_now | outcome, FINISHED)
+        path = self._claim.publish()
+        self._is_over = True
+        return path
+
+    def _has_other_hypotheses(self, result: Result) -> bool:
+        found = result.metrics.hypotheses
+        try:
+            return (self.folder / HYPOTHESES).read_bytes() != (format_hypotheses(found) if found else b"")
+        except OSError:
+            return bool(found)
+
+    def close(self, error: BaseException | None) -> None:
+        """Note of a run that was not completed how it ended; of a new one that had not begun, leave nothing."""
+        if self._is_over:
+            return
+        if self._is_new and not self._experiment.current_run.has_begun:
+            if self._journal is not None:
+                self._journal.close()
+            self._claim.discard()
+            return
+        if self._journal is None:  # of a run that was to be resumed nothing has changed
+            self._claim.release()
+            return
+        ended_by = (
+            error.__cause__ if isinstance(error, PluginError) else error
+        )  # sys.exit() in a plugin's hook
+        status = INTERRUPTED if ended_by is not None and not isinstance(ended_by, Exception) else FAILED
+        try:
+            self._journal.close()
+            write_metadata(self.folder, self._metadata, status)
+        except OSError:  # the error that ended the run says more
+            self._claim.leave()
+        else:
+            self._claim.release()
+
+
+def begin_recording(experiment: RunningExperiment, location: RunLocation, *, fsync: bool) -> Recording:
+    """Claim a folder for a new run, and write what is known of it."""
+    recording = _recording(experiment, claim_run(location), fsync=fsync)
+    recording.begin()
+    return recording
+
+
+def resume_recording(experiment: RunningExperiment, location: RunLocation, *, fsync: bool) -> Recording:
+    """Claim the newest run, and give the run under way what is there of it; if nothing of it counts, begin anew."""
+    claim = claim_newest(location)
+    if claim is None:
+        return begin_recording(experiment, location, fsync=fsync)
+    run = experiment.current_run
+    try:
+        earlier = EarlierPart(
+            claim.folder, experiment.folder_name, experiment.conditions, consumed=_consumed(experiment)
+        )
+        seed = earlier.metadata.get("master_seed")
+        if experiment.is_seed_drawn and type(seed) is int:
+            run.master_seed = seed
+        if run.replicates is not None and run.replicates < (earlier.replicates or 0):
+            _log.info("%s has %d replicates, and keeps them all", claim.folder, earlier.replicates)
+            run.replicates = earlier.replicates
+        recording = _recording(experiment, claim, fsync=fsync)
+        earlier.compare(recording.signature)
+    except BaseException:
+        claim.release()
+        raise
+    if earlier.is_all_changed:
+        earlier.report()
+        claim.release()
+        return begin_recording(experiment, location, fsync=fsync)
+    run.stored = recording.go_on(earlier)
+    return recording
+
+
+def _recording(experiment: RunningExperiment, claim: Claim, *, fsync: bool) -> Recording:
+    recording = Recording(experiment, claim, _describe_run(experiment), fsync=fsync)
+    experiment.current_run.exit_stack.push(lambda _, error, __: recording.close(error))
+    return recording
+
+
+def _describe_run(experiment: RunningExperiment) -> dict[str, Any]:
+    """Return the metadata of a run that begins now."""
+    return {
+        "run": experiment.current_run.token,
+        **experiment.definition(),
+        "status": RUNNING,
+        "plugins": experiment.plugins.describe(),
+        "hooks": experiment.plugins.order(),
+        **describe_surroundings(),
+        "finished": None,
+    }
+
+
+def _consumed(experiment: RunningExperiment) -> Consumed | None:
+    """Return what tells which stored artifacts of others an outcome reads; None if no data source reads any."""
+    sources: dict[str, DataSource] = {
+        name: getattr(experiment.active_treatments.get(name), "datasource", None) or experiment.datasource
+        for name in experiment.conditions
+    }
+    if not any(source.producers() for source in sources.values()):
+        return None
+    return lambda replicate, condition: sources[condition].consumed(replicate, condition)
+
+
+@contextlib.contextmanager
+def store_errors(place: str) -> Iterator[None]:
+    """Turn the errors of the file system into one that says what could not be stored."""
+    try:
+        yield
+    except CrystallizeError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"the run cannot be stored: {error.strerror or error}",
+            str(error.filename or Path(place).absolute()),
+            "Look at the folder's rights and the space on its disk, or choose another root_dir",
+        ) from error

@@ -1,0 +1,245 @@
+"""What an earlier part of a run has measured, and what of it still counts."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from crystallize.errors import StoreError
+from crystallize.results.results_file import read_columns
+from crystallize.store.changes import changed_conditions
+from crystallize.store.journal import Again, JournalReader, StoredOutcomes
+from crystallize.store.layout import (
+    COMPLETE,
+    JOURNAL,
+    METADATA,
+    RESULTS,
+    path_in,
+    replicate_number,
+    replicates_in,
+)
+from crystallize.store.metadata import FINISHED, read_metadata
+from crystallize.store.outcome import Outcome, ReplicateResult
+from crystallize.utils.files import is_folder, is_plain, remove_folder
+from crystallize.utils.suggest import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+
+Consumed: TypeAlias = "Callable[[int, str], tuple[str, ...]]"
+
+_log = logging.getLogger("crystallize.store")
+
+
+class EarlierPart:
+    """The part of a run that is there already.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The run's folder.
+    experiment : str
+        The experiment's name, or its id.
+    conditions : sequence of str
+        Those of the run that goes on.
+    consumed : callable, optional
+        ``consumed(replicate, condition)`` returns the digests of the stored artifacts that an outcome would read now;
+        None if no data source reads any.
+
+    Attributes
+    ----------
+    metadata : dict
+        Of the stored run; empty if it has none.
+    reader : JournalReader or None
+        Who has read the journal, once the outcomes have been taken; None if there is none.
+    again : tuple of Again
+        What does not count any more.
+    attempts : dict
+        How often each failed outcome was tried.
+    unwritten : list of ReplicateResult
+        What counts and is in no journal.
+
+    Raises
+    ------
+    StoreError
+        If the metadata or the journal cannot be read, or are those of another run.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        experiment: str,
+        conditions: Sequence[str],
+        *,
+        consumed: Consumed | None,
+    ) -> None:
+        self.folder = folder
+        self.metadata = read_metadata(folder) or {}
+        self.again: tuple[Again, ...] = ()
+        self.attempts: dict[tuple[int, str], int] = {}
+        self.unwritten: list[ReplicateResult] = []
+        self.reader: JournalReader | None = None
+        self._conditions = conditions
+        self._consumed = consumed
+        self._changed: dict[str, str] = {}
+        self._complete: set[int] = set()
+        self._partial: dict[int, frozenset[str]] = {}
+        self._dropped: dict[tuple[str, str], list[int]] = {}  # condition and reason: replicates
+        self._stored: StoredOutcomes | None = None
+        if os.path.lexists(folder / JOURNAL):
+            self.reader = JournalReader(folder / JOURNAL, may_unpickle=True)
+            self._stored = StoredOutcomes(self.reader, conditions)
+            self._check_journal(experiment, self._stored)
+
+    def _check_journal(self, experiment: str, stored: StoredOutcomes) -> None:
+        last = stored.sessions[-1]
+        token = self.metadata.get("run")
+        if last.experiment != experiment or (
+            token is not None and all(session.run != token for session in stored.sessions)
+        ):
+            raise StoreError(
+                f"the journal is that of another run, of experiment {last.experiment!r}",
+                str(self.folder / JOURNAL),
+                f"Put the one back that belongs to {self.folder / METADATA}, or run without resume",
+            )
+
+    def compare(self, signature: Mapping[str, Any]) -> None:
+        """Find out which conditions have changed.
+
+        Parameters
+        ----------
+        signature : mapping
+            That of the run that goes on; see :mod:`crystallize.store.changes`.
+        """
+        before = self.metadata.get("signature")
+        if isinstance(before, dict):
+            self._changed = changed_conditions(before, signature)
+
+    @property
+    def replicates(self) -> int | None:
+        """How many replicates the stored run was to have."""
+        if self._stored is not None:
+            return self._stored.sessions[-1].replicates
+        count = self.metadata.get("replicates")
+        return count if type(count) is int and count > 0 else None
+
+    @property
+    def has_voided(self) -> bool:
+        """Whether something that was measured does not count any more."""
+        return bool(self.again)
+
+    @property
+    def is_all_changed(self) -> bool:
+        """Whether nothing of what is there counts any more."""
+        return bool(self._changed) and all(name in self._changed for name in self._conditions)
+
+    def outcomes(self) -> Iterator[ReplicateResult]:
+        """Yield what still counts; of a replicate that is there in part, those conditions."""
+        stored = self._complete_conditions() if self._stored is None else iter(self._stored)
+        for replicate, outcomes in stored:
+            kept = tuple(outcome for outcome in outcomes if self._still_counts(replicate, outcome))
+            if not kept:
+                continue
+            if len(kept) == len(self._conditions):
+                self._complete.add(replicate)
+            else:
+                self._partial[replicate] = frozenset(outcome.condition for outcome in kept)
+            result = ReplicateResult(replicate, kept)
+            if self._stored is None:
+                self.unwritten.append(result)
+            yield result
+        self.again = (
+            *(Again(condition, None, reason) for condition, reason in self._changed.items()),
+            *(
+                Again(condition, tuple(replicates), reason)
+                for (condition, reason), replicates in self._dropped.items()
+            ),
+        )
+
+    def _complete_conditions(self) -> Iterator[tuple[int, Sequence[Outcome]]]:
+        """Yield the replicates of a run without a journal, under the conditions that are marked as complete."""
+        found: dict[int, list[Outcome]] = {}
+        for condition in self._conditions:
+            if not is_plain(self.folder / condition / COMPLETE):
+                continue
+            metrics: dict[int, dict[str, list[Any]]] = {}
+            for name, column in read_columns(self.folder / condition / RESULTS, self.replicates).items():
+                for replicate, values in column.by_replicate():
+                    metrics.setdefault(replicate, {})[name] = values
+            for replicate in range(self.replicates or len(metrics)):
+                outcome = Outcome(condition, None, metrics.get(replicate, {}), {})
+                found.setdefault(replicate, []).append(outcome)
+        yield from sorted(found.items())
+
+    def _still_counts(self, replicate: int, outcome: Outcome) -> bool:
+        condition = outcome.condition
+        if condition in self._changed:
+            return False
+        if outcome.error is not None:
+            self.attempts[replicate, condition] = outcome.attempt + 1
+            return False
+        reason = self._changed_files(replicate, outcome)
+        if reason:
+            self._dropped.setdefault((condition, reason), []).append(replicate)
+            return False
+        return True
+
+    def _changed_files(self, replicate: int, outcome: Outcome) -> str:
+        """Say what of the files of an outcome is not as it was: those that it wrote, and those that it read."""
+        for entry in outcome.artifacts:
+            try:
+                size = os.lstat(path_in(self.folder, *entry.path.split("/"))).st_size
+            except OSError:
+                return f"artifact {entry.name!r} is gone"
+            if size != entry.size:
+                return f"artifact {entry.name!r} has another size"
+        now = None if self._consumed is None else self._consumed(replicate, outcome.condition)
+        if self._stored is not None and outcome.consumed != now:
+            return "what it reads of other experiments has changed"
+        return ""
+
+    def is_all_there(self, replicates: int | None) -> bool:
+        """Tell whether the run is complete as it is stored, and nothing is owed."""
+        return (
+            replicates is not None
+            and len(self._complete) == replicates == self.metadata.get("replicates")
+            and list(self.metadata.get("conditions", ())) == list(self._conditions)
+            and self.metadata.get("status") == FINISHED
+            and self._stored is not None
+            and self._stored.sessions[-1].replicates == replicates
+        )
+
+    def report(self) -> None:
+        """Log what is there, and what is run again for which reason."""
+        there = counted(len(self._complete), "replicate")
+        partly = f", and {counted(len(self._partial), 'replicate')} in part" if self._partial else ""
+        _log.info("%s is resumed: %s there%s", self.folder, there, partly)
+        for condition, reason in self._changed.items():
+            _log.warning("condition %s runs again: %s", condition, reason)
+        for (condition, reason), replicates in self._dropped.items():
+            _log.warning("condition %s runs again in %s: %s", condition, _numbered(replicates), reason)
+        if self.reader is not None and self.reader.damaged:
+            _log.warning(
+                "%s: line %s is damaged; what it held is run again",
+                self.reader.file,
+                ", ".join(map(str, self.reader.damaged)),
+            )
+
+    def remove_artifacts_of_owed(self) -> None:
+        """Remove what the outcomes have written that are owed now, so that nothing of it is left."""
+        for folder in replicates_in(self.folder):
+            replicate = replicate_number(folder.name)
+            if replicate in self._complete:
+                continue
+            kept = self._partial.get(replicate, frozenset())
+            for condition in self._conditions:
+                if condition not in kept and is_folder(folder / condition):
+                    remove_folder(folder / condition)
+
+
+def _numbered(replicates: Sequence[int]) -> str:
+    shown = ", ".join(map(str, replicates[:5]))
+    return f"replicate {shown}" + (f" and {len(replicates) - 5} more" if len(replicates) > 5 else "")
