@@ -286,6 +286,9 @@ class ArtifactSource(_ReadsStoredRuns):
                 "Run it first, with an ArtifactPlugin of the same root_dir",
             )
 
+    def __crystallize_fingerprint__(self) -> object:
+        return self._reader.location.experiment, self.step, self.name, self.only_condition
+
     def __repr__(self) -> str:
         return f"ArtifactSource({self._reader.location.experiment!r}, step={self.step!r}, name={self.name!r})"
 

@@ -27,6 +27,7 @@ from crystallize.experiments.checks import (
 from crystallize.experiments.intake import Intake
 from crystallize.experiments.replicate import FETCH, Replicate
 from crystallize.experiments.run import Run, RunKind
+from crystallize.experiments.signature import experiment_signature
 from crystallize.experiments.treatment import (
     Treatment,
     as_treatments,
@@ -256,6 +257,7 @@ class Experiment:
             "initial_ctx": sorted(self.initial_ctx),
             "hypotheses": [hypothesis.describe() for hypothesis in self.hypotheses],
             "master_seed": self.master_seed,
+            "signature": experiment_signature(self, self.hypotheses),
         }
 
     def files(self) -> dict[str, str]:

@@ -26,6 +26,7 @@ from crystallize.plugins.collection import PluginRecord, collect, collect_only, 
 from crystallize.plugins.execution.resolution import make_strategy
 from crystallize.plugins.inspection import LOOP
 from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, error_text, safe_repr
+from crystallize.utils.masking import masked
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
@@ -336,13 +337,23 @@ def _serial() -> list[PluginRecord]:
 # -- settings ------------------------------------------------------------------------------------------------
 
 
-def _settings(record: PluginRecord) -> dict[str, Any]:
+def settings_of(record: PluginRecord) -> dict[str, Any]:
+    """Return the settings that a plugin tells of itself."""
     try:
         settings = dict(getattr(record.plugin, "settings", None) or {})
-        return {str(key): _plain(value) for key, value in settings.items()}
+        return {str(key): value for key, value in settings.items()}
     except ADDRESSED_TO_THE_RUN:
         raise
-    except BaseException as error:  # a foreign property, key or value may raise anything, or contain itself
+    except BaseException as error:  # a foreign property or key may raise anything
+        return {"unreadable": error_text(error)}
+
+
+def _settings(record: PluginRecord) -> dict[str, Any]:
+    try:
+        return {key: masked(key, _plain(value)) for key, value in settings_of(record).items()}
+    except ADDRESSED_TO_THE_RUN:
+        raise
+    except BaseException as error:  # a foreign value may raise anything, or contain itself
         return {"unreadable": error_text(error)}
 
 

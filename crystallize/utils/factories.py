@@ -83,6 +83,9 @@ class Factory(ABC, Generic[T]):
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), portable(self.__wrapped__), self._options)
 
+    def __crystallize_fingerprint__(self) -> object:
+        return self.__wrapped__, self._options
+
     def __repr__(self) -> str:
         return f"<{self.product} factory {name_of(self.__wrapped__)}>"
 
@@ -121,6 +124,9 @@ class ConfiguredFunction:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), portable(self.fn), {"arguments": self.arguments, **self._options})
+
+    def __crystallize_fingerprint__(self) -> object:
+        return self.fn, self.arguments
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())

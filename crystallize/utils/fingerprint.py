@@ -16,6 +16,7 @@ from typing import Any
 from crystallize.utils.imports import imported
 
 _DIGEST_SIZE = 16
+_LARGE = 1 << 16
 
 
 def fingerprint(value: Any) -> str:
@@ -25,6 +26,14 @@ def fingerprint(value: Any) -> str:
     object that is none of the known kinds counts by its class and the parts that pickle would store of it.
     """
     return _digest(value, ()).hex()
+
+
+def safe_fingerprint(value: Any) -> str:
+    """Return the hash of `value`, or of its type if it is nested too deep, or a foreign part of it raises."""
+    try:
+        return fingerprint(value)
+    except Exception:
+        return fingerprint(type(value))
 
 
 def _digest(value: Any, above: tuple[int, ...]) -> bytes:
@@ -62,7 +71,7 @@ def _feed(value: Any, put: Callable[[bytes], None], above: tuple[int, ...]) -> N
         _put_items(put, "set", sorted(_digest(item, above) for item in value))
     elif isinstance(value, PurePath):
         _put_text(put, "path", value.as_posix())
-    elif _is_array(value):
+    elif is_array(value):
         _put_array(put, value)
     else:
         _feed_object(value, put, above)
@@ -75,12 +84,12 @@ def _feed_object(value: Any, put: Callable[[bytes], None], above: tuple[int, ...
     elif isinstance(value, ModuleType):
         _put_text(put, "module", value.__name__)
     else:
-        tag, parts = _qualified(kind), _parts(value)
+        tag, parts = _qualified(kind), parts_of(value)
         _put_items(put, tag, [_digest(part, above) for part in parts])
 
 
-def _parts(value: Any) -> tuple[Any, ...]:
-    """Return what an object consists of."""
+def parts_of(value: Any) -> tuple[Any, ...]:
+    """Return what an object consists of: what it calls its identity, or else what pickle would store of it."""
     identity = getattr(value, "__crystallize_fingerprint__", None)
     if identity is not None:
         return (identity(),)
@@ -108,7 +117,8 @@ def _reduced(value: Any) -> tuple[Any, ...]:
     return function, arguments, state, list(items or ()), dict(pairs or ())
 
 
-def _is_array(value: Any) -> bool:
+def is_array(value: Any) -> bool:
+    """Tell whether `value` is an array or scalar of NumPy's that holds no objects."""
     numpy = imported("numpy")
     return (
         numpy is not None and isinstance(value, numpy.ndarray | numpy.generic) and not value.dtype.hasobject
@@ -119,12 +129,21 @@ def _put_array(put: Callable[[bytes], None], array: Any) -> None:
     import numpy as np
 
     _put_text(put, "array", f"{array.dtype.str}{array.shape}")
-    put(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))  # type: ignore[arg-type]
+    _put_bytes(put, memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))  # type: ignore[arg-type]
 
 
 def _put(put: Callable[[bytes], None], tag: str, content: bytes) -> None:
     put(f"{tag}:{len(content)}:".encode())
-    put(content)
+    _put_bytes(put, content)
+
+
+def _put_bytes(put: Callable[[bytes], None], content: bytes | memoryview) -> None:
+    """Put `content`, or where it is large its hash, which is made at the speed of memory."""
+    if len(content) > _LARGE:
+        import xxhash
+
+        content = xxhash.xxh3_128_digest(content)
+    put(content)  # type: ignore[arg-type]
 
 
 def _put_text(put: Callable[[bytes], None], tag: str, text: str) -> None:

@@ -1,0 +1,235 @@
+"""What decides the outcomes of a run, in a form that can be stored and compared part by part."""
+
+from __future__ import annotations
+
+import enum
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from functools import partial
+from pathlib import PurePath
+from types import FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from crystallize.datasources.experiment_input import ExperimentInput
+from crystallize.pipelines.pipeline_step import PipelineStep
+from crystallize.plugins.manager import settings_of
+from crystallize.utils.code import code_of, name_of_code
+from crystallize.utils.factories import ConfiguredFunction
+from crystallize.utils.fingerprint import safe_fingerprint
+from crystallize.utils.json_text import to_json
+from crystallize.utils.masking import masked
+from crystallize.utils.sharing import to_python
+
+if TYPE_CHECKING:
+    from crystallize.datasources.datasource import DataSource
+    from crystallize.experiments.treatment import Treatment
+    from crystallize.hookspecs import RunningExperiment
+    from crystallize.plugins.collection import PluginRecord
+    from crystallize.statistics.hypothesis import Hypothesis
+
+_MOST_ITEMS = 100
+_MOST_CHARACTERS = 1_000
+_DEEPEST = 8
+
+
+def experiment_signature(experiment: RunningExperiment, hypotheses: Iterable[Hypothesis]) -> dict[str, Any]:
+    """Return what decides the outcomes of the run under way: settings as they are, and a hash of each part of the code.
+
+    Two runs whose signatures are equal compute the same, as far as the user's own code goes; where they differ, the
+    path to the difference says what changed: ``["steps"]["FitStep"]["parameters"]["lr"]`` was 0.05 and is 0.1. It is
+    the same in every process and on every machine. It describes the code that this process has loaded, at the time
+    of the call: call it when the run starts, for an edit of the files is not seen later.
+
+    Parameters
+    ----------
+    experiment : RunningExperiment
+        The experiment, with the run under way.
+    hypotheses : iterable of Hypothesis
+        Those of the run.
+
+    Returns
+    -------
+    dict
+        Made of what JSON has, so that it equals what is read back. Its keys:
+
+        ``python``
+            ``"3.11"``. Hashes of code are comparable between runs of one minor version.
+        ``seed``
+            The master seed.
+        ``steps``
+            Steps by their name in the pipeline, in its order, a *part* each.
+        ``datasource``
+            A part; of an ExperimentInput, ``{"sources": {key: part}}``.
+        ``initial_ctx``
+            ``{"settings": {key: value}, "code": {...}}``.
+        ``conditions``
+            By name, baseline first: ``settings`` that the treatment lays over the context, ``code`` of its function
+            and of what is in its settings, ``parameters`` and ``defaults`` of the function; ``datasource`` if it has
+            its own.
+        ``outputs``
+            Artifacts by alias, a part each: file name, loader and writer, and their code.
+        ``hypotheses``
+            By name, a part of the verifier, with ``metrics``, ``direction`` and the code of the ranker.
+        ``plugins``
+            By name: ``distribution``, ``version``, ``settings``, and the ``code`` of those that are the user's own.
+
+        A *part* has ``code``, hashes by module and name as :func:`crystallize.utils.code.code_of` returns them;
+        ``parameters``, what it was explicitly made with; and for a function ``defaults``, those of its other
+        parameters, which for a step give way to an entry of the context. The attributes of an object that is no
+        function are its parameters.
+
+    Notes
+    -----
+    Of a value that JSON has no form for, or a large one, stands its type and a hash. What looks like a secret is
+    masked: that it changed is not seen. How many replicates there are, and what is installed, is no part of it.
+    """
+    return {
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "seed": experiment.master_seed,
+        "steps": {
+            name: _part(step)
+            for name, step in zip(experiment.pipeline.names, experiment.pipeline.steps, strict=True)
+        },
+        "datasource": _source(experiment.datasource),
+        "initial_ctx": _settings(experiment.initial_ctx),
+        "conditions": {
+            name: _condition(experiment.active_treatments.get(name)) for name in experiment.conditions
+        },
+        "outputs": {alias: _part(output) for alias, output in experiment.outputs.items()},
+        "hypotheses": {each.name: _hypothesis(each) for each in hypotheses},
+        "plugins": {record.name: _plugin(record) for record in experiment.plugins.records},
+    }
+
+
+# -- parts ---------------------------------------------------------------------------------------------------
+
+
+def _part(thing: Any, *others: Any) -> dict[str, Any]:
+    """Return the part of a function or object; the code of `others` counts with it."""
+    function, parameters = _taken_apart(thing)
+    defaults = _defaults(function)
+    return {
+        "code": code_of(function, *parameters.values(), *others, without_defaults_of=function),
+        "parameters": _readable_settings(parameters),
+        "defaults": _readable_settings(
+            {name: value for name, value in defaults.items() if name not in parameters}
+        ),
+    }
+
+
+def _taken_apart(thing: Any) -> tuple[Any, dict[str, Any]]:
+    """Return what has the code of a callable or object, a function or a class, and what it was made with."""
+    if isinstance(thing, ConfiguredFunction):
+        function, inner = _taken_apart(thing.fn)
+        return function, inner | thing.arguments
+    if isinstance(thing, partial):
+        function, inner = _taken_apart(thing.func)
+        return function, inner | {
+            str(place): value for place, value in enumerate(thing.args)
+        } | thing.keywords
+    if isinstance(thing, MethodType):
+        return thing.__func__, _attributes(thing.__self__)
+    if isinstance(thing, FunctionType | type) or thing is None:
+        return thing, {}
+    parameters = _attributes(thing)
+    return type(thing), parameters | (thing.params if isinstance(thing, PipelineStep) else {})
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    """Return what an object was made with, as far as its state tells."""
+    try:
+        identity = getattr(thing, "__crystallize_fingerprint__", None)
+        if identity is not None:
+            return {"identity": identity()}
+        state = thing.__getstate__()
+    except Exception:  # a foreign object may raise anything
+        return {"state": thing}
+    slots: Any = {}
+    if isinstance(state, tuple) and len(state) == 2:
+        state, slots = state
+    if state is None or isinstance(state, Mapping):
+        return {str(name): value for name, value in {**(state or {}), **(slots or {})}.items()}
+    return {"state": state}
+
+
+def _defaults(function: Any) -> dict[str, Any]:
+    if not isinstance(function, FunctionType):
+        return {}
+    positional = function.__code__.co_varnames[: function.__code__.co_argcount]
+    values = function.__defaults__ or ()
+    return dict(zip(positional[len(positional) - len(values) :], values, strict=True)) | (
+        function.__kwdefaults__ or {}
+    )
+
+
+def _source(source: DataSource) -> dict[str, Any]:
+    if isinstance(source, ExperimentInput):
+        return {"sources": {key: _source(each) for key, each in source.sources.items()}}
+    return _part(source)
+
+
+def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {"settings": _readable_settings(settings), "code": code_of(*settings.values())}
+
+
+def _condition(treatment: Treatment | None) -> dict[str, Any]:
+    settings = {} if treatment is None else treatment.settings
+    described = {"settings": _readable_settings(settings)}
+    described |= _part(None if treatment is None else treatment.function, *settings.values())
+    if treatment is not None and treatment.datasource is not None:
+        described["datasource"] = _source(treatment.datasource)
+    return described
+
+
+def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:
+    asked = {"metrics": hypothesis.groups, "direction": hypothesis.direction}
+    return _part(hypothesis.verifier, hypothesis.ranker) | _readable_settings(asked)
+
+
+def _plugin(record: PluginRecord) -> dict[str, Any]:
+    settings = settings_of(record)
+    own: list[Any] = [type(record.plugin)]
+    if isinstance(record.plugin, ModuleType):
+        own = [each.function for each in record.implementations]
+    return {
+        "distribution": record.distribution,
+        "version": record.version,
+        "settings": _readable_settings(settings),
+        "code": code_of(*own, *settings.values()),
+    }
+
+
+# -- values --------------------------------------------------------------------------------------------------
+
+
+def _readable_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(name): _readable(name, value) for name, value in settings.items()}
+
+
+def _readable(name: object, value: Any, depth: int = 0) -> Any:
+    """Return the setting `name` as JSON has it, if it is short; else its type and a hash."""
+    value = to_python(value)
+    if isinstance(value, enum.Enum):
+        return f"{type(value).__qualname__}.{value.name}"
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, FunctionType | type):
+        return name_of_code(value)
+    if isinstance(value, str):
+        value = masked(name, value)
+        if len(value) <= _MOST_CHARACTERS:
+            return value
+    if (
+        isinstance(value, Mapping | list | tuple | AbstractSet)
+        and len(value) <= _MOST_ITEMS
+        and depth < _DEEPEST
+    ):
+        if isinstance(value, Mapping):
+            return {str(key): _readable(key, item, depth + 1) for key, item in value.items()}
+        items = [_readable(name, item, depth + 1) for item in value]
+        return sorted(items, key=to_json) if isinstance(value, AbstractSet) else items
+    if isinstance(value, PurePath | float):  # NaN equals nothing, not even what is read back
+        return value.as_posix() if isinstance(value, PurePath) else repr(value)
+    return f"{type(value).__qualname__} {safe_fingerprint(value)}"

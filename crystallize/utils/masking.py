@@ -1,0 +1,54 @@
+"""Secrets: recognised by what they are called, and kept out of what is stored or shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MASK = "***"
+
+# Texts only: `max_tokens=512` is a setting like any other.
+_SECRET = re.compile(
+    r"(?:^|[_\W])(?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private|secret|auth)[_-]?key"
+    r"|apikey|credentials?|auth|bearer)(?:$|[_-](?:key|id|value|text)$)",
+    re.IGNORECASE,
+)
+_IN_ADDRESS = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")  # https://user:password@host
+
+
+def masked(key: object, value: Any) -> Any:
+    """Return the value of a setting, or a mask if it is a text that the name of the setting calls a secret.
+
+    What a mapping or list holds is looked through; passwords in addresses are masked as well.
+    """
+    if isinstance(value, str | bytes):
+        if value and isinstance(key, str) and _SECRET.search(key):
+            return MASK
+        return without_passwords(value) if isinstance(value, str) else value
+    if isinstance(value, Mapping):
+        return {inner: masked(inner, item) for inner, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(key, item) for item in value]
+    return value
+
+
+def without_passwords(text: str) -> str:
+    """Return `text` without the passwords of addresses like ``https://user:password@host``."""
+    return _IN_ADDRESS.sub(rf"\1:{MASK}@", text) if "://" in text else text
+
+
+def masked_command(arguments: Sequence[str]) -> list[str]:
+    """Return a command line without its secrets: ``--token=x``, ``--token x``, ``--set api_key=x``."""
+    shown = []
+    is_secret = False
+    for each in arguments:
+        name, separator, value = each.partition("=")
+        if is_secret and not each.startswith("-"):
+            shown.append(MASK)
+        elif separator:
+            shown.append(f"{name}={masked(name, value)}")
+        else:
+            shown.append(without_passwords(each))
+        is_secret = not separator and each.startswith("--") and _SECRET.search(each) is not None
+    return shown
