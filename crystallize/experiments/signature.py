@@ -13,6 +13,7 @@ from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources.experiment_input import ExperimentInput
+from crystallize.hookspecs import RUNS_IN
 from crystallize.pipelines.pipeline_step import PipelineStep
 from crystallize.plugins.manager import settings_of
 from crystallize.utils.code import code_of, name_of_code
@@ -73,7 +74,8 @@ def experiment_signature(experiment: RunningExperiment, hypotheses: Iterable[Hyp
         ``hypotheses``
             By name, a part of the verifier, with ``metrics``, ``direction`` and the code of the ranker.
         ``plugins``
-            By name: ``distribution``, ``version``, ``settings``, and the ``code`` of those that are the user's own.
+            Those that have a part in each outcome, by name: ``distribution``, ``version``, ``settings``, and the
+            ``code`` of those that are the user's own.
 
         A *part* has ``code``, hashes by module and name as :func:`crystallize.utils.code.code_of` returns them;
         ``parameters``, what it was explicitly made with; and for a function ``defaults``, those of its other
@@ -99,7 +101,9 @@ def experiment_signature(experiment: RunningExperiment, hypotheses: Iterable[Hyp
         },
         "outputs": {alias: _part(output) for alias, output in experiment.outputs.items()},
         "hypotheses": {each.name: _hypothesis(each) for each in hypotheses},
-        "plugins": {record.name: _plugin(record) for record in experiment.plugins.records},
+        "plugins": {
+            record.name: _plugin(record) for record in experiment.plugins.records if _matters(record)
+        },
     }
 
 
@@ -186,6 +190,12 @@ def _condition(treatment: Treatment | None) -> dict[str, Any]:
 def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:
     asked = {"metrics": hypothesis.groups, "direction": hypothesis.direction}
     return _part(hypothesis.verifier, hypothesis.ranker) | _readable_settings(asked)
+
+
+def _matters(record: PluginRecord) -> bool:
+    """Tell whether a plugin can change what an outcome is: what runs in the coordinator sees it only afterwards."""
+    has_part = any(RUNS_IN[each.hook] == "worker" for each in record.implementations)
+    return has_part and getattr(record.plugin, "affects_outcomes", True) is not False
 
 
 def _plugin(record: PluginRecord) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class ArtifactPlugin(BasePlugin):
         Whether each write of the journal waits until the disk has it, so that it survives the loss of power.
     """
 
+    affects_outcomes = False
+
     def __init__(
         self,
         root_dir: str | Path = "data",

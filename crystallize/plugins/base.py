@@ -50,9 +50,13 @@ class BasePlugin:
     environment : mapping of str to str
         The environment variables that the plugin reads, and what each is for; ``crystallize plugins show``
         tells them.
+    affects_outcomes : bool
+        Whether what the plugin does in the workers can change an outcome. If so, a run that is resumed with another
+        version or other settings of it runs everything again.
     """
 
     environment: ClassVar[Mapping[str, str]] = {}
+    affects_outcomes: ClassVar[bool] = True
 
     @property
     def settings(self) -> dict[str, Any]:

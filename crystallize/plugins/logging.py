@@ -47,6 +47,8 @@ class LoggingPlugin(BasePlugin):
     start and end of a run and each step are of level INFO.
     """
 
+    affects_outcomes = False
+
     def __init__(self, verbose: bool = False, log_level: str | int = "INFO") -> None:
         if not isinstance(verbose, bool):
             raise InvalidTypeError(f"verbose is True or False, got {verbose!r}")

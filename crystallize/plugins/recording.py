@@ -72,7 +72,7 @@ class Recording:
     @property
     def signature(self) -> dict[str, Any]:
         """What decides the outcomes of the run."""
-        signature: dict[str, Any] = self._metadata.get("signature", {"conditions": {}})
+        signature: dict[str, Any] = self._metadata["signature"]
         return signature
 
     @property

@@ -44,21 +44,24 @@ def _change_for_all(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     steps = [list(each.get("steps", {})) for each in (before, now)]
     if steps[0] != steps[1]:
         return f"the steps were {', '.join(steps[0])}, are {', '.join(steps[1])}"
-    for key, kind in (
-        ("steps", "step"),
-        ("datasource", "data source"),
-        ("outputs", "output"),
-        ("plugins", "plugin"),
-    ):
+    for key, kind in (("steps", "step"), ("outputs", "output"), ("plugins", "plugin")):
         reason = _change_of_parts(before.get(key, {}), now.get(key, {}), kind)
         if reason:
             return reason
-    return _change(before.get("initial_ctx", {}), now.get("initial_ctx", {}), " of initial_ctx")
+    return _change_of_source(before.get("datasource", {}), now["datasource"]) or _change(
+        before.get("initial_ctx", {}), now["initial_ctx"], " of initial_ctx"
+    )
+
+
+def _change_of_source(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    if "sources" in before and "sources" in now:  # a bundle
+        return _change_of_parts(before["sources"], now["sources"], "data source")
+    return _change(before, now, " of the data source")
 
 
 def _change_of_parts(before: Mapping[str, Any], now: Mapping[str, Any], kind: str) -> str:
     for name in dict.fromkeys((*before, *now)):
-        part = f"{kind} {name!r}" if name else f"the {kind}"
+        part = f"{kind} {name!r}"
         if name not in before:
             return f"{part} is new"
         if name not in now:
