@@ -6,6 +6,7 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -94,6 +95,15 @@ def run(
             help="Run this experiment alone, on what the experiments that it depends on have stored.",
         ),
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--rerun",
+            help="Go on with the newest run, of each experiment: run what it lacks and what has changed since. Or run "
+            "everything anew, which is the default.",
+            show_default=False,
+        ),
+    ] = False,
     debug: Annotated[
         bool,
         typer.Option(
@@ -122,7 +132,7 @@ def run(
     from crystallize.config.build import load_nodes
     from crystallize.config.folders import resolve
 
-    if debug and (replicates or execution or workers or only):
+    if debug and (replicates or execution or workers or only or resume):
         raise typer.BadParameter(
             "it stands for one replicate of everything, run serially: leave the other option out",
             param_hint="--debug",
@@ -140,12 +150,12 @@ def run(
         try:
             extra = [progress, *_debugging_plugins(debug)]
             nodes = load_nodes(folder.config, **overrides, plugins=extra)
-            outcome = _run(nodes, treatments, replicates, only=only, debug=debug)
+            outcome = _run(nodes, treatments, replicates, only=only, debug=debug, resume=resume)
         except KeyboardInterrupt as error:
             display.close()
             if measured := getattr(error, "results", None):
                 _print_results(measured, as_json)
-            _print_interruption(progress)
+            _print_interruption(progress, None if debug else name)
             raise typer.Exit(getattr(error, "code", errors.INTERRUPTED)) from None
         finally:
             display.close()
@@ -236,6 +246,7 @@ def _run(
     *,
     only: bool,
     debug: bool,
+    resume: bool,
 ) -> tuple[dict[str, Result], Exception | None]:
     """Run the last of the experiments; return the results, and the error that kept the rest from having one."""
     from crystallize.errors import CrystallizeError, GraphRunError
@@ -250,7 +261,9 @@ def _run(
         if only:
             check_stored_runs(nodes, treatments)
             nodes = [named]
-        return ExperimentGraph(*nodes).run(treatments=treatments, replicates=1 if debug else None), None
+        graph = ExperimentGraph(*nodes)
+        strategy = "resume" if resume else "rerun"
+        return graph.run(treatments=treatments, replicates=1 if debug else None, strategy=strategy), None
     except GraphRunError as error:
         return error.results, error
     except CrystallizeError as error:
@@ -319,13 +332,18 @@ def _print_failed_experiments(error: GraphRunError) -> None:
 # -- Ctrl-C --------------------------------------------------------------------------------------------------
 
 
-def _print_interruption(progress: ProgressPlugin) -> None:
+def _print_interruption(progress: ProgressPlugin, name: str | None) -> None:
+    """Say how far it came; `name` is what is to be run to go on."""
     if not progress.runs:
         screen.echo("Interrupted before anything ran.", err=True)
         return
     screen.echo("Interrupted.", err=True)
     for run in progress.runs:
         screen.echo(f"  {run.name}: {_state_of(run)}", err=True)
+    if name is not None and any(run.location is not None for run in progress.runs):
+        screen.echo(
+            f"What was measured is stored. Go on with: crystallize run {quote(name)} --resume", err=True
+        )
 
 
 def _state_of(run: RunProgress) -> str:
@@ -334,27 +352,4 @@ def _state_of(run: RunProgress) -> str:
     if run.ended:
         return f"complete, in {shown(run.path)}" if run.path else "complete; nothing stores its results"
     done = f"{run.done} of {run.replicates} replicates had finished"
-    if run.location is None:
-        return f"{done}; nothing stores its results"
-    from crystallize.store.layout import replicates_in
-    from crystallize.store.versions import find_run
-
-    unfinished = _unfinished(run.location.folder)
-    kept = ""
-    if unfinished is not None and replicates_in(unfinished):
-        kept = f"; the artifacts that they wrote are in {shown(unfinished)}"
-    complete = find_run(run.location)
-    last = f"; the last complete run, in {shown(complete)}, is as it was" if complete else ""
-    return f"{done}{kept}{last}"
-
-
-def _unfinished(folder: Path) -> Path | None:
-    """Return the newest folder of a run that was interrupted."""
-    from crystallize.store.metadata import INTERRUPTED, read_metadata
-
-    found = [
-        (str(metadata.get("started")), path)
-        for path in folder.iterdir()
-        if path.is_dir() and (metadata := read_metadata(path)) and metadata.get("status") == INTERRUPTED
-    ]
-    return max(found)[1] if found else None
+    return f"{done}; nothing stores its results" if run.location is None else done

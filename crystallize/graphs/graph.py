@@ -238,8 +238,10 @@ class ExperimentGraph:
             experiment runs all of its own.
         replicates : int, optional
             For every experiment. By default each has its own number, or as many as what it reads.
-        strategy : {"rerun"}
-            What to do about earlier runs: run everything anew.
+        strategy : {"rerun", "resume"}
+            What to do about earlier runs: run everything anew, or go on with the newest run of each experiment. An
+            experiment then runs what it owes: what its stored run lacks, and what was measured with other code,
+            settings or inputs. What reads nothing that has changed, and owes nothing, does not run.
 
         Returns
         -------
@@ -393,5 +395,6 @@ class ExperimentGraph:
             self.experiments,
             plan,
             min(self.max_concurrency or MOST_AT_ONCE, max(1, len(plan.order))),
-            self._has_warned,
+            has_warned=self._has_warned,
+            strategy=strategy,
         )

@@ -47,10 +47,15 @@ class GraphRun:
         How many may run at the same time.
     has_warned : bool
         Whether the user knows of the random state that they share.
+    strategy : {"rerun", "resume"}
+        What to do about earlier runs.
     """
 
-    def __init__(self, nodes: Nodes, plan: Plan, max_concurrency: int, has_warned: bool) -> None:
+    def __init__(
+        self, nodes: Nodes, plan: Plan, max_concurrency: int, *, has_warned: bool, strategy: str
+    ) -> None:
         self.nodes = nodes
+        self._strategy = strategy
         self.plan = plan
         self.order = plan.order
         self.results: dict[str, Result] = {}
@@ -159,6 +164,7 @@ class GraphRun:
                 treatments=self.plan.treatments[name],
                 hypotheses=() if name in self.plan.without_hypotheses else None,
                 replicates=self.plan.asked_replicates,
+                strategy=self._strategy,
             )
         except BaseException as error:  # the coordinator decides what an error means
             return _Finished(name, None, error)

@@ -25,9 +25,12 @@ _ATTEMPTS = 20
 def load_result(run: str | Path) -> Result:
     """Return the result of a stored run.
 
-    Nothing is unpickled, and none of the user's code is imported. Values are those that the run measured, each in its
-    replicate; what JSON has no form for became text. Why an outcome failed, seeds, tags and provenance are not stored
-    yet: errors say so, seeds are None, and asking for provenance is an error.
+    Nothing is unpickled, and none of the user's code is imported: a metric that is no plain data is its ``repr``. The
+    result is equal to the one that the run returned; of a run that has not ended, it has what was measured by now, and
+    its `arrived` says how many replicates are complete.
+
+    Of a run without a journal, which another tool has written, results.json tell what was measured: why an outcome
+    failed, seeds, tags and provenance are not known.
 
     Parameters
     ----------
@@ -37,7 +40,7 @@ def load_result(run: str | Path) -> Result:
     Raises
     ------
     StoreError
-        If there is no run, if it has no results since it did not come to its end, or if a file is damaged.
+        If there is no run, if it has neither a journal nor results, or if a file is damaged.
     """
     return load_run(run)[0]
 
@@ -80,6 +83,19 @@ def _load(run: Path) -> tuple[Result, dict[str, Any]]:
 
 def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
     """Make the result of the outcomes that have been written by now."""
+    try:
+        return _collect(run, metadata)
+    except CrystallizeError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"the journal of a run cannot be read: {error.strerror or error}",
+            str(run / JOURNAL),
+            "Look at the file, or run the experiment again",
+        ) from error
+
+
+def _collect(run: Path, metadata: dict[str, Any]) -> Result:
     stored = StoredOutcomes(JournalReader(run / JOURNAL))
     session = stored.sessions[-1]
     _, _, master_seed = _described(run, metadata)

@@ -117,13 +117,13 @@ class Result:
         Raises
         ------
         StoreError
-            If the result was read from the store, which does not keep it.
+            If the result is that of a stored run without a journal.
         """
         if self._provenance is None:
             raise StoreError(
                 f"provenance of experiment {self.experiment!r} is not stored",
                 str(self.path),
-                "Only the result that a run itself returns has it",
+                "The run has no journal",
             )
         return self._provenance
 

@@ -557,6 +557,7 @@ class StoredOutcomes:
         self.sessions = [session for _, session in found]
         self._again = [(line, again) for line, session in found for again in session.again]
         self._last_session = found[-1][0]
+        self._given: set[int] = set()
         self._conditions = self.sessions[-1].conditions if conditions is None else conditions
 
     def __iter__(self) -> Iterator[tuple[int, Sequence[Outcome]]]:
@@ -590,8 +591,11 @@ class StoredOutcomes:
     ) -> Sequence[Outcome]:
         """Return the outcomes of a replicate if no others can come of it; else hold them back."""
         conditions = self._conditions
+        if replicate in self._given:  # the lines stand there twice
+            return ()
         is_final = line > self._last_session or not any(each.error for each in group.values())
         if replicate not in held and len(group) == len(conditions) and is_final:
+            self._given.add(replicate)
             return [group[name] for name in conditions]
         held.setdefault(replicate, {}).update(group)
         return ()

@@ -74,7 +74,9 @@ def test_a_run_is_stored_in_the_documented_layout() -> None:
         for name in ("results.json", ".crystallize_complete")
     }
     files |= {f"replicate_{i}/{c}/ModelStep/model.txt" for i in range(2) for c in ("baseline", "high")}
-    assert tree(Path("artifacts")) == {f"exp/v0/{name}" for name in files | {METADATA, "_manifest.json"}}
+    assert tree(Path("artifacts")) == {
+        f"exp/v0/{name}" for name in files | {METADATA, "_manifest.json", "journal.jsonl"}
+    }
     assert (result.path / "replicate_1/high/ModelStep/model.txt").read_text() == "high 1"
 
 
@@ -133,7 +135,12 @@ def test_metadata_tell_what_ran_and_how_it_ended() -> None:
     plugins = {plugin["name"]: plugin for plugin in metadata["plugins"]}
     assert {"logging", "seed", "serial"} < set(plugins)
     (ours,) = (plugin for plugin in plugins.values() if "artifact_retention" in plugin["settings"])
-    assert ours["settings"] == {"root_dir": "here", "versioned": False, "artifact_retention": 3}
+    assert ours["settings"] == {
+        "root_dir": "here",
+        "versioned": False,
+        "artifact_retention": 3,
+        "fsync": False,
+    }
     assert metadata["code"]["command"] == sys.orig_argv
     assert metadata["environment"]["python"] == sys.version.split()[0]
     assert metadata["started"] <= metadata["finished"]
@@ -163,7 +170,9 @@ def test_the_same_files_are_stored_under_every_strategy(execution: str) -> None:
     result = experiment(execution=execution).run(replicates=3)
     assert result.path is not None
     assert not result.errors
-    assert {name: (result.path / name).read_bytes() for name in tree(result.path) if name != METADATA} == {
+    assert {
+        name: (result.path / name).read_bytes() for name in tree(result.path) - {METADATA, "journal.jsonl"}
+    } == {
         **{
             f"replicate_{i}/{c}/ModelStep/model.txt": f"{c} {i}".encode()
             for i in range(3)
@@ -279,7 +288,7 @@ def test_a_reader_during_a_rerun_sees_the_complete_old_run() -> None:
 
     experiment(step=look).run(replicates=1)
     experiment(step=look).run(replicates=2)
-    assert seen == [None] * 2 + [(1, 8)] * 4
+    assert seen == [None] * 2 + [(1, 9)] * 4
     assert load(Path("data/exp/v0") / METADATA)["replicates"] == 2
 
 
@@ -311,7 +320,7 @@ def test_interrupted_runs_do_not_pile_up() -> None:
             experiment(step=interrupt).run()
     assert statuses().count("interrupted") <= 2
     experiment().run()
-    assert statuses() == ["complete", "interrupted"]
+    assert statuses() == ["complete"]  # nobody will resume the older one any more
 
 
 def test_a_run_that_another_plugin_stops_before_it_begins_leaves_nothing_for_the_next() -> None:
@@ -373,7 +382,7 @@ def test_after_a_kill_the_old_run_is_whole_and_the_newest_remains_are_kept() -> 
         assert {name: (Path("data") / name).read_bytes() for name in before} == before
     assert statuses().count("running") <= 2
     experiment().run(replicates=2)
-    assert statuses() == ["complete", "interrupted"]
+    assert statuses() == ["complete"]
     assert load(Path("data/exp/v0") / METADATA)["replicates"] == 2
 
 

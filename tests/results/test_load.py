@@ -62,6 +62,13 @@ def stored(**options: Any) -> tuple[Result, Path]:
     return result, result.path
 
 
+def without_journal(**options: Any) -> tuple[Result, Path]:
+    """A run as another tool may have written it: what is left is in results.json."""
+    result, path = stored(**options)
+    (path / "journal.jsonl").unlink()
+    return result, path
+
+
 def by_replicate(result: Result) -> dict[str, dict[str, str]]:
     return {
         name: {
@@ -76,20 +83,24 @@ def test_a_stored_run_is_the_result_that_it_returned() -> None:
     result, path = stored()
     loaded = load_result(path)
     assert loaded.path == path
-    for what in ("experiment", "replicates", "master_seed", "conditions"):
-        assert getattr(loaded, what) == getattr(result, what)
+    assert loaded.to_json() == result.to_json()
     assert by_replicate(loaded) == by_replicate(result)
+    assert list(map(repr, loaded.provenance)) == list(map(repr, result.provenance))
+    assert loaded.errors == result.errors
     assert loaded.artifacts == result.artifacts
-    assert repr(loaded.summary()) == repr(result.summary())
+    assert loaded.to_frame().to_string() == result.to_frame().to_string()
     assert str(loaded.summary()) == str(result.summary())
     assert repr(loaded) == repr(result)
 
 
-def test_values_stand_beside_the_replicate_that_recorded_them() -> None:
-    result, path = stored()
-    loaded = load_result(path).to_frame()
-    expected = result.to_frame()
-    assert loaded.to_string() == expected.to_string()
+def test_a_run_without_a_journal_is_read_as_far_as_its_results_go() -> None:
+    result, path = without_journal()
+    loaded = load_result(path)
+    for what in ("experiment", "replicates", "master_seed", "conditions", "artifacts"):
+        assert getattr(loaded, what) == getattr(result, what)
+    assert by_replicate(loaded) == by_replicate(result)
+    assert str(loaded.summary()) == str(result.summary())
+    assert loaded.to_frame().to_string() == result.to_frame().to_string()
 
 
 def test_what_the_hypotheses_found_is_stored_and_can_be_found_again() -> None:
@@ -102,8 +113,8 @@ def test_what_the_hypotheses_found_is_stored_and_can_be_found_again() -> None:
     assert again == result.get_hypothesis("lower")
 
 
-def test_failed_outcomes_are_known_but_not_why_they_failed() -> None:
-    result, path = stored()
+def test_without_a_journal_nobody_knows_why_an_outcome_failed() -> None:
+    result, path = without_journal()
     loaded = load_result(str(path))
     assert [error[:2] for error in loaded.errors] == [error[:2] for error in result.errors] == [(3, "low")]
     with pytest.raises(RunFailedError, match=r"1 of 18 outcomes.*why is not stored.*'low', replicate 3"):
@@ -117,20 +128,20 @@ def test_failed_outcomes_are_known_but_not_why_they_failed() -> None:
         lambda result: result.print_tree(),
     ],
 )
-def test_what_is_not_stored_says_so(ask: Any) -> None:
-    _, path = stored(replicates=1)
+def test_without_a_journal_provenance_says_that_it_is_not_stored(ask: Any) -> None:
+    _, path = without_journal(replicates=1)
     with pytest.raises(StoreError, match=r"of experiment 'demo' is not stored") as caught:
         ask(load_result(path))
     assert str(path) in str(caught.value)
 
 
-def test_seeds_of_a_stored_run_are_not_known() -> None:
-    _, path = stored(replicates=2)
+def test_without_a_journal_seeds_are_not_known() -> None:
+    _, path = without_journal(replicates=2)
     assert load_result(path).seeds == {name: [None, None] for name in ("baseline", "low", "high")}
 
 
 def test_a_stored_run_goes_on_as_json() -> None:
-    _, path = stored()
+    _, path = without_journal()
     document = json.loads(load_result(path).to_json())
     assert document["conditions"]["low"]["errors"][0]["replicate"] == 3
     assert len(document["artifacts"]) == 18
@@ -138,7 +149,7 @@ def test_a_stored_run_goes_on_as_json() -> None:
 
 @pytest.mark.parametrize("content", ["", "[1]", '[{"name": "h"}]', '{"a": ', "[null]"])
 def test_a_damaged_file_of_hypotheses_is_named(content: str) -> None:
-    _, path = stored(replicates=1)
+    _, path = without_journal(replicates=1)
     (path / "hypotheses.json").write_text(content)
     with pytest.raises(StoreError, match=r"hypotheses of a run found cannot be read.*hypotheses\.json"):
         load_result(path)
@@ -154,7 +165,7 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", ["interrupted", "failed", "running", "complete"])
 def test_a_run_without_results_says_how_it_ended(status: str) -> None:
-    _, path = stored(replicates=1)
+    _, path = without_journal(replicates=1)
     metadata = path / "metadata.json"
     metadata.write_text(metadata.read_text().replace('"complete"', f'"{status}"'))
     (path / "high" / "results.json").unlink()
@@ -165,7 +176,7 @@ def test_a_run_without_results_says_how_it_ended(status: str) -> None:
 @pytest.mark.parametrize("key", ["replicates", "conditions", "master_seed"])
 @pytest.mark.parametrize("value", [None, "x", {}])
 def test_metadata_that_do_not_tell_what_ran(key: str, value: Any) -> None:
-    _, path = stored(replicates=1)
+    _, path = without_journal(replicates=1)
     metadata = path / "metadata.json"
     metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {key: value}))
     with pytest.raises(StoreError, match=r"do not tell.*metadata\.json"):
@@ -173,14 +184,14 @@ def test_metadata_that_do_not_tell_what_ran(key: str, value: Any) -> None:
 
 
 def test_results_with_more_values_than_the_run_had_replicates() -> None:
-    _, path = stored(replicates=1)
+    _, path = without_journal(replicates=1)
     (path / "low" / "results.json").write_text('{"metrics": {"loss": [1, 2]}}')
     with pytest.raises(StoreError, match=r"low/results\.json"):
         load_result(path)
 
 
 def test_more_replicates_than_left_a_trace_are_not_believed() -> None:
-    _, path = stored(replicates=1)
+    _, path = without_journal(replicates=1)
     metadata = path / "metadata.json"
     metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {"replicates": 10**9}))
     with pytest.raises(StoreError, match=r"1000000000 replicates, and the results have 2 values"):
@@ -189,7 +200,7 @@ def test_more_replicates_than_left_a_trace_are_not_believed() -> None:
 
 @pytest.mark.parametrize("name", ["../outside", "/outside", "..", "baseline/..", "replicate_0"])
 def test_a_condition_that_leads_elsewhere_is_an_error(name: str) -> None:
-    _, path = stored(replicates=1)
+    _, path = without_journal(replicates=1)
     metadata = path / "metadata.json"
     conditions = {"baseline": {}, name: {}}
     metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {"conditions": conditions}))
@@ -199,7 +210,7 @@ def test_a_condition_that_leads_elsewhere_is_an_error(name: str) -> None:
 
 @pytest.mark.parametrize("place", ["low", "low/results.json"])
 def test_results_behind_a_link_are_not_read(place: str, tmp_path: Path) -> None:
-    _, path = stored(replicates=1)
+    _, path = without_journal(replicates=1)
     (path / place).rename(tmp_path / "outside")
     (path / place).symlink_to(tmp_path / "outside")
     with pytest.raises(StoreError, match="link"):
@@ -207,7 +218,7 @@ def test_results_behind_a_link_are_not_read(place: str, tmp_path: Path) -> None:
 
 
 def test_a_pipe_in_the_place_of_results_does_not_hang() -> None:
-    _, path = stored(replicates=1)
+    _, path = without_journal(replicates=1)
     (path / "low" / "results.json").unlink()
     os.mkfifo(path / "low" / "results.json")
     with pytest.raises(StoreError, match="a pipe"):

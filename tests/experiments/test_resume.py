@@ -1,0 +1,455 @@
+"""Resuming: what is owed runs, nothing else, and the end is that of a run that nobody disturbed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crystallize import (
+    Artifact,
+    BasePlugin,
+    Experiment,
+    Hypothesis,
+    Result,
+    SeedPlugin,
+    Treatment,
+    paired_t_test,
+    pipeline_step,
+)
+from crystallize.errors import PluginError, StoreError
+from crystallize.plugins.artifact import ArtifactPlugin
+
+REPLICATES = 6
+
+
+@pipeline_step()
+def fit(data: Any, ctx: Any, model: Artifact, lr: float = 0.1) -> Any:
+    condition, replicate = ctx["condition"], ctx["replicate"]
+    with Path("ran").open("a") as marks:
+        marks.write(f"{condition} {replicate}\n")
+    if Path(f"stop-{replicate}").exists():
+        raise KeyboardInterrupt
+    if Path(f"fail-{condition}-{replicate}").exists():
+        raise ValueError("not today")
+    model.write(f"{condition} {replicate} {lr}".encode())
+    ctx.record("loss", float(ctx.rng.normal()) + lr, tags={"fold": replicate})
+    return data
+
+
+def experiment(lr: float = 0.3, conditions: tuple[str, ...] = ("high",), **options: Any) -> Experiment:
+    return Experiment(
+        lambda ctx: ctx.rng.random(),
+        [fit()],
+        **{
+            "name": "demo",
+            "outputs": [Artifact("model.txt", alias="model")],
+            "treatments": [Treatment(name, {"lr": lr}) for name in conditions],
+            "hypotheses": [Hypothesis(paired_t_test(), metrics="loss", direction="min")],
+            "replicates": REPLICATES,
+            "seed": 5,
+            "plugins": [ArtifactPlugin(versioned=True)],
+            **options,
+        },
+    )
+
+
+def ran() -> list[str]:
+    """What has run since the last call, in order."""
+    marks = Path("ran")
+    lines = sorted(marks.read_text().split("\n")[:-1]) if marks.exists() else []
+    marks.unlink(missing_ok=True)
+    return lines
+
+
+def owed(*replicates: int, conditions: tuple[str, ...] = ("baseline", "high")) -> list[str]:
+    return sorted(f"{condition} {replicate}" for replicate in replicates for condition in conditions)
+
+
+def interrupted(replicate: int = 3, **options: Any) -> None:
+    stop = Path(f"stop-{replicate}")
+    stop.touch()
+    with pytest.raises(KeyboardInterrupt):
+        experiment(**options).run()
+    stop.unlink()
+    ran()
+
+
+def content(run: Path | None) -> dict[str, bytes]:
+    """All files of a run, but for those that tell when it was."""
+    assert run is not None
+    return {
+        path.relative_to(run).as_posix(): path.read_bytes()
+        for path in run.rglob("*")
+        if path.is_file() and path.name not in ("metadata.json", "journal.jsonl")
+    }
+
+
+def undisturbed(**options: Any) -> Result:
+    result = experiment(**options, plugins=[ArtifactPlugin("elsewhere")]).run()
+    ran()
+    return result
+
+
+def assert_same(result: Result, other: Result) -> None:
+    assert result.to_json() == other.to_json()
+    assert list(map(repr, result.provenance)) == list(map(repr, other.provenance))
+    assert content(result.path) == content(other.path)
+
+
+# -- what is owed ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("execution", ["serial", "thread", "process", "async"])
+def test_resume_runs_what_is_owed_and_ends_as_if_nothing_had_happened(execution: str) -> None:
+    interrupted(3)
+    result = experiment(execution=execution).run(strategy="resume")
+    assert ran() == owed(3, 4, 5)
+    assert result.path == Path.cwd() / "data/demo/v0"
+    assert_same(result, undisturbed())
+
+
+def test_a_finished_run_is_read_and_nothing_is_written() -> None:
+    first = experiment().run()
+    ran()
+    assert first.path is not None
+    before = {path: path.stat().st_mtime_ns for path in first.path.parent.rglob("*")}
+    result = experiment().run(strategy="resume")
+    assert ran() == []
+    assert {path: path.stat().st_mtime_ns for path in first.path.parent.rglob("*")} == before
+    assert result.to_json() == first.to_json()
+    assert result.path == first.path
+
+
+def test_where_nothing_is_stored_all_is_owed() -> None:
+    result = experiment().run(strategy="resume")
+    assert ran() == owed(*range(REPLICATES))
+    assert_same(result, undisturbed())
+
+
+def test_more_replicates_than_before_are_added() -> None:
+    experiment(replicates=2).run()
+    ran()
+    result = experiment().run(strategy="resume")
+    assert ran() == owed(2, 3, 4, 5)
+    assert_same(result, undisturbed())
+
+
+def test_fewer_replicates_than_before_take_nothing_away() -> None:
+    first = experiment().run()
+    result = experiment(replicates=2).run(strategy="resume")
+    assert result.to_json() == first.to_json()
+
+
+def test_one_more_treatment_runs_alone() -> None:
+    experiment().run()
+    ran()
+    conditions = ("higher", "high")
+    result = experiment(conditions=conditions).run(strategy="resume")
+    assert ran() == owed(*range(REPLICATES), conditions=("higher",))
+    assert_same(result, undisturbed(conditions=conditions))
+
+
+def test_failed_outcomes_are_tried_again_and_no_others() -> None:
+    Path("fail-high-2").touch()
+    first = experiment().run()
+    assert len(first.errors) == 1
+    ran()
+    Path("fail-high-2").unlink()
+    result = experiment().run(strategy="resume")
+    assert ran() == ["high 2"]
+    assert_same(result, undisturbed())
+    lines = [json.loads(line) for line in Path("data/demo/v0/journal.jsonl").read_text().splitlines()]
+    tried = [line for line in lines if (line.get("replicate"), line.get("condition")) == (2, "high")]
+    assert [(line["attempt"], line["status"]) for line in tried] == [(0, "failed"), (1, "ok")]
+
+
+def test_an_outcome_that_fails_again_stays_failed() -> None:
+    Path("fail-high-2").touch()
+    experiment().run()
+    result = experiment().run(strategy="resume")
+    assert [(error.replicate, error.condition) for error in result.errors] == [(2, "high")]
+    assert not Path("data/demo/v0/high/.crystallize_complete").exists()
+    assert Path("data/demo/v0/baseline/.crystallize_complete").exists()
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_an_outcome_whose_artifact_is_not_as_it_was_runs_again(damage: Any) -> None:
+    interrupted(3)
+    damage(Path("data/demo/v0/replicate_1/high/FitStep/model.txt"))
+    result = experiment().run(strategy="resume")
+    assert ran() == sorted([*owed(3, 4, 5), "high 1"])
+    assert_same(result, undisturbed())
+
+
+def test_nothing_is_left_of_outcomes_that_were_cut_off() -> None:
+    interrupted(3)
+    leftover = Path("data/demo/v0/replicate_3/high/FitStep/half.tmp")
+    leftover.parent.mkdir(parents=True)
+    leftover.touch()
+    assert_same(experiment().run(strategy="resume"), undisturbed())
+
+
+# -- what has changed ------------------------------------------------------------------------------------------
+
+
+def told(caplog: pytest.LogCaptureFixture) -> str:
+    return "\n".join(record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING)
+
+
+def test_a_condition_whose_settings_have_changed_runs_again_and_the_log_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    experiment(lr=0.05).run()
+    ran()
+    result = experiment(lr=0.1).run(strategy="resume")
+    assert ran() == owed(*range(REPLICATES), conditions=("high",))
+    assert "condition high runs again: lr was 0.05, is 0.1" in told(caplog)
+    assert_same(result, undisturbed(lr=0.1))
+
+
+def test_what_was_measured_with_other_settings_is_never_taken_up_again() -> None:
+    """Not even if the run that measured it anew was cut off, and the settings are changed back."""
+    experiment(lr=0.05).run()
+    Path("stop-4").touch()
+    with pytest.raises(KeyboardInterrupt):
+        experiment(lr=0.1).run(strategy="resume")
+    Path("stop-4").unlink()
+    ran()
+    result = experiment(lr=0.05).run(strategy="resume")
+    assert ran() == owed(*range(REPLICATES), conditions=("high",))
+    assert_same(result, undisturbed(lr=0.05))
+
+
+def other_source(ctx: Any) -> float:
+    return float(ctx.rng.random()) + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"seed": 6}, "the master seed was 5, is 6"),
+        ({"initial_ctx": {"lr": 0.2}}, "lr of initial_ctx is new"),
+        (
+            {"plugins": [ArtifactPlugin(versioned=True), SeedPlugin(5, auto_seed=False)], "seed": None},
+            "auto_seed",
+        ),
+    ],
+)
+def test_if_nothing_applies_any_more_a_new_run_begins_and_the_old_one_stays(
+    change: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = experiment().run()
+    before = content(first.path)
+    ran()
+    result = experiment(**change).run(strategy="resume")
+    assert ran() == owed(*range(REPLICATES))
+    assert reason in told(caplog)
+    assert result.path == Path.cwd() / "data/demo/v1"
+    assert content(first.path) == before
+
+
+CODE = """
+from pathlib import Path
+from crystallize import ArtifactPlugin, Experiment, Treatment
+import helper
+def step(data, ctx):
+    with Path("ran").open("a") as marks:
+        marks.write(f"{ctx['condition']} {ctx['replicate']}\\n")
+    return data, {"loss": helper.double(1)}
+def treat(ctx):
+    ctx.add("x", 1)
+Experiment(lambda: 0, [step], name="demo", treatments=[Treatment("high", treat)], replicates=2, seed=1,
+    plugins=[ArtifactPlugin(versioned=True)]).run(strategy="resume")
+"""
+
+
+def test_changed_code_is_found_wherever_the_step_reaches_it() -> None:
+    def run(code: str = CODE, helper: str = "def double(x):\n    return 2 * x\n") -> list[str]:
+        Path("script.py").write_text(code)
+        Path("helper.py").write_text(helper)
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        subprocess.run([sys.executable, "script.py"], check=True, env=environment)
+        return ran()
+
+    everything = owed(0, 1)
+    assert run() == everything
+    assert run() == []
+    assert run(helper="def double(x):  # a comment changes nothing\n    return 2 * x\n") == []
+    assert run(CODE.replace('"x", 1', '"x", 2')) == owed(0, 1, conditions=("high",))
+    assert run(helper="def double(x):\n    return x + x\n") == everything
+
+
+def test_the_seed_that_was_drawn_is_that_of_the_whole_run() -> None:
+    interrupted(3, seed=None)
+    result = experiment(seed=None).run(strategy="resume")
+    assert ran() == owed(3, 4, 5)
+    assert_same(result, undisturbed(seed=result.master_seed))
+
+
+def test_another_execution_strategy_changes_nothing() -> None:
+    interrupted(3, execution="thread")
+    experiment(execution="process").run(strategy="resume")
+    assert set(ran()) <= set(owed(*range(REPLICATES)))
+    assert experiment(execution="async").run(strategy="resume").to_json() == undisturbed().to_json()
+    assert ran() == []
+
+
+# -- plugins ---------------------------------------------------------------------------------------------------
+
+
+class Counts(BasePlugin):
+    """Counts outcomes with the steps in the workers, and replicates in the coordinator."""
+
+    def __init__(self) -> None:
+        self.sum = 0
+        self.replicates: list[int] = []
+
+    def after_step(self, experiment: Any, step: Any, data: Any, ctx: Any) -> None:
+        ctx.hand_back(self, ctx["replicate"] + 1)
+
+    def after_replicate(self, experiment: Any, result: Any) -> None:
+        self.replicates.append(result.replicate)
+        self.sum += sum(each.value for each in experiment.handed_back(self))
+
+
+def test_a_plugin_that_counts_counts_the_same() -> None:
+    interrupted(3, plugins=[ArtifactPlugin(versioned=True), Counts()])
+    counts = Counts()
+    experiment(plugins=[ArtifactPlugin(versioned=True), counts]).run(strategy="resume")
+    assert ran() == owed(3, 4, 5)
+    assert counts.replicates == list(range(REPLICATES))
+    assert counts.sum == 2 * sum(range(REPLICATES + 1))
+
+
+class ToTheLetter(BasePlugin):
+    """The strategy of the documentation, which knows nothing of what is owed."""
+
+    def run_experiment_loop(self, experiment: Any, replicate_fn: Any) -> list[Any]:
+        return [replicate_fn(replicate) for replicate in range(experiment.replicates)]
+
+
+def test_a_strategy_that_asks_for_all_replicates_gets_those_that_are_there() -> None:
+    interrupted(3)
+    result = experiment(plugins=[ArtifactPlugin(versioned=True), ToTheLetter()]).run(strategy="resume")
+    assert ran() == owed(3, 4, 5)
+    assert result.to_json() == undisturbed().to_json()
+
+
+# -- what else may be in the folder ----------------------------------------------------------------------------
+
+
+def test_conditions_with_a_marker_are_honoured_where_there_is_no_journal() -> None:
+    first = experiment(replicates=3).run()
+    ran()
+    assert first.path is not None
+    (first.path / "journal.jsonl").unlink()
+    (first.path / "high/.crystallize_complete").unlink()
+    result = experiment(replicates=3).run(strategy="resume")
+    assert ran() == owed(0, 1, 2, conditions=("high",))
+    for name in ("baseline", "high"):
+        assert result.condition(name).metrics == first.condition(name).metrics
+    assert experiment(replicates=3).run(strategy="resume").to_json() == result.to_json()
+    assert ran() == []
+
+
+def test_results_that_were_written_by_hand_are_honoured() -> None:
+    folder = Path("data/demo/v0/baseline")
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text('{"metrics": {"loss": [1.0, 2.0]}}')
+    (folder / ".crystallize_complete").touch()
+    result = experiment(replicates=2).run(strategy="resume")
+    assert ran() == owed(0, 1, conditions=("high",))
+    assert result.metrics.baseline.metrics["loss"] == [1.0, 2.0]
+
+
+def test_a_journal_of_another_experiment_is_refused_and_nothing_is_touched() -> None:
+    experiment().run()
+    experiment(name="other").run()
+    shutil.copy("data/other/v0/journal.jsonl", "data/demo/v0/journal.jsonl")
+    before = content(Path("data/demo/v0"))
+    with pytest.raises(
+        PluginError, match=r"journal is that of another run, of experiment 'other'.*journal\.jsonl"
+    ):
+        experiment().run(strategy="resume")
+    assert content(Path("data/demo/v0")) == before
+    assert experiment().run().path == Path.cwd() / "data/demo/v1"
+
+
+def test_damaged_lines_are_named_and_their_outcomes_run_again(caplog: pytest.LogCaptureFixture) -> None:
+    experiment().run()
+    ran()
+    journal = Path("data/demo/v0/journal.jsonl")
+    lines = journal.read_text().splitlines(keepends=True)
+    (number,) = (i for i, line in enumerate(lines) if '"replicate":4,"condition":"high"' in line)
+    lines[number] = lines[number].replace("0", "1", 1)
+    journal.write_text("".join(lines))
+    result = experiment().run(strategy="resume")
+    assert ran() == ["high 4"]
+    assert f"line {number + 1} is damaged" in told(caplog)
+    assert_same(result, undisturbed())
+
+
+def test_the_newest_run_is_the_one_that_goes_on() -> None:
+    interrupted(3)
+    experiment().run()
+    ran()
+    assert experiment().run(strategy="resume").path == Path.cwd() / "data/demo/v1"
+    assert ran() == []
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+def test_an_interrupted_run_beside_an_older_complete_one_goes_on(versioned: bool) -> None:
+    plugin = ArtifactPlugin(versioned=versioned)
+    experiment(plugins=[plugin], replicates=2).run()
+    interrupted(3, plugins=[plugin])
+    result = experiment(plugins=[plugin]).run(strategy="resume")
+    assert ran() == owed(3, 4, 5)
+    assert_same(result, undisturbed())
+    assert experiment(plugins=[plugin]).run(strategy="resume").path == result.path
+
+
+# -- two at a time ---------------------------------------------------------------------------------------------
+
+HOLDER = """
+import os, signal, sys, time
+from crystallize import ArtifactPlugin, Experiment
+def step(data, ctx):
+    if ctx["replicate"] == 1:
+        print(flush=True)
+        sys.stdin.readline()
+    return data
+Experiment(lambda: 0, [step], name="held", replicates=2, seed=1, plugins=[ArtifactPlugin(versioned=True)]).run()
+"""
+
+
+def test_who_resumes_a_run_that_another_process_holds_is_told_so_and_a_dead_holder_is_none() -> None:
+    def resume() -> Any:
+        return Experiment(
+            lambda: 0,
+            [lambda data: data],
+            name="held",
+            replicates=2,
+            seed=1,
+            plugins=[ArtifactPlugin(versioned=True)],
+        ).run(strategy="resume")
+
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(PluginError, match=rf"written by process {holder.pid} on ") as caught:
+            resume()
+        assert isinstance(caught.value.__cause__, StoreError)
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    assert resume().path is not None
