@@ -147,7 +147,7 @@ def everything(experiment: Experiment, root: Path) -> dict[str, str]:
         "summary": str(result.summary()),
     }
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        if path.name != "metadata.json":  # holds times, and names the strategy
+        if path.name not in ("metadata.json", "journal.jsonl"):  # these hold times, and what came when
             found[path.relative_to(root).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 

@@ -730,7 +730,9 @@ def test_artifacts_require_metadata_raises_if_there_is_none() -> None:
     exp1.artifact_datasource(step="ModelStep", name="model.bin", require_metadata=True)
 
 
-def test_artifacts_resume_is_refused_with_one_clear_sentence_until_a_later_version() -> None:
-    with pytest.raises(ValueError, match="strategy='resume' needs the journal"):
-        saving("long").run(strategy="resume")
-    assert not Path("artifacts").exists()
+def test_artifacts_resume_skips_what_is_complete_and_loads_its_metrics() -> None:
+    first = saving("long").run(replicates=2)
+    again = saving("long").run(strategy="resume", replicates=2)
+    assert again.path == first.path
+    assert again.metrics.baseline.metrics == first.metrics.baseline.metrics
+    assert [path.name for path in Path("artifacts/long").iterdir()] == ["v0"]

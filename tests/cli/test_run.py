@@ -419,7 +419,7 @@ def test_ctrl_c_and_signals_end_it_cleanly_and_it_says_what_was_written(
     assert "Interrupted." in told
     assert "  make: complete, in data/make/v0" in told
     assert "of 500 replicates had finished" in told
-    assert "the last complete run, in data/use/v0, is as it was" in told
+    assert "Go on with: crystallize run use --resume" in told
     assert Path("data/use/v0/metadata.json").read_bytes() == before
     while running(process.pid):
         assert time.monotonic() < deadline

@@ -96,21 +96,30 @@ def test_a_run_with_failures_is_shown_as_it_was_printed(call, project):
     assert [(error["replicate"], error["condition"]) for error in document["errors"]] == [(0, "shifted")]
 
 
-def test_a_run_that_was_interrupted_has_no_results(call, stored):
+def test_a_run_that_was_interrupted_shows_what_it_has_measured(call, stored):
     metadata = stored / "metadata.json"
     metadata.write_text(metadata.read_text().replace('"complete"', '"interrupted"'))
     (stored / "shifted" / "results.json").unlink()
     done = call("show", "use")
-    assert done.code == 2
-    assert "the run of experiment 'use' is interrupted and has no results" in done.err
+    assert done.code == 0
+    assert ", which is interrupted" in done.out
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"metrics": 3}', '{"metrics": {"seen": 3}}'])
-def test_damaged_results_are_an_error_that_names_the_file(call, stored, content):
+def test_damaged_results_of_a_run_without_a_journal_are_an_error_that_names_the_file(call, stored, content):
+    (stored / "journal.jsonl").unlink()
     (stored / "shifted" / "results.json").write_text(content)
     done = call("show", "use")
     assert done.code == 2
     assert "data/use/v0/shifted/results.json" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_damaged_journal_is_an_error_that_names_the_file(call, stored):
+    (stored / "journal.jsonl").write_text("{}\n")
+    done = call("show", "use")
+    assert done.code == 2
+    assert "data/use/v0/journal.jsonl:1" in done.err
     assert "Traceback" not in done.err
 
 

@@ -195,12 +195,12 @@ def test_an_empty_graph_runs_nothing() -> None:
     assert ExperimentGraph().run() == {}
 
 
-def test_resume_is_refused_as_for_an_experiment(node: Any) -> None:
+def test_what_to_do_about_earlier_runs_is_checked_as_for_an_experiment(node: Any) -> None:
     a = node("a")
     with pytest.raises(InvalidValueError) as of_experiment:
-        a.run(strategy="resume")
+        a.run(strategy="again")
     with pytest.raises(InvalidValueError) as of_graph:
-        ExperimentGraph(a).run(strategy="resume")
+        ExperimentGraph(a).run(strategy="again")
     assert str(of_graph.value) == str(of_experiment.value)
 
 
