@@ -6,7 +6,7 @@ import logging
 from operator import attrgetter, length_hint
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import CrystallizeError, ExecutionError, MissingMetricError, PluginError
+from crystallize.errors import CrystallizeError, ExecutionError, MissingMetricError, PluginError, StoreError
 from crystallize.experiments.handover import Handover
 from crystallize.experiments.owed import Owed
 from crystallize.experiments.settings import ReadWatch
@@ -74,7 +74,7 @@ class Intake:
         self._taken: Any = None  # what the strategy returned, once it was looked through
         self._is_wrapped = False
         self._read_watch = ReadWatch(experiment)
-        self._notices_arrivals = experiment.plugins.implements("after_replicate")
+        self._after_replicate = experiment.plugins.direct("after_replicate")
 
     def take_stored(self) -> Callable[[int], bool] | None:
         """Take what is there already of a run that is resumed, so that the rest is owed.
@@ -188,10 +188,12 @@ class Intake:
                     error,
                     error.traceback,
                 )
-        if self._notices_arrivals:
+        if self._after_replicate is not None:
             self.handover.arrive(result)
             try:
-                self._call("after_replicate", result)
+                self._after_replicate(self.experiment, result)
+            except PluginError as raised:
+                self._keep(raised)
             finally:
                 self.handover.close()
 
@@ -297,10 +299,16 @@ class Intake:
         try:
             self.experiment.plugins.call(hook, experiment=self.experiment, result=result)
         except PluginError as raised:
-            if self._hook_error is None:
-                self._hook_error = raised
-            else:
-                self._hook_error.add_note(str(raised))
+            self._keep(raised)
+
+    def _keep(self, error: PluginError) -> None:
+        """Keep what a hook raised until everything is stored; but if nothing can be stored any more, raise it now."""
+        if isinstance(error.__cause__, StoreError):
+            raise error
+        if self._hook_error is None:
+            self._hook_error = error
+        else:
+            self._hook_error.add_note(str(error))
 
 
 def _report_total_failures(result: Result) -> None:

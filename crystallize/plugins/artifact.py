@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import InvalidTypeError, InvalidValueError, StoreError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
-from crystallize.plugins.recording import begin_recording, resume_recording, store_errors
+from crystallize.plugins.recording import begin_recording, resume_recording, store_error, store_errors
 from crystallize.store.layout import APPLY, RunLocation
 from crystallize.store.metadata import read_metadata
 from crystallize.store.sink import ArtifactSink
@@ -97,9 +97,12 @@ class ArtifactPlugin(BasePlugin):
     @hookimpl(tryfirst=True)  # what the others have seen is stored
     def after_replicate(self, experiment: RunningExperiment, result: ReplicateResult) -> None:
         """Write the outcomes to the journal."""
-        if experiment.run_kind != APPLY:
-            with store_errors(self.root_dir):
-                experiment.current_run.state(self).recording.add(result)
+        run = experiment.current_run
+        if run.kind != APPLY:
+            try:
+                run.state(self).recording.add(result)
+            except OSError as error:
+                raise store_error(error, self.root_dir) from error
 
     def before_replicate(self, experiment: RunningExperiment, ctx: FrozenContext) -> None:
         """Lead the artifacts of this context to their folder."""

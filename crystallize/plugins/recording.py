@@ -288,8 +288,13 @@ def store_errors(place: str) -> Iterator[None]:
     except CrystallizeError:
         raise
     except OSError as error:
-        raise StoreError(
-            f"the run cannot be stored: {error.strerror or error}",
-            str(error.filename or Path(place).absolute()),
-            "Look at the folder's rights and the space on its disk, or choose another root_dir",
-        ) from error
+        raise store_error(error, place) from error
+
+
+def store_error(error: OSError, place: str) -> StoreError:
+    """Return the error that says what could not be stored."""
+    return StoreError(
+        f"the run cannot be stored: {error.strerror or error}",
+        str(error.filename or Path(place).absolute()),
+        "Look at the folder's rights and the space on its disk, or choose another root_dir",
+    )
