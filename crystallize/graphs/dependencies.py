@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from crystallize.datasources.artifact import Artifact, ArtifactSource
@@ -132,21 +133,20 @@ def in_order(upstream: Upstream, nodes: Nodes) -> list[str]:
     GraphError
         If the experiments form a cycle; the message spells it out.
     """
+    sorter = TopologicalSorter({name: upstream[name] for name in nodes})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise _cycle_error(nodes, error.args[1]) from None
     names = list(nodes)
     position = {name: index for index, name in enumerate(names)}
-    remaining = {name: len(upstream[name]) for name in names}
-    downstream = downstream_of(upstream)
-    ready = [position[name] for name in names if not remaining[name]]
+    ready: list[int] = []
     ordered: list[str] = []
-    while ready:
-        name = names[heapq.heappop(ready)]
-        ordered.append(name)
-        for consumer in downstream[name]:
-            remaining[consumer] -= 1
-            if not remaining[consumer]:
-                heapq.heappush(ready, position[consumer])
-    if len(ordered) < len(names):
-        raise _cycle_error(nodes, upstream, set(names) - set(ordered))
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heapq.heappush(ready, position[name])
+        ordered.append(names[heapq.heappop(ready)])
+        sorter.done(ordered[-1])
     return ordered
 
 
@@ -248,22 +248,13 @@ def _check_source(leaf: DataSource, reader: Experiment, producer: Experiment) ->
         )
 
 
-def _cycle_error(nodes: Nodes, upstream: Upstream, unordered: set[str]) -> GraphError:
-    """Make the error for the cycle that is nearest to the first of the `unordered` experiments.
-
-    None of them could be put in order, so each has another one of them upstream.
-    """
-    name = next(name for name in nodes if name in unordered)
-    path: dict[str, int] = {}
-    while name not in path:
-        path[name] = len(path)
-        name = next(each for each in upstream[name] if each in unordered)
-    cycle = list(path)[path[name] :][::-1]
-    first = min(cycle, key=list(nodes).index)
-    start = cycle.index(first)
-    cycle = [*cycle[start:], *cycle[:start], first]
+def _cycle_error(nodes: Nodes, cycle: list[str]) -> GraphError:
+    """Make the error for a cycle, told from the experiment on that was added first."""
+    *members, _ = cycle  # the first one once more
+    start = members.index(min(members, key=list(nodes).index))
+    members = [*members[start:], *members[:start]]
     return GraphError(
-        f"the experiments depend on each other in a cycle: {' -> '.join(map(repr, cycle))}",
-        files_of(nodes[each] for each in cycle[:-1]),
+        f"the experiments depend on each other in a cycle: {' -> '.join(map(repr, [*members, members[0]]))}",
+        files_of(nodes[each] for each in members),
         "An arrow leads to the experiment that reads the one before it: remove one of them",
     )
