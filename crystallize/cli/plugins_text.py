@@ -18,8 +18,8 @@ from crystallize.cli.screen import echo, styled
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from crystallize.cli.plugins_listing import Installed
     from crystallize.discovery import Found
-    from crystallize.plugins.listing import Installed
 
 _COLOURS = {"active": "green", "disabled": "yellow", "failed": "red", "shadowed": "yellow"}
 _HEADINGS = ("NAME", "KIND", "STATUS", "DISTRIBUTION", "VERSION")
@@ -198,40 +198,23 @@ _ENGINE = str(Path(__file__).parent.parent)
 _MACHINERY = ("<frozen ", importlib.__file__)
 
 
-def print_report(installed: Sequence[Installed], misspelt: Sequence[tuple[str, Sequence[Found]]]) -> bool:
+def print_report(installed: Sequence[Installed]) -> bool:
     """Print each failure, and one line that counts; return whether all is well."""
-    failed = 0
-    for each in installed:
-        if each.error is not None:
-            failed += 1
-            _print_failure(each.status, str(each.error))
-            if each.error.__cause__ is not None:
-                echo(indent(own_traceback(each.error.__cause__, each.found), _GAP), end="")
-            echo()
-    for meant, declared in misspelt:
-        failed += len(declared)
-        of = declared[0]
-        names = ", ".join(repr(found.name) for found in declared)
-        _print_failure(
-            "failed",
-            f"nobody reads the entry point group {of.group!r} of {of.distribution} {of.version}, with {names} "
-            f"({of.folder}). Did you mean {meant!r}?",
-        )
+    failures = [each for each in installed if each.error is not None]
+    for each in failures:
+        text = f"{each.status}: {each.error}"
+        first, *more = wrap(text, _width(), subsequent_indent=_GAP, break_on_hyphens=False)
+        echo(styled(each.status, fg="red"), "\n".join([first.removeprefix(each.status), *more]))
+        if each.error is not None and each.error.__cause__ is not None:
+            echo(indent(own_traceback(each.error.__cause__, each.found), _GAP), end="")
         echo()
     counts = {status: sum(each.status == status for each in installed) for status in ("active", "disabled")}
     parts = [f"{counts['active']} loaded"]
     if counts["disabled"]:
         parts.append(f"{counts['disabled']} switched off and not looked at")
-    parts.append(f"{failed} failed" if failed else "all is well")
+    parts.append(f"{len(failures)} failed" if failures else "all is well")
     echo(f"Entry points: {', '.join(parts)}.")
-    return not failed
-
-
-def _print_failure(status: str, text: str) -> None:
-    first, *more = wrap(f"{status}: {text}", _width(), subsequent_indent=_GAP, break_on_hyphens=False)
-    echo(styled(status, fg="red"), first.removeprefix(status))
-    for line in more:
-        echo(line)
+    return not failures
 
 
 def own_traceback(error: BaseException, found: Found) -> str:
@@ -241,8 +224,6 @@ def own_traceback(error: BaseException, found: Found) -> str:
     """
     from traceback import TracebackException
 
-    from crystallize.discovery import CORE, normalise
-
     whole = TracebackException.from_exception(error)
     links: list[TracebackException | None] = [whole]
     is_told = not isinstance(error, SyntaxError)  # which shows the place itself
@@ -250,7 +231,7 @@ def own_traceback(error: BaseException, found: Found) -> str:
         link = links.pop()
         if link is not None:
             frames = [frame for frame in link.stack if not frame.filename.startswith(_MACHINERY)]
-            while frames and normalise(found.distribution) != CORE and frames[0].filename.startswith(_ENGINE):
+            while frames and not found.is_ours and frames[0].filename.startswith(_ENGINE):
                 frames.pop(0)
             link.stack[:] = frames
             is_told = is_told and not frames

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 CORE = "crystallize-lab"
 """The distribution that Crystallize itself comes in."""
@@ -77,6 +77,15 @@ class Found(NamedTuple):
     fault: str = ""
     shadowed: bool = False
     extras: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it comes with Crystallize itself."""
+        return normalise(self.distribution) == CORE
+
+    def is_among(self, folded: Collection[str]) -> bool:
+        """Tell whether its own name or that of its distribution is among these names, which :func:`normalise` gave."""
+        return normalise(self.name) in folded or normalise(self.distribution) in folded
 
     def __str__(self) -> str:
         return f"entry point {self.name!r} of {self.distribution} {self.version}"

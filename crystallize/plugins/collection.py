@@ -9,12 +9,10 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterable
-from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from crystallize.discovery import (
-    CORE,
     EXECUTION,
     PLUGINS,
     Found,
@@ -103,17 +101,11 @@ class PluginRecord(NamedTuple):
         # Bound hook functions stay behind; a module goes by name, as plain pickle refuses modules.
         is_module = isinstance(self.plugin, ModuleType)
         plugin = self.plugin.__name__ if is_module else self.plugin
-        origin = (self.distribution, self.version, self.source)
-        return _restore, (self.name, plugin, is_module, origin, self.drives)
+        origin = self.distribution, self.version, self.source
+        return _restore, (is_module, self.drives, self.name, plugin, *origin)
 
 
-def _restore(
-    name: str,
-    plugin: Any,
-    is_module: bool,
-    origin: tuple[str | None, str | None, Source],
-    is_strategy: bool,
-) -> PluginRecord:
+def _restore(is_module: bool, is_strategy: bool, name: str, plugin: Any, *origin: Any) -> PluginRecord:
     if is_module:
         try:
             plugin = importlib.import_module(plugin)
@@ -148,8 +140,8 @@ def collect(
         If a passed plugin has a mistake, or an installed one and ``CRYSTALLIZE_STRICT_PLUGINS`` is set.
     """
     instances = [*_checked(passed), *([] if strategy is None else [strategy])]
-    off = switched_off(disabled)
-    switched_on = [found for found in find(PLUGINS, partial(is_off, off=off)) if not is_off(found, off)]
+    is_off = switched_off(disabled)
+    switched_on = [found for found in find(PLUGINS, is_off) if not is_off(found)]
     installed = [record for found in switched_on if (record := _installed(found, instances)) is not None]
     taken = {record.name for record in installed}
     records = []
@@ -258,8 +250,10 @@ def set_apart(record: PluginRecord, others: Iterable[PluginRecord]) -> PluginRec
 # -- installed -----------------------------------------------------------------------------------------------
 
 
-def switched_off(disabled: Collection[str] = ()) -> set[str]:
-    """Return the folded names that are switched off, by argument or environment; warn about unknown ones.
+def switched_off(disabled: Collection[str] = ()) -> Callable[[Found], bool]:
+    """Return what tells whether a plugin is switched off, by argument or environment, or not loaded by itself.
+
+    Entries of other groups are not: they do nothing until they are named. A name that nothing has gets a warning.
 
     Raises
     ------
@@ -277,7 +271,8 @@ def switched_off(disabled: Collection[str] = ()) -> set[str]:
             advice = did_you_mean(name.removeprefix("no:"), known)
             advice = advice or f"Installed are {listed({found.name for found in find(PLUGINS)})}"
             warn_once(f"{place}no installed plugin is called {name!r}, so it is not switched off. {advice}")
-    return {normalise(name) for name in names}
+    off = {normalise(name) for name in names}
+    return lambda found: found.group == PLUGINS and (found.is_among(off) or not loads_by_itself(found))
 
 
 def off_by_environment() -> list[str]:
@@ -285,22 +280,14 @@ def off_by_environment() -> list[str]:
     return [name for each in os.environ.get(_SWITCH, "").split(",") if (name := each.strip())]
 
 
-def is_off(found: Found, off: Collection[str]) -> bool:
-    """Tell whether a plugin is among what :func:`switched_off` returned, or is not loaded by itself.
-
-    Entries of other groups are not: they do nothing until they are named.
-    """
-    if found.group != PLUGINS:
-        return False
-    if normalise(found.name) in off or normalise(found.distribution) in off:
-        return True
-    return flag(_AUTOLOAD) and normalise(found.distribution) != CORE
+def loads_by_itself(found: Found) -> bool:
+    """Tell whether an installed plugin is loaded without being named; the environment may forbid it to all but ours."""
+    return found.is_ours or not flag(_AUTOLOAD)
 
 
 def switch_of(found: Found) -> str:
     """Return the environment variable that switches a plugin off, if it is off by the environment."""
-    names = {normalise(found.name), normalise(found.distribution)}
-    return _SWITCH if names & {normalise(name) for name in off_by_environment()} else _AUTOLOAD
+    return _SWITCH if found.is_among({normalise(name) for name in off_by_environment()}) else _AUTOLOAD
 
 
 def flag(variable: str) -> bool:
@@ -331,8 +318,14 @@ def examine(found: Found) -> PluginRecord:
     PluginLoadError
         If it cannot be used, with the reason.
     """
-    plugin = produce(found)
+    return record_of(found, produce(found))
+
+
+def record_of(found: Found, plugin: Any) -> PluginRecord:
+    """Return the record of what an installed plugin's entry point made; raise as :func:`examine`."""
     try:
+        if isinstance(plugin, type):
+            raise PluginError(f"it gives {safe_repr(plugin)}, not an instance")
         record = PluginRecord.of(found.name, plugin, found.distribution, found.version, "entry point")
         bare = unmarked(plugin)
         if not record.implementations and not bare and not isinstance(plugin, BasePlugin):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from crystallize import hookspecs
-from crystallize.discovery import COMMANDS, CORE, EXECUTION, PLUGINS, Found, normalise
+from crystallize.discovery import COMMANDS, EXECUTION, PLUGINS, Found
 from crystallize.plugins.base import HOOK_NAMES
 from crystallize.plugins.collection import set_apart, switch_of
 from crystallize.plugins.manager import PluginManager
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from pluggy import HookImpl
 
+    from crystallize.cli.plugins_listing import Installed
     from crystallize.plugins.collection import PluginRecord
-    from crystallize.plugins.listing import Installed
 
 _HOME_LABELS = ("homepage", "home", "repository", "source", "sourcecode", "github", "documentation")
 
@@ -182,7 +182,7 @@ def _switches_of(found: Found) -> list[str]:
         f"crystallize run -p no:{found.name}",
         f"CRYSTALLIZE_DISABLE_PLUGINS={found.name}",
     ]
-    if normalise(found.distribution) != CORE:
+    if not found.is_ours:
         switches.append(
             "CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD=1, with all others that are not Crystallize's own"
         )
