@@ -49,10 +49,10 @@ class Settings:
         self,
         lookup: Lookup,
         *,
-        seed: int | None,
-        execution: Any,
-        disable_plugins: Collection[str],
-        plugins: Sequence[object],
+        seed: int | None = None,
+        execution: Any = None,
+        disable_plugins: Collection[str] = (),
+        plugins: Sequence[object] = (),
     ) -> None:
         self._lookup = lookup
         self._given_seed = seed
@@ -142,8 +142,8 @@ class Settings:
     def _make(self, found: Found, setting: bool | dict[str, Any], path: KeyPath) -> object | None:
         """Return a plugin that is configured, or would not be loaded by itself; one that is wanted is checked."""
         if isinstance(setting, bool):
-            plugin = examine(found).plugin
-            return None if loads_by_itself(found) else plugin
+            wanted = examine(found)
+            return None if loads_by_itself(found) else wanted.plugin
         arguments, what = setting, f"plugin {found.name!r}"
         make = discovery.load(found)
         if discovery.classify(make) not in ("class", "factory"):
@@ -159,8 +159,8 @@ class Settings:
             made = make(**arguments)
         except (Exception, SystemExit) as error:  # a stranger's constructor may raise anything
             self._lookup.refuse_call(path, arguments, error)
-        plugin: object = record_of(found, made).plugin
-        return plugin
+        record_of(found, made)
+        return made  # type: ignore[no-any-return]
 
     def _with_seed(self, arguments: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         """Move the master seed to the arguments of the plugin that seeds."""
