@@ -10,7 +10,7 @@ from crystallize.errors import CrystallizeError, StoreError
 from crystallize.results.hypotheses_file import read_hypotheses
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.results.results_file import read_results
-from crystallize.store.layout import BASELINE, METADATA, RESULTS
+from crystallize.store.layout import BASELINE, METADATA
 from crystallize.store.manifest import read_manifest
 from crystallize.store.metadata import read_metadata
 from crystallize.store.reader import lock_run
@@ -97,7 +97,7 @@ def _load(run: Path) -> tuple[Result, dict[str, Any]]:
             "Run the experiment again",
         ) from error
     try:
-        conditions = {name: read_results(run / name / RESULTS, replicates) for name in names}
+        conditions = {name: read_results(run, name, replicates) for name in names}
     except FileNotFoundError as error:
         raise StoreError(
             f"the run of experiment {experiment!r} is {metadata.get('status')} and has no results",
