@@ -34,13 +34,15 @@ def files_of(experiments: Iterable[Experiment]) -> str:
     )
 
 
-class RunFolders:
-    """Which experiment of a graph stores its runs where.
+class Dependencies:
+    """Who stores what, and who reads what, among the experiments of a graph.
 
     Parameters
     ----------
     nodes : mapping of str to Experiment
         The experiments.
+    declared : mapping of str to sequence of str, optional
+        For each experiment those that it depends on though no data source shows it.
 
     Raises
     ------
@@ -48,14 +50,16 @@ class RunFolders:
         If two store their runs in one folder; names that differ in their case only do on some systems.
     """
 
-    def __init__(self, nodes: Nodes) -> None:
+    def __init__(self, nodes: Nodes, declared: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.nodes = nodes
+        self._declared = declared or {}
         self._roots: dict[str, str] = {}
         self._names: dict[str, str] = {}
         for name, node in nodes.items():
             location = node.location()
             if location is None:
                 continue
-            other = self._names.setdefault(self.key(location), name)
+            other = self._names.setdefault(self._key(location), name)
             if other != name:
                 raise GraphError(
                     f"the experiments {other!r} and {name!r} store their runs in one folder, {location.folder}",
@@ -63,7 +67,7 @@ class RunFolders:
                     "Give one of them another name, or an ArtifactPlugin with another root_dir",
                 )
 
-    def key(self, location: RunLocation) -> str:
+    def _key(self, location: RunLocation) -> str:
         """Return what is equal for equal folders, also on systems that do not tell ``A`` from ``a``."""
         root = self._roots.get(location.root)
         if root is None:
@@ -72,7 +76,7 @@ class RunFolders:
 
     def owner(self, location: RunLocation) -> str | None:
         """Return the experiment that stores its runs there, or None if it is not in the graph."""
-        return self._names.get(self.key(location))
+        return self._names.get(self._key(location))
 
     def producer_of(self, leaf: DataSource) -> str | None:
         """Return the experiment that writes the artifact that `leaf` reads, or None."""
@@ -80,49 +84,62 @@ class RunFolders:
             return None
         return next((name for location in leaf.producers() if (name := self.owner(location))), None)
 
+    def upstream(self, extra_sources: Mapping[str, Sequence[DataSource]] | None = None) -> Upstream:
+        """Return what each experiment depends on: those whose artifacts it reads, then those that were declared.
 
-def find_upstream(
-    nodes: Nodes,
-    folders: RunFolders,
-    declared: Mapping[str, Sequence[str]],
-    extra_sources: Mapping[str, Sequence[DataSource]] | None = None,
-) -> Upstream:
-    """Return what each experiment depends on: those whose artifacts it reads, then those that were declared.
+        Parameters
+        ----------
+        extra_sources : mapping of str to sequence of DataSource, optional
+            What experiments read besides, in one run.
 
-    Parameters
-    ----------
-    nodes : mapping of str to Experiment
-        The experiments.
-    folders : RunFolders
-        Where they store their runs.
-    declared : mapping of str to sequence of str
-        Dependencies that no data source shows.
-    extra_sources : mapping of str to sequence of DataSource, optional
-        What experiments read besides, in one run.
-
-    Raises
-    ------
-    GraphError
-        If an experiment reads itself, or what no experiment stores, or what two write.
-    """
-    writers: dict[int, list[str]] = {}
-    for name, node in nodes.items():
-        for output in node.outputs.values():
-            writers.setdefault(id(output), []).append(name)
-    upstream: Upstream = {}
-    for name, node in nodes.items():
-        found: dict[str, None] = {}
-        sources = [*sources_of(node), *(extra_sources or {}).get(name, ())]
-        for leaf in (leaf for source in sources for leaf in source.leaves()):
-            if isinstance(leaf, Artifact):
-                _check_artifact(leaf, node, [nodes[writer] for writer in writers.get(id(leaf), ())])
-            for location in leaf.producers():
-                producer = folders.owner(location)
-                if producer is not None:
-                    _check_source(leaf, node, nodes[producer])
+        Raises
+        ------
+        GraphError
+            If an experiment reads itself, or what no experiment stores, or what two write.
+        """
+        writers: dict[int, list[Experiment]] = {}
+        for node in self.nodes.values():
+            for output in node.outputs.values():
+                writers.setdefault(id(output), []).append(node)
+        upstream: Upstream = {}
+        for name, node in self.nodes.items():
+            found: dict[str, None] = {}
+            sources = [*sources_of(node), *(extra_sources or {}).get(name, ())]
+            for leaf in (leaf for source in sources for leaf in source.leaves()):
+                if isinstance(leaf, Artifact):
+                    _check_artifact(leaf, node, writers.get(id(leaf), ()))
+                for producer in filter(None, map(self.owner, leaf.producers())):
+                    _check_source(leaf, node, self.nodes[producer])
                     found[producer] = None
-        upstream[name] = (*found, *(each for each in declared.get(name, ()) if each not in found))
-    return upstream
+            found |= dict.fromkeys(self._declared.get(name, ()))
+            upstream[name] = tuple(found)
+        return upstream
+
+    def outside(self) -> dict[str, list[RunLocation]]:
+        """Return for each experiment where the producers store that it reads and the graph does not have."""
+        found: dict[str, list[RunLocation]] = {}
+        for name, node in self.nodes.items():
+            read = {self._key(each): each for source in sources_of(node) for each in source.producers()}
+            found[name] = [location for key, location in read.items() if key not in self._names]
+        return found
+
+    def check_outside(self) -> None:
+        """Refuse to run what reads an experiment that is not in the graph and has no stored run.
+
+        Raises
+        ------
+        GraphError
+            If there is such an experiment.
+        """
+        for name, locations in self.outside().items():
+            for location in locations:
+                if find_run(location) is None:
+                    raise GraphError(
+                        f"experiment {name!r} reads experiment {location.experiment!r}, which is not in the graph "
+                        f"and has no stored run in {location.folder}",
+                        files_of([self.nodes[name]]),
+                        "Add it to the graph, or run it first",
+                    )
 
 
 def in_order(upstream: Upstream, nodes: Nodes) -> list[str]:
@@ -157,40 +174,6 @@ def downstream_of(upstream: Upstream) -> dict[str, list[str]]:
         for producer in producers:
             downstream[producer].append(name)
     return downstream
-
-
-def outside_producers(nodes: Nodes, folders: RunFolders) -> dict[str, list[RunLocation]]:
-    """Return for each experiment where the producers store that it reads and the graph does not have."""
-    found: dict[str, list[RunLocation]] = {}
-    for name, node in nodes.items():
-        outside = {
-            folders.key(location): location
-            for source in sources_of(node)
-            for location in source.producers()
-            if folders.owner(location) is None
-        }
-        if outside:
-            found[name] = list(outside.values())
-    return found
-
-
-def check_outside(nodes: Nodes, folders: RunFolders) -> None:
-    """Refuse to run what reads an experiment that is not in the graph and has no stored run.
-
-    Raises
-    ------
-    GraphError
-        If there is such an experiment.
-    """
-    for name, locations in outside_producers(nodes, folders).items():
-        for location in locations:
-            if find_run(location) is None:
-                raise GraphError(
-                    f"experiment {name!r} reads experiment {location.experiment!r}, which is not in the graph "
-                    f"and has no stored run in {location.folder}",
-                    files_of([nodes[name]]),
-                    "Add it to the graph, or run it first",
-                )
 
 
 def stored_conditions(location: RunLocation) -> list[str]:

@@ -13,7 +13,6 @@ from crystallize.experiments.settings import readers_of
 from crystallize.experiments.treatment import BASELINE, Treatment, TreatmentFactory, as_treatments
 from crystallize.graphs.dependencies import (
     files_of,
-    find_upstream,
     in_order,
     sources_of,
     stored_conditions,
@@ -23,7 +22,7 @@ from crystallize.utils.suggest import did_you_mean, listed, name_hint
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
     from crystallize.experiments.experiment import Experiment
-    from crystallize.graphs.dependencies import Nodes, RunFolders, Upstream
+    from crystallize.graphs.dependencies import Dependencies, Nodes, Upstream
 
 _logger = logging.getLogger("crystallize.graph")
 
@@ -55,23 +54,13 @@ class Plan(NamedTuple):
     without_hypotheses: frozenset[str]
 
 
-def make_plan(
-    nodes: Nodes,
-    folders: RunFolders,
-    declared: Mapping[str, Sequence[str]],
-    treatments: Any = None,
-    replicates: int | None = None,
-) -> Plan:
+def make_plan(dependencies: Dependencies, treatments: Any = None, replicates: int | None = None) -> Plan:
     """Plan a run of a graph.
 
     Parameters
     ----------
-    nodes : mapping of str to Experiment
-        The experiments.
-    folders : RunFolders
-        Where they store their runs.
-    declared : mapping of str to sequence of str
-        Dependencies that no data source shows.
+    dependencies : Dependencies
+        The experiments, and who reads what.
     treatments : iterable of str or Treatment, optional
         The treatments to run; all that there are, if not given.
     replicates : int, optional
@@ -82,17 +71,18 @@ def make_plan(
     GraphError, UnknownNameError, InvalidTypeError, ReplicateMismatchError
         If the experiments do not fit together, or the treatments are not what a run can be asked for.
     """
+    nodes = dependencies.nodes
     requested = _requested_treatments(treatments, nodes)
     given = [each for each in (requested or {}).values() if each is not None]
     swapped = [each.datasource for each in given if each.datasource is not None]
-    upstream = find_upstream(nodes, folders, declared)
+    upstream = dependencies.upstream()
     last = frozenset(upstream) - {name for producers in upstream.values() for name in producers}
     extra_sources: dict[str, list[DataSource]] = {}
     if swapped:
         # What a treatment reads comes before the experiments that it is for.
-        last -= {folders.producer_of(leaf) or "" for source in swapped for leaf in source.leaves()}
+        last -= {dependencies.producer_of(leaf) or "" for source in swapped for leaf in source.leaves()}
         extra_sources = dict.fromkeys(last, swapped)
-        upstream = find_upstream(nodes, folders, declared, extra_sources)
+        upstream = dependencies.upstream(extra_sources)
     order = in_order(upstream, nodes)
     joining = _joining_treatments(given, {name: nodes[name] for name in last})
     chosen: dict[str, tuple[Treatment, ...] | None] = dict.fromkeys(nodes)
@@ -103,7 +93,7 @@ def make_plan(
     planned: dict[str, int | None] = {}
     for name in order:
         sources = [*sources_of(nodes[name]), *extra_sources.get(name, ())]
-        planned[name] = _count_replicates(nodes[name], sources, folders, planned, replicates)
+        planned[name] = _count_replicates(nodes[name], sources, dependencies, planned, replicates)
     return Plan(
         upstream,
         order,
@@ -185,12 +175,13 @@ def _treatments_of(
     return as_treatments([each for name, each in known.items() if name == BASELINE or name in requested])
 
 
-def report_unknown_conditions(nodes: Nodes, folders: RunFolders, plan: Plan) -> None:
+def report_unknown_conditions(dependencies: Dependencies, plan: Plan) -> None:
     """Log, once for each experiment, which of its treatments run on a baseline's output.
 
     That is what is meant where the experiments that it reads know nothing of a treatment. It is a warning where a name
     may have been misspelt: they have treatments of other names, or this one changes nothing itself.
     """
+    nodes = dependencies.nodes
     chosen = {
         name: {each.name: each for each in (nodes[name].treatments if given is None else given)}
         for name, given in plan.treatments.items()
@@ -198,7 +189,7 @@ def report_unknown_conditions(nodes: Nodes, folders: RunFolders, plan: Plan) -> 
     for name in plan.order:
         read: dict[str, Collection[str]] = {}
         for location in nodes[name].datasource.producers():
-            owner = folders.owner(location)
+            owner = dependencies.owner(location)
             read[owner or location.experiment] = (
                 stored_conditions(location)
                 if owner is None
@@ -233,7 +224,7 @@ def _leaves_out_all_treatments(node: Experiment, chosen: Sequence[Treatment] | N
 def _count_replicates(
     node: Experiment,
     sources: Sequence[DataSource],
-    folders: RunFolders,
+    dependencies: Dependencies,
     planned: Mapping[str, int | None],
     asked: int | None,
 ) -> int | None:
@@ -252,7 +243,7 @@ def _count_replicates(
     for source in sources:
         counts: dict[str, int] = {}
         for leaf in source.leaves():
-            producer = folders.producer_of(leaf)
+            producer = dependencies.producer_of(leaf)
             if producer is None:
                 label, count, needed = repr(leaf), leaf.default_replicates, leaf.replicates
             else:
