@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,41 +49,29 @@ class Gathered:
         self.is_no_graph = False
         self._read: dict[Path, Draft] = {}
         self._found: dict[Path, list[ExperimentFolder]] = {}
-        self._walk(file)
+        self._visit(file, {})
         self._check_names()
 
-    def _walk(self, file: Path) -> None:
-        """Visit depth first, with a stack of our own: chains may be long."""
-        stack = [(self._enter(file), self._references(file))]
-        taken: dict[Path, Source] = {}  # the reference that is being followed, of each file on the stack
-        while stack:
-            draft, references = stack[-1]
-            source = next(references, None)
-            if source is None or source.reference is None:
-                self.drafts.append(draft)
-                stack.pop()
-                taken.pop(draft.file, None)
-                continue
-            target = self._target(draft, source, source.reference.experiment)
-            if target is None:
-                continue
-            taken[draft.file] = source
-            if target in taken:
-                members = list(taken.items())
-                self._note_circle(members[list(taken).index(target) :])
-                continue
-            self.producers[draft.file][source.reference.experiment] = target
-            if target not in self._read:
-                stack.append((self._enter(target), self._references(target)))
-            _check_artifact(draft, source, source.reference, self._read[target])
-
-    def _enter(self, file: Path) -> Draft:
+    def _visit(self, file: Path, followed: dict[Path, Source]) -> None:
+        """Read a file after those that it refers to; `followed` are the references that lead to it, by their file."""
+        draft = self._read[file] = read_draft(file)
         self.producers[file] = {}
-        self._read[file] = read_draft(file)
-        return self._read[file]
-
-    def _references(self, file: Path) -> Iterator[Source]:
-        return (source for source in self._read[file].config.sources() if source.reference)
+        for source in draft.config.sources():
+            reference = source.reference
+            target = None if reference is None else self._target(draft, source, reference.experiment)
+            if reference is None or target is None:
+                continue
+            followed[file] = source
+            if target in followed:
+                members = list(followed.items())
+                self._note_circle(members[list(followed).index(target) :])
+                continue
+            self.producers[file][reference.experiment] = target
+            if target not in self._read:
+                self._visit(target, followed)
+            _check_artifact(draft, source, reference, self._read[target])
+        followed.pop(file, None)
+        self.drafts.append(draft)
 
     def _target(self, draft: Draft, source: Source, name: str) -> Path | None:
         """Return the file that a reference leads to, or None with a problem."""

@@ -24,7 +24,7 @@ from crystallize.discovery import (
     produce,
     warn_once,
 )
-from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError
+from crystallize.errors import CrystallizeError, InvalidTypeError, PluginError, PluginLoadError
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.plugins.inspection import LOOP, Implementation, implementations, unmarked
 from crystallize.utils.failures import error_text, place_of, safe_repr
@@ -75,9 +75,26 @@ class PluginRecord(NamedTuple):
         *,
         is_strategy: bool = False,
     ) -> PluginRecord:
-        """Make the record of a plugin; :func:`implementations` says what `is_strategy` means and what may be wrong."""
+        """Make the record of a plugin, and warn of functions that lack ``@hookimpl``.
+
+        Raises
+        ------
+        PluginError
+            If a hook has a mistake; see :func:`implementations`, which says what `is_strategy` means, too.
+        InvalidTypeError
+            If there is no hook.
+        """
         found = implementations(plugin, is_strategy=is_strategy)
-        return cls(name, plugin, distribution, version, source, found)
+        record = cls(name, plugin, distribution, version, source, found)
+        bare = ", ".join(hook for hook in unmarked(plugin) if not (is_strategy and hook == LOOP))
+        if bare:
+            warn_once(f"{record}: {bare} bears a hook's name and lacks @hookimpl, so it is never called")
+        elif not found and not isinstance(plugin, BasePlugin):
+            raise InvalidTypeError(
+                f"{safe_repr(plugin)} is no plugin: it has no hook",
+                hint="Inherit from BasePlugin, or mark its hooks with @hookimpl",
+            )
+        return record
 
     @property
     def hooks(self) -> tuple[str, ...]:
@@ -106,6 +123,7 @@ class PluginRecord(NamedTuple):
 
 
 def _restore(is_module: bool, is_strategy: bool, name: str, plugin: Any, *origin: Any) -> PluginRecord:
+    distribution, version, source = origin
     if is_module:
         try:
             plugin = importlib.import_module(plugin)
@@ -114,7 +132,8 @@ def _restore(is_module: bool, is_strategy: bool, name: str, plugin: Any, *origin
                 f"plugin {name!r} is a module that this process cannot import: {error}",
                 hint="Install it, or set PYTHONPATH to its folder",
             ) from error
-    return PluginRecord.of(name, plugin, *origin, is_strategy=is_strategy)
+    found = implementations(plugin, is_strategy=is_strategy)
+    return PluginRecord(name, plugin, distribution, version, source, found)
 
 
 def collect(
@@ -193,18 +212,9 @@ def _record(
 ) -> PluginRecord:
     distribution, version = origin or (None, None)
     try:
-        record = PluginRecord.of(name, plugin, distribution, version, "passed", is_strategy=is_strategy)
+        return PluginRecord.of(name, plugin, distribution, version, "passed", is_strategy=is_strategy)
     except PluginError as error:
         raise PluginError(f"plugin {name!r} cannot be used: {error.what}", error.where, error.hint) from error
-    bare = [hook for hook in unmarked(plugin) if not (is_strategy and hook == LOOP)]
-    if bare:
-        _warn_unmarked(str(record), bare)
-    elif not record.implementations and not isinstance(plugin, BasePlugin):
-        raise InvalidTypeError(
-            f"{safe_repr(plugin)} is no plugin: it has no hook",
-            hint="Inherit from BasePlugin, or mark its hooks with @hookimpl",
-        )
-    return record
 
 
 def _name_of(plugin: object) -> str:
@@ -323,20 +333,14 @@ def examine(found: Found) -> PluginRecord:
 
 def record_of(found: Found, plugin: Any) -> PluginRecord:
     """Return the record of what an installed plugin's entry point made; raise as :func:`examine`."""
+    if plugin is None or isinstance(plugin, type):
+        raise cannot_load(found, f"it gives {safe_repr(plugin)}, not an instance")
     try:
-        if isinstance(plugin, type):
-            raise PluginError(f"it gives {safe_repr(plugin)}, not an instance")
-        record = PluginRecord.of(found.name, plugin, found.distribution, found.version, "entry point")
-        bare = unmarked(plugin)
-        if not record.implementations and not bare and not isinstance(plugin, BasePlugin):
-            raise PluginError(f"it gives {safe_repr(plugin)}, which has no hook")
-    except PluginError as error:
+        return PluginRecord.of(found.name, plugin, found.distribution, found.version, "entry point")
+    except CrystallizeError as error:
         raise cannot_load(found, error.what) from error
     except Exception as error:  # a foreign active_hooks() may raise anything
         raise cannot_load(found, error_text(error), place_of(error)) from error
-    if bare:
-        _warn_unmarked(str(record), bare)
-    return record
 
 
 def refuse(error: PluginLoadError) -> None:
@@ -351,7 +355,3 @@ def refuse(error: PluginLoadError) -> None:
         raise error
     end = "" if error.what.endswith(("?", ".")) else "."
     warn_once(f"{error.what}{end} The run goes on without it")
-
-
-def _warn_unmarked(who: str, names: Sequence[str]) -> None:
-    warn_once(f"{who}: {', '.join(names)} bears a hook's name and lacks @hookimpl, so it is never called")
