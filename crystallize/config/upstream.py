@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ class Gathered:
         self.producers: dict[Path, dict[str, Path]] = {}
         self.is_no_graph = False
         self._read: dict[Path, Draft] = {}
-        self._found: dict[Path, list[ExperimentFolder]] = {}
+        # Each place is searched once, however many references there are.
+        self._beside, self._below = cache(_beside), cache(find_folders)
         self._visit(file, {})
         self._check_names()
 
@@ -81,7 +83,7 @@ class Gathered:
             note(source.path, f"the experiment {name!r} refers to itself", "Refer to another one")
             return None
         folder = draft.file.parent
-        known, places = self._beside(folder), [folder.parent]
+        known, places = self._beside(folder.parent), [folder.parent]
         matches = named(name, known)
         if not matches:
             try:
@@ -102,23 +104,6 @@ class Gathered:
         hint = f"{did_you_mean(name, names)} Beside it, in {searched}, are {listed(names)}".strip()
         note(source.path, f"there is no experiment {name!r}", hint)
         return None
-
-    def _beside(self, folder: Path) -> list[ExperimentFolder]:
-        parent = folder.parent
-        if parent not in self._found:
-            try:
-                children = sorted(os.scandir(parent), key=lambda entry: entry.name)
-            except OSError:
-                children = []
-            configs = [os.path.join(child.path, CONFIG) for child in children]  # noqa: PTH118 - hundreds of them
-            self._found[parent] = [folder_of(Path(config)) for config in configs if os.path.isfile(config)]  # noqa: PTH113
-        return self._found[parent]
-
-    def _below(self, root: Path) -> list[ExperimentFolder]:
-        key = root / "**"
-        if key not in self._found:
-            self._found[key] = find_folders(root)
-        return self._found[key]
 
     def _note_circle(self, members: list[tuple[Path, Source]]) -> None:
         self.is_no_graph = True
@@ -143,6 +128,16 @@ class Gathered:
                     message += f", which some systems do not tell from {other.name!r}"
                 hint = "Give each a name of its own: it names the folder of the results"
                 draft.document.add(("name",), message, hint)
+
+
+def _beside(parent: Path) -> list[ExperimentFolder]:
+    """Return the experiments in a folder, not those further below it."""
+    try:
+        children = sorted(os.scandir(parent), key=lambda entry: entry.name)
+    except OSError:
+        return []
+    configs = [os.path.join(child.path, CONFIG) for child in children]  # noqa: PTH118 - hundreds of them
+    return [folder_of(Path(config)) for config in configs if os.path.isfile(config)]  # noqa: PTH113
 
 
 def _root_of(folder: Path) -> Path:

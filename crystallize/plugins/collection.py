@@ -218,17 +218,16 @@ def _record(
 
 
 def _name_of(plugin: object) -> str:
-    """Return the name of the entry point that stands for the plugin's class, or that of the class."""
-    target = plugin.__name__ if isinstance(plugin, ModuleType) else _target(type(plugin))
+    """Return the name of the entry point that stands for a plugin, or that of its class or module."""
     for group in (PLUGINS, EXECUTION):
         for found in find(group):
-            if found.value == target or _leads_to(found, type(plugin)):
+            if found.value == _own_name(plugin) or _leads_to(found, type(plugin)):
                 return found.name
     return _own_name(plugin)
 
 
 def _leads_to(found: Found, kind: type) -> bool:
-    """Tell whether an entry point names a class by another path: that of a package which passes it on."""
+    """Tell whether an entry point refers to a class, in its own module or in one that passes it on."""
     module, _, attribute = found.value.partition(":")
     # Not getattr: the __getattr__ of a module may import what is switched off, or raise anything.
     known = imported(module)
@@ -237,10 +236,6 @@ def _leads_to(found: Found, kind: type) -> bool:
 
 def _own_name(plugin: object) -> str:
     return plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__name__
-
-
-def _target(kind: type) -> str:
-    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def _unique(name: str, taken: set[str]) -> str:
@@ -308,7 +303,7 @@ def flag(variable: str) -> bool:
 def _installed(found: Found, passed: Sequence[object]) -> PluginRecord | None:
     """Return the record of an installed plugin, or None if a passed one replaces it or it cannot be used."""
     kinds = {kind for plugin in passed for kind in type(plugin).__mro__} - {object}
-    if any(_target(kind) == found.value for kind in kinds):
+    if any(_leads_to(found, kind) for kind in kinds):
         return None
     try:
         record = examine(found)
