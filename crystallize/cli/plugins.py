@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from crystallize.cli.errors import FAILED, fail
+from crystallize.cli.options import starting_with
 from crystallize.cli.screen import echo, print_json
 
 if TYPE_CHECKING:
@@ -28,19 +29,17 @@ def _group() -> None:
 def _complete_names(incomplete: str) -> list[str]:
     from crystallize.discovery import GROUPS, find
 
-    return sorted(
-        {found.name for group in GROUPS for found in find(group) if found.name.startswith(incomplete)}
-    )
+    return starting_with(incomplete, (found.name for group in GROUPS for found in find(group)))
 
 
 def _complete_groups(incomplete: str) -> list[str]:
-    return [name for name in _group_names() if "." not in name and name.startswith(incomplete)]
+    return starting_with(incomplete, (name for name in _group_names() if "." not in name))
 
 
 def _complete_hooks(incomplete: str) -> list[str]:
     from crystallize.plugins.base import HOOK_NAMES
 
-    return [name for name in HOOK_NAMES if name.startswith(incomplete)]
+    return starting_with(incomplete, HOOK_NAMES)
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")]

@@ -29,7 +29,7 @@ from crystallize.discovery import (
 )
 from crystallize.errors import CrystallizeError, PluginLoadError
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
-from crystallize.plugins.collection import PluginRecord, examine, switched_off
+from crystallize.plugins.collection import PluginRecord, examine, record_of, switched_off
 from crystallize.plugins.execution.resolution import fault_of
 from crystallize.plugins.inspection import LOOP
 from crystallize.utils.failures import error_text, place_of
@@ -173,9 +173,7 @@ def _strategy(found: Found) -> object:
     fault = fault_of(made)
     if fault:
         raise cannot_load(found, f"it is no execution strategy: {fault}")
-    return PluginRecord.of(
-        found.name, made, found.distribution, found.version, "entry point", is_strategy=True
-    )
+    return record_of(found, made, is_strategy=True)
 
 
 def _loader(found: Found) -> object:

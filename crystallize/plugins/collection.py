@@ -326,12 +326,14 @@ def examine(found: Found) -> PluginRecord:
     return record_of(found, produce(found))
 
 
-def record_of(found: Found, plugin: Any) -> PluginRecord:
-    """Return the record of what an installed plugin's entry point made; raise as :func:`examine`."""
+def record_of(found: Found, plugin: Any, *, is_strategy: bool = False) -> PluginRecord:
+    """Return the record of what an entry point made; raise as :func:`examine`."""
     if plugin is None or isinstance(plugin, type):
         raise cannot_load(found, f"it gives {safe_repr(plugin)}, not an instance")
     try:
-        return PluginRecord.of(found.name, plugin, found.distribution, found.version, "entry point")
+        return PluginRecord.of(
+            found.name, plugin, found.distribution, found.version, "entry point", is_strategy=is_strategy
+        )
     except CrystallizeError as error:
         raise cannot_load(found, error.what) from error
     except Exception as error:  # a foreign active_hooks() may raise anything
