@@ -118,12 +118,17 @@ class PluginRecord(NamedTuple):
         # Bound hook functions stay behind; a module goes by name, as plain pickle refuses modules.
         is_module = isinstance(self.plugin, ModuleType)
         plugin = self.plugin.__name__ if is_module else self.plugin
-        origin = self.distribution, self.version, self.source
-        return _restore, (is_module, self.drives, self.name, plugin, *origin)
+        origin = (self.distribution, self.version, self.source)
+        return _restore, (self.name, plugin, is_module, origin, self.drives)
 
 
-def _restore(is_module: bool, is_strategy: bool, name: str, plugin: Any, *origin: Any) -> PluginRecord:
-    distribution, version, source = origin
+def _restore(
+    name: str,
+    plugin: Any,
+    is_module: bool,
+    origin: tuple[str | None, str | None, Source],
+    is_strategy: bool,
+) -> PluginRecord:
     if is_module:
         try:
             plugin = importlib.import_module(plugin)
@@ -132,8 +137,7 @@ def _restore(is_module: bool, is_strategy: bool, name: str, plugin: Any, *origin
                 f"plugin {name!r} is a module that this process cannot import: {error}",
                 hint="Install it, or set PYTHONPATH to its folder",
             ) from error
-    found = implementations(plugin, is_strategy=is_strategy)
-    return PluginRecord(name, plugin, distribution, version, source, found)
+    return PluginRecord(name, plugin, *origin, implementations(plugin, is_strategy=is_strategy))
 
 
 def collect(
@@ -221,7 +225,8 @@ def _name_of(plugin: object) -> str:
     """Return the name of the entry point that stands for a plugin, or that of its class or module."""
     for group in (PLUGINS, EXECUTION):
         for found in find(group):
-            if found.value == _own_name(plugin) or _leads_to(found, type(plugin)):
+            is_module = isinstance(plugin, ModuleType) and found.value == plugin.__name__
+            if is_module or _leads_to(found, type(plugin)):
                 return found.name
     return _own_name(plugin)
 
