@@ -129,13 +129,18 @@ def _choices(error: Any) -> str:
 
 
 def users_traceback(error: BaseException) -> str:
-    """Return the traceback of an error from the first frame of a user's code on; empty if it went through none."""
+    """Return the traceback of an error from the first frame of a user's code on; empty if it went through none.
+
+    A syntax error shows its line, though no frame is there.
+    """
     import traceback
 
     from crystallize.utils.failures import users_frames
 
     frames = users_frames(error)
-    return "" if frames is None else "".join(traceback.format_exception(type(error), error, frames))
+    if frames is None and not isinstance(error, SyntaxError):
+        return ""
+    return "".join(traceback.format_exception(type(error), error, frames))
 
 
 def _has_working_folder() -> bool:

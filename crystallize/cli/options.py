@@ -17,7 +17,7 @@ def complete_experiments(incomplete: str) -> list[str]:
     """Return the names of this project's experiments that begin with `incomplete`."""
     from crystallize.config.folders import find_folders
 
-    return _starting_with(incomplete, _without_errors(lambda: (folder.name for folder in find_folders())))
+    return starting_with(incomplete, _without_errors(lambda: (folder.name for folder in find_folders())))
 
 
 ExperimentName = Annotated[
@@ -37,21 +37,21 @@ def complete_treatments(ctx: typer.Context, incomplete: str) -> list[str]:
     # With an option that has no value yet, the parser gives up and leaves the words as they are.
     words = (word for word in ctx.args if not word.startswith("-"))
     name = ctx.params.get("name") or next(words, None)
-    return _starting_with(incomplete, _without_errors(lambda: _treatments(name)) if name else ())
+    return starting_with(incomplete, _without_errors(lambda: _treatments(name)) if name else ())
 
 
 def complete_plugins(incomplete: str) -> list[str]:
     """Return ``no:NAME`` for each installed plugin."""
     from crystallize.discovery import PLUGINS, find
 
-    return _starting_with(incomplete, (f"no:{found.name}" for found in find(PLUGINS)))
+    return starting_with(incomplete, (f"no:{found.name}" for found in find(PLUGINS)))
 
 
 def complete_executions(incomplete: str) -> list[str]:
     """Return the names of the installed execution strategies."""
     from crystallize.discovery import EXECUTION, find
 
-    return _starting_with(incomplete, (found.name for found in find(EXECUTION)))
+    return starting_with(incomplete, (found.name for found in find(EXECUTION)))
 
 
 def _treatments(name: str) -> Iterator[str]:
@@ -63,7 +63,8 @@ def _treatments(name: str) -> Iterator[str]:
         yield from draft.config.treatments
 
 
-def _starting_with(incomplete: str, names: Iterable[str]) -> list[str]:
+def starting_with(incomplete: str, names: Iterable[str]) -> list[str]:
+    """Return the names that begin with what was typed, as the shell takes them."""
     return sorted({name for name in names if name.startswith(incomplete)})
 
 

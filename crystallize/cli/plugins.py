@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from crystallize.cli.errors import FAILED, fail
-from crystallize.cli.screen import echo, print_json, stdout_kept_clean
+from crystallize.cli.options import starting_with
+from crystallize.cli.screen import echo, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from crystallize.errors import UnknownNameError
-    from crystallize.plugins.listing import Installed
 
 app = typer.Typer(help="Look at the installed plugins.", no_args_is_help=True)
 
@@ -29,19 +29,17 @@ def _group() -> None:
 def _complete_names(incomplete: str) -> list[str]:
     from crystallize.discovery import GROUPS, find
 
-    return sorted(
-        {found.name for group in GROUPS for found in find(group) if found.name.startswith(incomplete)}
-    )
+    return starting_with(incomplete, (found.name for group in GROUPS for found in find(group)))
 
 
 def _complete_groups(incomplete: str) -> list[str]:
-    return [name for name in _group_names() if "." not in name and name.startswith(incomplete)]
+    return starting_with(incomplete, (name for name in _group_names() if "." not in name))
 
 
 def _complete_hooks(incomplete: str) -> list[str]:
     from crystallize.plugins.base import HOOK_NAMES
 
-    return [name for name in HOOK_NAMES if name.startswith(incomplete)]
+    return starting_with(incomplete, HOOK_NAMES)
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")]
@@ -87,15 +85,6 @@ def _refuse(what: str, name: str, choices: Sequence[str], others: Iterable[str] 
     fail(UnknownNameError(f"there is no {what} {name!r}", hint=hint))
 
 
-def _look(groups: Collection[str], *, with_hidden: bool = False) -> list[Installed]:
-    """Look at what is installed, as the commands, the config.yaml and the experiments that use it would."""
-    from crystallize.cli.commands import BUILT_IN, usable
-    from crystallize.plugins.listing import list_installed
-
-    with stdout_kept_clean(True):  # what a plugin prints when it is imported is no part of our answer
-        return list_installed(groups, with_hidden=with_hidden, make_command=usable, own_commands=BUILT_IN)
-
-
 # -- commands ------------------------------------------------------------------------------------------------
 
 
@@ -126,15 +115,17 @@ def list_plugins(
     reason; or shadowed, where the name stays with Crystallize's own. To find
     out, all but the disabled ones are imported. Nothing is run.
     """
+    from crystallize.cli.plugins_listing import list_installed
     from crystallize.cli.plugins_text import print_table
+    from crystallize.discovery import hidden
     from crystallize.plugins.base import HOOK_NAMES
 
     if hook is not None and hook not in HOOK_NAMES:
         _refuse("hook", hook, HOOK_NAMES)
+    groups = _groups(group)
+    unusable = [found for found in hidden() if found.group in groups] if everything else []
     installed = [
-        each.as_json()
-        for each in _look(_groups(group), with_hidden=everything)
-        if hook is None or hook in each.hooks
+        each.as_json() for each in list_installed(groups, unusable) if hook is None or hook in each.hooks
     ]
     within = f" in the group {_group_names()[group.lower()]}" if group is not None else ""
     if as_json:
@@ -173,16 +164,17 @@ def show(
     Upper and lower case, and '-', '_' and '.', make no difference in NAME. If
     several groups have the name, all of them are shown.
     """
+    from crystallize.cli.plugins_details import page_of
+    from crystallize.cli.plugins_listing import list_installed
     from crystallize.cli.plugins_text import print_page
     from crystallize.discovery import EXECUTION, PLUGINS, find, normalise
-    from crystallize.plugins.details import page_of
 
     groups = _groups(group)
     own = {place for place in groups for each in find(place) if normalise(each.name) == normalise(name)}
     if not own:
         fail(_unknown(name, groups))
     with_hooks = {PLUGINS, EXECUTION}  # all that implement the same hooks
-    installed = _look(own | with_hooks if own & with_hooks else own)
+    installed = list_installed(own | with_hooks if own & with_hooks else own)
     meant = [
         each
         for each in installed
@@ -231,11 +223,12 @@ def hooks(as_json: AsJson = False) -> None:
     order of the calls, for an experiment that is built with what is installed
     here and with nothing passed. A wrapper surrounds those that follow it.
     """
+    from crystallize.cli.plugins_details import hooks_of, records_of
+    from crystallize.cli.plugins_listing import list_installed
     from crystallize.cli.plugins_text import print_hooks
     from crystallize.discovery import EXECUTION, PLUGINS
-    from crystallize.plugins.details import hooks_of, records_of
 
-    installed = _look((PLUGINS, EXECUTION))
+    installed = list_installed((PLUGINS, EXECUTION))
     every = hooks_of(records_of(installed))
     if as_json:
         print_json(every)
@@ -261,8 +254,9 @@ def check() -> None:
 
     The exit code is 0 if all is well, and 1 if anything has failed.
     """
+    from crystallize.cli.plugins_listing import list_installed
     from crystallize.cli.plugins_text import print_report
-    from crystallize.discovery import GROUPS, misspelt_groups
+    from crystallize.discovery import misspelt
 
-    if not print_report(_look(GROUPS), misspelt_groups()):
+    if not print_report(list_installed(unusable=misspelt())):
         raise typer.Exit(FAILED)

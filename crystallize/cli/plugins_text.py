@@ -5,21 +5,19 @@ It is laid out by hand: loading rich for it would take longer than all else.
 
 from __future__ import annotations
 
-import importlib
 import re
 from itertools import zip_longest
-from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import indent, wrap
 from typing import TYPE_CHECKING, Any
 
+from crystallize.cli.errors import users_traceback
 from crystallize.cli.screen import echo, styled
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from crystallize.discovery import Found
-    from crystallize.plugins.listing import Installed
+    from crystallize.cli.plugins_listing import Installed
 
 _COLOURS = {"active": "green", "disabled": "yellow", "failed": "red", "shadowed": "yellow"}
 _HEADINGS = ("NAME", "KIND", "STATUS", "DISTRIBUTION", "VERSION")
@@ -194,65 +192,21 @@ def _print_section(title: str, lines: Collection[str]) -> None:
 
 # -- check ---------------------------------------------------------------------------------------------------
 
-_ENGINE = str(Path(__file__).parent.parent)
-_MACHINERY = ("<frozen ", importlib.__file__)
 
-
-def print_report(installed: Sequence[Installed], misspelt: Sequence[tuple[str, Sequence[Found]]]) -> bool:
+def print_report(installed: Sequence[Installed]) -> bool:
     """Print each failure, and one line that counts; return whether all is well."""
-    failed = 0
-    for each in installed:
-        if each.error is not None:
-            failed += 1
-            _print_failure(each.status, str(each.error))
-            if each.error.__cause__ is not None:
-                echo(indent(own_traceback(each.error.__cause__, each.found), _GAP), end="")
-            echo()
-    for meant, declared in misspelt:
-        failed += len(declared)
-        of = declared[0]
-        names = ", ".join(repr(found.name) for found in declared)
-        _print_failure(
-            "failed",
-            f"nobody reads the entry point group {of.group!r} of {of.distribution} {of.version}, with {names} "
-            f"({of.folder}). Did you mean {meant!r}?",
-        )
+    failures = [each for each in installed if each.error is not None]
+    for each in failures:
+        text = f"{each.status}: {each.error}"
+        first, *more = wrap(text, _width(), subsequent_indent=_GAP, break_on_hyphens=False)
+        echo(styled(each.status, fg="red"), "\n".join([first.removeprefix(each.status), *more]))
+        if each.error is not None and each.error.__cause__ is not None:
+            echo(indent(users_traceback(each.error.__cause__), _GAP), end="")
         echo()
     counts = {status: sum(each.status == status for each in installed) for status in ("active", "disabled")}
     parts = [f"{counts['active']} loaded"]
     if counts["disabled"]:
         parts.append(f"{counts['disabled']} switched off and not looked at")
-    parts.append(f"{failed} failed" if failed else "all is well")
+    parts.append(f"{len(failures)} failed" if failures else "all is well")
     echo(f"Entry points: {', '.join(parts)}.")
-    return not failed
-
-
-def _print_failure(status: str, text: str) -> None:
-    first, *more = wrap(f"{status}: {text}", _width(), subsequent_indent=_GAP, break_on_hyphens=False)
-    echo(styled(status, fg="red"), first.removeprefix(status))
-    for line in more:
-        echo(line)
-
-
-def own_traceback(error: BaseException, found: Found) -> str:
-    """Return the traceback of what a plugin raised, with the frames of its own code and of what that calls.
-
-    It is empty if there are none: the message is told anyway.
-    """
-    from traceback import TracebackException
-
-    from crystallize.discovery import CORE, normalise
-
-    whole = TracebackException.from_exception(error)
-    links: list[TracebackException | None] = [whole]
-    is_told = not isinstance(error, SyntaxError)  # which shows the place itself
-    while links:
-        link = links.pop()
-        if link is not None:
-            frames = [frame for frame in link.stack if not frame.filename.startswith(_MACHINERY)]
-            while frames and normalise(found.distribution) != CORE and frames[0].filename.startswith(_ENGINE):
-                frames.pop(0)
-            link.stack[:] = frames
-            is_told = is_told and not frames
-            links += [link.__cause__, None if link.__suppress_context__ else link.__context__]
-    return "" if is_told else "".join(whole.format())
+    return not failures

@@ -73,9 +73,9 @@ def load_experiment(
     """
     *_, experiment = load_nodes(
         path,
+        context=context,
         seed=seed,
         execution=execution,
-        context=context,
         disable_plugins=disable_plugins,
         plugins=plugins,
     )
@@ -83,19 +83,13 @@ def load_experiment(
 
 
 def load_nodes(
-    path: str | PathLike[str],
-    *,
-    seed: int | None = None,
-    execution: Any = None,
-    context: Mapping[str, Any] | None = None,
-    disable_plugins: Collection[str] = (),
-    plugins: Sequence[object] = (),
+    path: str | PathLike[str], *, context: Mapping[str, Any] | None = None, **overrides: Any
 ) -> list[Experiment]:
     """Build the experiment of a folder and all those that it refers to, directly or not.
 
     Parameters
     ----------
-    path, seed, execution, context, disable_plugins, plugins
+    path, context, **overrides
         As for :func:`load_experiment`; for every experiment.
 
     Returns
@@ -111,17 +105,7 @@ def load_nodes(
     """
     entries = {} if context is None else check_context(context, "context")
     gathered = Gathered(config_file(path))
-    blueprints = [
-        Blueprint(
-            draft,
-            entries,
-            seed=seed,
-            execution=execution,
-            disable_plugins=disable_plugins,
-            plugins=plugins,
-        )
-        for draft in gathered.drafts
-    ]
+    blueprints = [Blueprint(draft, entries, **overrides) for draft in gathered.drafts]
     found = [problem for blueprint in reversed(blueprints) for problem in blueprint.problems()]
     if found:
         raise (ConfigGraphError if gathered.is_no_graph else ConfigError)(in_order(found))
@@ -159,16 +143,16 @@ class Blueprint:
         The configuration.
     context : dict
         What every context holds from the start.
-    **caller
+    **overrides
         What the caller says about seed, plugins and execution; see :class:`Settings`.
     """
 
-    def __init__(self, draft: Draft, context: dict[str, Any], **caller: Any) -> None:
+    def __init__(self, draft: Draft, context: dict[str, Any], **overrides: Any) -> None:
         self.draft = draft
         self._context = context
         self._modules = FolderModules(draft.file.parent)
         lookup = Lookup(draft, self._modules)
-        self._settings = Settings(lookup, **caller)
+        self._settings = Settings(lookup, **overrides)
         self._hypotheses = read_hypotheses(lookup)
         self._parts = Parts(lookup, context, self._settings.may_add_keys)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,20 +84,14 @@ class _Refused(Exception):
         self.message, self.hint, self.line, self.column = message, hint, line, column
 
 
-def read_document(file: Path) -> Document:
-    """Read a YAML file whose top level is a mapping; what is wrong with it is in its `problems`."""
-    return _read(file, lambda: _read_text(file))
+def read_document(file: Path, text: str | None = None) -> Document:
+    """Read a YAML file whose top level is a mapping; what is wrong with it is in its `problems`.
 
-
-def parse_document(file: Path, text: str) -> Document:
-    """Do what :func:`read_document` does with the content of a file."""
-    return _read(file, lambda: text)
-
-
-def _read(file: Path, get_text: Callable[[], str]) -> Document:
+    With a `text`, that is read in place of the file's.
+    """
     document = Document(file)
     try:
-        _Reader(document, get_text()).read()
+        _Reader(document, _read_text(file) if text is None else text).read()
     except _Refused as error:
         document.problems.append(Problem(file, error.line, error.column, "", error.message, error.hint))
     return document
@@ -118,7 +112,7 @@ def read_value(text: str) -> Any:
             return plain_scalar(text)
         except ValueError as error:
             raise InvalidValueError(f"{text!r} cannot be read: {error}") from None
-    document = parse_document(Path("value"), f"value: {text}")
+    document = read_document(Path("value"), f"value: {text}")
     if document.problems or document.value is None:
         problem = document.problems[0]
         raise InvalidValueError(f"{text!r} cannot be read: {problem.message}", hint=problem.hint)

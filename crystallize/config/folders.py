@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,12 +63,11 @@ def experiments_root(start: Path | None = None) -> Path:
 def _configured_root(project: Path) -> str | None:
     import tomllib
 
-    def refuse(message: str, hint: str, key: str = "", line: int = 0) -> ConfigError:
-        return ConfigError([Problem(project, line, 1 if line else 0, key, message, hint)])
+    def refuse(message: str, hint: str, key: str = "") -> ConfigError:
+        return ConfigError([Problem(project, 0, 0, key, message, hint)])
 
     try:
-        text = project.read_bytes().decode()
-        table = tomllib.loads(text)
+        table = tomllib.loads(project.read_bytes().decode())
     except (OSError, ValueError) as error:  # a TOMLDecodeError names line and column itself
         raise refuse(f"the file cannot be read: {error}", "Repair it") from error
     tool = table.get("tool", {})
@@ -81,24 +78,12 @@ def _configured_root(project: Path) -> str | None:
     for key in settings:
         if key != "root":
             hint = f"{did_you_mean(key, ['root'])} The only key is 'root'".strip()
-            raise refuse(f"unknown key {key!r}", hint, "tool.crystallize", _line_of(text, key))
+            raise refuse(f"unknown key {key!r}", hint, f"tool.crystallize.{key}")
     root = settings.get("root")
     if root is not None and (not isinstance(root, str) or not root.strip() or "\0" in root):
         hint = "It is the path of a folder, as text"
-        raise refuse(f"found {root!r}", hint, "tool.crystallize.root", _line_of(text, "root"))
+        raise refuse(f"found {root!r}", hint, "tool.crystallize.root")
     return root
-
-
-def _line_of(text: str, key: str) -> int:
-    """Return the line that sets a key of ``[tool.crystallize]``; 0 if it is written in an unusual way."""
-    inside = False
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if stripped.startswith("["):
-            inside = stripped.startswith("[tool.crystallize]")
-        elif inside and stripped.partition("=")[0].strip().strip("\"'") == key:
-            return number
-    return 0
 
 
 def find_folders(root: Path | None = None) -> list[ExperimentFolder]:
@@ -172,7 +157,8 @@ def resolve(name_or_path: str, root: Path | None = None) -> ExperimentFolder:
     ConfigError
         If two experiments have the name.
     """
-    if _is(Path.is_file, config := config_file(name_or_path)):
+    config = config_file(name_or_path)
+    if os.path.isfile(config):  # noqa: PTH113 - a name may be what is no path
         return folder_of(config)
     top = experiments_root() if root is None else root
     folders = find_folders(top)
@@ -181,7 +167,7 @@ def resolve(name_or_path: str, root: Path | None = None) -> ExperimentFolder:
         return matches[0]
     if matches:
         raise ConfigError(ambiguous(name_or_path, matches))
-    if _is(Path.is_dir, Path(name_or_path)):
+    if os.path.isdir(name_or_path):  # noqa: PTH112
         hint = "Make an experiment with 'crystallize new NAME'"
         raise UnknownNameError(f"the folder {name_or_path!r} has no {CONFIG}", hint=hint)
     names = {folder.name for folder in folders}
@@ -192,18 +178,6 @@ def resolve(name_or_path: str, root: Path | None = None) -> ExperimentFolder:
         f"no experiment is called {name_or_path!r}, and it is no folder with a {CONFIG}",
         hint=f"{did_you_mean(name_or_path, names)} {known}".strip(),
     )
-
-
-def _is(check: Callable[[Path], bool], path: Path) -> bool:
-    """Check a path that may be a name: one that is too long, or has a NUL, is none."""
-    try:
-        return check(path)
-    except ValueError:
-        return False
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        return False
 
 
 def ambiguous(name: str, matches: list[ExperimentFolder]) -> list[Problem]:

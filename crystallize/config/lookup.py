@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
 from types import ModuleType
@@ -67,16 +66,6 @@ class Takes(NamedTuple):
             frozenset(each.name for each in named if is_artifact(each.annotation)),
             any(each.kind is each.VAR_KEYWORD for each in found),
         )
-
-    @classmethod
-    def source(cls, function: Callable[..., Any], arguments: Collection[str]) -> Takes:
-        """Read the signature of a data source's function: its first parameter may be the context."""
-        for first in inspect.signature(function).parameters.values():
-            if first.kind in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
-                is_open = first.default is first.empty or first.name == "ctx"
-                return cls.callable(function, 1 if is_open and first.name not in arguments else 0)
-            break
-        return cls.callable(function)
 
 
 class Noted(Exception):

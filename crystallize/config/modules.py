@@ -24,7 +24,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.config.errors import Problem
-from crystallize.utils.files import open_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,9 +62,8 @@ class FolderModules:
         return package if package.is_file() else self.folder / f"{name}.py"
 
     def exists(self, name: str) -> bool:
-        """Tell whether the folder has the module `name`, or something in its place that cannot be read."""
-        file = self.file(name)
-        return file.exists() and not file.is_dir()
+        """Tell whether the folder has the module `name`."""
+        return self.file(name).is_file()
 
     def load(self, name: str) -> ModuleType | None:
         """Return the module `name`, or None if there is none or it cannot be loaded; see `problems`."""
@@ -81,12 +79,6 @@ class FolderModules:
         return _in_worker, (self.package, self.folder)
 
     def _load(self, name: str) -> ModuleType | None:
-        file = self.file(name)
-        try:
-            os.close(open_plain(file))
-        except OSError as error:
-            self.problems.append(Problem(file, 0, 0, "", f"the file cannot be read: {error.strerror}"))
-            return None
         with _lock:
             if not self._made:
                 _forget(self.package)
@@ -95,7 +87,7 @@ class FolderModules:
             try:
                 return importlib.import_module(f"{self.package}.{name}")
             except (Exception, SystemExit) as error:  # a module may raise anything, or try to exit
-                self.problems.append(blame(error, self.folder, file))
+                self.problems.append(blame(error, self.folder, self.file(name)))
                 return None
 
 

@@ -10,7 +10,7 @@ from crystallize.config.document import describe
 from crystallize.config.lookup import MISSING, Lookup, Noted, Takes, kind_of, public_names
 from crystallize.config.outputs import read_outputs
 from crystallize.config.schema import Call
-from crystallize.datasources.datasource import FunctionSource, SourceFactory
+from crystallize.datasources.datasource import FunctionSource, SourceFactory, takes_context
 from crystallize.experiments.treatment import BASELINE
 from crystallize.pipelines.injection import REQUIRED
 from crystallize.pipelines.pipeline_step import FunctionStep, PipelineStep, StepFactory, as_step
@@ -91,7 +91,8 @@ class Parts:
             return lambda: found
         is_factory = isinstance(found, SourceFactory)
         function = found.__wrapped__ if is_factory else found
-        self._lookup.check_arguments(path, what, Takes.source(function, call.arguments), call.arguments)
+        takes = Takes.callable(function, 1 if takes_context(function, call.arguments) else 0)
+        self._lookup.check_arguments(path, what, takes, call.arguments)
         made = FunctionSource(function, call.arguments)
         self._open = self._open or made.takes_context
         return lambda: made

@@ -10,13 +10,12 @@ from crystallize import discovery
 from crystallize.config.errors import KeyPath, Problem
 from crystallize.config.lookup import Lookup, Takes
 from crystallize.discovery import CORE, PLUGINS, Found, find, normalise, warn_once
-from crystallize.errors import CrystallizeError, PluginError
+from crystallize.errors import CrystallizeError
 from crystallize.plugins.base import BasePlugin
-from crystallize.plugins.collection import examine, flag, off_by_environment
+from crystallize.plugins.collection import examine, loads_by_itself, off_by_environment, record_of
 from crystallize.plugins.execution.resolution import find_strategy, resolve_strategy
 from crystallize.plugins.inspection import implementations, is_own, unmarked
 from crystallize.plugins.seed import SeedPlugin
-from crystallize.utils.failures import error_text, safe_repr
 from crystallize.utils.suggest import listed
 
 _ADDING_HOOKS = frozenset({"before_replicate", "before_step", "after_step"})
@@ -50,10 +49,10 @@ class Settings:
         self,
         lookup: Lookup,
         *,
-        seed: int | None,
-        execution: Any,
-        disable_plugins: Collection[str],
-        plugins: Sequence[object],
+        seed: int | None = None,
+        execution: Any = None,
+        disable_plugins: Collection[str] = (),
+        plugins: Sequence[object] = (),
     ) -> None:
         self._lookup = lookup
         self._given_seed = seed
@@ -70,7 +69,7 @@ class Settings:
         self.may_add_keys = (
             hooks is not None
             or lookup.modules.failed("hooks")
-            or any(normalise(found.distribution) != CORE for found in find(PLUGINS))
+            or not all(found.is_ours for found in find(PLUGINS))
             or any(_may_add(plugin) for plugin in plugins)
         )
 
@@ -83,7 +82,7 @@ class Settings:
         folded = {normalise(name) for name in off}
 
         def is_off(found: Found) -> bool:
-            return not folded.isdisjoint({normalise(found.name), normalise(found.distribution)})
+            return found.is_among(folded)
 
         if self._given_seed is None and not folded.isdisjoint({"seed", CORE}):
             self._drop_seed()
@@ -143,15 +142,12 @@ class Settings:
     def _make(self, found: Found, setting: bool | dict[str, Any], path: KeyPath) -> object | None:
         """Return a plugin that is configured, or would not be loaded by itself; one that is wanted is checked."""
         if isinstance(setting, bool):
-            record = examine(found)
-            is_left_out = (
-                flag("CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD") and normalise(found.distribution) != CORE
-            )
-            return record.plugin if is_left_out else None
+            wanted = examine(found)
+            return None if loads_by_itself(found) else wanted.plugin
         arguments, what = setting, f"plugin {found.name!r}"
         make = discovery.load(found)
         if discovery.classify(make) not in ("class", "factory"):
-            _check_usable(found, make)
+            record_of(found, make)
             if arguments:
                 self._lookup.refuse(path, f"{what} takes no arguments", "Write true or false")
             return None
@@ -160,11 +156,11 @@ class Settings:
             arguments = self._with_seed(arguments, path)
         self._lookup.check_arguments(path, what, takes, arguments)
         try:
-            plugin: object = make(**arguments)
+            made = make(**arguments)
         except (Exception, SystemExit) as error:  # a stranger's constructor may raise anything
             self._lookup.refuse_call(path, arguments, error)
-        _check_usable(found, plugin)
-        return plugin
+        record_of(found, made)
+        return made  # type: ignore[no-any-return]
 
     def _with_seed(self, arguments: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         """Move the master seed to the arguments of the plugin that seeds."""
@@ -196,20 +192,6 @@ class Settings:
                 self._lookup.refuse_call(path, arguments, error)
 
         return self._lookup.attempt(path if isinstance(wanted, str) else (*path, "strategy"), make)
-
-
-def _check_usable(found: Found, plugin: object) -> None:
-    """Raise PluginLoadError if what a class or factory gave cannot be used as a plugin."""
-    if plugin is None or isinstance(plugin, type):
-        raise discovery.cannot_load(found, f"it gives {safe_repr(plugin)}, not an instance")
-    try:
-        is_plugin = implementations(plugin) or unmarked(plugin) or isinstance(plugin, BasePlugin)
-    except PluginError as error:
-        raise discovery.cannot_load(found, error.what) from error
-    except Exception as error:  # a foreign active_hooks() may raise anything
-        raise discovery.cannot_load(found, error_text(error)) from error
-    if not is_plugin:
-        raise discovery.cannot_load(found, f"it gives {safe_repr(plugin)}, which has no hook")
 
 
 def hooks_of(lookup: Lookup) -> object | None:

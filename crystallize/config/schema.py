@@ -176,7 +176,7 @@ PluginSetting = Annotated[
 
 
 class _Model(BaseModel):
-    # They are built below, all at once.
+    # They are built below.
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, defer_build=True
     )
@@ -314,15 +314,8 @@ def _build_models() -> None:
     before = os.environ.get(switch)
     os.environ[switch] = "__all__"
     try:
-        for model in (
-            OutputConfig,
-            HypothesisConfig,
-            CliConfig,
-            StrategyConfig,
-            ExperimentConfig,
-            PartialConfig,
-        ):
-            model.model_rebuild()
+        ExperimentConfig.model_rebuild()
+        PartialConfig.model_rebuild()
     finally:
         if before is None:
             del os.environ[switch]

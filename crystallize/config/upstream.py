@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,42 +49,31 @@ class Gathered:
         self.producers: dict[Path, dict[str, Path]] = {}
         self.is_no_graph = False
         self._read: dict[Path, Draft] = {}
-        self._found: dict[Path, list[ExperimentFolder]] = {}
-        self._walk(file)
+        # Each place is searched once, however many references there are.
+        self._beside, self._below = cache(_beside), cache(find_folders)
+        self._visit(file, {})
         self._check_names()
 
-    def _walk(self, file: Path) -> None:
-        """Visit depth first, with a stack of our own: chains may be long."""
-        stack = [(self._enter(file), self._references(file))]
-        taken: dict[Path, Source] = {}  # the reference that is being followed, of each file on the stack
-        while stack:
-            draft, references = stack[-1]
-            source = next(references, None)
-            if source is None or source.reference is None:
-                self.drafts.append(draft)
-                stack.pop()
-                taken.pop(draft.file, None)
-                continue
-            target = self._target(draft, source, source.reference.experiment)
-            if target is None:
-                continue
-            taken[draft.file] = source
-            if target in taken:
-                members = list(taken.items())
-                self._note_circle(members[list(taken).index(target) :])
-                continue
-            self.producers[draft.file][source.reference.experiment] = target
-            if target not in self._read:
-                stack.append((self._enter(target), self._references(target)))
-            _check_artifact(draft, source, source.reference, self._read[target])
-
-    def _enter(self, file: Path) -> Draft:
+    def _visit(self, file: Path, followed: dict[Path, Source]) -> None:
+        """Read a file after those that it refers to; `followed` are the references that lead to it, by their file."""
+        draft = self._read[file] = read_draft(file)
         self.producers[file] = {}
-        self._read[file] = read_draft(file)
-        return self._read[file]
-
-    def _references(self, file: Path) -> Iterator[Source]:
-        return (source for source in self._read[file].config.sources() if source.reference)
+        for source in draft.config.sources():
+            reference = source.reference
+            target = None if reference is None else self._target(draft, source, reference.experiment)
+            if reference is None or target is None:
+                continue
+            followed[file] = source
+            if target in followed:
+                members = list(followed.items())
+                self._note_circle(members[list(followed).index(target) :])
+                continue
+            self.producers[file][reference.experiment] = target
+            if target not in self._read:
+                self._visit(target, followed)
+            _check_artifact(draft, source, reference, self._read[target])
+        followed.pop(file, None)
+        self.drafts.append(draft)
 
     def _target(self, draft: Draft, source: Source, name: str) -> Path | None:
         """Return the file that a reference leads to, or None with a problem."""
@@ -94,7 +83,7 @@ class Gathered:
             note(source.path, f"the experiment {name!r} refers to itself", "Refer to another one")
             return None
         folder = draft.file.parent
-        known, places = self._beside(folder), [folder.parent]
+        known, places = self._beside(folder.parent), [folder.parent]
         matches = named(name, known)
         if not matches:
             try:
@@ -115,23 +104,6 @@ class Gathered:
         hint = f"{did_you_mean(name, names)} Beside it, in {searched}, are {listed(names)}".strip()
         note(source.path, f"there is no experiment {name!r}", hint)
         return None
-
-    def _beside(self, folder: Path) -> list[ExperimentFolder]:
-        parent = folder.parent
-        if parent not in self._found:
-            try:
-                children = sorted(os.scandir(parent), key=lambda entry: entry.name)
-            except OSError:
-                children = []
-            configs = [os.path.join(child.path, CONFIG) for child in children]  # noqa: PTH118 - hundreds of them
-            self._found[parent] = [folder_of(Path(config)) for config in configs if os.path.isfile(config)]  # noqa: PTH113
-        return self._found[parent]
-
-    def _below(self, root: Path) -> list[ExperimentFolder]:
-        key = root / "**"
-        if key not in self._found:
-            self._found[key] = find_folders(root)
-        return self._found[key]
 
     def _note_circle(self, members: list[tuple[Path, Source]]) -> None:
         self.is_no_graph = True
@@ -156,6 +128,16 @@ class Gathered:
                     message += f", which some systems do not tell from {other.name!r}"
                 hint = "Give each a name of its own: it names the folder of the results"
                 draft.document.add(("name",), message, hint)
+
+
+def _beside(parent: Path) -> list[ExperimentFolder]:
+    """Return the experiments in a folder, not those further below it."""
+    try:
+        children = sorted(os.scandir(parent), key=lambda entry: entry.name)
+    except OSError:
+        return []
+    configs = [os.path.join(child.path, CONFIG) for child in children]  # noqa: PTH118 - hundreds of them
+    return [folder_of(Path(config)) for config in configs if os.path.isfile(config)]  # noqa: PTH113
 
 
 def _root_of(folder: Path) -> Path:

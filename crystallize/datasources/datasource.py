@@ -82,7 +82,7 @@ class FunctionSource(ConfiguredFunction, DataSource):
 
     def __init__(self, fn: Callable[..., Any], arguments: dict[str, Any] | None = None) -> None:
         super().__init__(fn, arguments)
-        self.takes_context = _takes_context(fn, self.arguments)
+        self.takes_context = takes_context(fn, self.arguments)
         context = (None,) if self.takes_context else ()
         check_call(f"data source {name_of(fn)!r}", fn, *context, **self.arguments)
 
@@ -175,7 +175,7 @@ class _ForeignSource(DataSource):
         return self.source.fetch(ctx)
 
 
-def _takes_context(fn: Callable[..., Any], arguments: Collection[str]) -> bool:
+def takes_context(fn: Callable[..., Any], arguments: Collection[str]) -> bool:
     """Tell whether `fn` is called with the context: whether it has a parameter without a keyword of its own."""
     signature = signature_of(fn)
     parameters = [] if signature is None else list(signature.parameters.values())

@@ -16,8 +16,8 @@ from crystallize.discovery.entry_points import (
     Found,
     normalise,
 )
-from crystallize.discovery.installed import find, hidden, misspelt_groups
-from crystallize.discovery.loading import Kind, cannot_load, classify, lacking_argument, load, produce
+from crystallize.discovery.installed import find, hidden, misspelt
+from crystallize.discovery.loading import cannot_load, classify, load, produce
 from crystallize.discovery.names import (
     ADD_ONS,
     advice,
@@ -40,17 +40,15 @@ __all__ = [
     "PLUGINS",
     "VERIFIERS",
     "Found",
-    "Kind",
     "advice",
     "cannot_load",
     "classify",
     "find",
     "forget_warnings",
     "hidden",
-    "lacking_argument",
     "load",
     "lookup",
-    "misspelt_groups",
+    "misspelt",
     "normalise",
     "owner",
     "produce",

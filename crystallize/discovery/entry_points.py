@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 CORE = "crystallize-lab"
 """The distribution that Crystallize itself comes in."""
@@ -77,6 +77,15 @@ class Found(NamedTuple):
     fault: str = ""
     shadowed: bool = False
     extras: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it comes with Crystallize itself."""
+        return normalise(self.distribution) == CORE
+
+    def is_among(self, folded: Collection[str]) -> bool:
+        """Tell whether its own name or that of its distribution is among these names, which :func:`normalise` gave."""
+        return normalise(self.name) in folded or normalise(self.distribution) in folded
 
     def __str__(self) -> str:
         return f"entry point {self.name!r} of {self.distribution} {self.version}"
@@ -150,11 +159,9 @@ def _read(distribution: Any) -> Copy:
     info = _info(distribution)
     name, version = header.get("Name") or _name_from(info), header.get("Version", UNKNOWN_VERSION)
     folder = str(info.parent)
+    blank = Found(name, "", PLUGINS, name, version, folder)
     # A dict: what is declared twice in the same words counts once.
-    declared = dict.fromkeys(
-        Found(entry or name, value, group, name, version, folder, fault, extras=extras)
-        for group, entry, value, extras, fault in _lines(_text(distribution, "entry_points.txt"))
-    )
+    declared = dict.fromkeys(_declared(_text(distribution, "entry_points.txt"), blank))
     return Copy(name, version, folder, bool(text), tuple(declared))
 
 
@@ -177,8 +184,8 @@ def _name_from(info: Path) -> str:
     return (info.parent if is_egg else info).stem.partition("-")[0] or "(unknown)"
 
 
-def _lines(text: str) -> Iterator[tuple[str, str, str, str, str]]:
-    """Yield group, name, value, extras and fault of each line of an ``entry_points.txt`` that concerns us."""
+def _declared(text: str, blank: Found) -> Iterator[Found]:
+    """Yield the entry point of each line of an ``entry_points.txt`` that concerns us, or that it has a mistake."""
     group: str | None = ""
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
@@ -188,16 +195,17 @@ def _lines(text: str) -> Iterator[tuple[str, str, str, str, str]]:
         if line.startswith("["):
             group = line[1:-1].strip() if line.endswith("]") else None
             if group is None and PREFIX in line:
-                yield PLUGINS, "", "", "", f"{place} is not of the form [group]"
+                yield blank._replace(fault=f"{place} is not of the form [group]")
         elif group == "" and PREFIX in line:
-            yield PLUGINS, "", "", "", f"{place} stands below no [group]"
+            yield blank._replace(fault=f"{place} stands below no [group]")
         elif group is not None and group.startswith(_NEARLY_PREFIX):
             name, _, value = (part.strip() for part in line.partition("="))
+            entry = blank._replace(group=group, name=name or blank.name, value=value)
             reference = _REFERENCE.match(value)
             if not name or not value:
-                yield group, name, value, "", f"{place} is not of the form name = module:attribute"
+                yield entry._replace(fault=f"{place} is not of the form name = module:attribute")
             elif reference is None:
-                yield group, name, value, "", f"its value {value!r} is not of the form module:attribute"
+                yield entry._replace(fault=f"its value {value!r} is not of the form module:attribute")
             else:
                 module, attribute, extras = (part or "" for part in reference.groups())
-                yield group, name, module + re.sub(r"\s", "", attribute), extras.strip(), ""
+                yield entry._replace(value=module + re.sub(r"\s", "", attribute), extras=extras.strip())

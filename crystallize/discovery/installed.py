@@ -11,11 +11,11 @@ import os
 import sys
 import time
 from difflib import get_close_matches
+from functools import lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from crystallize.discovery.entry_points import (
-    CORE,
     GROUPS,
     KINDS,
     PLUGINS,
@@ -33,21 +33,7 @@ _NEAR_AS_A_WHOLE = 0.9
 _TICK_NS = 50_000_000  # file systems stamp changes with the clock of the last tick, some milliseconds ago
 
 
-class _Catalogue(NamedTuple):
-    """What the last scan of ``sys.path`` found, and how the path looked then."""
-
-    paths: list[str]
-    stamps: list[tuple[int, int] | None]
-    is_settled: bool  # whether a later change of a folder is sure to show in its stamp
-    declared: dict[str, tuple[Found, ...]]
-    found: dict[str, tuple[Found, ...]]  # judged, with nothing switched off
-    hidden: tuple[Found, ...]
-
-
-_catalogue: dict[str, _Catalogue] = {}  # one entry at most
-
-
-def find(group: str, is_off: Callable[[Found], bool] | None = None) -> tuple[Found, ...]:
+def find(group: str, is_off: Callable[[Found], bool] = lambda found: False) -> tuple[Found, ...]:
     """Return what is installed in a group, sorted by name and then distribution; import none of it.
 
     A distribution that is on ``sys.path`` twice counts once, the first, as Python imports it. If two
@@ -66,35 +52,29 @@ def find(group: str, is_off: Callable[[Found], bool] | None = None) -> tuple[Fou
     The search is repeated when ``sys.path``, or a folder on it, has changed since: what is installed while
     a notebook runs is found.
     """
-    known = _current()
-    declared, found = known.declared.get(group, ()), known.found.get(group, ())
-    if is_off is None or found == declared:  # no name is claimed twice
-        return found
-    return tuple(_judged(declared, is_off))
+    declared, _ = _installed()
+    return tuple(_judged([found for found in declared if found.group == group], is_off))
 
 
-def hidden() -> tuple[Found, ...]:
+def hidden() -> list[Found]:
     """Return what is declared by copies of a distribution that another copy on ``sys.path`` hides.
 
     The `fault` of each says which copy is used. They are sorted like what :func:`find` returns.
     """
-    return _current().hidden
+    return _installed()[1]
 
 
-def misspelt_groups() -> list[tuple[str, list[Found]]]:
-    """Return the groups that nobody reads and whose name is nearly one of ours, by distribution.
+def misspelt() -> list[Found]:
+    """Return what is declared in groups that nobody reads and whose name is nearly one of ours.
 
-    Other groups that begin with ``crystallize.`` are left alone: an add-on may have a group of its own.
-
-    Returns
-    -------
-    list of (str, list of Found)
-        The group that was meant, and what one distribution declares in the one that it wrote.
+    The `fault` of each says which group was meant. Other groups that begin with ``crystallize.`` are left alone: an
+    add-on may have a group of its own.
     """
-    unread = [found for group, declared in _current().declared.items() if _meant(group) for found in declared]
-    unread.sort(key=lambda found: (normalise(found.distribution), found.group))
-    by_group = groupby(unread, key=lambda found: (found.distribution, found.group))
-    return [(_meant(group), list(declared)) for (_, group), declared in by_group]
+    return [
+        found._replace(fault=f"nobody reads this group, found in {found.folder}. Did you mean {meant!r}?")
+        for found in _installed()[0]
+        if (meant := _meant(found.group))
+    ]
 
 
 def _meant(group: str) -> str:
@@ -109,16 +89,13 @@ def _meant(group: str) -> str:
     return short[nearest[0]] if nearest else ""
 
 
-def _current() -> _Catalogue:
-    known = _catalogue.get("last")
-    stamps = [_stamp(path) for path in sys.path]
-    if known is None or not known.is_settled or known.stamps != stamps or known.paths != sys.path:
-        if known is not None:
-            importlib.invalidate_caches()
-        newest = max((stamp[1] for stamp in stamps if stamp), default=0)
-        known = _Catalogue(list(sys.path), stamps, newest < time.time_ns() - _TICK_NS, *_scan())
-        _catalogue["last"] = known
-    return known
+def _installed() -> tuple[list[Found], list[Found]]:
+    """Return what :func:`_search` found last, unless ``sys.path``, or a folder on it, has changed since."""
+    stamps = tuple(map(_stamp, sys.path))
+    newest = max((stamp[1] for stamp in stamps if stamp), default=0)
+    # What has just changed may change once more without another stamp.
+    is_settled = newest < time.time_ns() - _TICK_NS
+    return (_search if is_settled else _search.__wrapped__)(tuple(sys.path), stamps)
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
@@ -130,26 +107,26 @@ def _stamp(path: str) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def _scan() -> tuple[dict[str, tuple[Found, ...]], dict[str, tuple[Found, ...]], tuple[Found, ...]]:
-    every: list[Found] = []
+@lru_cache(maxsize=1)
+def _search(
+    paths: tuple[str, ...], stamps: tuple[tuple[int, int] | None, ...]
+) -> tuple[list[Found], list[Found]]:
+    """Search ``sys.path``, which the arguments describe, for what is declared, and what other copies hide of it."""
+    importlib.invalidate_caches()
+    declared: list[Found] = []
     hidden: list[Found] = []
     for used, *others in distributions():
-        every += used.declared
+        declared += used.declared
         why = f"{used.name} {used.version} in {used.folder} is used in its place"
         hidden += [found._replace(fault=why, shadowed=True) for copy in others for found in copy.declared]
-    every.sort(key=_in_order)
-    declared = {group: tuple(found) for group, found in groupby(every, key=lambda found: found.group)}
-    judged = {group: tuple(_judged(found)) for group, found in declared.items()}
-    return declared, judged, tuple(sorted(hidden, key=_in_order))
+    return sorted(declared, key=_in_order), sorted(hidden, key=_in_order)
 
 
 def _in_order(found: Found) -> tuple[str, ...]:
     return found.group, found.name, normalise(found.distribution), found.value
 
 
-def _judged(
-    entries: Iterable[Found], is_off: Callable[[Found], bool] = lambda found: False
-) -> Iterator[Found]:
+def _judged(entries: Iterable[Found], is_off: Callable[[Found], bool]) -> Iterator[Found]:
     """Yield the entries of a group, those with a fault whose name another one claims that is not off."""
     for name, claims in groupby(entries, key=lambda found: found.name):
         claimants = list(claims)
@@ -158,7 +135,7 @@ def _judged(
             yield from claimants
             continue
         who = " and ".join(f"{found.distribution} {found.version}" for found in rivals)
-        ours = next((found for found in rivals if normalise(found.distribution) == CORE), None)
+        ours = next((found for found in rivals if found.is_ours), None)
         fault = f"the name {name!r} is claimed by {who}"
         if ours is not None:
             fault += f", and stays with {ours.distribution}"

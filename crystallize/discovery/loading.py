@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from crystallize.errors import PluginLoadError
 from crystallize.utils.failures import error_text, place_of
 from crystallize.utils.references import UnreachableError, import_object
+from crystallize.utils.signatures import mismatch
 
 if TYPE_CHECKING:
     from crystallize.discovery.entry_points import Found
@@ -75,7 +76,7 @@ def produce(found: Found) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        lacking = lacking_argument(thing)
+        lacking = mismatch(thing)
         if lacking:
             reason = f"the {kind} cannot be called without arguments: {lacking}"
             raise cannot_load(
@@ -86,14 +87,3 @@ def produce(found: Found) -> Any:
         what = "None" if made is None else f"the class {made.__qualname__}, not an instance"
         raise cannot_load(found, f"the {kind} gave {what}")
     return made
-
-
-def lacking_argument(make: Any) -> str:
-    """Say which argument a class or factory needs; an empty text if it can be called without any."""
-    try:
-        inspect.signature(make).bind()
-    except TypeError as error:
-        return str(error)
-    except ValueError:  # a builtin without a signature
-        pass
-    return ""

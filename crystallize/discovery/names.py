@@ -23,7 +23,7 @@ _log = logging.getLogger("crystallize.plugins")
 _warned: set[str] = set()
 
 
-def lookup(group: str, name: str, what: str, is_off: Callable[[Found], bool] | None = None) -> Found:
+def lookup(group: str, name: str, what: str, is_off: Callable[[Found], bool] = lambda found: False) -> Found:
     """Return the entry point of a name.
 
     Parameters
@@ -55,7 +55,7 @@ def lookup(group: str, name: str, what: str, is_off: Callable[[Found], bool] | N
     for found in matches:
         if found.shadowed and group != PLUGINS:  # an experiment warns of those itself
             warn_once(cannot_load(found, found.fault).what)
-    return min(matches, key=lambda found: (bool(found.fault), is_off is not None and is_off(found)))
+    return min(matches, key=lambda found: (bool(found.fault), is_off(found)))
 
 
 def warn_once(message: str) -> None:

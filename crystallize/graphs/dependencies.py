@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from crystallize.datasources.artifact import Artifact, ArtifactSource
@@ -33,13 +34,15 @@ def files_of(experiments: Iterable[Experiment]) -> str:
     )
 
 
-class RunFolders:
-    """Which experiment of a graph stores its runs where.
+class Dependencies:
+    """Who stores what, and who reads what, among the experiments of a graph.
 
     Parameters
     ----------
     nodes : mapping of str to Experiment
         The experiments.
+    declared : mapping of str to sequence of str, optional
+        For each experiment those that it depends on though no data source shows it.
 
     Raises
     ------
@@ -47,14 +50,16 @@ class RunFolders:
         If two store their runs in one folder; names that differ in their case only do on some systems.
     """
 
-    def __init__(self, nodes: Nodes) -> None:
+    def __init__(self, nodes: Nodes, declared: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.nodes = nodes
+        self._declared = declared or {}
         self._roots: dict[str, str] = {}
         self._names: dict[str, str] = {}
         for name, node in nodes.items():
             location = node.location()
             if location is None:
                 continue
-            other = self._names.setdefault(self.key(location), name)
+            other = self._names.setdefault(self._key(location), name)
             if other != name:
                 raise GraphError(
                     f"the experiments {other!r} and {name!r} store their runs in one folder, {location.folder}",
@@ -62,7 +67,7 @@ class RunFolders:
                     "Give one of them another name, or an ArtifactPlugin with another root_dir",
                 )
 
-    def key(self, location: RunLocation) -> str:
+    def _key(self, location: RunLocation) -> str:
         """Return what is equal for equal folders, also on systems that do not tell ``A`` from ``a``."""
         root = self._roots.get(location.root)
         if root is None:
@@ -71,7 +76,7 @@ class RunFolders:
 
     def owner(self, location: RunLocation) -> str | None:
         """Return the experiment that stores its runs there, or None if it is not in the graph."""
-        return self._names.get(self.key(location))
+        return self._names.get(self._key(location))
 
     def producer_of(self, leaf: DataSource) -> str | None:
         """Return the experiment that writes the artifact that `leaf` reads, or None."""
@@ -79,49 +84,62 @@ class RunFolders:
             return None
         return next((name for location in leaf.producers() if (name := self.owner(location))), None)
 
+    def upstream(self, extra_sources: Mapping[str, Sequence[DataSource]] | None = None) -> Upstream:
+        """Return what each experiment depends on: those whose artifacts it reads, then those that were declared.
 
-def find_upstream(
-    nodes: Nodes,
-    folders: RunFolders,
-    declared: Mapping[str, Sequence[str]],
-    extra_sources: Mapping[str, Sequence[DataSource]] | None = None,
-) -> Upstream:
-    """Return what each experiment depends on: those whose artifacts it reads, then those that were declared.
+        Parameters
+        ----------
+        extra_sources : mapping of str to sequence of DataSource, optional
+            What experiments read besides, in one run.
 
-    Parameters
-    ----------
-    nodes : mapping of str to Experiment
-        The experiments.
-    folders : RunFolders
-        Where they store their runs.
-    declared : mapping of str to sequence of str
-        Dependencies that no data source shows.
-    extra_sources : mapping of str to sequence of DataSource, optional
-        What experiments read besides, in one run.
-
-    Raises
-    ------
-    GraphError
-        If an experiment reads itself, or what no experiment stores, or what two write.
-    """
-    writers: dict[int, list[str]] = {}
-    for name, node in nodes.items():
-        for output in node.outputs.values():
-            writers.setdefault(id(output), []).append(name)
-    upstream: Upstream = {}
-    for name, node in nodes.items():
-        found: dict[str, None] = {}
-        sources = [*sources_of(node), *(extra_sources or {}).get(name, ())]
-        for leaf in (leaf for source in sources for leaf in source.leaves()):
-            if isinstance(leaf, Artifact):
-                _check_artifact(leaf, node, [nodes[writer] for writer in writers.get(id(leaf), ())])
-            for location in leaf.producers():
-                producer = folders.owner(location)
-                if producer is not None:
-                    _check_source(leaf, node, nodes[producer])
+        Raises
+        ------
+        GraphError
+            If an experiment reads itself, or what no experiment stores, or what two write.
+        """
+        writers: dict[int, list[Experiment]] = {}
+        for node in self.nodes.values():
+            for output in node.outputs.values():
+                writers.setdefault(id(output), []).append(node)
+        upstream: Upstream = {}
+        for name, node in self.nodes.items():
+            found: dict[str, None] = {}
+            sources = [*sources_of(node), *(extra_sources or {}).get(name, ())]
+            for leaf in (leaf for source in sources for leaf in source.leaves()):
+                if isinstance(leaf, Artifact):
+                    _check_artifact(leaf, node, writers.get(id(leaf), ()))
+                for producer in filter(None, map(self.owner, leaf.producers())):
+                    _check_source(leaf, node, self.nodes[producer])
                     found[producer] = None
-        upstream[name] = (*found, *(each for each in declared.get(name, ()) if each not in found))
-    return upstream
+            found |= dict.fromkeys(self._declared.get(name, ()))
+            upstream[name] = tuple(found)
+        return upstream
+
+    def outside(self) -> dict[str, list[RunLocation]]:
+        """Return for each experiment where the producers store that it reads and the graph does not have."""
+        found: dict[str, list[RunLocation]] = {}
+        for name, node in self.nodes.items():
+            read = {self._key(each): each for source in sources_of(node) for each in source.producers()}
+            found[name] = [location for key, location in read.items() if key not in self._names]
+        return found
+
+    def check_outside(self) -> None:
+        """Refuse to run what reads an experiment that is not in the graph and has no stored run.
+
+        Raises
+        ------
+        GraphError
+            If there is such an experiment.
+        """
+        for name, locations in self.outside().items():
+            for location in locations:
+                if find_run(location) is None:
+                    raise GraphError(
+                        f"experiment {name!r} reads experiment {location.experiment!r}, which is not in the graph "
+                        f"and has no stored run in {location.folder}",
+                        files_of([self.nodes[name]]),
+                        "Add it to the graph, or run it first",
+                    )
 
 
 def in_order(upstream: Upstream, nodes: Nodes) -> list[str]:
@@ -132,21 +150,20 @@ def in_order(upstream: Upstream, nodes: Nodes) -> list[str]:
     GraphError
         If the experiments form a cycle; the message spells it out.
     """
+    sorter = TopologicalSorter({name: upstream[name] for name in nodes})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise _cycle_error(nodes, error.args[1]) from None
     names = list(nodes)
     position = {name: index for index, name in enumerate(names)}
-    remaining = {name: len(upstream[name]) for name in names}
-    downstream = downstream_of(upstream)
-    ready = [position[name] for name in names if not remaining[name]]
+    ready: list[int] = []
     ordered: list[str] = []
-    while ready:
-        name = names[heapq.heappop(ready)]
-        ordered.append(name)
-        for consumer in downstream[name]:
-            remaining[consumer] -= 1
-            if not remaining[consumer]:
-                heapq.heappush(ready, position[consumer])
-    if len(ordered) < len(names):
-        raise _cycle_error(nodes, upstream, set(names) - set(ordered))
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heapq.heappush(ready, position[name])
+        ordered.append(names[heapq.heappop(ready)])
+        sorter.done(ordered[-1])
     return ordered
 
 
@@ -157,40 +174,6 @@ def downstream_of(upstream: Upstream) -> dict[str, list[str]]:
         for producer in producers:
             downstream[producer].append(name)
     return downstream
-
-
-def outside_producers(nodes: Nodes, folders: RunFolders) -> dict[str, list[RunLocation]]:
-    """Return for each experiment where the producers store that it reads and the graph does not have."""
-    found: dict[str, list[RunLocation]] = {}
-    for name, node in nodes.items():
-        outside = {
-            folders.key(location): location
-            for source in sources_of(node)
-            for location in source.producers()
-            if folders.owner(location) is None
-        }
-        if outside:
-            found[name] = list(outside.values())
-    return found
-
-
-def check_outside(nodes: Nodes, folders: RunFolders) -> None:
-    """Refuse to run what reads an experiment that is not in the graph and has no stored run.
-
-    Raises
-    ------
-    GraphError
-        If there is such an experiment.
-    """
-    for name, locations in outside_producers(nodes, folders).items():
-        for location in locations:
-            if find_run(location) is None:
-                raise GraphError(
-                    f"experiment {name!r} reads experiment {location.experiment!r}, which is not in the graph "
-                    f"and has no stored run in {location.folder}",
-                    files_of([nodes[name]]),
-                    "Add it to the graph, or run it first",
-                )
 
 
 def stored_conditions(location: RunLocation) -> list[str]:
@@ -248,22 +231,13 @@ def _check_source(leaf: DataSource, reader: Experiment, producer: Experiment) ->
         )
 
 
-def _cycle_error(nodes: Nodes, upstream: Upstream, unordered: set[str]) -> GraphError:
-    """Make the error for the cycle that is nearest to the first of the `unordered` experiments.
-
-    None of them could be put in order, so each has another one of them upstream.
-    """
-    name = next(name for name in nodes if name in unordered)
-    path: dict[str, int] = {}
-    while name not in path:
-        path[name] = len(path)
-        name = next(each for each in upstream[name] if each in unordered)
-    cycle = list(path)[path[name] :][::-1]
-    first = min(cycle, key=list(nodes).index)
-    start = cycle.index(first)
-    cycle = [*cycle[start:], *cycle[:start], first]
+def _cycle_error(nodes: Nodes, cycle: list[str]) -> GraphError:
+    """Make the error for a cycle, told from the experiment on that was added first."""
+    *members, _ = cycle  # the first one once more
+    start = members.index(min(members, key=list(nodes).index))
+    members = [*members[start:], *members[:start]]
     return GraphError(
-        f"the experiments depend on each other in a cycle: {' -> '.join(map(repr, cycle))}",
-        files_of(nodes[each] for each in cycle[:-1]),
+        f"the experiments depend on each other in a cycle: {' -> '.join(map(repr, [*members, members[0]]))}",
+        files_of(nodes[each] for each in members),
         "An arrow leads to the experiment that reads the one before it: remove one of them",
     )

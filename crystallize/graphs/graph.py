@@ -19,14 +19,7 @@ from crystallize.experiments.checks import (
 )
 from crystallize.experiments.experiment import Experiment
 from crystallize.experiments.treatment import BASELINE
-from crystallize.graphs.dependencies import (
-    RunFolders,
-    check_outside,
-    files_of,
-    find_upstream,
-    in_order,
-    outside_producers,
-)
+from crystallize.graphs.dependencies import Dependencies, files_of, in_order
 from crystallize.graphs.planning import make_plan, report_unknown_conditions
 from crystallize.graphs.run import GraphRun
 from crystallize.utils.checks import check_count
@@ -206,7 +199,7 @@ class ExperimentGraph:
         GraphError
             If an experiment reads itself, or what no experiment stores, or what two write.
         """
-        return find_upstream(self.experiments, RunFolders(self.experiments), self._declared)
+        return Dependencies(self.experiments, self._declared).upstream()
 
     def order(self) -> list[str]:
         """Return the names so that each comes after all that it depends on; else as they were added.
@@ -328,16 +321,16 @@ class ExperimentGraph:
         """Return what a drawing shows, for programs that draw themselves."""
         from crystallize.graphs.drawing import Node, Picture
 
-        folders = RunFolders(self.experiments)
-        plan = make_plan(self.experiments, folders, self._declared)
-        outside = outside_producers(self.experiments, folders)
+        dependencies = Dependencies(self.experiments, self._declared)
+        plan = make_plan(dependencies)
+        outside = dependencies.outside()
         nodes = [
             Node(
                 name,
                 plan.replicates[name],
                 tuple(each.name for each in self.experiments[name].treatments if each.name != BASELINE),
                 tuple(sorted(plan.upstream[name], key=plan.order.index)),
-                tuple(sorted({location.experiment for location in outside.get(name, ())})),
+                tuple(sorted({location.experiment for location in outside[name]})),
             )
             for name in plan.order
         ]
@@ -381,16 +374,16 @@ class ExperimentGraph:
         """Check everything that can be known before anything runs."""
         check_strategy(strategy)
         asked = None if replicates is None else check_replicates(replicates)
-        folders = RunFolders(self.experiments)
-        check_outside(self.experiments, folders)
-        plan = make_plan(self.experiments, folders, self._declared, treatments, asked)
+        dependencies = Dependencies(self.experiments, self._declared)
+        dependencies.check_outside()
+        plan = make_plan(dependencies, treatments, asked)
         for name, experiment in self.experiments.items():
             chosen = plan.treatments[name]
             if chosen is None:
                 check_experiment(experiment, experiment.hypotheses)
             else:
                 check_settings(experiment, chosen)
-        report_unknown_conditions(self.experiments, folders, plan)
+        report_unknown_conditions(dependencies, plan)
         return GraphRun(
             self.experiments,
             plan,

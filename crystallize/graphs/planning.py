@@ -13,7 +13,6 @@ from crystallize.experiments.settings import readers_of
 from crystallize.experiments.treatment import BASELINE, Treatment, TreatmentFactory, as_treatments
 from crystallize.graphs.dependencies import (
     files_of,
-    find_upstream,
     in_order,
     sources_of,
     stored_conditions,
@@ -23,7 +22,7 @@ from crystallize.utils.suggest import did_you_mean, listed, name_hint
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
     from crystallize.experiments.experiment import Experiment
-    from crystallize.graphs.dependencies import Nodes, RunFolders, Upstream
+    from crystallize.graphs.dependencies import Dependencies, Nodes, Upstream
 
 _logger = logging.getLogger("crystallize.graph")
 
@@ -55,23 +54,13 @@ class Plan(NamedTuple):
     without_hypotheses: frozenset[str]
 
 
-def make_plan(
-    nodes: Nodes,
-    folders: RunFolders,
-    declared: Mapping[str, Sequence[str]],
-    treatments: Any = None,
-    replicates: int | None = None,
-) -> Plan:
+def make_plan(dependencies: Dependencies, treatments: Any = None, replicates: int | None = None) -> Plan:
     """Plan a run of a graph.
 
     Parameters
     ----------
-    nodes : mapping of str to Experiment
-        The experiments.
-    folders : RunFolders
-        Where they store their runs.
-    declared : mapping of str to sequence of str
-        Dependencies that no data source shows.
+    dependencies : Dependencies
+        The experiments, and who reads what.
     treatments : iterable of str or Treatment, optional
         The treatments to run; all that there are, if not given.
     replicates : int, optional
@@ -82,47 +71,43 @@ def make_plan(
     GraphError, UnknownNameError, InvalidTypeError, ReplicateMismatchError
         If the experiments do not fit together, or the treatments are not what a run can be asked for.
     """
+    nodes = dependencies.nodes
     requested = _requested_treatments(treatments, nodes)
-    upstream = find_upstream(nodes, folders, declared)
+    given = [each for each in (requested or {}).values() if each is not None]
+    swapped = [each.datasource for each in given if each.datasource is not None]
+    upstream = dependencies.upstream()
     last = frozenset(upstream) - {name for producers in upstream.values() for name in producers}
     extra_sources: dict[str, list[DataSource]] = {}
-    if requested is not None:
-        swapped = [each.datasource for each in requested.given.values() if each.datasource is not None]
-        if swapped:
-            # What a treatment reads comes before the experiments that it is for.
-            last -= {folders.producer_of(leaf) or "" for source in swapped for leaf in source.leaves()}
-            extra_sources = dict.fromkeys(last, swapped)
-            upstream = find_upstream(nodes, folders, declared, extra_sources)
+    if swapped:
+        # What a treatment reads comes before the experiments that it is for.
+        last -= {dependencies.producer_of(leaf) or "" for source in swapped for leaf in source.leaves()}
+        extra_sources = dict.fromkeys(last, swapped)
+        upstream = dependencies.upstream(extra_sources)
     order = in_order(upstream, nodes)
-    joining = _joining_treatments(requested, {name: nodes[name] for name in last})
-    chosen = {name: _treatments_of(node, requested, joining.get(name, {})) for name, node in nodes.items()}
+    joining = _joining_treatments(given, {name: nodes[name] for name in last})
+    chosen: dict[str, tuple[Treatment, ...] | None] = dict.fromkeys(nodes)
+    if requested is not None:
+        chosen = {
+            name: _treatments_of(node, requested, joining.get(name, {})) for name, node in nodes.items()
+        }
+    planned: dict[str, int | None] = {}
+    for name in order:
+        sources = [*sources_of(nodes[name]), *extra_sources.get(name, ())]
+        planned[name] = _count_replicates(nodes[name], sources, dependencies, planned, replicates)
     return Plan(
         upstream,
         order,
         chosen,
-        _count_replicates(nodes, folders, order, replicates, extra_sources),
+        planned,
         replicates,
         frozenset(name for name, node in nodes.items() if _leaves_out_all_treatments(node, chosen[name])),
     )
 
 
-class _Requested(NamedTuple):
-    """The treatments that a run of a graph is asked for.
+def _requested_treatments(treatments: Any, nodes: Nodes) -> dict[str, Treatment | None] | None:
+    """Return the treatments that a run is asked for, by name; None if for all that there are.
 
-    Attributes
-    ----------
-    names : frozenset of str
-        Their names.
-    given : dict of str to Treatment
-        Those that were given as treatments, not as names.
-    """
-
-    names: frozenset[str]
-    given: dict[str, Treatment]
-
-
-def _requested_treatments(treatments: Any, nodes: Nodes) -> _Requested | None:
-    """Return the treatments, names or instances, that a run is asked for; None if for all that there are.
+    One that is asked for by its name only is None.
 
     Raises
     ------
@@ -147,11 +132,11 @@ def _requested_treatments(treatments: Any, nodes: Nodes) -> _Requested | None:
                 files_of(nodes.values()),
                 name_hint(name, "There are", known - {BASELINE}),
             )
-    given = {each.name: each for each in as_treatments([item for item in items if not isinstance(item, str)])}
-    return _Requested(frozenset([*names, *given]), given)
+    given = as_treatments([item for item in items if not isinstance(item, str)])
+    return {**dict.fromkeys(names), **{each.name: each for each in given}}
 
 
-def _joining_treatments(requested: _Requested | None, last: Nodes) -> dict[str, dict[str, Treatment]]:
+def _joining_treatments(given: Sequence[Treatment], last: Nodes) -> dict[str, dict[str, Treatment]]:
     """Return what each experiment that nothing depends on gets of the treatments that were given as instances.
 
     Each gets the settings that it can read.
@@ -161,46 +146,42 @@ def _joining_treatments(requested: _Requested | None, last: Nodes) -> dict[str, 
     UnknownNameError
         If none of them reads a setting.
     """
-    if requested is None or not requested.given:
+    if not given:  # then nobody need know what the experiments read
         return {}
-    readers = {name: readers_of([node], requested.given.values()) for name, node in last.items()}
+    readers = {name: readers_of([node], given) for name, node in last.items()}
     joining: dict[str, dict[str, Treatment]] = {name: {} for name in last}
-    for name, each in requested.given.items():
+    for each in given:
         for key in each.settings:
             if all(one.exclude(key) for one in readers.values()):
                 raise UnknownNameError(
-                    f"treatment {name!r} sets {key!r}, which nothing reads from the context",
+                    f"treatment {each.name!r} sets {key!r}, which nothing reads from the context",
                     f"experiments {listed(last)}",
                     readers_of(last.values()).hint(key),
                 )
         for node, one in readers.items():
-            joining[node][name] = each.limited_to({key for key in each.settings if not one.exclude(key)})
+            joining[node][each.name] = each.limited_to({key for key in each.settings if not one.exclude(key)})
     return joining
 
 
 def _treatments_of(
-    node: Experiment, requested: _Requested | None, joining: Mapping[str, Treatment]
-) -> tuple[Treatment, ...] | None:
-    """Return the treatments that an experiment runs with; None stands for its own.
+    node: Experiment, requested: Collection[str], joining: Mapping[str, Treatment]
+) -> tuple[Treatment, ...]:
+    """Return the treatments that an experiment runs with: those of its own that are requested by name.
 
-    It runs those of its own that are requested by name. One that was given as an instance takes the place of its
-    own, or joins them, only if nothing in the graph depends on the experiment. What gives the baseline its
-    settings stays.
+    One that was given as an instance takes the place of its own, or joins them, only if nothing in the graph depends
+    on the experiment. What gives the baseline its settings stays.
     """
-    if requested is None:
-        return None
     known = {each.name: each for each in node.treatments} | dict(joining)
-    return as_treatments(
-        [each for name, each in known.items() if name == BASELINE or name in requested.names]
-    )
+    return as_treatments([each for name, each in known.items() if name == BASELINE or name in requested])
 
 
-def report_unknown_conditions(nodes: Nodes, folders: RunFolders, plan: Plan) -> None:
+def report_unknown_conditions(dependencies: Dependencies, plan: Plan) -> None:
     """Log, once for each experiment, which of its treatments run on a baseline's output.
 
     That is what is meant where the experiments that it reads know nothing of a treatment. It is a warning where a name
     may have been misspelt: they have treatments of other names, or this one changes nothing itself.
     """
+    nodes = dependencies.nodes
     chosen = {
         name: {each.name: each for each in (nodes[name].treatments if given is None else given)}
         for name, given in plan.treatments.items()
@@ -208,7 +189,7 @@ def report_unknown_conditions(nodes: Nodes, folders: RunFolders, plan: Plan) -> 
     for name in plan.order:
         read: dict[str, Collection[str]] = {}
         for location in nodes[name].datasource.producers():
-            owner = folders.owner(location)
+            owner = dependencies.owner(location)
             read[owner or location.experiment] = (
                 stored_conditions(location)
                 if owner is None
@@ -241,77 +222,54 @@ def _leaves_out_all_treatments(node: Experiment, chosen: Sequence[Treatment] | N
 
 
 def _count_replicates(
-    nodes: Nodes,
-    folders: RunFolders,
-    order: Sequence[str],
+    node: Experiment,
+    sources: Sequence[DataSource],
+    dependencies: Dependencies,
+    planned: Mapping[str, int | None],
     asked: int | None,
-    extra_sources: Mapping[str, Sequence[DataSource]],
-) -> dict[str, int | None]:
-    """Return how many replicates each experiment will have; None where that is not known before it runs.
+) -> int | None:
+    """Return how many replicates an experiment with these `sources` will have; None if only its run will tell.
+
+    `planned` is the same of those that it depends on.
 
     Raises
     ------
     ReplicateMismatchError
-        If what an experiment reads will have different numbers, or another one than it asks for.
+        If what it reads will have different numbers, or another one than it asks for.
     """
-    planned: dict[str, int | None] = {}
-    for name in order:
-        node = nodes[name]
-        sources = [*sources_of(node), *extra_sources.get(name, ())]
-        counts = [_SourceCounts(source, node, folders, planned) for source in sources]
-        own = asked if asked is not None else node.replicates
-        default = next((each.default for each in counts if each.default), None)
-        known = own if own is not None else default
-        if known is None and not any(each.is_open for each in counts):
-            known = 1
-        for each in counts:
-            each.check(known)
-        planned[name] = known
-    return planned
-
-
-class _SourceCounts:
-    """How many replicates one data source of an experiment will have data for, once its producers have run."""
-
-    def __init__(
-        self,
-        source: DataSource,
-        reader: Experiment,
-        folders: RunFolders,
-        planned: Mapping[str, int | None],
-    ) -> None:
-        self.reader = reader
-        self.strict: dict[str, int] = {}
-        default: dict[str, int] = {}
-        self.is_open = False
+    offered: list[int] = []
+    insisted: dict[str, int] = {}
+    is_open = False
+    for source in sources:
+        counts: dict[str, int] = {}
         for leaf in source.leaves():
-            producer = folders.producer_of(leaf)
+            producer = dependencies.producer_of(leaf)
             if producer is None:
-                label, count, strict = repr(leaf), leaf.default_replicates, leaf.replicates
+                label, count, needed = repr(leaf), leaf.default_replicates, leaf.replicates
             else:
-                label, count = f"experiment {producer!r}", planned.get(producer)
-                strict = count if isinstance(leaf, ArtifactSource) else None
-                self.is_open = self.is_open or count is None
+                label, count = f"experiment {producer!r}", planned[producer]
+                needed = count if isinstance(leaf, ArtifactSource) else None
+                is_open = is_open or count is None
             if count is not None:
-                default[label] = count
-            if strict is not None:
-                self.strict[label] = strict
-        self.default = next(iter(default.values()), None)
-        if isinstance(source, ExperimentInput) and len(set(default.values())) > 1:
-            raise ReplicateMismatchError(
-                f"experiment {reader.folder_name!r} reads what has different numbers of replicates: "
-                + ", ".join(f"{label} has {count}" for label, count in default.items()),
-                files_of([reader]),
-                "Run the graph with replicates=N, or give them the same number",
-            )
+                counts[label] = count
+            if needed is not None:
+                insisted[label] = needed
+        if isinstance(source, ExperimentInput) and len(set(counts.values())) > 1:
+            had = ", ".join(f"{label} has {count}" for label, count in counts.items())
+            raise _mismatch(node, f"reads what has different numbers of replicates: {had}")
+        offered += counts.values()
+    known = node.replicates if asked is None else asked
+    if known is None:
+        known = next(filter(None, offered), None if is_open else 1)
+    for label, count in insisted.items():
+        if known is not None and count != known:
+            raise _mismatch(node, f"will have {known} replicates, and {label}, which it reads, {count}")
+    return known
 
-    def check(self, requested: int | None) -> None:
-        """Refuse a number that differs from one that the source insists on."""
-        for label, count in self.strict.items():
-            if requested is not None and count != requested:
-                raise ReplicateMismatchError(
-                    f"experiment {self.reader.folder_name!r} will have {requested} replicates, and {label}, which it "
-                    f"reads, {count}",
-                    files_of([self.reader]),
-                    "Run the graph with replicates=N, or give them the same number",
-                )
+
+def _mismatch(node: Experiment, what: str) -> ReplicateMismatchError:
+    return ReplicateMismatchError(
+        f"experiment {node.folder_name!r} {what}",
+        files_of([node]),
+        "Run the graph with replicates=N, or give them the same number",
+    )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from crystallize.errors import GraphError
-from crystallize.graphs.dependencies import RunFolders, files_of, find_upstream
+from crystallize.graphs.dependencies import Dependencies, files_of
 from crystallize.store.metadata import read_metadata
 from crystallize.store.versions import find_run
 from crystallize.utils.suggest import listed
@@ -35,7 +35,7 @@ def check_stored_runs(nodes: Sequence[Experiment], treatments: Collection[str] |
     """
     by_name = {node.folder_name: node for node in nodes}
     consumer = nodes[-1]
-    read = find_upstream(by_name, RunFolders(by_name), {})[consumer.folder_name]
+    read = Dependencies(by_name).upstream()[consumer.folder_name]
     wanted = {each.name for each in consumer.treatments if treatments is None or each.name in treatments}
     for producer in nodes[:-1]:
         name, location = producer.folder_name, producer.location()

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from crystallize.discovery import (
-    CORE,
     LOADERS,
     Found,
     cannot_load,
@@ -14,7 +13,6 @@ from crystallize.discovery import (
     find,
     load,
     lookup,
-    normalise,
     produce,
     resolve,
     warn_once,
@@ -94,7 +92,7 @@ def loader_for(path: PurePath | str) -> Loader:
         loaders = [
             loader
             for found in find(LOADERS)
-            if (normalise(found.distribution) == CORE) is ours and (loader := usable(found)) is not None
+            if found.is_ours is ours and (loader := usable(found)) is not None
         ]
         fitting = [
             (len(suffix), loader)

@@ -9,12 +9,10 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterable
-from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from crystallize.discovery import (
-    CORE,
     EXECUTION,
     PLUGINS,
     Found,
@@ -26,7 +24,7 @@ from crystallize.discovery import (
     produce,
     warn_once,
 )
-from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError
+from crystallize.errors import CrystallizeError, InvalidTypeError, PluginError, PluginLoadError
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.plugins.inspection import LOOP, Implementation, implementations, unmarked
 from crystallize.utils.failures import error_text, place_of, safe_repr
@@ -77,9 +75,26 @@ class PluginRecord(NamedTuple):
         *,
         is_strategy: bool = False,
     ) -> PluginRecord:
-        """Make the record of a plugin; :func:`implementations` says what `is_strategy` means and what may be wrong."""
+        """Make the record of a plugin, and warn of functions that lack ``@hookimpl``.
+
+        Raises
+        ------
+        PluginError
+            If a hook has a mistake; see :func:`implementations`, which says what `is_strategy` means, too.
+        InvalidTypeError
+            If there is no hook.
+        """
         found = implementations(plugin, is_strategy=is_strategy)
-        return cls(name, plugin, distribution, version, source, found)
+        record = cls(name, plugin, distribution, version, source, found)
+        bare = ", ".join(hook for hook in unmarked(plugin) if not (is_strategy and hook == LOOP))
+        if bare:
+            warn_once(f"{record}: {bare} bears a hook's name and lacks @hookimpl, so it is never called")
+        elif not found and not isinstance(plugin, BasePlugin):
+            raise InvalidTypeError(
+                f"{safe_repr(plugin)} is no plugin: it has no hook",
+                hint="Inherit from BasePlugin, or mark its hooks with @hookimpl",
+            )
+        return record
 
     @property
     def hooks(self) -> tuple[str, ...]:
@@ -122,7 +137,7 @@ def _restore(
                 f"plugin {name!r} is a module that this process cannot import: {error}",
                 hint="Install it, or set PYTHONPATH to its folder",
             ) from error
-    return PluginRecord.of(name, plugin, *origin, is_strategy=is_strategy)
+    return PluginRecord(name, plugin, *origin, implementations(plugin, is_strategy=is_strategy))
 
 
 def collect(
@@ -148,8 +163,8 @@ def collect(
         If a passed plugin has a mistake, or an installed one and ``CRYSTALLIZE_STRICT_PLUGINS`` is set.
     """
     instances = [*_checked(passed), *([] if strategy is None else [strategy])]
-    off = switched_off(disabled)
-    switched_on = [found for found in find(PLUGINS, partial(is_off, off=off)) if not is_off(found, off)]
+    is_off = switched_off(disabled)
+    switched_on = [found for found in find(PLUGINS, is_off) if not is_off(found)]
     installed = [record for found in switched_on if (record := _installed(found, instances)) is not None]
     taken = {record.name for record in installed}
     records = []
@@ -201,32 +216,23 @@ def _record(
 ) -> PluginRecord:
     distribution, version = origin or (None, None)
     try:
-        record = PluginRecord.of(name, plugin, distribution, version, "passed", is_strategy=is_strategy)
+        return PluginRecord.of(name, plugin, distribution, version, "passed", is_strategy=is_strategy)
     except PluginError as error:
         raise PluginError(f"plugin {name!r} cannot be used: {error.what}", error.where, error.hint) from error
-    bare = [hook for hook in unmarked(plugin) if not (is_strategy and hook == LOOP)]
-    if bare:
-        _warn_unmarked(str(record), bare)
-    elif not record.implementations and not isinstance(plugin, BasePlugin):
-        raise InvalidTypeError(
-            f"{safe_repr(plugin)} is no plugin: it has no hook",
-            hint="Inherit from BasePlugin, or mark its hooks with @hookimpl",
-        )
-    return record
 
 
 def _name_of(plugin: object) -> str:
-    """Return the name of the entry point that stands for the plugin's class, or that of the class."""
-    target = plugin.__name__ if isinstance(plugin, ModuleType) else _target(type(plugin))
+    """Return the name of the entry point that stands for a plugin, or that of its class or module."""
     for group in (PLUGINS, EXECUTION):
         for found in find(group):
-            if found.value == target or _leads_to(found, type(plugin)):
+            is_module = isinstance(plugin, ModuleType) and found.value == plugin.__name__
+            if is_module or _leads_to(found, type(plugin)):
                 return found.name
     return _own_name(plugin)
 
 
 def _leads_to(found: Found, kind: type) -> bool:
-    """Tell whether an entry point names a class by another path: that of a package which passes it on."""
+    """Tell whether an entry point refers to a class, in its own module or in one that passes it on."""
     module, _, attribute = found.value.partition(":")
     # Not getattr: the __getattr__ of a module may import what is switched off, or raise anything.
     known = imported(module)
@@ -235,10 +241,6 @@ def _leads_to(found: Found, kind: type) -> bool:
 
 def _own_name(plugin: object) -> str:
     return plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__name__
-
-
-def _target(kind: type) -> str:
-    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def _unique(name: str, taken: set[str]) -> str:
@@ -258,8 +260,10 @@ def set_apart(record: PluginRecord, others: Iterable[PluginRecord]) -> PluginRec
 # -- installed -----------------------------------------------------------------------------------------------
 
 
-def switched_off(disabled: Collection[str] = ()) -> set[str]:
-    """Return the folded names that are switched off, by argument or environment; warn about unknown ones.
+def switched_off(disabled: Collection[str] = ()) -> Callable[[Found], bool]:
+    """Return what tells whether a plugin is switched off, by argument or environment, or not loaded by itself.
+
+    Entries of other groups are not: they do nothing until they are named. A name that nothing has gets a warning.
 
     Raises
     ------
@@ -277,7 +281,8 @@ def switched_off(disabled: Collection[str] = ()) -> set[str]:
             advice = did_you_mean(name.removeprefix("no:"), known)
             advice = advice or f"Installed are {listed({found.name for found in find(PLUGINS)})}"
             warn_once(f"{place}no installed plugin is called {name!r}, so it is not switched off. {advice}")
-    return {normalise(name) for name in names}
+    off = {normalise(name) for name in names}
+    return lambda found: found.group == PLUGINS and (found.is_among(off) or not loads_by_itself(found))
 
 
 def off_by_environment() -> list[str]:
@@ -285,22 +290,14 @@ def off_by_environment() -> list[str]:
     return [name for each in os.environ.get(_SWITCH, "").split(",") if (name := each.strip())]
 
 
-def is_off(found: Found, off: Collection[str]) -> bool:
-    """Tell whether a plugin is among what :func:`switched_off` returned, or is not loaded by itself.
-
-    Entries of other groups are not: they do nothing until they are named.
-    """
-    if found.group != PLUGINS:
-        return False
-    if normalise(found.name) in off or normalise(found.distribution) in off:
-        return True
-    return flag(_AUTOLOAD) and normalise(found.distribution) != CORE
+def loads_by_itself(found: Found) -> bool:
+    """Tell whether an installed plugin is loaded without being named; the environment may forbid it to all but ours."""
+    return found.is_ours or not flag(_AUTOLOAD)
 
 
 def switch_of(found: Found) -> str:
     """Return the environment variable that switches a plugin off, if it is off by the environment."""
-    names = {normalise(found.name), normalise(found.distribution)}
-    return _SWITCH if names & {normalise(name) for name in off_by_environment()} else _AUTOLOAD
+    return _SWITCH if found.is_among({normalise(name) for name in off_by_environment()}) else _AUTOLOAD
 
 
 def flag(variable: str) -> bool:
@@ -311,7 +308,7 @@ def flag(variable: str) -> bool:
 def _installed(found: Found, passed: Sequence[object]) -> PluginRecord | None:
     """Return the record of an installed plugin, or None if a passed one replaces it or it cannot be used."""
     kinds = {kind for plugin in passed for kind in type(plugin).__mro__} - {object}
-    if any(_target(kind) == found.value for kind in kinds):
+    if any(_leads_to(found, kind) for kind in kinds):
         return None
     try:
         record = examine(found)
@@ -331,19 +328,21 @@ def examine(found: Found) -> PluginRecord:
     PluginLoadError
         If it cannot be used, with the reason.
     """
-    plugin = produce(found)
+    return record_of(found, produce(found))
+
+
+def record_of(found: Found, plugin: Any, *, is_strategy: bool = False) -> PluginRecord:
+    """Return the record of what an entry point made; raise as :func:`examine`."""
+    if plugin is None or isinstance(plugin, type):
+        raise cannot_load(found, f"it gives {safe_repr(plugin)}, not an instance")
     try:
-        record = PluginRecord.of(found.name, plugin, found.distribution, found.version, "entry point")
-        bare = unmarked(plugin)
-        if not record.implementations and not bare and not isinstance(plugin, BasePlugin):
-            raise PluginError(f"it gives {safe_repr(plugin)}, which has no hook")
-    except PluginError as error:
+        return PluginRecord.of(
+            found.name, plugin, found.distribution, found.version, "entry point", is_strategy=is_strategy
+        )
+    except CrystallizeError as error:
         raise cannot_load(found, error.what) from error
     except Exception as error:  # a foreign active_hooks() may raise anything
         raise cannot_load(found, error_text(error), place_of(error)) from error
-    if bare:
-        _warn_unmarked(str(record), bare)
-    return record
 
 
 def refuse(error: PluginLoadError) -> None:
@@ -358,7 +357,3 @@ def refuse(error: PluginLoadError) -> None:
         raise error
     end = "" if error.what.endswith(("?", ".")) else "."
     warn_once(f"{error.what}{end} The run goes on without it")
-
-
-def _warn_unmarked(who: str, names: Sequence[str]) -> None:
-    warn_once(f"{who}: {', '.join(names)} bears a hook's name and lacks @hookimpl, so it is never called")

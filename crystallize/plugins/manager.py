@@ -22,7 +22,7 @@ from crystallize.plugins.calling import (
     raised_by,
     together,
 )
-from crystallize.plugins.collection import PluginRecord, collect, collect_only, refuse, set_apart
+from crystallize.plugins.collection import PluginRecord, collect, collect_only, record_of, refuse, set_apart
 from crystallize.plugins.execution.resolution import make_strategy
 from crystallize.plugins.inspection import LOOP
 from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, error_text, safe_repr
@@ -327,11 +327,7 @@ def _serial() -> list[PluginRecord]:
     if not any(found.name == "serial" for found in find(EXECUTION)):
         return []
     found = lookup(EXECUTION, "serial", "execution strategy")
-    return [
-        PluginRecord.of(
-            "serial", make_strategy("serial", {}), found.distribution, found.version, "entry point"
-        )
-    ]
+    return [record_of(found, make_strategy("serial", {}))]
 
 
 # -- settings ------------------------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from crystallize.store.layout import (
     COMPLETE,
     JOURNAL,
     METADATA,
-    RESULTS,
     path_in,
     replicate_number,
     replicates_in,
@@ -166,7 +165,7 @@ class EarlierPart:
             if not is_plain(self.folder / condition / COMPLETE):
                 continue
             metrics: dict[int, dict[str, list[Any]]] = {}
-            for name, column in read_columns(self.folder / condition / RESULTS, self.replicates).items():
+            for name, column in read_columns(self.folder, condition, self.replicates).items():
                 for replicate, values in column.by_replicate():
                     metrics.setdefault(replicate, {})[name] = values
             for replicate in range(self.replicates or len(metrics)):

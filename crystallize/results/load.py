@@ -12,7 +12,7 @@ from crystallize.results.hypotheses_file import read_hypotheses
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.results.results_file import read_results
 from crystallize.store.journal import JournalReader, StoredOutcomes
-from crystallize.store.layout import BASELINE, JOURNAL, METADATA, RESULTS
+from crystallize.store.layout import BASELINE, JOURNAL, METADATA
 from crystallize.store.manifest import read_manifest
 from crystallize.store.metadata import read_metadata
 from crystallize.store.reader import lock_run, replicates_of
@@ -125,7 +125,7 @@ def _from_results(run: Path, metadata: dict[str, Any]) -> Result:
     if replicates is None:
         raise _damaged_metadata(run)
     try:
-        conditions = {name: read_results(run / name / RESULTS, replicates) for name in names}
+        conditions = {name: read_results(run, name, replicates) for name in names}
     except FileNotFoundError as error:
         raise StoreError(
             f"the run of experiment {experiment!r} is {metadata.get('status')} and has no results",

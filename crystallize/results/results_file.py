@@ -20,7 +20,7 @@ from typing import Any
 from crystallize.errors import StoreError
 from crystallize.results.columns import Column, in_slices
 from crystallize.results.condition import ConditionMetrics
-from crystallize.store.layout import read_in
+from crystallize.store.layout import RESULTS, read_in
 from crystallize.store.outcome import OutcomeError
 from crystallize.utils.json_text import parse_json, to_json
 
@@ -59,15 +59,17 @@ def _object_of_lists(slices_by_name: Mapping[str, Iterable[list[Any]]]) -> Itera
     yield "}"
 
 
-def read_results(file: Path, replicates: int) -> ConditionMetrics:
+def read_results(run: Path, condition: str, replicates: int) -> ConditionMetrics:
     """Return what :func:`format_results` was given, as far as the file has it.
 
     Seeds, tags, and why a replicate failed, it has not. What JSON has no form for became text.
 
     Parameters
     ----------
-    file : pathlib.Path
-        The results.json in the folder of a condition.
+    run : pathlib.Path
+        The folder of the run.
+    condition : str
+        The condition, whose folder has the file.
     replicates : int
         How many replicates the run had, so its metadata say.
 
@@ -78,15 +80,15 @@ def read_results(file: Path, replicates: int) -> ConditionMetrics:
     StoreError
         If the file is damaged.
     """
-    name = file.parent.name
-    columns, failed = _read(file, replicates)
+    columns, failed = _read(run, condition, replicates)
     errors = [
-        OutcomeError(replicate, name, None, "unknown error", "why is not stored", "") for replicate in failed
+        OutcomeError(replicate, condition, None, "unknown error", "why is not stored", "")
+        for replicate in failed
     ]
-    return ConditionMetrics(name, columns, {}, [None] * replicates, errors)
+    return ConditionMetrics(condition, columns, {}, [None] * replicates, errors)
 
 
-def read_columns(file: Path, replicates: int | None) -> dict[str, Column]:
+def read_columns(run: Path, condition: str, replicates: int | None) -> dict[str, Column]:
     """Return the values of each metric that the file has; `replicates` is None if no metadata tell their number.
 
     Raises
@@ -94,12 +96,12 @@ def read_columns(file: Path, replicates: int | None) -> dict[str, Column]:
     FileNotFoundError, StoreError
         As :func:`read_results`.
     """
-    return _read(file, replicates)[0]
+    return _read(run, condition, replicates)[0]
 
 
-def _read(file: Path, replicates: int | None) -> tuple[dict[str, Column], Any]:
+def _read(run: Path, condition: str, replicates: int | None) -> tuple[dict[str, Column], Any]:
     try:
-        stored = parse_json(read_in(file.parent.parent, file.parent.name, file.name))
+        stored = parse_json(read_in(run, condition, RESULTS))
         if replicates is None:
             replicates = max(map(len, stored["metrics"].values()), default=0)
         _check_count(replicates, stored)
@@ -113,7 +115,9 @@ def _read(file: Path, replicates: int | None) -> tuple[dict[str, Column], Any]:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
-            "the results of a run cannot be read", str(file), f"Run the experiment again ({error!r})"
+            "the results of a run cannot be read",
+            str(run / condition / RESULTS),
+            f"Run the experiment again ({error!r})",
         ) from error
 
 

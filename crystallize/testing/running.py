@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources.datasource import data_source
-from crystallize.discovery import CORE, PLUGINS, find, normalise
+from crystallize.discovery import PLUGINS, find, normalise
 from crystallize.errors import UnknownNameError
 from crystallize.experiments.experiment import Experiment
 from crystallize.experiments.treatment import Treatment
@@ -150,7 +150,7 @@ def _names_except(wanted: str | Collection[str]) -> list[str]:
                 " ".join(filter(None, (did_you_mean(name, known), f"Installed are {listed(known)}"))),
             )
     kept = {normalise(name) for name in names}
-    kept |= {normalise(each.name) for each in found if normalise(each.distribution) == CORE}
+    kept |= {normalise(each.name) for each in found if each.is_ours}
     return [each.name for each in found if not kept & {normalise(each.name), normalise(each.distribution)}]
 
 

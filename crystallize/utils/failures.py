@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _ENGINE = (str(Path(__file__).parent.parent), str(Path(os.__file__).parent / "asyncio"))
-"""Folders whose frames lie between the coordinator and the user's code."""
+"""Folders whose frames lie, with those of an import, between the coordinator and the user's code."""
 
 
 class RunCancelled(BaseException):
@@ -53,7 +53,7 @@ def users_frames(error: BaseException) -> TracebackType | None:
     The engine's own frames differ between strategies, and tell a user nothing.
     """
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_ENGINE):
+    while frames is not None and _is_engine(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     return frames
 
@@ -107,6 +107,10 @@ def place_of(error: BaseException) -> str:
         if not _is_machinery(frame.f_code.co_filename)
     ]
     return places[-1] if places else ""
+
+
+def _is_engine(file: str) -> bool:
+    return file.startswith(_ENGINE) or _is_machinery(file)
 
 
 def _is_machinery(file: str) -> bool:

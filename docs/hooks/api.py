@@ -33,7 +33,7 @@ def with_table_of_hooks(markdown: str) -> str:
 
 
 def _table_of_hooks() -> str:
-    from crystallize.plugins.details import hooks_of
+    from crystallize.cli.plugins_details import hooks_of
 
     rows = ["| hook | runs in | what it is for |", "|---|---|---|"]
     for hook in hooks_of([]):

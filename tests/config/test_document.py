@@ -17,7 +17,6 @@ from crystallize.config.document import (
     LARGEST,
     MOST_VALUES,
     Document,
-    parse_document,
     read_document,
     read_value,
 )
@@ -215,7 +214,7 @@ VALUES = st.recursive(
 @given(st.dictionaries(TEXT, VALUES, max_size=5), st.booleans())
 def test_any_mapping_that_is_dumped_and_read_is_itself(mapping: dict[str, Any], is_flow: bool) -> None:
     text = yaml.dump(mapping, Dumper=_Quoting, default_flow_style=is_flow)
-    document = parse_document(Path("config.yaml"), text)
+    document = read_document(Path("config.yaml"), text)
     assert not document.problems
     assert document.value == mapping
 
@@ -223,7 +222,7 @@ def test_any_mapping_that_is_dumped_and_read_is_itself(mapping: dict[str, Any], 
 @settings(deadline=None)
 @given(TEXT)
 def test_any_text_is_read_or_refused_and_nothing_else_happens(text: str) -> None:
-    document = parse_document(Path("config.yaml"), text)
+    document = read_document(Path("config.yaml"), text)
     assert document.problems or isinstance(document.value, dict)
 
 

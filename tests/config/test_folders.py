@@ -34,23 +34,27 @@ def test_the_nearest_pyproject_may_name_another_root(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "message"),
+    ("text", "key", "message"),
     [
-        ("[tool.crystallize]\nroot = 3\n", 2, "found 3"),
-        ("[tool.crystallize]\nroot = ''\n", 2, "found ''"),
-        ('[tool.crystallize]\nroot = "a\\u0000b"\n', 2, "found 'a\\x00b'"),
-        ("[project]\nname = 'x'\n\n[tool.crystallize]\nrot = 'x'\n", 5, "unknown key 'rot'"),
-        ("[tool]\ncrystallize = 3\n", 0, "found 3"),
-        ("[tool.crystallize\n", 0, "at line 1"),
+        ("[tool.crystallize]\nroot = 3\n", "tool.crystallize.root", "found 3"),
+        ("[tool.crystallize]\nroot = ''\n", "tool.crystallize.root", "found ''"),
+        ('[tool.crystallize]\nroot = "a\\u0000b"\n', "tool.crystallize.root", "found 'a\\x00b'"),
+        (
+            "[project]\nname = 'x'\n\n[tool.crystallize]\nrot = 'x'\n",
+            "tool.crystallize.rot",
+            "unknown key 'rot'",
+        ),
+        ("[tool]\ncrystallize = 3\n", "tool.crystallize", "found 3"),
+        ("[tool.crystallize\n", "", "at line 1"),
     ],
 )
-def test_a_pyproject_with_a_mistake_is_named(tmp_path: Path, text: str, line: int, message: str) -> None:
+def test_a_pyproject_with_a_mistake_is_named(tmp_path: Path, text: str, key: str, message: str) -> None:
     (tmp_path / "pyproject.toml").write_text(text)
     with pytest.raises(ConfigError) as caught:
         experiments_root()
     (problem,) = caught.value.problems
     assert problem.file == tmp_path / "pyproject.toml"
-    assert problem.line == line
+    assert problem.key == key
     assert message in problem.message
     assert problem.hint
 

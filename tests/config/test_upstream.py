@@ -9,7 +9,7 @@ import pytest
 
 from crystallize import ArtifactPlugin
 from crystallize.config.build import load_experiment, load_nodes
-from crystallize.config.errors import ConfigError, ConfigGraphError, Problem
+from crystallize.config.errors import ConfigGraphError, Problem
 from crystallize.datasources.artifact import Artifact
 
 MakeFolder = Callable[..., Path]
@@ -69,16 +69,6 @@ def test_every_upstream_comes_once_and_before_those_that_read_it(node: Callable[
         each.run().raise_for_errors()
     locations = [each.location() for each in nodes]
     assert nodes[3].datasource.producers() == [locations[1], locations[2], locations[0]]
-
-
-def test_a_long_chain_is_no_matter_of_recursion(make_folder: MakeFolder) -> None:
-    count = 1200
-    for number in range(count):
-        config = PRODUCER if number == 0 else middle(f"n{number - 1}#summary")
-        make_folder(f"n{number}", config.replace("steps: [take, publish, total]", "steps: [nothing]"))
-    with pytest.raises(ConfigError) as caught:
-        load_nodes(make_folder("end", middle(f"n{count - 1}#summary")))
-    assert len(caught.value.problems) > count
 
 
 def test_an_upstream_is_found_by_its_name_or_its_folder_beside_or_below_the_root(

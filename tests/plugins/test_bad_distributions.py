@@ -245,14 +245,14 @@ def test_a_folder_that_is_on_the_path_by_two_names_is_one(tmp_plugin, tmp_path, 
     monkeypatch.syspath_prepend(str(tmp_path / "link"))
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     assert len(named("one")) == 1
-    assert hidden() == ()
+    assert hidden() == []
 
 
 def test_a_folder_that_bears_another_name_than_its_metadata_is_found(tmp_plugin):
     folder = tmp_plugin("real-name", {"real.py": COUNTING}, {"real": "real:Counting"})
     info(folder).rename(folder / "other_name-1.0.dist-info")
     assert [found.distribution for found in named("real")] == ["real-name"]
-    assert hidden() == ()
+    assert hidden() == []
 
 
 # -- editable installs ----------------------------------------------------------------------------------------

@@ -83,8 +83,8 @@ FAULTS = {
     "exits when made": ("def P(): raise SystemExit(4)", "the factory raised SystemExit: 4"),
     "gives nothing": ("def P(): pass", "the factory gave None"),
     "gives a class": ("def P(): return dict", "the factory gave the class dict, not an instance"),
-    "gives a module without hooks": ("import sys\nP = sys.modules[__name__]", "which has no hook"),
-    "gives no plugin": ("P = 3", "it gives 3, which has no hook"),
+    "gives a module without hooks": ("import sys\nP = sys.modules[__name__]", "is no plugin: it has no hook"),
+    "gives no plugin": ("P = 3", "3 is no plugin: it has no hook"),
     "needs an unknown argument": (
         BASE + "class P(BasePlugin):\n def before_run(self, experiment, extra): pass",
         "before_run has an argument 'extra'; it may have 'experiment'",

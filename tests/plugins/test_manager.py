@@ -15,6 +15,7 @@ import cloudpickle
 import pytest
 
 from crystallize import Experiment
+from crystallize.cli.plugins_listing import list_installed
 from crystallize.errors import (
     CrystallizeError,
     ExecutionError,
@@ -28,7 +29,6 @@ from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.plugins.collection import collect
 from crystallize.plugins.execution import ParallelExecution, SerialExecution
 from crystallize.plugins.execution.resolution import resolve_strategy
-from crystallize.plugins.listing import list_installed
 from crystallize.plugins.logging import LoggingPlugin
 from crystallize.plugins.manager import PluginManager
 from crystallize.plugins.seed import SeedPlugin

@@ -52,7 +52,8 @@ def store(content: bytes | bytearray, folder: Path) -> Path:
 
 def read_back(stored: ConditionMetrics) -> ConditionMetrics:
     with TemporaryDirectory() as folder:
-        return read_results(store(format_results(stored), Path(folder)), REPLICATES)
+        store(format_results(stored), Path(folder))
+        return read_results(Path(folder), "high", REPLICATES)
 
 
 @given(recorded=st.dictionaries(st.text(max_size=3), RECORDED, max_size=3), failed=st.sets(st.integers(0, 7)))
@@ -132,10 +133,10 @@ def test_a_long_column_is_written_as_a_short_one(replicates: range) -> None:
 def test_a_damaged_file_is_an_error_that_names_it(text: str, tmp_path: Path) -> None:
     file = store(text.encode(), tmp_path)
     with pytest.raises(StoreError, match=r"results of a run cannot be read") as caught:
-        read_results(file, REPLICATES)
+        read_results(tmp_path, "high", REPLICATES)
     assert str(file) in str(caught.value)
 
 
 def test_a_file_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        read_results(tmp_path / "high" / "results.json", REPLICATES)
+        read_results(tmp_path, "high", REPLICATES)

@@ -218,20 +218,19 @@ class AsyncExecution(BasePlugin):
     def _run_in_loop(
         self, experiment: Any, replicate_fn: Callable[[int], Any], collector: ResultCollector
     ) -> None:
-        from crystallize.plugins.execution.tasks import Work, run_in_tasks, run_on_loop
+        from crystallize.plugins.execution.tasks import run_in_tasks
 
-        work = Work(
-            replicate_fn, collector.owed, self.max_concurrency, collector.add, collector.check_cancelled
-        )
         shared = None
         if self.max_concurrency != 1 and not self._has_warned:
             shared = SharedRandomState(experiment, "async replicates", collector.add)
-            work = work._replace(deliver=shared.deliver)
-        home = getattr(replicate_fn, "loop", None)
-        if home is None:
-            run_in_tasks(work)
-        else:
-            run_on_loop(home, work)
+        run_in_tasks(
+            replicate_fn,
+            collector.owed,
+            max_concurrency=self.max_concurrency,
+            deliver=collector.add if shared is None else shared.deliver,
+            check=collector.check_cancelled,
+            loop=getattr(replicate_fn, "loop", None),
+        )
         if shared is not None:
             shared.look()
             self._has_warned = shared.has_warned

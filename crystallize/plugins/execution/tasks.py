@@ -5,26 +5,36 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from operator import length_hint
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from crystallize.utils.aio import loop_is_running
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _MOST_TASKS = 100
 """How many replicates are under way at the same time if neither the user nor their number says."""
 
 
-class Work(NamedTuple):
-    """What is to be run as tasks.
+Run = Callable[[Callable[[int, Any], None]], Coroutine[Any, Any, None]]
+"""Runs all replicates on the running loop and gives each result to a function."""
 
-    Attributes
+
+def run_in_tasks(
+    replicate_fn: Callable[[int], Any],
+    owed: Iterator[int],
+    *,
+    max_concurrency: int | None,
+    deliver: Callable[[int, Any], None],
+    check: Callable[[], None],
+    loop: asyncio.AbstractEventLoop | None = None,
+) -> None:
+    """Run replicates as tasks of an event loop; results are delivered in this thread.
+
+    Parameters
     ----------
     replicate_fn : callable
         ``replicate_fn.acall(i)`` is awaited if there is one; else ``replicate_fn(i)`` is called, and what it
@@ -37,22 +47,30 @@ class Work(NamedTuple):
         ``deliver(replicate, result)`` is called as each result arrives.
     check : callable
         Called now and then; what it raises ends the run.
+    loop : asyncio.AbstractEventLoop, optional
+        One that runs in another thread; a loop of their own, if not given.
     """
+    call = getattr(replicate_fn, "acall", None) or _awaitable(replicate_fn)
+    most = length_hint(owed, _MOST_TASKS)
+    tasks = most if max_concurrency is None else min(most, max_concurrency)
 
-    replicate_fn: Callable[[int], Any]
-    owed: Iterator[int]
-    max_concurrency: int | None
-    deliver: Callable[[int, Any], None]
-    check: Callable[[], None]
+    async def run(deliver: Callable[[int, Any], None]) -> None:
+        async def one_after_another() -> None:
+            for replicate in owed:
+                deliver(replicate, await call(replicate))
+                # One that awaited nothing has not noticed Ctrl-C, or what else cancels this task.
+                await asyncio.sleep(0)
 
+        await _all_or_the_first_error([one_after_another() for _ in range(tasks)])
 
-def run_in_tasks(work: Work) -> None:
-    """Run all replicates in an event loop of their own; results are delivered in this thread."""
-    if loop_is_running():
-        _run_beside(work)
+    if loop is not None:
+        _run_on_loop(loop, run, deliver, check)
+    elif loop_is_running():
+        with _loop_beside() as beside:
+            _run_on_loop(beside, run, deliver, check)
     else:
         with asyncio.Runner() as runner:
-            runner.run(_watched(_drive(work), work.check))
+            runner.run(_watched(run(deliver), check))
 
 
 async def _watched(run: Coroutine[Any, Any, None], check: Callable[[], None]) -> None:
@@ -67,15 +85,16 @@ async def _watched(run: Coroutine[Any, Any, None], check: Callable[[], None]) ->
     task.result()
 
 
-def run_on_loop(loop: asyncio.AbstractEventLoop, work: Work) -> None:
-    """Run all replicates on a loop that runs in another thread, and wait; results are delivered in this thread."""
+def _run_on_loop(
+    loop: asyncio.AbstractEventLoop, run: Run, deliver: Callable[[int, Any], None], check: Callable[[], None]
+) -> None:
+    """Run all replicates on a loop that runs in another thread, and wait."""
     arrived: SimpleQueue[tuple[int, Any] | None] = SimpleQueue()
-    run = _drive(work._replace(deliver=lambda *arrival: arrived.put(arrival)))
-    future = asyncio.run_coroutine_threadsafe(run, loop)
+    future = asyncio.run_coroutine_threadsafe(run(lambda *arrival: arrived.put(arrival)), loop)
     future.add_done_callback(lambda _: arrived.put(None))
     try:
-        while (arrival := _next(arrived, work.check)) is not None:
-            work.deliver(*arrival)
+        while (arrival := _next(arrived, check)) is not None:
+            deliver(*arrival)
     except BaseException:
         future.cancel()
         raise
@@ -90,24 +109,6 @@ def _next(arrived: SimpleQueue[tuple[int, Any] | None], check: Callable[[], None
             check()
 
 
-async def _drive(work: Work) -> None:
-    """Run all replicates as tasks of the running loop.
-
-    The first exception cancels the others, and leaves when they are through.
-    """
-    call = getattr(work.replicate_fn, "acall", None) or _awaitable(work.replicate_fn)
-
-    async def one_after_another() -> None:
-        for replicate in work.owed:
-            work.deliver(replicate, await call(replicate))
-            # One that awaited nothing has not noticed Ctrl-C, or what else cancels this task.
-            await asyncio.sleep(0)
-
-    most = length_hint(work.owed, _MOST_TASKS)
-    tasks = most if work.max_concurrency is None else min(most, work.max_concurrency)
-    await _all_or_the_first_error([one_after_another() for _ in range(tasks)])
-
-
 def _awaitable(replicate_fn: Callable[[int], Any]) -> Callable[[int], Coroutine[Any, Any, Any]]:
     async def call(replicate: int) -> Any:
         result = replicate_fn(replicate)
@@ -117,6 +118,7 @@ def _awaitable(replicate_fn: Callable[[int], Any]) -> Callable[[int], Coroutine[
 
 
 async def _all_or_the_first_error(coroutines: list[Coroutine[Any, Any, None]]) -> None:
+    """Await all; the first exception cancels the others, and leaves when they are through."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         await asyncio.gather(*tasks)
@@ -127,8 +129,9 @@ async def _all_or_the_first_error(coroutines: list[Coroutine[Any, Any, None]]) -
         raise
 
 
-def _run_beside(work: Work) -> None:
-    """Run the tasks in a helper thread while this one, whose loop is running, delivers their results."""
+@contextmanager
+def _loop_beside() -> Iterator[asyncio.AbstractEventLoop]:
+    """Have a loop run in a helper thread while the block runs in this one, whose own loop is running."""
     loops: SimpleQueue[asyncio.AbstractEventLoop] = SimpleQueue()
 
     def serve() -> None:
@@ -140,7 +143,7 @@ def _run_beside(work: Work) -> None:
     thread.start()
     loop = loops.get()
     try:
-        run_on_loop(loop, work)
+        yield loop
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

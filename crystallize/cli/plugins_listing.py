@@ -10,6 +10,8 @@ import inspect
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from crystallize.cli.commands import BUILT_IN, usable
+from crystallize.cli.screen import stdout_kept_clean
 from crystallize.discovery import (
     COMMANDS,
     EXECUTION,
@@ -22,20 +24,19 @@ from crystallize.discovery import (
     cannot_load,
     classify,
     find,
-    hidden,
-    lacking_argument,
     load,
     produce,
 )
-from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError
+from crystallize.errors import CrystallizeError, PluginLoadError
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
-from crystallize.plugins.collection import PluginRecord, examine, is_off, switched_off
+from crystallize.plugins.collection import PluginRecord, examine, record_of, switched_off
 from crystallize.plugins.execution.resolution import fault_of
 from crystallize.plugins.inspection import LOOP
 from crystallize.utils.failures import error_text, place_of
+from crystallize.utils.signatures import mismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
 Status = Literal["active", "disabled", "failed", "shadowed"]
 
@@ -75,12 +76,8 @@ class Installed(NamedTuple):
         if self.thing is None or self.found.group != EXECUTION:
             return ()
         # A strategy that needs arguments cannot be made here; its class tells its hooks.
-        own = {name: getattr(self.thing, name, None) for name in HOOK_NAMES}
-        return tuple(
-            name
-            for name, method in own.items()
-            if callable(method) and method is not getattr(BasePlugin, name)
-        )
+        not_its_own = {name: (None, getattr(BasePlugin, name)) for name in HOOK_NAMES}
+        return tuple(name for name in HOOK_NAMES if getattr(self.thing, name, None) not in not_its_own[name])
 
     def as_json(self) -> dict[str, Any]:
         """Return what a listing tells of it, as JSON can write it."""
@@ -100,74 +97,55 @@ class Installed(NamedTuple):
         }
 
 
-def list_installed(
-    groups: Collection[str] = GROUPS,
-    *,
-    disabled: Collection[str] = (),
-    with_hidden: bool = False,
-    make_command: Callable[[Found], Any] = load,
-    own_commands: Collection[str] = (),
-) -> list[Installed]:
-    """Look at the entry points of some groups, as an experiment of this process sees them.
+def list_installed(groups: Collection[str] = GROUPS, unusable: Iterable[Found] = ()) -> list[Installed]:
+    """Look at the entry points of some groups, as the commands, a config.yaml and an experiment would use them.
 
     Parameters
     ----------
     groups : collection of str
         The groups.
-    disabled : collection of str
-        Names of plugins or distributions that are switched off, besides those that the environment names.
-    with_hidden : bool
-        Also return the entries of later copies of a distribution on ``sys.path``.
-    make_command : callable
-        Makes the command of an entry point, or raises :class:`PluginLoadError`; the command line knows how.
-    own_commands : collection of str
-        Names of commands that cannot be taken.
+    unusable : iterable of Found
+        Others to list too: what nobody reads, which has a fault.
 
     Returns
     -------
     list of Installed
         In the order of group and name.
     """
-    off = switched_off(disabled)
-    uses = {**_USES, COMMANDS: make_command}
+    is_off = switched_off()
     # All at once: what is imported may change sys.path.
-    every = [found for group in GROUPS if group in groups for found in find(group, partial(is_off, off=off))]
-    if with_hidden:
-        every += [found for found in hidden() if found.group in groups]
-        every.sort(key=lambda found: (found.group, found.name))
-    own = {
-        found: f"{found.name!r} is a command of Crystallize's own"
-        for found in every
-        if found.group == COMMANDS and found.name in own_commands
-    }
-    every = [found._replace(fault=own[found], shadowed=True) if found in own else found for found in every]
-    return [
-        Installed(found, "disabled")
-        if is_off(found, off) and not found.shadowed
-        else _look_at(found, uses[found.group])
-        for found in every
-    ]
+    every = [*unusable, *(found for group in groups for found in find(group, is_off))]
+    every.sort(key=lambda found: (found.group, found.name))
+    with stdout_kept_clean(True):  # what a plugin prints when it is imported is no part of an answer
+        return [_look_at(found, is_off) for found in every]
 
 
-def _look_at(found: Found, use: Callable[[Found], Any]) -> Installed:
+def _look_at(found: Found, is_off: Callable[[Found], bool]) -> Installed:
+    if found.group == COMMANDS and found.name in BUILT_IN:
+        found = found._replace(fault=f"{found.name!r} is a command of Crystallize's own", shadowed=True)
+    if is_off(found) and not found.shadowed:
+        return Installed(found, "disabled")
     try:
         thing = load(found)
-        made = use(found)
+        made = _USES[found.group](found)
     except PluginLoadError as error:
         return Installed(found, "shadowed" if found.shadowed else "failed", error=error)
+    except CrystallizeError as error:
+        return _failed(found, error, error.what)
     except Exception as error:  # one plugin's mistake must not take the listing down
-        reason, place = (
-            (error.what, "") if isinstance(error, PluginError) else (error_text(error), place_of(error))
-        )
-        refusal = cannot_load(found, reason, place)
-        refusal.__cause__ = error
-        return Installed(found, "failed", error=refusal)
+        return _failed(found, error, error_text(error), place_of(error))
     record = made if isinstance(made, PluginRecord) else None
     if found.group == COMMANDS:
         documentation = getattr(made, "help", None) or ""
     else:
         documentation = _docstring(thing) or _docstring(type(record.plugin if record else made))
     return Installed(found, "active", thing, record, documentation)
+
+
+def _failed(found: Found, cause: Exception, reason: str, place: str = "") -> Installed:
+    error = cannot_load(found, reason, place)
+    error.__cause__ = cause
+    return Installed(found, "failed", error=error)
 
 
 def _docstring(thing: Any) -> str:
@@ -189,15 +167,13 @@ def _strategy(found: Found) -> object:
     kind = classify(make)
     if kind == "class" and not callable(getattr(make, LOOP, None)):
         raise cannot_load(found, f"the class {make.__qualname__} has no method {LOOP}")
-    if kind in ("class", "factory") and lacking_argument(make):
+    if kind in ("class", "factory") and mismatch(make):
         return make
     made = produce(found)
     fault = fault_of(made)
     if fault:
         raise cannot_load(found, f"it is no execution strategy: {fault}")
-    return PluginRecord.of(
-        found.name, made, found.distribution, found.version, "entry point", is_strategy=True
-    )
+    return record_of(found, made, is_strategy=True)
 
 
 def _loader(found: Found) -> object:
@@ -211,15 +187,13 @@ def _verifier(found: Found) -> object:
     from crystallize.statistics.verifier import VerifierFactory, check_verifier
 
     thing = load(found)
-    try:
-        if not isinstance(thing, VerifierFactory):
-            check_verifier(thing)
-    except InvalidTypeError as error:
-        raise cannot_load(found, error.what) from error
+    if not isinstance(thing, VerifierFactory):
+        check_verifier(thing)
     return thing
 
 
 _USES: dict[str, Callable[[Found], Any]] = {
+    COMMANDS: usable,
     EXECUTION: _strategy,
     LOADERS: _loader,
     PLUGINS: examine,

@@ -7,11 +7,11 @@ import sys
 import pytest
 
 from crystallize import hookimpl
-from crystallize.discovery import COMMANDS, KINDS, PLUGINS, cannot_load, find
+from crystallize.cli.plugins_details import hooks_of, page_of, records_of
+from crystallize.cli.plugins_listing import list_installed
+from crystallize.discovery import COMMANDS, KINDS, PLUGINS, find
 from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.collection import set_apart
-from crystallize.plugins.details import hooks_of, page_of, records_of
-from crystallize.plugins.listing import list_installed
 from crystallize.plugins.manager import PluginManager
 
 SOURCE = '''
@@ -73,9 +73,9 @@ SOURCE = '''
 def entry(tmp_plugin):
     """Return a function that installs one entry point and returns what a look at it gives."""
 
-    def install(value, group=PLUGINS, **options):
+    def install(value, group=PLUGINS):
         tmp_plugin("acme-look", {"acme_look.py": SOURCE}, groups={group: {"it": f"acme_look:{value}"}})
-        (it,) = [each for each in list_installed([group], **options) if each.found.name == "it"]
+        (it,) = [each for each in list_installed([group]) if each.found.name == "it"]
         return it
 
     return install
@@ -108,32 +108,10 @@ def test_a_strategy_that_needs_arguments_is_active_with_the_hooks_of_its_class(e
     assert (call["hook"], call["position"]) == ("run_experiment_loop", None)
 
 
-def test_the_floor_above_says_what_makes_a_command(entry):
-    def refuse(found):
-        raise cannot_load(found, "not today")
-
-    it = entry("make", COMMANDS, make_command=refuse)
-    assert it.status == "failed"
-    assert "not today" in it.error.what
-    assert entry("make", COMMANDS).status == "active"
-    assert entry("make", COMMANDS, own_commands=["it"]).status == "shadowed"
-
-
 def test_every_group_has_a_kind_and_is_listed():
     installed = list_installed()
     assert {each.found.group for each in installed} >= set(KINDS) - {COMMANDS}
     assert len(installed) == sum(len(find(group)) for group in KINDS)
-
-
-def test_plugins_can_be_left_out_by_name(entry):
-    entry("Plugin")
-    installed = list_installed([PLUGINS], disabled=["it", "Logging"])
-    assert {each.found.name: each.status for each in installed} == {
-        "artifact": "active",
-        "it": "disabled",
-        "logging": "disabled",
-        "seed": "active",
-    }
 
 
 def test_a_plugin_whose_repr_raises_does_not_take_an_experiment_down(entry, caplog):

@@ -8,19 +8,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from crystallize import hookspecs
-from crystallize.discovery import COMMANDS, CORE, EXECUTION, PLUGINS, Found, normalise
+from crystallize.discovery import COMMANDS, EXECUTION, PLUGINS, Found
 from crystallize.plugins.base import HOOK_NAMES
 from crystallize.plugins.collection import set_apart, switch_of
 from crystallize.plugins.manager import PluginManager
 from crystallize.utils.failures import safe_repr
+from crystallize.utils.signatures import signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pluggy import HookImpl
 
+    from crystallize.cli.plugins_listing import Installed
     from crystallize.plugins.collection import PluginRecord
-    from crystallize.plugins.listing import Installed
 
 _HOME_LABELS = ("homepage", "home", "repository", "source", "sourcecode", "github", "documentation")
 
@@ -97,7 +98,6 @@ def page_of(each: Installed, installed: Iterable[Installed]) -> dict[str, Any]:
     installed : iterable of Installed
         The lifecycle plugins and the execution strategies, if it is one of them.
     """
-    source = _source_of(each)
     summary, homepage = _about(each.found)
     return {
         **each.as_json(),
@@ -108,7 +108,7 @@ def page_of(each: Installed, installed: Iterable[Installed]) -> dict[str, Any]:
         "calls": _calls_of(each, installed),
         "switch_off": _switches_of(each.found),
         "disabled_by": switch_of(each.found) if each.status == "disabled" else "",
-        "source": None if source is None else {"file": source[0], "line": source[1]},
+        "source": _source_of(each),
         "distribution_summary": summary,
         "homepage": homepage,
     }
@@ -119,17 +119,14 @@ def _settings_of(each: Installed) -> list[dict[str, str | None]]:
     make = each.thing
     if inspect.ismodule(make) or each.found.group == COMMANDS:
         return []
-    try:
-        parameters = inspect.signature(make if callable(make) else type(make)).parameters.values()
-    except (TypeError, ValueError):  # a builtin without a signature
-        return []
+    signature = signature_of(make if callable(make) else type(make))
     return [
         {
             "name": parameter.name,
             "type": _annotation(parameter.annotation),
             "default": None if parameter.default is parameter.empty else safe_repr(parameter.default),
         }
-        for parameter in parameters
+        for parameter in (signature.parameters.values() if signature else ())
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
 
@@ -182,14 +179,14 @@ def _switches_of(found: Found) -> list[str]:
         f"crystallize run -p no:{found.name}",
         f"CRYSTALLIZE_DISABLE_PLUGINS={found.name}",
     ]
-    if normalise(found.distribution) != CORE:
+    if not found.is_ours:
         switches.append(
             "CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD=1, with all others that are not Crystallize's own"
         )
     return switches
 
 
-def _source_of(each: Installed) -> tuple[str, int] | None:
+def _source_of(each: Installed) -> dict[str, Any] | None:
     """Return file and line of what an entry point refers to, or None if that cannot be known."""
     if each.thing is None:
         return None
@@ -204,7 +201,7 @@ def _source_of(each: Installed) -> tuple[str, int] | None:
         line = 1 if inspect.ismodule(target) else inspect.getsourcelines(target)[1]
     except (OSError, TypeError):  # there is no source
         return None
-    return (file, line) if file else None
+    return {"file": file, "line": line} if file else None
 
 
 def _about(found: Found) -> tuple[str, str]:
