@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
+from crystallize.utils.artifact_log import Sink
 from crystallize.utils.context import FrozenContext
 from crystallize.utils.randomness import check_seed
 
@@ -64,5 +65,12 @@ def standalone_context(
                 hint=f"Write standalone_context({key}=...)",
             )
     ctx = FrozenContext(dict(held), replicate=replicate, condition=condition, master_seed=check_seed(seed))
-    ctx.artifacts.sink = lambda _, name, content: WrittenArtifact(name, bytes(content))
+    ctx.artifacts.sink = _InMemory()
     return ctx
+
+
+class _InMemory(Sink):
+    __slots__ = ()
+
+    def __call__(self, ctx: FrozenContext, name: str, content: bytes) -> WrittenArtifact:  # noqa: ARG002
+        return WrittenArtifact(name, bytes(content))
