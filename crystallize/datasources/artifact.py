@@ -67,8 +67,8 @@ class _ReadsStoredRuns(DataSource):
 class Artifact(_ReadsStoredRuns):
     """A file that a step writes, once for each outcome.
 
-    A step calls :meth:`write`, :meth:`open` or :meth:`path`; as the data source of another experiment, it gives what the loader makes of
-    the file.
+    A step calls :meth:`write`, :meth:`open` or :meth:`path`; as the data source of another experiment, it gives
+    what the loader makes of the file.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class Artifact(_ReadsStoredRuns):
     def open(self, mode: Literal["w"]) -> AbstractContextManager[TextIO]: ...
 
     def open(self, mode: str = "wb") -> AbstractContextManager[IO[Any]]:
-        """Open the artifact for writing part by part, for content that need not fit in memory.
+        r"""Open the artifact for writing part by part, for content that need not fit in memory.
 
         The file is there, with all that was written, once the block has ended; if it ends with an error, nothing
         is stored. Nothing goes through the artifact's writer, and its loader reads the file.
@@ -180,7 +180,7 @@ class Artifact(_ReadsStoredRuns):
         ... def write_table(rows, *, table: Artifact):
         ...     with table.open("w") as file:
         ...         for row in rows:
-        ...             file.write(f"{row}\\n")
+        ...             file.write(f"{row}\n")
         ...     return rows
         """
         return self._artifacts().open(self.name, mode)
@@ -188,8 +188,8 @@ class Artifact(_ReadsStoredRuns):
     def path(self) -> AbstractContextManager[Path]:
         """Give a path to write the artifact to, for what wants a file's name.
 
-        What the file is when the block ends is stored, and nothing if it ends with an error. The path is a temporary one,
-        with the artifact's name, in an empty folder on the disk of the store; it leads nowhere after the block.
+        What the file is when the block ends is stored, and nothing if it ends with an error. The path has the
+        artifact's name, in an empty folder that is on the store's disk, and is gone after the block.
 
         Returns
         -------

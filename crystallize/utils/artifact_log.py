@@ -16,7 +16,7 @@ from crystallize.errors import ArtifactError, InvalidValueError
 from crystallize.utils.names import check_name, name_key
 
 if TYPE_CHECKING:
-    from crystallize.utils.digests import Measured
+    from crystallize.utils.digests import HashingFile, Measured
 
 _BUFFER = 1 << 18
 
@@ -50,11 +50,11 @@ class Sink(ABC):
     def __call__(self, ctx: Any, name: str, content: bytes) -> Any:
         """Store `content` for the step that is running, and return the entry to remember."""
 
-    def scratch(self, ctx: Any, name: str) -> AbstractContextManager[str]:  # noqa: ARG002 - for those who override it
+    def scratch(self, ctx: Any, name: str) -> AbstractContextManager[str]:
         """Return a new folder to write the artifact in, which is removed with all that is left in it."""
         return TemporaryDirectory(prefix="crystallize-")
 
-    def take(self, ctx: Any, name: str, file: Path, measured: Measured | None) -> Any:  # noqa: ARG002
+    def take(self, ctx: Any, name: str, file: Path, measured: Measured | None) -> Any:
         """Store the file that was written in the scratch folder, and return the entry to remember.
 
         Parameters
@@ -70,7 +70,7 @@ class _Scratch:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.measured: Measured | None = None
+        self.hashed: HashingFile | None = None
 
 
 _discarded: set[str] = set()
@@ -148,13 +148,12 @@ class ArtifactLog:
         from crystallize.utils.digests import HashingFile
 
         with self._scratch(name) as scratch:
-            raw = HashingFile(scratch.path)
+            raw = scratch.hashed = HashingFile(scratch.path)
             file: IO[Any] = io.BufferedWriter(raw, _BUFFER)
             if mode == "w":
                 file = io.TextIOWrapper(cast("io.BufferedWriter", file), "utf-8", newline="")
             with file:
                 yield file
-            scratch.measured = raw.measured()
 
     @contextmanager
     def _scratch(self, name: str) -> Iterator[_Scratch]:
@@ -171,7 +170,8 @@ class ArtifactLog:
                 )
             self._check_written(scratch.path)
             if sink is not None:
-                self._remember(name, sink.take(ctx, name, scratch.path, scratch.measured))
+                measured = None if scratch.hashed is None else scratch.hashed.measured()
+                self._remember(name, sink.take(ctx, name, scratch.path, measured))
             ctx.note_artifact(name)
 
     def _admit(self, name: str) -> Sink | None:

@@ -72,5 +72,5 @@ def standalone_context(
 class _InMemory(Sink):
     __slots__ = ()
 
-    def __call__(self, ctx: FrozenContext, name: str, content: bytes) -> WrittenArtifact:  # noqa: ARG002
+    def __call__(self, ctx: FrozenContext, name: str, content: bytes) -> WrittenArtifact:
         return WrittenArtifact(name, bytes(content))
