@@ -6,18 +6,32 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.errors import ArtifactError, StoreError
 from crystallize.store.layout import ArtifactEntry, replicate_folder
 from crystallize.utils.artifact_log import Sink
-from crystallize.utils.digests import Measured, measure_file, write_hashed
+from crystallize.utils.digests import measure_file, write_hashed
 from crystallize.utils.files import is_folder, unique_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crystallize.utils.context import FrozenContext
+    from crystallize.utils.digests import Measured
+
+
+class _Place(NamedTuple):
+    """The step that is running, and the folder of its artifacts, relative to the base."""
+
+    step: str
+    replicate: int
+    condition: str
+    folder: str
+
+    def entry(self, name: str, size: int, digest: str) -> ArtifactEntry:
+        step, replicate, condition, folder = self
+        return ArtifactEntry(name, step, replicate, condition, f"{folder}/{name}", size, digest)
 
 
 class ArtifactSink(Sink):
@@ -50,14 +64,14 @@ class ArtifactSink(Sink):
         StoreError
             If the file cannot be written.
         """
-        folder = self._folder(ctx, name)
-        path = f"{self.base}/{folder}/{name}"
+        place = self._place(ctx, name)
+        path = f"{self.base}/{place.folder}/{name}"
         try:
-            self._make(folder)
+            self._make(place.folder)
             digest = write_hashed(path, content)
         except OSError as error:
             raise _unwritable(ctx, name, path, error) from error
-        return _entry(ctx, name, folder, Measured(memoryview(content).nbytes, digest))
+        return place.entry(name, memoryview(content).nbytes, digest)
 
     @contextmanager
     def scratch(self, ctx: FrozenContext, name: str) -> Iterator[str]:
@@ -70,7 +84,7 @@ class ArtifactSink(Sink):
         StoreError
             If the folder cannot be made.
         """
-        folder = self._folder(ctx, name)
+        folder = self._place(ctx, name).folder
         path = f"{self.base}/{folder}/.{unique_suffix()}.tmp"
         try:
             self._make(folder)
@@ -90,24 +104,25 @@ class ArtifactSink(Sink):
         StoreError
             If it cannot be read or moved.
         """
-        folder = self._folder(ctx, name)
-        path = f"{self.base}/{folder}/{name}"
+        place = self._place(ctx, name)
+        path = f"{self.base}/{place.folder}/{name}"
         try:
             measured = measured or measure_file(file)
             os.replace(file, path)  # noqa: PTH105
         except OSError as error:
             raise _unwritable(ctx, name, path, error) from error
-        return _entry(ctx, name, folder, measured)
+        return place.entry(name, *measured)
 
-    def _folder(self, ctx: FrozenContext, name: str) -> str:
-        """Return the folder of the step that is running, relative to the base."""
-        step = ctx.peek("step_name")
+    def _place(self, ctx: FrozenContext, name: str) -> _Place:
+        step, condition, replicate = ctx.peek("step_name"), ctx.peek("condition"), ctx.peek("replicate")
         if step is None:
             raise ArtifactError(
                 f"artifact {name!r} was written outside of a step", ctx.place(), "Write it in a step"
             )
-        folder = f"{ctx.peek('condition')}/{step}"
-        return f"{replicate_folder(ctx.peek('replicate'))}/{folder}" if self._by_replicate else folder
+        folder = f"{condition}/{step}"
+        if self._by_replicate:
+            folder = f"{replicate_folder(replicate)}/{folder}"
+        return _Place(step, replicate, condition, folder)
 
     def _make(self, folder: str) -> None:
         """Make a folder from the outside in, which takes the fewest system calls; through no link."""
@@ -124,11 +139,6 @@ class ArtifactSink(Sink):
             except FileNotFoundError:
                 return  # the write itself makes the base
         self._last_made = folder
-
-
-def _entry(ctx: FrozenContext, name: str, folder: str, measured: Measured) -> ArtifactEntry:
-    step, condition, replicate = ctx.peek("step_name"), ctx.peek("condition"), ctx.peek("replicate")
-    return ArtifactEntry(name, step, replicate, condition, f"{folder}/{name}", *measured)
 
 
 def _unwritable(ctx: FrozenContext, name: str, path: str, error: OSError) -> StoreError:

@@ -181,11 +181,18 @@ class ArtifactLog:
         if sink is None:
             _warn_of_discarded(name)
             return None
-        before, step, _ = self._ctx.artifact_entries.get(name_key(name), (name, None, None))
-        if step is not None and step != self._ctx.peek("step_name"):
+        before = self._ctx.artifact_entries.get(name_key(name))
+        if before is not None:
+            self._check_again(name, *before[:2])
+        return sink
+
+    def _check_again(self, name: str, before: str, step: str | None) -> None:
+        """Raise an error unless it is the step that wrote the artifact `before` that writes the same one again."""
+        now = self._ctx.peek("step_name")
+        if step != now:
             raise ArtifactError(
                 f"artifact {name!r} is written by two steps: {step!r} has written "
-                f"{'it' if before == name else repr(before)}, and {self._ctx.peek('step_name')!r} writes it again",
+                f"{'it' if before == name else repr(before)}, and {now!r} writes it again",
                 self._ctx.place(),
                 "Give each step an artifact of its own",
             )
@@ -195,7 +202,6 @@ class ArtifactLog:
                 self._ctx.place(),
                 "Give each its own name",
             )
-        return sink
 
     def _remember(self, name: str, entry: Any) -> None:
         self._ctx.artifact_entries[name_key(name)] = name, self._ctx.peek("step_name"), entry

@@ -40,7 +40,7 @@ def standalone_context(
     -------
     FrozenContext
         Metrics are in ``ctx.metrics``; artifacts are in ``ctx.artifacts.entries``, with their content, and
-        nothing is written to disk.
+        nothing stays on disk.
 
     Raises
     ------
