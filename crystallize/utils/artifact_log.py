@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from crystallize.errors import ArtifactError, InvalidValueError
+from crystallize.utils.files import is_plain
 from crystallize.utils.names import check_name, name_key
 
 if TYPE_CHECKING:
@@ -207,18 +208,19 @@ class ArtifactLog:
         self._ctx.artifact_entries[name_key(name)] = name, self._ctx.peek("step_name"), entry
 
     def _check_written(self, path: Path) -> None:
-        found = {entry.name: entry for entry in os.scandir(path.parent)}
-        written = found.pop(path.name, None)
-        if written is not None and not found and written.is_file(follow_symlinks=False):
+        """Raise an error unless there is a plain file at `path`, and nothing beside it."""
+        found = os.listdir(path.parent)  # noqa: PTH208
+        if len(found) == 1 and is_plain(path):
             return
-        if written is None:
+        beside = sorted(name for name in found if name != path.name)
+        if not os.path.lexists(path):
             what = f"nothing was written to the path of artifact {path.name!r}"
-        elif found:
+        elif beside:
             what = f"artifact {path.name!r} is one file, and more were written beside it"
         else:
             what = f"artifact {path.name!r} is one plain file, and a folder or link was written"
-        if found:
-            what += f": {', '.join(map(repr, sorted(found)))}"
+        if beside:
+            what += f": {', '.join(map(repr, beside))}"
         raise ArtifactError(
             what,
             self._ctx.place(),

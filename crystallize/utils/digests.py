@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import xxhash
 
+from crystallize.errors import StoreError
 from crystallize.utils.files import atomic_write_bytes, open_plain
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _ALGORITHM = "xxh3_128"
 _CHUNK = 1 << 18  # small enough that what was hashed is still in the CPU's cache when it is written
@@ -57,10 +56,18 @@ class HashingFile(io.FileIO):
     ----------
     path : str or Path
         The file, which is not there yet.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be made, or, later, written.
     """
 
     def __init__(self, path: str | Path) -> None:
-        super().__init__(path, "x")
+        try:
+            super().__init__(path, "x")
+        except OSError as error:
+            raise _unwritable(path, error) from error
         self._path = path
         self._hasher = xxhash.xxh3_128()
         self._hashed = 0
@@ -69,7 +76,10 @@ class HashingFile(io.FileIO):
     def write(self, content: Any, /) -> int:
         """Write a part of `content`, as large as suits the processor's cache, and return its size."""
         with memoryview(content).cast("B") as whole, whole[:_CHUNK] as part:
-            count = super().write(part)
+            try:
+                count = super().write(part)
+            except OSError as error:
+                raise _unwritable(self._path, error) from error
             self._hasher.update(part[:count])
         self._hashed += count
         return count
@@ -94,6 +104,14 @@ class HashingFile(io.FileIO):
         if self._in_order and os.stat(self._path).st_size == self._hashed:  # noqa: PTH116
             return Measured(self._hashed, _text(self._hasher))
         return measure_file(self._path)
+
+
+def _unwritable(path: str | Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{Path(path).name!r} cannot be written: {error.strerror or error}",
+        str(path),
+        "Look at the folder's rights and the space on its disk",
+    )
 
 
 def _text(hasher: xxhash.xxh3_128) -> str:

@@ -302,6 +302,27 @@ def test_without_a_plugin_that_stores_it_is_discarded_like_any_other(
     assert not Path("data").exists()
 
 
+@pytest.mark.parametrize("mode", ["wb", "w"])
+def test_a_full_disk_is_told_with_the_file_and_leaves_nothing(mode: Any) -> None:
+    import resource
+
+    def step(data: Any) -> Any:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, before[1]))
+        try:
+            with out.open(mode) as file:
+                for _ in range(20):
+                    file.write(100_000 * ("x" if mode == "w" else b"x"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    out = Artifact("a.bin")
+    (error,) = run_step(step, out).errors
+    assert error.kind == "crystallize.errors.StoreError"
+    assert re.search(r"'a\.bin' cannot be written: File too large.*a\.bin.*space on its disk", error.message)
+    assert files_below("data") == []
+
+
 def test_a_block_that_outlives_its_step_is_an_error_and_stores_nothing() -> None:
     held: list[Any] = []
 
