@@ -6,7 +6,7 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from crystallize.errors import ArtifactError, StoreError
 from crystallize.store.layout import ArtifactEntry, replicate_folder
@@ -19,19 +19,6 @@ if TYPE_CHECKING:
 
     from crystallize.utils.context import FrozenContext
     from crystallize.utils.digests import Measured
-
-
-class _Place(NamedTuple):
-    """The step that is running, and the folder of its artifacts, relative to the base."""
-
-    step: str
-    replicate: int
-    condition: str
-    folder: str
-
-    def entry(self, name: str, size: int, digest: str) -> ArtifactEntry:
-        step, replicate, condition, folder = self
-        return ArtifactEntry(name, step, replicate, condition, f"{folder}/{name}", size, digest)
 
 
 class ArtifactSink(Sink):
@@ -64,14 +51,16 @@ class ArtifactSink(Sink):
         StoreError
             If the file cannot be written.
         """
-        place = self._place(ctx, name)
-        path = f"{self.base}/{place.folder}/{name}"
+        step, replicate, condition, folder = self._place(ctx, name)
+        path = f"{self.base}/{folder}/{name}"
         try:
-            self._make(place.folder)
+            if folder != self._last_made:
+                self._make(folder)
             digest = write_hashed(path, content)
         except OSError as error:
             raise _unwritable(ctx, name, path, error) from error
-        return place.entry(name, memoryview(content).nbytes, digest)
+        size = memoryview(content).nbytes
+        return ArtifactEntry(name, step, replicate, condition, f"{folder}/{name}", size, digest)
 
     @contextmanager
     def scratch(self, ctx: FrozenContext, name: str) -> Iterator[str]:
@@ -84,7 +73,7 @@ class ArtifactSink(Sink):
         StoreError
             If the folder cannot be made.
         """
-        folder = self._place(ctx, name).folder
+        folder = self._place(ctx, name)[-1]
         path = f"{self.base}/{folder}/.{unique_suffix()}.tmp"
         try:
             self._make(folder)
@@ -104,16 +93,17 @@ class ArtifactSink(Sink):
         StoreError
             If it cannot be read or moved.
         """
-        place = self._place(ctx, name)
-        path = f"{self.base}/{place.folder}/{name}"
+        step, replicate, condition, folder = self._place(ctx, name)
+        path = f"{self.base}/{folder}/{name}"
         try:
             measured = measured or measure_file(file)
             os.replace(file, path)  # noqa: PTH105
         except OSError as error:
             raise _unwritable(ctx, name, path, error) from error
-        return place.entry(name, *measured)
+        return ArtifactEntry(name, step, replicate, condition, f"{folder}/{name}", *measured)
 
-    def _place(self, ctx: FrozenContext, name: str) -> _Place:
+    def _place(self, ctx: FrozenContext, name: str) -> tuple[str, int, str, str]:
+        """Return the step that is running, replicate and condition, and the folder of the step's artifacts."""
         step, condition, replicate = ctx.peek("step_name"), ctx.peek("condition"), ctx.peek("replicate")
         if step is None:
             raise ArtifactError(
@@ -122,12 +112,10 @@ class ArtifactSink(Sink):
         folder = f"{condition}/{step}"
         if self._by_replicate:
             folder = f"{replicate_folder(replicate)}/{folder}"
-        return _Place(step, replicate, condition, folder)
+        return step, replicate, condition, folder
 
     def _make(self, folder: str) -> None:
         """Make a folder from the outside in, which takes the fewest system calls; through no link."""
-        if folder == self._last_made:
-            return
         path = self.base
         for part in folder.split("/"):
             path = f"{path}/{part}"
