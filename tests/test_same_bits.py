@@ -45,7 +45,7 @@ class StepPlan:
     draws: int
     stream: str | None
     metric: bool
-    writes: bool
+    writes: str | None
     fails_at: frozenset[int]
     is_async: bool
 
@@ -81,11 +81,22 @@ class DrawnStep(PipelineStep):
         if plan.metric:
             ctx.metrics.add(f"sum {self.number}", sum(data))
             ctx.record("size", len(data), tags={"step": self.number})
-        if plan.writes:
+        if plan.writes == "write":
             self.artifact.write(json.dumps(data).encode())
-        if ctx["replicate"] in plan.fails_at and ctx["condition"] != "baseline":
-            raise ValueError(f"replicate {ctx['replicate']} fails in step {self.number}")
+        elif plan.writes == "open":
+            with self.artifact.open("w") as file:
+                json.dump(data, file)
+                self._fail_as_planned(ctx)
+        elif plan.writes == "path":
+            with self.artifact.path() as path:
+                path.write_text(json.dumps(data))
+                self._fail_as_planned(ctx)
+        self._fail_as_planned(ctx)
         return data
+
+    def _fail_as_planned(self, ctx: Any) -> None:
+        if ctx["replicate"] in self.plan.fails_at and ctx["condition"] != "baseline":
+            raise ValueError(f"replicate {ctx['replicate']} fails in step {self.number}")
 
 
 class AsyncDrawnStep(DrawnStep):
@@ -107,7 +118,7 @@ step_plans = st.builds(
     draws=st.integers(0, 5),
     stream=st.sampled_from([None, "noise", "split"]),
     metric=st.booleans(),
-    writes=st.booleans(),
+    writes=st.sampled_from([None, "write", "open", "path"]),
     fails_at=st.frozensets(st.integers(0, 11), max_size=3),
     is_async=st.booleans(),
 )
@@ -170,14 +181,23 @@ def test_the_law_sees_metrics_artifacts_errors_and_seeds(tmp_path: Path) -> None
         seed=7,
         replicates=3,
         treatments=(2.0,),
-        steps=(StepPlan(2, "noise", metric=True, writes=True, fails_at=frozenset({1}), is_async=False),),
+        steps=tuple(
+            StepPlan(2, "noise", metric=True, writes=how, fails_at=frozenset({fails_at}), is_async=False)
+            for how, fails_at in (("write", 0), ("path", 1), ("open", 2))
+        ),
     )
     found = everything(build(plan, SerialExecution(), tmp_path), tmp_path)
     result = json.loads(found["result"])
     assert len(result["conditions"]["baseline"]["metrics"]["sum 0"]) == 3
-    assert [error["replicate"] for error in result["conditions"]["times 2.0"]["errors"]] == [1]
-    assert len(result["artifacts"]) == 6
-    assert "drawn/v0/replicate_2/times 2.0/DrawnStep/part-0.json" in found
+    assert [error["replicate"] for error in result["conditions"]["times 2.0"]["errors"]] == [0, 1, 2]
+    written = [name for name in found if "times 2.0/DrawnStep" in name]
+    assert written == [  # each file that was whole when its step failed, or before
+        "drawn/v0/replicate_0/times 2.0/DrawnStep/part-0.json",
+        "drawn/v0/replicate_1/times 2.0/DrawnStep/part-0.json",
+        "drawn/v0/replicate_2/times 2.0/DrawnStep/part-0.json",
+        "drawn/v0/replicate_2/times 2.0/DrawnStep-2/part-1.json",
+    ]
+    assert len(result["artifacts"]) == 9 + len(written)
     other_seed = build(Plan(8, 3, (2.0,), plan.steps), SerialExecution(), tmp_path / "other")
     assert everything(other_seed, tmp_path / "other")["result"] != found["result"]
 
@@ -214,8 +234,8 @@ def test_the_order_of_arrival_leaves_no_trace(order: str, tmp_path: Path) -> Non
             return [results[replicate] for replicate in replicates]
 
     steps = (
-        StepPlan(2, "noise", metric=True, writes=True, fails_at=frozenset({0, 3}), is_async=False),
-        StepPlan(0, None, metric=True, writes=False, fails_at=frozenset({1}), is_async=True),
+        StepPlan(2, "noise", metric=True, writes="write", fails_at=frozenset({0, 3}), is_async=False),
+        StepPlan(0, None, metric=True, writes=None, fails_at=frozenset({1}), is_async=True),
     )
     plan = Plan(seed=3, replicates=6, treatments=(0.5, 2.0), steps=steps)
     serial = everything(build(plan, SerialExecution(), tmp_path / "serial"), tmp_path / "serial")

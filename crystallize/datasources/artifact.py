@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import keyword
-import os
 import re
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TextIO, TypeVar, overload
 
 from crystallize.datasources.datasource import DataSource
 from crystallize.errors import (
@@ -25,14 +24,16 @@ from crystallize.store.manifest import artifact_names, check_unchanged, find_art
 from crystallize.store.metadata import read_metadata
 from crystallize.store.reader import RunReader, replicates_of
 from crystallize.utils.context import current_context
-from crystallize.utils.files import open_plain
+from crystallize.utils.files import is_plain
 from crystallize.utils.names import check_name
 from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from crystallize.loaders import Loader
+    from crystallize.utils.artifact_log import ArtifactLog
     from crystallize.utils.context import FrozenContext
 
 T = TypeVar("T")
@@ -66,8 +67,8 @@ class _ReadsStoredRuns(DataSource):
 class Artifact(_ReadsStoredRuns):
     """A file that a step writes, once for each outcome.
 
-    A step calls :meth:`write`; as the data source of another experiment, it gives what the loader makes of
-    the file.
+    A step calls :meth:`write`, :meth:`open` or :meth:`path`; as the data source of another experiment, it gives
+    what the loader makes of the file.
 
     Parameters
     ----------
@@ -134,18 +135,93 @@ class Artifact(_ReadsStoredRuns):
         StoreError
             If the file cannot be written.
         """
+        artifacts = self._artifacts()
+        sink = artifacts.sink
+        if sink is None:
+            return None
+        entry = artifacts.write(self.name, dump_value(self._dump, value, self.name))
+        path = getattr(entry, "path", None)  # a standalone context's has none
+        return None if path is None else Path(getattr(sink, "base", ""), path)
+
+    @overload
+    def open(self, mode: Literal["wb"] = "wb") -> AbstractContextManager[BinaryIO]: ...
+
+    @overload
+    def open(self, mode: Literal["w"]) -> AbstractContextManager[TextIO]: ...
+
+    def open(self, mode: str = "wb") -> AbstractContextManager[IO[Any]]:
+        r"""Open the artifact for writing part by part, for content that need not fit in memory.
+
+        The file is there, with all that was written, once the block has ended; if it ends with an error, nothing
+        is stored. Nothing goes through the artifact's writer, and its loader reads the file.
+
+        Parameters
+        ----------
+        mode : {"wb", "w"}, default "wb"
+            Bytes, or text: UTF-8, with line ends as they are written.
+
+        Returns
+        -------
+        context manager
+            Gives a file that can be written and, for bytes, gone back in.
+
+        Raises
+        ------
+        ArtifactError
+            If no step is running, another step has written the artifact, or the block ends after its step.
+        InvalidValueError
+            If the mode is another one.
+        StoreError
+            If the file cannot be stored.
+
+        Examples
+        --------
+        >>> @pipeline_step()
+        ... def write_table(rows, *, table: Artifact):
+        ...     with table.open("w") as file:
+        ...         for row in rows:
+        ...             file.write(f"{row}\n")
+        ...     return rows
+        """
+        return self._artifacts().open(self.name, mode)
+
+    def path(self) -> AbstractContextManager[Path]:
+        """Give a path to write the artifact to, for what wants a file's name.
+
+        What the file is when the block ends is stored, and nothing if it ends with an error. The path has the
+        artifact's name, in an empty folder that is on the store's disk, and is gone after the block.
+
+        Returns
+        -------
+        context manager
+            Gives the path.
+
+        Raises
+        ------
+        ArtifactError
+            If no step is running, another step has written the artifact, the block ends after its step, or what
+            was written is not this one file: nothing, a file beside it (some writers add a suffix), or a folder.
+        StoreError
+            If the file cannot be stored.
+
+        Examples
+        --------
+        >>> @pipeline_step()
+        ... def save(model, *, weights: Artifact):
+        ...     with weights.path() as path:
+        ...         model.save(path)
+        ...     return model
+        """
+        return self._artifacts().path(self.name)
+
+    def _artifacts(self) -> ArtifactLog:
         ctx = current_context()
         if ctx is None:
             raise ArtifactError(
                 f"artifact {self.name!r} was written outside of a run",
-                hint="Call write in a step: only there it is known which outcome the file belongs to",
+                hint="Write it in a step: only there it is known which outcome the file belongs to",
             )
-        sink = ctx.artifacts.sink
-        if sink is None:
-            return None
-        entry = ctx.artifacts.write(self.name, dump_value(self._dump, value, self.name))
-        path = getattr(entry, "path", None)  # a standalone context's has none
-        return None if path is None else Path(getattr(sink, "base", ""), path)
+        return ctx.artifacts
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -176,17 +252,7 @@ class Artifact(_ReadsStoredRuns):
                 f"artifact {self.name!r} has no producer that stores it",
                 hint="Pass it in outputs=[...] of an experiment with an ArtifactPlugin",
             )
-        while True:
-            folder = self._reader.folder()
-            try:
-                value = self._read(self._reader, folder, ctx)
-            except (OSError, ArtifactError):
-                if self._reader.folder() == folder:
-                    raise
-            else:
-                if self._reader.folder() == folder:
-                    return value
-            # The run that is read was moved meanwhile, for another one takes its place.
+        return self._reader.read(lambda reader, folder: self._read(reader, folder, ctx))
 
     def _read(self, reader: RunReader, folder: Path | None, ctx: FrozenContext) -> Any:
         metadata = None if folder is None else read_metadata(folder)
@@ -203,10 +269,7 @@ class Artifact(_ReadsStoredRuns):
         if stored is None:
             raise self._unwritten_error(folder, replicate, condition)
         path = Path(path_in(folder, *stored.path.split("/")))
-        try:
-            check_unchanged(path, stored)
-        except FileNotFoundError as error:
-            raise _removed_error(path) from error
+        check_unchanged(path, stored)
         return load_file(self._load, path)
 
     def _unwritten_error(self, run: Path, replicate: str, condition: str) -> ArtifactNotFoundError:
@@ -304,21 +367,22 @@ class ArtifactSource(_ReadsStoredRuns):
         ------
         ArtifactNotFoundError
             If it is not there.
+        ArtifactError
+            If it is not what was written, or cannot be read.
         """
-        reader = self._reader
-        folder = reader.folder() or reader.expected_folder()
+        return self._reader.read(lambda reader, folder: self._find(reader, folder, ctx))
+
+    def _find(self, reader: RunReader, run: Path | None, ctx: FrozenContext) -> Path:
+        folder = run or reader.expected_folder()
         wanted = ctx.peek("condition") or BASELINE
         condition = self.only_condition or reader.condition(wanted, read_metadata(folder))
         replicate = replicate_folder(ctx.peek("replicate") or 0)
         path = Path(path_in(folder, replicate, condition, self.step, self.name))
-        try:
-            os.close(open_plain(path, follow_links=False))
-        except FileNotFoundError:
-            raise self._missing_error(path) from None
-        except OSError as error:
-            raise ArtifactError(
-                f"artifact {self.name!r} cannot be read: {error.strerror or error}", str(path)
-            ) from error
+        stored = find_artifact(folder, self.name, replicate, condition)
+        if stored is not None and stored.step == self.step:
+            check_unchanged(path, stored)
+        elif not is_plain(path):
+            raise self._missing_error(path)
         self._given[replicate, ctx.peek("condition")] = folder
         return path
 
@@ -445,11 +509,3 @@ def _as_identifier(name: str) -> str:
     if not text.isidentifier() or keyword.iskeyword(text):
         text = f"_{text}"
     return text
-
-
-def _removed_error(path: Path) -> ArtifactNotFoundError:
-    return ArtifactNotFoundError(
-        f"artifact {path.name!r} was written and is gone: removed by artifact_retention, or by hand",
-        str(path),
-        "Run the producing experiment again",
-    )

@@ -10,30 +10,23 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import xxhash
-
-from crystallize.errors import ArtifactError, StoreError
+from crystallize.errors import ArtifactError, ArtifactNotFoundError, StoreError
 from crystallize.store.layout import MANIFEST, ArtifactEntry, read_in, replicate_folder
-from crystallize.utils.files import atomic_write_bytes, open_plain
+from crystallize.utils.digests import Measured, measure_file
+from crystallize.utils.files import atomic_write_bytes
 from crystallize.utils.json_text import parse_json, to_json
 from crystallize.utils.names import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_ALGORITHM = "xxh3_128"
-_CHUNK = 1 << 20
-
-
-def write_hashed(path: str | Path, content: bytes | bytearray | memoryview) -> str:
-    """Write `content` by :func:`~crystallize.utils.files.atomic_write_bytes` and return its digest."""
-    hasher = xxhash.xxh3_128()
-    atomic_write_bytes(path, content, observe=hasher.update)
-    return f"{_ALGORITHM}:{hasher.hexdigest()}"
+_RECENT = 2 * 10**9
+"""Nanoseconds in which a file system may not tell two changes apart; FAT's clock, the coarsest, ticks every 2 s."""
 
 
 def write_manifest(run: Path, entries: Iterable[ArtifactEntry]) -> None:
@@ -92,7 +85,7 @@ def _checked(name: str) -> str:
 
 
 def find_artifact(run: Path, name: str, replicate: str, condition: str) -> ArtifactEntry | None:
-    """Return the entry of artifact `name` that the last of its steps wrote, or None if there is none.
+    """Return the entry of artifact `name` in that outcome, or None if no step wrote it there.
 
     Raises
     ------
@@ -110,30 +103,41 @@ def artifact_names(run: Path) -> list[str]:
 def check_unchanged(path: Path, entry: ArtifactEntry) -> None:
     """Compare the file at `path` with what was written there.
 
+    A file that was read once is not read again in this process, as long as its size and its times of change stay
+    what they are and lie far enough back to tell a later change.
+
     Raises
     ------
-    FileNotFoundError
+    ArtifactNotFoundError
         If it is gone.
     ArtifactError
         If size or hash differ, or it is no plain file.
     """
-    hasher = xxhash.xxh3_128()
-    buffer = bytearray(min(_CHUNK, entry.size + 1))
-    view = memoryview(buffer)
     try:
-        descriptor = open_plain(path, follow_links=False)
-    except FileNotFoundError:
-        raise
+        stat = os.lstat(path)
+        is_settled = time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _RECENT
+        measure = _measured_once if is_settled else _measured
+        found = measure(os.fspath(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+    except FileNotFoundError as error:
+        raise ArtifactNotFoundError(
+            f"artifact {path.name!r} was written, with {entry.size} bytes, and is gone: removed by "
+            "artifact_retention, or by hand",
+            str(path),
+            "Run the producing experiment again",
+        ) from error
     except OSError as error:
         raise _changed(path, error.strerror or str(error)) from error
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        size = os.fstat(descriptor).st_size
-        while size == entry.size and (count := file.readinto(buffer)):
-            hasher.update(view[:count])
-    if size != entry.size:
-        raise _changed(path, f"{entry.size} bytes then, {size} bytes now")
-    if f"{_ALGORITHM}:{hasher.hexdigest()}" != entry.digest:
-        raise _changed(path, "the content has another hash")
+    if found.size != entry.size:
+        raise _changed(path, f"{entry.size} bytes then, {found.size} bytes now")
+    if found.digest != entry.digest:
+        raise _changed(path, f"the hash of its content was {entry.digest}, and is {found.digest}")
+
+
+def _measured(path: str, *_changes: int) -> Measured:
+    return measure_file(path)
+
+
+_measured_once = lru_cache(maxsize=4096)(_measured)
 
 
 def _changed(path: Path, how: str) -> ArtifactError:

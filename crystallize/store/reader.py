@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from crystallize.errors import StoreError
+from crystallize.errors import ArtifactError, StoreError
 from crystallize.store.layout import BASELINE, METADATA, RunLocation
 from crystallize.store.locks import ReadLock
 from crystallize.store.metadata import read_metadata, run_token
 from crystallize.store.versions import find_again, find_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+T = TypeVar("T")
 _log = logging.getLogger("crystallize.artifacts")
 
 
@@ -101,6 +102,22 @@ class RunReader:
                 "Run this again; with versioned=True, no run takes the place of another",
             )
         return found
+
+    def read(self, function: Callable[[RunReader, Path | None], T]) -> T:
+        """Return what `function` makes of this reader and the folder of the run, again if the run is moved meanwhile.
+
+        With ``versioned=False``, it is when another one takes its place.
+        """
+        while True:
+            folder = self.folder()
+            try:
+                value = function(self, folder)
+            except (OSError, ArtifactError):
+                if self.folder() == folder:
+                    raise
+            else:
+                if self.folder() == folder:
+                    return value
 
     def expected_folder(self) -> Path:
         """Return the folder that would be read if it were there."""

@@ -306,9 +306,13 @@ async def pause(data: list[float]) -> list[float]:
 
 
 @pipeline_step()
-def write(data: list[float], ctx: Any, numbers: Artifact) -> tuple[list[float], dict[str, Any]]:
-    """Write an artifact, and record metrics of several kinds."""
+def write(
+    data: list[float], ctx: Any, numbers: Artifact, lines: Artifact
+) -> tuple[list[float], dict[str, Any]]:
+    """Write an artifact as a whole and one part by part, and record metrics of several kinds."""
     numbers.write(data)
+    with lines.open("w") as file:
+        file.writelines(f"{value}\n" for value in data)
     ctx.record("largest", max(data), tags={"of": len(data)})
     return data, {"sum": sum(data), "none": None, "nan": float("nan"), "text": f"{len(data)} numbers"}
 
@@ -337,7 +341,7 @@ def demanding(strategy: Any, root: Path, replicates: int) -> tuple[Experiment, H
         [draw(), pause(), write(), lambda data: [*data, factor], fail()],
         name="demanding",
         treatments=[Treatment("doubled", {"scale": 2.0}), Treatment("tripled", triple)],
-        outputs={"numbers": Artifact("numbers.json", loader="json")},
+        outputs={"numbers": Artifact("numbers.json", loader="json"), "lines": Artifact("lines.txt")},
         plugins=[recorder, ArtifactPlugin(root_dir=root)],
         execution=strategy,
         seed=11,

@@ -10,7 +10,7 @@ from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ContextKeyError, ContextMutationError, PluginError
-from crystallize.utils.artifact_log import ArtifactLog, ArtifactSink
+from crystallize.utils.artifact_log import ArtifactLog, Sink
 from crystallize.utils.metrics import MetricLog
 from crystallize.utils.randomness import Stream, draw_master_seed, generator, stream_key
 from crystallize.utils.sharing import protect
@@ -111,8 +111,8 @@ class FrozenContext(Mapping[str, Any]):
         self._open: Stage | None = None  # the notes, while a stage runs; what plugins read is nobody's
         self.metrics = MetricLog()
         self._recorded = self.metrics.latest
-        self.artifact_sink: ArtifactSink | None = None
-        self.artifact_entries: dict[tuple[str | None, str], tuple[str, Any]] = {}
+        self.artifact_sink: Sink | None = None
+        self.artifact_entries: dict[str, tuple[str, str | None, Any]] = {}
         self.plugin_name: Callable[[object], str] | None = None
         self.handed_back: list[tuple[str, bytes]] | None = []
         """What hooks send to their plugins in the coordinator: name and pickled value. None when it is too late."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
+from crystallize.utils.artifact_log import Sink
 from crystallize.utils.context import FrozenContext
 from crystallize.utils.randomness import check_seed
 
@@ -39,7 +40,7 @@ def standalone_context(
     -------
     FrozenContext
         Metrics are in ``ctx.metrics``; artifacts are in ``ctx.artifacts.entries``, with their content, and
-        nothing is written to disk.
+        nothing stays on disk.
 
     Raises
     ------
@@ -64,5 +65,12 @@ def standalone_context(
                 hint=f"Write standalone_context({key}=...)",
             )
     ctx = FrozenContext(dict(held), replicate=replicate, condition=condition, master_seed=check_seed(seed))
-    ctx.artifacts.sink = lambda _, name, content: WrittenArtifact(name, bytes(content))
+    ctx.artifacts.sink = _InMemory()
     return ctx
+
+
+class _InMemory(Sink):
+    __slots__ = ()
+
+    def __call__(self, ctx: FrozenContext, name: str, content: bytes) -> WrittenArtifact:
+        return WrittenArtifact(name, bytes(content))

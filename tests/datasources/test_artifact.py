@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,238 @@ def test_write_returns_the_path_of_the_file() -> None:
     out = Artifact("a.bin")
     Experiment(lambda: None, [write], name="producer", outputs=[out]).run().raise_for_errors()
     assert seen == [b"content"]
+
+
+# -- writing part by part ---------------------------------------------------------------------------------------
+
+
+def run_step(step: Any, *outputs: Artifact, **options: Any) -> Any:
+    return Experiment(lambda: None, [step], name="producer", outputs=outputs, **options).run()
+
+
+def files_below(folder: str) -> list[str]:
+    found = (path for path in Path(folder).rglob("*") if path.is_file() and "replicate_0" in path.parts)
+    return sorted(path.name for path in found)
+
+
+def write_bytes(out: Artifact) -> None:
+    with out.open() as file:
+        file.write(b"a,b\n")
+        file.write(b"\xc3\xa9")
+
+
+def write_text(out: Artifact) -> None:
+    with out.open("w") as file:
+        file.write("a,b\n")
+        file.write("\u00e9")
+
+
+def write_to_the_path(out: Artifact) -> None:
+    with out.path() as path:
+        assert path.name == out.name
+        path.write_bytes("a,b\n\u00e9".encode())
+
+
+STREAMED = pytest.mark.parametrize("write", [write_bytes, write_text, write_to_the_path])
+
+
+@STREAMED
+def test_what_is_written_part_by_part_is_stored_with_its_size_and_hash(write: Any) -> None:
+    seen = []
+
+    def step(data: Any, ctx: Any) -> Any:
+        write(out)
+        seen.append(files_below("data"))
+        return data
+
+    out = Artifact("a.csv", loader="text", writer=lambda value: 1 / 0)
+    result = run_step(step, out)
+    result.raise_for_errors()
+    assert seen == [["a.csv"]]
+    assert out.fetch(at(0)) == "a,b\n\u00e9"
+    assert [entry[:6] for entry in result.artifacts] == [
+        ("a.csv", "StepStep", 0, "baseline", "replicate_0/baseline/StepStep/a.csv", 6)
+    ]
+    by_write = Artifact("a.csv")
+    assert run_step(lambda data: by_write.write("a,b\n\u00e9"), by_write).artifacts[0].digest == (
+        result.artifacts[0].digest
+    )
+
+
+@STREAMED
+def test_an_error_while_it_is_written_leaves_nothing(write: Any) -> None:
+    def step(data: Any) -> Any:
+        manager = out.path() if write is write_to_the_path else out.open()
+        with manager as target:
+            (target.write_bytes if isinstance(target, Path) else target.write)(b"half")
+            raise ValueError("broken")
+
+    out = Artifact("a.csv")
+    result = run_step(step, out)
+    assert [error.kind for error in result.errors] == ["ValueError"]
+    assert list(result.artifacts) == []
+    assert files_below("data") == []
+
+
+def test_an_error_leaves_what_the_step_had_written_before() -> None:
+    def step(data: Any) -> Any:
+        out.write("whole")
+        try:
+            with out.open() as file:
+                file.write(b"half")
+                raise ValueError("broken")
+        except ValueError:
+            return data
+
+    out = Artifact("a.txt", loader="text")
+    run_step(step, out).raise_for_errors()
+    assert out.fetch(at(0)) == "whole"
+
+
+def leave_it_out(path: Path) -> None:
+    pass
+
+
+def add_a_suffix(path: Path) -> None:
+    path.with_name("a.csv.npy").write_bytes(b"x")
+
+
+def write_two(path: Path) -> None:
+    path.write_bytes(b"x")
+    path.with_name("weights.bin").write_bytes(b"x")
+
+
+def make_a_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "part").write_bytes(b"x")
+
+
+def make_a_link(path: Path) -> None:
+    path.symlink_to(__file__)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (leave_it_out, r"nothing was written to the path of artifact 'a\.csv' \("),
+        (add_a_suffix, r"nothing was written to the path of artifact 'a\.csv': 'a\.csv\.npy'"),
+        (write_two, r"'a\.csv' is one file, and more were written beside it: 'weights\.bin'"),
+        (make_a_folder, r"'a\.csv' is one plain file, and a folder or link was written"),
+        (make_a_link, r"'a\.csv' is one plain file, and a folder or link was written"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"disable_plugins": ["artifact"]}])
+def test_a_path_that_is_not_one_file_afterwards_is_an_error(write: Any, message: str, options: Any) -> None:
+    def step(data: Any) -> Any:
+        with out.path() as path:
+            write(path)
+
+    out = Artifact("a.csv")
+    result = run_step(step, out, **options)
+    assert [error.kind for error in result.errors] == ["crystallize.errors.ArtifactError"]
+    assert re.search(message, result.errors[0].message)
+    assert "condition 'baseline', replicate 0, step 'StepStep'" in result.errors[0].message
+    assert "a.csv" not in files_below("data")
+
+
+@STREAMED
+def test_without_a_plugin_that_stores_it_is_discarded_like_any_other(
+    write: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = Artifact(f"discarded-by-{write.__name__}.csv")
+    result = run_step(lambda data: write(out), out, disable_plugins=["artifact"])
+    result.raise_for_errors()
+    assert list(result.artifacts) == []
+    assert f"'{out.name}' is discarded" in caplog.text
+    assert not Path("data").exists()
+
+
+@pytest.mark.parametrize("mode", ["wb", "w"])
+def test_a_full_disk_is_told_with_the_file_and_leaves_nothing(mode: Any) -> None:
+    import resource
+
+    def step(data: Any) -> Any:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, before[1]))
+        try:
+            with out.open(mode) as file:
+                for _ in range(20):
+                    file.write(100_000 * ("x" if mode == "w" else b"x"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    out = Artifact("a.bin")
+    (error,) = run_step(step, out).errors
+    assert error.kind == "crystallize.errors.StoreError"
+    assert re.search(r"'a\.bin' cannot be written: File too large.*a\.bin.*space on its disk", error.message)
+    assert files_below("data") == []
+
+
+def test_a_block_that_outlives_its_step_is_an_error_and_stores_nothing() -> None:
+    held: list[Any] = []
+
+    def begin(data: Any) -> Any:
+        held.append(out.open())
+        held[-1].__enter__().write(b"x")
+        return data
+
+    def end(data: Any) -> Any:
+        held.pop().__exit__(None, None, None)
+        return data
+
+    out = Artifact("a.txt")
+    result = Experiment(lambda: None, [begin, end], name="producer", outputs=[out]).run()
+    assert "still being written when step 'BeginStep' had ended" in result.errors[0].message
+    assert list(result.artifacts) == []
+
+    run_step(begin, out).raise_for_errors()
+    with pytest.raises(ArtifactError, match="had ended"):
+        held.pop().__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("mode", ["rb", "a", "r+", "", None, 3])
+def test_it_is_opened_for_writing_only(mode: Any) -> None:
+    out = Artifact("a.txt")
+    result = run_step(lambda data: out.open(mode), out)
+    assert re.search(
+        rf"opened with 'wb', or 'w' for text, got {re.escape(repr(mode))}", result.errors[0].message
+    )
+
+
+@pytest.mark.parametrize("call", [lambda out: out.open(), lambda out: out.path()])
+def test_outside_of_a_run_there_is_nothing_to_open(call: Any) -> None:
+    with pytest.raises(ArtifactError, match=r"outside of a run.*Write it in a step"):
+        call(Artifact("a.txt"))
+
+
+def test_memory_stays_flat_while_a_large_artifact_is_written_and_read() -> None:
+    import tracemalloc
+
+    def step(data: Any) -> Any:
+        with big.open() as file:
+            for _ in range(64):
+                file.write(part)
+        with copied.path() as path, path.open("wb") as file:
+            for _ in range(64):
+                file.write(part)
+        return data
+
+    part = bytes(1 << 20)
+    big, copied = Artifact("big.bin", loader=lambda path: path.stat().st_size), Artifact("copied.bin")
+    tracemalloc.start()
+    try:
+        result = run_step(step, big, copied)
+        assert big.fetch(at(0)) == 64 << 20
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    result.raise_for_errors()
+    assert peak < 8 << 20
+    first, second = result.artifacts
+    assert first.digest == second.digest
+
+
+# -- reading ----------------------------------------------------------------------------------------------------
 
 
 def test_more_replicates_than_the_producer_has_start_again_from_the_first() -> None:

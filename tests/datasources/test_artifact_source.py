@@ -8,7 +8,7 @@ import pytest
 
 from crystallize import Artifact, ArtifactPlugin, BasePlugin, Experiment, ExperimentInput, treatment
 from crystallize.datasources.artifact import ArtifactSource
-from crystallize.errors import ArtifactNotFoundError, InvalidNameError, ReplicateMismatchError
+from crystallize.errors import ArtifactError, ArtifactNotFoundError, InvalidNameError, ReplicateMismatchError
 from crystallize.utils.context import FrozenContext
 
 
@@ -125,6 +125,24 @@ def test_artifacts_that_retention_removed_are_explained() -> None:
     with pytest.raises(ArtifactNotFoundError, match="artifact_retention"):
         source.fetch(at(0))
     assert source.replicates == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda file: file.unlink(), "with 10 bytes, and is gone"),
+        (lambda file: file.write_bytes(b"x"), "10 bytes then, 1 bytes now"),
+        (lambda file: file.write_bytes(b"baseline 1"), "the hash of its content was xxh3_128:"),
+    ],
+)
+def test_a_file_that_is_no_longer_what_was_written_is_told_before_its_path_is_given(
+    change: Any, expected: str
+) -> None:
+    result = make_producer().run()
+    change(file := (result.path or Path()) / result.artifacts[0].path)
+    with pytest.raises(ArtifactError, match=expected) as caught:
+        make_producer().artifact_datasource(step="ProduceStep", name="data.txt").fetch(at(0))
+    assert str(file) in str(caught.value)
 
 
 def test_one_condition_can_be_read_under_all() -> None:

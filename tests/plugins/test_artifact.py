@@ -577,7 +577,7 @@ def test_without_the_plugin_nothing_is_stored_and_writes_give_none() -> None:
 
 
 def test_a_write_outside_of_a_run_says_what_to_do() -> None:
-    with pytest.raises(ArtifactError, match=r"outside of a run.*Call write in a step"):
+    with pytest.raises(ArtifactError, match=r"outside of a run.*Write it in a step"):
         Artifact("a.txt").write("x")
 
 

@@ -5,19 +5,19 @@ import os
 from pathlib import Path
 
 import pytest
-import xxhash
 
-from crystallize.errors import ArtifactError, InvalidNameError, StoreError
+from crystallize.errors import ArtifactError, ArtifactNotFoundError, InvalidNameError, StoreError
+from crystallize.store import manifest
 from crystallize.store.layout import MANIFEST, ArtifactEntry
 from crystallize.store.manifest import (
     artifact_names,
     check_unchanged,
     find_artifact,
-    write_hashed,
     write_manifest,
 )
 from crystallize.store.sink import ArtifactSink
 from crystallize.utils.context import FrozenContext
+from crystallize.utils.digests import measure_file, write_hashed
 
 
 def entry(step: str, name: str = "a.bin", replicate: int = 0) -> ArtifactEntry:
@@ -27,11 +27,6 @@ def entry(step: str, name: str = "a.bin", replicate: int = 0) -> ArtifactEntry:
 
 def stored(folder: Path, content: bytes | bytearray) -> ArtifactEntry:
     return entry("Step")._replace(size=len(content), digest=write_hashed(folder / "a", content))
-
-
-def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
-    content = bytes(range(256)) * 5000
-    assert write_hashed(tmp_path / "a", content) == f"xxh3_128:{xxhash.xxh3_128_hexdigest(content)}"
 
 
 def test_the_manifest_names_the_step_and_each_file(tmp_path: Path) -> None:
@@ -47,8 +42,8 @@ def test_the_manifest_names_the_step_and_each_file(tmp_path: Path) -> None:
     }
 
 
-def test_of_several_steps_that_write_one_artifact_the_last_is_read(tmp_path: Path) -> None:
-    write_manifest(tmp_path, [entry("First"), entry("Second"), entry("First", replicate=1)])
+def test_an_artifact_that_another_step_writes_in_another_outcome_is_found_there(tmp_path: Path) -> None:
+    write_manifest(tmp_path, [entry("Second"), entry("First", replicate=1)])
     for replicate, step in (("replicate_0", "Second"), ("replicate_1", "First")):
         stored = find_artifact(tmp_path, "a.bin", replicate, "baseline")
         assert stored is not None
@@ -76,8 +71,40 @@ def test_a_byte_that_has_changed_is_found(tmp_path: Path, position: int) -> None
     check_unchanged(tmp_path / "a", written)
     content[position] ^= 1
     (tmp_path / "a").write_bytes(content)
-    with pytest.raises(ArtifactError, match="not what was written"):
+    with pytest.raises(ArtifactError, match=f"not what was written.*{written.digest}"):
         check_unchanged(tmp_path / "a", written)
+
+
+def test_a_file_that_lies_there_unchanged_is_read_once_in_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bytearray(10)
+    written = stored(tmp_path, content)
+    file = tmp_path / "a"
+    read = []
+    monkeypatch.setattr(manifest, "measure_file", lambda path: read.append(path) or measure_file(path))
+    for _ in range(3):
+        check_unchanged(file, written)
+    assert len(read) == 3  # it is so new that a change might not show in its times
+    monkeypatch.setattr(manifest, "_RECENT", -(10**12))
+    for _ in range(3):
+        check_unchanged(file, written)
+    assert len(read) == 4
+    before = file.stat()
+    file.write_bytes(b"X" + content[1:])
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns - 1))
+    with pytest.raises(ArtifactError, match="not what was written"):
+        check_unchanged(file, written)
+
+
+def test_a_file_that_is_gone_is_told_with_what_it_was(tmp_path: Path) -> None:
+    written = stored(tmp_path, bytes(10))
+    (tmp_path / "a").unlink()
+    with pytest.raises(
+        ArtifactNotFoundError, match=r"with 10 bytes, and is gone.*Run the producing"
+    ) as caught:
+        check_unchanged(tmp_path / "a", written)
+    assert str(tmp_path / "a") in str(caught.value)
 
 
 def test_a_file_that_was_cut_off_is_found(tmp_path: Path) -> None:
@@ -100,8 +127,8 @@ def test_a_file_that_was_cut_off_is_found(tmp_path: Path) -> None:
     ],
 )
 def test_a_manifest_that_leads_elsewhere_is_an_error(tmp_path: Path, path: str) -> None:
-    manifest = {"a.bin": {"step": "Step", "files": {path: {"size": 1, "digest": "xxh3_128:0"}}}}
-    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    content = {"a.bin": {"step": "Step", "files": {path: {"size": 1, "digest": "xxh3_128:0"}}}}
+    (tmp_path / MANIFEST).write_text(json.dumps(content))
     with pytest.raises(StoreError, match=MANIFEST):
         artifact_names(tmp_path)
 
@@ -189,3 +216,20 @@ def test_an_artifact_does_not_take_the_place_of_one_with_nearly_its_name(
     ctx.artifacts.write(first, b"one")
     with pytest.raises(ArtifactError, match="would take the place of"):
         ctx.artifacts.write(second, b"two")
+
+
+def test_an_artifact_that_two_steps_write_is_an_error_that_names_both(tmp_path: Path) -> None:
+    ctx = context(tmp_path / "run", step=None)
+    ctx.set_step_name("Fit")
+    ctx.artifacts.write("a.bin", b"one")
+    ctx.set_step_name("Score")
+    for write in (
+        lambda: ctx.artifacts.write("a.bin", b"two"),
+        lambda: ctx.artifacts.open("a.bin").__enter__(),
+        lambda: ctx.artifacts.path("a.bin").__enter__(),
+    ):
+        with pytest.raises(
+            ArtifactError, match=r"'a\.bin' is written by two steps: 'Fit' .*'Score'.*replicate 3"
+        ):
+            write()
+    assert [(entry.step, entry.size) for entry in ctx.artifacts.entries] == [("Fit", 3)]

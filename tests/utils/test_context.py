@@ -20,6 +20,7 @@ from crystallize.errors import (
     CrystallizeError,
     InvalidTypeError,
 )
+from crystallize.utils.artifact_log import Sink
 from crystallize.utils.context import RESERVED_KEYS, FrozenContext, current_context
 
 # -- the mapping -----------------------------------------------------------------------------------------------
@@ -314,8 +315,12 @@ def test_a_context_without_a_master_seed_draws_one_and_keeps_it() -> None:
 
 
 def test_the_sink_is_given_the_context_and_what_it_returns_is_remembered() -> None:
+    class Told(Sink):
+        def __call__(self, given: Any, name: str, content: bytes) -> Any:
+            return given is ctx, name, content
+
     ctx = place()
-    ctx.artifacts.sink = lambda given, name, content: (given is ctx, name, content)
+    ctx.artifacts.sink = Told()
     assert ctx.artifacts.write("a.bin", b"1") == (True, "a.bin", b"1")
     assert ctx.artifacts.entries == [(True, "a.bin", b"1")]
 

@@ -37,12 +37,16 @@ def test_it_is_the_baseline_of_replicate_0_with_seed_0_if_nothing_is_said() -> N
     assert ctx.rng.random() == standalone_context(seed=0).rng.random()
 
 
-def test_artifacts_are_kept_in_memory_and_nothing_is_written() -> None:
+def test_artifacts_are_kept_in_memory_and_nothing_stays_on_disk() -> None:
     ctx = standalone_context()
     with ctx.in_force():
         Artifact("model.bin").write(b"123")
-    (entry,) = ctx.artifacts.entries
-    assert (entry.name, entry.content) == ("model.bin", b"123")
+        with Artifact("table.csv").open("w") as file:
+            file.write("1,2")
+        with Artifact("plot.png").path() as path:
+            path.write_bytes(b"456")
+    assert ctx.artifacts.entries == [("model.bin", b"123"), ("table.csv", b"1,2"), ("plot.png", b"456")]
+    assert not path.parent.exists()
     assert list(Path.cwd().iterdir()) == []
 
 
