@@ -123,7 +123,9 @@ class _Walk:
             parts.append(safe_fingerprint(defaults))
         if closure:
             parts.append(safe_fingerprint(closure))
-        self._note(f"{label}.{code.co_qualname}", *parts)
+        # A decorator's wrapper has taken over the name of what it wraps; what a library generates has no other name.
+        name = function.__qualname__ if code.co_filename == "<string>" else code.co_qualname
+        self._note(f"{label}.{name}", *parts)
         for each in used.imports:
             self._import(*each, module.get("__package__"))
 
