@@ -15,6 +15,7 @@ from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
 from crystallize.results.hypotheses_file import format_hypotheses
 from crystallize.results.results_file import format_results
+from crystallize.store.accounting import Account
 from crystallize.store.layout import APPLY, COMPLETE, HYPOTHESES, RESULTS, RunLocation
 from crystallize.store.manifest import write_manifest
 from crystallize.store.metadata import (
@@ -22,7 +23,6 @@ from crystallize.store.metadata import (
     FINISHED,
     INTERRUPTED,
     RUNNING,
-    describe_surroundings,
     read_metadata,
     write_metadata,
 )
@@ -50,9 +50,10 @@ _one_at_a_time = threading.Lock()
 class _Recording:
     """A run that is being stored: the coordinator's part of the plugin's state."""
 
-    def __init__(self, claim: Claim, metadata: dict[str, Any]) -> None:
+    def __init__(self, claim: Claim, metadata: dict[str, Any], account: Account) -> None:
         self._claim = claim
         self._metadata = metadata
+        self._account = account
         self._is_complete = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -69,9 +70,9 @@ class _Recording:
         if result.metrics.hypotheses:
             atomic_write_bytes(folder / HYPOTHESES, format_hypotheses(result.metrics.hypotheses))
         write_manifest(folder, result.artifacts)
-        plugins_now = {"plugins": plugins.describe()}  # again: a strategy may have learnt of itself
+        learnt = _describe_plugins(plugins)  # again: a strategy may have learnt of itself
         outcome = {"failed_outcomes": len(result.errors), "replaces": self._claim.replaces()}
-        write_metadata(folder, self._metadata | plugins_now | outcome, FINISHED)
+        write_metadata(folder, self._metadata | learnt | self._account.at_end() | outcome, FINISHED)
         path = self._claim.publish()
         self._is_complete = True
         return path
@@ -88,7 +89,7 @@ class _Recording:
         )  # sys.exit() in a plugin's hook
         status = INTERRUPTED if ended_by is not None and not isinstance(ended_by, Exception) else FAILED
         try:
-            write_metadata(self._claim.folder, self._metadata, status)
+            write_metadata(self._claim.folder, self._metadata | self._account.at_end(), status)
         except OSError:  # the error that ended the run says more
             self._claim.leave()
         else:
@@ -138,13 +139,15 @@ class ArtifactPlugin(BasePlugin):
             return
         check_name("experiment", experiment.folder_name)
         with _one_at_a_time, _store_errors(self.root_dir):
-            metadata = _describe_run(experiment)
+            source = experiment.source
+            account = Account(Path.cwd() if source is None else source.parent)
+            metadata = _describe_run(experiment, account)
             location = self.location(experiment)
             if experiment.name is None:
                 _warn_of_other_definition(location, metadata)
             claim = claim_run(location)
             state.sink = ArtifactSink(str(claim.folder))
-            state.recording = recording = _Recording(claim, metadata)
+            state.recording = recording = _Recording(claim, metadata, account)
             run.exit_stack.push(lambda _, error, __: recording.close(run, error))
             write_metadata(claim.folder, metadata, RUNNING)
 
@@ -165,17 +168,23 @@ class ArtifactPlugin(BasePlugin):
                 prune(self.location(experiment), self.artifact_retention)
 
 
-def _describe_run(experiment: RunningExperiment) -> dict[str, Any]:
+def _describe_run(experiment: RunningExperiment, account: Account) -> dict[str, Any]:
     """Return the metadata of a run that begins now."""
     return {
         "run": experiment.current_run.token,
         **experiment.definition(),
         "status": RUNNING,
-        "plugins": experiment.plugins.describe(),
+        **_describe_plugins(experiment.plugins),
         "hooks": experiment.plugins.order(),
-        **describe_surroundings(),
-        "finished": None,
+        **account.at_start(),
     }
+
+
+def _describe_plugins(plugins: PluginManager) -> dict[str, Any]:
+    described = plugins.describe()
+    strategy = plugins.strategy
+    executed = (each for each in described if strategy is not None and each["name"] == strategy.name)
+    return {"execution": next(executed, None), "plugins": described}
 
 
 def _warn_of_other_definition(location: RunLocation, metadata: dict[str, Any]) -> None:

@@ -134,7 +134,7 @@ def test_metadata_tell_what_ran_and_how_it_ended() -> None:
     assert {"logging", "seed", "serial"} < set(plugins)
     (ours,) = (plugin for plugin in plugins.values() if "artifact_retention" in plugin["settings"])
     assert ours["settings"] == {"root_dir": "here", "versioned": False, "artifact_retention": 3}
-    assert metadata["code"]["command"] == sys.orig_argv
+    assert metadata["command"] == sys.orig_argv
     assert metadata["environment"]["python"] == sys.version.split()[0]
     assert metadata["started"] <= metadata["finished"]
 
