@@ -74,6 +74,7 @@ def experiment_signature(experiment: RunningExperiment, hypotheses: Iterable[Hyp
             By name, a part of the verifier, with ``metrics``, ``direction`` and the code of the ranker.
         ``plugins``
             By name: ``distribution``, ``version``, ``settings``, and the ``code`` of those that are the user's own.
+            Execution strategies are left out: results are the same under all of them.
 
         A *part* has ``code``, hashes by module and name as :func:`crystallize.utils.code.code_of` returns them;
         ``parameters``, what it was explicitly made with; and for a function ``defaults``, those of its other
@@ -99,7 +100,7 @@ def experiment_signature(experiment: RunningExperiment, hypotheses: Iterable[Hyp
         },
         "outputs": {alias: _part(output) for alias, output in experiment.outputs.items()},
         "hypotheses": {each.name: _hypothesis(each) for each in hypotheses},
-        "plugins": {record.name: _plugin(record) for record in experiment.plugins.records},
+        "plugins": {each.name: _plugin(each) for each in experiment.plugins.records if not each.drives},
     }
 
 

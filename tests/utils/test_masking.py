@@ -8,7 +8,17 @@ import pytest
 
 from crystallize.utils.masking import masked, masked_command
 
-SECRET = ["password", "db_password", "token", "api_key", "apiKey", "API-KEY", "HF_TOKEN", "client_secret", "auth", "SECRET_KEY"]  # fmt: skip
+SECRET = [
+    "password",
+    "db_password",
+    "token",
+    "api_key",
+    "apiKey",
+    "API-KEY",
+    "HF_TOKEN",
+    "auth",
+    "SECRET_KEY",
+]
 PUBLIC = [
     "tokens",
     "tokenizer",
