@@ -104,6 +104,10 @@ class StoreError(CrystallizeError, OSError):
     """A folder of the store is missing, damaged or in use."""
 
 
+class NewerSchemaError(StoreError):
+    """A run was stored by a newer Crystallize, whose files this one may misunderstand."""
+
+
 class SerializationError(CrystallizeError, TypeError):
     """An object cannot be sent to a worker process, or its result cannot be sent back."""
 

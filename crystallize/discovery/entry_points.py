@@ -155,7 +155,7 @@ def _by_number(version: str) -> list[int | str]:
 def _read(distribution: Any) -> Copy:
     # Two lines of the metadata: distribution.name parses all of it with every access.
     text = _text(distribution, "METADATA") or _text(distribution, "PKG-INFO")
-    header = dict(_FIELD.findall(text.partition("\n\n")[0]))
+    header = header_of(text)
     info = _info(distribution)
     name, version = header.get("Name") or _name_from(info), header.get("Version", UNKNOWN_VERSION)
     folder = str(info.parent)
@@ -163,6 +163,11 @@ def _read(distribution: Any) -> Copy:
     # A dict: what is declared twice in the same words counts once.
     declared = dict.fromkeys(_declared(_text(distribution, "entry_points.txt"), blank))
     return Copy(name, version, folder, bool(text), tuple(declared))
+
+
+def header_of(metadata: str) -> dict[str, str]:
+    """Return ``Name`` and ``Version`` of the text of a distribution's metadata, as far as they are there."""
+    return dict(_FIELD.findall(metadata.partition("\n\n")[0]))
 
 
 def _text(distribution: Any, file: str) -> str:

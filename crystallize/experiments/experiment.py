@@ -40,6 +40,7 @@ from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.plugins.execution.resolution import resolve_strategy
 from crystallize.plugins.manager import PluginManager
 from crystallize.utils.fingerprint import fingerprint
+from crystallize.utils.masking import masked
 from crystallize.utils.names import check_name
 from crystallize.utils.randomness import check_seed, draw_master_seed
 from crystallize.utils.signals import termination_ends_the_run
@@ -236,7 +237,7 @@ class Experiment:
         return self.name or self.id
 
     def definition(self) -> dict[str, Any]:
-        """Return what defines the run under way, for metadata; values that JSON lacks are left as they are."""
+        """Return what defines the run under way, for metadata: secrets are masked, and values that JSON lacks stay."""
         treatments = self.active_treatments
         pipeline = self.pipeline
         return {
@@ -245,17 +246,18 @@ class Experiment:
             "description": self.description,
             "replicates": self.replicates,
             "conditions": {
-                name: treatments[name].describe() if name in treatments else {} for name in self.conditions
+                name: masked(name, treatments[name].describe()) if name in treatments else {}
+                for name in self.conditions
             },
             "pipeline": [
-                {"step": name, "params": step.params, "cacheable": step.cacheable}
+                {"step": name, "params": masked(name, step.params), "cacheable": step.cacheable}
                 for name, step in zip(pipeline.names, pipeline.steps, strict=True)
             ],
             "datasource": repr(self.datasource),
             "inputs": [entry for source in data_sources(self).values() for entry in source.inputs()],
             "files": self.files(),
             "initial_ctx": sorted(self.initial_ctx),
-            "hypotheses": [hypothesis.describe() for hypothesis in self.hypotheses],
+            "hypotheses": [masked(each.name, each.describe()) for each in self.hypotheses],
             "master_seed": self.master_seed,
             "signature": experiment_signature(self, self.hypotheses),
         }

@@ -113,7 +113,7 @@ def experiment_signature(experiment: RunningExperiment, hypotheses: Iterable[Hyp
 def _part(thing: Any, *others: Any) -> dict[str, Any]:
     """Return the part of a function or object; the code of `others` counts with it."""
     function, parameters = _taken_apart(thing)
-    defaults = _defaults(function)
+    defaults = _defaults(function) if isinstance(function, FunctionType) else {}
     return {
         "code": code_of(function, *parameters.values(), *others, without_defaults_of=function),
         "parameters": _readable_settings(parameters),
@@ -158,9 +158,7 @@ def _attributes(thing: Any) -> dict[str, Any]:
     return {"state": state}
 
 
-def _defaults(function: Any) -> dict[str, Any]:
-    if not isinstance(function, FunctionType):
-        return {}
+def _defaults(function: FunctionType) -> dict[str, Any]:
     positional = function.__code__.co_varnames[: function.__code__.co_argcount]
     values = function.__defaults__ or ()
     return dict(zip(positional[len(positional) - len(values) :], values, strict=True)) | (
@@ -220,26 +218,38 @@ def _readable_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _readable(name: object, value: Any, depth: int = 0) -> Any:
     """Return the setting `name` as JSON has it, if it is short; else its type and a hash."""
-    value = to_python(value)
-    if isinstance(value, enum.Enum):
-        return f"{type(value).__qualname__}.{value.name}"
-    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    if isinstance(value, FunctionType | type):
-        return name_of_code(value)
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         value = masked(name, value)
         if len(value) <= _MOST_CHARACTERS:
             return value
-    if (
-        isinstance(value, Mapping | list | tuple | AbstractSet)
-        and len(value) <= _MOST_ITEMS
-        and depth < _DEEPEST
-    ):
-        if isinstance(value, Mapping):
-            return {str(key): _readable(key, item, depth + 1) for key, item in value.items()}
-        items = [_readable(name, item, depth + 1) for item in value]
-        return sorted(items, key=to_json) if isinstance(value, AbstractSet) else items
-    if isinstance(value, PurePath | float):  # NaN equals nothing, not even what is read back
+    elif value is None or kind is bool or kind is int or (kind is float and math.isfinite(value)):
+        return value
+    elif isinstance(value, Mapping | list | tuple | AbstractSet):
+        if len(value) <= _MOST_ITEMS and depth < _DEEPEST:
+            return _readable_items(name, value, depth + 1)
+    else:
+        return _readable_object(name, value, depth)
+    return f"{kind.__qualname__} {safe_fingerprint(value)}"
+
+
+def _readable_object(name: object, value: Any, depth: int) -> Any:
+    if isinstance(value, FunctionType | type):
+        return name_of_code(value)
+    if isinstance(value, MethodType) and not getattr(value.__self__, "__dict__", True):
+        return name_of_code(value.__func__)
+    if isinstance(value, enum.Enum | PurePath | float):  # NaN equals nothing, not even what is read back
         return value.as_posix() if isinstance(value, PurePath) else repr(value)
+    number = to_python(value)
+    if number is not value:
+        return _readable(name, number)
+    if hasattr(type(value), "__crystallize_fingerprint__") and depth < _DEEPEST:
+        return _readable(name, value.__crystallize_fingerprint__(), depth + 1)
     return f"{type(value).__qualname__} {safe_fingerprint(value)}"
+
+
+def _readable_items(name: object, value: Any, depth: int) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _readable(key, item, depth) for key, item in value.items()}
+    items = [_readable(name, item, depth) for item in value]
+    return sorted(items, key=to_json) if isinstance(value, AbstractSet) else items

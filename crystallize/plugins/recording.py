@@ -11,6 +11,7 @@ from crystallize.errors import CrystallizeError, PluginError, StoreError
 from crystallize.results.earlier import EarlierPart
 from crystallize.results.hypotheses_file import format_hypotheses
 from crystallize.results.results_file import format_results
+from crystallize.store.accounting import Account
 from crystallize.store.journal import JournalWriter, Session
 from crystallize.store.layout import COMPLETE, HYPOTHESES, JOURNAL, RESULTS
 from crystallize.store.manifest import write_manifest
@@ -19,7 +20,6 @@ from crystallize.store.metadata import (
     FINISHED,
     INTERRUPTED,
     RUNNING,
-    describe_surroundings,
     write_metadata,
 )
 from crystallize.store.versions import claim_newest, claim_run
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from crystallize.datasources.datasource import DataSource
     from crystallize.hookspecs import RunningExperiment
+    from crystallize.plugins.manager import PluginManager
     from crystallize.results.earlier import Consumed
     from crystallize.results.result import Result
     from crystallize.store.layout import RunLocation
@@ -48,18 +49,15 @@ class Recording:
         The experiment, with the run under way.
     claim : Claim
         The run's folder.
-    metadata : dict
-        Of the run as it begins.
     fsync : bool
         Whether each write of the journal waits for the disk.
     """
 
-    def __init__(
-        self, experiment: RunningExperiment, claim: Claim, metadata: dict[str, Any], *, fsync: bool
-    ) -> None:
+    def __init__(self, experiment: RunningExperiment, claim: Claim, *, fsync: bool) -> None:
         self._experiment = experiment
         self._claim = claim
-        self._metadata = metadata
+        self._account = Account(Path.cwd() if experiment.source is None else experiment.source.parent)
+        self._metadata = _describe_run(experiment, self._account)
         self._fsync = fsync
         self._journal: JournalWriter | None = None
         self._consumed = _consumed(experiment)
@@ -207,7 +205,7 @@ class Recording:
         status = INTERRUPTED if ended_by is not None and not isinstance(ended_by, Exception) else FAILED
         try:
             self._journal.close()
-            write_metadata(self.folder, self._metadata, status)
+            write_metadata(self.folder, self._metadata | self._account.at_end(), status)
         except OSError:  # the error that ended the run says more
             self._claim.leave()
         else:
@@ -251,22 +249,28 @@ def resume_recording(experiment: RunningExperiment, location: RunLocation, *, fs
 
 
 def _recording(experiment: RunningExperiment, claim: Claim, *, fsync: bool) -> Recording:
-    recording = Recording(experiment, claim, _describe_run(experiment), fsync=fsync)
+    recording = Recording(experiment, claim, fsync=fsync)
     experiment.current_run.exit_stack.push(lambda _, error, __: recording.close(error))
     return recording
 
 
-def _describe_run(experiment: RunningExperiment) -> dict[str, Any]:
+def _describe_run(experiment: RunningExperiment, account: Account) -> dict[str, Any]:
     """Return the metadata of a run that begins now."""
     return {
         "run": experiment.current_run.token,
         **experiment.definition(),
         "status": RUNNING,
-        "plugins": experiment.plugins.describe(),
+        **_describe_plugins(experiment.plugins),
         "hooks": experiment.plugins.order(),
-        **describe_surroundings(),
-        "finished": None,
+        **account.at_start(),
     }
+
+
+def _describe_plugins(plugins: PluginManager) -> dict[str, Any]:
+    described = plugins.describe()
+    strategy = plugins.strategy
+    executed = (each for each in described if strategy is not None and each["name"] == strategy.name)
+    return {"execution": next(executed, None), "plugins": described}
 
 
 def _consumed(experiment: RunningExperiment) -> Consumed | None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import sys
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from crystallize.errors import StoreError
+from crystallize.errors import NewerSchemaError, StoreError
+from crystallize.store.accounting import now
 from crystallize.store.layout import METADATA, read_in
 from crystallize.utils.failures import safe_repr
-from crystallize.utils.files import atomic_write_bytes, read_plain
+from crystallize.utils.files import atomic_write_bytes
 from crystallize.utils.json_text import parse_json, to_json
 
 RUNNING = "running"
@@ -22,30 +20,19 @@ FINISHED = "complete"
 FAILED = "failed"
 INTERRUPTED = "interrupted"
 
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_MOST_OF_GIT = 1 << 26
+SCHEMA_VERSION = 1
+"""Which entries there are, and what they mean: raised when an older reader would misunderstand them."""
 
 _damaged: set[str] = set()
 _log = logging.getLogger("crystallize.store")
-
-_DISTRIBUTIONS = {"crystallize": "crystallize-lab", "numpy": "numpy"}
-
-
-def describe_surroundings() -> dict[str, Any]:
-    """Return with which code, where and when a run begins, if it begins now."""
-    return {
-        "code": {"git_commit": git_commit(Path.cwd()), "command": sys.orig_argv},
-        "environment": dict(_environment()),
-        "started": _now(),
-    }
 
 
 def write_metadata(run: Path, metadata: dict[str, Any], status: str) -> None:
     """Write the metadata of `run` with its new status; any but ``running`` ends the run now."""
     metadata["status"] = status
     if status != RUNNING:
-        metadata["finished"] = _now()
-    _write(run, metadata)
+        metadata["finished"] = now()
+    _write(run, {"schema_version": SCHEMA_VERSION} | metadata)
 
 
 def mark_interrupted(run: Path) -> None:
@@ -67,7 +54,9 @@ def read_metadata(run: Path) -> dict[str, Any] | None:
     Raises
     ------
     StoreError
-        If the file is there and cannot be read.
+        If the file is there and cannot be read, or is no run's.
+    NewerSchemaError
+        If a newer Crystallize has written it.
     """
     path = os.path.join(run, METADATA)  # noqa: PTH118
     try:
@@ -88,86 +77,25 @@ def run_token(run: Path) -> str | None:
     return token if isinstance(token, str) else None
 
 
-def is_complete(run: Path) -> bool:
-    """Tell whether the run in folder `run` ended as it should; a run with damaged metadata did not."""
+def is_complete(run: Path, *, refuse_newer: bool = False) -> bool:
+    """Tell whether the run in folder `run` ended as it should; a run with damaged metadata did not.
+
+    Parameters
+    ----------
+    run : Path
+        The folder.
+    refuse_newer : bool, default False
+        Raise NewerSchemaError for the run of a newer Crystallize: who looks for a run to read must not pass it over.
+    """
     try:
         return (read_metadata(run) or {}).get("status") == FINISHED
     except StoreError as error:
+        if refuse_newer and isinstance(error, NewerSchemaError):
+            raise
         if error.where not in _damaged:
             _damaged.add(error.where)
             _log.warning("a stored run is passed over: %s", error)
         return False
-
-
-def git_commit(folder: Path) -> str | None:
-    """Return the commit that the git repository around `folder` has checked out, or None; runs no program."""
-    parent = str(folder)
-    while True:
-        head = _text_of(f"{parent}/.git/HEAD")
-        git = f"{parent}/.git"
-        if head is None and (link := _text_of(git)) is not None:  # a linked working tree
-            git = os.path.join(parent, link.removeprefix("gitdir:").strip())  # noqa: PTH118
-            head = _text_of(f"{git}/HEAD")
-        if head is not None:
-            reference = head.removeprefix("ref:").strip()
-            return _resolve_reference(Path(git), reference) if head.startswith("ref:") else _commit_in(head)
-        above = os.path.dirname(parent)  # noqa: PTH120
-        if above == parent:
-            return None
-        parent = above
-
-
-def _text_of(path: str | Path) -> str | None:
-    """Return the text of a file of git's, or None if there is none to be read."""
-    try:
-        return read_plain(path, _MOST_OF_GIT).decode().strip()
-    except (OSError, ValueError):
-        return None
-
-
-def _commit_in(text: str | None) -> str | None:
-    """Return `text` if it is a commit's id: nothing else that a file may hold gets into the metadata."""
-    return text if text is not None and _COMMIT.fullmatch(text) else None
-
-
-def _resolve_reference(git: Path, reference: str) -> str | None:
-    if not reference.startswith("refs/") or ".." in reference:
-        return None
-    common = _text_of(git / "commondir")  # there is such a file in a linked working tree only
-    shared = git if common is None else git / common
-    commit = _commit_in(_text_of(shared / reference))
-    if commit is not None:
-        return commit
-    for line in (_text_of(shared / "packed-refs") or "").splitlines():
-        commit, _, name = line.partition(" ")
-        if name == reference:
-            return _commit_in(commit)
-    return None
-
-
-@lru_cache(maxsize=1)
-def _environment() -> dict[str, str | None]:
-    import platform
-
-    return {
-        "python": platform.python_version(),
-        "implementation": platform.python_implementation(),
-        "platform": f"{platform.system()}-{platform.release()}-{platform.machine()}",
-        **{name: _version(distribution) for name, distribution in _DISTRIBUTIONS.items()},
-    }
-
-
-def _version(distribution: str) -> str | None:
-    from importlib_metadata import PackageNotFoundError, version
-
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
 
 
 @lru_cache(maxsize=64)
@@ -177,9 +105,20 @@ def _parsed(path: str, *_changes: int) -> dict[str, Any]:
         metadata = parse_json(read_in(os.path.dirname(path), METADATA))  # noqa: PTH120
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
-    if not isinstance(metadata, dict):
-        raise StoreError("the metadata of a run is not a JSON object", path, "Run the experiment again")
-    return metadata
+    version = metadata.get("schema_version") if isinstance(metadata, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise StoreError(
+            "this is not the metadata of a run: it is no JSON object with a schema_version of 1 or more",
+            path,
+            "Move the file away if it is another program's; else run the experiment again",
+        )
+    if version > SCHEMA_VERSION:
+        raise NewerSchemaError(
+            f"the metadata of a run have schema version {version}, and this Crystallize reads {SCHEMA_VERSION}",
+            path,
+            "A newer Crystallize has written them: pip install --upgrade crystallize-lab",
+        )
+    return cast("dict[str, Any]", metadata)
 
 
 def _unreadable(path: str, error: Exception) -> StoreError:

@@ -193,6 +193,8 @@ def find_run(location: RunLocation, version: int | None = None) -> Path | None:
     ------
     StoreError
         If the experiment's folder is a link.
+    NewerSchemaError
+        If a newer Crystallize has stored a run after the newest that can be read.
     """
     experiment = _folder_of(location)
     if version is not None:
@@ -202,7 +204,7 @@ def find_run(location: RunLocation, version: int | None = None) -> Path | None:
         return _read_only_version(experiment)
     found = versions(experiment)
     for folder in found:
-        if is_complete(folder):
+        if is_complete(folder, refuse_newer=True):
             return folder
     return found[0] if found and not any(os.path.lexists(folder / METADATA) for folder in found) else None
 

@@ -58,7 +58,8 @@ def code_of(*things: Any, without_defaults_of: object = None) -> dict[str, str]:
         its names stand for; what those are made of has a hash of its own. A module that is imported inside of a
         function counts as a whole, with those that it imports.
     """
-    return _Walk(without_defaults_of).through(things)
+    waiting = [thing for thing in things if type(thing) not in SCALARS]
+    return _Walk(without_defaults_of).through(waiting) if waiting else {}
 
 
 def name_of_code(thing: Any) -> str:
@@ -77,7 +78,7 @@ class _Walk:
         self._looked_up: set[Any] = set()  # attributes of modules, and files
         self._waiting: list[Any] = []
 
-    def through(self, things: tuple[Any, ...]) -> dict[str, str]:
+    def through(self, things: list[Any]) -> dict[str, str]:
         self._waiting += things
         while self._waiting:
             thing = self._waiting.pop()
@@ -87,11 +88,12 @@ class _Walk:
         return {name: _merged(hashes) for name, hashes in sorted(self._found.items())}
 
     def _look_at(self, thing: Any) -> None:
-        if isinstance(thing, FunctionType):
+        kind = type(thing)
+        if kind is FunctionType:
             self._function(thing)
-        elif isinstance(thing, type):
+        elif kind is type or isinstance(thing, type):
             self._class(thing)
-        elif isinstance(thing, MethodType):
+        elif kind is MethodType:
             self._waiting += (thing.__func__, thing.__self__)
         elif isinstance(thing, Mapping):
             self._waiting += thing.values()
@@ -99,13 +101,14 @@ class _Walk:
             self._waiting += thing
         elif not isinstance(thing, _LEAVES) and not is_array(thing):
             # `__wrapped__` is the function of a decorator's object, as of functools.lru_cache.
-            self._waiting += (type(thing), getattr(thing, "__wrapped__", None), *parts_of(thing))
+            self._waiting += (kind, getattr(thing, "__wrapped__", None), *parts_of(thing))
 
     def _function(self, function: FunctionType) -> None:
         code = function.__code__
-        closure = _closure(function)
+        closure = _closure(function) if code.co_freevars else {}
         self._waiting += closure.values()
-        self._waiting.append(getattr(function, "__wrapped__", None))
+        if "__wrapped__" in function.__dict__:
+            self._waiting.append(function.__dict__["__wrapped__"])
         if not _is_users(code.co_filename):  # a decorator of a library; what it decorates is in its closure
             return
         used = _names_in(code)
@@ -123,7 +126,9 @@ class _Walk:
             parts.append(safe_fingerprint(defaults))
         if closure:
             parts.append(safe_fingerprint(closure))
-        self._note(f"{label}.{code.co_qualname}", *parts)
+        # A decorator's wrapper has taken over the name of what it wraps; what a library generates has no other name.
+        name = function.__qualname__ if code.co_filename == "<string>" else code.co_qualname
+        self._note(f"{label}.{name}", *parts)
         for each in used.imports:
             self._import(*each, module.get("__package__"))
 

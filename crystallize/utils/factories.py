@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from crystallize.errors import InvalidTypeError
 from crystallize.utils.imports import imported
+from crystallize.utils.masking import masked
 from crystallize.utils.sharing import protect
 from crystallize.utils.signatures import name_of, signature_of
 
@@ -129,7 +130,7 @@ class ConfiguredFunction:
         return self.fn, self.arguments
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        arguments = ", ".join(f"{name}={masked(name, value)!r}" for name, value in self.arguments.items())
         return f"{getattr(self.fn, '__name__', self.fn)}({arguments})"
 
 

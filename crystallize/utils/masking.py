@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MASK = "***"
+_DEEPEST = 20
 
 # Texts only: `max_tokens=512` is a setting like any other.
 _SECRET = re.compile(
@@ -17,19 +18,24 @@ _SECRET = re.compile(
 _IN_ADDRESS = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")  # https://user:password@host
 
 
-def masked(key: object, value: Any) -> Any:
+def masked(key: object, value: Any, *, depth: int = 0) -> Any:
     """Return the value of a setting, or a mask if it is a text that the name of the setting calls a secret.
 
     What a mapping or list holds is looked through; passwords in addresses are masked as well.
+
+    >>> masked("db", {"api_key": "x1", "max_tokens": 512, "url": "https://me:secret@host"})
+    {'api_key': '***', 'max_tokens': 512, 'url': 'https://me:***@host'}
     """
     if isinstance(value, str | bytes):
         if value and isinstance(key, str) and _SECRET.search(key):
             return MASK
         return without_passwords(value) if isinstance(value, str) else value
+    if depth == _DEEPEST:  # it may be inside of itself
+        return value
     if isinstance(value, Mapping):
-        return {inner: masked(inner, item) for inner, item in value.items()}
+        return {inner: masked(inner, item, depth=depth + 1) for inner, item in value.items()}
     if isinstance(value, list | tuple):
-        return [masked(key, item) for item in value]
+        return [masked(key, item, depth=depth + 1) for item in value]
     return value
 
 

@@ -141,7 +141,7 @@ def test_metadata_tell_what_ran_and_how_it_ended() -> None:
         "artifact_retention": 3,
         "fsync": False,
     }
-    assert metadata["code"]["command"] == sys.orig_argv
+    assert metadata["command"] == sys.orig_argv
     assert metadata["environment"]["python"] == sys.version.split()[0]
     assert metadata["started"] <= metadata["finished"]
 

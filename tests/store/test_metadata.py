@@ -2,26 +2,23 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
-from crystallize.errors import StoreError
+from crystallize.errors import NewerSchemaError, StoreError
 from crystallize.store.layout import METADATA
 from crystallize.store.metadata import (
     FAILED,
     FINISHED,
     INTERRUPTED,
     RUNNING,
-    git_commit,
+    SCHEMA_VERSION,
     is_complete,
     mark_interrupted,
     read_metadata,
     write_metadata,
 )
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def test_a_folder_without_metadata_has_none(tmp_path: Path) -> None:
@@ -31,7 +28,12 @@ def test_a_folder_without_metadata_has_none(tmp_path: Path) -> None:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     write_metadata(tmp_path, {"name": "exp", "odd": {1, 2} and Path("x")}, RUNNING)
-    assert read_metadata(tmp_path) == {"name": "exp", "odd": repr(Path("x")), "status": RUNNING}
+    assert read_metadata(tmp_path) == {
+        "schema_version": SCHEMA_VERSION,
+        "name": "exp",
+        "odd": repr(Path("x")),
+        "status": RUNNING,
+    }
 
 
 def test_a_change_of_the_file_is_seen(tmp_path: Path) -> None:
@@ -50,99 +52,42 @@ def test_damaged_metadata_are_an_error_that_names_the_file(tmp_path: Path, conte
     assert not is_complete(tmp_path)
 
 
+NO_METADATA = [
+    "{}",
+    '{"name": "exp"}',
+    '{"schema_version": "1"}',
+    '{"schema_version": true}',
+    '{"schema_version": 0}',
+    "[1]",
+]
+
+
+@pytest.mark.parametrize("content", NO_METADATA)
+def test_json_of_somebody_else_is_told_as_such(tmp_path: Path, content: str) -> None:
+    (tmp_path / METADATA).write_text(content)
+    with pytest.raises(
+        StoreError, match="not the metadata of a run: it is no JSON object with a schema_version"
+    ) as caught:
+        read_metadata(tmp_path)
+    assert caught.value.where == str(tmp_path / METADATA)
+
+
+def test_metadata_of_a_newer_schema_are_refused_with_file_versions_and_what_to_do(tmp_path: Path) -> None:
+    write_metadata(tmp_path, {"name": "exp"}, FINISHED)
+    text = (tmp_path / METADATA).read_text()
+    (tmp_path / METADATA).write_text(text.replace(f": {SCHEMA_VERSION},", f": {SCHEMA_VERSION + 1},"))
+    with pytest.raises(NewerSchemaError) as caught:
+        read_metadata(tmp_path)
+    message = str(caught.value)
+    assert f"schema version {SCHEMA_VERSION + 1}, and this Crystallize reads {SCHEMA_VERSION}" in message
+    assert str(tmp_path / METADATA) in message
+    assert "pip install --upgrade crystallize-lab" in message
+
+
 def test_each_entry_has_a_line_of_its_own(tmp_path: Path) -> None:
     write_metadata(tmp_path, {"a": [1, 2], "b": {"c": 1}}, RUNNING)
-    assert (tmp_path / METADATA).read_text().splitlines()[1] == '  "a": [1, 2],'
+    assert (tmp_path / METADATA).read_text().splitlines()[2] == '  "a": [1, 2],'
     assert json.loads((tmp_path / METADATA).read_text())["b"] == {"c": 1}
-
-
-def repository(folder: Path) -> Path:
-    (folder / ".git").mkdir(parents=True)
-    (folder / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
-    return folder
-
-
-def test_the_commit_of_a_branch_is_found_from_an_inner_folder(tmp_path: Path) -> None:
-    top = repository(tmp_path / "top")
-    (top / ".git" / "refs" / "heads").mkdir(parents=True)
-    (top / ".git" / "refs" / "heads" / "main").write_text(f"{COMMIT}\n")
-    (top / "inner").mkdir()
-    assert git_commit(top / "inner") == COMMIT
-
-
-def test_the_commit_of_a_packed_branch_is_found(tmp_path: Path) -> None:
-    top = repository(tmp_path / "top")
-    (top / ".git" / "packed-refs").write_text(
-        f"# pack-refs\n{'f' * 40} refs/heads/other\n{COMMIT} refs/heads/main\n"
-    )
-    assert git_commit(top) == COMMIT
-
-
-def test_a_detached_head_is_its_own_commit(tmp_path: Path) -> None:
-    top = repository(tmp_path / "top")
-    (top / ".git" / "HEAD").write_text(f"{COMMIT}\n")
-    assert git_commit(top) == COMMIT
-
-
-def test_the_commit_of_a_linked_working_tree_is_found(tmp_path: Path) -> None:
-    top = repository(tmp_path / "top")
-    linked = top / ".git" / "worktrees" / "linked"
-    linked.mkdir(parents=True)
-    (linked / "HEAD").write_text("ref: refs/heads/side\n")
-    (linked / "commondir").write_text("../..\n")
-    (top / ".git" / "refs" / "heads").mkdir(parents=True)
-    (top / ".git" / "refs" / "heads" / "side").write_text(f"{COMMIT}\n")
-    tree = tmp_path / "tree"
-    tree.mkdir()
-    (tree / ".git").write_text(f"gitdir: {linked}\n")
-    assert git_commit(tree) == COMMIT
-
-
-def test_a_branch_without_commits_has_none(tmp_path: Path) -> None:
-    assert git_commit(repository(tmp_path / "top")) is None
-
-
-@pytest.mark.parametrize("odd", [b"\xff\xfe", b"ref: refs/heads/\xff", b"ref: a\0b", b"ref: /", b""])
-@pytest.mark.parametrize("file", ["HEAD", "commondir", "packed-refs", "refs/heads/main"])
-def test_what_is_no_text_in_a_repository_names_no_commit_and_raises_nothing(
-    tmp_path: Path, file: str, odd: bytes
-) -> None:
-    top = repository(tmp_path / "top")
-    (top / ".git" / "refs" / "heads").mkdir(parents=True)
-    (top / ".git" / file).write_bytes(odd)
-    assert git_commit(top) in (None, odd.decode(errors="replace"))
-
-
-@pytest.mark.parametrize("reference", ["../secret", "refs/../../secret", "/etc/hostname", "refs/heads/\0"])
-def test_a_reference_that_leads_elsewhere_is_not_followed(tmp_path: Path, reference: str) -> None:
-    top = repository(tmp_path / "top")
-    (top / "secret").write_text(f"{COMMIT}\n")
-    (top / ".git" / "HEAD").write_text(f"ref: {reference}\n")
-    assert git_commit(top) is None
-
-
-def test_nothing_but_a_commit_gets_out_of_gits_files(tmp_path: Path) -> None:
-    top = repository(tmp_path / "top")
-    (top / "secret").write_text("password")
-    (top / ".git" / "refs" / "heads").mkdir(parents=True)
-    (top / ".git" / "refs" / "heads" / "main").symlink_to(top / "secret")
-    (top / ".git" / "packed-refs").write_text("password refs/heads/main\n")
-    assert git_commit(top) is None
-    (top / ".git" / "HEAD").write_text("password\n")
-    assert git_commit(top) is None
-
-
-@pytest.mark.parametrize(
-    "file", [".git", ".git/HEAD", ".git/refs/heads/main", ".git/packed-refs", ".git/commondir"]
-)
-def test_a_pipe_among_gits_files_does_not_hang(tmp_path: Path, file: str) -> None:
-    top = repository(tmp_path / "top")
-    (top / ".git" / "refs" / "heads").mkdir(parents=True)
-    if file in (".git", ".git/HEAD"):
-        shutil.rmtree(top / ".git")
-        (top / file).parent.mkdir(exist_ok=True)
-    os.mkfifo(top / file)
-    assert git_commit(top) is None
 
 
 # -- what is no plain file --------------------------------------------------------------------------------------

@@ -79,6 +79,8 @@ class ParallelExecution(BasePlugin):
 
     Attributes
     ----------
+    workers : int or None
+        How many threads or processes the last run had.
     threads_per_worker : int or None
         How many threads the numeric libraries in each worker process may use: cores divided by workers. None
         for threads, before the first run, and if the environment already sets such a limit
@@ -102,13 +104,14 @@ class ParallelExecution(BasePlugin):
         self.max_workers = None if max_workers is None else check_count("max_workers", max_workers)
         self.executor_type = _check_executor_type(executor_type)
         self.progress = check_bool("progress", progress)
+        self.workers: int | None = None
         self.threads_per_worker: int | None = None
         self._has_warned = False
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The constructor's arguments and, for processes, `threads_per_worker`."""
-        settings = super().settings
+        """The constructor's arguments, `workers` and, for processes, `threads_per_worker`."""
+        settings = super().settings | {"workers": self.workers}
         if self.executor_type == "process":
             settings["threads_per_worker"] = self.threads_per_worker
         return settings
@@ -125,7 +128,7 @@ class ParallelExecution(BasePlugin):
         """
         with ResultCollector(experiment, self.progress) as collector:
             most = self.max_workers or (MOST_THREADS if self.executor_type == "thread" else usable_cores())
-            workers = min(collector.count_owed(most), most)
+            self.workers = workers = min(collector.count_owed(most), most)
             if workers == 0:
                 return collector.results
             if self.executor_type == "thread":
