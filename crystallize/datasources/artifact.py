@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keyword
 import re
+from abc import abstractmethod
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TextIO, TypeVar, overload
 
@@ -52,6 +54,20 @@ class _ReadsStoredRuns(DataSource):
     def producers(self) -> list[RunLocation]:
         """Return where the producer stores its runs."""
         return [] if self._reader is None else [self._reader.location]
+
+    def consumed(self, replicate: int, condition: str) -> tuple[str, ...]:
+        """Return the digest of the file that is read for an outcome; an empty one if there is none."""
+        reader = self._reader
+        stored = None
+        with suppress(StoreError):  # the run is gone, as the outcome that reads it will say
+            folder = None if reader is None else reader.folder()
+            if reader is not None and folder is not None:
+                stored = find_artifact(folder, self.name, *self._place(reader, folder, replicate, condition))
+        return ("" if stored is None else stored.digest,)
+
+    @abstractmethod
+    def _place(self, reader: RunReader, folder: Path, replicate: int, condition: str) -> tuple[str, str]:
+        """Return the producer's folder of a replicate, and its condition, that an outcome of the consumer reads."""
 
     def choose_run(self) -> None:
         """Choose the producer's run that the consumer's coming run will read."""
@@ -255,22 +271,26 @@ class Artifact(_ReadsStoredRuns):
         return self._reader.read(lambda reader, folder: self._read(reader, folder, ctx))
 
     def _read(self, reader: RunReader, folder: Path | None, ctx: FrozenContext) -> Any:
-        metadata = None if folder is None else read_metadata(folder)
-        count = replicates_of(metadata)
-        if folder is None or not count:
+        if folder is None or not replicates_of(read_metadata(folder)):
             raise ArtifactNotFoundError(
                 f"experiment {reader.location.experiment!r} has no complete run with artifact {self.name!r}",
                 str(reader.metadata_path()),
                 "Run it first",
             )
-        condition = reader.condition(ctx.peek("condition") or BASELINE, metadata)
-        replicate = replicate_folder((ctx.peek("replicate") or 0) % count)
+        replicate, condition = self._place(
+            reader, folder, ctx.peek("replicate") or 0, ctx.peek("condition") or BASELINE
+        )
         stored = find_artifact(folder, self.name, replicate, condition)
         if stored is None:
             raise self._unwritten_error(folder, replicate, condition)
         path = Path(path_in(folder, *stored.path.split("/")))
         check_unchanged(path, stored)
         return load_file(self._load, path)
+
+    def _place(self, reader: RunReader, folder: Path, replicate: int, condition: str) -> tuple[str, str]:
+        metadata = read_metadata(folder)
+        count = replicates_of(metadata) or 1
+        return replicate_folder(replicate % count), reader.condition(condition, metadata)
 
     def _unwritten_error(self, run: Path, replicate: str, condition: str) -> ArtifactNotFoundError:
         """Make the error for an artifact that the run's manifest does not have."""
@@ -374,9 +394,9 @@ class ArtifactSource(_ReadsStoredRuns):
 
     def _find(self, reader: RunReader, run: Path | None, ctx: FrozenContext) -> Path:
         folder = run or reader.expected_folder()
-        wanted = ctx.peek("condition") or BASELINE
-        condition = self.only_condition or reader.condition(wanted, read_metadata(folder))
-        replicate = replicate_folder(ctx.peek("replicate") or 0)
+        replicate, condition = self._place(
+            reader, folder, ctx.peek("replicate") or 0, ctx.peek("condition") or BASELINE
+        )
         path = Path(path_in(folder, replicate, condition, self.step, self.name))
         stored = find_artifact(folder, self.name, replicate, condition)
         if stored is not None and stored.step == self.step:
@@ -385,6 +405,10 @@ class ArtifactSource(_ReadsStoredRuns):
             raise self._missing_error(path)
         self._given[replicate, ctx.peek("condition")] = folder
         return path
+
+    def _place(self, reader: RunReader, folder: Path, replicate: int, condition: str) -> tuple[str, str]:
+        condition = self.only_condition or reader.condition(condition, read_metadata(folder))
+        return replicate_folder(replicate), condition
 
     def recheck(self, ctx: FrozenContext) -> None:
         """Raise StoreError if another run has taken the place of the one that the path leads to.

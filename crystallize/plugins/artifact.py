@@ -101,6 +101,8 @@ class ArtifactPlugin(BasePlugin):
         if run.kind != APPLY:
             try:
                 run.state(self).recording.add(result)
+            except StoreError:
+                raise
             except OSError as error:
                 raise store_error(error, self.root_dir) from error
 
