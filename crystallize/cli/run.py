@@ -350,11 +350,14 @@ def _state_of(run: RunProgress) -> str:
 
 def _unfinished(folder: Path) -> Path | None:
     """Return the newest folder of a run that was interrupted."""
+    from crystallize.errors import StoreError
     from crystallize.store.metadata import INTERRUPTED, read_metadata
+    from crystallize.utils.files import is_folder
 
-    found = [
-        (str(metadata.get("started")), path)
-        for path in folder.iterdir()
-        if path.is_dir() and (metadata := read_metadata(path)) and metadata.get("status") == INTERRUPTED
-    ]
+    found = []
+    for path in folder.glob("*"):
+        with suppress(StoreError):  # damaged: a run of old, which the next one will tell of
+            metadata = read_metadata(path) if is_folder(path) else None
+            if metadata and metadata.get("status") == INTERRUPTED:
+                found.append((str(metadata.get("started")), path))
     return max(found)[1] if found else None

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from crystallize.config.document import read_document
+from crystallize.config.document import LARGEST, read_document
 from crystallize.config.errors import ConfigError, Problem, shown
 from crystallize.errors import UnknownNameError
+from crystallize.utils.files import read_plain
 from crystallize.utils.suggest import did_you_mean, listed
 
 CONFIG = "config.yaml"
@@ -69,10 +70,11 @@ def _configured_root(project: Path) -> str | None:
         return ConfigError([Problem(project, line, 1 if line else 0, key, message, hint)])
 
     try:
-        text = project.read_bytes().decode()
+        text = read_plain(project, LARGEST).decode()
         table = tomllib.loads(text)
-    except (OSError, ValueError) as error:  # a TOMLDecodeError names line and column itself
-        raise refuse(f"the file cannot be read: {error}", "Repair it") from error
+    except (OSError, ValueError, RecursionError) as error:  # a TOMLDecodeError names line and column itself
+        reason = getattr(error, "strerror", None) or error
+        raise refuse(f"the file cannot be read: {reason}", "Repair it") from error
     tool = table.get("tool", {})
     settings = tool.get("crystallize", {}) if isinstance(tool, dict) else {}
     if not isinstance(settings, dict):

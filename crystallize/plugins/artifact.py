@@ -15,7 +15,7 @@ from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
 from crystallize.results.hypotheses_file import format_hypotheses
 from crystallize.results.results_file import format_results
-from crystallize.store.layout import APPLY, COMPLETE, HYPOTHESES, RESULTS, RunLocation
+from crystallize.store.layout import APPLY, COMPLETE, HYPOTHESES, RESULTS, ROOT, RunLocation
 from crystallize.store.manifest import write_manifest
 from crystallize.store.metadata import (
     FAILED,
@@ -111,7 +111,7 @@ class ArtifactPlugin(BasePlugin):
     """
 
     def __init__(
-        self, root_dir: str | Path = "data", versioned: bool = False, artifact_retention: int | None = None
+        self, root_dir: str | Path = ROOT, versioned: bool = False, artifact_retention: int | None = None
     ) -> None:
         if not isinstance(root_dir, str | os.PathLike):
             raise InvalidTypeError(f"root_dir is a path, got {root_dir!r}", "ArtifactPlugin")

@@ -42,6 +42,8 @@ def test_the_nearest_pyproject_may_name_another_root(tmp_path: Path) -> None:
         ("[project]\nname = 'x'\n\n[tool.crystallize]\nrot = 'x'\n", 5, "unknown key 'rot'"),
         ("[tool]\ncrystallize = 3\n", 0, "found 3"),
         ("[tool.crystallize\n", 0, "at line 1"),
+        (f"a = {'[' * 20_000}", 0, "cannot be read"),
+        ("#" * (1 << 20) + "\n", 0, "at most 1048576 are read"),
     ],
 )
 def test_a_pyproject_with_a_mistake_is_named(tmp_path: Path, text: str, line: int, message: str) -> None:
