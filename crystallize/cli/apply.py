@@ -82,12 +82,17 @@ def apply(
 
 
 def _text(result: Any) -> str:
-    import json
+    from crystallize.utils.failures import safe_repr
+    from crystallize.utils.json_text import to_json
 
     try:
-        return json.dumps(result, indent=2)
-    except (TypeError, ValueError, RecursionError):
-        return repr(result)
+        return to_json(result, indent=2, default=_refuse)
+    except TypeError:
+        return safe_repr(result)
+
+
+def _refuse(value: Any) -> Any:
+    raise TypeError(f"JSON has no form for {type(value).__name__}")
 
 
 def _load(file: Path) -> Any:

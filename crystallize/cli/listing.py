@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from crystallize.cli.screen import Styled, echo, print_json, styled, wants_colours
+from crystallize.utils.text_table import columns_of, padded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +139,7 @@ def _sort_key(found: Sequence[Listed]) -> Any:
 
 
 def _print(found: Sequence[Listed]) -> None:
-    width = max(len(each.name) for each in found)
+    width = max(columns_of(each.name) for each in found)
     ended = [_ended(each) for each in found]
     ended_width = max(map(len, ended))
     group = None
@@ -156,7 +157,7 @@ def _print(found: Sequence[Listed]) -> None:
         failed = each.last_run is not None and bool(each.last_run["failed_outcomes"])
         echo(
             "  ",
-            _coloured(each.name.ljust(width), "red" if each.error else each.color),
+            _coloured(padded(each.name, width), "red" if each.error else each.color),
             "  ",
             styled(when.ljust(ended_width), fg="red" if failed else None, dim=not failed),
             f"  {about}".rstrip(),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.cli.errors import users_traceback
 from crystallize.cli.screen import echo, styled
+from crystallize.utils.text_table import columns_of, padded
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -40,9 +41,9 @@ def _plain(text: str) -> str:
 
 def _columns(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(columns_of, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield _GAP.join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 # -- list ----------------------------------------------------------------------------------------------------

@@ -66,11 +66,11 @@ def _location(name: str) -> RunLocation:
     """Return where the experiment stores its runs, from its config.yaml alone."""
     from pathlib import Path
 
-    from crystallize.cli.stored import ROOT, location_of
+    from crystallize.cli.stored import location_of
     from crystallize.config.folders import resolve
     from crystallize.config.reader import read_config
     from crystallize.errors import StoreError, UnknownNameError
-    from crystallize.store.layout import RunLocation
+    from crystallize.store.layout import ROOT, RunLocation
 
     try:
         folder = resolve(name)

@@ -8,13 +8,10 @@ if TYPE_CHECKING:
     from crystallize.config.schema import ExperimentConfig
     from crystallize.store.layout import RunLocation
 
-ROOT = "data"
-"""Where ArtifactPlugin stores, if nothing else is said."""
-
 
 def location_of(name: str, config: ExperimentConfig) -> RunLocation | None:
     """Return where an experiment stores its runs; None if the plugin that stores is switched off."""
-    from crystallize.store.layout import RunLocation
+    from crystallize.store.layout import ROOT, RunLocation
 
     settings = config.plugins.get("artifact", {})
     if settings is False:

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from crystallize.config.document import read_document
+from crystallize.config.document import LARGEST, read_document
 from crystallize.config.errors import ConfigError, Problem, shown
 from crystallize.errors import UnknownNameError
+from crystallize.utils.files import read_plain
 from crystallize.utils.suggest import did_you_mean, listed
 
 CONFIG = "config.yaml"
@@ -67,9 +68,11 @@ def _configured_root(project: Path) -> str | None:
         return ConfigError([Problem(project, 0, 0, key, message, hint)])
 
     try:
-        table = tomllib.loads(project.read_bytes().decode())
-    except (OSError, ValueError) as error:  # a TOMLDecodeError names line and column itself
-        raise refuse(f"the file cannot be read: {error}", "Repair it") from error
+        text = read_plain(project, LARGEST).decode()
+        table = tomllib.loads(text)
+    except (OSError, ValueError, RecursionError) as error:  # a TOMLDecodeError names line and column itself
+        reason = getattr(error, "strerror", None) or error
+        raise refuse(f"the file cannot be read: {reason}", "Repair it") from error
     tool = table.get("tool", {})
     settings = tool.get("crystallize", {}) if isinstance(tool, dict) else {}
     if not isinstance(settings, dict):

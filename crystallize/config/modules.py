@@ -23,7 +23,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from crystallize.config.document import LARGEST
 from crystallize.config.errors import Problem
+from crystallize.utils.files import read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +81,12 @@ class FolderModules:
         return _in_worker, (self.package, self.folder)
 
     def _load(self, name: str) -> ModuleType | None:
+        file = self.file(name)
+        try:
+            read_plain(file, LARGEST)
+        except OSError as error:
+            self.problems.append(Problem(file, 0, 0, "", f"the file cannot be read: {error.strerror}"))
+            return None
         with _lock:
             if not self._made:
                 _forget(self.package)
@@ -192,7 +200,7 @@ class _Loader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         linecache.cache.pop(path, None)  # tracebacks and inspect.getsource show what is compiled now
-        code: Any = self.source_to_code(self.get_data(path), path)
+        code: Any = self.source_to_code(read_plain(path, LARGEST), path)
         return code  # type: ignore[no-any-return]
 
 

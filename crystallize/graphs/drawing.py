@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from crystallize.errors import GraphError, InvalidTypeError, InvalidValueError
 from crystallize.utils.files import atomic_write_bytes
 from crystallize.utils.suggest import counted, did_you_mean
+from crystallize.utils.text_table import columns_of, padded
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -147,13 +148,13 @@ def as_text(picture: Picture) -> str:
         )
         for node in picture.nodes
     ]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    widths = [max((columns_of(row[column]) for row in rows), default=0) for column in range(3)]
     lines = [
         "  ".join(
             (
-                name.ljust(widths[0]),
+                padded(name, widths[0]),
                 count.rjust(widths[1]),
-                conditions.ljust(widths[2]),
+                padded(conditions, widths[2]),
                 f"<- {upstream}" if upstream else "",
             )
         ).rstrip()

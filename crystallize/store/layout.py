@@ -30,6 +30,8 @@ RESULTS = "results.json"
 HYPOTHESES = "hypotheses.json"
 COMPLETE = ".crystallize_complete"
 APPLY = "apply"
+ROOT = "data"
+"""Where runs are stored, if nothing else is said."""
 BASELINE = "baseline"
 
 LARGEST = 1 << 30

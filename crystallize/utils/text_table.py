@@ -8,6 +8,7 @@ import os
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 WIDTH = 80
 _SHORTEST_NAME = 7
@@ -36,7 +37,7 @@ class TextTable:
     def lines(self, width: int = WIDTH) -> list[str]:
         """Return the lines of the table, at most `width` columns wide if the numbers leave that much."""
         table = [self.header, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        widths = [max(map(columns_of, column)) for column in zip(*table, strict=True)]
         gaps = 2 * (len(widths) - 1)
         widths[: self.names] = _narrow(widths[: self.names], width - gaps - sum(widths[self.names :]))
         short = [
@@ -45,7 +46,7 @@ class TextTable:
         ]
         lines = [
             "  ".join(
-                short[i][cell].ljust(size) if i < self.names else cell.rjust(size)
+                padded(short[i][cell], size) if i < self.names else cell.rjust(size)
                 for i, (cell, size) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in table
@@ -61,6 +62,20 @@ class TextTable:
             for row in self.rows
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for each Chinese character, none for an accent."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def padded(text: str, width: int) -> str:
+    """Return the text with spaces after it, `width` columns wide."""
+    return text + " " * (width - columns_of(text))
 
 
 def wrapped(notes: Iterable[str], width: int = WIDTH) -> list[str]:
@@ -88,10 +103,15 @@ def shorten(names: Iterable[str], width: int) -> dict[str, str]:
 
 
 def _cut(name: str, width: int) -> str:
-    if len(name) <= width:
+    if columns_of(name) <= width:
         return name
     tail = (width - 3) // 2
-    return f"{name[: width - 3 - tail]}...{name[len(name) - tail :]}"
+    return f"{_start(name, width - 3 - tail)}...{_start(name[::-1], tail)[::-1]}"
+
+
+def _start(text: str, width: int) -> str:
+    """Return as much of the beginning as `width` columns hold."""
+    return text[: sum(taken <= width for taken in accumulate(map(columns_of, text)))]
 
 
 def choose_decimals(spreads: Iterable[float | None], values: Iterable[float | None]) -> int | None:
@@ -122,9 +142,9 @@ def align_points(cells: Sequence[str]) -> list[str]:
     """Pad numbers to one width so that their decimal points stand below each other."""
     after = [len(cell) - cell.index(".") if "." in cell else 0 for cell in cells]
     most = max(after, default=0)
-    padded = [cell + " " * (most - own) if cell else "" for cell, own in zip(cells, after, strict=True)]
-    width = max(map(len, padded), default=0)
-    return [cell.rjust(width) for cell in padded]
+    filled = [cell + " " * (most - own) if cell else "" for cell, own in zip(cells, after, strict=True)]
+    width = max(map(len, filled), default=0)
+    return [cell.rjust(width) for cell in filled]
 
 
 def _narrow(widths: list[int], room: int) -> list[int]:

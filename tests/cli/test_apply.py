@@ -56,6 +56,8 @@ def test_what_json_lacks_is_printed_as_python_shows_it_unless_json_is_asked_for(
     write_step(project, "return {1, 2}")
     assert call("apply", "make").out == "{1, 2}\n"
     assert json.loads(call("apply", "make", "--json").out) == [1, 2]
+    write_step(project, "return {'loss': [0.5, float('nan')], 1: {2}}")
+    assert call("apply", "make").out == "{'loss': [0.5, nan], 1: {2}}\n"
     write_step(project, "import numpy; return numpy.array([1.0, float('nan')])")
     assert json.loads(call("apply", "make", "--json").out) == [1.0, None]
 

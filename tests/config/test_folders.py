@@ -46,6 +46,8 @@ def test_the_nearest_pyproject_may_name_another_root(tmp_path: Path) -> None:
         ),
         ("[tool]\ncrystallize = 3\n", "tool.crystallize", "found 3"),
         ("[tool.crystallize\n", "", "at line 1"),
+        (f"a = {'[' * 20_000}", "", "cannot be read"),
+        ("#" * (1 << 20) + "\n", "", "at most 1048576 are read"),
     ],
 )
 def test_a_pyproject_with_a_mistake_is_named(tmp_path: Path, text: str, key: str, message: str) -> None:

@@ -191,3 +191,14 @@ def test_a_pipe_in_the_place_of_a_module_is_no_module_and_not_waited_on(make_fol
     modules = FolderModules(folder)
     assert modules.load("steps") is None
     assert not modules.failed("steps")
+
+
+def test_a_module_is_not_read_if_it_is_too_large_to_be_one(make_folder: MakeFolder) -> None:
+    folder = make_folder("study", CONFIG)
+    with (folder / "helper.py").open("wb") as file:
+        file.truncate((1 << 20) + 1)
+    (folder / "steps.py").write_text("from . import helper\n")
+    modules = FolderModules(folder)
+    assert modules.load("helper") is modules.load("steps") is None
+    assert all("at most 1048576 are read" in problem.message for problem in modules.problems)
+    assert len(modules.problems) == 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from rich.cells import cell_len
+
 from crystallize.utils.text_table import (
     TextTable,
     align_points,
@@ -38,6 +40,14 @@ def test_names_are_cut_in_the_middle_and_stay_apart() -> None:
     alike = [f"{'x' * 20}_{letter}_{'y' * 20}" for letter in "ab"]
     assert len(set(shorten(alike, 12).values())) == 2
     assert all(len(short) <= 12 for short in shorten(alike, 12).values())
+
+
+def test_what_counts_are_the_columns_of_a_terminal_and_not_the_characters() -> None:
+    rows = [("\u8aa4\u5dee", "\u4e2d\u592e\u5024", "1.5"), ("e\u0301te\u0301", "\u975e\u5e38" * 20, "12.0")]
+    lines = TextTable(("metric", "condition", "mean"), rows).lines(40)
+    assert {cell_len(line) for line in lines} == {len(lines[1])}, "numbers do not end in one column"
+    assert 38 <= len(lines[1]) <= 40
+    assert cell_len(shorten(["\u975e\u5e38" * 20], 12)["\u975e\u5e38" * 20]) <= 12
 
 
 def test_the_spread_decides_how_many_decimals_are_shown() -> None:
