@@ -57,16 +57,15 @@ class Handover:
 
     def arrive(self, result: ReplicateResult) -> None:
         """Take in what a replicate brought, and let everything that is due now be fetched."""
-        parcels = [
-            _Parcel(result.replicate, outcome.condition, *parcel)
-            for outcome in result.outcomes
-            for parcel in outcome.handed_back
-        ]
-        if parcels:
-            self._early[result.replicate] = parcels
+        for outcome in result.outcomes:
+            if outcome.handed_back:
+                self._early.setdefault(result.replicate, []).extend(
+                    _Parcel(result.replicate, outcome.condition, *parcel) for parcel in outcome.handed_back
+                )
         due: list[_Parcel] = []
         while self._has_arrived(self._next):
-            due += self._early.pop(self._next, ())
+            if self._early:
+                due += self._early.pop(self._next, ())
             self._next += 1
         self._due = due
 

@@ -41,10 +41,11 @@ class Collected:
     def add(self, replicate: int, outcome: Outcome) -> None:
         """Take its outcome in one replicate."""
         columns, metrics = self.columns, outcome.metrics
-        for place, metric in enumerate(metrics):
-            if metric not in columns:
-                columns[metric] = Column()
-            columns[metric].put(replicate, metrics[metric], place)
+        for place, (metric, values) in enumerate(metrics.items()):
+            column = columns.get(metric)
+            if column is None:
+                column = columns[metric] = Column()
+            column.put(replicate, values, place)
         self.seeds.put(replicate, outcome.seed)
         self.traces.put(replicate, outcome.trace)
         if outcome.tags:

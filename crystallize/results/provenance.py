@@ -28,21 +28,27 @@ class TraceStore:
     bytes more.
     """
 
-    __slots__ = ("_codes", "_numbers", "_traces")
+    __slots__ = ("_codes", "_last", "_last_code", "_numbers", "_traces")
 
     def __init__(self) -> None:
         self._codes: dict[bytes, int] = {}
         self._traces: list[Trace] = []
+        self._last: Trace | None = None
+        self._last_code = -1
         self._numbers = array("i")
 
     def put(self, replicate: int, trace: Trace) -> None:
         """Keep the trace of one outcome."""
+        if trace is self._last:  # as those of a stored run are, where they are equal
+            put(self._numbers, replicate, self._last_code, -1)
+            return
         # Not the trace itself: 1, 1.0 and True are equal, and what was read was one of them.
         key = marshal.dumps(trace, _MARSHAL_BY_VALUE)
         code = self._codes.get(key)
         if code is None:
             code = self._codes[key] = len(self._traces)
             self._traces.append(trace)
+        self._last, self._last_code = trace, code
         put(self._numbers, replicate, code, -1)
 
     def get(self, replicate: int) -> Trace:

@@ -43,6 +43,7 @@ FLUSH_SECONDS = 0.1
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _HEAD_LENGTH = len('{"sum":"0123456789abcdef",')
 _SESSION = b'"session":'
+_FIELDS = 10  # of an outcome that has nothing but metrics, with the sum
 _MARSHAL_BY_VALUE = 2  # the last format without references, which depend on more than the value
 
 
@@ -459,43 +460,51 @@ class JournalReader:
 
     def _read_line(self, line: bytes) -> Entry | Session | None:
         fields = _without_sum(line, self._seed)
-        if "session" in fields:
-            self.sessions.append(_session(fields))
-            return self.sessions[-1]
-        if "stages" in fields:
-            number = fields["trace"]
-            self._traces[number] = tuple(_as_tuples(exact_json.unpack(fields["stages"])))
-            self.trace_count = max(self.trace_count, number + 1)
-            return None
+        if "replicate" not in fields:
+            return self._read_other(fields)
         replicate, condition = fields["replicate"], fields["condition"]
         seed, metrics = fields["seed"], fields["metrics"]
         if exact_json.MARK in line:
             metrics = exact_json.unpack(metrics, may_unpickle=self._may_unpickle)
             seed = exact_json.unpack(seed, may_unpickle=self._may_unpickle)
+        outcome = Outcome(
+            condition,
+            seed,
+            metrics,
+            {},
+            (),
+            self._traces[fields["trace"]],
+            None,
+            (),
+            fields["started"],
+            fields["seconds"],
+        )
+        if len(fields) > _FIELDS or fields["attempt"]:
+            outcome = self._with_rare_fields(outcome, replicate, fields)
+        return Entry(replicate, outcome)
+
+    def _read_other(self, fields: dict[str, Any]) -> Session | None:
+        if "session" in fields:
+            self.sessions.append(_session(fields))
+            return self.sessions[-1]
+        number = fields["trace"]
+        self._traces[number] = tuple(_as_tuples(exact_json.unpack(fields["stages"])))
+        self.trace_count = max(self.trace_count, number + 1)
+        return None
+
+    def _with_rare_fields(self, outcome: Outcome, replicate: int, fields: dict[str, Any]) -> Outcome:
         error = fields.get("error")
-        return Entry(
-            replicate,
-            Outcome(
-                condition=condition,
-                seed=seed,
-                metrics=metrics,
-                tags=exact_json.unpack(fields["tags"], may_unpickle=self._may_unpickle)
-                if "tags" in fields
-                else {},
-                artifacts=[
-                    stored_entry(name, path, size, digest)
-                    for name, _, path, size, digest in fields["artifacts"]
-                ]
-                if "artifacts" in fields
-                else (),
-                trace=self._traces[fields["trace"]],
-                error=None if error is None else OutcomeError(replicate, condition, *error),
-                handed_back=exact_json.unpack(fields["handed_back"]) if "handed_back" in fields else (),
-                started=fields["started"],
-                seconds=fields["seconds"],
-                attempt=fields["attempt"],
-                consumed=tuple(fields["consumed"]) if "consumed" in fields else None,
-            ),
+        return outcome._replace(
+            attempt=fields["attempt"],
+            tags=exact_json.unpack(fields.get("tags", {}), may_unpickle=self._may_unpickle),
+            artifacts=[
+                stored_entry(name, path, size, digest) for name, _, path, size, digest in fields["artifacts"]
+            ]
+            if "artifacts" in fields
+            else (),
+            error=None if error is None else OutcomeError(replicate, outcome.condition, *error),
+            handed_back=exact_json.unpack(fields.get("handed_back", ())),
+            consumed=tuple(fields["consumed"]) if "consumed" in fields else None,
         )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from crystallize.utils.failures import safe_repr
@@ -59,10 +60,9 @@ _FROM_TEXT: dict[str, Callable[[str], Any]] = {
 
 def dump(value: Any) -> bytes:
     """Return what :func:`pack` made as text in one line."""
-    import orjson
-
     try:
-        return orjson.dumps(value)
+        text: bytes = _orjson().dumps(value)
+        return text
     except TypeError:  # half of a surrogate pair, which names of files may hold
         return json.dumps(value, separators=(",", ":")).encode()
 
@@ -75,12 +75,17 @@ def load(text: bytes) -> Any:
     ValueError
         If it is none.
     """
-    import orjson
-
     try:
-        return orjson.loads(text)
+        return _orjson().loads(text)
     except ValueError:
         return json.loads(text)
+
+
+@cache
+def _orjson() -> Any:
+    import orjson
+
+    return orjson
 
 
 def is_plain(value: Any) -> bool:

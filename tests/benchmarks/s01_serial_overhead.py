@@ -156,11 +156,12 @@ SCENARIO = Scenario(
         PREDECESSOR: crystallize,
     },
     variants=(
-        Variant("plain", "us/step", (Budget(1.5, "floor"),), "default plugins"),
+        Variant("plain", "us/step", (Budget(2, "floor"),), "default plugins"),
+        Variant("unstored", "us/step", (Budget(1.5, "floor"),), "without ArtifactPlugin and its journal"),
         Variant(
             "keys100",
             "us/step",
-            (Budget(1.5, "floor"),),
+            (Budget(2, "floor"),),
             "100 more keys in the context",
             largest={PREDECESSOR: 1_000},
         ),
