@@ -20,7 +20,7 @@ def location_of(name: str, config: ExperimentConfig) -> RunLocation | None:
     if settings is False:
         return None
     arguments = settings if isinstance(settings, dict) else {}
-    return RunLocation(str(arguments.get("root_dir", ROOT)), name, bool(arguments.get("versioned")))
+    return RunLocation(str(arguments.get("root_dir", ROOT)), name, bool(arguments.get("versioned", True)))
 
 
 def last_run(location: RunLocation) -> dict[str, Any] | None:

@@ -4,6 +4,8 @@
 
     <root>/<experiment>/v<N>/                    a run
         metadata.json                            what ran, where, and how it ended
+        .pinned                                  keep the run; only if somebody asked for it
+        pruned.json                              how much of the artifacts was removed; only if any were
         _manifest.json                           every artifact: its steps, and size and hash of each file
         <condition>/results.json                 {"metrics": {name: [values]}}
         <condition>/.crystallize_complete        none of the condition's outcomes failed
@@ -27,6 +29,8 @@ MANIFEST = "_manifest.json"
 RESULTS = "results.json"
 HYPOTHESES = "hypotheses.json"
 COMPLETE = ".crystallize_complete"
+PINNED = ".pinned"
+PRUNED = "pruned.json"
 APPLY = "apply"
 BASELINE = "baseline"
 
@@ -84,7 +88,7 @@ class RunLocation:
 
     root: str
     experiment: str
-    versioned: bool = False
+    versioned: bool = True
 
     @property
     def folder(self) -> Path:

@@ -36,6 +36,15 @@ def write_hashed(path: str | Path, content: bytes | bytearray | memoryview) -> s
     return f"{_ALGORITHM}:{hasher.hexdigest()}"
 
 
+def hash_file(path: Path) -> str:
+    """Return the digest of a file's content."""
+    hasher = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            hasher.update(chunk)
+    return f"{_ALGORITHM}:{hasher.hexdigest()}"
+
+
 def write_manifest(run: Path, entries: Iterable[ArtifactEntry]) -> None:
     """Write the manifest of the run in folder `run`; of several writes to one file the last one counts."""
     manifest: dict[str, dict[str, Any]] = {}

@@ -21,6 +21,7 @@ RUNNING = "running"
 FINISHED = "complete"
 FAILED = "failed"
 INTERRUPTED = "interrupted"
+DELETED = "deleted"
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MOST_OF_GIT = 1 << 26
@@ -53,6 +54,15 @@ def mark_interrupted(run: Path) -> None:
     metadata = read_metadata(run)
     if metadata is not None and metadata.get("status") == RUNNING:
         _write(run, metadata | {"status": INTERRUPTED})
+
+
+def mark_deleted(run: Path, removed: dict[str, Any]) -> None:
+    """Note that a run is deleted, and size and digest of each file that is removed and in no manifest."""
+    try:
+        metadata = read_metadata(run) or {}
+    except StoreError:  # it is damaged, which may be why the run is deleted
+        metadata = {}
+    _write(run, metadata | {"status": DELETED, "deleted": _now(), "removed": removed})
 
 
 def _write(run: Path, metadata: dict[str, Any]) -> None:
@@ -96,6 +106,14 @@ def is_complete(run: Path) -> bool:
         if error.where not in _damaged:
             _damaged.add(error.where)
             _log.warning("a stored run is passed over: %s", error)
+        return False
+
+
+def is_deleted(run: Path) -> bool:
+    """Tell whether of the run in folder `run` nothing is left but a record."""
+    try:
+        return (read_metadata(run) or {}).get("status") == DELETED
+    except StoreError:
         return False
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crystallize.errors import StoreError
-from crystallize.store.layout import APPLY, METADATA, replicates_in, version_number
+from crystallize.store.layout import APPLY, METADATA, PINNED, version_number
 from crystallize.store.locks import FileLock, locked, unread
-from crystallize.store.metadata import is_complete, mark_interrupted, read_metadata, run_token
+from crystallize.store.metadata import is_complete, is_deleted, mark_interrupted, read_metadata, run_token
 from crystallize.utils.files import is_folder, put_aside, unique_suffix
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ class Claim:
     def publish(self) -> Path:
         """Make the run the one that readers find, give up the claim, and return the run's folder."""
         if self.folder != self.final:
-            with locked(_experiment_lock(self.final.parent)):
+            with locked(experiment_lock(self.final.parent)):
+                self.final = _unpinned_place(self.final)
                 old = _replace(self.folder, self.final)
             _dispose_of(old)
             self.folder = self.final
@@ -91,12 +92,19 @@ def claim_run(location: RunLocation) -> Claim:
     Raises
     ------
     StoreError
-        If the experiment's folder is a link.
+        If the experiment's folder is a link, or the run whose place this one would take is pinned.
     """
-    experiment = _folder_of(location)
+    experiment = folder_of(location)
     experiment.mkdir(parents=True, exist_ok=True)
-    with locked(_experiment_lock(experiment)):
+    with locked(experiment_lock(experiment)):
         _tidy(experiment)
+        if not location.versioned and is_pinned(experiment / _ONLY):
+            raise StoreError(
+                f"a run of experiment {location.experiment!r} is pinned, and without versions a new one would take "
+                "its place",
+                str(experiment / _ONLY),
+                f"Use versioned=True, or 'crystallize runs pin {location.experiment} 0 --off'",
+            )
         return _claim_next_version(experiment) if location.versioned else _claim_staging(experiment)
 
 
@@ -108,12 +116,19 @@ def apply_folder(location: RunLocation) -> Path:
     StoreError
         If it, or the experiment's folder, is a link.
     """
-    folder = _folder_of(location) / APPLY
+    folder = folder_of(location) / APPLY
     folder.mkdir(parents=True, exist_ok=True)
     return _refuse_link(folder)
 
 
-def _folder_of(location: RunLocation) -> Path:
+def folder_of(location: RunLocation) -> Path:
+    """Return the folder of the experiment's runs.
+
+    Raises
+    ------
+    StoreError
+        If it is a link.
+    """
     return _refuse_link(location.folder)
 
 
@@ -141,6 +156,12 @@ def versions(experiment: Path) -> list[Path]:
     return [Path(path) for _, path in sorted(found, reverse=True)]
 
 
+def next_version(experiment: Path) -> int:
+    """Return the number that the next run gets, if runs get numbers: the one after the newest."""
+    found = versions(experiment)
+    return (version_number(found[0].name) or 0) + 1 if found else 0
+
+
 def find_run(location: RunLocation, version: int | None = None) -> Path | None:
     """Return the folder that a reader should read, or None if there is none.
 
@@ -157,17 +178,37 @@ def find_run(location: RunLocation, version: int | None = None) -> Path | None:
     StoreError
         If the experiment's folder is a link.
     """
-    experiment = _folder_of(location)
+    experiment = folder_of(location)
     if version is not None:
         folder = experiment / f"v{version}"
         return folder if is_folder(folder) else (_run_during_swap(experiment) if version == 0 else None)
     if not location.versioned:
         return _read_only_version(experiment)
     found = versions(experiment)
+    if not found:
+        return _run_during_swap(experiment)
     for folder in found:
         if is_complete(folder):
             return folder
     return found[0] if found and not any(os.path.lexists(folder / METADATA) for folder in found) else None
+
+
+def is_pinned(run: Path) -> bool:
+    """Tell whether the run in folder `run` is to be kept, whatever happens."""
+    return os.path.lexists(run / PINNED)
+
+
+def is_being_made(run: Path) -> bool:
+    """Tell whether a living process is making the run in folder `run`; nothing is changed to find out."""
+    lock = FileLock(lock_of(run))
+    if not os.path.lexists(lock.path):
+        return False
+    try:
+        is_free = lock.try_acquire()
+    except OSError:  # a folder that nobody may write to
+        return True
+    lock.leave()
+    return not is_free
 
 
 def during_swap(run: Path) -> Path:
@@ -201,37 +242,11 @@ def find_again(run: Path, token: str | None) -> Path | None:
     return None
 
 
-def prune(location: RunLocation, keep: int) -> None:
-    """Remove the artifacts of all runs that are older than the `keep` newest complete ones.
-
-    The largest files go first. Results, metadata and manifest stay. A run that is still being written, or that
-    somebody reads, is left alone, and so is a folder that no run of ours made.
-    """
-    older = versions(_folder_of(location))
-    kept = 0
-    while older and kept < keep:
-        kept += is_complete(older.pop(0))
-    for folder in older:
-        replicates = replicates_in(folder)
-        lock = FileLock(_lock_of(folder))
-        if not replicates or not os.path.lexists(folder / METADATA) or not lock.try_acquire():
-            continue
-        try:
-            with unread(folder / METADATA) as is_free:
-                if is_free:
-                    _remove_files_largest_first(replicates)
-        except OSError as error:  # another user's run
-            _log.warning("the artifacts of %s cannot be removed: %s", folder, error)
-        finally:
-            lock.release()
-
-
 def _claim_next_version(experiment: Path) -> Claim:
-    found = versions(experiment)
-    number = 0 if not found else (version_number(found[0].name) or 0) + 1
+    number = next_version(experiment)
     while True:
         folder = experiment / f"v{number}"
-        lock = FileLock(_lock_of(folder))
+        lock = FileLock(lock_of(folder))
         lock.acquire()
         try:
             folder.mkdir()
@@ -244,22 +259,34 @@ def _claim_next_version(experiment: Path) -> Claim:
 
 def _claim_staging(experiment: Path) -> Claim:
     folder = experiment / f".{_ONLY}.{unique_suffix()}"
-    lock = FileLock(_lock_of(folder))
+    lock = FileLock(lock_of(folder))
     lock.acquire()
     folder.mkdir()
     return Claim(folder, experiment / _ONLY, lock)
 
 
-def _experiment_lock(experiment: Path) -> Path:
+def experiment_lock(experiment: Path) -> Path:
+    """Return the file to lock while the folders of an experiment change places."""
     return experiment / ".lock"
 
 
-def _lock_of(folder: Path) -> Path:
+def lock_of(folder: Path) -> Path:
+    """Return the file that is locked while a process makes the run in `folder`."""
     return folder.with_name(f".{folder.name}.lock")
 
 
 def _old_of(staging: Path) -> Path:
     return staging.with_name(f"{staging.name}.old")
+
+
+def _unpinned_place(final: Path) -> Path:
+    """Return `final`, or the folder of a new version if the run there was pinned since the new one started."""
+    if not is_pinned(final):
+        return final
+    experiment = final.parent
+    place = experiment / f"v{next_version(experiment)}"
+    _log.warning("the run in %s is pinned, so that the new one is stored in %s", final, place)
+    return place
 
 
 def _replace(staging: Path, final: Path) -> Path:
@@ -285,7 +312,7 @@ def _tidy(experiment: Path) -> None:
     complete, interrupted = _settle_abandoned(experiment, names)
     for folder in sorted(complete, key=_end_of, reverse=True):
         if _old_of(folder).exists() or (read_metadata(folder) or {}).get("replaces") == run_token(final):
-            _dispose_of(_replace(folder, final))
+            _dispose_of(_replace(folder, _unpinned_place(final)))
         else:  # another run has taken the place since
             _dispose_of(folder)
     for name in names:
@@ -305,7 +332,7 @@ def _settle_abandoned(experiment: Path, names: list[str]) -> tuple[list[Path], l
     complete: list[Path] = []
     interrupted: list[Path] = []
     for folder in (experiment / name for name in left):
-        lock = FileLock(_lock_of(folder))
+        lock = FileLock(lock_of(folder))
         if not lock.try_acquire():
             continue
         try:
@@ -343,7 +370,7 @@ def _read_only_version(experiment: Path) -> Path | None:
     final = experiment / _ONLY
     for _ in range(3):  # a swap may end between two looks
         if is_folder(final):
-            return final
+            return None if is_deleted(final) else final
         found = _run_during_swap(experiment)
         if found is not None:
             return found
@@ -379,13 +406,3 @@ def _remove_folder(folder: Path) -> None:
     from shutil import rmtree  # brings the codecs of archives along
 
     rmtree(folder, ignore_errors=True)
-
-
-def _remove_files_largest_first(folders: list[Path]) -> None:
-    files = [
-        Path(parent, name) for folder in folders for parent, _, names in os.walk(folder) for name in names
-    ]
-    for file in sorted(files, key=lambda file: file.lstat().st_size, reverse=True):
-        file.unlink(missing_ok=True)
-    for folder in folders:
-        _remove_folder(folder)
