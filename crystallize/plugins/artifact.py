@@ -16,7 +16,7 @@ from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
 from crystallize.results.hypotheses_file import format_hypotheses
 from crystallize.results.results_file import format_results
-from crystallize.store.layout import APPLY, COMPLETE, HYPOTHESES, RESULTS, RunLocation
+from crystallize.store.layout import APPLY, COMPLETE, HYPOTHESES, RESULTS, ROOT, RunLocation
 from crystallize.store.manifest import write_manifest
 from crystallize.store.metadata import (
     FAILED,
@@ -130,7 +130,7 @@ class ArtifactPlugin(BasePlugin):
 
     def __init__(
         self,
-        root_dir: str | Path = "data",
+        root_dir: str | Path = ROOT,
         versioned: bool = True,
         artifact_retention: int | None = None,
         big_file_threshold_mb: float | None = None,

@@ -24,6 +24,9 @@ from typing import Any, NamedTuple
 from crystallize.errors import StoreError
 from crystallize.utils.files import is_folder, read_plain
 
+ROOT = "data"
+"""Where runs are stored, if nothing else is said."""
+
 METADATA = "metadata.json"
 MANIFEST = "_manifest.json"
 RESULTS = "results.json"

@@ -103,7 +103,7 @@ def claim_run(location: RunLocation) -> Claim:
                 f"a run of experiment {location.experiment!r} is pinned, and without versions a new one would take "
                 "its place",
                 str(experiment / _ONLY),
-                f"Use versioned=True, or 'crystallize runs pin {location.experiment} 0 --off'",
+                f"Use versioned=True, or 'crystallize runs pin {location.experiment} --version 0 --off'",
             )
         return _claim_next_version(experiment) if location.versioned else _claim_staging(experiment)
 

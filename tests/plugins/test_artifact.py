@@ -310,7 +310,7 @@ def test_a_pinned_run_without_versions_is_not_replaced() -> None:
     first = subject.run(replicates=2).path
     assert first is not None
     pin(first)
-    with pytest.raises(PluginError, match=r"'exp' is pinned.*versioned=True.*runs pin exp 0 --off"):
+    with pytest.raises(PluginError, match=r"'exp' is pinned.*versioned=True.*runs pin exp --version 0 --off"):
         subject.run()
     unpin(first)
 
