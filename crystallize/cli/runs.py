@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +15,6 @@ from crystallize.cli.errors import WRONG_USE, fail
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime, timedelta
-    from pathlib import Path
 
     from crystallize.results.runs import Runs, StoredRun
     from crystallize.store.retention import Removed
@@ -141,7 +142,7 @@ def list_runs(
         where=where or (),
     )
     if last is not None:
-        found = _all_but_newest(found, last, keep_newest=True)
+        found = _newest(found, last)
     if as_json:
         screen.print_json([run.to_dict() for run in found])
     elif found:
@@ -221,7 +222,7 @@ def prune(
     from crystallize.store.retention import remove_artifacts
 
     everything = _read(names)
-    spared = {run.path for run in _all_but_newest(everything.select(status=FINISHED), keep, keep_newest=True)}
+    spared = {run.path for run in _newest(everything.select(status=FINISHED), keep)}
     chosen = everything.select(
         status=status or (),
         older_than=older_than,
@@ -230,9 +231,9 @@ def prune(
         where=where or (),
     )
     _remove(
-        [run for run in chosen if run.size and run.path not in spared],
+        [run for run in chosen if run.size and run.path not in spared and not run.pinned],
         remove_artifacts,
-        "the artifacts of",
+        "the artifacts of ",
         dry_run=dry_run,
         yes=yes,
     )
@@ -273,14 +274,25 @@ def delete(
     everything = _read([name])
     if version:
         everything = _only(everything, name, version)
-    chosen = everything.select(
+    meant = everything.select(
         status=status or (),
         older_than=older_than,
         newer_than=newer_than,
         larger_than=larger_than,
         where=where or (),
     )
-    _remove(_all_but_newest(chosen, keep), delete_run, "", dry_run=dry_run, yes=yes)
+    kept = {run.path for run in _newest(meant, keep)}
+    chosen = [run for run in meant if run.path not in kept]
+    for run in chosen:
+        if run.pinned and version:
+            fail(
+                InvalidValueError(
+                    f"{run.experiment} {run.name} is pinned", hint="Let it go: 'runs pin --off'"
+                )
+            )
+        if run.pinned:
+            screen.echo(f"{run.experiment} {run.name} is pinned and stays.", err=True)
+    _remove([run for run in chosen if not run.pinned], delete_run, "", dry_run=dry_run, yes=yes)
 
 
 def _remove(
@@ -294,18 +306,12 @@ def _remove(
     """Remove something of each run, if it is wanted, and tell what went and what was left alone."""
     from crystallize.errors import StoreError
 
-    pinned = [run for run in chosen if run.pinned]
-    free = [run for run in chosen if not run.pinned]
-    for run in pinned:
-        screen.echo(f"{run.experiment} {run.name} is pinned and stays.", err=True)
-    if not free:
+    if not chosen:
         screen.echo("There is nothing to remove.")
-        if pinned:
-            raise typer.Exit(WRONG_USE)
         return
-    for line in _table(free):
+    for line in _table(chosen):
         screen.echo(line)
-    total = f"{what} {_counted(len(free))}, {quantities.format_size(sum(run.size for run in free))}".strip()
+    total = f"{what}{_counted(len(chosen))}, {quantities.format_size(sum(run.size for run in chosen))}"
     if dry_run:
         screen.echo(f"This would remove {total}.")
         return
@@ -316,7 +322,7 @@ def _remove(
         typer.confirm(f"Remove {total}?", abort=True)
     removed = size = 0
     refused = False
-    for run in free:
+    for run in chosen:
         try:
             gone = remove(run.path)
         except StoreError as error:
@@ -324,7 +330,7 @@ def _remove(
             screen.echo(screen.error_heading("Error:"), f" {run.experiment} {run.name}: {error}", err=True)
         else:
             removed, size = removed + 1, size + gone.size
-    screen.echo(f"Removed {what} {_counted(removed)}, {quantities.format_size(size)}.".replace("  ", " "))
+    screen.echo(f"Removed {what}{_counted(removed)}, {quantities.format_size(size)}.")
     if refused:
         raise typer.Exit(WRONG_USE)
 
@@ -364,15 +370,15 @@ def _only(everything: Runs, name: str, numbers: Sequence[int]) -> Runs:
     return Runs(run for run in everything if run.version in numbers)
 
 
-def _all_but_newest(found: Runs, count: int, *, keep_newest: bool = False) -> Runs:
-    """Return all but the `count` newest runs of each experiment; with `keep_newest`, those."""
+def _newest(found: Runs, count: int) -> Runs:
+    """Return the `count` newest runs of each experiment."""
     from crystallize.results.runs import Runs
 
-    newer: dict[Path, int] = {}
+    newer = Counter[Path]()
     chosen = []
     for run in reversed(found):
-        rank = newer[run.path.parent] = newer.get(run.path.parent, 0) + 1
-        if (rank <= count) is keep_newest:
+        newer[run.path.parent] += 1
+        if newer[run.path.parent] <= count:
             chosen.append(run)
     return Runs(reversed(chosen))
 
@@ -385,16 +391,26 @@ def _table(found: Sequence[StoredRun]) -> list[str]:
 
     columns = {
         "experiment": [run.experiment for run in found],
-        "run": [run.name for run in found],
-        "status": [f"{run.status}, pinned" if run.pinned else run.status for run in found],
-        "when": [_local(run.when) for run in found],
-        "replicates": ["" if run.replicates is None else str(run.replicates) for run in found],
+        **_on_the_left("run", [run.name for run in found]),
+        **_on_the_left("status", [_status(run) for run in found]),
+        **_on_the_left("when", [_local(run.when) for run in found]),
+        "n": ["" if run.replicates is None else str(run.replicates) for run in found],
         "failed": [str(run.failed_outcomes) if run.failed_outcomes else "" for run in found],
         "size": [quantities.format_size(run.size) for run in found],
     }
     if not any(columns["failed"]):
         del columns["failed"]
-    return TextTable(tuple(columns), list(zip(*columns.values(), strict=True)), names=4).lines()
+    return TextTable(tuple(columns), list(zip(*columns.values(), strict=True)), names=1).lines()
+
+
+def _on_the_left(header: str, cells: Sequence[str]) -> dict[str, list[str]]:
+    """Return a column of texts that is not to be cut: only the experiments' names are, where a table is too wide."""
+    width = max(map(len, [header, *cells]))
+    return {header.ljust(width): [cell.ljust(width) for cell in cells]}
+
+
+def _status(run: StoredRun) -> str:
+    return f"{run.status}, pinned" if run.pinned else run.status
 
 
 def _local(when: datetime | None) -> str:
@@ -417,7 +433,7 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     from crystallize.config.errors import shown
     from crystallize.store.retention import pruned_of
 
-    yield "Status", f"{run.status}, pinned" if run.pinned else run.status
+    yield "Status", _status(run)
     for key, when in (("Started", run.started), ("Ended", run.finished)):
         if when is not None:
             yield key, _local(when)

@@ -47,7 +47,9 @@ def find_location(name: str) -> RunLocation:
             raise
         near = did_you_mean(name, stored)
         hint = f"{error.hint}. Runs of others are stored of {listed(stored)}"
-        raise UnknownNameError(error.what, error.where, f"{near} {hint}" if near not in hint else hint) from None
+        raise UnknownNameError(
+            error.what, error.where, f"{near} {hint}" if near not in hint else hint
+        ) from None
     location = location_of(folder.name, read_config(folder.config))
     if location is None:
         raise StoreError(
@@ -65,11 +67,12 @@ def all_locations() -> list[RunLocation]:
     """
     from crystallize.config.errors import ConfigError
     from crystallize.config.folders import find_folders
-    from crystallize.config.reader import read_config
     from crystallize.store.finding import stored_experiments
 
     found = {}
     for folder in find_folders():
+        from crystallize.config.reader import read_config  # slow, and not needed where there are none
+
         with suppress(ConfigError):
             location = location_of(folder.name, read_config(folder.config))
             if location is not None:
