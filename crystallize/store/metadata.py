@@ -62,6 +62,8 @@ def mark_deleted(run: Path, removed: dict[str, Any]) -> None:
         metadata = read_metadata(run) or {}
     except StoreError:  # it is damaged, which may be why the run is deleted
         metadata = {}
+    before = metadata.get("removed")  # it was deleted before, and that was cut off
+    removed = removed | before if isinstance(before, dict) else removed
     _write(run, metadata | {"status": DELETED, "deleted": _now(), "removed": removed})
 
 
@@ -109,10 +111,10 @@ def is_complete(run: Path) -> bool:
         return False
 
 
-def is_deleted(run: Path) -> bool:
-    """Tell whether of the run in folder `run` nothing is left but a record."""
+def has_status(run: Path, status: str) -> bool:
+    """Tell whether the metadata of the run in folder `run` can be read, and have this status."""
     try:
-        return (read_metadata(run) or {}).get("status") == DELETED
+        return (read_metadata(run) or {}).get("status") == status
     except StoreError:
         return False
 

@@ -18,9 +18,9 @@ from crystallize.errors import StoreError
 from crystallize.store.layout import MANIFEST, METADATA, PINNED, PRUNED, replicates_in
 from crystallize.store.locks import FileLock, locked, unread
 from crystallize.store.manifest import hash_file, read_manifest
-from crystallize.store.metadata import RUNNING, is_complete, mark_deleted, read_metadata
+from crystallize.store.metadata import RUNNING, has_status, is_complete, mark_deleted
 from crystallize.store.versions import experiment_lock, folder_of, is_pinned, lock_of, versions
-from crystallize.utils.files import atomic_write_bytes, read_plain
+from crystallize.utils.files import atomic_write_bytes, is_plain, read_plain
 from crystallize.utils.json_text import parse_json, to_json
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def delete(run: Path) -> Removed:
             files.pop(kept, None)
         sizes = {path: file.lstat().st_size for path, file in files.items()}
         removed = {
-            path: {"size": sizes[path], "digest": None if file.is_symlink() else hash_file(file)}
+            path: {"size": sizes[path], "digest": hash_file(file) if is_plain(file) else None}
             for path, file in files.items()
             if path not in listed
         }
@@ -182,7 +182,7 @@ def _left_alone(run: Path) -> Iterator[None]:
                     raise InUseError("somebody is reading this run", str(run), "Wait until that has ended")
                 yield
         finally:
-            if (read_metadata(run) or {}).get("status") == RUNNING:
+            if has_status(run, RUNNING):
                 lock.leave()  # by it, the next start sees that the run was killed
             else:
                 lock.release()

@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING
 from crystallize.errors import StoreError
 from crystallize.store.layout import APPLY, METADATA, PINNED, version_number
 from crystallize.store.locks import FileLock, locked, unread
-from crystallize.store.metadata import is_complete, is_deleted, mark_interrupted, read_metadata, run_token
+from crystallize.store.metadata import (
+    DELETED,
+    has_status,
+    is_complete,
+    mark_interrupted,
+    read_metadata,
+    run_token,
+)
 from crystallize.utils.files import is_folder, put_aside, unique_suffix
 
 if TYPE_CHECKING:
@@ -370,7 +377,7 @@ def _read_only_version(experiment: Path) -> Path | None:
     final = experiment / _ONLY
     for _ in range(3):  # a swap may end between two looks
         if is_folder(final):
-            return None if is_deleted(final) else final
+            return None if has_status(final, DELETED) else final
         found = _run_during_swap(experiment)
         if found is not None:
             return found

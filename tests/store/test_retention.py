@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -175,12 +176,23 @@ def test_a_deleted_run_leaves_size_and_hash_of_its_files_and_its_number_is_not_u
     assert claim_run(many).folder.name == "v2"
 
 
+def test_a_run_can_be_deleted_again_after_that_was_cut_off(many: RunLocation) -> None:
+    run = version_with_artifacts(many)
+    delete(run)
+    (run / "left").write_text("over")
+    delete(run)
+    assert not (run / "left").exists()
+    assert {"left", "baseline/results.json"} < set((read_metadata(run) or {})["removed"])
+
+
 def test_a_damaged_run_can_be_deleted(many: RunLocation) -> None:
     run = version_with_artifacts(many)
+    os.mkfifo(run / "pipe")
+    (run / "link").symlink_to(run)
     (run / METADATA).write_text("{")
     (run / "_manifest.json").write_text("[")
     delete(run)
-    assert len(json.loads((run / METADATA).read_text())["removed"]) == 4
+    assert len(json.loads((run / METADATA).read_text())["removed"]) == 6
 
 
 def test_without_versions_a_deleted_run_is_none_and_the_next_one_replaces_it(tmp_path: Path) -> None:
