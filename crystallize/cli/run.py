@@ -350,11 +350,11 @@ def _state_of(run: RunProgress) -> str:
 
 def _unfinished(folder: Path) -> Path | None:
     """Return the newest folder of a run that was interrupted."""
-    from crystallize.store.metadata import INTERRUPTED, read_metadata
+    from crystallize.store.metadata import INTERRUPTED, has_status, read_metadata
 
     found = [
-        (str(metadata.get("started")), path)
+        (str((read_metadata(path) or {}).get("started")), path)
         for path in folder.iterdir()
-        if path.is_dir() and (metadata := read_metadata(path)) and metadata.get("status") == INTERRUPTED
+        if path.is_dir() and has_status(path, INTERRUPTED)
     ]
     return max(found)[1] if found else None

@@ -134,13 +134,7 @@ def list_runs(
     are listed with `--status deleted` only.
     """
     everything = _read(names, with_deleted="deleted" in (status or ()))
-    found = everything.select(
-        status=status or (),
-        older_than=older_than,
-        newer_than=newer_than,
-        larger_than=larger_than,
-        where=where or (),
-    )
+    found = _select(everything, status, older_than, newer_than, larger_than, where)
     if last is not None:
         found = _newest(found, last)
     if as_json:
@@ -223,13 +217,7 @@ def prune(
 
     everything = _read(names)
     spared = {run.path for run in _newest(everything.select(status=FINISHED), keep)}
-    chosen = everything.select(
-        status=status or (),
-        older_than=older_than,
-        newer_than=newer_than,
-        larger_than=larger_than,
-        where=where or (),
-    )
+    chosen = _select(everything, status, older_than, newer_than, larger_than, where)
     _remove(
         [run for run in chosen if run.size and run.path not in spared and not run.pinned],
         remove_artifacts,
@@ -269,27 +257,19 @@ def delete(
     from crystallize.errors import InvalidValueError
     from crystallize.store.retention import delete as delete_run
 
-    if not (version or status or where or keep) and older_than is newer_than is larger_than is None:
+    filters = (status, older_than, newer_than, larger_than, where)
+    if not (version or keep) and all(each is None for each in filters):
         fail(InvalidValueError("nothing says which runs", hint="Give --version, or one of the filters"))
     everything = _read([name])
     if version:
         everything = _only(everything, name, version)
-    meant = everything.select(
-        status=status or (),
-        older_than=older_than,
-        newer_than=newer_than,
-        larger_than=larger_than,
-        where=where or (),
-    )
+    meant = _select(everything, *filters)
     kept = {run.path for run in _newest(meant, keep)}
     chosen = [run for run in meant if run.path not in kept]
     for run in chosen:
         if run.pinned and version:
-            fail(
-                InvalidValueError(
-                    f"{run.experiment} {run.name} is pinned", hint="Let it go: 'runs pin --off'"
-                )
-            )
+            unpin = f"crystallize runs pin {run.experiment} --version {run.version} --off"
+            fail(InvalidValueError(f"{run.experiment} {run.name} is pinned", hint=f"Let it go: '{unpin}'"))
         if run.pinned:
             screen.echo(f"{run.experiment} {run.name} is pinned and stays.", err=True)
     _remove([run for run in chosen if not run.pinned], delete_run, "", dry_run=dry_run, yes=yes)
@@ -368,6 +348,24 @@ def _only(everything: Runs, name: str, numbers: Sequence[int]) -> Runs:
                 f"version {number} is not stored of experiment {name!r}", hint=f"There are {have}"
             )
     return Runs(run for run in everything if run.version in numbers)
+
+
+def _select(
+    found: Runs,
+    status: list[str] | None,
+    older_than: timedelta | None,
+    newer_than: timedelta | None,
+    larger_than: int | None,
+    where: list[str] | None,
+) -> Runs:
+    """Return the runs that the options ask for."""
+    return found.select(
+        status=status or (),
+        older_than=older_than,
+        newer_than=newer_than,
+        larger_than=larger_than,
+        where=where or (),
+    )
 
 
 def _newest(found: Runs, count: int) -> Runs:
