@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -106,6 +106,26 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be remo
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
+class _Filters(NamedTuple):
+    """The options that say which runs are meant; None where one is not given."""
+
+    status: list[str] | None
+    older_than: timedelta | None
+    newer_than: timedelta | None
+    larger_than: int | None
+    where: list[str] | None
+
+    def select(self, found: Runs) -> Runs:
+        """Return the runs that are meant."""
+        return found.select(
+            status=self.status or (),
+            older_than=self.older_than,
+            newer_than=self.newer_than,
+            larger_than=self.larger_than,
+            where=self.where or (),
+        )
+
+
 # -- looking -------------------------------------------------------------------------------------------------
 
 
@@ -134,7 +154,7 @@ def list_runs(
     are listed with `--status deleted` only.
     """
     everything = _read(names, with_deleted="deleted" in (status or ()))
-    found = _select(everything, status, older_than, newer_than, larger_than, where)
+    found = _Filters(status, older_than, newer_than, larger_than, where).select(everything)
     if last is not None:
         found = _newest(found, last)
     if as_json:
@@ -217,7 +237,7 @@ def prune(
 
     everything = _read(names)
     spared = {run.path for run in _newest(everything.select(status=FINISHED), keep)}
-    chosen = _select(everything, status, older_than, newer_than, larger_than, where)
+    chosen = _Filters(status, older_than, newer_than, larger_than, where).select(everything)
     _remove(
         [run for run in chosen if run.size and run.path not in spared and not run.pinned],
         remove_artifacts,
@@ -257,13 +277,13 @@ def delete(
     from crystallize.errors import InvalidValueError
     from crystallize.store.retention import delete as delete_run
 
-    filters = (status, older_than, newer_than, larger_than, where)
+    filters = _Filters(status, older_than, newer_than, larger_than, where)
     if not (version or keep) and all(each is None for each in filters):
         fail(InvalidValueError("nothing says which runs", hint="Give --version, or one of the filters"))
     everything = _read([name])
     if version:
         everything = _only(everything, name, version)
-    meant = _select(everything, *filters)
+    meant = filters.select(everything)
     kept = {run.path for run in _newest(meant, keep)}
     chosen = [run for run in meant if run.path not in kept]
     for run in chosen:
@@ -348,24 +368,6 @@ def _only(everything: Runs, name: str, numbers: Sequence[int]) -> Runs:
                 f"version {number} is not stored of experiment {name!r}", hint=f"There are {have}"
             )
     return Runs(run for run in everything if run.version in numbers)
-
-
-def _select(
-    found: Runs,
-    status: list[str] | None,
-    older_than: timedelta | None,
-    newer_than: timedelta | None,
-    larger_than: int | None,
-    where: list[str] | None,
-) -> Runs:
-    """Return the runs that the options ask for."""
-    return found.select(
-        status=status or (),
-        older_than=older_than,
-        newer_than=newer_than,
-        larger_than=larger_than,
-        where=where or (),
-    )
 
 
 def _newest(found: Runs, count: int) -> Runs:
