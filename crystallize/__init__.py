@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from crystallize.plugins.execution import AsyncExecution, ParallelExecution, SerialExecution
     from crystallize.plugins.logging import LoggingPlugin
     from crystallize.plugins.seed import SeedPlugin
+    from crystallize.results.load import open_run
     from crystallize.results.result import Result
+    from crystallize.results.runs import runs
     from crystallize.statistics.hypothesis import Hypothesis, hypothesis
     from crystallize.statistics.verifier import verifier
     from crystallize.statistics.verifiers import paired_t_test, sign_flip_test, welch_t_test
@@ -57,9 +59,11 @@ _HOMES = {
     "hookimpl": "hookspecs",
     "hookspec": "hookspecs",
     "hypothesis": "statistics.hypothesis",
+    "open_run": "results.load",
     "paired_t_test": "statistics.verifiers",
     "pipeline_step": "pipelines.pipeline_step",
     "resource_factory": "utils.resources",
+    "runs": "results.runs",
     "sign_flip_test": "statistics.verifiers",
     "standalone_context": "utils.standalone",
     "treatment": "experiments.treatment",
@@ -94,9 +98,11 @@ __all__ = [  # spelled out: type checkers and editors do not run code
     "hookimpl",
     "hookspec",
     "hypothesis",
+    "open_run",
     "paired_t_test",
     "pipeline_step",
     "resource_factory",
+    "runs",
     "sign_flip_test",
     "standalone_context",
     "treatment",

@@ -171,7 +171,7 @@ def _ended(each: Listed) -> str:
     if each.error:
         return ""
     if each.last_run is None:
-        return "never run"
+        return "no complete run"
     failed = each.last_run["failed_outcomes"]
     try:
         when = datetime.fromisoformat(each.last_run["finished"]).astimezone().strftime("%Y-%m-%d %H:%M")

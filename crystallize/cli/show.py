@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from crystallize.cli import options, screen
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from crystallize.store.layout import RunLocation
 
 
 def show(
@@ -37,11 +32,13 @@ def show(
 
     The exit code is 2 if nothing is stored.
     """
+    from crystallize.cli.stored import find_location
     from crystallize.cli.tables import print_result
     from crystallize.results.load import load_run
+    from crystallize.store.finding import LATEST, find_version
     from crystallize.store.metadata import FINISHED
 
-    result, metadata = load_run(_find(_location(name), version))
+    result, metadata = load_run(find_version(find_location(name), LATEST if version is None else version))
     if as_json:
         screen.print_json(
             {
@@ -57,50 +54,3 @@ def show(
     status = metadata.get("status")
     ended = "" if status == FINISHED else f", which is {status}"
     print_result(result.experiment, result, f"Run of {metadata.get('started')}{ended}")
-
-
-# -- finding it ----------------------------------------------------------------------------------------------
-
-
-def _location(name: str) -> RunLocation:
-    """Return where the experiment stores its runs, from its config.yaml alone."""
-    from pathlib import Path
-
-    from crystallize.cli.stored import location_of
-    from crystallize.config.folders import resolve
-    from crystallize.config.reader import read_config
-    from crystallize.errors import StoreError, UnknownNameError
-    from crystallize.store.layout import ROOT, RunLocation
-
-    try:
-        folder = resolve(name)
-    except UnknownNameError:
-        if name not in ("", ".", "..") and "/" not in name and Path(ROOT, name).is_dir():
-            return RunLocation(ROOT, name, versioned=True)
-        raise
-    location = location_of(folder.name, read_config(folder.config))
-    if location is None:
-        raise StoreError(
-            f"experiment {folder.name!r} stores no results",
-            str(folder.config),
-            "Its config.yaml switches the plugin 'artifact' off: remove that, and run it again",
-        )
-    return location
-
-
-def _find(location: RunLocation, version: int | None) -> Path:
-    from crystallize.errors import StoreError
-    from crystallize.store.versions import find_run, versions
-
-    folder = find_run(location, version)
-    if folder is None:
-        have = ", ".join(each.name for each in reversed(versions(location.folder)))
-        wanted = "no complete run is" if version is None else f"version {version} is not"
-        raise StoreError(
-            f"{wanted} stored of experiment {location.experiment!r}",
-            str(location.folder),
-            f"There are {have}"
-            if have and version is not None
-            else f"Run 'crystallize run {location.experiment}'",
-        )
-    return folder

@@ -1,7 +1,8 @@
-"""Where experiments store their runs, from their config.yaml alone."""
+"""Where experiments store their runs, without importing anything of theirs."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +18,68 @@ def location_of(name: str, config: ExperimentConfig) -> RunLocation | None:
     if settings is False:
         return None
     arguments = settings if isinstance(settings, dict) else {}
-    return RunLocation(str(arguments.get("root_dir", ROOT)), name, bool(arguments.get("versioned")))
+    return RunLocation(str(arguments.get("root_dir", ROOT)), name, bool(arguments.get("versioned", True)))
+
+
+def find_location(name: str) -> RunLocation:
+    """Return where an experiment stores its runs, from its config.yaml, or since a script has stored some below ./data.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such experiment, with the nearest name.
+    StoreError
+        If it stores none.
+    """
+    from crystallize.config.folders import resolve
+    from crystallize.config.reader import read_config
+    from crystallize.errors import StoreError, UnknownNameError
+    from crystallize.store.finding import stored_experiments
+    from crystallize.utils.suggest import did_you_mean, listed
+
+    try:
+        folder = resolve(name)
+    except UnknownNameError as error:
+        stored = {location.experiment: location for location in stored_experiments()}
+        if name in stored:
+            return stored[name]
+        if not stored:
+            raise
+        near = did_you_mean(name, stored)
+        hint = f"{error.hint}. Runs of others are stored of {listed(stored)}"
+        raise UnknownNameError(
+            error.what, error.where, f"{near} {hint}" if near not in hint else hint
+        ) from None
+    location = location_of(folder.name, read_config(folder.config))
+    if location is None:
+        raise StoreError(
+            f"experiment {folder.name!r} stores no results",
+            str(folder.config),
+            "Its config.yaml switches the plugin 'artifact' off: remove that, and run it again",
+        )
+    return location
+
+
+def all_locations() -> list[RunLocation]:
+    """Return where all experiments store their runs, those of this project and those that scripts stored below ./data.
+
+    One whose config.yaml cannot be read is left out; what it stored below ./data is not.
+    """
+    from crystallize.config.errors import ConfigError
+    from crystallize.config.folders import find_folders
+    from crystallize.store.finding import stored_experiments
+
+    found = {}
+    for folder in find_folders():
+        from crystallize.config.reader import read_config  # slow, and not needed where there are none
+
+        with suppress(ConfigError):
+            location = location_of(folder.name, read_config(folder.config))
+            if location is not None:
+                found[location.folder] = location
+    for location in stored_experiments():
+        found.setdefault(location.folder, location)
+    return sorted(found.values(), key=lambda location: location.experiment)
 
 
 def last_run(location: RunLocation) -> dict[str, Any] | None:

@@ -422,7 +422,7 @@ class ArtifactSource(_ReadsStoredRuns):
                 f"while this outcome read artifact {self.name!r}, experiment {reader.location.experiment!r} was "
                 "run again, and its new run took the place of the one that is read",
                 str(folder),
-                "Run this again; with versioned=True, no run takes the place of another",
+                "Run this again; with versioned=True, the default, no run takes the place of another",
             )
 
     def _missing_error(self, path: Path) -> ArtifactNotFoundError:

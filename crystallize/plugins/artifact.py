@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, StoreError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.recording import begin_recording, resume_recording, store_error, store_errors
-from crystallize.store.layout import APPLY, RunLocation
+from crystallize.store.layout import APPLY, ROOT, RunLocation
 from crystallize.store.metadata import read_metadata
+from crystallize.store.retention import MEGABYTE, prune
 from crystallize.store.sink import ArtifactSink
-from crystallize.store.versions import apply_folder, find_run, prune
+from crystallize.store.versions import apply_folder, find_run
 from crystallize.utils.checks import check_bool
 from crystallize.utils.json_text import to_json
 from crystallize.utils.names import check_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from crystallize.hookspecs import RunningExperiment
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
     from crystallize.store.outcome import ReplicateResult
     from crystallize.utils.context import FrozenContext
 
+RETENTION = "CRYSTALLIZE_ARTIFACT_RETENTION"
+THRESHOLD = "CRYSTALLIZE_BIG_FILE_THRESHOLD_MB"
+
+_Number = TypeVar("_Number", int, float)
 _ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")  # differs from process to process
 _log = logging.getLogger("crystallize.store")
 _one_at_a_time = threading.Lock()
@@ -42,35 +49,53 @@ class ArtifactPlugin(BasePlugin):
     ----------
     root_dir : str or Path, default "data"
         The root folder. A relative one counts from the working directory when a run starts.
-    versioned : bool, default False
-        Whether each run gets a new version. If not, all runs use ``v0``; the last complete run stays readable
-        there until the next one is complete.
+    versioned : bool, default True
+        Whether each run gets a new version, so that none takes the place of another. If not, all runs use ``v0``;
+        the last complete run stays readable there until the next one is complete, which replaces it.
     artifact_retention : int, optional
-        How many of the newest complete versions keep their artifacts. By default all do. Results and metadata
-        stay for ever.
+        How many of the newest complete versions keep their artifacts; by default ``CRYSTALLIZE_ARTIFACT_RETENTION``
+        of the environment says it, or all do. Results and metadata stay for ever, and so does all of a pinned run.
+    big_file_threshold_mb : float, optional
+        Older versions lose only artifacts of at least so many megabytes (of 10^6 bytes); by default
+        ``CRYSTALLIZE_BIG_FILE_THRESHOLD_MB`` of the environment says it, or they lose all.
     fsync : bool, default False
         Whether each write of the journal waits until the disk has it, so that it survives the loss of power.
     """
 
     affects_outcomes = False
 
+    environment: ClassVar[Mapping[str, str]] = {
+        RETENTION: "how many versions of an experiment keep their artifacts, unless artifact_retention is given",
+        THRESHOLD: "from how many megabytes on older versions lose an artifact, unless big_file_threshold_mb is given",
+    }
+
     def __init__(
         self,
-        root_dir: str | Path = "data",
-        versioned: bool = False,
+        root_dir: str | Path = ROOT,
+        versioned: bool = True,
         artifact_retention: int | None = None,
+        big_file_threshold_mb: float | None = None,
         fsync: bool = False,
     ) -> None:
         if not isinstance(root_dir, str | os.PathLike):
             raise InvalidTypeError(f"root_dir is a path, got {root_dir!r}", "ArtifactPlugin")
         if not isinstance(versioned, bool):
             raise InvalidTypeError(f"versioned is True or False, got {versioned!r}", "ArtifactPlugin")
+        if artifact_retention is None:
+            artifact_retention = _from_environment(RETENTION, int)
         if artifact_retention is not None:
             _check_retention(artifact_retention)
+        if big_file_threshold_mb is not None:
+            _check_threshold(big_file_threshold_mb, artifact_retention)
+        elif artifact_retention is not None:
+            big_file_threshold_mb = _from_environment(THRESHOLD, float)
+            if big_file_threshold_mb is not None:
+                _check_threshold(big_file_threshold_mb, artifact_retention)
         self.root_dir = os.fspath(root_dir)
         self.versioned = versioned
         self.artifact_retention = artifact_retention
         self.fsync = check_bool("fsync", fsync)
+        self.big_file_threshold_mb = big_file_threshold_mb
 
     def location(self, experiment: RunningExperiment) -> RunLocation:
         """Return where `experiment` stores its runs."""
@@ -120,7 +145,11 @@ class ArtifactPlugin(BasePlugin):
             result.path = recording.complete(result)
         if self.versioned and self.artifact_retention is not None:
             with store_errors(self.root_dir):
-                prune(self.location(experiment), self.artifact_retention)
+                prune(
+                    self.location(experiment),
+                    self.artifact_retention,
+                    smallest=math.ceil((self.big_file_threshold_mb or 0) * MEGABYTE),
+                )
 
 
 def _warn_of_other_definition(location: RunLocation, metadata: dict[str, Any]) -> None:
@@ -145,6 +174,32 @@ def _warn_of_other_definition(location: RunLocation, metadata: dict[str, Any]) -
                 now,
             )
             return
+
+
+def _from_environment(variable: str, kind: Callable[[str], _Number]) -> _Number | None:
+    """Return the number that a variable of the environment holds; None if it is not set or empty."""
+    text = os.environ.get(variable, "").strip()
+    try:
+        return kind(text) if text else None
+    except ValueError:
+        raise InvalidValueError(
+            f"{variable} is a number, got {text!r}", "the environment", f"Set it right, or unset {variable}"
+        ) from None
+
+
+def _check_threshold(value: object, retention: int | None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidTypeError(
+            f"big_file_threshold_mb is a number of megabytes, got {value!r}", "ArtifactPlugin"
+        )
+    if not 0 <= value < math.inf:
+        raise InvalidValueError(f"big_file_threshold_mb is 0 or more, got {value}", "ArtifactPlugin")
+    if retention is None:
+        raise InvalidValueError(
+            "big_file_threshold_mb says what older versions lose, and without artifact_retention they lose nothing",
+            "ArtifactPlugin",
+            "Give both",
+        )
 
 
 def _check_retention(value: object) -> None:

@@ -174,7 +174,11 @@ class Recording:
         plugins_now = {
             "plugins": self._experiment.plugins.describe()
         }  # again: a strategy may have learnt of itself
-        outcome = {"failed_outcomes": len(result.errors), "replaces": self._claim.replaces()}
+        outcome = {
+            "failed_outcomes": len(result.errors),
+            "artifact_bytes": sum({entry.path: entry.size for entry in result.artifacts}.values()),
+            "replaces": self._claim.replaces(),
+        }
         write_metadata(folder, self._metadata | plugins_now | outcome, FINISHED)
         path = self._claim.publish()
         self._is_over = True

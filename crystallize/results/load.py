@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from crystallize.errors import CrystallizeError, StoreError
+from crystallize.errors import CrystallizeError, InvalidValueError, StoreError
 from crystallize.results.collecting import Collected, make_result
 from crystallize.results.hypotheses_file import read_hypotheses
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.results.results_file import read_results
+from crystallize.store.finding import LATEST, find_version, locate
 from crystallize.store.journal import JournalReader, StoredOutcomes
-from crystallize.store.layout import BASELINE, JOURNAL, METADATA
+from crystallize.store.layout import BASELINE, JOURNAL, METADATA, ROOT
 from crystallize.store.manifest import read_manifest
 from crystallize.store.metadata import read_metadata
 from crystallize.store.reader import lock_run, replicates_of
@@ -43,6 +44,35 @@ def load_result(run: str | Path) -> Result:
         If there is no run, if it has neither a journal nor results, or if a file is damaged.
     """
     return load_run(run)[0]
+
+
+def open_run(
+    run: str | os.PathLike[str], version: int | str = LATEST, *, root_dir: str | Path = ROOT
+) -> Result:
+    """Return the result of a stored run; see :func:`load_result`.
+
+    Parameters
+    ----------
+    run : str or path
+        The experiment's name; or the path of its folder, or of the run's folder ``v<N>``.
+    version : int or "latest", optional
+        Which run; the newest complete one, if not given.
+    root_dir : str or path, optional
+        The ``root_dir`` of the plugin that stored it, where names are looked for.
+
+    Raises
+    ------
+    UnknownNameError
+        If no run of such an experiment is stored, with the nearest name.
+    StoreError
+        If there is no such version, or it cannot be read.
+    """
+    location, number = locate(run, root_dir)
+    if number is not None and version not in (LATEST, number):
+        raise InvalidValueError(
+            f"{os.fspath(run)!r} is a run already, so that no other version can be asked for"
+        )
+    return load_result(find_version(location, version if number is None else number))
 
 
 def load_run(run: str | Path) -> tuple[Result, dict[str, Any]]:

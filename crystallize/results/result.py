@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import RunFailedError, StoreError, UnknownNameError
+from crystallize.results.frame import make_frame
+from crystallize.store.layout import ROOT
 from crystallize.utils.json_text import to_json
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from pandas import DataFrame
 
     from crystallize.results.condition import ConditionMetrics
@@ -85,6 +89,15 @@ class Result:
         self.artifacts = artifacts
         self._provenance = provenance
         self.path: Path | None = None
+
+    @classmethod
+    def load(
+        cls, run: str | PathLike[str], version: int | str = "latest", *, root_dir: str | Path = ROOT
+    ) -> Result:
+        """Return the result of a stored run; the same as :func:`crystallize.open_run`."""
+        from crystallize.results.load import open_run
+
+        return open_run(run, version, root_dir=root_dir)
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -247,46 +260,4 @@ class Result:
         ImportError
             If pandas is not installed.
         """
-        try:
-            from pandas import DataFrame
-        except ImportError:
-            raise ImportError(
-                "Result.to_frame needs pandas. Install it with: pip install 'crystallize-lab[frame]'"
-            ) from None
-        return DataFrame(
-            self._rows(), columns=["replicate", "condition", "metric", "value", *self._tag_names()]
-        )
-
-    def _rows(self) -> list[dict[str, Any]]:
-        rows = [
-            {
-                "replicate": replicate,
-                "condition": name,
-                "metric": metric,
-                "value": value,
-                **(self._tags_of(name, metric, replicate, place) or {}),
-            }
-            for name in self.conditions
-            for metric, column in self.condition(name).columns.items()
-            for replicate, values in column.by_replicate()
-            for place, value in enumerate(values)
-        ]
-        rows.sort(key=lambda row: row["replicate"])  # stable: conditions and metrics stay in their order
-        return rows
-
-    def _tags_of(self, condition: str, metric: str, replicate: int, place: int) -> Mapping[str, Any] | None:
-        tags = self.condition(condition).tags.get(metric, {}).get(replicate)
-        return tags[place] if tags and place < len(tags) else None
-
-    def _tag_names(self) -> list[str]:
-        return list(
-            dict.fromkeys(
-                key
-                for name in self.conditions
-                for by_replicate in self.condition(name).tags.values()
-                for tags in by_replicate.values()
-                for tag in tags
-                if tag
-                for key in tag
-            )
-        )
+        return make_frame((({}, self.condition(name)) for name in self.conditions), (), "Result.to_frame")

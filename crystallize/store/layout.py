@@ -5,6 +5,8 @@
     <root>/<experiment>/v<N>/                    a run
         metadata.json                            what ran, where, and how it ended
         journal.jsonl                            every outcome as it arrived, a line each
+        .pinned                                  keep the run; only if somebody asked for it
+        pruned.json                              how much of the artifacts was removed; only if any were
         _manifest.json                           every artifact: its steps, and size and hash of each file
         <condition>/results.json                 {"metrics": {name: [values]}}
         <condition>/.crystallize_complete        none of the condition's outcomes failed
@@ -23,12 +25,17 @@ from typing import Any, NamedTuple
 from crystallize.errors import StoreError
 from crystallize.utils.files import is_folder, read_plain
 
+ROOT = "data"
+"""Where runs are stored, if nothing else is said."""
+
 METADATA = "metadata.json"
 JOURNAL = "journal.jsonl"
 MANIFEST = "_manifest.json"
 RESULTS = "results.json"
 HYPOTHESES = "hypotheses.json"
 COMPLETE = ".crystallize_complete"
+PINNED = ".pinned"
+PRUNED = "pruned.json"
 APPLY = "apply"
 ROOT = "data"
 """Where runs are stored, if nothing else is said."""
@@ -88,7 +95,7 @@ class RunLocation:
 
     root: str
     experiment: str
-    versioned: bool = False
+    versioned: bool = True
 
     @property
     def folder(self) -> Path:

@@ -160,7 +160,8 @@ def locked(path: Path) -> Iterator[None]:
 class ReadLock:
     """A mark on a file that somebody reads what belongs to it; any number of readers hold it at a time.
 
-    On systems and disks that cannot lock so, nothing is marked, and readers rely on what they check themselves.
+    While what belongs to it is being removed, this waits. On systems and disks that cannot lock so, nothing is marked,
+    and readers rely on what they check themselves.
 
     Parameters
     ----------
@@ -242,7 +243,7 @@ else:
 
     def _lock_shared(descriptor: int) -> bool:
         with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
         return True
 
     def _lock_exclusive(descriptor: int) -> bool:

@@ -19,6 +19,7 @@ RUNNING = "running"
 FINISHED = "complete"
 FAILED = "failed"
 INTERRUPTED = "interrupted"
+DELETED = "deleted"
 
 SCHEMA_VERSION = 1
 """Which entries there are, and what they mean: raised when an older reader would misunderstand them."""
@@ -40,6 +41,17 @@ def mark_interrupted(run: Path) -> None:
     metadata = read_metadata(run)
     if metadata is not None and metadata.get("status") == RUNNING:
         _write(run, metadata | {"status": INTERRUPTED})
+
+
+def mark_deleted(run: Path, removed: dict[str, Any]) -> None:
+    """Note that a run is deleted, and size and digest of each file that is removed and in no manifest."""
+    try:
+        metadata = read_metadata(run) or {}
+    except StoreError:  # it is damaged, which may be why the run is deleted
+        metadata = {}
+    before = metadata.get("removed")  # it was deleted before, and that was cut off
+    removed = removed | before if isinstance(before, dict) else removed
+    _write(run, metadata | {"status": DELETED, "deleted": now(), "removed": removed})
 
 
 def _write(run: Path, metadata: dict[str, Any]) -> None:
@@ -95,6 +107,14 @@ def is_complete(run: Path, *, refuse_newer: bool = False) -> bool:
         if error.where not in _damaged:
             _damaged.add(error.where)
             _log.warning("a stored run is passed over: %s", error)
+        return False
+
+
+def has_status(run: Path, status: str) -> bool:
+    """Tell whether the metadata of the run in folder `run` can be read, and have this status."""
+    try:
+        return (read_metadata(run) or {}).get("status") == status
+    except StoreError:
         return False
 
 

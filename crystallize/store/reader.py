@@ -9,7 +9,7 @@ from crystallize.errors import ArtifactError, StoreError
 from crystallize.store.layout import BASELINE, METADATA, RunLocation
 from crystallize.store.locks import ReadLock
 from crystallize.store.metadata import read_metadata, run_token
-from crystallize.store.versions import find_again, find_run
+from crystallize.store.versions import find_again, find_run, next_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -99,7 +99,7 @@ class RunReader:
                 f"the run of experiment {self.location.experiment!r} that is being read is gone: another one took "
                 "its place, or it was removed",
                 str(self._chosen.folder),
-                "Run this again; with versioned=True, no run takes the place of another",
+                "Run this again; with versioned=True, the default, no run takes the place of another",
             )
         return found
 
@@ -121,8 +121,10 @@ class RunReader:
 
     def expected_folder(self) -> Path:
         """Return the folder that would be read if it were there."""
-        fixed = self.version is not None or not self.location.versioned
-        return self.location.folder / (f"v{self.version or 0}" if fixed else "v<N>")
+        number = self.version or 0
+        if self.version is None and self.location.versioned:
+            number = next_version(self.location.folder)
+        return self.location.folder / f"v{number}"
 
     def metadata(self) -> dict[str, Any] | None:
         """Return the metadata of the run to read, or None if there is no run, or it has none."""

@@ -18,9 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crystallize.errors import StoreError
-from crystallize.store.layout import APPLY, METADATA, replicates_in, version_number
+from crystallize.store.layout import APPLY, METADATA, PINNED, version_number
 from crystallize.store.locks import FileLock, holder_of, locked, unread
-from crystallize.store.metadata import is_complete, mark_interrupted, read_metadata, run_token
+from crystallize.store.metadata import (
+    DELETED,
+    has_status,
+    is_complete,
+    mark_interrupted,
+    read_metadata,
+    run_token,
+)
 from crystallize.utils.files import is_folder, put_aside, remove_folder, unique_suffix
 
 if TYPE_CHECKING:
@@ -61,7 +68,8 @@ class Claim:
     def publish(self) -> Path:
         """Make the run the one that readers find, give up the claim, and return the run's folder."""
         if self.folder != self.final:
-            with locked(_experiment_lock(self.final.parent)):
+            with locked(experiment_lock(self.final.parent)):
+                self.final = _unpinned_place(self.final)
                 old = _replace(self.folder, self.final)
                 _dispose_of_unfinished(self.final.parent)
             _dispose_of(old)
@@ -92,12 +100,19 @@ def claim_run(location: RunLocation) -> Claim:
     Raises
     ------
     StoreError
-        If the experiment's folder is a link.
+        If the experiment's folder is a link, or the run whose place this one would take is pinned.
     """
-    experiment = _folder_of(location)
+    experiment = folder_of(location)
     experiment.mkdir(parents=True, exist_ok=True)
-    with locked(_experiment_lock(experiment)):
+    with locked(experiment_lock(experiment)):
         _tidy(experiment)
+        if not location.versioned and is_pinned(experiment / _ONLY):
+            raise StoreError(
+                f"a run of experiment {location.experiment!r} is pinned, and without versions a new one would take "
+                "its place",
+                str(experiment / _ONLY),
+                f"Use versioned=True, or 'crystallize runs pin {location.experiment} --version 0 --off'",
+            )
         return _claim_next_version(experiment) if location.versioned else _claim_staging(experiment)
 
 
@@ -111,10 +126,10 @@ def claim_newest(location: RunLocation) -> Claim | None:
     StoreError
         If another process is writing it, or the experiment's folder is a link.
     """
-    experiment = _folder_of(location)
+    experiment = folder_of(location)
     if not is_folder(experiment):
         return None
-    with locked(_experiment_lock(experiment)):
+    with locked(experiment_lock(experiment)):
         _tidy(experiment)
         folder = next(iter(versions(experiment)), None)
         final = folder
@@ -126,10 +141,10 @@ def claim_newest(location: RunLocation) -> Claim | None:
             folder = max(unfinished, key=lambda path: path.stat().st_mtime_ns, default=final)
         if folder is None or final is None or not is_folder(folder):
             return None
-        lock = FileLock(_lock_of(folder))
+        lock = FileLock(lock_of(folder))
         if not lock.try_acquire():
             raise StoreError(
-                f"the newest run is being written by {holder_of(_lock_of(folder))}",
+                f"the newest run is being written by {holder_of(lock_of(folder))}",
                 str(folder),
                 "Wait until it has ended, or run the experiment anew beside it",
             )
@@ -145,12 +160,19 @@ def apply_folder(location: RunLocation) -> Path:
     StoreError
         If it, or the experiment's folder, is a link.
     """
-    folder = _folder_of(location) / APPLY
+    folder = folder_of(location) / APPLY
     folder.mkdir(parents=True, exist_ok=True)
     return _refuse_link(folder)
 
 
-def _folder_of(location: RunLocation) -> Path:
+def folder_of(location: RunLocation) -> Path:
+    """Return the folder of the experiment's runs.
+
+    Raises
+    ------
+    StoreError
+        If it is a link.
+    """
     return _refuse_link(location.folder)
 
 
@@ -178,6 +200,12 @@ def versions(experiment: Path) -> list[Path]:
     return [Path(path) for _, path in sorted(found, reverse=True)]
 
 
+def next_version(experiment: Path) -> int:
+    """Return the number that the next run gets, if runs get numbers: the one after the newest."""
+    found = versions(experiment)
+    return (version_number(found[0].name) or 0) + 1 if found else 0
+
+
 def find_run(location: RunLocation, version: int | None = None) -> Path | None:
     """Return the folder that a reader should read, or None if there is none.
 
@@ -196,17 +224,37 @@ def find_run(location: RunLocation, version: int | None = None) -> Path | None:
     NewerSchemaError
         If a newer Crystallize has stored a run after the newest that can be read.
     """
-    experiment = _folder_of(location)
+    experiment = folder_of(location)
     if version is not None:
         folder = experiment / f"v{version}"
         return folder if is_folder(folder) else (_run_during_swap(experiment) if version == 0 else None)
     if not location.versioned:
         return _read_only_version(experiment)
     found = versions(experiment)
+    if not found:
+        return _run_during_swap(experiment)
     for folder in found:
         if is_complete(folder, refuse_newer=True):
             return folder
     return found[0] if found and not any(os.path.lexists(folder / METADATA) for folder in found) else None
+
+
+def is_pinned(run: Path) -> bool:
+    """Tell whether the run in folder `run` is to be kept, whatever happens."""
+    return os.path.lexists(run / PINNED)
+
+
+def is_being_made(run: Path) -> bool:
+    """Tell whether a living process is making the run in folder `run`; nothing is changed to find out."""
+    lock = FileLock(lock_of(run))
+    if not os.path.lexists(lock.path):
+        return False
+    try:
+        is_free = lock.try_acquire()
+    except OSError:  # a folder that nobody may write to
+        return True
+    lock.leave()
+    return not is_free
 
 
 def during_swap(run: Path) -> Path:
@@ -240,37 +288,11 @@ def find_again(run: Path, token: str | None) -> Path | None:
     return None
 
 
-def prune(location: RunLocation, keep: int) -> None:
-    """Remove the artifacts of all runs that are older than the `keep` newest complete ones.
-
-    The largest files go first. Results, metadata and manifest stay. A run that is still being written, or that
-    somebody reads, is left alone, and so is a folder that no run of ours made.
-    """
-    older = versions(_folder_of(location))
-    kept = 0
-    while older and kept < keep:
-        kept += is_complete(older.pop(0))
-    for folder in older:
-        replicates = replicates_in(folder)
-        lock = FileLock(_lock_of(folder))
-        if not replicates or not os.path.lexists(folder / METADATA) or not lock.try_acquire():
-            continue
-        try:
-            with unread(folder / METADATA) as is_free:
-                if is_free:
-                    _remove_files_largest_first(replicates)
-        except OSError as error:  # another user's run
-            _log.warning("the artifacts of %s cannot be removed: %s", folder, error)
-        finally:
-            lock.release()
-
-
 def _claim_next_version(experiment: Path) -> Claim:
-    found = versions(experiment)
-    number = 0 if not found else (version_number(found[0].name) or 0) + 1
+    number = next_version(experiment)
     while True:
         folder = experiment / f"v{number}"
-        lock = FileLock(_lock_of(folder))
+        lock = FileLock(lock_of(folder))
         lock.acquire()
         try:
             folder.mkdir()
@@ -284,23 +306,35 @@ def _claim_next_version(experiment: Path) -> Claim:
 
 def _claim_staging(experiment: Path) -> Claim:
     folder = experiment / f".{_ONLY}.{unique_suffix()}"
-    lock = FileLock(_lock_of(folder))
+    lock = FileLock(lock_of(folder))
     lock.acquire()
     lock.sign()
     folder.mkdir()
     return Claim(folder, experiment / _ONLY, lock)
 
 
-def _experiment_lock(experiment: Path) -> Path:
+def experiment_lock(experiment: Path) -> Path:
+    """Return the file to lock while the folders of an experiment change places."""
     return experiment / ".lock"
 
 
-def _lock_of(folder: Path) -> Path:
+def lock_of(folder: Path) -> Path:
+    """Return the file that is locked while a process makes the run in `folder`."""
     return folder.with_name(f".{folder.name}.lock")
 
 
 def _old_of(staging: Path) -> Path:
     return staging.with_name(f"{staging.name}.old")
+
+
+def _unpinned_place(final: Path) -> Path:
+    """Return `final`, or the folder of a new version if the run there was pinned since the new one started."""
+    if not is_pinned(final):
+        return final
+    experiment = final.parent
+    place = experiment / f"v{next_version(experiment)}"
+    _log.warning("the run in %s is pinned, so that the new one is stored in %s", final, place)
+    return place
 
 
 def _replace(staging: Path, final: Path) -> Path:
@@ -323,7 +357,7 @@ def _dispose_of_unfinished(experiment: Path) -> None:
     """Remove the interrupted runs that nobody will resume any more, since a newer one is complete."""
     for folder in experiment.iterdir():
         if _STAGING.fullmatch(folder.name) and is_folder(folder):
-            lock = FileLock(_lock_of(folder))
+            lock = FileLock(lock_of(folder))
             if lock.try_acquire():
                 _dispose_of(folder)
                 lock.release()
@@ -336,7 +370,7 @@ def _tidy(experiment: Path) -> None:
     complete, interrupted = _settle_abandoned(experiment, names)
     for folder in sorted(complete, key=_end_of, reverse=True):
         if _old_of(folder).exists() or (read_metadata(folder) or {}).get("replaces") == run_token(final):
-            _dispose_of(_replace(folder, final))
+            _dispose_of(_replace(folder, _unpinned_place(final)))
         else:  # another run has taken the place since
             _dispose_of(folder)
     for name in names:
@@ -356,7 +390,7 @@ def _settle_abandoned(experiment: Path, names: list[str]) -> tuple[list[Path], l
     complete: list[Path] = []
     interrupted: list[Path] = []
     for folder in (experiment / name for name in left):
-        lock = FileLock(_lock_of(folder))
+        lock = FileLock(lock_of(folder))
         if not lock.try_acquire():
             continue
         try:
@@ -394,7 +428,7 @@ def _read_only_version(experiment: Path) -> Path | None:
     final = experiment / _ONLY
     for _ in range(3):  # a swap may end between two looks
         if is_folder(final):
-            return final
+            return None if has_status(final, DELETED) else final
         found = _run_during_swap(experiment)
         if found is not None:
             return found
@@ -424,13 +458,3 @@ def _dispose_of(folder: Path) -> None:
                 remove_folder(folder)
     elif os.path.lexists(folder):
         put_aside(folder)
-
-
-def _remove_files_largest_first(folders: list[Path]) -> None:
-    files = [
-        Path(parent, name) for folder in folders for parent, _, names in os.walk(folder) for name in names
-    ]
-    for file in sorted(files, key=lambda file: file.lstat().st_size, reverse=True):
-        file.unlink(missing_ok=True)
-    for folder in folders:
-        remove_folder(folder)

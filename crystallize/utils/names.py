@@ -12,7 +12,9 @@ _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\:*?\"<>|]")
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
 _BASELINE = "baseline"
 _REPLICATE_FOLDER = re.compile(r"replicate_[0-9]+")
-_STORE_FILES = frozenset({"metadata.json", "_manifest.json", "hypotheses.json", "journal.jsonl"})
+_STORE_FILES = frozenset(
+    {"metadata.json", "_manifest.json", "hypotheses.json", "journal.jsonl", "pruned.json", ".pinned"}
+)
 
 
 def check_name(kind: str, name: object) -> str:

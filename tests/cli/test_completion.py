@@ -33,7 +33,9 @@ def complete(line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "completed"),
     [
-        ("crystallize r", ["run"]),
+        ("crystallize r", ["run", "runs"]),
+        ("crystallize runs show u", ["use"]),
+        ("crystallize runs list --status dam", ["damaged"]),
         ("crystallize run ", ["make", "use"]),
         ("crystallize run m", ["make"]),
         ("crystallize show u", ["use"]),
@@ -59,5 +61,5 @@ def test_a_broken_experiment_completes_nothing_and_says_nothing(project):
 
 def test_our_own_commands_and_those_of_plugins_are_completed():
     assert complete("crystallize ") == [
-        *("list", "run", "show", "apply", "new", "graph", "check", "config", "plugins", "demo")
+        *("list", "run", "show", "runs", "apply", "new", "graph", "check", "config", "plugins", "demo")
     ]

@@ -43,8 +43,8 @@ def test_an_experiment_that_reads_others_has_the_sign_and_names_them(call, proje
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
         "Basics",
-        "  make  never run  Make numbers",
-        "  use   never run  \N{CHART WITH UPWARDS TREND}  depends on make. Use numbers",
+        "  make  no complete run  Make numbers",
+        "  use   no complete run  \N{CHART WITH UPWARDS TREND}  depends on make. Use numbers",
     ]
 
 
@@ -58,7 +58,7 @@ def test_groups_and_what_is_in_them_stand_in_the_order_of_priority_then_name(cal
     assert names(done.out) == ["d", "e", "b", "a", "c"]
     headings = [line for line in done.out.splitlines() if line and not line.startswith(" ")]
     assert headings == ["Early", "Experiments", "Late"]
-    assert "  d  never run  @" in done.out
+    assert "  d  no complete run  @" in done.out
 
 
 def test_hidden_experiments_are_listed_only_if_all_are_asked_for(call):
@@ -153,11 +153,18 @@ def test_the_last_run_is_told_with_its_end_and_failures_and_without_the_users_co
     )
 
 
-@pytest.mark.parametrize("metadata", ["[]", "{", '{"status": "complete", "finished": 3}', ""])
-def test_a_run_that_cannot_be_read_has_no_date(call, project, metadata):
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ('{"status": "complete", "finished": 3}', "date unknown"),
+        ('{"status": "running"}', "no complete run"),
+        *((damaged, "no complete run") for damaged in ("[]", "{", "")),
+    ],
+)
+def test_a_run_that_has_no_date_or_is_not_complete_is_told_as_such(call, project, metadata, said):
     folder = Path("data/make/v0")
     folder.mkdir(parents=True)
     (folder / "metadata.json").write_text(metadata)
     done = call("list")
     assert done.code == 0
-    assert "  make  date unknown  Make numbers" in done.out
+    assert re.search(rf"  make  {said} +Make numbers", done.out)

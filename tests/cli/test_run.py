@@ -198,7 +198,7 @@ def test_debug_leaves_what_is_stored_as_it_is_and_one_folder_for_all_its_runs(ca
 
 
 def test_json_is_one_document_whatever_the_steps_print(project):
-    for execution in ("serial", "process"):
+    for execution, version in (("serial", "v0"), ("process", "v1")):
         done = subprocess.run(
             [sys.executable, "-c", CODE, "run", "use", "--json", "--execution", execution],
             capture_output=True,
@@ -208,7 +208,7 @@ def test_json_is_one_document_whatever_the_steps_print(project):
         )
         document = json.loads(done.stdout)
         assert list(document) == ["make", "use"]
-        assert document["use"]["path"] == str(Path("data/use/v0").absolute())
+        assert document["use"]["path"] == str(Path("data/use", version).absolute())
         assert document["use"]["hypotheses"][0]["ranking"]["best"] == "bigger"
         assert "said by a step" in done.stderr
 
@@ -417,7 +417,7 @@ def test_ctrl_c_and_signals_end_it_cleanly_and_it_says_what_was_written(
     assert "seen" in shown, "what was measured is not shown"
     assert "Traceback" not in told
     assert "Interrupted." in told
-    assert "  make: complete, in data/make/v0" in told
+    assert "  make: complete, in data/make/v1" in told
     assert "of 500 replicates had finished" in told
     assert "Go on with: crystallize run use --resume" in told
     assert Path("data/use/v0/metadata.json").read_bytes() == before

@@ -45,7 +45,7 @@ def test_json_has_metadata_metrics_errors_and_summary(call, stored):
 
 def test_versions_are_shown_by_number_and_the_newest_complete_one_by_default(call, project):
     config = project / "make" / "config.yaml"
-    config.write_text(config.read_text() + "plugins: {artifact: {versioned: true, root_dir: kept}}\n")
+    config.write_text(config.read_text() + "plugins: {artifact: {root_dir: kept}}\n")
     for factor in (1, 2):
         assert call("run", "make", "--set", f"factor={factor}", "-t", "baseline").code == 0
     metrics = [
@@ -100,7 +100,8 @@ def test_a_run_that_was_interrupted_shows_what_it_has_measured(call, stored):
     metadata = stored / "metadata.json"
     metadata.write_text(metadata.read_text().replace('"complete"', '"interrupted"'))
     (stored / "shifted" / "results.json").unlink()
-    done = call("show", "use")
+    assert "no complete run is stored" in call("show", "use").err
+    done = call("show", "use", "--version", "0")
     assert done.code == 0
     assert ", which is interrupted" in done.out
 

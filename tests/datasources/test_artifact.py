@@ -506,8 +506,9 @@ class RunsAgain(BasePlugin):
 @pytest.mark.parametrize("execution", ["serial", "thread", "process"])
 def test_a_consumers_run_reads_one_run_also_if_another_takes_its_place_meanwhile(execution: str) -> None:
     out = Artifact("data.txt", loader="text")
-    producer(out, value="old").run(replicates=4)
-    plugins: list[Any] = [RunsAgain(producer(Artifact("data.txt"), value="new"))]
+    one = ArtifactPlugin(versioned=False)
+    producer(out, plugin=one, value="old").run(replicates=4)
+    plugins: list[Any] = [RunsAgain(producer(Artifact("data.txt"), plugin=one, value="new"))]
     if execution != "serial":
         plugins.append(ParallelExecution(max_workers=1, executor_type=execution))
     consumer = Experiment(out, [lambda data: (data, {"text": data})], name="consumer", plugins=plugins)
@@ -517,7 +518,7 @@ def test_a_consumers_run_reads_one_run_also_if_another_takes_its_place_meanwhile
     (read,) = json.loads((result.path or Path()).joinpath("metadata.json").read_bytes())["inputs"]
     now = json.loads(Path("data/producer/v0/metadata.json").read_bytes())["run"]
     assert read["run"] != now
-    producer(Artifact("data.txt"), value="newest").run(replicates=4)
+    producer(Artifact("data.txt"), plugin=one, value="newest").run(replicates=4)
     assert [path.name for path in Path("data/producer").iterdir()] == ["v0"]
 
 

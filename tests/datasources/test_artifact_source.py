@@ -175,13 +175,14 @@ def test_a_run_keeps_to_the_version_that_it_began_with() -> None:
 
 
 def test_paths_lead_to_the_run_that_was_chosen_also_if_another_takes_its_place() -> None:
-    make_producer("high").run(replicates=3)
-    source = make_producer().artifact_datasource(step="ProduceStep", name="data.txt")
+    plugin = ArtifactPlugin(versioned=False)
+    make_producer("high", plugin=plugin).run(replicates=3)
+    source = make_producer(plugin=plugin).artifact_datasource(step="ProduceStep", name="data.txt")
 
     class RunsAgain(BasePlugin):
         def after_replicate(self, experiment: Any, result: Any) -> None:
             if result.replicate == 0:
-                make_producer().run(replicates=3)
+                make_producer(plugin=plugin).run(replicates=3)
 
     consumer = Experiment(source, [read], treatments=[treatment("high", {})], plugins=[RunsAgain()])
     result = consumer.run()
@@ -190,12 +191,13 @@ def test_paths_lead_to_the_run_that_was_chosen_also_if_another_takes_its_place()
 
 
 def test_an_outcome_whose_path_was_given_before_another_run_took_the_place_is_an_error() -> None:
-    make_producer().run(replicates=3)
-    source = make_producer().artifact_datasource(step="ProduceStep", name="data.txt")
+    plugin = ArtifactPlugin(versioned=False)
+    make_producer(plugin=plugin).run(replicates=3)
+    source = make_producer(plugin=plugin).artifact_datasource(step="ProduceStep", name="data.txt")
 
     def read_late(data: Path, ctx: Any) -> tuple[Path, dict[str, str]]:
         if ctx["replicate"] == 1:
-            make_producer().run(replicates=3)
+            make_producer(plugin=plugin).run(replicates=3)
         return read(data)
 
     for given in (source, ExperimentInput(data=source)):

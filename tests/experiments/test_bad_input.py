@@ -5,6 +5,7 @@ Every error is one of ours and also the built-in kind that a caller expects, nam
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -578,7 +579,7 @@ def test_a_metric_that_no_condition_records_ends_the_run_with_its_first_replicat
     assert 0 in arrived
     if execution == "serial":
         assert arrived == [0]
-    assert not Path("data/exp/v0").exists()
+    assert json.loads(Path("data/exp/v0/metadata.json").read_text())["status"] == "failed"
 
 
 def test_a_metric_that_a_failed_outcome_might_have_recorded_ends_no_run() -> None:

@@ -19,12 +19,12 @@ def metadata(name: str, version: str = "v0") -> Any:
 
 
 def test_the_metadata_name_the_runs_that_were_read(node: Any) -> None:
-    a, b = node("a", plugins=[ArtifactPlugin(versioned=True)]), node("b")
+    a, b = node("a"), node("b", plugins=[ArtifactPlugin(versioned=False)])
     graph = ExperimentGraph(a, b, node("c", a, b))
     graph.run()
     graph.run()
     read_a, read_b = metadata("a", "v1"), metadata("b")
-    assert metadata("c")["inputs"] == [
+    assert metadata("c", "v1")["inputs"] == [
         {
             "experiment": name,
             "artifact": "out.json",

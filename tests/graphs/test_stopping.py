@@ -67,7 +67,7 @@ def test_ctrl_c_stops_those_that_run_and_starts_no_other(tmp_path: Path) -> None
         assert done.stdout == "interrupted\n", done.stderr
         assert not (folder / "after").exists()
         for name in names:
-            (stored,) = (folder / "data" / name).glob(".v0.*/metadata.json")
+            (stored,) = (folder / "data" / name).glob("*/metadata.json")
             assert json.loads(stored.read_text())["status"] == "interrupted"
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from crystallize import (
 )
 from crystallize.errors import ArtifactError, InvalidTypeError, InvalidValueError, PluginError, StoreError
 from crystallize.store.layout import METADATA
+from crystallize.store.retention import pin, unpin
 
 
 class ModelStep(PipelineStep):
@@ -91,10 +93,22 @@ def test_every_entry_of_the_result_leads_to_its_file() -> None:
     assert len(result.artifacts) == len(manifest["files"]) == 4
 
 
-def test_by_default_runs_are_stored_below_data_and_v0() -> None:
-    for _ in range(2):
-        assert experiment().run().path == Path.cwd() / "data" / "exp" / "v0"
+def test_by_default_runs_are_stored_below_data_and_none_takes_the_place_of_another() -> None:
+    for version in ("v0", "v1", "v2"):
+        assert experiment().run().path == Path.cwd() / "data" / "exp" / version
+    assert sorted(path.name for path in Path("data/exp").iterdir()) == ["v0", "v1", "v2"]
+
+
+def test_without_versions_a_run_takes_the_place_of_the_last_and_no_file_of_that_is_left() -> None:
+    def write(data: Any, ctx: Any) -> Any:
+        ctx.artifacts.write(f"of {ctx['replicate']}", b"x")
+        return data
+
+    first = experiment(ArtifactPlugin(versioned=False)).run(replicates=3)
+    second = experiment(ArtifactPlugin(versioned=False), step=write).run(replicates=1)
+    assert first.path == second.path == Path.cwd() / "data" / "exp" / "v0"
     assert [path.name for path in Path("data/exp").iterdir()] == ["v0"]
+    assert {path.name for path in Path("data").rglob("replicate_*/*/*/*")} == {"of 0"}
 
 
 def test_an_experiment_without_a_name_is_stored_under_its_id() -> None:
@@ -135,12 +149,7 @@ def test_metadata_tell_what_ran_and_how_it_ended() -> None:
     plugins = {plugin["name"]: plugin for plugin in metadata["plugins"]}
     assert {"logging", "seed", "serial"} < set(plugins)
     (ours,) = (plugin for plugin in plugins.values() if "artifact_retention" in plugin["settings"])
-    assert ours["settings"] == {
-        "root_dir": "here",
-        "versioned": False,
-        "artifact_retention": 3,
-        "fsync": False,
-    }
+    assert ours["settings"] == ArtifactPlugin("here", True, 3, None).settings
     assert metadata["command"] == sys.orig_argv
     assert metadata["environment"]["python"] == sys.version.split()[0]
     assert metadata["started"] <= metadata["finished"]
@@ -277,6 +286,46 @@ def test_versions_are_kept_and_old_ones_lose_their_artifacts_only() -> None:
     assert all((path / "high" / "results.json").exists() for path in paths if path)
 
 
+def test_with_a_threshold_old_versions_lose_big_artifacts_only_and_the_environment_may_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def write(data: Any, ctx: Any) -> Any:
+        ctx.artifacts.write("big", bytes(2000))
+        ctx.artifacts.write("small", bytes(1999))
+        return data
+
+    monkeypatch.setenv("CRYSTALLIZE_ARTIFACT_RETENTION", "2")
+    monkeypatch.setenv("CRYSTALLIZE_BIG_FILE_THRESHOLD_MB", "0.002")
+    by_environment = ArtifactPlugin()
+    assert by_environment.settings == ArtifactPlugin("data", True, 2, 0.002).settings
+    assert ArtifactPlugin(artifact_retention=3).artifact_retention == 3
+    subject = experiment(by_environment, step=write)
+    paths = [subject.run(replicates=1).path for _ in range(3)]
+    kept = [sorted({path.name for path in run.glob("replicate_*/*/*/*")}) for run in paths if run]
+    assert kept == [["small"], ["big", "small"], ["big", "small"]]
+    monkeypatch.setenv("CRYSTALLIZE_ARTIFACT_RETENTION", "two")
+    with pytest.raises(InvalidValueError, match="CRYSTALLIZE_ARTIFACT_RETENTION is a number, got 'two'"):
+        ArtifactPlugin()
+
+
+def test_a_pinned_run_without_versions_is_not_replaced() -> None:
+    one = ArtifactPlugin(versioned=False)
+    subject = experiment(one)
+    first = subject.run(replicates=2).path
+    assert first is not None
+    pin(first)
+    with pytest.raises(PluginError, match=r"'exp' is pinned.*versioned=True.*runs pin exp --version 0 --off"):
+        subject.run()
+    unpin(first)
+
+    def pin_meanwhile(data: Any) -> Any:
+        pin(first)
+        return data
+
+    assert experiment(one, step=pin_meanwhile).run(replicates=1).path == first.with_name("v1")
+    assert load(first / METADATA)["replicates"] == 2
+
+
 def test_a_reader_during_a_rerun_sees_the_complete_old_run() -> None:
     seen = []
 
@@ -286,8 +335,8 @@ def test_a_reader_during_a_rerun_sees_the_complete_old_run() -> None:
         ctx.artifacts.write("a", b"x")
         return data
 
-    experiment(step=look).run(replicates=1)
-    experiment(step=look).run(replicates=2)
+    experiment(ArtifactPlugin(versioned=False), step=look).run(replicates=1)
+    experiment(ArtifactPlugin(versioned=False), step=look).run(replicates=2)
     assert seen == [None] * 2 + [(1, 9)] * 4
     assert load(Path("data/exp/v0") / METADATA)["replicates"] == 2
 
@@ -311,15 +360,15 @@ def test_a_run_that_is_cut_short_says_so_and_leaves_the_old_one(
     assert load(Path("data/exp/v0") / METADATA)["replicates"] == 2
 
 
-def test_interrupted_runs_do_not_pile_up() -> None:
+def test_without_versions_interrupted_runs_do_not_pile_up() -> None:
     def interrupt(data: Any) -> Any:
         raise KeyboardInterrupt
 
     for _ in range(4):
         with pytest.raises(KeyboardInterrupt):
-            experiment(step=interrupt).run()
+            experiment(ArtifactPlugin(versioned=False), step=interrupt).run()
     assert statuses().count("interrupted") <= 2
-    experiment().run()
+    experiment(ArtifactPlugin(versioned=False)).run()
     assert statuses() == ["complete"]  # nobody will resume the older one any more
 
 
@@ -362,56 +411,69 @@ def test_giving_up_twice_never_touches_the_folder_that_another_run_has_claimed_s
 
 KILLED = """
 import os, signal
-from crystallize import Experiment
+from crystallize import ArtifactPlugin, Experiment
 def step(data, ctx):
     ctx.artifacts.write("a", b"new")
     if ctx["replicate"] == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return data
-Experiment(lambda: None, [step], name="exp").run(replicates=3)
+Experiment(lambda: None, [step], name="exp", plugins=[ArtifactPlugin(versioned=False)]).run(replicates=3)
 """
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
 def test_after_a_kill_the_old_run_is_whole_and_the_newest_remains_are_kept() -> None:
-    experiment().run(replicates=1)
+    experiment(ArtifactPlugin(versioned=False)).run(replicates=1)
     before = {name: (Path("data") / name).read_bytes() for name in tree(Path("data"))}
     for _ in range(3):
         killed = subprocess.run([sys.executable, "-c", KILLED], check=False, capture_output=True)
         assert killed.returncode == -signal.SIGKILL
         assert {name: (Path("data") / name).read_bytes() for name in before} == before
     assert statuses().count("running") <= 2
-    experiment().run(replicates=2)
+    experiment(ArtifactPlugin(versioned=False)).run(replicates=2)
     assert statuses() == ["complete"]
     assert load(Path("data/exp/v0") / METADATA)["replicates"] == 2
 
 
 AT_ONCE = """
-import sys
+import os, sys
 from crystallize import ArtifactPlugin, Experiment
 def step(data, ctx):
-    ctx.artifacts.write("a", sys.argv[1].encode())
-    return data
-subject = Experiment(lambda: None, [step], name="exp", plugins=[ArtifactPlugin(versioned=sys.argv[2] == "versioned")])
+    ctx.artifacts.write("a", str(os.getpid()).encode())
+    return data, {"who": os.getpid()}
+subject = Experiment(lambda: None, [step], name="exp", plugins=[ArtifactPlugin(versioned=sys.argv[1] == "versioned")])
+wait, start = os.pipe()
 for _ in range(10):
-    print(subject.run(replicates=5).path.name)
+    if os.fork() == 0:
+        os.close(start)
+        os.read(wait, 1)  # until all are there and the last of the writers has closed it
+        for _ in range(2):
+            os.write(1, f"{subject.run(replicates=5).path.name} ".encode())
+        os._exit(0)
+os.close(start)
+for _ in range(10):
+    assert os.wait()[1] == 0
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="starts ten processes at the same moment by fork")
 @pytest.mark.parametrize("mode", ["versioned", "single"])
-def test_runs_of_two_processes_at_once_never_mix(mode: str) -> None:
-    processes = [
-        subprocess.Popen([sys.executable, "-c", AT_ONCE, who, mode], stdout=subprocess.PIPE, text=True)
-        for who in ("one", "two")
-    ]
-    names = [name for process in processes for name in process.communicate()[0].split()]
+def test_ten_starts_at_the_same_moment_get_ten_versions_complete_and_unmixed(mode: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE, mode], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    names = done.stdout.split()
     versions = [f"v{i}" for i in range(20)] if mode == "versioned" else ["v0"]
-    assert sorted(set(names)) == sorted(versions)
     assert len(names) == 20
+    assert sorted(set(names)) == sorted(versions)
     assert sorted(path.name for path in Path("data/exp").iterdir()) == sorted(versions)
-    for version in versions:
-        contents = {path.read_bytes() for path in Path("data/exp", version).glob("replicate_*/*/*/a")}
-        assert len(contents) == 1
+    for run in Path("data/exp").iterdir():
+        assert load(run / METADATA)["status"] == "complete"
+        written = [path.read_text() for path in run.glob("replicate_*/*/*/a")]
+        assert len(written) == 5
+        assert load(run / "baseline" / "results.json")["metrics"]["who"] == list(map(int, written))
+        assert len(set(written)) == 1
 
 
 def numbers(count: int) -> Any:
@@ -518,6 +580,11 @@ def test_apply_writes_through_no_link(link: str, tmp_path: Path) -> None:
         ({"artifact_retention": 2.0}, InvalidTypeError),
         ({"artifact_retention": 0}, InvalidValueError),
         ({"artifact_retention": -1}, InvalidValueError),
+        ({"artifact_retention": 1, "big_file_threshold_mb": "5"}, InvalidTypeError),
+        ({"artifact_retention": 1, "big_file_threshold_mb": True}, InvalidTypeError),
+        ({"artifact_retention": 1, "big_file_threshold_mb": -1}, InvalidValueError),
+        ({"artifact_retention": 1, "big_file_threshold_mb": math.nan}, InvalidValueError),
+        ({"big_file_threshold_mb": 5}, InvalidValueError),
     ],
 )
 def test_wrong_settings_are_refused_at_once(arguments: dict[str, Any], kind: type[Exception]) -> None:
@@ -536,8 +603,7 @@ def test_a_file_where_the_root_should_be_stops_the_run_before_it_begins() -> Non
 def test_a_disk_error_in_a_step_is_that_outcomes_error() -> None:
     def obstruct(data: Any, ctx: Any) -> Any:
         if ctx["replicate"] == 1:
-            (run,) = Path("data/exp").glob(".v0.*/")
-            (run / "replicate_1").write_text("a file in the place of a folder")
+            Path("data/exp/v0/replicate_1").write_text("a file in the place of a folder")
         ctx.artifacts.write("a", b"x")
         return data
 
@@ -553,8 +619,7 @@ def test_a_disk_error_at_the_end_leaves_the_old_run(caplog: pytest.LogCaptureFix
     experiment().run(replicates=2)
 
     def obstruct(data: Any) -> Any:
-        (run,) = Path("data/exp").glob(".v0.*/")
-        (run / "high").write_text("a file in the place of a folder")
+        Path("data/exp/v1/high").write_text("a file in the place of a folder")
         return data
 
     with pytest.raises(PluginError, match="the run cannot be stored"):

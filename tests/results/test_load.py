@@ -14,6 +14,7 @@ import pytest
 
 from crystallize import (
     Artifact,
+    ArtifactPlugin,
     Experiment,
     FrozenContext,
     Hypothesis,
@@ -227,14 +228,19 @@ def test_a_pipe_in_the_place_of_results_does_not_hang() -> None:
 
 AGAIN = """
 import sys
-from crystallize import Experiment
+from crystallize import ArtifactPlugin, Experiment
+one = [ArtifactPlugin(versioned=False)]
 for value in range(40):
-    Experiment(lambda: 0, [lambda data: (data, {"x": value})], name="exp", seed=value).run(replicates=2)
+    Experiment(lambda: 0, [lambda data: (data, {"x": value})], name="exp", seed=value, plugins=one).run(replicates=2)
 """
 
 
 def test_a_run_that_is_shown_while_others_take_its_place_is_one_run() -> None:
-    run = Experiment(lambda: 0, [lambda data: (data, {"x": 0})], name="exp", seed=0).run(replicates=2).path
+    def record(data: Any) -> Any:
+        return data, {"x": 0}
+
+    one = [ArtifactPlugin(versioned=False)]
+    run = Experiment(lambda: 0, [record], name="exp", seed=0, plugins=one).run(replicates=2).path
     assert run is not None
     seen = 0
     with subprocess.Popen([sys.executable, "-c", AGAIN]) as writer:
@@ -246,5 +252,5 @@ def test_a_run_that_is_shown_while_others_take_its_place_is_one_run() -> None:
             seen += 1
     assert writer.returncode == 0
     assert seen
-    Experiment(lambda: 0, [lambda data: data], name="exp").run()
+    Experiment(lambda: 0, [lambda data: data], name="exp", plugins=one).run()
     assert [path.name for path in run.parent.iterdir()] == ["v0"]  # what was read last is gone too

@@ -248,3 +248,24 @@ def test_a_reader_notices_that_its_file_was_replaced(folder: Path) -> None:
     (folder / "file").touch()
     assert not reader.is_in_place()
     reader.release()
+
+
+def test_a_reader_waits_while_what_it_wants_to_read_is_removed_and_sees_that_it_is(folder: Path) -> None:
+    file = folder / "file"
+    file.touch()
+    seen = []
+
+    def read() -> None:
+        lock = ReadLock(file)
+        seen.append(lock.is_in_place())
+        lock.release()
+
+    reader = threading.Thread(target=read)
+    with unread(file) as is_free:
+        assert is_free
+        reader.start()
+        reader.join(0.2)
+        assert seen == []
+        file.unlink()
+    reader.join()
+    assert seen == [False]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from crystallize.errors import StoreError
-from crystallize.store.layout import COMPLETE, METADATA, RunLocation
+from crystallize.store.layout import METADATA, RunLocation
 from crystallize.store.locks import ReadLock
 from crystallize.store.metadata import (
     FAILED,
@@ -22,12 +22,13 @@ from crystallize.store.metadata import (
     run_token,
     write_metadata,
 )
-from crystallize.store.versions import Claim, apply_folder, claim_run, find_again, find_run, prune, versions
+from crystallize.store.retention import prune
+from crystallize.store.versions import Claim, apply_folder, claim_run, find_again, find_run, versions
 
 
 @pytest.fixture
 def single(tmp_path: Path) -> RunLocation:
-    return RunLocation(str(tmp_path / "data"), "exp")
+    return RunLocation(str(tmp_path / "data"), "exp", versioned=False)
 
 
 @pytest.fixture
@@ -265,7 +266,7 @@ KEEP = """
 import sys
 from crystallize.store.layout import RunLocation
 from crystallize.store.versions import claim_run
-claim = claim_run(RunLocation(sys.argv[1], "exp"))
+claim = claim_run(RunLocation(sys.argv[1], "exp", versioned=False))
 print(claim.folder, flush=True)
 sys.stdin.read()
 """
@@ -301,7 +302,7 @@ from crystallize.store.layout import RunLocation
 from crystallize.store.metadata import write_metadata
 from crystallize.store.versions import claim_run
 for i in range(60):
-    claim = claim_run(RunLocation(sys.argv[1], "exp"))
+    claim = claim_run(RunLocation(sys.argv[1], "exp", versioned=False))
     write_metadata(claim.folder, {}, "complete")
     claim.publish()
 """
@@ -314,80 +315,6 @@ def test_a_reader_during_reruns_always_finds_a_run(single: RunLocation) -> None:
             assert find_run(single) is not None
     assert writer.returncode == 0
     assert names(single) == {"v0"}
-
-
-# -- retention --------------------------------------------------------------------------------------------------
-
-
-def version_with_artifacts(location: RunLocation, status: str = FINISHED) -> Path:
-    claim = claim_run(location)
-    for size, replicate in ((10, 0), (1000, 1)):
-        folder = claim.folder / f"replicate_{replicate}" / "baseline" / "Step"
-        folder.mkdir(parents=True)
-        (folder / "a").write_bytes(bytes(size))
-    (claim.folder / "baseline").mkdir()
-    (claim.folder / "baseline" / "results.json").write_text("{}")
-    (claim.folder / "baseline" / COMPLETE).touch()
-    write_metadata(claim.folder, {}, status)
-    claim.release()
-    return claim.folder
-
-
-def test_only_the_newest_versions_keep_their_artifacts_and_all_keep_their_results(many: RunLocation) -> None:
-    folders = [version_with_artifacts(many) for _ in range(4)]
-    prune(many, 2)
-    assert [(folder / "replicate_1").exists() for folder in folders] == [False, False, True, True]
-    assert all((folder / "baseline" / "results.json").exists() for folder in folders)
-    assert all((folder / METADATA).exists() for folder in folders)
-    assert names(many) == {"v0", "v1", "v2", "v3"}
-
-
-def test_interrupted_versions_do_not_count_among_those_kept(many: RunLocation) -> None:
-    folders = [version_with_artifacts(many, status) for status in (FINISHED, FINISHED, INTERRUPTED)]
-    prune(many, 1)
-    assert [(folder / "replicate_0").exists() for folder in folders] == [False, True, True]
-
-
-def test_a_version_that_is_being_written_keeps_its_artifacts(many: RunLocation) -> None:
-    claim = claim_run(many)
-    (claim.folder / "replicate_0").mkdir()
-    newer = [version_with_artifacts(many) for _ in range(2)]
-    prune(many, 1)
-    assert (claim.folder / "replicate_0").exists()
-    assert not (newer[0] / "replicate_0").exists()
-
-
-def test_a_version_that_somebody_reads_keeps_its_artifacts_until_then(many: RunLocation) -> None:
-    folders = [version_with_artifacts(many) for _ in range(2)]
-    reader = ReadLock(folders[0] / METADATA)
-    prune(many, 1)
-    assert (folders[0] / "replicate_0").exists()
-    reader.release()
-    prune(many, 1)
-    assert not (folders[0] / "replicate_0").exists()
-
-
-def test_folders_that_no_run_of_ours_made_keep_everything(many: RunLocation) -> None:
-    folders = [version_with_artifacts(many) for _ in range(2)]
-    (folders[0] / METADATA).unlink()
-    prune(many, 1)
-    assert (folders[0] / "replicate_0").exists()
-
-
-def test_the_largest_files_go_first(many: RunLocation, monkeypatch: pytest.MonkeyPatch) -> None:
-    old, _ = version_with_artifacts(many), version_with_artifacts(many)
-    removed: list[int] = []
-    unlink = Path.unlink
-
-    def watch(path: Path, missing_ok: bool = False) -> None:
-        if path.name == "a":
-            removed.append(path.stat().st_size)
-        unlink(path, missing_ok)
-
-    monkeypatch.setattr(Path, "unlink", watch)
-    prune(many, 1)
-    assert removed == [1000, 10]
-    assert not list(old.glob("replicate_*"))
 
 
 # -- readers ----------------------------------------------------------------------------------------------------
@@ -442,18 +369,6 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_retention_removes_nothing_behind_a_link(many: RunLocation, outside: Path) -> None:
-    before = content(outside)
-    old = version_with_artifacts(many)
-    (old / "replicate_7").symlink_to(outside)
-    (old / "replicate_0" / "link").symlink_to(outside)
-    (many.folder / "v1").symlink_to(outside)
-    version_with_artifacts(many)
-    prune(many, 1)
-    assert content(outside) == before
-    assert not (old / "replicate_0").exists()
-
-
 def test_a_link_is_no_version(many: RunLocation, outside: Path) -> None:
     run = complete(claim_run(many), "ours")
     (many.folder / "v1").symlink_to(outside)
@@ -494,7 +409,7 @@ def test_an_experiments_folder_that_is_a_link_is_refused(
 def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "data").symlink_to(tmp_path / "disk")
-    complete(claim_run(RunLocation(str(tmp_path / "data"), "exp")), "here")
+    complete(claim_run(RunLocation(str(tmp_path / "data"), "exp", versioned=False)), "here")
     assert (tmp_path / "disk" / "exp" / "v0" / "content").read_text() == "here"
 
 

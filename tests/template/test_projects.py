@@ -188,21 +188,23 @@ def do_as_the_readme_says(environment, run, project, folder):
 
 
 def use_plugin(environment, folder):
-    written = folder / "data" / "trial" / "v0" / "step_times.csv"
+    written = folder / "data" / "trial" / "v1" / "step_times.csv"  # what the README ran is v0
     environment.crystallize("run", "trial", "--replicates", 3, "--execution", "process", cwd=folder)
     lines = [line.split(",")[:2] for line in written.read_text().splitlines()]
     assert lines == [["step", "calls"], ["EstimateStep", "6"]]
     environment.crystallize("run", "trial", "--replicates", 3, "-p", "no:my-plugin", cwd=folder)
-    assert not written.exists()
+    assert not written.with_name("v2").joinpath(written.name).exists()
 
 
 def use_strategy(environment, folder):
     run = ("run", "trial", "--replicates", 5, "--json")
-    own = environment.crystallize(*run, "--execution", "my-strategy", "--workers", 2, cwd=folder)
-    drove = json.loads((folder / "data" / "trial" / "v0" / "metadata.json").read_text())["plugins"]
+    own = json.loads(environment.crystallize(*run, "--execution", "my-strategy", "--workers", 2, cwd=folder))
+    drove = json.loads(Path(own["trial"].pop("path"), "metadata.json").read_text())["plugins"]
     (settings,) = (plugin["settings"] for plugin in drove if plugin["name"] == "my-strategy")
     assert settings == {"max_workers": 2, "progress": False}
-    assert own == environment.crystallize(*run, cwd=folder)
+    serial = json.loads(environment.crystallize(*run, cwd=folder))
+    del serial["trial"]["path"]
+    assert own == serial
 
 
 def use_loader(environment, folder):

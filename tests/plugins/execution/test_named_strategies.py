@@ -262,16 +262,12 @@ def test_a_folder_s_configuration_and_the_command_line_name_it_too(run_python):
         execution: {strategy: plain, label: from the file}
     """
     (folder / "config.yaml").write_text(dedent(config))
-    for options, driver in (
-        ([], "plain"),
-        (["--execution", "drivers:Plain"], "plain"),
-        (["--execution", "pooled"], "pooled"),
+    for number, (options, driver) in enumerate(
+        (([], "plain"), (["--execution", "drivers:Plain"], "plain"), (["--execution", "pooled"], "pooled"))
     ):
         run_python(COMMAND, "run", "mine", *options, cwd=Path.cwd())
-        (version,) = Path("data/mine").glob("v*")
-        assert (
-            json.loads((version / "metadata.json").read_text())["hooks"]["run_experiment_loop"][-1] == driver
-        )
+        metadata = json.loads(Path(f"data/mine/v{number}/metadata.json").read_text())
+        assert metadata["hooks"]["run_experiment_loop"][-1] == driver
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["show", "plain"], ["check"]])

@@ -1,0 +1,45 @@
+"""Ages and sizes as the commands' options take them, and as tables show them."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import typer
+
+_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SIZES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+
+
+def parse_age(text: str) -> timedelta:
+    """Return the time that ``30d`` or ``12h`` stands for."""
+    try:
+        return timedelta(seconds=_parse(text, _AGES, "", "an age is a number with one of s, m, h, d, w: 30d"))
+    except OverflowError:
+        raise typer.BadParameter(f"{text!r} is longer than time has been") from None
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that ``10MB`` or ``500`` stands for."""
+    return round(_parse(text, _SIZES, "b", "a size is a number with one of B, kB, MB, GB, TB: 10MB"))
+
+
+def _parse(text: str, units: dict[str, int], default: str, form: str) -> float:
+    match = _QUANTITY.fullmatch(text)
+    unit = (match[2].lower() or default) if match else ""
+    if match is None or unit not in units:
+        raise typer.BadParameter(f"{text!r} cannot be read: {form}")
+    return float(match[1]) * units[unit]
+
+
+def format_size(size: int) -> str:
+    """Return bytes with three digits: ``1.23 MB``."""
+    if size < 1000:
+        return f"{size} B"
+    amount, names = float(size), iter(("kB", "MB", "GB", "TB", "PB"))
+    name = "B"
+    while amount >= 999.5 and (larger := next(names, None)):
+        amount, name = amount / 1000, larger
+    digits = 2 if amount < 9.995 else 1 if amount < 99.95 else 0
+    return f"{amount:.{digits}f} {name}"

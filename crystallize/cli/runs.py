@@ -1,0 +1,465 @@
+"""``crystallize runs``: which runs are stored, and what is kept of them."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from crystallize.cli import options, quantities, screen
+from crystallize.cli.errors import WRONG_USE, fail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime, timedelta
+
+    from crystallize.results.runs import Runs, StoredRun
+    from crystallize.store.retention import Removed
+
+app = typer.Typer(help="List, show, keep and remove stored runs.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """List, show, keep and remove stored runs."""
+
+
+# -- arguments -----------------------------------------------------------------------------------------------
+
+
+def _complete_statuses(incomplete: str) -> list[str]:
+    from crystallize.results.runs import STATUSES
+
+    return [status for status in STATUSES if status.startswith(incomplete)]
+
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar=f"[{options.EXPERIMENT}]...",
+        help="The experiments; all that have stored runs, if none is named.",
+        autocompletion=options.complete_experiments,
+        show_default=False,
+    ),
+]
+Status = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--status",
+        metavar="STATUS",
+        help="Only runs that are complete, failed, interrupted, running, deleted, damaged or unknown. "
+        "Give it again for another one.",
+        autocompletion=_complete_statuses,
+        show_default=False,
+    ),
+]
+OlderThan = Annotated[
+    Any,
+    typer.Option(
+        "--older-than",
+        metavar="AGE",
+        parser=quantities.parse_age,
+        help="Only runs that ended longer ago: 30d, 12h, 45m.",
+        show_default=False,
+    ),
+]
+NewerThan = Annotated[
+    Any,
+    typer.Option(
+        "--newer-than",
+        metavar="AGE",
+        parser=quantities.parse_age,
+        help="Only runs that did not end so long ago.",
+        show_default=False,
+    ),
+]
+LargerThan = Annotated[
+    Any,
+    typer.Option(
+        "--larger-than",
+        metavar="SIZE",
+        parser=quantities.parse_size,
+        help="Only runs whose artifacts have more bytes: 10MB, 1.5GB.",
+        show_default=False,
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="FILTER",
+        help="Only runs where a metric's mean over replicates compares so: 'rmse < 60' under any condition, "
+        "'ridge.rmse < 60' under this one. Given again, all have to hold.",
+        show_default=False,
+    ),
+]
+Version = Annotated[
+    int | None,
+    typer.Option(
+        "--version", min=0, help="Which run; by default the newest complete one.", show_default=False
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be removed, and remove nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+class _Filters(NamedTuple):
+    """The options that say which runs are meant; None where one is not given."""
+
+    status: list[str] | None
+    older_than: timedelta | None
+    newer_than: timedelta | None
+    larger_than: int | None
+    where: list[str] | None
+
+    def select(self, found: Runs) -> Runs:
+        """Return the runs that are meant."""
+        return found.select(
+            status=self.status or (),
+            older_than=self.older_than,
+            newer_than=self.newer_than,
+            larger_than=self.larger_than,
+            where=self.where or (),
+        )
+
+
+# -- looking -------------------------------------------------------------------------------------------------
+
+
+@app.command("list")
+def list_runs(
+    names: Names = None,
+    *,
+    status: Status = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    larger_than: LargerThan = None,
+    where: Where = None,
+    last: Annotated[
+        int | None,
+        typer.Option(
+            "--last", "-n", min=1, help="Only so many of the newest of each experiment.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")
+    ] = False,
+) -> None:
+    """List the stored runs, the newest of each experiment last.
+
+    The size is that of the artifacts that are there. Runs that were deleted
+    are listed with `--status deleted` only.
+    """
+    everything = _read(names, with_deleted="deleted" in (status or ()))
+    found = _Filters(status, older_than, newer_than, larger_than, where).select(everything)
+    if last is not None:
+        found = _newest(found, last)
+    if as_json:
+        screen.print_json([run.to_dict() for run in found])
+    elif found:
+        for line in _table(found):
+            screen.echo(line)
+    elif everything:
+        screen.echo(f"None of the {_counted(len(everything))} is what you ask for.")
+    else:
+        screen.echo("No runs are stored: make one with 'crystallize run NAME'.")
+
+
+@app.command()
+def show(
+    name: options.ExperimentName,
+    version: Version = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, with all metadata, for programs to read.")
+    ] = False,
+) -> None:
+    """Show what is known of one run: when, with what, how it ended.
+
+    What it measured is shown by `crystallize show`.
+    """
+    from crystallize.store.metadata import read_metadata
+
+    run = _one(name, version)
+    metadata = read_metadata(run.path) or {}
+    if as_json:
+        screen.print_json(run.to_dict() | {"metadata": metadata})
+        return
+    screen.echo(screen.styled(f"{run.experiment} {run.name}", bold=True))
+    for key, value in _facts(run, metadata):
+        screen.echo(f"{key + ':':12}{value}")
+
+
+# -- keeping and removing ------------------------------------------------------------------------------------
+
+
+@app.command()
+def pin(
+    name: options.ExperimentName,
+    version: Version = None,
+    off: Annotated[bool, typer.Option("--off", help="Let the run go again.")] = False,
+) -> None:
+    """Keep a run: it is not pruned, deleted or replaced until it is let go."""
+    from crystallize.store import retention
+
+    run = _one(name, version)
+    (retention.unpin if off else retention.pin)(run.path)
+    screen.echo(f"{run.experiment} {run.name} is {'no longer ' if off else ''}pinned.")
+
+
+@app.command()
+def prune(
+    names: Names = None,
+    *,
+    status: Status = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    larger_than: LargerThan = None,
+    where: Where = None,
+    keep: Annotated[
+        int,
+        typer.Option(
+            "--keep", min=0, help="So many of the newest complete runs of each experiment keep all."
+        ),
+    ] = 1,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Remove the artifacts of old runs; results and metadata stay.
+
+    The manifest keeps size and hash of each file. Runs that are pinned, and
+    those that somebody makes or reads, are left alone.
+    """
+    from crystallize.store.metadata import FINISHED
+    from crystallize.store.retention import remove_artifacts
+
+    everything = _read(names)
+    spared = {run.path for run in _newest(everything.select(status=FINISHED), keep)}
+    chosen = _Filters(status, older_than, newer_than, larger_than, where).select(everything)
+    _remove(
+        [run for run in chosen if run.size and run.path not in spared and not run.pinned],
+        remove_artifacts,
+        "the artifacts of ",
+        dry_run=dry_run,
+        yes=yes,
+    )
+
+
+@app.command()
+def delete(
+    name: options.ExperimentName,
+    *,
+    version: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--version", min=0, help="Which run. Give it again for another one.", show_default=False
+        ),
+    ] = None,
+    status: Status = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    larger_than: LargerThan = None,
+    where: Where = None,
+    keep: Annotated[
+        int, typer.Option("--keep", min=0, help="So many of the newest runs that are meant stay.")
+    ] = 0,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Remove runs: their results, their artifacts, everything.
+
+    A record stays, with the metadata and the size and hash of each file, and
+    the number is never used again. Say which runs: by number, or by what they
+    are. One that is pinned, or that somebody makes or reads, is not removed.
+    """
+    from crystallize.errors import InvalidValueError
+    from crystallize.store.retention import delete as delete_run
+
+    filters = _Filters(status, older_than, newer_than, larger_than, where)
+    if not (version or keep) and all(each is None for each in filters):
+        fail(InvalidValueError("nothing says which runs", hint="Give --version, or one of the filters"))
+    everything = _read([name])
+    if version:
+        everything = _only(everything, name, version)
+    meant = filters.select(everything)
+    kept = {run.path for run in _newest(meant, keep)}
+    chosen = [run for run in meant if run.path not in kept]
+    for run in chosen:
+        if run.pinned and version:
+            unpin = f"crystallize runs pin {run.experiment} --version {run.version} --off"
+            fail(InvalidValueError(f"{run.experiment} {run.name} is pinned", hint=f"Let it go: '{unpin}'"))
+        if run.pinned:
+            screen.echo(f"{run.experiment} {run.name} is pinned and stays.", err=True)
+    _remove([run for run in chosen if not run.pinned], delete_run, "", dry_run=dry_run, yes=yes)
+
+
+def _remove(
+    chosen: Sequence[StoredRun],
+    remove: Callable[[Path], Removed],
+    what: str,
+    *,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Remove something of each run, if it is wanted, and tell what went and what was left alone."""
+    from crystallize.errors import StoreError
+
+    if not chosen:
+        screen.echo("There is nothing to remove.")
+        return
+    for line in _table(chosen):
+        screen.echo(line)
+    total = f"{what}{_counted(len(chosen))}, {quantities.format_size(sum(run.size for run in chosen))}"
+    if dry_run:
+        screen.echo(f"This would remove {total}.")
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            screen.echo("Nothing was removed: add --yes, where nobody can be asked.", err=True)
+            raise typer.Exit(WRONG_USE)
+        typer.confirm(f"Remove {total}?", abort=True)
+    removed = size = 0
+    refused = False
+    for run in chosen:
+        try:
+            gone = remove(run.path)
+        except StoreError as error:
+            refused = True
+            screen.echo(screen.error_heading("Error:"), f" {run.experiment} {run.name}: {error}", err=True)
+        else:
+            removed, size = removed + 1, size + gone.size
+    screen.echo(f"Removed {what}{_counted(removed)}, {quantities.format_size(size)}.")
+    if refused:
+        raise typer.Exit(WRONG_USE)
+
+
+# -- finding them --------------------------------------------------------------------------------------------
+
+
+def _read(names: Iterable[str] | None, *, with_deleted: bool = False) -> Runs:
+    from crystallize.cli.stored import all_locations, find_location
+    from crystallize.results.runs import read_runs
+
+    locations = [find_location(name) for name in dict.fromkeys(names)] if names else all_locations()
+    return read_runs(locations, with_deleted=with_deleted)
+
+
+def _one(name: str, version: int | None) -> StoredRun:
+    from crystallize.cli.stored import find_location
+    from crystallize.results.runs import read_runs
+    from crystallize.store.finding import LATEST, find_version
+
+    location = find_location(name)
+    folder = find_version(location, LATEST if version is None else version)
+    return next(run for run in read_runs([location], with_deleted=True) if run.name == folder.name)
+
+
+def _only(everything: Runs, name: str, numbers: Sequence[int]) -> Runs:
+    from crystallize.errors import StoreError
+    from crystallize.results.runs import Runs
+
+    there = {run.version for run in everything}
+    for number in numbers:
+        if number not in there:
+            have = ", ".join(run.name for run in everything) or "none"
+            raise StoreError(
+                f"version {number} is not stored of experiment {name!r}", hint=f"There are {have}"
+            )
+    return Runs(run for run in everything if run.version in numbers)
+
+
+def _newest(found: Runs, count: int) -> Runs:
+    """Return the `count` newest runs of each experiment."""
+    from crystallize.results.runs import Runs
+
+    newer = Counter[Path]()
+    chosen = []
+    for run in reversed(found):
+        newer[run.path.parent] += 1
+        if newer[run.path.parent] <= count:
+            chosen.append(run)
+    return Runs(reversed(chosen))
+
+
+# -- showing them --------------------------------------------------------------------------------------------
+
+
+def _table(found: Sequence[StoredRun]) -> list[str]:
+    from crystallize.utils.text_table import TextTable
+
+    columns = {
+        "experiment": [run.experiment for run in found],
+        **_on_the_left("run", [run.name for run in found]),
+        **_on_the_left("status", [_status(run) for run in found]),
+        **_on_the_left("when", [_local(run.when) for run in found]),
+        "n": ["" if run.replicates is None else str(run.replicates) for run in found],
+        "failed": [str(run.failed_outcomes) if run.failed_outcomes else "" for run in found],
+        "size": [quantities.format_size(run.size) for run in found],
+    }
+    if not any(columns["failed"]):
+        del columns["failed"]
+    return TextTable(tuple(columns), list(zip(*columns.values(), strict=True)), names=1).lines()
+
+
+def _on_the_left(header: str, cells: Sequence[str]) -> dict[str, list[str]]:
+    """Return a column of texts that is not to be cut: only the experiments' names are, where a table is too wide."""
+    width = max(map(len, [header, *cells]))
+    return {header.ljust(width): [cell.ljust(width) for cell in cells]}
+
+
+def _status(run: StoredRun) -> str:
+    return f"{run.status}, pinned" if run.pinned else run.status
+
+
+def _local(when: datetime | None) -> str:
+    if when is None:
+        return ""
+    try:
+        return when.astimezone().strftime("%Y-%m-%d %H:%M")
+    except (OSError, OverflowError):  # the metadata were written by another tool
+        return ""
+
+
+def _counted(number: int) -> str:
+    from crystallize.utils.suggest import counted
+
+    return counted(number, "run")
+
+
+def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, object]]:
+    """Yield what is known of a run, each with what it is called."""
+    from crystallize.config.errors import shown
+    from crystallize.store.retention import pruned_of
+
+    yield "Status", _status(run)
+    for key, when in (("Started", run.started), ("Ended", run.finished)):
+        if when is not None:
+            yield key, _local(when)
+    if run.started and run.finished:
+        yield "Took", _duration(run.finished - run.started)
+    if run.replicates is not None:
+        yield "Replicates", run.replicates
+    if run.conditions:
+        yield "Conditions", ", ".join(run.conditions)
+    if run.failed_outcomes:
+        yield "Failed", f"{run.failed_outcomes} outcomes"
+    if "master_seed" in metadata:
+        yield "Seed", metadata["master_seed"]
+    yield "Artifacts", quantities.format_size(run.size)
+    pruned = pruned_of(run.path)
+    if pruned.files:
+        yield "Pruned", f"{pruned.files} files, {quantities.format_size(pruned.size)}"
+    code = metadata.get("code")
+    if isinstance(code, dict):
+        if code.get("git_commit"):
+            yield "Commit", code["git_commit"]
+        if isinstance(code.get("command"), list):
+            yield "Command", " ".join(map(str, code["command"]))
+    yield "Folder", shown(run.path)
+
+
+def _duration(took: timedelta) -> str:
+    seconds = took.total_seconds()
+    return f"{seconds:.1f} s" if seconds < 60 else str(took).partition(".")[0]

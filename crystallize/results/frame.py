@@ -1,0 +1,70 @@
+"""The values of results as one tidy data frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pandas import DataFrame
+
+    from crystallize.results.condition import ConditionMetrics
+
+
+def make_frame(
+    conditions: Iterable[tuple[Mapping[str, Any], ConditionMetrics]], labels: Iterable[str], asked_by: str
+) -> DataFrame:
+    """Return a row for each value: the labels, replicate, condition, metric, value, and a column for each tag.
+
+    Parameters
+    ----------
+    conditions : iterable of (mapping, ConditionMetrics)
+        What the conditions gave, each with the values of its labels. Those with equal labels stand together.
+    labels : iterable of str
+        The columns that come first.
+    asked_by : str
+        Who needs pandas, for the message.
+
+    Raises
+    ------
+    ImportError
+        If pandas is not installed.
+    """
+    try:
+        from pandas import DataFrame
+    except ImportError:
+        raise ImportError(
+            f"{asked_by} needs pandas. Install it with: pip install 'crystallize-lab[frame]'"
+        ) from None
+    found = list(conditions)
+    rows = [row for labelled, condition in found for row in _rows(labelled, condition)]
+    runs = {tuple(labelled.values()): place for place, (labelled, _) in reversed(list(enumerate(found)))}
+    names = list(labels)
+    # Stable: conditions and metrics stay in their order.
+    rows.sort(key=lambda row: (runs[tuple(row[name] for name in names)], row["replicate"]))
+    tags = dict.fromkeys(key for _, condition in found for key in _tag_names(condition))
+    return DataFrame(rows, columns=[*names, "replicate", "condition", "metric", "value", *tags])
+
+
+def _rows(labels: Mapping[str, Any], condition: ConditionMetrics) -> Iterator[dict[str, Any]]:
+    for metric, column in condition.columns.items():
+        tagged = condition.tags.get(metric, {})
+        for replicate, values in column.by_replicate():
+            tags = tagged.get(replicate) or ()
+            for place, value in enumerate(values):
+                yield {
+                    **labels,
+                    "replicate": replicate,
+                    "condition": condition.name,
+                    "metric": metric,
+                    "value": value,
+                    **((tags[place] if place < len(tags) else None) or {}),
+                }
+
+
+def _tag_names(condition: ConditionMetrics) -> Iterator[str]:
+    for by_replicate in condition.tags.values():
+        for tags in by_replicate.values():
+            for tag in tags:
+                yield from tag or ()

@@ -1,0 +1,90 @@
+"""Stored experiments and runs by name, by path, by version."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from crystallize.errors import InvalidTypeError, StoreError, UnknownNameError
+from crystallize.store.layout import ROOT, RunLocation, version_number
+from crystallize.store.versions import find_run, versions
+from crystallize.utils.suggest import name_hint
+
+LATEST = "latest"
+
+
+def stored_experiments(root: str | Path = ROOT) -> list[RunLocation]:
+    """Return the experiments that have runs below a root, by name."""
+    try:
+        with os.scandir(root) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = [RunLocation(str(root), name) for name in names]
+    return [location for location in found if versions(location.folder)]
+
+
+def locate(what: str | os.PathLike[str], root: str | Path = ROOT) -> tuple[RunLocation, int | None]:
+    """Return the stored experiment that is meant, and the version if the path of a run was given.
+
+    Parameters
+    ----------
+    what : str or path
+        An experiment's name; or the path of its folder, or of a run's folder ``v<N>``. A text with a separator is a
+        path.
+    root : str or path, optional
+        Where names are looked for.
+
+    Raises
+    ------
+    UnknownNameError
+        If no run is stored there.
+    """
+    if not isinstance(what, str | os.PathLike):
+        raise InvalidTypeError(f"a stored experiment is given by its name or its folder, got {what!r}")
+    text = os.fspath(what)
+    is_path = not isinstance(what, str) or "/" in text or os.sep in text
+    folder = (Path(text) if is_path else Path(root, text)).absolute()
+    if text not in ("", ".", ".."):
+        number = version_number(folder.name) if is_path else None
+        if number is not None:
+            return RunLocation(str(folder.parent.parent), folder.parent.name), number
+        location = RunLocation(str(folder.parent), folder.name)
+        if find_run(location) is not None or versions(folder):
+            return location, None
+    known = [each.experiment for each in stored_experiments(folder.parent)]
+    hint = name_hint(folder.name, "There are runs of", known) if known else "There are no runs at all"
+    raise UnknownNameError(f"no run of {text!r} is stored", str(folder.parent), hint)
+
+
+def find_version(location: RunLocation, version: int | str = LATEST) -> Path:
+    """Return the folder of a version of an experiment.
+
+    Parameters
+    ----------
+    location : RunLocation
+        The experiment.
+    version : int or "latest", optional
+        Its number; the newest complete one, if not given.
+
+    Raises
+    ------
+    StoreError
+        If there is no such run.
+    """
+    if version != LATEST and (type(version) is not int or version < 0):
+        raise InvalidTypeError(f"a version is a number from 0 on, or {LATEST!r}, got {version!r}")
+    number = version if isinstance(version, int) else None
+    folder = find_run(location, number)
+    if folder is not None:
+        return folder
+    have = ", ".join(each.name for each in reversed(versions(location.folder)))
+    raise StoreError(
+        f"version {number} is not stored of experiment {location.experiment!r}"
+        if number is not None
+        else f"no complete run is stored of experiment {location.experiment!r}",
+        str(location.folder),
+        f"There {'is' if ',' not in have else 'are'} {have}"
+        if have
+        else f"Run 'crystallize run {location.experiment}'",
+    )

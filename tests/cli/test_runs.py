@@ -1,0 +1,300 @@
+"""``crystallize runs``: which runs are stored, and what is kept of them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crystallize import Experiment, treatment
+from crystallize.store.locks import ReadLock
+
+KEYS = [
+    *("experiment", "version", "path", "status", "started", "finished", "replicates", "conditions"),
+    *("failed_outcomes", "pinned", "size"),
+]
+
+
+def store(name: str, rmse: float, replicates: int = 2) -> Path:
+    """Store a run whose rmse is as given, and half of that under ``ridge``, and which writes 1000 bytes an outcome."""
+
+    def step(data: Any, ctx: Any) -> Any:
+        ctx.artifacts.write("model.bin", bytes(1000))
+        ctx.metrics.add("rmse", rmse * ctx.get("share", 1.0) - 1)
+        ctx.metrics.add("rmse", rmse * ctx.get("share", 1.0) + 1)
+        return data
+
+    treatments = [treatment("ridge", {"share": 0.5})]
+    path = (
+        Experiment(lambda: 0, [step], name=name, treatments=treatments, seed=1)
+        .run(replicates=replicates)
+        .path
+    )
+    assert path is not None
+    return path
+
+
+def change(run: Path, **metadata: Any) -> None:
+    file = run / "metadata.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | metadata))
+
+
+@pytest.fixture
+def stored() -> list[Path]:
+    """Store three runs of ``centre``, the second of which is from last month, and one of ``other``."""
+    runs = [store("centre", 40), store("centre", 80, replicates=5), store("centre", 60), store("other", 50)]
+    change(runs[1], finished=(datetime.now(UTC) - timedelta(days=30)).isoformat())
+    return runs
+
+
+def listed(call: Any, *arguments: str) -> list[str]:
+    done = call("runs", "list", *arguments, "--json")
+    assert (done.code, done.err) == (0, "")
+    return [f"{run['experiment']} v{run['version']}" for run in json.loads(done.out)]
+
+
+def has_artifacts(run: Path) -> bool:
+    return any(run.glob("replicate_*"))
+
+
+# -- list and show -------------------------------------------------------------------------------------------
+
+
+def test_an_empty_store_says_so(call, project):
+    for arguments in ((), ("make",)):
+        done = call("runs", "list", *arguments)
+        assert (done.code, done.out) == (0, "No runs are stored: make one with 'crystallize run NAME'.\n")
+
+
+def test_runs_of_scripts_and_of_folders_are_listed_the_newest_of_each_experiment_last(call, project, stored):
+    config = project / "make" / "config.yaml"
+    config.write_text(config.read_text() + "plugins: {artifact: {root_dir: kept}}\n")
+    assert call("run", "make").code == 0
+    assert listed(call) == ["centre v0", "centre v1", "centre v2", "make v0", "other v0"]
+    assert listed(call, "make", "other") == ["make v0", "other v0"]
+
+
+def test_the_table_fits_a_terminal(call, stored):
+    store("an experiment with a very long name", 3, 200)
+    (stored[0] / ".pinned").touch()
+    change(stored[1], failed_outcomes=123)
+    lines = call("runs", "list").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["experiment", "run", "status", "when", "n", "failed", "size"]
+    assert next(line for line in lines if line.startswith("centre")).split()[1:4] == [
+        "v0",
+        "complete,",
+        "pinned",
+    ]
+    assert next(line for line in lines if line.startswith("an ex")).split()[-2:] == ["400", "kB"]
+    assert next(line for line in lines if "123" in line).endswith("10.0 kB")
+
+
+def test_json_has_all_that_is_known_of_a_run(call, stored):
+    first, *_ = json.loads(call("runs", "list", "centre", "--json").out)
+    assert list(first) == KEYS
+    assert first["conditions"] == ["baseline", "ridge"]
+    assert (first["status"], first["replicates"], first["size"]) == ("complete", 2, 4000)
+    assert first["path"] == str(stored[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["--older-than", "2w"], ["centre v1"]),
+        (["--newer-than", "2w", "--last", "1"], ["centre v2", "other v0"]),
+        (["--larger-than", "4.5kB"], ["centre v1"]),
+        (["--status", "complete", "--last", "1"], ["centre v2", "other v0"]),
+        (["--status", "failed", "--status", "interrupted"], []),
+        (["--where", "rmse < 31"], ["centre v0", "centre v2", "other v0"]),
+        (["--where", "baseline.rmse<=50"], ["centre v0", "other v0"]),
+        (["--where", "ridge.rmse >= 25", "--where", "rmse != 80"], ["centre v2", "other v0"]),
+        (["--where", "ridge.rmse == 4e1"], ["centre v1"]),
+    ],
+)
+def test_runs_are_found_by_age_size_status_and_what_they_measured(call, stored, arguments, found):
+    if "rmse != 80" in arguments:  # any condition: ridge is 40 there
+        found = ["centre v1", *found]
+    assert listed(call, *arguments) == found
+
+
+def test_where_nothing_is_found_it_says_among_how_many(call, stored):
+    done = call("runs", "list", "--older-than", "5w")
+    assert (done.code, done.out) == (0, "None of the 4 runs is what you ask for.\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "why"),
+    [
+        ("rmse <> 60", 6, "'<>' is no comparison"),
+        ("rmse = 60", 6, "'=' is no comparison"),
+        ("rmse", 5, "a comparison is missing"),
+        ("< 60", 1, "the metric is missing"),
+        ("rmse <", 7, "the number is missing"),
+        ("rmse < sixty", 8, "'sixty' is no number"),
+        ("rmse < 60 and mae < 3", 15, "'mae"),
+        ("rmse < nan", 8, "nothing compares with nan"),
+    ],
+)
+def test_a_filter_that_cannot_be_read_is_told_with_its_place(call, stored, text, place, why):
+    done = call("runs", "list", "--where", text)
+    assert (done.code, done.out) == (2, "")
+    if "and" in text:  # the last comparison counts, and what stands before it is no metric of theirs
+        assert "none of the runs has a metric 'rmse < 60 and mae'" in done.err
+        return
+    first, shown, pointer, allowed = done.err.splitlines()
+    assert f"column {place}: {why}" in first
+    assert shown == f"  {text}"
+    assert pointer == f"  {' ' * (place - 1)}^"
+    assert allowed == ("Write METRIC < NUMBER or CONDITION.METRIC < NUMBER, with one of <, <=, >, >=, ==, !=")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["cente"], "Did you mean 'centre'?"),
+        (["--status", "compleet"], "Did you mean 'complete'?"),
+        (
+            ["--where", "rmsee < 3"],
+            "none of the runs has a metric 'rmsee'. Their metrics are 'rmse'. Did you mean",
+        ),
+        (["--where", "rigde.rmse < 3"], "Did you mean 'ridge.rmse'?"),
+        (["--older-than", "3"], "'3' cannot be read: an age is a number with one of s, m, h, d, w: 30d"),
+        (["--older-than", "9999999999w"], "longer than time has been"),
+        (["--larger-than", "3 XB"], "a size is a number with one of B, kB, MB, GB, TB: 10MB"),
+        (["--last", "0"], "--last"),
+    ],
+)
+def test_what_is_misspelt_is_told_with_what_is_allowed(call, stored, arguments, told):
+    done = call("runs", "list", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert told in done.err
+
+
+def test_conditions_whose_names_hold_signs_and_points_can_be_named(call):
+    treatments = [treatment("lr=0.1,depth=2", {"share": 0.5})]
+
+    def step(data: Any, ctx: Any) -> Any:
+        return data, {"val.rmse": 60 * ctx.get("share", 1.0)}
+
+    Experiment(lambda: 0, [step], name="grid", treatments=treatments).run(replicates=2)
+    assert listed(call, "--where", "lr=0.1,depth=2.val.rmse < 31") == ["grid v0"]
+    assert listed(call, "--where", "val.rmse > 59") == ["grid v0"]
+    assert listed(call, "--where", "baseline.val.rmse < 31") == []
+
+
+def test_runs_that_are_killed_damaged_or_of_others_are_told_as_such(call, stored):
+    change(stored[0], status="running")
+    (stored[1] / "metadata.json").write_text("{")
+    (stored[2] / "metadata.json").unlink()
+    done = json.loads(call("runs", "list", "centre", "--json").out)
+    assert [run["status"] for run in done] == ["interrupted", "damaged", "unknown"]
+    assert listed(call, "centre", "--where", "rmse < 100") == []
+
+
+def test_show_tells_when_and_how_a_run_was_made(call, stored):
+    done = call("runs", "show", "centre", "--version", "1")
+    assert done.code == 0
+    lines = dict(line.split(":", 1) for line in done.out.splitlines()[1:])
+    assert done.out.startswith("centre v1\n")
+    assert {
+        key: lines[key].strip() for key in ("Status", "Replicates", "Conditions", "Artifacts", "Folder")
+    } == {
+        "Status": "complete",
+        "Replicates": "5",
+        "Conditions": "baseline, ridge",
+        "Artifacts": "10.0 kB",
+        "Folder": "data/centre/v1",
+    }
+    document = json.loads(call("runs", "show", "centre", "--json").out)
+    assert list(document) == [*KEYS, "metadata"]
+    assert (document["version"], document["metadata"]["master_seed"]) == (2, 1)
+    missing = call("runs", "show", "centre", "--version", "7")
+    assert missing.code == 2
+    assert "There are v0, v1, v2" in missing.err
+
+
+def test_crystallize_show_works_on_any_version(call, stored):
+    means = [
+        next(
+            row["mean"] for row in json.loads(call("show", "centre", "--json", *which).out)["summary"]["rows"]
+        )
+        for which in ([], ["--version", "0"], ["--version", "1"])
+    ]
+    assert means == [60, 40, 80]
+
+
+# -- pin, prune, delete --------------------------------------------------------------------------------------
+
+
+def test_prune_removes_the_artifacts_of_all_but_the_newest_and_of_no_pinned_run(call, stored):
+    assert call("runs", "pin", "centre", "--version", "0").out == "centre v0 is pinned.\n"
+    dry = call("runs", "prune", "--dry-run")
+    assert (dry.code, dry.err) == (0, "")
+    assert dry.out.splitlines()[-1] == "This would remove the artifacts of 1 run, 10.0 kB."
+    assert all(map(has_artifacts, stored))
+    done = call("runs", "prune", "--yes")
+    assert done.out.splitlines()[-1] == "Removed the artifacts of 1 run, 10.0 kB."
+    assert [has_artifacts(run) for run in stored] == [True, False, True, True]
+    assert "Pruned:     10 files, 10.0 kB" in call("runs", "show", "centre", "--version", "1").out
+    assert call("show", "centre", "--version", "1").code == 0
+    assert call("runs", "prune", "--yes").out == "There is nothing to remove.\n"
+    assert "no longer pinned" in call("runs", "pin", "centre", "--version", "0", "--off").out
+    assert call("runs", "prune", "--yes", "--keep", "0", "centre", "--where", "rmse < 45").code == 0
+    assert [has_artifacts(run) for run in stored] == [False, False, False, True]
+
+
+def test_delete_removes_runs_and_leaves_a_record(call, stored):
+    dry = call("runs", "delete", "centre", "--older-than", "1w", "--dry-run")
+    assert dry.out.splitlines()[-1] == "This would remove 1 run, 10.0 kB."
+    assert call("runs", "delete", "centre", "--version", "0", "--version", "1", "-y").code == 0
+    assert listed(call, "centre") == ["centre v2"]
+    assert listed(call, "centre", "--status", "deleted") == ["centre v0", "centre v1"]
+    manifest = json.loads((stored[0] / "_manifest.json").read_text())
+    assert {file["size"] for file in manifest["model.bin"]["files"].values()} == {1000}
+    shown = call("show", "centre", "--version", "0")
+    assert (shown.code, "is deleted and has no results" in shown.err) == (2, True)
+    assert store("centre", 1).name == "v3"
+
+
+def test_delete_needs_to_know_which_runs(call, stored):
+    done = call("runs", "delete", "centre", "--yes")
+    assert done.code == 2
+    assert "nothing says which runs. Give --version, or one of the filters" in done.err
+    done = call("runs", "delete", "centre", "--version", "9", "--yes")
+    assert (done.code, "There are v0, v1, v2" in done.err) == (2, True)
+    assert len(listed(call, "centre")) == 3
+
+
+def test_delete_with_a_number_to_keep_spares_the_newest(call, stored):
+    assert call("runs", "delete", "centre", "--keep", "1", "--yes").code == 0
+    assert listed(call, "centre") == ["centre v2"]
+
+
+def test_where_nobody_can_be_asked_nothing_is_removed_without_yes(call, stored):
+    for command in (["prune"], ["delete", "centre", "--version", "0"]):
+        done = call("runs", *command)
+        assert (done.code, "add --yes" in done.err) == (2, True)
+    assert all(map(has_artifacts, stored))
+
+
+def test_a_pinned_run_is_not_deleted(call, stored):
+    call("runs", "pin", "centre", "--version", "0")
+    done = call("runs", "delete", "centre", "--version", "0", "--version", "1", "-y")
+    assert (done.code, "centre v0 is pinned" in done.err) == (2, True)
+    done = call("runs", "delete", "centre", "--status", "complete", "-y")
+    assert (done.code, done.err) == (0, "centre v0 is pinned and stays.\n")
+    assert listed(call, "centre") == ["centre v0"]
+
+
+def test_a_run_that_somebody_reads_is_not_deleted_and_the_others_are(call, stored):
+    reader = ReadLock(stored[1] / "metadata.json")
+    done = call("runs", "delete", "centre", "--status", "complete", "-y")
+    reader.release()
+    assert done.code == 2
+    assert "centre v1: somebody is reading this run" in done.err
+    assert done.out.splitlines()[-1].startswith("Removed 2 runs, ")
+    assert listed(call, "centre") == ["centre v1"]
