@@ -49,8 +49,7 @@ def test_runs_are_light_records_of_what_is_stored_the_newest_last() -> None:
 def test_what_was_measured_is_not_read() -> None:
     path = store("centre", 1).path
     assert path is not None
-    for name in ("baseline", "high"):
-        (path / name / "results.json").write_text("{")
+    (path / "journal.jsonl").write_text("{")
     assert [run.status for run in crystallize.runs("centre")] == ["complete"]
     assert len(crystallize.runs("centre").select(where="loss < 3")) == 0
 
@@ -136,7 +135,7 @@ def test_a_frame_of_several_runs_compares_them() -> None:
     store("centre", 1)
     store("centre", 5, replicates=3)
     frame = crystallize.runs("centre").to_frame()
-    assert list(frame.columns) == ["run", "replicate", "condition", "metric", "value"]
+    assert list(frame.columns) == ["run", "replicate", "condition", "metric", "value", "fold"]
     assert frame.groupby(["run", "condition"])["value"].mean().to_dict() == {
         ("v0", "baseline"): 1.5,
         ("v0", "high"): 11.5,

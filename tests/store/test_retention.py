@@ -13,7 +13,7 @@ import pytest
 from crystallize.errors import StoreError
 from crystallize.store.layout import COMPLETE, METADATA, ArtifactEntry, RunLocation
 from crystallize.store.locks import ReadLock
-from crystallize.store.manifest import read_manifest, write_hashed, write_manifest
+from crystallize.store.manifest import read_manifest, write_manifest
 from crystallize.store.metadata import FINISHED, INTERRUPTED, read_metadata, write_metadata
 from crystallize.store.retention import (
     InUseError,
@@ -26,6 +26,7 @@ from crystallize.store.retention import (
     unpin,
 )
 from crystallize.store.versions import claim_run, find_run, is_being_made
+from crystallize.utils.digests import write_hashed
 
 
 @pytest.fixture
