@@ -51,7 +51,7 @@ class Account:
             "user": _user(),
             "host": _host(),
             "command": masked_command(sys.orig_argv),
-            "folder": _relative(os.getcwd(), top),  # noqa: PTH109
+            "folder": _relative(os.getcwd(), top, os.path.expanduser("~")),  # noqa: PTH109, PTH111
             "code": self._code(None),
             "environment": {**_machine(), "variables": _variables(os.environ)},
             "numeric_libraries": [],
@@ -105,9 +105,10 @@ def _libraries(_modules: int) -> list[dict[str, Any]]:
     ]
 
 
-def _relative(folder: str, top: str | None) -> str:
+@lru_cache(maxsize=16)
+def _relative(folder: str, top: str | None, home: str) -> str:
     """Return `folder` as seen from the top of the working tree it is in, or from the user's own folder."""
-    for base, sign in ((top, ""), (os.path.expanduser("~"), "~")):  # noqa: PTH111
+    for base, sign in ((top, ""), (home, "~")):
         if base and PurePath(folder).is_relative_to(base):
             return PurePath(sign, PurePath(folder).relative_to(base)).as_posix()
     return folder
@@ -115,11 +116,8 @@ def _relative(folder: str, top: str | None) -> str:
 
 def _variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables that results may depend on, and no others."""
-    return {
-        name: masked(name, value)
-        for name, value in sorted(environment.items())
-        if name.startswith(_OURS) or name in _VARIABLES
-    }
+    names = sorted(name for name in environment if name.startswith(_OURS) or name in _VARIABLES)
+    return {name: masked(name, environment[name]) for name in names}
 
 
 @lru_cache(maxsize=1)
