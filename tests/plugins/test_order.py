@@ -128,7 +128,7 @@ def test_the_order_is_that_which_the_manager_tells_and_the_metadata_hold(tmp_pat
         "before_replicate": ["seed", "Ledger", "artifact", "zebra", "ape"],
         "before_step": ["ape", "Ledger", "zebra"],
         "after_step": ["ape", "Ledger"],
-        "after_replicate": ["Ledger"],
+        "after_replicate": ["artifact", "Ledger"],
         "after_run": ["artifact", "Ledger", "logging"],
     }
     result = experiment.run(replicates=1)
