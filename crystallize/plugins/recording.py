@@ -171,15 +171,13 @@ class Recording:
         else:
             (folder / HYPOTHESES).unlink(missing_ok=True)
         write_manifest(folder, result.artifacts)
-        plugins_now = {
-            "plugins": self._experiment.plugins.describe()
-        }  # again: a strategy may have learnt of itself
+        learnt = _describe_plugins(self._experiment.plugins)  # again: a strategy may have learnt of itself
         outcome = {
             "failed_outcomes": len(result.errors),
             "artifact_bytes": sum({entry.path: entry.size for entry in result.artifacts}.values()),
             "replaces": self._claim.replaces(),
         }
-        write_metadata(folder, self._metadata | plugins_now | outcome, FINISHED)
+        write_metadata(folder, self._metadata | learnt | self._account.at_end() | outcome, FINISHED)
         path = self._claim.publish()
         self._is_over = True
         return path
