@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 PYTHON ?=
+# Tests start some hundred interpreters: where nothing may be kept, each would compile all that it imports anew.
+export PYTHONDONTWRITEBYTECODE :=
 # A file of tests stays in one process, so that what it builds for its tests is built once.
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 

@@ -192,8 +192,12 @@ class WorkerProcessesContract(ExecutionStrategyContract):
         def draw(replicate: int) -> Any:
             import numpy as np
 
-            (tmp_path / f"begun-{os.getpid()}").touch()
-            yield from until(lambda: len(list(tmp_path.glob("begun-*"))) == 2, _SECONDS_FOR_A_SECOND_WORKER)
+            mine = tmp_path / f"begun-{os.getpid()}"
+            if not mine.exists():  # else there is one worker only, and the first replicate has waited in vain
+                mine.touch()
+                yield from until(
+                    lambda: len(list(tmp_path.glob("begun-*"))) == 2, _SECONDS_FOR_A_SECOND_WORKER
+                )
             return random.random(), float(np.random.random())
 
         (_, first), (_, second) = strategy.run_experiment_loop(Watched(2), Scripted(draw))

@@ -69,11 +69,22 @@ class Cluster:
         self.processes.append(process)
         return process
 
+    def dismiss_workers(self):
+        """Have no worker be left, for the next test."""
+        if len(self.processes) > 1:
+            self._end(self.processes[1:])
+            with self.client() as client:
+                assert wait_until(lambda: not client.nthreads()), "the scheduler still has workers"
+
     def close(self):
-        for process in reversed(self.processes):
+        self._end(self.processes)
+
+    def _end(self, processes):
+        for process in reversed(processes):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        self.processes = [process for process in self.processes if process.returncode is None]
 
 
 @pytest.fixture(scope="session")
@@ -90,9 +101,23 @@ def shared_cluster(tmp_path_factory):
         cluster.close()
 
 
+@pytest.fixture(scope="session")
+def _scheduler(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("scheduler"))
+    yield cluster
+    cluster.close()
+
+
 @pytest.fixture
-def new_cluster(tmp_path):
-    """Return a scheduler without workers, for one test alone."""
+def new_cluster(_scheduler):
+    """Return a scheduler without workers; those that the test starts end with it, and the scheduler goes on."""
+    yield _scheduler
+    _scheduler.dismiss_workers()
+
+
+@pytest.fixture
+def mortal_cluster(tmp_path):
+    """Return a scheduler without workers, which the test may kill."""
     cluster = Cluster(tmp_path / "cluster")
     yield cluster
     cluster.close()

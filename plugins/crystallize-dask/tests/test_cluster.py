@@ -226,8 +226,11 @@ def test_a_worker_that_cannot_open_the_experiment_leaves_the_run_to_those_that_c
 ):
     from crystallize.plugins.execution import driver
 
-    monkeypatch.setattr(driver, "_DEATHS_IN_A_ROW", 2)
+    monkeypatch.setattr(driver, "_DEATHS_IN_A_ROW", 1)
     new_cluster.worker("--nthreads", "1", "--no-nanny")
+
+    def died():
+        return len(list(tmp_path.glob("died-*")))
 
     class Demanding(Scripted):
         def recipe(self):
@@ -241,15 +244,15 @@ def test_a_worker_that_cannot_open_the_experiment_leaves_the_run_to_those_that_c
         return Scripted(script)
 
     def replicate_fn(replicate):
-        return (yield from until(lambda: len(list(tmp_path.glob("died-*"))) > 2))
+        return (yield from until(lambda: died() == 2))  # by then the first death was seen
 
     class Growing:
         owed = iter(range(1))
 
         def check_cancelled(self):
-            if (tmp_path / "opened").exists() and len(new_cluster.processes) == 2:
+            if (tmp_path / "opened").exists() and len(new_cluster.processes) == 2 + died() < 4:
                 monkeypatch.setenv("BROKEN", "1")
-                new_cluster.worker("--nthreads", "1")  # its nanny starts it again and again
+                new_cluster.worker("--nthreads", "1", "--no-nanny")
 
     strategy = DaskExecution(new_cluster.address)
     assert strategy.run_experiment_loop(Growing(), Demanding(replicate_fn)) == [True]
@@ -312,9 +315,11 @@ def test_a_worker_with_another_version_is_warned_of(shared_cluster, monkeypatch,
     assert "and this process 9.9: results may differ" in caplog.text
 
 
-def test_a_scheduler_that_ends_during_the_run_ends_the_run_and_what_arrived_is_kept(new_cluster, impatient):
-    new_cluster.worker("--nthreads", "1", "--no-nanny")
-    with new_cluster.client() as client:
+def test_a_scheduler_that_ends_during_the_run_ends_the_run_and_what_arrived_is_kept(
+    mortal_cluster, impatient
+):
+    mortal_cluster.worker("--nthreads", "1", "--no-nanny")
+    with mortal_cluster.client() as client:
         client.wait_for_workers(1)
 
     class Ending:
@@ -324,7 +329,7 @@ def test_a_scheduler_that_ends_during_the_run_ends_the_run_and_what_arrived_is_k
         def replicate_done(self, result):
             self.told = (*self.told, result)
             if result == 3:
-                os.kill(new_cluster.scheduler.pid, signal.SIGKILL)
+                os.kill(mortal_cluster.scheduler.pid, signal.SIGKILL)
             return result
 
     def replicate_fn(replicate):
@@ -332,7 +337,7 @@ def test_a_scheduler_that_ends_during_the_run_ends_the_run_and_what_arrived_is_k
         return replicate
 
     experiment = Ending()
-    with pytest.raises(ExecutionError, match=rf"connection.*{new_cluster.address} was lost.*again when"):
-        DaskExecution(new_cluster.address).run_experiment_loop(experiment, replicate_fn)
+    with pytest.raises(ExecutionError, match=rf"connection.*{mortal_cluster.address} was lost.*again when"):
+        DaskExecution(mortal_cluster.address).run_experiment_loop(experiment, replicate_fn)
     assert set(range(4)) <= set(experiment.told)
     assert len(experiment.told) < 100

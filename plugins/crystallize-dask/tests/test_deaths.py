@@ -180,13 +180,17 @@ def test_a_replicate_whose_workers_are_always_sent_away_is_given_up(new_cluster,
     assert "2 workers were sent away while they worked on it (replicate 0)" in message
 
 
-def test_an_experiment_that_kills_the_workers_that_open_it_is_given_up(address):
+def test_an_experiment_that_kills_the_workers_that_open_it_is_given_up(address, monkeypatch):
+    from crystallize.plugins.execution import driver
+
+    monkeypatch.setattr(driver, "_DEATHS_IN_A_ROW", 3)
+
     class Deadly(Scripted):
         def recipe(self):
             return os._exit, (5,)
 
     experiment = SimpleNamespace(owed=iter(range(4)))
-    with pytest.raises(ExecutionError, match=r"6 workers died one after the other.*serially") as caught:
+    with pytest.raises(ExecutionError, match=r"3 workers died one after the other.*serially") as caught:
         DaskExecution(address, max_workers=2).run_experiment_loop(experiment, Deadly(None))
     assert ("exit code 5" if address is None else "the scheduler lost it") in str(caught.value)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import redirect_stderr
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,11 +18,6 @@ from crystallize_dask import DaskExecution
 
 from crystallize.testing.leftovers import is_running
 from crystallize.testing.subjects import wait_until
-
-
-def run(replicate_fn, replicates=4, **options):
-    experiment = SimpleNamespace(owed=iter(range(replicates)))
-    return DaskExecution(max_workers=2, **options).run_experiment_loop(experiment, replicate_fn)
 
 
 @pytest.fixture
@@ -118,40 +115,51 @@ def test_ctrl_c_in_a_terminal_ends_everything_and_the_metadata_say_so(start_scri
     assert json.loads(metadata.read_text())["status"] == "interrupted"
 
 
-def test_each_worker_runs_one_replicate_at_a_time_with_its_share_of_the_cores(monkeypatch):
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-    strategy = DaskExecution(max_workers=2)
-    found = strategy.run_experiment_loop(
-        SimpleNamespace(owed=iter(range(2))), lambda i: os.environ["OMP_NUM_THREADS"]
-    )
-    assert found == [str(strategy.threads_per_worker)] * 2
-    assert strategy.settings["threads_per_worker"] >= 1
+# -- what its workers are given ----------------------------------------------------------------------------
 
 
-def test_workers_have_the_environment_the_folder_and_the_path_of_the_coordinator(monkeypatch, tmp_path):
-    (tmp_path / "only_here.py").write_text("NUMBER = 12")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("MY_SETTING", "mine")
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """Return what four replicates of one run have seen, and more of that run: a cluster takes two seconds to start."""
+    folder = tmp_path_factory.mktemp("seen")
+    (folder / "only_here.py").write_text("NUMBER = 12")
 
-    def replicate_fn(replicate):
+    def look(replicate):
         import only_here
 
-        return only_here.NUMBER, os.environ["MY_SETTING"], str(Path.cwd())
+        found = {"number": only_here.NUMBER, "folder": str(Path.cwd()), "input": sys.stdin.read()}
+        return found | {name: os.environ[name] for name in ("MY_SETTING", "OMP_NUM_THREADS")}
 
-    assert set(run(replicate_fn)) == {(12, "mine", str(Path.cwd()))}
+    strategy = DaskExecution(max_workers=2, resources={"GPU": 2, "licence": 0.5}, progress=True)
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as shown:
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+            patch.delenv(name, raising=False)
+        patch.setenv("MY_SETTING", "mine")
+        patch.syspath_prepend(str(folder))
+        patch.chdir(folder)
+        results = strategy.run_experiment_loop(SimpleNamespace(owed=iter(range(4))), look)
+    return SimpleNamespace(folder=folder, strategy=strategy, results=results, shown=shown.getvalue())
 
 
-def test_resources_are_what_one_replicate_needs_so_nobody_waits():
-    assert run(lambda i: i, resources={"GPU": 2, "licence": 0.5}) == [0, 1, 2, 3]
+def test_workers_have_their_share_of_the_cores(seen):
+    share = seen.strategy.settings["threads_per_worker"]
+    assert share >= 1
+    assert [result["OMP_NUM_THREADS"] for result in seen.results] == [str(share)] * 4
 
 
-def test_steps_find_no_input(capfd):
-    assert run(lambda i: sys.stdin.read()) == [""] * 4
+def test_workers_have_the_environment_the_folder_and_the_path_of_the_coordinator(seen):
+    found = {(result["number"], result["MY_SETTING"], result["folder"]) for result in seen.results}
+    assert found == {(12, "mine", str(seen.folder))}
 
 
-def test_progress_is_shown_on_standard_error(capfd):
-    run(lambda i: i, progress=True)
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert "4/4" in err
+def test_resources_are_what_one_replicate_needs_so_nobody_waits(seen):
+    assert seen.strategy.settings["resources"] == {"GPU": 2, "licence": 0.5}
+    assert len(seen.results) == 4
+
+
+def test_steps_find_no_input(seen):
+    assert [result["input"] for result in seen.results] == [""] * 4
+
+
+def test_progress_is_shown_on_standard_error(seen):
+    assert "4/4" in seen.shown

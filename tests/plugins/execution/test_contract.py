@@ -76,8 +76,25 @@ class TestProcess(WorkerProcessesContract, Undemanding):
             strategy.run_experiment_loop(SimpleNamespace(owed=iter(range(3))), replicate_fn)
 
 
-class TestProcessUnderSpawn(WorkerProcessesContract):
-    most_replicates = 30
+class TestProcessUnderSpawn(
+    WorkerProcessesContract,
+    only=[
+        "test_several_replicates_may_lose_their_workers",
+        "test_an_experiment_gives_the_bytes_of_a_serial_run",
+        "test_an_experiment_whose_worker_is_killed_gives_the_bytes_of_a_serial_run",
+        "test_workers_draw_different_numbers_from_global_generators",
+        "test_no_worker_is_left_after_a_run",
+        "test_no_worker_is_left_after_ctrl_c",
+        "test_a_run_leaves_no_file_open",
+        "test_the_process_is_left_as_it_was",
+        "test_it_works_in_a_thread_other_than_the_main_one",
+    ],
+):
+    """Another start method changes how workers start, what reaches them, how they end, and what they leave.
+
+    All that happens between is done by the code that `TestProcess` has run already, and an interpreter that
+    starts anew costs half a second for each of these workers.
+    """
 
     @pytest.fixture
     def strategy(self, monkeypatch: pytest.MonkeyPatch) -> ProcessExecution:
