@@ -10,9 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -82,14 +83,15 @@ def picture() -> ModuleType:
     return _hook_of_the_site("picture")
 
 
-SECONDS = 120
+SECONDS = 240
+"""After so long something hangs, however busy the machine is."""
 
 # An interpreter that has imported all of Crystallize, and forks for each line that it reads: the child has
-# files and an environment of its own and ends as any process does, and saves the second that importing takes.
+# files and an environment of its own, runs what Python would be given, and ends as any process does. That saves
+# the second that importing takes.
 WARM = """
-import gc, importlib, json, os, pkgutil, sys
+import gc, importlib, json, os, pathlib, pkgutil, runpy, sys, types
 import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, rich.table, scipy.stats
-from crystallize.cli.app import main
 
 for module in pkgutil.walk_packages(crystallize.__path__, "crystallize."):
     if not module.name.startswith("crystallize.testing"):
@@ -116,17 +118,37 @@ sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
 os.chdir(request["cwd"])
 for file, number in ((request["out"], 1), (request["err"], 2)):
     os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-sys.argv[1:] = request["arguments"]
-del request, requests, answers, child
-main()
+importlib.invalidate_caches()
+what, *sys.argv[:] = request["arguments"]
+if what == "-m":
+    sys.path[0] = os.getcwd()
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+else:
+    module = sys.modules["__main__"] = types.ModuleType("__main__")
+    if what == "-c":
+        code, sys.argv[0] = sys.argv[0], "-c"
+    else:
+        module.__file__, code = what, pathlib.Path(what).read_bytes()
+        sys.argv[:0] = [what]
+        sys.path[0] = os.path.dirname(os.path.abspath(what))
+    exec(compile(code, getattr(module, "__file__", "<string>"), "exec"), module.__dict__)
 """
 
 
 class WarmInterpreter:
-    """Runs ``crystallize`` in forks of a process that has imported it already."""
+    """Runs Python, where warnings are errors, in forks of a process that has imported all of Crystallize.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder : Path
+        Where it notes what is printed.
+    python : Path or str
+        The interpreter.
+    """
+
+    def __init__(self, folder: Path, python: Path | str = sys.executable) -> None:
         self._folder = folder
+        self._python = [str(python), "-W", "error"]
         self._environment = dict(os.environ)
         self._start()
 
@@ -135,17 +157,18 @@ class WarmInterpreter:
         self._answers = ours
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-c", WARM, str(theirs.fileno())],
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # a process with threads had better not fork
+                [*self._python, "-c", WARM, str(theirs.fileno())],
+                # A process with threads had better not fork.
+                env={**self._environment, "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
 
-    def can_take(self, environment: Mapping[str, str]) -> bool:
+    def _can_take(self, environment: Mapping[str, str]) -> bool:
         """Whether nothing differs that an interpreter, or a module, reads once and never again."""
         differing = {name for name, _ in self._environment.items() ^ environment.items()}
-        read_late = ("COLUMNS", "NO_COLOR", "PATH", "TERM", "CRYSTALLIZE_", "PYTEST_")
+        read_late = ("COLUMNS", "NO_COLOR", "PATH", "PY_COLORS", "TERM", "CRYSTALLIZE_", "PYTEST_")
         if environment.get("PYTHONWARNINGS") == "error":  # as it is here already
             differing -= {"PYTHONWARNINGS"}
         # The fork reads these itself; only a Crystallize in PYTHONPATH would come too late.
@@ -156,11 +179,39 @@ class WarmInterpreter:
         return all(name.startswith(read_late) for name in differing)
 
     def run(
-        self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]
+        self,
+        *arguments: object,
+        cwd: Path,
+        environment: Mapping[str, str] = os.environ,
+        fresh: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as `subprocess.run` would."""
+        """Run what Python would with these arguments, as `subprocess.run` would.
+
+        It is run in an interpreter that starts from nothing if `fresh` is true, or if the environment asks for it.
+        """
+        words = [str(argument) for argument in arguments]
+        if not fresh and self._can_take(environment):
+            return self._run_in_a_fork(words, cwd, environment)
+        return subprocess.run(
+            [*self._python, *words],
+            env=environment,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
+    def crystallize(self, *words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run the command ``crystallize``; the options are those of `run`."""
+        return self.run("-c", "from crystallize.cli.app import main; main()", *words, **options)
+
+    def _run_in_a_fork(
+        self, words: list[str], cwd: Path, environment: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
         out, err = self._folder / "out", self._folder / "err"
-        request = {"arguments": arguments, "cwd": str(cwd), "environment": dict(environment)}
+        request = {"arguments": words, "cwd": str(cwd), "environment": dict(environment)}
         request |= {"out": str(out), "err": str(err)}
         self._answers.settimeout(SECONDS)
         self._answers.sendall(json.dumps(request).encode() + b"\n")
@@ -170,7 +221,7 @@ class WarmInterpreter:
             self.close(at_once=True)
             self._start()
             raise
-        return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
+        return subprocess.CompletedProcess(words, code, out.read_text(), err.read_text())
 
     def close(self, *, at_once: bool = False) -> None:
         """End the process; with `at_once` the command that it is at, too."""
@@ -183,7 +234,7 @@ class WarmInterpreter:
 
 @pytest.fixture(scope="session")
 def warm_interpreter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmInterpreter]:
-    """Return an interpreter that starts commands at once."""
+    """Return an interpreter that starts at once."""
     interpreter = WarmInterpreter(tmp_path_factory.mktemp("warm"))
     yield interpreter
     interpreter.close()
@@ -193,10 +244,11 @@ RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def run_python(tmp_path: Path) -> RunPython:
-    """Return a function that runs Python code in a fresh interpreter, where warnings are errors.
+def run_python(tmp_path: Path, warm_interpreter: WarmInterpreter) -> RunPython:
+    """Return a function that runs Python code in a process of its own, where warnings are errors.
 
-    ``run_python(code, *arguments, env={...}, cwd=..., check=True, timeout=120)``
+    ``run_python(code, *arguments, env={...}, cwd=..., check=True, fresh=False)``; with `fresh` nothing is
+    imported there yet.
     """
 
     def run(
@@ -205,17 +257,13 @@ def run_python(tmp_path: Path) -> RunPython:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         check: bool = True,
-        timeout: float = 120,
+        fresh: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code, *arguments],
-            env={**os.environ, **(env or {})},
+        done = warm_interpreter.run(
+            *("-c", code, *arguments),
             cwd=cwd or tmp_path,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
+            environment={**os.environ, **(env or {})},
+            fresh=fresh,
         )
         if check and done.returncode:
             raise AssertionError(f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}")

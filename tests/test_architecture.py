@@ -102,7 +102,7 @@ def test_no_circle_of_imports_whether_for_typing_or_inside_functions() -> None:
 
 
 def imported_after(run_python, code: str) -> set[str]:
-    return set(run_python(f"{code}\nimport sys\nprint(*sys.modules, sep='\\n')").stdout.split())
+    return set(run_python(f"{code}\nimport sys\nprint(*sys.modules, sep='\\n')", fresh=True).stdout.split())
 
 
 def test_importing_crystallize_is_cheap(run_python) -> None:

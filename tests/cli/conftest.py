@@ -10,18 +10,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
+if TYPE_CHECKING:
+    from tests.conftest import WarmInterpreter
 
-SECONDS = 120
-MAIN = "from crystallize.cli.app import main; main()"
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def command(warm_interpreter: Any) -> Command:
+def command(warm_interpreter: WarmInterpreter) -> Command:
     """Return a function that runs ``crystallize`` in a process of its own, in the test's folder.
 
     ``command(*arguments, code=0, cwd=None, fresh=False, **environment)``; any exit code will do if `code` is
@@ -36,21 +36,9 @@ def command(warm_interpreter: Any) -> Command:
         fresh: bool = False,
         **environment: str,
     ) -> subprocess.CompletedProcess[str]:
-        words = [str(argument) for argument in arguments]
         variables = {**os.environ, "COLUMNS": "100", **environment}
-        if fresh or not warm_interpreter.can_take(variables):
-            done = subprocess.run(
-                [sys.executable, "-W", "error", "-c", MAIN, *words],
-                env=variables,
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-                check=False,
-            )
-        else:
-            done = warm_interpreter.run(words, Path.cwd() / (cwd or ""), variables)
+        folder = Path.cwd() / (cwd or "")
+        done = warm_interpreter.crystallize(*arguments, cwd=folder, environment=variables, fresh=fresh)
         told = f"{done.stdout}\n{done.stderr}"
         assert code is None or done.returncode == code, f"exit code {done.returncode}\n{told}"
         assert "Traceback" not in told

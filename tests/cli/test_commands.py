@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,15 +91,11 @@ def site(tmp_path) -> Path:
     return info.parent
 
 
-def crystallize(site, *arguments):
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", "from crystallize.cli.app import main; main()", *arguments],
-        env={**os.environ, "PYTHONPATH": f"{site}:{os.environ.get('PYTHONPATH', '')}", "COLUMNS": "160"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+@pytest.fixture
+def crystallize(site, warm_interpreter) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs ``crystallize`` where that distribution is installed."""
+    environment = {**os.environ, "PYTHONPATH": str(site), "COLUMNS": "160"}
+    return partial(warm_interpreter.crystallize, cwd=Path.cwd(), environment=environment)
 
 
 @pytest.mark.parametrize(
@@ -110,29 +107,29 @@ def crystallize(site, *arguments):
         (["single", "--times", "2"], "lone lone \n"),
     ],
 )
-def test_functions_and_typer_apps_become_commands_under_the_entrys_name(site, arguments, printed):
-    done = crystallize(site, *arguments)
+def test_functions_and_typer_apps_become_commands_under_the_entrys_name(crystallize, arguments, printed):
+    done = crystallize(*arguments)
     assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
 
 
-def test_what_is_defined_with_async_def_is_awaited(site):
-    done = crystallize(site, "later", "--name", "world")
+def test_what_is_defined_with_async_def_is_awaited(crystallize):
+    done = crystallize("later", "--name", "world")
     assert (done.returncode, done.stdout, done.stderr) == (0, "at last, world\n", "")
-    done = crystallize(site, "awaiting", "inner")
+    done = crystallize("awaiting", "inner")
     assert (done.returncode, done.stdout, done.stderr) == (3, "before\ninner\n", "")
 
 
-def test_each_has_its_help_under_its_own_name(site):
-    done = crystallize(site, "single", "--help")
+def test_each_has_its_help_under_its_own_name(crystallize):
+    done = crystallize("single", "--help")
     assert done.returncode == 0
     assert " single [OPTIONS]" in done.stdout
     assert "All alone." in done.stdout
 
 
-def test_our_help_names_them_and_imports_none(site):
+def test_our_help_names_them_and_imports_none(crystallize, site):
     for module in site.glob("*.py"):
         module.write_text("raise RuntimeError('imported')\n")
-    done = crystallize(site, "--help")
+    done = crystallize("--help")
     assert (done.returncode, done.stderr) == (0, "")
     for name in ("greet", "many", "single", "gone", "exits"):
         assert any(line.strip("│ ").startswith(f"{name} ") for line in done.stdout.splitlines())
@@ -150,31 +147,31 @@ def test_our_help_names_them_and_imports_none(site):
         ("strange", "Typer cannot use it"),
     ],
 )
-def test_a_broken_one_is_a_command_that_prints_its_error(site, name, reason):
+def test_a_broken_one_is_a_command_that_prints_its_error(crystallize, name, reason):
     for arguments in ([], ["--option", "argument"]):
-        done = crystallize(site, name, *arguments)
+        done = crystallize(name, *arguments)
         assert (done.returncode, done.stdout) == (1, "")
         assert "Traceback" not in done.stderr
         assert f"entry point '{name}' of their-dist 0.3" in done.stderr
         assert reason in done.stderr
-    assert crystallize(site, name, "--help").returncode == 0
+    assert crystallize(name, "--help").returncode == 0
 
 
-def test_our_own_names_cannot_be_taken(site):
-    done = crystallize(site, "run", "--help")
+def test_our_own_names_cannot_be_taken(crystallize):
+    done = crystallize("run", "--help")
     assert "Run an experiment" in done.stdout
 
 
-def test_one_that_raises_is_its_authors_bug(site):
-    done = crystallize(site, "failing")
+def test_one_that_raises_is_its_authors_bug(crystallize):
+    done = crystallize("failing")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     last = done.stderr.splitlines()[-1]
     assert "RuntimeError: out of order. This is a bug in their-dist 0.3" in last
 
 
-def test_the_list_of_plugins_tells_which_of_them_work(site):
-    done = crystallize(site, "plugins", "list", "--json")
+def test_the_list_of_plugins_tells_which_of_them_work(crystallize):
+    done = crystallize("plugins", "list", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     status = {
         each["name"]: (each["status"], each["error"])
@@ -188,10 +185,10 @@ def test_the_list_of_plugins_tells_which_of_them_work(site):
     assert all(error for state, error in status.values() if state == "failed")
 
 
-def test_the_list_of_plugins_tells_which_verifiers_work(site):
+def test_the_list_of_plugins_tells_which_verifiers_work(crystallize, site):
     entries = site / "their_dist-0.3.dist-info" / "entry_points.txt"
     entries.write_text("[crystallize.verifiers]\ngood = their_commands:greet\nbad = their_commands:number\n")
-    done = crystallize(site, "plugins", "list", "--json")
+    done = crystallize("plugins", "list", "--json")
     status = {
         each["name"]: each["status"]
         for each in json.loads(done.stdout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ def chain_folder(warm_interpreter, tmp_path_factory) -> Path:
     """Make an experiment that reads what another writes, once for all tests."""
     folder = tmp_path_factory.mktemp("chain")
     for arguments in (["new", "first", "--example"], ["new", "second", "--from", "first#summary"]):
-        assert warm_interpreter.run(arguments, folder, os.environ).returncode == 0
+        assert warm_interpreter.crystallize(*arguments, cwd=folder).returncode == 0
     return folder
 
 

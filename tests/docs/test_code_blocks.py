@@ -30,9 +30,12 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import WarmInterpreter
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -167,34 +170,31 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, **ours}
 
 
-def run(command: list[str], folder: Path, place: str) -> str:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment(folder),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
+def run(python: WarmInterpreter, words: list[str], folder: Path, place: str) -> str:
+    """Run a command; if it is Python or ``crystallize``, without a new interpreter."""
+    if words[0] == "python":
+        done = python.run(*words[1:], cwd=folder, environment=environment(folder))
+    elif words[0] == "crystallize":
+        done = python.crystallize(*words[1:], cwd=folder, environment=environment(folder))
+    else:
+        done = subprocess.run(
+            words,
+            cwd=folder,
+            env=environment(folder),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
     output = f"{done.stdout}\n{done.stderr}"
     assert done.returncode == 0, f"{place} ended with exit code {done.returncode}\n{output}"
     return done.stdout
 
 
-def run_line(warm: Any, line: str, folder: Path, place: str) -> str:
-    """Run a line of a console block; if it is one plain call of ``crystallize``, without a new interpreter."""
-    variables = environment(folder)
-    if (
-        not line.startswith("crystallize ")
-        or re.search(r"[|&;<>$`*?~]| #", line)
-        or not warm.can_take(variables)
-    ):
-        return run(["bash", "-c", line], folder, place)
-    done = warm.run(shlex.split(line)[1:], folder, variables)
-    assert done.returncode == 0, f"{place} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+def words_of(line: str) -> list[str]:
+    """Split a line of a console block into words; a shell does so if it is more than one plain command."""
+    return ["bash", "-c", line] if re.search(r"[|&;<>$`*?~]| #", line) else shlex.split(line)
 
 
 def page_name(page: Path) -> str:
@@ -207,7 +207,7 @@ def has_code(page: Path) -> bool:
 
 @pytest.mark.parametrize("page", [*filter(has_code, PAGES)], ids=page_name)
 def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(
-    page: Path, tmp_path: Path, warm_interpreter: Any
+    page: Path, tmp_path: Path, warm_interpreter: WarmInterpreter
 ) -> None:
     blocks = blocks_of(page)
     folder = tmp_path / "page"
@@ -218,7 +218,7 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(
 
     script = folder / f"{page.stem.replace('-', '_').lower()}_page.py"
     script.write_text(script_of(blocks), encoding="utf-8")
-    printed = run([sys.executable, "-W", "error", str(script)], folder, page_name(page)).split(f"{PRINTED}\n")
+    printed = run(warm_interpreter, ["python", str(script)], folder, page_name(page)).split(f"{PRINTED}\n")
     for output, text in zip(expected_outputs(blocks), printed, strict=False):
         if output is not None:
             assert_printed(output.text, text, f"{page_name(page)}:{output.line}")
@@ -227,7 +227,7 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(
         if block.language == "console":
             for line, command, shown in commands_of(block):
                 place = f"{page_name(page)}:{line}: {command}"
-                text = run_line(warm_interpreter, command, folder, place)
+                text = run(warm_interpreter, words_of(command), folder, place)
                 if shown.strip():
                     assert_printed(shown, text, place)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,6 @@ from crystallize import Experiment, ExperimentGraph, standalone_context
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "diabetes"
 EXPERIMENTS = EXAMPLE / "experiments"
-CRYSTALLIZE = str(Path(sys.executable).with_name("crystallize"))
 CONDITIONS = ["baseline", "ridge_1", "ridge_3", "ridge_10", "ridge_30", "ridge_100"]
 
 
@@ -24,21 +21,21 @@ def table():
     return np.loadtxt(EXPERIMENTS / "prepare" / "diabetes.csv", delimiter=",", skiprows=1)
 
 
-def run(folder, name, *options):
-    return subprocess.run(
-        [CRYSTALLIZE, "run", str(EXPERIMENTS / name), *options],
-        cwd=folder,
-        env={**os.environ, "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def run(warm_interpreter):
+    """Return a function that runs an experiment: ``run(folder, name, *options) -> the ended process``."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def call(folder, name, *options):
+        return warm_interpreter.crystallize(
+            "run", EXPERIMENTS / name, *options, cwd=folder, environment=environment
+        )
+
+    return call
 
 
 @pytest.fixture(scope="module")
-def first_run(tmp_path_factory):
+def first_run(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("first")
     done = run(folder, "penalties", "--replicates", "8")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -155,7 +152,7 @@ def test_results_and_artifacts_are_those_of_the_splits_that_the_seed_gives(first
             assert stated == pytest.approx(np.sqrt(np.mean(residuals**2)), rel=1e-9)
 
 
-def test_second_run_gives_the_same_bytes(first_run, tmp_path):
+def test_second_run_gives_the_same_bytes(run, first_run, tmp_path):
     folder, _ = first_run
     assert run(tmp_path, "penalties", "--replicates", "8").returncode == 0
     compared = 0
@@ -185,7 +182,7 @@ def test_the_folders_make_a_graph_in_which_both_consumers_read_what_prepare_publ
         result.raise_for_errors()
 
 
-def test_the_more_patients_there_are_the_smaller_is_the_error(tmp_path):
+def test_the_more_patients_there_are_the_smaller_is_the_error(run, tmp_path):
     done = run(tmp_path, "learning_curve", "--replicates", "20")
     assert done.returncode == 0, done.stdout + done.stderr
     stored = version(tmp_path, "learning_curve")
@@ -201,7 +198,7 @@ def test_the_more_patients_there_are_the_smaller_is_the_error(tmp_path):
 
 
 @pytest.mark.parametrize("experiment", ["penalties", "learning_curve"])
-def test_the_readme_shows_the_table_of_a_full_run(tmp_path, experiment):
+def test_the_readme_shows_the_table_of_a_full_run(run, tmp_path, experiment):
     done = run(tmp_path, experiment)
     assert done.returncode == 0, done.stdout + done.stderr
     table = done.stdout.partition(f"\n{experiment}\n")[2].partition("\n\n")[0]
@@ -210,10 +207,9 @@ def test_the_readme_shows_the_table_of_a_full_run(tmp_path, experiment):
     assert "\n".join(line.rstrip() for line in table.splitlines()) in "\n".join(readme)
 
 
-def test_the_list_shows_what_each_experiment_is_for():
-    done = subprocess.run(
-        [CRYSTALLIZE, "list"], cwd=EXAMPLE, capture_output=True, text=True, timeout=60, check=True
-    )
+def test_the_list_shows_what_each_experiment_is_for(warm_interpreter):
+    done = warm_interpreter.crystallize("list", cwd=EXAMPLE)
+    assert done.returncode == 0, done.stderr
     heading, *lines = done.stdout.splitlines()
     assert heading == "Diabetes"
     assert [line.split()[0] for line in lines] == ["prepare", "penalties", "learning_curve"]
@@ -221,7 +217,7 @@ def test_the_list_shows_what_each_experiment_is_for():
     assert all("\N{CHART WITH UPWARDS TREND}" in line and "prepare" in line for line in lines[1:])
 
 
-def test_wrong_arguments_are_told_before_any_work(tmp_path):
+def test_wrong_arguments_are_told_before_any_work(run, tmp_path):
     done = run(tmp_path, "penalties", "--replicates", "0")
     assert done.returncode == 2
     assert "replicates" in done.stderr
@@ -229,7 +225,7 @@ def test_wrong_arguments_are_told_before_any_work(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_a_penalty_can_be_tried_without_a_treatment_of_its_own(tmp_path):
+def test_a_penalty_can_be_tried_without_a_treatment_of_its_own(run, tmp_path):
     # What --set gives is in the context of every condition that does not set it itself.
     done = run(tmp_path, "penalties", "--replicates", "2", "--set", "penalty=10")
     assert done.returncode == 0, done.stdout + done.stderr

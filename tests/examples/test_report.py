@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +14,25 @@ STEP = Path("data", "sleep", "v0", "replicate_0")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def run(warm_interpreter):
+    """Return a function that runs the example in a folder."""
+
+    def call(folder):
+        done = warm_interpreter.crystallize(
+            *("run", EXAMPLE / "experiments" / "sleep"),
+            cwd=folder,
+            environment={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def finished(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     run(folder)
     return folder
-
-
-def run(folder):
-    subprocess.run(
-        [str(Path(sys.executable).with_name("crystallize")), "run", str(EXAMPLE / "experiments" / "sleep")],
-        cwd=folder,
-        env={**os.environ, "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
 
 
 def report(folder, condition):
@@ -72,7 +72,7 @@ def test_the_interval_is_that_of_the_bootstrap(finished):
     assert (low, high) == pytest.approx((1.58 - 1.96 * error, 1.58 + 1.96 * error), abs=0.15)
 
 
-def test_a_second_run_writes_the_same_bytes(finished, tmp_path):
+def test_a_second_run_writes_the_same_bytes(run, finished, tmp_path):
     run(tmp_path)
     for condition in ("baseline", "median"):
         assert report(tmp_path, condition) == report(finished, condition)

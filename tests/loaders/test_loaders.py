@@ -342,7 +342,8 @@ def test_looking_up_loaders_imports_neither_numpy_nor_yaml(run_python: Any) -> N
         "import sys\n"
         "from crystallize.loaders import get_loader, loader_for\n"
         "get_loader('npy'), loader_for('a.json')\n"
-        "assert not {'numpy', 'yaml'} & set(sys.modules)"
+        "assert not {'numpy', 'yaml'} & set(sys.modules)",
+        fresh=True,
     )
 
 

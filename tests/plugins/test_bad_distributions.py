@@ -384,4 +384,4 @@ def test_a_strangers_metadata_that_cannot_be_read_stops_no_command(tmp_path, run
         "    except SystemExit as ended:\n        assert not ended.code, command\n"
         "assert 'PYDANTIC_DISABLE_PLUGINS' not in os.environ\n"
     )
-    run_python(code, env={"PYTHONPATH": str(site)})
+    run_python(code, env={"PYTHONPATH": str(site)}, fresh=True)

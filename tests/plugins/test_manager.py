@@ -191,6 +191,7 @@ def test_without_the_core_s_entry_points_there_are_no_plugins(run_python, tmp_pa
         "print([record.name for record in PluginManager.build([]).records])",
         str(site),
         cwd=site,
+        fresh=True,
     )
     assert done.stdout.strip() == "[]"
 

@@ -140,11 +140,11 @@ def test_without_pytest_a_contract_says_what_to_install(run_python) -> None:
     """
     from textwrap import dedent
 
-    printed = run_python(dedent(code)).stdout
+    printed = run_python(dedent(code), fresh=True).stdout
     assert "crystallize.testing.LoaderContract" in printed
     assert "pip install pytest" in printed
 
 
 def test_workers_need_no_pytest(run_python) -> None:
-    run_python("import crystallize.testing.subjects, sys; assert 'pytest' not in sys.modules")
+    run_python("import crystallize.testing.subjects, sys; assert 'pytest' not in sys.modules", fresh=True)
     assert "pytest" in sys.modules

@@ -34,7 +34,8 @@ def test_it_is_installed_in_child_processes(tmp_plugin, run_python) -> None:
     run_python(
         "from crystallize.discovery import PLUGINS, find, load\n"
         "(found,) = [each for each in find(PLUGINS) if each.name == 'guest']\n"
-        "load(found)"
+        "load(found)",
+        fresh=True,
     )
 
 

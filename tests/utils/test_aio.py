@@ -128,5 +128,6 @@ def test_the_main_threads_loop_is_closed_at_exit(run_python):
 
 def test_asyncio_is_not_imported_before_something_is_awaited(run_python):
     run_python(
-        "import sys, crystallize.utils.aio as aio; aio.close_loop(); assert 'asyncio' not in sys.modules"
+        "import sys, crystallize.utils.aio as aio; aio.close_loop(); assert 'asyncio' not in sys.modules",
+        fresh=True,
     )

@@ -100,7 +100,12 @@ def test_a_missing_key_is_a_key_error_that_says_where_and_what_there_is() -> Non
 KEYS = st.text(max_size=5).filter(lambda key: key not in RESERVED_KEYS)
 VALUES = st.recursive(
     st.none() | st.integers() | st.text() | st.binary(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.sets(st.integers()),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+        | st.sets(st.integers(), max_size=3)
+    ),
+    max_leaves=8,  # deep and mixed is what matters; to generate large values takes minutes
 )
 
 
@@ -118,7 +123,7 @@ def ruin(value: Any) -> None:
         value.add("ruined")
 
 
-@given(entries=st.dictionaries(KEYS, VALUES), extra=st.dictionaries(KEYS, VALUES))
+@given(entries=st.dictionaries(KEYS, VALUES, max_size=4), extra=st.dictionaries(KEYS, VALUES, max_size=4))
 def test_whatever_is_done_to_what_was_read_the_context_stays_as_it_was(
     entries: dict[str, Any], extra: dict[str, Any]
 ) -> None:

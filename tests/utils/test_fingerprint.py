@@ -219,5 +219,6 @@ def test_the_hash_is_the_same_in_processes_that_order_their_sets_differently(run
 def test_hashing_does_not_import_numpy(run_python: Any) -> None:
     run_python(
         "import sys\nfrom crystallize.utils.fingerprint import fingerprint\n"
-        "fingerprint({'a': [1.5]})\nassert 'numpy' not in sys.modules"
+        "fingerprint({'a': [1.5]})\nassert 'numpy' not in sys.modules",
+        fresh=True,
     )

@@ -90,5 +90,6 @@ def test_a_flow_without_awaitables_never_imports_asyncio(run_python: Any) -> Non
         "    if False: yield\n"
         "    return 1\n"
         "assert drive(flow()) == 1\n"
-        "assert 'asyncio' not in sys.modules\n"
+        "assert 'asyncio' not in sys.modules\n",
+        fresh=True,
     )

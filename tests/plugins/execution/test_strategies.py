@@ -146,10 +146,10 @@ def test_a_second_ctrl_c_abandons_the_threads(run_python):
         "        os.kill(os.getpid(), signal.SIGINT)\n"
         "threading.Thread(target=again, daemon=True).start()\n"
         "try:\n"
-        "    ThreadExecution(2).run_experiment_loop(S(owed=iter(range(4))), lambda i: time.sleep(60))\n"
+        "    ThreadExecution(2).run_experiment_loop(S(owed=iter(range(4))), lambda i: time.sleep(600))\n"
         "except KeyboardInterrupt:\n"
         "    print('abandoned')\n",
-        timeout=30,
+        fresh=True,
     )
     assert done.stdout == "abandoned\n"
 
@@ -304,7 +304,7 @@ def test_in_a_notebook_without_ipywidgets_progress_is_one_line_and_no_warning(ru
         "from crystallize.plugins.execution import SerialExecution\n"
         "SerialExecution(True).run_experiment_loop(S(owed=iter(range(4)), name='mine'), lambda i: i)\n"
     )
-    done = run_python(code)  # where warnings are errors
+    done = run_python(code, fresh=True)  # where warnings are errors
     assert done.stderr.startswith("mine: 4/4 replicates in ")
 
 
@@ -350,5 +350,6 @@ def test_progress_costs_no_import_when_it_is_off(run_python):
         "SerialExecution().run_experiment_loop(S(owed=iter(range(4))), abs)\n"
         "ThreadExecution(2).run_experiment_loop(S(owed=iter(range(4))), abs)\n"
         "heavy = {'rich', 'numpy', 'asyncio', 'multiprocessing'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
+        "assert not heavy, heavy\n",
+        fresh=True,
     )
