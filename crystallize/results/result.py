@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import RunFailedError, StoreError, UnknownNameError
 from crystallize.utils.json_text import to_json
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import counted, did_you_mean, listed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -200,7 +200,7 @@ class Result:
     def __repr__(self) -> str:
         failed = f", {len(self.errors)} failed outcomes" if self.errors else ""
         return (
-            f"<Result of {self.experiment!r}: {self.replicates} replicates of "
+            f"<Result of {self.experiment!r}: {counted(self.arrived, 'replicate')} of "
             f"{', '.join(self.conditions)}{failed}>"
         )
 
