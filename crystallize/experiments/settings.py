@@ -82,7 +82,8 @@ def readers_of(experiments: Iterable[RunningExperiment], added: Iterable[Treatme
             code.append(_step_reads(step))
             if isinstance(step, FunctionStep):
                 own |= {
-                    name: f"Step {step.name!r} has {name!r} as an argument of its own: leave it out there to have it set here"
+                    name: f"Step {step.name!r} has {name!r} as an argument of its own: leave it out there to have it "
+                    "set here"
                     for name in step.arguments
                 }
         treatments = [*experiment.active_treatments.values(), *added]
