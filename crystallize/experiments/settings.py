@@ -106,7 +106,7 @@ def readers_of(experiments: Iterable[RunningExperiment], added: Iterable[Treatme
             for value in each.values()
             if isinstance(value, Resource)
         )
-        code += (_function_reads(each.function, 0) for each in treatments if each.function is not None)
+        code += (_function_reads(each.function.fn, 0) for each in treatments if each.function is not None)
         for record, hook in hooks_with_context(experiment):
             hooks.setdefault(record.name, []).append(_hook_reads(record.plugin, hook))
     read_by_hooks = [keys for reads in hooks.values() for keys in reads]

@@ -147,6 +147,19 @@ def warnings(caplog):
     return [each.getMessage() for each in caplog.records if "has read it" in each.getMessage()]
 
 
+def test_a_decorated_treatment_shows_what_it_reads_like_a_plain_function():
+    @treatment("shown")
+    def shown(ctx):
+        ctx.add("factor", ctx.get("strength", 1.0))
+
+    def build(key):
+        return Experiment(numbers, [scale], treatments=[shown(), Treatment("other", {key: 2.0})])
+
+    build("strength").validate()
+    with pytest.raises(UnknownNameError, match="Did you mean 'strength'"):
+        build("strengh").validate()
+
+
 @pytest.mark.parametrize("execution", STRATEGIES)
 def test_what_cannot_be_known_before_is_warned_of_once_after_the_run(caplog, execution):
     one(Multiply("rate"), settings={"rte": 2.0, "rate": 3.0}, execution=execution, replicates=3).run()
