@@ -55,7 +55,10 @@ class DataSource(ABC):
         """Let what :meth:`choose_run` chose go; called when the run is over."""
 
     def recheck(self, ctx: FrozenContext) -> None:  # noqa: B027 - most sources give the data itself
-        """Raise if what the source gave an outcome may have become something else before its last step was done."""
+        """Raise if what the source gave an outcome may have become something else before its last step was done.
+
+        It is called when the last step is done, or one has failed.
+        """
 
     @abstractmethod
     def fetch(self, ctx: FrozenContext) -> Any:

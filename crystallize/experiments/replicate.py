@@ -234,15 +234,20 @@ class Replicate:
                     ctx.place(),
                     "Give the context what the steps need: ctx.add(key, value)",
                 )
-        is_fetched = data is FETCH
-        if is_fetched:
-            ctx.begin_stage(DATA_SOURCE, _DATA_SOURCE_RNG, "data source")
-            data = condition.datasource.fetch(ctx)
-            if type(data) is CoroutineType:
-                data = yield data
-        returned = yield from self._pipeline.flow(data, ctx, self._before_step, self._after_step)
-        if is_fetched and condition.recheck is not None:
-            condition.recheck(ctx)
+        recheck = condition.recheck if data is FETCH else None
+        try:
+            if data is FETCH:
+                ctx.begin_stage(DATA_SOURCE, _DATA_SOURCE_RNG, "data source")
+                data = condition.datasource.fetch(ctx)
+                if type(data) is CoroutineType:
+                    data = yield data
+            returned = yield from self._pipeline.flow(data, ctx, self._before_step, self._after_step)
+        except Exception:
+            if recheck is not None:
+                recheck(ctx)  # what has become of the data explains the error
+            raise
+        if recheck is not None:
+            recheck(ctx)
         return returned
 
     def _context(self, replicate: int, condition: Condition) -> FrozenContext:

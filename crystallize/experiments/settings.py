@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from crystallize.experiments.treatment import Treatment
     from crystallize.hookspecs import RunningExperiment
     from crystallize.pipelines.pipeline_step import PipelineStep
+    from crystallize.plugins.collection import PluginRecord
     from crystallize.store.outcome import Outcome, ReplicateResult
 
 _OWN_PLUGINS = "crystallize.plugins."
@@ -40,11 +41,17 @@ class Readers(NamedTuple):
         For parameters that do not come from the context: what to do about them.
     is_open : bool
         Whether other keys may be read, by code that has the context and does not show what it reads.
+    hooks : frozenset of str
+        The known keys that hooks of plugins name. What hooks read is in no stage's record.
+    open_hooks : tuple of str
+        The plugins whose hooks may read other keys.
     """
 
     known: frozenset[str]
     own: Mapping[str, str]
     is_open: bool
+    hooks: frozenset[str]
+    open_hooks: tuple[str, ...]
 
     def exclude(self, key: str) -> bool:
         """Tell whether it is certain that nothing reads `key`."""
@@ -54,6 +61,8 @@ class Readers(NamedTuple):
         """Return what to do about a key that nothing reads."""
         if key in self.own:
             return self.own[key]
+        if key in self.known:
+            return f"The code that reads {key!r} was not reached"
         if not self.known:
             return "Nothing here reads the context: give a step a parameter of that name"
         return (
@@ -66,13 +75,15 @@ def readers_of(experiments: Iterable[RunningExperiment], added: Iterable[Treatme
     known: set[str] = set()
     own: dict[str, str] = {}
     code: list[frozenset[str] | None] = []
+    hooks: dict[str, list[frozenset[str] | None]] = {}
     for experiment in experiments:
         known |= parameters_of(experiment)
         for step in experiment.pipeline.steps:
             code.append(_step_reads(step))
             if isinstance(step, FunctionStep):
                 own |= {
-                    name: f"Step {step.name!r} is given a {name!r} of its own: leave it out there to have it set here"
+                    name: f"Step {step.name!r} has {name!r} as an argument of its own: leave it out there to have it "
+                    "set here"
                     for name in step.arguments
                 }
         treatments = [*experiment.active_treatments.values(), *added]
@@ -95,16 +106,29 @@ def readers_of(experiments: Iterable[RunningExperiment], added: Iterable[Treatme
             for value in each.values()
             if isinstance(value, Resource)
         )
-        code += (_function_reads(each.function, 0) for each in treatments if each.function is not None)
-        code += (_hook_reads(plugin, hook) for plugin, hook in hooks_with_context(experiment))
-    known |= {key for keys in code if keys is not None for key in keys}
-    return Readers(frozenset(known - RESERVED_KEYS), own, any(keys is None for keys in code))
+        code += (_function_reads(each.function.fn, 0) for each in treatments if each.function is not None)
+        for record, hook in hooks_with_context(experiment):
+            hooks.setdefault(record.name, []).append(_hook_reads(record.plugin, hook))
+    read_by_hooks = [keys for reads in hooks.values() for keys in reads]
+    code += read_by_hooks
+    known |= _named(code)
+    return Readers(
+        frozenset(known - RESERVED_KEYS),
+        own,
+        None in code,
+        _named(read_by_hooks),
+        tuple(name for name, reads in hooks.items() if None in reads),
+    )
 
 
-def hooks_with_context(experiment: RunningExperiment) -> list[tuple[object, str]]:
+def _named(reads: Iterable[frozenset[str] | None]) -> frozenset[str]:
+    return frozenset(key for keys in reads if keys is not None for key in keys)
+
+
+def hooks_with_context(experiment: RunningExperiment) -> list[tuple[PluginRecord, str]]:
     """Return the hooks of strangers' plugins that are given contexts, and may read them and add to them."""
     return [
-        (record.plugin, hook)
+        (record, hook)
         for record in experiment.plugins.records
         if not type(record.plugin).__module__.startswith(_OWN_PLUGINS)
         for hook in _HOOKS_WITH_CONTEXT
@@ -219,21 +243,26 @@ class ReadWatch:
 
     def warn(self) -> None:
         """Log what was not read: once for all conditions."""
-        faults = {
-            f"treatment {name!r} sets {listed(keys)}": keys
+        unread = {
+            f"treatment {name!r} sets": keys
             for name, keys in self._unread.items()
             if keys and name not in self._unjudged
         }
         if self._initial and self._has_succeeded:
-            faults[f"initial_ctx has {listed(self._initial)}"] = self._initial
-        if not faults:
+            unread["initial_ctx has"] = self._initial
+        if not unread:
             return
         readers = readers_of([self._experiment])
+        faults = {owner: left for owner, keys in unread.items() if (left := keys - readers.hooks)}
+        if not faults:
+            return
         hints = dict.fromkeys(readers.hint(key) for keys in faults.values() for key in sorted(keys))
+        if readers.open_hooks:
+            hints[f"Whether a hook of {listed(readers.open_hooks)} has read it is not known"] = None
         _logger.warning(
             "experiment %r: %s, and no step, data source or treatment has read it. %s",
             self._experiment.folder_name,
-            "; ".join(faults),
+            "; ".join(f"{owner} {listed(keys)}" for owner, keys in faults.items()),
             ". ".join(hints),
         )
 

@@ -53,12 +53,12 @@ class Treatment:
     ) -> None:
         self.name = check_condition_name(name)
         self.settings: dict[str, Any] = {}
-        self.function: Callable[[FrozenContext], Any] | None = None
+        self.function: TreatmentFunction | None = None
         if isinstance(apply, Mapping):
             self.settings = check_context(apply, f"treatment {name!r}")
         elif callable(apply) and not isinstance(apply, type):
             _refuse_async(name, apply)
-            self.function = apply
+            self.function = apply if isinstance(apply, TreatmentFunction) else TreatmentFunction(apply)
         else:
             raise InvalidTypeError(
                 f"treatment {name!r} is a mapping of settings or a function of the context, got {apply!r}"
@@ -69,8 +69,7 @@ class Treatment:
         """Return what the treatment does, for metadata and provenance."""
         described: dict[str, Any] = dict(self.settings)
         if self.function is not None:
-            function = self.function.fn if isinstance(self.function, ConfiguredFunction) else self.function
-            described["apply"] = getattr(function, "__qualname__", repr(function))
+            described["apply"] = getattr(self.function.fn, "__qualname__", repr(self.function.fn))
         if self.datasource is not None:
             described["datasource"] = repr(self.datasource)
         return described
@@ -85,6 +84,14 @@ class Treatment:
 
     def __repr__(self) -> str:
         return f"Treatment({self.name!r}, {self.function or self.settings!r})"
+
+
+class TreatmentFunction(ConfiguredFunction):
+    """What a treatment does to the context: a function, with arguments that no outcome can change for the next."""
+
+    def __call__(self, ctx: FrozenContext) -> Any:
+        """Call the function."""
+        return self.fn(ctx, **self.fresh_arguments())
 
 
 class TreatmentFactory(Factory[Treatment]):
@@ -104,12 +111,7 @@ class TreatmentFactory(Factory[Treatment]):
     def make(self, fn: Callable[..., Any], arguments: dict[str, Any]) -> Treatment:
         """Return the treatment; `arguments` are passed on to the function."""
         check_call(f"treatment {self.name!r}", fn, None, **arguments)
-        return Treatment(self.name, _ConfiguredTreatment(fn, arguments))
-
-
-class _ConfiguredTreatment(ConfiguredFunction):
-    def __call__(self, ctx: FrozenContext) -> Any:
-        return self.fn(ctx, **self.fresh_arguments())
+        return Treatment(self.name, TreatmentFunction(fn, arguments))
 
 
 @overload

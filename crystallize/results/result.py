@@ -11,7 +11,7 @@ from crystallize.errors import RunFailedError, StoreError, UnknownNameError
 from crystallize.results.frame import make_frame
 from crystallize.store.layout import ROOT
 from crystallize.utils.json_text import to_json
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import counted, did_you_mean, listed
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -213,7 +213,7 @@ class Result:
     def __repr__(self) -> str:
         failed = f", {len(self.errors)} failed outcomes" if self.errors else ""
         return (
-            f"<Result of {self.experiment!r}: {self.replicates} replicates of "
+            f"<Result of {self.experiment!r}: {counted(self.arrived, 'replicate')} of "
             f"{', '.join(self.conditions)}{failed}>"
         )
 

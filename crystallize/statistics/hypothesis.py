@@ -156,7 +156,7 @@ class Hypothesis:
         """
         for condition in conditions:
             if not condition.errors and self._lacking(condition.columns):
-                self._refuse(condition.name, condition.columns)
+                self._refuse(f"condition {condition.name!r} never recorded", condition.columns)
 
     def check_first_replicate(self, outcomes: Sequence[Outcome]) -> None:
         """Refuse to go on for a metric that no condition has recorded in a run's first replicate.
@@ -166,10 +166,10 @@ class Hypothesis:
         MissingMetricError
             If an outcome did not fail, and none has a metric that is asked for.
         """
-        succeeded = [each.condition for each in outcomes if each.error is None]
-        recorded = dict.fromkeys(metric for each in outcomes for metric in each.metrics)
+        succeeded = [each for each in outcomes if each.error is None]
+        recorded = dict.fromkeys(metric for each in succeeded for metric in each.metrics)
         if succeeded and self._lacking(recorded):
-            self._refuse(succeeded[0], recorded)
+            self._refuse("no condition recorded", recorded, " in the first replicate")
 
     def compare(
         self, baseline: ConditionMetrics, treatments: Mapping[str, ConditionMetrics]
@@ -292,11 +292,11 @@ class Hypothesis:
         missing = (metric for group in self.groups or [] for metric in group if metric not in known)
         return next((f"metric {metric!r}" for metric in missing), "" if known else "any metric")
 
-    def _refuse(self, condition: str, recorded: Iterable[str]) -> NoReturn:
+    def _refuse(self, what: str, recorded: Iterable[str], when: str = "") -> NoReturn:
         names = list(recorded)
         lacking = self._lacking(names)
         raise MissingMetricError(
-            f"condition {condition!r} never recorded {lacking}",
+            f"{what} {lacking}{when}",
             f"hypothesis {self.name!r}",
             name_hint(lacking.removeprefix("metric "), "It recorded", names),
         )

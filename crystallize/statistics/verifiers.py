@@ -199,7 +199,9 @@ def mean_of_differences(differences: FloatArray, alpha: float) -> dict[str, Any]
 
 
 def _student(difference: float, error: float, freedom: float, alpha: float) -> dict[str, Any]:
-    """Return the two-sided t-test of ``difference / error``, and the interval."""
+    """Return the two-sided t-test of ``difference / error``, and the interval: NaN for an infinite difference."""
+    if not math.isfinite(difference):
+        error = _NAN
     if error > 0:
         from scipy.special import stdtr, stdtrit
 

@@ -353,7 +353,7 @@ def test_a_setting_that_the_step_is_given_in_config_yaml_is_told_with_its_line(c
     done = call("run", "make")
     assert done.code == 2
     assert "experiments/make/config.yaml:8:23: treatments.bigger.factor: treatment 'bigger' sets" in done.err
-    assert "Step 'PublishStep' is given a 'factor' of its own" in done.err
+    assert "Step 'PublishStep' has 'factor' as an argument of its own" in done.err
     config.write_text(config.read_text().replace("{bigger: {factor: 2}}", "{}"))
     assert call("run", "make", "--set", "factor=4").code == 2
 

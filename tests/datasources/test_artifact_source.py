@@ -208,6 +208,22 @@ def test_an_outcome_whose_path_was_given_before_another_run_took_the_place_is_an
         assert result.metrics.baseline.metrics["text"] == ["baseline 0", "baseline 2"]
 
 
+def test_an_outcome_that_failed_since_another_run_took_the_place_says_so() -> None:
+    make_producer().run(replicates=3)
+    source = make_producer().artifact_datasource(step="ProduceStep", name="data.txt")
+
+    def fail(data: Path, ctx: Any) -> Path:
+        if ctx["replicate"] == 1:
+            make_producer().run(replicates=3)
+        raise ValueError("of its own")
+
+    errors = Experiment(source, [fail]).run().errors
+    assert [error.kind.rpartition(".")[2] for error in errors] == ["ValueError", "StoreError", "ValueError"]
+    assert "'producer' was run again" in errors[1].message
+    assert "ValueError: of its own" in errors[1].traceback
+    assert not source._given  # nothing is kept for outcomes that are over
+
+
 def test_files_without_metadata_can_be_read() -> None:
     file = Path("data/producer/v0/replicate_0/baseline/ProduceStep/data.txt")
     file.parent.mkdir(parents=True)

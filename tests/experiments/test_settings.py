@@ -78,7 +78,7 @@ def test_a_misspelt_key_is_told_before_the_run_with_the_nearest_name():
 
 
 def test_a_key_that_the_step_is_given_itself_is_told():
-    with pytest.raises(UnknownNameError, match="Step 'ScaleStep' is given a 'factor' of its own"):
+    with pytest.raises(UnknownNameError, match="Step 'ScaleStep' has 'factor' as an argument of its own"):
         one(scale(factor=3.0)).run()
     one(scale(factor=3.0), scale).validate()  # the second one reads it
 
@@ -147,6 +147,19 @@ def warnings(caplog):
     return [each.getMessage() for each in caplog.records if "has read it" in each.getMessage()]
 
 
+def test_a_decorated_treatment_shows_what_it_reads_like_a_plain_function():
+    @treatment("shown")
+    def shown(ctx):
+        ctx.add("factor", ctx.get("strength", 1.0))
+
+    def build(key):
+        return Experiment(numbers, [scale], treatments=[shown(), Treatment("other", {key: 2.0})])
+
+    build("strength").validate()
+    with pytest.raises(UnknownNameError, match="Did you mean 'strength'"):
+        build("strengh").validate()
+
+
 @pytest.mark.parametrize("execution", STRATEGIES)
 def test_what_cannot_be_known_before_is_warned_of_once_after_the_run(caplog, execution):
     one(Multiply("rate"), settings={"rte": 2.0, "rate": 3.0}, execution=execution, replicates=3).run()
@@ -158,6 +171,33 @@ def test_what_cannot_be_known_before_is_warned_of_once_after_the_run(caplog, exe
 def test_what_code_has_read_is_not_warned_of(caplog, step):
     one(step, replicates=2).run()
     assert not warnings(caplog)
+
+
+def test_what_a_hook_reads_is_not_warned_of_and_a_hook_that_hides_it_is_named(caplog):
+    class Reads(BasePlugin):
+        def before_step(self, experiment, step, ctx):
+            ctx.get("tag")
+
+    class Hides(BasePlugin):
+        def before_step(self, experiment, step, ctx):
+            held = ctx
+            held.get("tag")
+
+    one(scale, settings={"factor": 2.0, "tag": "a"}, plugins=[Reads()]).run()
+    assert not warnings(caplog)
+    one(scale, settings={"factor": 2.0, "tag": "a"}, plugins=[Hides()]).run()
+    (warning,) = warnings(caplog)
+    assert "sets 'tag', and no step, data source or treatment has read it" in warning
+    assert "Whether a hook of 'Hides' has read it is not known" in warning
+
+
+def test_a_key_that_code_names_and_did_not_reach_has_no_nearest_name(caplog):
+    def sometimes(data, ctx):
+        return data, {"value": ctx["factor"] if data < 0 else data}
+
+    one(sometimes).run()
+    (warning,) = warnings(caplog)
+    assert warning.endswith("has read it. The code that reads 'factor' was not reached")
 
 
 def test_keys_that_a_treatments_function_adds_are_watched(caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from typing import Any
 
 import cloudpickle
@@ -201,6 +202,14 @@ def test_it_describes_itself_for_the_metadata() -> None:
     assert shifted(by=2.0).describe() == {"apply": "shifted"}
 
 
+def keep(ctx: Any, seen: list[int] = []) -> None:  # noqa: B006 - what is tested
+    seen.append(1)
+    ctx.add("count", len(seen))
+
+
+kept = treatment("kept")(keep)
+
+
 @pytest.mark.parametrize(
     "made",
     [treatment("t", {"shift": 2.0}), shifted(by=2.0), treatment("t", low)],
@@ -214,6 +223,15 @@ def test_it_can_be_pickled(made: Treatment) -> None:
             ctx = standalone_context()
             copy.function(ctx)
             assert "shift" in ctx
+
+
+@pytest.mark.parametrize("given", [keep, partial(keep, seen=[]), kept()], ids=["plain", "partial", "factory"])
+def test_a_default_that_the_function_changes_is_the_same_for_each_outcome(given: Any) -> None:
+    made = given if isinstance(given, Treatment) else treatment("t", given)
+    for _ in range(2):
+        ctx = standalone_context()
+        made.function(ctx)
+        assert ctx["count"] == 1
 
 
 def test_two_names_that_share_a_folder_on_some_systems_are_refused() -> None:
