@@ -35,6 +35,7 @@ THREAD_LIMITS = (
 """The environment variables by which numeric libraries are told how many threads to use."""
 
 _PAUSES = (0.01, 0.1, 0.5)
+_loading = threading.Event()
 _main_module_lock = threading.Lock()
 
 
@@ -74,6 +75,11 @@ def get_context(preload: list[str]) -> ForkServerContext | SpawnContext:
         raise ExecutionError(
             "this process can have no worker processes, for it is a daemonic worker of a multiprocessing pool itself",
             hint="Run the experiment serially or in threads here, or call it from a ProcessPoolExecutor",
+        )
+    if _loading.is_set():
+        raise ExecutionError(
+            "a module runs an experiment in processes while it is imported, and each worker imports it again",
+            hint="Run it in a function, or below if __name__ == '__main__'",
         )
     if start_method() == "spawn":
         return multiprocessing.get_context("spawn")
@@ -123,6 +129,16 @@ def start(
         else:
             break
     return process
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Refuse this process, a worker, workers of its own while it imports the user's code: each would start more."""
+    _loading.set()
+    try:
+        yield
+    finally:
+        _loading.clear()
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.plugins.execution.launch import (
     has_ended,
     leave_interrupts_to_the_coordinator,
+    loading,
     reseed_numpy,
 )
 from crystallize.plugins.execution.messages import dump_error, finish
@@ -168,8 +169,9 @@ class _Worker:
 
     def work(self, surroundings: Packed, payload: SharedPayload) -> None:
         try:
-            unpack(*surroundings).restore()
-            replicate_fn = payload.open()
+            with loading():
+                unpack(*surroundings).restore()
+                replicate_fn = payload.open()
         except BaseException as error:  # the coordinator raises it
             self._send_error(LOADING, error)
             return

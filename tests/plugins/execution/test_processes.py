@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -554,3 +555,14 @@ def test_a_fork_server_that_was_killed_is_replaced():
     run(lambda i: i)
     os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
     assert run(lambda i: i) == [0, 1, 2, 3]
+
+
+def test_a_module_that_runs_an_experiment_in_processes_while_it_is_imported_is_told(tmp_path, monkeypatch):
+    (tmp_path / "runs_on_import.py").write_text(
+        "from crystallize import Experiment\n"
+        "def step(data): return data\n"
+        "Experiment(lambda: 1, [step], execution='process').run(replicates=2)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SerializationError, match="while it is imported, and each worker imports it again"):
+        importlib.import_module("runs_on_import")
