@@ -364,6 +364,6 @@ def describe(result: Any, root: Path) -> dict[str, Any]:
         "provenance": json.dumps(list(result.provenance), default=repr),
     }
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        if path.name != "metadata.json":  # it holds times, and names the strategy
+        if path.name not in ("metadata.json", "journal.jsonl"):  # these hold times, and what came when
             found[path.relative_to(root).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found

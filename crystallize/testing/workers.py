@@ -98,7 +98,7 @@ class WorkerProcessesContract(ExecutionStrategyContract):
         returned = strategy.run_experiment_loop(Watched(12), Scripted(kills))
         kept_, (failed, replicate, kind, message) = returned.pop(5)
         assert returned == all_kept([*range(5), *range(6, 12)])
-        assert (kept_, failed, replicate, kind) == ("kept", "failed", 5, "ExecutionError")
+        assert (kept_, failed, replicate, kind) == ("kept", "failed", 5, "WorkerLostError")
         assert "replicate 5" in message, "the error does not say which replicate it is about"
         assert (tmp_path / "begun-5").read_text().count("once") == self.tries
 

@@ -253,6 +253,7 @@ def with_token(data: Any, ctx: Any, *, token: str, password: str = "") -> Any:
 def test_it_is_that_of_the_start_of_the_run() -> None:
     @pipeline_step()
     def edits(data: Any, ctx: Any) -> Any:
+        ctx.get("fn")
         globals()["RATE"] = 0.25
         return data
 

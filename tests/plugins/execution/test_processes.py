@@ -186,7 +186,12 @@ def test_numeric_libraries_get_their_share_of_the_cores(monkeypatch, start_metho
         return [os.environ[name] for name in THREAD_LIMITS], limits
 
     strategy = ProcessExecution(2)
-    assert strategy.settings == {"max_workers": 2, "progress": False, "threads_per_worker": None}
+    assert strategy.settings == {
+        "max_workers": 2,
+        "progress": False,
+        "workers": None,
+        "threads_per_worker": None,
+    }
     found = strategy.run_experiment_loop(SimpleNamespace(owed=iter(range(2))), replicate_fn)
     share = max(1, usable_cores() // 2)
     assert strategy.settings["threads_per_worker"] == share
