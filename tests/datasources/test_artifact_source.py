@@ -209,14 +209,13 @@ def test_an_outcome_whose_path_was_given_before_another_run_took_the_place_is_an
 
 
 def test_an_outcome_that_failed_since_another_run_took_the_place_says_so() -> None:
-    make_producer(plugin=ArtifactPlugin(versioned=False)).run(replicates=3)
-    source = make_producer(plugin=ArtifactPlugin(versioned=False)).artifact_datasource(
-        step="ProduceStep", name="data.txt"
-    )
+    producer = make_producer(plugin=ArtifactPlugin(versioned=False))
+    producer.run(replicates=3)
+    source = producer.artifact_datasource(step="ProduceStep", name="data.txt")
 
     def fail(data: Path, ctx: Any) -> Path:
         if ctx["replicate"] == 1:
-            make_producer(plugin=ArtifactPlugin(versioned=False)).run(replicates=3)
+            producer.run(replicates=3)
         raise ValueError("of its own")
 
     errors = Experiment(source, [fail]).run().errors
