@@ -11,6 +11,7 @@ import typer
 
 from crystallize.cli import options, quantities, screen
 from crystallize.cli.errors import WRONG_USE, fail
+from crystallize.cli.tail import tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -190,6 +191,9 @@ def show(
     screen.echo(screen.styled(f"{run.experiment} {run.name}", bold=True))
     for key, value in _facts(run, metadata):
         screen.echo(f"{key + ':':12}{value}")
+
+
+app.command()(tail)
 
 
 # -- keeping and removing ------------------------------------------------------------------------------------

@@ -131,15 +131,8 @@ def claim_newest(location: RunLocation) -> Claim | None:
         return None
     with locked(experiment_lock(experiment)):
         _tidy(experiment)
-        folder = next(iter(versions(experiment)), None)
-        final = folder
-        if not location.versioned:
-            final = experiment / _ONLY
-            unfinished = [
-                path for path in experiment.iterdir() if _STAGING.fullmatch(path.name) and is_folder(path)
-            ]
-            folder = max(unfinished, key=lambda path: path.stat().st_mtime_ns, default=final)
-        if folder is None or final is None or not is_folder(folder):
+        folder = newest_folder(location)
+        if folder is None:
             return None
         lock = FileLock(lock_of(folder))
         if not lock.try_acquire():
@@ -149,7 +142,26 @@ def claim_newest(location: RunLocation) -> Claim | None:
                 "Wait until it has ended, or run the experiment anew beside it",
             )
         lock.sign()
-        return Claim(folder, final, lock)
+        return Claim(folder, folder if location.versioned else experiment / _ONLY, lock)
+
+
+def newest_folder(location: RunLocation) -> Path | None:
+    """Return the folder of an experiment's newest run that was not deleted, however it ended; None if there is none.
+
+    Raises
+    ------
+    StoreError
+        If the experiment's folder is a link.
+    """
+    experiment = folder_of(location)
+    if not is_folder(experiment):
+        return None
+    if location.versioned:
+        return next((run for run in versions(experiment) if not has_status(run, DELETED)), None)
+    unfinished = [path for path in experiment.iterdir() if _STAGING.fullmatch(path.name) and is_folder(path)]
+    if unfinished:
+        return max(unfinished, key=lambda path: path.stat().st_mtime_ns)
+    return experiment / _ONLY if is_folder(experiment / _ONLY) else None
 
 
 def apply_folder(location: RunLocation) -> Path:
