@@ -44,7 +44,7 @@ BASELINE = "baseline"
 LARGEST = 1 << 30
 """How many bytes of one JSON file are read: a hundred million values, and less than would fill a memory."""
 
-_VERSION = re.compile(r"v(\d+)")
+_VERSION = re.compile(r"v(0|[1-9][0-9]*)")
 _REPLICATE = re.compile(r"replicate_\d+")
 
 

@@ -157,7 +157,8 @@ def newest_folder(location: RunLocation) -> Path | None:
     if not is_folder(experiment):
         return None
     if location.versioned:
-        return next((run for run in versions(experiment) if not has_status(run, DELETED)), None)
+        runs = (experiment / f"v{number}" for number in _numbers(experiment))
+        return next((run for run in runs if not has_status(run, DELETED)), None)
     unfinished = [path for path in experiment.iterdir() if _STAGING.fullmatch(path.name) and is_folder(path)]
     if unfinished:
         return max(unfinished, key=lambda path: path.stat().st_mtime_ns)
@@ -200,22 +201,27 @@ def _refuse_link(folder: Path) -> Path:
 
 def versions(experiment: Path) -> list[Path]:
     """Return the folders ``v<N>`` of an experiment, the newest first."""
+    return [experiment / f"v{number}" for number in _numbers(experiment)]
+
+
+def _numbers(experiment: Path) -> list[int]:
+    """Return the numbers of an experiment's versions, the newest first; a thousand of them are no thousand paths."""
     try:
         with os.scandir(experiment) as entries:
             found = [
-                (number, entry.path)
+                number
                 for entry in entries
                 if (number := version_number(entry.name)) is not None and entry.is_dir(follow_symlinks=False)
             ]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [Path(path) for _, path in sorted(found, reverse=True)]
+    return sorted(found, reverse=True)
 
 
 def next_version(experiment: Path) -> int:
     """Return the number that the next run gets, if runs get numbers: the one after the newest."""
-    found = versions(experiment)
-    return (version_number(found[0].name) or 0) + 1 if found else 0
+    found = _numbers(experiment)
+    return found[0] + 1 if found else 0
 
 
 def find_run(location: RunLocation, version: int | None = None) -> Path | None:
@@ -242,13 +248,16 @@ def find_run(location: RunLocation, version: int | None = None) -> Path | None:
         return folder if is_folder(folder) else (_run_during_swap(experiment) if version == 0 else None)
     if not location.versioned:
         return _read_only_version(experiment)
-    found = versions(experiment)
+    found = _numbers(experiment)
     if not found:
         return _run_during_swap(experiment)
-    for folder in found:
+    for number in found:
+        folder = experiment / f"v{number}"
         if is_complete(folder, refuse_newer=True):
             return folder
-    return found[0] if found and not any(os.path.lexists(folder / METADATA) for folder in found) else None
+    if any(os.path.lexists(experiment / f"v{number}" / METADATA) for number in found):
+        return None
+    return experiment / f"v{found[0]}"
 
 
 def is_pinned(run: Path) -> bool:

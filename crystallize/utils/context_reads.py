@@ -64,7 +64,12 @@ class _Reader(ast.NodeVisitor):
                 local.add(each.arg)
             elif isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
                 local.add(each.id)
-        self._globals = {name: value for name, value in fn.__globals__.items() if name not in local}
+        self._local = local
+        self._globals = fn.__globals__
+
+    def _global(self, name: str) -> Any:
+        """Return what a name stands for, if it is none of the function's own; else None."""
+        return None if name in self._local else self._globals.get(name)
 
     def read(self) -> frozenset[str] | None:
         """Return the keys, or None if there may be others."""
@@ -111,7 +116,7 @@ class _Reader(ast.NodeVisitor):
 
     def _follow(self, called: ast.expr, place: int | str | None) -> None:
         """Note what a function reads that is given the context as its argument number, or called, `place`."""
-        helper = self._globals.get(called.id) if isinstance(called, ast.Name) else None
+        helper = self._global(called.id) if isinstance(called, ast.Name) else None
         reads = None
         if isinstance(helper, FunctionType) and place is not None:
             names = helper.__code__.co_varnames[: helper.__code__.co_argcount]
@@ -127,7 +132,7 @@ class _Reader(ast.NodeVisitor):
         """Note the key that an expression stands for; tell whether it is a constant."""
         key = node.value if isinstance(node, ast.Constant) else None
         if isinstance(node, ast.Name):
-            key = self._globals.get(node.id)
+            key = self._global(node.id)
         if isinstance(key, str):
             self._keys.add(key)
         return isinstance(key, str)
