@@ -111,7 +111,6 @@ class Environment:
         self.python = folder / "bin" / "python"
         self._folder = folder
         self._run = run
-        self._warm: WarmInterpreter | None = None
         run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
         needed = {"pytest": distribution("pytest"), **needed_by("crystallize-lab", "pytest")}
         for each in needed.values():
