@@ -41,6 +41,7 @@ FLUSH_SECONDS = 0.1
 """Outcomes wait at most this long for others to be written together with them."""
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_START = b'{"sum":"'
 _HEAD_LENGTH = len('{"sum":"0123456789abcdef",')
 _SESSION = b'"session":'
 _FIELDS = 10  # of an outcome that has nothing but metrics, with the sum
@@ -506,6 +507,24 @@ class JournalReader:
             handed_back=exact_json.unpack(fields.get("handed_back", ())),
             consumed=tuple(fields["consumed"]) if "consumed" in fields else None,
         )
+
+
+def has_begun(file: Path) -> bool:
+    """Tell whether there is a journal with something in it.
+
+    There is not if its writer was killed before the first line was whole.
+
+    Raises
+    ------
+    OSError
+        If there is something else than a plain file.
+    """
+    try:
+        with os.fdopen(open_plain(file, follow_links=False), "rb") as stream:
+            first = stream.readline()
+    except FileNotFoundError:
+        return False
+    return first.endswith(b"\n") or not (first.startswith(_START) or _START.startswith(first))
 
 
 def _session(fields: dict[str, Any]) -> Session:

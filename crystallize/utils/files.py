@@ -173,6 +173,11 @@ def put_aside(path: Path) -> None:
     )
 
 
+def is_temporary(name: str) -> bool:
+    """Tell whether a file has the name of one that :func:`atomic_write_bytes` was writing."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
 def remove_folder(folder: Path) -> None:
     """Remove a folder with all that is in it, as far as that is allowed; a link in it is removed, and not followed."""
     from shutil import rmtree  # brings the codecs of archives along
