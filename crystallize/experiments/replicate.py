@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import sys
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from crystallize.errors import CrystallizeError
     from crystallize.experiments.treatment import Treatment
     from crystallize.hookspecs import RunningExperiment
+
+_logger = logging.getLogger("crystallize.experiment")
 
 FETCH: Any = object()
 """Stands for data that the data source has yet to give."""
@@ -89,6 +92,7 @@ class Replicate:
         self.is_async = any(map(is_async, _functions_of(experiment)))
         self._run = experiment.current_run.token
         self._done = experiment.current_run.done
+        self._retries = experiment.current_run.failure_policy.retries
         self._plugin_name = experiment.plugins.name_of
         self._before_replicate = experiment.plugins.direct("before_replicate")
         self._before_step = self._hook("before_step")
@@ -191,7 +195,10 @@ class Replicate:
             )
         outcomes = []
         for condition in self._owed(replicate):
-            outcomes.append((yield from self._outcome(replicate, condition)))
+            outcome = yield from self._outcome(replicate, condition)
+            if self._retries and outcome.error is not None:
+                outcome = yield from self._retry(replicate, condition, outcome)
+            outcomes.append(outcome)
         return ReplicateResult(replicate, tuple(outcomes), self._run)
 
     def _owed(self, replicate: int) -> tuple[Condition, ...]:
@@ -200,6 +207,15 @@ class Replicate:
         if done is None:
             return self._conditions
         return tuple(condition for condition in self._conditions if condition.name not in done)
+
+    def _retry(self, replicate: int, condition: Condition, outcome: Outcome) -> Flow[Outcome]:
+        """Try an outcome that failed again, until it succeeds or has used up its retries."""
+        for attempt in range(1, self._retries + 1):
+            if outcome.status != "failed":  # what took too long once takes too long again
+                break
+            _logger.info("attempt %d failed and is followed by another: %s", attempt, outcome.error)
+            outcome = (yield from self._outcome(replicate, condition))._replace(attempt=attempt)
+        return outcome
 
     def _outcome(self, replicate: int, condition: Condition) -> Flow[Outcome]:
         started = time.time()

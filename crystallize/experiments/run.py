@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
+from crystallize.experiments.failure_policy import FailurePolicy
 from crystallize.utils.failures import RunCancelled
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Run:
         How many replicates it has, as soon as that is known.
     resumes : bool, default False
         Whether it is to go on where an earlier run was left, with what of it still applies.
+    failure_policy : FailurePolicy, optional
+        What it does about outcomes that fail.
 
     Attributes
     ----------
@@ -67,6 +70,7 @@ class Run:
         master_seed: int,
         replicates: int | None,
         resumes: bool = False,
+        failure_policy: FailurePolicy = FailurePolicy(),
     ) -> None:
         self.kind = kind
         self.treatments = treatments
@@ -74,6 +78,7 @@ class Run:
         self.master_seed = master_seed
         self.replicates = replicates
         self.resumes = resumes
+        self.failure_policy = failure_policy
         self.token = secrets.token_hex(8)
         self.stored: Iterable[ReplicateResult] = ()
         self.done: dict[int, frozenset[str]] = {}

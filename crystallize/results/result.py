@@ -159,16 +159,12 @@ class Result:
         """
         if not self.errors:
             return
-        shown = "; ".join(map(str, self.errors[:_MOST_SHOWN]))
-        more = f"; and {len(self.errors) - _MOST_SHOWN} more" if len(self.errors) > _MOST_SHOWN else ""
         outcomes = self.replicates * len(self.conditions)
-        error = RunFailedError(
-            f"{len(self.errors)} of {outcomes} outcomes of {self.experiment!r} failed: {shown}{more}",
-            hint="result.errors has them all, with their tracebacks",
+        raise failures_error(
+            self.errors,
+            f"{len(self.errors)} of {outcomes} outcomes of {self.experiment!r} failed",
+            "result.errors has them all, with their tracebacks",
         )
-        if self.errors[0].traceback:
-            error.add_note(f"The first one's traceback:\n{self.errors[0].traceback}")
-        raise error
 
     # -- showing -------------------------------------------------------------------------------------------
 
@@ -290,3 +286,13 @@ class Result:
                 for key in tag
             )
         )
+
+
+def failures_error(errors: Sequence[OutcomeError], what: str, hint: str) -> RunFailedError:
+    """Return the error that names the first of the failures, with the first one's traceback as a note."""
+    shown = "; ".join(map(str, errors[:_MOST_SHOWN]))
+    more = f"; and {len(errors) - _MOST_SHOWN} more" if len(errors) > _MOST_SHOWN else ""
+    error = RunFailedError(f"{what}: {shown}{more}", hint=hint)
+    if errors[0].traceback:
+        error.add_note(f"The first one's traceback:\n{errors[0].traceback}")
+    return error
