@@ -68,6 +68,19 @@ class ArtifactSink:
             ) from error
         return ArtifactEntry(name, step, replicate, condition, relative, memoryview(content).nbytes, digest)
 
+    def remove(self, entry: ArtifactEntry) -> None:
+        """Remove an artifact that was written."""
+        try:
+            os.unlink(f"{self.base}/{entry.path}")  # noqa: PTH108
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StoreError(
+                f"artifact {entry.name!r} of a failed attempt cannot be removed: {error.strerror or error}",
+                f"replicate {entry.replicate}, condition {entry.condition!r}",
+                "Look at the folder's rights",
+            ) from error
+
     def _make_folders(self, parts: tuple[str, ...]) -> None:
         """Make the folders from the outside in, which takes the fewest system calls."""
         folder = self.base

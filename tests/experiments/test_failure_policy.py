@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crystallize import ArtifactPlugin, Experiment
+from crystallize import ArtifactPlugin, Experiment, Treatment
 from crystallize.errors import InvalidTypeError, InvalidValueError, RunFailedError
 from crystallize.experiments.failure_policy import FailurePolicy
 
@@ -25,6 +27,7 @@ def run(step: Any, root: Path | None = None, *, replicates: int = 6, resume: boo
 
 
 def odd_ones_fail(data: Any, ctx: Any) -> Any:
+    time.sleep(0)  # lets the thread that counts have its turn
     if ctx["replicate"] % 2:
         raise ValueError("odd")
     return data, {"value": ctx["replicate"]}
@@ -36,13 +39,13 @@ def odd_ones_fail(data: Any, ctx: Any) -> Any:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_run_stops_when_more_outcomes_failed_than_may(strategy: str, tmp_path: Path) -> None:
     with pytest.raises(RunFailedError, match="max_failures is 1") as caught:
-        run(odd_ones_fail, tmp_path, replicates=4000, max_failures=1, execution=strategy)
+        run(odd_ones_fail, tmp_path, replicates=3000, max_failures=1, execution=strategy)
     message = str(caught.value)
     assert "ValueError: odd (condition 'baseline', replicate " in message
     assert "experiment.run(strategy='resume')" in message
     result = caught.value.result  # type: ignore[attr-defined]
     assert len(result.errors) >= 2
-    assert result.arrived < 4000
+    assert result.arrived < 3000
     journal = next(tmp_path.rglob("journal.jsonl")).read_text()
     assert journal.count('"status":"failed"') == len(result.errors)
     assert journal.count('"status":"ok"') == result.arrived - len(result.errors)
@@ -74,7 +77,7 @@ def second_attempt_succeeds(data: Any, ctx: Any, folder: str) -> Any:
     mark = Path(folder) / str(ctx["replicate"])
     first = not mark.exists()
     mark.touch()
-    ctx.artifacts.add("first.txt" if first else "second.txt", b"x")
+    ctx.artifacts.write("first.txt" if first else "second.txt", b"x")
     drawn = float(ctx.rng.random())
     ctx.record("drawn", drawn)
     if first:
@@ -105,6 +108,49 @@ def test_an_outcome_is_tried_no_more_often_than_asked(tmp_path: Path) -> None:
 
     assert len(run(fail, replicates=2, retries=2).errors) == 2
     assert tries == [0, 0, 0, 1, 1, 1]
+
+
+# -- how long one may take -----------------------------------------------------------------------------------
+
+
+def hang(data: Any, ctx: Any) -> Any:
+    if ctx["replicate"] == 1 and ctx["condition"] == "slow":
+        time.sleep(0.3)
+    return data, {"value": ctx["replicate"]}
+
+
+async def hang_awaiting(data: Any, ctx: Any) -> Any:
+    if ctx["replicate"] == 1 and ctx["condition"] == "slow":
+        await asyncio.sleep(600)
+    return data, {"value": ctx["replicate"]}
+
+
+@pytest.mark.parametrize("step", [hang, hang_awaiting])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_outcome_that_takes_too_long_is_a_timeout_and_the_others_count(strategy: str, step: Any, tmp_path: Path) -> None:
+    treatments = [Treatment("slow", {}), Treatment("swift", {})]
+    result = run(step, tmp_path, replicates=3, treatments=treatments, timeout=0.2, retries=1, execution=strategy)
+    (error,) = result.errors
+    assert (error.replicate, error.condition) == (1, "slow")
+    assert error.kind == "crystallize.errors.OutcomeTimeoutError"
+    assert "it took more than 0.2 seconds" in error.message
+    assert result.metrics.baseline.metrics["value"] == [0, 1, 2]
+    assert result.metrics.treatments["slow"].metrics["value"] == [0, 2]
+    assert result.metrics.treatments["swift"].metrics["value"] == [0, 1, 2]
+    assert next(tmp_path.rglob("journal.jsonl")).read_text().count('"status":"timeout"') == 1
+
+
+def test_what_cannot_be_stopped_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    run(hang, replicates=2, treatments=[Treatment("slow", {})], timeout=0.2)
+    assert "replicate 1 under condition 'slow' takes more than 0.2 seconds" in caplog.text
+
+
+def test_a_timeout_error_of_the_step_itself_is_its_own() -> None:
+    async def step(data: Any) -> Any:
+        raise TimeoutError("mine")
+
+    (error,) = run(step, replicates=1, timeout=60).errors
+    assert (error.kind, error.message) == ("TimeoutError", "mine")
 
 
 # -- bad input -----------------------------------------------------------------------------------------------
