@@ -139,6 +139,25 @@ def run(
             help="Run one replicate, in this process, and log each step. What it stores goes to a temporary folder.",
         ),
     ] = False,
+    replicate: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="I",
+            help="With --debug: run this replicate alone, under one condition, with the seed of the newest run or "
+            "--seed, on what the experiments that it depends on have stored.",
+            show_default=False,
+        ),
+    ] = None,
+    condition: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --replicate: the condition; the baseline, if it is not given.",
+            autocompletion=options.complete_treatments,
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -165,6 +184,11 @@ def run(
             "it stands for one replicate of everything, run serially: leave the other option out",
             param_hint="--debug",
         )
+    if (replicate is not None or condition is not None) and (not debug or treatments or as_json):
+        raise typer.BadParameter(
+            "it goes with --debug, and without --treatment and --json",
+            param_hint="--condition" if replicate is None else "--replicate",
+        )
     folder = resolve(name)
     overrides: dict[str, Any] = {
         "seed": seed,
@@ -172,6 +196,11 @@ def run(
         "context": _context(settings or ()),
         "disable_plugins": _disabled_plugins(plugins or ()),
     }
+    if replicate is not None or condition is not None:
+        from crystallize.cli.outcome import run_outcome
+
+        run_outcome(folder.config, replicate or 0, condition, overrides, _debugging_folder())
+        return
     policy = {
         key: value
         for key, value in {

@@ -40,6 +40,7 @@ from crystallize.pipelines.pipeline import Pipeline
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.plugins.execution.resolution import resolve_strategy
 from crystallize.plugins.manager import PluginManager
+from crystallize.utils.checks import check_count
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.names import check_name
 from crystallize.utils.randomness import check_seed, draw_master_seed
@@ -395,7 +396,12 @@ class Experiment:
                 raise
 
     def apply(
-        self, treatment: Treatment | str | None = None, *, data: Any = FETCH, seed: int | None = None
+        self,
+        treatment: Treatment | str | None = None,
+        *,
+        data: Any = FETCH,
+        seed: int | None = None,
+        replicate: int = 0,
     ) -> Any:
         """Run the pipeline once, for use rather than for comparison, with all hooks.
 
@@ -409,6 +415,8 @@ class Experiment:
             The pipeline's first data; the data source's, if not given.
         seed : int, optional
             Takes the place of the master seed.
+        replicate : int, default 0
+            Which replicate it is: with the seed of a run, the outcome of that replicate comes about again.
 
         Returns
         -------
@@ -421,12 +429,13 @@ class Experiment:
             Whatever a step raises.
         """
         name, chosen = choose_condition(self.treatments, treatment)
+        check_count("replicate", replicate, least=0)
         with self._under_way("apply", chosen, (name,), replicates=1, seed=seed) as run:
             check_experiment(self, ())
             settle_sources(self)
             self.plugins.call("before_run", experiment=self)
             self._intake = Intake(self, run, self.aggregator(self), ())
-            applied, result = Replicate(self).apply(name, data)
+            applied, result = Replicate(self).apply(name, data, replicate)
             self._intake.take(result)
             self._intake.finish()
             return applied

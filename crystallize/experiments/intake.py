@@ -150,7 +150,9 @@ class Intake:
             self._failures,
             f"the run of {experiment.folder_name!r} has stopped, for {count} outcomes failed and max_failures is "
             f"{self._max_failures}",
-            "" if experiment.plugins.find(ArtifactPlugin) is None else f"What was measured is stored. Go on with: {again}",
+            ""
+            if experiment.plugins.find(ArtifactPlugin) is None
+            else f"What was measured is stored. Go on with: {again}",
         )
 
     def _give_result_to(self, error: BaseException) -> None:
@@ -211,11 +213,12 @@ class Intake:
             if error is not None and error.condition not in self._failed_conditions:
                 self._failed_conditions.add(error.condition)
                 _logger.warning(
-                    "experiment %r: first failure of condition %r: %s\n%s",
+                    "experiment %r: first failure of condition %r: %s\n%s%s",
                     self.experiment.folder_name,
                     error.condition,
                     error,
                     error.traceback,
+                    self._how_to_repeat(error),
                 )
         if self._after_replicate is not None:
             self.handover.arrive(result)
@@ -225,6 +228,17 @@ class Intake:
                 self._keep(raised)
             finally:
                 self.handover.close()
+
+    def _how_to_repeat(self, error: OutcomeError) -> str:
+        """Say what runs a failed outcome alone; once for a run."""
+        if len(self._failed_conditions) > 1 or self.run.kind != "run":
+            return ""
+        if self.experiment.source is None:
+            call = f"experiment.apply({error.condition!r}, replicate={error.replicate}, seed={self.run.master_seed})"
+        else:
+            name, condition = quote(self.experiment.folder_name), quote(error.condition)
+            call = f"crystallize run {name} --replicate {error.replicate} --condition {condition} --debug"
+        return f"Run this outcome alone: {call}"
 
     def finish(self) -> Result:
         """Compare the conditions, tell the plugins, and return the result.

@@ -162,7 +162,7 @@ class Replicate:
         parts |= {f"plugin {record.name!r}": record.plugin for record in experiment.plugins.records}
         return parts
 
-    def apply(self, condition: str, data: Any) -> tuple[Any, ReplicateResult]:
+    def apply(self, condition: str, data: Any, replicate: int = 0) -> tuple[Any, ReplicateResult]:
         """Run one condition once and return the last step's data; an error of a step is raised.
 
         Parameters
@@ -171,9 +171,11 @@ class Replicate:
             The condition.
         data : object
             The pipeline's first data, or :data:`FETCH` for the data source's.
+        replicate : int, default 0
+            What the context has as its replicate; the result is that of the only one there is.
         """
         chosen = next(each for each in self._conditions if each.name == condition)
-        ctx = self._context(0, chosen)
+        ctx = self._context(replicate, chosen)
         started = time.time()
         with ctx.in_force():
             returned = drive(self._play(ctx, chosen, data))

@@ -40,7 +40,7 @@ class Run:
         How many replicates it has, as soon as that is known.
     resumes : bool, default False
         Whether it is to go on where an earlier run was left, with what of it still applies.
-    failure_policy : FailurePolicy, optional
+    failure_policy : FailurePolicy
         What it does about outcomes that fail.
 
     Attributes
@@ -70,7 +70,7 @@ class Run:
         master_seed: int,
         replicates: int | None,
         resumes: bool = False,
-        failure_policy: FailurePolicy = FailurePolicy(),
+        failure_policy: FailurePolicy,
     ) -> None:
         self.kind = kind
         self.treatments = treatments

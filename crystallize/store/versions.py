@@ -101,6 +101,28 @@ def claim_run(location: RunLocation) -> Claim:
         return _claim_next_version(experiment) if location.versioned else _claim_staging(experiment)
 
 
+def newest_run(location: RunLocation) -> Path | None:
+    """Return the folder of the newest run, complete or not; None if none is stored.
+
+    Raises
+    ------
+    StoreError
+        If the experiment's folder is a link.
+    """
+    experiment = _folder_of(location)
+    if not is_folder(experiment):
+        return None
+    if location.versioned:
+        return next(iter(versions(experiment)), None)
+    return _newest_of_one_folder(experiment)
+
+
+def _newest_of_one_folder(experiment: Path) -> Path:
+    """Return the unfinished run that is to take the place of the only one, or else that one's folder."""
+    unfinished = [path for path in experiment.iterdir() if _STAGING.fullmatch(path.name) and is_folder(path)]
+    return max(unfinished, key=lambda path: path.stat().st_mtime_ns, default=experiment / _ONLY)
+
+
 def claim_newest(location: RunLocation) -> Claim | None:
     """Claim the folder of the newest run, to go on with it; None if none is stored.
 
@@ -120,10 +142,7 @@ def claim_newest(location: RunLocation) -> Claim | None:
         final = folder
         if not location.versioned:
             final = experiment / _ONLY
-            unfinished = [
-                path for path in experiment.iterdir() if _STAGING.fullmatch(path.name) and is_folder(path)
-            ]
-            folder = max(unfinished, key=lambda path: path.stat().st_mtime_ns, default=final)
+            folder = _newest_of_one_folder(experiment)
         if folder is None or final is None or not is_folder(folder):
             return None
         lock = FileLock(_lock_of(folder))

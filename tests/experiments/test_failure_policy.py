@@ -16,7 +16,9 @@ from crystallize.experiments.failure_policy import FailurePolicy
 STRATEGIES = ["serial", "thread", "process", "async"]
 
 
-def run(step: Any, root: Path | None = None, *, replicates: int = 6, resume: bool = False, **changes: Any) -> Any:
+def run(
+    step: Any, root: Path | None = None, *, replicates: int = 6, resume: bool = False, **changes: Any
+) -> Any:
     arguments: dict[str, Any] = {"execution": "serial", "seed": 3, **changes}
     if root is None:
         arguments["disable_plugins"] = ["artifact"]
@@ -86,7 +88,9 @@ def second_attempt_succeeds(data: Any, ctx: Any, folder: str) -> Any:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_an_outcome_that_is_tried_again_counts_once_with_the_same_seeds(strategy: str, tmp_path: Path) -> None:
+def test_an_outcome_that_is_tried_again_counts_once_with_the_same_seeds(
+    strategy: str, tmp_path: Path
+) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
     options: dict[str, Any] = {"initial_ctx": {"folder": str(marks)}, "execution": strategy, "replicates": 3}
@@ -127,9 +131,13 @@ async def hang_awaiting(data: Any, ctx: Any) -> Any:
 
 @pytest.mark.parametrize("step", [hang, hang_awaiting])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_an_outcome_that_takes_too_long_is_a_timeout_and_the_others_count(strategy: str, step: Any, tmp_path: Path) -> None:
+def test_an_outcome_that_takes_too_long_is_a_timeout_and_the_others_count(
+    strategy: str, step: Any, tmp_path: Path
+) -> None:
     treatments = [Treatment("slow", {}), Treatment("swift", {})]
-    result = run(step, tmp_path, replicates=3, treatments=treatments, timeout=0.2, retries=1, execution=strategy)
+    result = run(
+        step, tmp_path, replicates=3, treatments=treatments, timeout=0.2, retries=1, execution=strategy
+    )
     (error,) = result.errors
     assert (error.replicate, error.condition) == (1, "slow")
     assert error.kind == "crystallize.errors.OutcomeTimeoutError"
