@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
-from typing import Any, Self
+from shlex import quote
+from typing import TYPE_CHECKING, Any, Self
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
+from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.utils.checks import check_count
 from crystallize.utils.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from crystallize.hookspecs import RunningExperiment
+    from crystallize.store.outcome import OutcomeError
 
 ON_ERROR = ("continue", "stop")
 
@@ -70,6 +76,19 @@ class FailurePolicy:
         if "on_error" not in asked:
             given.setdefault("max_failures", self.max_failures)
         return self.of(**given)
+
+
+def how_to_repeat(experiment: RunningExperiment, error: OutcomeError) -> str:
+    """Say what runs the outcome alone that failed in the run under way."""
+    seed = experiment.master_seed
+    if experiment.source is None:
+        call = f"experiment.apply({error.condition!r}, replicate={error.replicate}, seed={seed})"
+    else:
+        name, condition = quote(experiment.folder_name), quote(error.condition)
+        call = f"crystallize run {name} --replicate {error.replicate} --condition {condition} --debug"
+        if experiment.plugins.find(ArtifactPlugin) is None:  # no stored run knows the seed
+            call += f" --seed {seed}"
+    return f"Run this outcome alone: {call}"
 
 
 def _check_seconds(timeout: Any) -> float:

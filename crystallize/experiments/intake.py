@@ -8,6 +8,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError, ExecutionError, MissingMetricError, PluginError, StoreError
+from crystallize.experiments.failure_policy import how_to_repeat
 from crystallize.experiments.handover import Handover
 from crystallize.experiments.owed import Owed
 from crystallize.experiments.settings import ReadWatch
@@ -15,7 +16,7 @@ from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.results.result import failures_error
 from crystallize.store.outcome import ReplicateResult
 from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, RunCancelled, safe_repr
-from crystallize.utils.suggest import listed
+from crystallize.utils.suggest import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -148,8 +149,8 @@ class Intake:
             again = f"crystallize run {quote(experiment.folder_name)} --resume"
         return failures_error(
             self._failures,
-            f"the run of {experiment.folder_name!r} has stopped, for {count} outcomes failed and max_failures is "
-            f"{self._max_failures}",
+            f"the run of {experiment.folder_name!r} has stopped: {counted(count, 'outcome')} failed, and max_failures "
+            f"is {self._max_failures}",
             ""
             if experiment.plugins.find(ArtifactPlugin) is None
             else f"What was measured is stored. Go on with: {again}",
@@ -218,7 +219,7 @@ class Intake:
                     error.condition,
                     error,
                     error.traceback,
-                    self._how_to_repeat(error),
+                    "" if len(self._failed_conditions) > 1 else how_to_repeat(self.experiment, error),
                 )
         if self._after_replicate is not None:
             self.handover.arrive(result)
@@ -228,17 +229,6 @@ class Intake:
                 self._keep(raised)
             finally:
                 self.handover.close()
-
-    def _how_to_repeat(self, error: OutcomeError) -> str:
-        """Say what runs a failed outcome alone; once for a run."""
-        if len(self._failed_conditions) > 1 or self.run.kind != "run":
-            return ""
-        if self.experiment.source is None:
-            call = f"experiment.apply({error.condition!r}, replicate={error.replicate}, seed={self.run.master_seed})"
-        else:
-            name, condition = quote(self.experiment.folder_name), quote(error.condition)
-            call = f"crystallize run {name} --replicate {error.replicate} --condition {condition} --debug"
-        return f"Run this outcome alone: {call}"
 
     def finish(self) -> Result:
         """Compare the conditions, tell the plugins, and return the result.

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
-from crystallize.experiments.failure_policy import FailurePolicy
 from crystallize.utils.failures import RunCancelled
 
 if TYPE_CHECKING:
+    from crystallize.experiments.failure_policy import FailurePolicy
     from crystallize.experiments.treatment import Treatment
     from crystallize.plugins.manager import PluginManager
     from crystallize.store.outcome import ReplicateResult

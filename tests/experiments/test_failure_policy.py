@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from crystallize import ArtifactPlugin, Experiment, Treatment
-from crystallize.errors import InvalidTypeError, InvalidValueError, RunFailedError
+from crystallize import ArtifactPlugin, Experiment, Hypothesis, Treatment, paired_t_test
+from crystallize.errors import InvalidTypeError, InvalidValueError, OutcomeTimeoutError, RunFailedError
 from crystallize.experiments.failure_policy import FailurePolicy
 
 STRATEGIES = ["serial", "thread", "process", "async"]
@@ -159,6 +159,60 @@ def test_a_timeout_error_of_the_step_itself_is_its_own() -> None:
 
     (error,) = run(step, replicates=1, timeout=60).errors
     assert (error.kind, error.message) == ("TimeoutError", "mine")
+
+
+# -- what is said --------------------------------------------------------------------------------------------
+
+
+def test_the_first_failure_comes_with_the_call_that_repeats_it(caplog: pytest.LogCaptureFixture) -> None:
+    drawn: list[float] = []
+
+    def step(data: Any, ctx: Any) -> Any:
+        if ctx["replicate"] == 3 and ctx["condition"] == "odd":
+            drawn.append(ctx.rng.random())
+            raise ValueError("odd")
+        return data
+
+    experiment = Experiment(
+        lambda: 0,
+        [step],
+        treatments=[Treatment("odd", {})],
+        replicates=5,
+        disable_plugins=["artifact"],
+        execution="serial",
+    )
+    experiment.run()
+    call = f"experiment.apply('odd', replicate=3, seed={experiment.master_seed})"
+    assert f"Run this outcome alone: {call}" in caplog.text
+    with pytest.raises(ValueError, match="odd"):
+        experiment.apply("odd", replicate=3, seed=experiment.master_seed)
+    assert drawn[0] == drawn[1]
+
+
+def test_a_hypothesis_says_which_pairs_it_lacks_and_why() -> None:
+    def step(data: Any, ctx: Any) -> Any:
+        replicate, condition = ctx["replicate"], ctx["condition"]
+        if (replicate, condition) in {(1, "high"), (2, "baseline"), (2, "high")}:
+            raise ValueError("odd")
+        if (replicate, condition) == (3, "high"):
+            raise OutcomeTimeoutError("late")
+        if (replicate, condition) != (4, "high"):
+            ctx.record("value", replicate + 0.5 * (condition == "high"))
+        ctx.record("other", 1.0)
+        return data
+
+    hypothesis = Hypothesis(paired_t_test(), metrics="value")
+    result = run(step, replicates=9, treatments=[Treatment("high", {})], hypotheses=[hypothesis])
+    (found,) = result.metrics.hypotheses
+    assert found.dropped == {"high": {"failed": 2, "timeout": 1, "not recorded by both": 1}}
+    told = (
+        "high: 4 replicates dropped, for only complete pairs are compared: "
+        "2 failed, 1 timeout, 1 not recorded by both."
+    )
+    assert told in " ".join(str(found).split())
+    assert told in found._repr_html_()
+    assert type(found).from_dict(found.to_dict()) == found
+    assert found.comparisons[0].difference == pytest.approx(0.5)
 
 
 # -- bad input -----------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """What runs in a worker process: it is sent batches of replicates and sends results back.
 
 Messages from the coordinator are pickled ``(number, replicates, timed_out)`` of a batch, or ``None`` for the end.
-Messages to it are pickled tuples of the kinds below, and log records. Replicates that are through travel in any of them.
+Messages to it are pickled tuples of the kinds below, and log records. Replicates that are through travel in any of
+them.
 """
 
 from __future__ import annotations
