@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -64,6 +63,8 @@ def limited(flow: Flow[T], error: OutcomeTimeoutError, seconds: float) -> Flow[T
 
 
 async def _until(end: float, awaitable: Awaitable[Any], error: OutcomeTimeoutError) -> Any:
+    import asyncio
+
     try:
         async with asyncio.timeout(max(0.0, end - time.monotonic())) as scope:
             return await awaitable
