@@ -125,7 +125,7 @@ class OutcomeTimeoutError(ExecutionError, TimeoutError):
 
 
 class RunFailedError(CrystallizeError, RuntimeError):
-    """Outcomes of a run failed; raised by ``Result.raise_for_errors``."""
+    """Outcomes of a run failed: more than it allows, or any, for ``Result.raise_for_errors``."""
 
 
 class GraphError(CrystallizeError, ValueError):

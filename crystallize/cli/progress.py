@@ -132,7 +132,7 @@ class ProgressPlugin(BasePlugin):
         with self._lock:
             run.done += 1
             for error in result.errors:
-                self._print_first_failure(self._display, run, error)
+                self._print_first_failure(self._display, experiment, run, error)
                 run.failed[error.condition] += 1
             self._display.advance(run)
 
@@ -147,13 +147,18 @@ class ProgressPlugin(BasePlugin):
             self._display.end(run)
 
     @staticmethod
-    def _print_first_failure(display: Display, run: RunProgress, error: OutcomeError) -> None:
+    def _print_first_failure(
+        display: Display, experiment: Experiment, run: RunProgress, error: OutcomeError
+    ) -> None:
+        from crystallize.experiments.failure_policy import how_to_repeat
+
         if run.failed[error.condition]:
             return
         first = not run.failures
         display.say(f"{run.name}: the first failure under {error.condition!r}: {error}", "red")
         if first:
             display.say(error.traceback.rstrip("\n"))
+            display.say(how_to_repeat(experiment, error))
 
 
 def _idle_copy() -> ProgressPlugin:

@@ -77,6 +77,34 @@ def run(
             show_default=False,
         ),
     ] = None,
+    on_error: Annotated[
+        str | None,
+        typer.Option(
+            metavar="continue|stop",
+            help="Whether a run goes on when an outcome has failed. stop is short for --max-failures 0.",
+            show_default=False,
+        ),
+    ] = None,
+    max_failures: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="How many outcomes of an experiment may fail; with one more its run stops.",
+            show_default=False,
+        ),
+    ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(min=0, help="How often an outcome that failed is tried again.", show_default=False),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long one condition of one replicate may take.",
+            show_default=False,
+        ),
+    ] = None,
     plugins: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,6 +139,25 @@ def run(
             help="Run one replicate, in this process, and log each step. What it stores goes to a temporary folder.",
         ),
     ] = False,
+    replicate: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="I",
+            help="With --debug: run this replicate alone, under one condition, with the seed of the newest run or "
+            "--seed, on what the experiments that it depends on have stored.",
+            show_default=False,
+        ),
+    ] = None,
+    condition: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --replicate: the condition; the baseline, if it is not given.",
+            autocompletion=options.complete_treatments,
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -137,6 +184,11 @@ def run(
             "it stands for one replicate of everything, run serially: leave the other option out",
             param_hint="--debug",
         )
+    if (replicate is not None or condition is not None) and (not debug or treatments or as_json):
+        raise typer.BadParameter(
+            "it goes with --debug, and without --treatment and --json",
+            param_hint="--condition" if replicate is None else "--replicate",
+        )
     folder = resolve(name)
     overrides: dict[str, Any] = {
         "seed": seed,
@@ -144,12 +196,29 @@ def run(
         "context": _context(settings or ()),
         "disable_plugins": _disabled_plugins(plugins or ()),
     }
+    if replicate is not None or condition is not None:
+        from crystallize.cli.outcome import run_outcome
+
+        run_outcome(folder.config, replicate or 0, condition, overrides, _debugging_folder())
+        return
+    policy = {
+        key: value
+        for key, value in {
+            "on_error": on_error,
+            "max_failures": max_failures,
+            "retries": retries,
+            "timeout": timeout,
+        }.items()
+        if value is not None
+    }
     display = make_display(plain=debug)
     progress = ProgressPlugin(display)
     with screen.stdout_kept_clean(as_json), show_log(display, logging.DEBUG if debug else logging.WARNING):
         try:
             extra = [progress, *_debugging_plugins(debug)]
             nodes = load_nodes(folder.config, **overrides, plugins=extra)
+            for node in nodes:
+                node.failure_policy = node.failure_policy.changed(**policy)
             outcome = _run(nodes, treatments, replicates, only=only, debug=debug, resume=resume)
         except KeyboardInterrupt as error:
             display.close()
@@ -159,7 +228,7 @@ def run(
             raise typer.Exit(getattr(error, "code", errors.INTERRUPTED)) from None
         finally:
             display.close()
-    _print_and_exit(progress, *outcome, as_json=as_json)
+    _print_and_exit(progress, *outcome, as_json=as_json, name=None if debug else name)
 
 
 # -- what the options mean -----------------------------------------------------------------------------------
@@ -271,10 +340,15 @@ def _run(
 
 
 def _print_and_exit(
-    progress: ProgressPlugin, results: Mapping[str, Result], error: Exception | None, *, as_json: bool
+    progress: ProgressPlugin,
+    results: Mapping[str, Result],
+    error: Exception | None,
+    *,
+    as_json: bool,
+    name: str | None,
 ) -> None:
     """Print the results, then the errors, and end with the exit code that says how it went."""
-    from crystallize.errors import GraphRunError
+    from crystallize.errors import GraphRunError, RunFailedError
 
     if progress.runs:
         _print_results(results, as_json)
@@ -283,6 +357,8 @@ def _print_and_exit(
         if not isinstance(error, GraphRunError):
             errors.fail(error, code)
         _print_failed_experiments(error)
+        if isinstance(error.__cause__, RunFailedError):
+            _print_resume_command(progress, name)
         raise typer.Exit(code)
     failed = {name: len(result.errors) for name, result in results.items() if result.errors}
     if failed:
@@ -340,6 +416,11 @@ def _print_interruption(progress: ProgressPlugin, name: str | None) -> None:
     screen.echo("Interrupted.", err=True)
     for run in progress.runs:
         screen.echo(f"  {run.name}: {_state_of(run)}", err=True)
+    _print_resume_command(progress, name)
+
+
+def _print_resume_command(progress: ProgressPlugin, name: str | None) -> None:
+    """Say how to go on, if anything is stored; `name` is what is to be run."""
     if name is not None and any(run.location is not None for run in progress.runs):
         screen.echo(
             f"What was measured is stored. Go on with: crystallize run {quote(name)} --resume", err=True

@@ -211,6 +211,10 @@ class Blueprint:
                 hypotheses=self._hypotheses,
                 replicates=config.replicates,
                 seed=settings.seed,
+                on_error=config.on_error,
+                max_failures=config.max_failures,
+                retries=config.retries,
+                timeout=config.timeout,
             )
         except CrystallizeError as error:
             error.add_note(f"The experiment is the one of {self.draft.file}")

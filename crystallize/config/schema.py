@@ -272,6 +272,14 @@ class ExperimentConfig(_Model):
     execution: Execution | None = None
     """How replicates are driven: serial, thread, process, async, another installed strategy, or the dotted path
     package.module:Class of any; {strategy: name, ...} with arguments."""
+    on_error: Literal["continue", "stop"] = "continue"
+    """Whether the run goes on when an outcome has failed; stop is short for max_failures: 0."""
+    max_failures: Annotated[int, Field(ge=0)] | None = None
+    """How many outcomes may fail; with one more the run stops."""
+    retries: Annotated[int, Field(ge=0)] = 0
+    """How often an outcome that failed is tried again, at once and with the same seeds."""
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """How many seconds one condition of one replicate may take."""
     plugins: dict[str, PluginSetting] = {}
     """Installed plugins, by their own name or their distribution's: false switches one off, true insists on it,
     {argument: value} configures it."""

@@ -110,6 +110,22 @@ class ExperimentBuilder(Generic[E]):
         """Choose what makes the result of the outcomes."""
         return self._set("aggregator", aggregator)
 
+    def on_error(self, on_error: str) -> ExperimentBuilder[E]:
+        """Choose whether the run goes on when an outcome has failed: ``"continue"`` or ``"stop"``."""
+        return self._set("on_error", on_error)
+
+    def max_failures(self, max_failures: int) -> ExperimentBuilder[E]:
+        """Set how many outcomes may fail before the run stops."""
+        return self._set("max_failures", max_failures)
+
+    def retries(self, retries: int) -> ExperimentBuilder[E]:
+        """Set how often an outcome that failed is tried again."""
+        return self._set("retries", retries)
+
+    def timeout(self, timeout: float) -> ExperimentBuilder[E]:
+        """Set how many seconds one condition of one replicate may take."""
+        return self._set("timeout", timeout)
+
     def build(self) -> E:
         """Make the experiment.
 

@@ -24,6 +24,7 @@ from crystallize.experiments.checks import (
     settle_sources,
     with_seed,
 )
+from crystallize.experiments.failure_policy import FailurePolicy
 from crystallize.experiments.intake import Intake
 from crystallize.experiments.replicate import FETCH, Replicate
 from crystallize.experiments.run import Run, RunKind
@@ -39,6 +40,7 @@ from crystallize.pipelines.pipeline import Pipeline
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.plugins.execution.resolution import resolve_strategy
 from crystallize.plugins.manager import PluginManager
+from crystallize.utils.checks import check_count
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.masking import masked
 from crystallize.utils.names import check_name
@@ -95,9 +97,20 @@ class Experiment:
         Short for ``plugins=[SeedPlugin(seed=...)]``.
     aggregator : type of ResultAggregator, optional
         What makes the result of the outcomes.
+    on_error : {"continue", "stop"}, default "continue"
+        Whether the run goes on when an outcome has failed; ``"stop"`` is short for ``max_failures=0``.
+    max_failures : int, optional
+        How many outcomes may fail; with one more the run stops and raises RunFailedError.
+    retries : int, default 0
+        How often an outcome that failed is tried again, at once and with the same seeds.
+    timeout : float, optional
+        How many seconds one condition of one replicate may take. In worker processes it is then killed; elsewhere an
+        awaited step is cancelled, and what cannot be stopped fails when it is through.
 
     Attributes
     ----------
+    failure_policy : FailurePolicy
+        What the last four say.
     plugins : PluginManager
         The active plugins.
     current_run : Run or None
@@ -132,7 +145,14 @@ class Experiment:
         replicates: int | None = None,
         seed: int | None = None,
         aggregator: type[ResultAggregator] = ResultAggregator,
+        on_error: str = "continue",
+        max_failures: int | None = None,
+        retries: int = 0,
+        timeout: float | None = None,
     ) -> None:
+        self.failure_policy = FailurePolicy.of(
+            on_error=on_error, max_failures=max_failures, retries=retries, timeout=timeout
+        )
         self.name = None if name is None else check_name("experiment", name)
         self.description = check_description(description)
         self.datasource = datasource
@@ -344,6 +364,8 @@ class Experiment:
             If a plugin's hook raised outside of a replicate.
         MissingMetricError
             If a hypothesis asks for a metric that was not recorded; everything is stored by then.
+        RunFailedError
+            If more outcomes failed than `max_failures` allows; what was measured is its ``result``.
         """
         return self._execute(treatments, hypotheses, replicates, strategy)
 
@@ -376,7 +398,12 @@ class Experiment:
                 raise
 
     def apply(
-        self, treatment: Treatment | str | None = None, *, data: Any = FETCH, seed: int | None = None
+        self,
+        treatment: Treatment | str | None = None,
+        *,
+        data: Any = FETCH,
+        seed: int | None = None,
+        replicate: int = 0,
     ) -> Any:
         """Run the pipeline once, for use rather than for comparison, with all hooks.
 
@@ -390,6 +417,8 @@ class Experiment:
             The pipeline's first data; the data source's, if not given.
         seed : int, optional
             Takes the place of the master seed.
+        replicate : int, default 0
+            Which replicate it is: with the seed of a run, the outcome of that replicate comes about again.
 
         Returns
         -------
@@ -402,12 +431,13 @@ class Experiment:
             Whatever a step raises.
         """
         name, chosen = choose_condition(self.treatments, treatment)
+        check_count("replicate", replicate, least=0)
         with self._under_way("apply", chosen, (name,), replicates=1, seed=seed) as run:
             check_experiment(self, ())
             settle_sources(self)
             self.plugins.call("before_run", experiment=self)
             self._intake = Intake(self, run, self.aggregator(self), ())
-            applied, result = Replicate(self).apply(name, data)
+            applied, result = Replicate(self).apply(name, data, replicate)
             self._intake.take(result)
             self._intake.finish()
             return applied
@@ -499,6 +529,7 @@ class Experiment:
             master_seed=self.master_seed if seed is None else check_seed(seed),
             replicates=replicates,
             resumes=resumes,
+            failure_policy=self.failure_policy,
         )
         with _entrance:
             if self.current_run is not None:

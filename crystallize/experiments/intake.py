@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 from operator import attrgetter, length_hint
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError, ExecutionError, MissingMetricError, PluginError, StoreError
+from crystallize.experiments.failure_policy import how_to_repeat
 from crystallize.experiments.handover import Handover
 from crystallize.experiments.owed import Owed
 from crystallize.experiments.settings import ReadWatch
+from crystallize.plugins.artifact import ArtifactPlugin
+from crystallize.results.result import failures_error
 from crystallize.store.outcome import ReplicateResult
-from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, safe_repr
-from crystallize.utils.suggest import listed
+from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, RunCancelled, safe_repr
+from crystallize.utils.suggest import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     from crystallize.hookspecs import RunningExperiment
     from crystallize.results.result import Result
     from crystallize.statistics.hypothesis import Hypothesis
-    from crystallize.store.outcome import Outcome
+    from crystallize.store.outcome import Outcome, OutcomeError
 
 _LONGEST_TEXT = 80
 _condition_of = attrgetter("condition")
@@ -69,6 +73,9 @@ class Intake:
         self._stored: set[int] = set()  # the replicates that were there already
         self._partial: dict[int, dict[str, Outcome]] = {}  # what was there of others
         self._failed_conditions: set[str] = set()
+        self._max_failures = run.failure_policy.max_failures
+        self._failures: list[OutcomeError] = []  # if there is a most
+        self._has_too_many_failures = False
         self._hook_error: PluginError | None = None
         self._result: Result | None = None  # once all has arrived
         self._taken: Any = None  # what the strategy returned, once it was looked through
@@ -103,6 +110,8 @@ class Intake:
 
         Raises
         ------
+        RunFailedError
+            If more outcomes failed than the run allows.
         BaseException
             What ended the run; once an outcome has arrived, with all that was measured as its ``result``.
         """
@@ -121,6 +130,10 @@ class Intake:
                 results = experiment.plugins.hook.run_experiment_loop(
                     experiment=experiment, replicate_fn=replicate_fn
                 )
+        except RunCancelled:
+            if self._has_too_many_failures:
+                raise self._failed_run() from None
+            raise
         except (CrystallizeError, *ADDRESSED_TO_THE_RUN):
             raise
         except BaseException as raised:
@@ -128,6 +141,20 @@ class Intake:
         if results is not self._taken:  # a wrapper has made something else of them
             self._is_wrapped = True
             self.take_unreported(results)
+
+    def _failed_run(self) -> CrystallizeError:
+        experiment, count = self.experiment, len(self._failures)
+        again = "experiment.run(strategy='resume')"
+        if experiment.source is not None:
+            again = f"crystallize run {quote(experiment.folder_name)} --resume"
+        return failures_error(
+            self._failures,
+            f"the run of {experiment.folder_name!r} has stopped: {counted(count, 'outcome')} failed, and max_failures "
+            f"is {self._max_failures}",
+            ""
+            if experiment.plugins.find(ArtifactPlugin) is None
+            else f"What was measured is stored. Go on with: {again}",
+        )
 
     def _give_result_to(self, error: BaseException) -> None:
         """Have an error that ends the run carry what was measured."""
@@ -149,7 +176,8 @@ class Intake:
         Raises
         ------
         RunCancelled
-            If the run was cancelled, when this is told for the first time; the result was taken.
+            If the run was cancelled, or more outcomes have failed than it allows, when this is told for the first
+            time; the result was taken.
         """
         if self._stored and getattr(result, "replicate", None) in self._stored:
             return int(result.replicate)  # from a strategy that does not ask what is owed
@@ -162,6 +190,8 @@ class Intake:
         if replicate == 0:  # the first, under any strategy: it decides alike
             for hypothesis in self.hypotheses:
                 hypothesis.check_first_replicate(result.outcomes)
+        if self._max_failures is not None and not self.run.is_cancelled:
+            self._has_too_many_failures = self.run.is_cancelled = len(self._failures) > self._max_failures
         self.run.check_cancelled()
         return replicate
 
@@ -179,14 +209,17 @@ class Intake:
             self._read_watch.look(result)
         for outcome in result.outcomes:
             error = outcome.error
+            if error is not None and self._max_failures is not None:
+                self._failures.append(error)
             if error is not None and error.condition not in self._failed_conditions:
                 self._failed_conditions.add(error.condition)
                 _logger.warning(
-                    "experiment %r: first failure of condition %r: %s\n%s",
+                    "experiment %r: first failure of condition %r: %s\n%s%s",
                     self.experiment.folder_name,
                     error.condition,
                     error,
                     error.traceback,
+                    "" if len(self._failed_conditions) > 1 else how_to_repeat(self.experiment, error),
                 )
         if self._after_replicate is not None:
             self.handover.arrive(result)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
 from types import CoroutineType
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from crystallize.datasources.datasource import DataSource
 from crystallize.errors import InvalidTypeError
+from crystallize.experiments.time_limit import limited, reported, timeout_error
 from crystallize.store.outcome import Outcome, OutcomeError, ReplicateResult
 from crystallize.utils.context import FrozenContext
 from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, users_frames
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from crystallize.errors import CrystallizeError
     from crystallize.experiments.treatment import Treatment
     from crystallize.hookspecs import RunningExperiment
+
+_logger = logging.getLogger("crystallize.experiment")
 
 FETCH: Any = object()
 """Stands for data that the data source has yet to give."""
@@ -66,6 +70,14 @@ class Replicate:
 
     Attributes
     ----------
+    conditions : tuple of str
+        Their names, in order.
+    timeout : float or None
+        How many seconds one outcome may take.
+    begin_outcome : callable or None
+        If there is a `timeout` and somebody who kills what takes longer: told the condition as each outcome begins.
+    timed_out : mapping of int to collection of str
+        The conditions that were found to take too long, by replicate: they are not run, and their outcomes are errors.
     is_async : bool
         Whether something in it is ``async``, as far as that can be told from its functions or was seen in a call.
     """
@@ -86,9 +98,14 @@ class Replicate:
             _condition(name, experiment.active_treatments.get(name), experiment.datasource)
             for name in experiment.conditions
         )
+        self.conditions = experiment.conditions
         self.is_async = any(map(is_async, _functions_of(experiment)))
         self._run = experiment.current_run.token
         self._done = experiment.current_run.done
+        self._retries = experiment.current_run.failure_policy.retries
+        self.timeout = experiment.current_run.failure_policy.timeout
+        self.begin_outcome: Callable[[str], None] | None = None
+        self.timed_out: Mapping[int, Collection[str]] = {}
         self._plugin_name = experiment.plugins.name_of
         self._before_replicate = experiment.plugins.direct("before_replicate")
         self._before_step = self._hook("before_step")
@@ -128,28 +145,8 @@ class Replicate:
 
     def failed(self, replicate: int, error: CrystallizeError) -> ReplicateResult:
         """Return the result of a replicate that a strategy could not run: an error for every condition."""
-        kind, message = _kind(error), str(error)
-        return ReplicateResult(
-            replicate,
-            tuple(
-                Outcome(
-                    condition=condition.name,
-                    seed=None,
-                    metrics={},
-                    tags={},
-                    error=OutcomeError(
-                        replicate=replicate,
-                        condition=condition.name,
-                        step=None,
-                        kind=kind,
-                        message=message,
-                        traceback=f"{kind}: {message}\n",
-                    ),
-                )
-                for condition in self._owed(replicate)
-            ),
-            self._run,
-        )
+        outcomes = (_given_up(replicate, condition.name, error) for condition in self._owed(replicate))
+        return ReplicateResult(replicate, tuple(outcomes), self._run)
 
     def describe_parts(self) -> dict[str, object]:
         """Return what is sent to a worker, part by part, for messages about what cannot be sent."""
@@ -165,7 +162,7 @@ class Replicate:
         parts |= {f"plugin {record.name!r}": record.plugin for record in experiment.plugins.records}
         return parts
 
-    def apply(self, condition: str, data: Any) -> tuple[Any, ReplicateResult]:
+    def apply(self, condition: str, data: Any, replicate: int = 0) -> tuple[Any, ReplicateResult]:
         """Run one condition once and return the last step's data; an error of a step is raised.
 
         Parameters
@@ -174,9 +171,11 @@ class Replicate:
             The condition.
         data : object
             The pipeline's first data, or :data:`FETCH` for the data source's.
+        replicate : int, default 0
+            What the context has as its replicate; the result is that of the only one there is.
         """
         chosen = next(each for each in self._conditions if each.name == condition)
-        ctx = self._context(0, chosen)
+        ctx = self._context(replicate, chosen)
         started = time.time()
         with ctx.in_force():
             returned = drive(self._play(ctx, chosen, data))
@@ -190,8 +189,17 @@ class Replicate:
                 replicate, (), self._run, frozenset(each.name for each in self._conditions)
             )
         outcomes = []
+        timed_out = self.timed_out.get(replicate, ())
         for condition in self._owed(replicate):
-            outcomes.append((yield from self._outcome(replicate, condition)))
+            if condition.name in timed_out:
+                assert self.timeout is not None
+                error = timeout_error(replicate, condition.name, self.timeout)
+                outcomes.append(_given_up(replicate, condition.name, error))
+                continue
+            outcome = yield from self._outcome(replicate, condition)
+            if self._retries and outcome.error is not None:
+                outcome = yield from self._retry(replicate, condition, outcome)
+            outcomes.append(outcome)
         return ReplicateResult(replicate, tuple(outcomes), self._run)
 
     def _owed(self, replicate: int) -> tuple[Condition, ...]:
@@ -201,14 +209,26 @@ class Replicate:
             return self._conditions
         return tuple(condition for condition in self._conditions if condition.name not in done)
 
-    def _outcome(self, replicate: int, condition: Condition) -> Flow[Outcome]:
+    def _retry(self, replicate: int, condition: Condition, outcome: Outcome) -> Flow[Outcome]:
+        """Try an outcome that failed again, until it succeeds or has used up its retries."""
+        for attempt in range(1, self._retries + 1):
+            if outcome.status != "failed":  # what took too long once takes too long again
+                break
+            _logger.info("attempt %d failed and is followed by another: %s", attempt, outcome.error)
+            outcome = yield from self._outcome(replicate, condition, attempt)
+        return outcome
+
+    def _outcome(self, replicate: int, condition: Condition, attempt: int = 0) -> Flow[Outcome]:
         started = time.time()
         ctx = self._context(replicate, condition)
         error = None
         forks = len(_forks)
         token = ctx.enter()
         try:
-            yield from self._play(ctx, condition, FETCH)
+            if self.timeout is None:
+                yield from self._play(ctx, condition, FETCH)
+            else:
+                yield from self._play_in_time(ctx, condition, self.timeout)
         except ADDRESSED_TO_THE_RUN:
             raise
         except BaseException as raised:  # a step that calls sys.exit() fails like any other
@@ -220,7 +240,21 @@ class Replicate:
             ctx.leave(token)
         if forks != len(_forks):
             _end_forked_child(None)
-        return _outcome(ctx, condition.name, error, started)
+        outcome = _outcome(ctx, condition.name, error, started, attempt)
+        if attempt < self._retries and outcome.status == "failed":
+            ctx.artifacts.discard()
+        return outcome
+
+    def _play_in_time(self, ctx: FrozenContext, condition: Condition, seconds: float) -> Flow[Any]:
+        replicate = ctx.peek("replicate")
+        flow = limited(
+            self._play(ctx, condition, FETCH), timeout_error(replicate, condition.name, seconds), seconds
+        )
+        if self.begin_outcome is not None:
+            self.begin_outcome(condition.name)
+            return (yield from flow)
+        with reported(replicate, condition.name, seconds):
+            return (yield from flow)
 
     def _play(self, ctx: FrozenContext, condition: Condition, data: Any) -> Flow[Any]:
         if self._before_replicate is not None:
@@ -277,6 +311,13 @@ def describe_error(error: BaseException, replicate: int, condition: str, step: s
     )
 
 
+def _given_up(replicate: int, condition: str, error: CrystallizeError) -> Outcome:
+    """Return the outcome of a condition that could not be brought to an end."""
+    kind, message = _kind(error), str(error)
+    described = OutcomeError(replicate, condition, None, kind, message, f"{kind}: {message}\n")
+    return Outcome(condition, seed=None, metrics={}, tags={}, error=described)
+
+
 def _kind(error: BaseException) -> str:
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -289,7 +330,9 @@ def _message(error: BaseException) -> str:
         return f"<no text: its __str__ raised {type(unprintable).__name__}>"
 
 
-def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None, started: float) -> Outcome:
+def _outcome(
+    ctx: FrozenContext, condition: str, error: OutcomeError | None, started: float, attempt: int = 0
+) -> Outcome:
     failed = error is not None
     parcels, ctx.handed_back = ctx.handed_back, None  # what comes later is refused
     # Not Outcome(...): Python packs the keywords of a class's call into a dict, which takes twice as long.
@@ -305,6 +348,7 @@ def _outcome(ctx: FrozenContext, condition: str, error: OutcomeError | None, sta
         handed_back=tuple(parcels) if parcels else (),
         started=started,
         seconds=max(0.0, time.time() - started),  # the clock may be set back
+        attempt=attempt,
     )
 
 

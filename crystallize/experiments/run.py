@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from crystallize.utils.failures import RunCancelled
 
 if TYPE_CHECKING:
+    from crystallize.experiments.failure_policy import FailurePolicy
     from crystallize.experiments.treatment import Treatment
     from crystallize.plugins.manager import PluginManager
     from crystallize.store.outcome import ReplicateResult
@@ -39,6 +40,8 @@ class Run:
         How many replicates it has, as soon as that is known.
     resumes : bool, default False
         Whether it is to go on where an earlier run was left, with what of it still applies.
+    failure_policy : FailurePolicy
+        What it does about outcomes that fail.
 
     Attributes
     ----------
@@ -67,6 +70,7 @@ class Run:
         master_seed: int,
         replicates: int | None,
         resumes: bool = False,
+        failure_policy: FailurePolicy,
     ) -> None:
         self.kind = kind
         self.treatments = treatments
@@ -74,6 +78,7 @@ class Run:
         self.master_seed = master_seed
         self.replicates = replicates
         self.resumes = resumes
+        self.failure_policy = failure_policy
         self.token = secrets.token_hex(8)
         self.stored: Iterable[ReplicateResult] = ()
         self.done: dict[int, frozenset[str]] = {}

@@ -172,16 +172,12 @@ class Result:
         """
         if not self.errors:
             return
-        shown = "; ".join(map(str, self.errors[:_MOST_SHOWN]))
-        more = f"; and {len(self.errors) - _MOST_SHOWN} more" if len(self.errors) > _MOST_SHOWN else ""
         outcomes = self.replicates * len(self.conditions)
-        error = RunFailedError(
-            f"{len(self.errors)} of {outcomes} outcomes of {self.experiment!r} failed: {shown}{more}",
-            hint="result.errors has them all, with their tracebacks",
+        raise failures_error(
+            self.errors,
+            f"{len(self.errors)} of {outcomes} outcomes of {self.experiment!r} failed",
+            "result.errors has them all, with their tracebacks",
         )
-        if self.errors[0].traceback:
-            error.add_note(f"The first one's traceback:\n{self.errors[0].traceback}")
-        raise error
 
     # -- showing -------------------------------------------------------------------------------------------
 
@@ -261,3 +257,13 @@ class Result:
             If pandas is not installed.
         """
         return make_frame((({}, self.condition(name)) for name in self.conditions), (), "Result.to_frame")
+
+
+def failures_error(errors: Sequence[OutcomeError], what: str, hint: str) -> RunFailedError:
+    """Return the error that names the first of the failures, with the first one's traceback as a note."""
+    shown = "; ".join(map(str, errors[:_MOST_SHOWN]))
+    more = f"; and {len(errors) - _MOST_SHOWN} more" if len(errors) > _MOST_SHOWN else ""
+    error = RunFailedError(f"{what}: {shown}{more}", hint=hint)
+    if errors[0].traceback:
+        error.add_note(f"The first one's traceback:\n{errors[0].traceback}")
+    return error

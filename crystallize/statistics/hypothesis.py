@@ -9,12 +9,18 @@ from __future__ import annotations
 import logging
 import math
 import traceback
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError
 from crystallize.statistics.hypothesis_result import WORSE, Comparison, Direction, HypothesisResult, verdict
 from crystallize.statistics.p_values import find_tests, holm, is_number
-from crystallize.statistics.samples import BaselineColumns, ConditionSamples, difference_of_means
+from crystallize.statistics.samples import (
+    BaselineColumns,
+    ConditionSamples,
+    difference_of_means,
+    replicates_of_one,
+)
 from crystallize.statistics.verifier import Verifier, VerifierFactory, check_verifier
 from crystallize.utils.factories import Factory, portable, restore
 from crystallize.utils.signatures import name_of
@@ -182,6 +188,7 @@ class Hypothesis:
         results: dict[str, Any] = {}
         errors: dict[str, str] = {}
         tests: list[_Test] = []
+        dropped: dict[str, dict[str, int]] = {}
         reader = BaselineColumns(baseline.columns)
         baseline_lacks = self._why_missing(baseline)
         for name, condition in treatments.items():
@@ -189,9 +196,12 @@ class Hypothesis:
             if lacking:
                 self._note(errors, name, lacking)
                 continue
+            groups = self.groups or [_shared(baseline, condition)]
+            if reasons := _count_dropped(baseline, condition, groups):
+                dropped[name] = reasons
             try:
                 found = []
-                for group in self.groups or [_shared(baseline, condition)]:
+                for group in groups:
                     samples = reader.align(condition.columns, group)
                     found.append(self.verifier(*samples))
                     tests += _tests_in(found[-1], name, group, samples)
@@ -223,6 +233,7 @@ class Hypothesis:
             self.direction,
             self.alpha,
             self.ranker is not None,
+            dropped,
         )
 
     def _scores_by_ranker(
@@ -396,6 +407,17 @@ def as_hypothesis(given: object) -> Hypothesis:
     raise InvalidTypeError(
         f"expected a Hypothesis, got {given!r}", hint="Wrap a verifier: Hypothesis(verifier, metrics=...)"
     )
+
+
+def _count_dropped(
+    baseline: ConditionMetrics, treatment: ConditionMetrics, groups: Iterable[Iterable[str]]
+) -> dict[str, int]:
+    """Count the replicates that are no complete pair, by what is the matter with them."""
+    reasons = {error.replicate: error.status for error in (*treatment.errors, *baseline.errors)}
+    for metric in {metric for group in groups for metric in group}:
+        for replicate in replicates_of_one(baseline.columns[metric], treatment.columns[metric]):
+            reasons.setdefault(replicate, "not recorded by both")
+    return dict(Counter(reasons[replicate] for replicate in sorted(reasons)))
 
 
 def _shared(baseline: ConditionMetrics, treatment: ConditionMetrics) -> list[str]:

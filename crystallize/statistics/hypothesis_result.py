@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from crystallize.errors import RunFailedError, UnknownNameError
 from crystallize.statistics.p_values import smaller
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import counted, did_you_mean, listed
 from crystallize.utils.text_table import (
     WIDTH,
     TextTable,
@@ -92,6 +92,9 @@ class HypothesisResult:
         The level of the verdicts: the verifier's ``alpha``, 0.05 if it has none.
     has_ranker : bool
         Whether the hypothesis was given a ranker.
+    dropped : dict of str to dict of str to int
+        For each treatment that lacks pairs with the baseline: how many replicates were left out, by the reason:
+        ``"failed"``, ``"timeout"``, ``"worker-lost"`` or ``"not recorded by both"``.
     ranking : dict
         ``"ranked"``: the names of all treatments with a score, the best first, NaN last. Equal ones stand in the
         order of the treatments; without a ranker, the smaller p-value and then the larger difference comes first.
@@ -107,6 +110,7 @@ class HypothesisResult:
     direction: Direction | None = None
     alpha: float = 0.05
     has_ranker: bool = False
+    dropped: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def ranking(self) -> dict[str, Any]:
@@ -176,6 +180,7 @@ class HypothesisResult:
             "direction": self.direction,
             "alpha": self.alpha,
             "has_ranker": self.has_ranker,
+            "dropped": self.dropped,
         }
 
     @classmethod
@@ -240,6 +245,10 @@ class HypothesisResult:
             more = _others(found) or ("" if treatment in tested else repr(found))
             if more:
                 yield f"{treatment}: {more}"
+        for treatment, reasons in self.dropped.items():
+            left_out = counted(sum(reasons.values()), "replicate")
+            why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+            yield f"{treatment}: {left_out} dropped, for only complete pairs are compared: {why}."
         if self.comparisons:
             yield f"verdict: of the p-value adjusted for all tests (Holm), at {self.alpha:g}."
         yield from self._conclusion()

@@ -193,12 +193,26 @@ class BaselineColumns:
         right: dict[str, _WholeColumn | _CommonReplicates] = {}
         for metric in metrics:
             ours, theirs = self._columns[metric], treatment[metric]
-            if ours.is_dense and theirs.is_dense and len(ours) == len(theirs):
+            if _are_whole(ours, theirs):
                 left[metric] = self._whole.setdefault(metric, _WholeColumn(ours))
                 right[metric] = _WholeColumn(theirs)
             else:
                 left[metric], right[metric] = _align(metric, ours, theirs)
         return ConditionSamples(left), ConditionSamples(right)
+
+
+def _are_whole(ours: Column, theirs: Column) -> bool:
+    return ours.is_dense and theirs.is_dense and len(ours) == len(theirs)
+
+
+def replicates_of_one(ours: Column, theirs: Column) -> frozenset[int]:
+    """Return the replicates that only one of two conditions has recorded a metric in."""
+    if _are_whole(ours, theirs):
+        return frozenset()
+    left, right = (
+        frozenset(replicate for replicate, _ in column.by_replicate()) for column in (ours, theirs)
+    )
+    return left ^ right
 
 
 def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_CommonReplicates, _CommonReplicates]:

@@ -46,6 +46,11 @@ class OutcomeError(NamedTuple):
     message: str
     traceback: str
 
+    @property
+    def status(self) -> str:
+        """What became of the outcome: ``"failed"``, ``"timeout"`` or ``"worker-lost"``."""
+        return _STATUS_OF_KIND.get(self.kind, "failed")
+
     def __str__(self) -> str:
         step = f", step {self.step!r}" if self.step else ""
         return f"{self.kind}: {self.message} (condition {self.condition!r}, replicate {self.replicate}{step})"
@@ -100,7 +105,7 @@ class Outcome(NamedTuple):
     @property
     def status(self) -> str:
         """How it ended: ``"ok"``, ``"failed"``, ``"timeout"`` or ``"worker-lost"``."""
-        return "ok" if self.error is None else _STATUS_OF_KIND.get(self.error.kind, "failed")
+        return "ok" if self.error is None else self.error.status
 
 
 class ReplicateResult(NamedTuple):

@@ -114,6 +114,19 @@ class ArtifactSink(Sink):
             folder = f"{replicate_folder(replicate)}/{folder}"
         return step, replicate, condition, folder
 
+    def remove(self, entry: ArtifactEntry) -> None:
+        """Remove an artifact that was written."""
+        try:
+            os.unlink(f"{self.base}/{entry.path}")  # noqa: PTH108
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StoreError(
+                f"artifact {entry.name!r} of a failed attempt cannot be removed: {error.strerror or error}",
+                f"replicate {entry.replicate}, condition {entry.condition!r}",
+                "Look at the folder's rights",
+            ) from error
+
     def _make(self, folder: str) -> None:
         """Make a folder from the outside in, which takes the fewest system calls; through no link."""
         path = self.base

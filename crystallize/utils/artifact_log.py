@@ -227,6 +227,14 @@ class ArtifactLog:
             "Write exactly this file, with the suffix that the writer wants; a folder can be packed into an archive",
         )
 
+    def discard(self) -> None:
+        """Remove what was written: the outcome has failed and is tried again, which may write other files."""
+        remove = getattr(self.sink, "remove", None)  # a sink need only be a function
+        if remove is not None:
+            for entry in self.entries:
+                remove(entry)
+        self._ctx.artifact_entries.clear()
+
 
 def _warn_of_discarded(name: str) -> None:
     """Say once for each name, not once for each write, that artifacts go nowhere."""

@@ -46,7 +46,7 @@ def complete(line: str) -> list[str]:
         ("crystallize apply use --treatment b", ["bigger"]),
         ("crystallize run use -p no:l", ["no:logging"]),
         ("crystallize run use --execution ", ["async", "dask", "process", "serial", "thread"]),
-        ("crystallize run use --repl", ["--replicates"]),
+        ("crystallize run use --repl", ["--replicates", "--replicate"]),
     ],
 )
 def test_names_are_completed(project, line, completed):

@@ -325,6 +325,80 @@ def test_wrong_use_is_a_message_and_exit_code_2_before_anything_runs(call, proje
     assert not Path("data").exists()
 
 
+FOLDER = {
+    "config.yaml": """
+        replicates: 5
+        datasource: nothing
+        steps: [fail]
+        treatments: {odd: {alpha: 3}}
+        """,
+    "datasources.py": """
+        from crystallize import data_source
+        @data_source
+        def nothing(ctx): return 0
+        """,
+    "steps.py": """
+        from crystallize import pipeline_step
+        @pipeline_step
+        def fail(data, ctx, alpha=1):
+            if ctx["replicate"] == 3 and alpha == 3:
+                raise ValueError(f"drawn {ctx.rng.random()}")
+            return data, {"value": ctx["replicate"]}
+        """,
+}
+
+
+@pytest.fixture
+def failing(tmp_path, monkeypatch):
+    for name, text in FOLDER.items():
+        (tmp_path / "fails").mkdir(exist_ok=True)
+        (tmp_path / "fails" / name).write_text(dedent(text))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_first_failure_names_the_command_that_runs_it_alone_with_its_seed(call, failing):
+    done = call("run", "fails")
+    assert done.code == 1
+    command = "crystallize run fails --replicate 3 --condition odd --debug"
+    assert f"Run this outcome alone: {command}" in done.err
+    error = next(line for line in done.err.splitlines() if line.startswith("ValueError: drawn"))
+    again = call(*command.split()[1:])
+    assert again.code == 1
+    assert error in again.err.splitlines()
+    assert "Failed: replicate 3 under 'odd', with the seed" in again.err
+    assert call("run", "fails", "--replicate", 2, "--debug").code == 0
+    assert [path.name for path in Path("data/fails").iterdir() if path.name.startswith("v")] == ["v0"]
+
+
+def test_a_run_with_too_many_failures_ends_with_its_results_and_how_to_go_on(call, failing):
+    done = call("run", "fails", "--on-error", "stop")
+    assert done.code == 1
+    assert "max_failures is 0" in done.err
+    assert "Go on with: crystallize run fails --resume" in done.err
+    assert "value" in done.out
+    assert call("run", "fails", "--max-failures", 1).code == 1
+    assert "attempt 2 failed" not in call("run", "fails", "--retries", 1).err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--on-error", "stpo"], "Did you mean 'stop'?"),
+        (["--on-error", "stop", "--max-failures", "2"], "Give one of the two"),
+        (["--max-failures", "-1"], "--max-failures"),
+        (["--timeout", "0"], "a number of seconds above 0"),
+        (["--replicate", "2"], "it goes with --debug"),
+        (["--debug", "--condition", "od"], "Did you mean 'odd'?"),
+        (["--debug", "--replicate", "5"], "It has 5: 0 to 4"),
+    ],
+)
+def test_a_policy_or_an_outcome_that_cannot_be_is_told_before_anything_runs(call, failing, options, told):
+    done = call("run", "fails", *options)
+    assert done.code == 2
+    assert told in done.err
+    assert not Path("data").exists()
+
+
 def test_all_mistakes_of_the_folder_are_told_at_once(call, project):
     config = project / "use" / "config.yaml"
     config.write_text(config.read_text().replace("[look]", "[lok]").replace("never_equal", "nver_equal"))

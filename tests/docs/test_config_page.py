@@ -23,7 +23,14 @@ TABLES = {
     "A hypothesis": "HypothesisConfig",
     "cli": "CliConfig",
 }
-TYPES = {"string": "text", "integer": "integer", "boolean": "boolean", "object": "mapping", "array": "list"}
+TYPES = {
+    "string": "text",
+    "integer": "integer",
+    "number": "number",
+    "boolean": "boolean",
+    "object": "mapping",
+    "array": "list",
+}
 
 
 def code_blocks() -> ModuleType:

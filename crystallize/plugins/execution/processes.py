@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import pickle
 import sys
 import time
@@ -18,11 +19,11 @@ from crystallize.plugins.execution.driver import PoolDriver
 from crystallize.plugins.execution.messages import cause_of_death, load_error, pack_replicate_fn
 from crystallize.plugins.execution.shared_payload import SharedPayload
 from crystallize.plugins.execution.surroundings import Surroundings
-from crystallize.plugins.execution.transport import BatchEnd, DeathReport, Joined, Progress, Raised
+from crystallize.plugins.execution.transport import BatchEnd, DeathReport, Departure, Joined, Progress, Raised
 from crystallize.utils.pickling import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
@@ -89,6 +90,11 @@ class ProcessTransport:
         self._settings = worker.Settings(
             launch.environment_for_workers(threads), threads, pack(Surroundings()), get_temp_dir()
         )
+        self._timeout: float | None = getattr(replicate_fn, "timeout", None)
+        self._timed_out: dict[int, list[str]] = {}
+        # When, and with which of `_conditions`, each worker has begun; see worker.Clock.
+        self._begun: Any = None if self._timeout is None else self._context.RawArray("d", 2 * size)
+        self._conditions: Sequence[str] = getattr(replicate_fn, "conditions", ())
         self._slots: Any = self._context.RawArray("q", size + 1)  # see worker.main
         self._free_slots = list(reversed(range(size)))
         self._workers: list[_Worker] = []
@@ -100,7 +106,8 @@ class ProcessTransport:
 
     def send(self, worker: Any, batch: Batch) -> None:
         """Send a batch through the worker's pipe."""
-        worker.send((batch.number, batch.replicates))
+        timed_out = {i: self._timed_out[i] for i in batch.replicates if i in self._timed_out}
+        worker.send((batch.number, batch.replicates, timed_out))
 
     def wait(self, seconds: float) -> list[Event]:
         """Start a worker if one is missing; else return what the workers have sent, and their deaths."""
@@ -109,6 +116,8 @@ class ProcessTransport:
         handles: dict[Any, _Worker] = {}
         for each in self._workers:
             handles[each.connection] = handles[each.process.sentinel] = each
+        if self._timeout is not None:
+            seconds = min(seconds, self._seconds_to_timeout())
         ready = wait(list(handles), seconds)
         events: list[Event] = []
         for each in {id(handles[handle]): handles[handle] for handle in ready}.values():
@@ -118,7 +127,40 @@ class ProcessTransport:
         if not ready:  # what a worker has started may hold its pipes open after its death
             for each in [each for each in self._workers if not each.process.is_alive()]:
                 events += self._handle_death(each)
+        if self._timeout is not None:
+            for each in [each for each in self._workers if self._seconds_left(each) <= 0]:
+                events += self._end_overdue(each)
         return events
+
+    # -- what takes too long -------------------------------------------------------------------------------
+
+    def _seconds_to_timeout(self) -> float:
+        return max(0.0, min(map(self._seconds_left, self._workers), default=math.inf))
+
+    def _seconds_left(self, worker: _Worker) -> float:
+        """Return how long a worker may still be at its outcome."""
+        began = self._begun[2 * worker.slot]
+        return math.inf if began == 0 else began + self._timeout - time.monotonic()
+
+    def _end_overdue(self, late: _Worker) -> list[Event]:
+        """Kill a worker that has been at an outcome for too long, and note which one it was, for the next worker."""
+        replicate, position = self._slots[late.slot], int(self._begun[2 * late.slot + 1])
+        late.process.kill()
+        late.process.join()  # what it had sent can be read until its pipe is closed
+        events: list[Event] = [*late.events(block=False)]
+        late.end(_SECONDS_TO_EXIT)
+        self._workers.remove(late)
+        self._free_slots.append(late.slot)
+        if replicate >= 0:
+            condition = self._conditions[position]
+            self._timed_out.setdefault(replicate, []).append(condition)
+            logger.warning(
+                "replicate %d under condition %r took more than %g seconds, and its worker was killed",
+                replicate,
+                condition,
+                self._timeout,
+            )
+        return [*events, Departure(late)]
 
     def drain(self) -> Iterator[Sequence[Finished]]:
         """Have the workers stop after their replicate, and yield for a moment what they send."""
@@ -153,8 +195,10 @@ class ProcessTransport:
     def _start(self) -> _Worker | None:
         slot = self._free_slots[-1]
         self._slots[slot] = worker.LOADING
+        if self._begun is not None:
+            self._begun[2 * slot] = 0
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, slot, self._slots, self._payload, self._settings)
+        arguments = (theirs, slot, self._slots, self._begun, self._payload, self._settings)
         try:
             process = launch.start(self._context, worker.main, arguments)
         except OSError as error:
@@ -207,7 +251,7 @@ class _Worker:
         self.connection = connection
         self.closed = False
 
-    def send(self, message: tuple[int, Sequence[int]] | None) -> None:
+    def send(self, message: tuple[int, Sequence[int], Mapping[int, Sequence[str]]] | None) -> None:
         with suppress(OSError):  # it is dead: its sentinel says so, too
             self.connection.send_bytes(pickle.dumps(message))
 

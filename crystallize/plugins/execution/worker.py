@@ -1,7 +1,8 @@
 """What runs in a worker process: it is sent batches of replicates and sends results back.
 
-Messages from the coordinator are pickled ``(number, replicates)`` of a batch, or ``None`` for the end. Messages to it
-are pickled tuples of the kinds below, and log records. Replicates that are through travel in any of them.
+Messages from the coordinator are pickled ``(number, replicates, timed_out)`` of a batch, or ``None`` for the end.
+Messages to it are pickled tuples of the kinds below, and log records. Replicates that are through travel in any of
+them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,7 +34,7 @@ from crystallize.utils.imports import imported
 from crystallize.utils.pickling import PROTOCOL, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableSequence, Sequence
+    from collections.abc import Callable, Mapping, MutableSequence, Sequence
     from multiprocessing.connection import Connection
 
     from crystallize.plugins.execution.messages import Finished
@@ -83,10 +85,11 @@ class Settings(NamedTuple):
     """Where the coordinator's multiprocessing keeps its sockets."""
 
 
-def main(
+def main(  # noqa: PLR0917 - a process is started with positional arguments
     connection: Connection[Any, Any],
     index: int,
     slots: MutableSequence[int],
+    begun: MutableSequence[float] | None,
     payload: SharedPayload,
     settings: Settings,
 ) -> None:
@@ -101,6 +104,9 @@ def main(
     slots : sequence of int
         Shared memory. This worker keeps the number of the replicate that it is working on in
         ``slots[index]``; ``slots[-1]`` is not 0 when all workers are to stop after their replicate.
+    begun : sequence of float or None
+        Shared memory, if outcomes may take only so long: ``begun[2 * index]`` is when, by the monotonic clock, this
+        worker began the outcome that it is at, or 0 between outcomes; the next is the position of its condition.
     payload : SharedPayload
         Holds the packed ``replicate_fn``.
     settings : Settings
@@ -115,7 +121,7 @@ def main(
     channel = _Channel(connection)
     logging.root.handlers[:] = [_LogSender(channel)]
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the coordinator is gone
-        _Worker(channel, slots, index).work(settings.surroundings, payload)
+        _Worker(channel, slots, begun, index).work(settings.surroundings, payload)
     close_loop()
     connection.close()
 
@@ -158,7 +164,14 @@ class _Channel:
 class _Worker:
     """Runs batches and sends what is finished: soon, so that little is lost if this process is killed."""
 
-    def __init__(self, channel: _Channel, slots: MutableSequence[int], index: int) -> None:
+    def __init__(
+        self,
+        channel: _Channel,
+        slots: MutableSequence[int],
+        begun: MutableSequence[float] | None,
+        index: int,
+    ) -> None:
+        self._begun = begun
         self._channel = channel
         self._slots = slots
         self._index = index
@@ -175,13 +188,25 @@ class _Worker:
         except BaseException as error:  # the coordinator raises it
             self._send_error(LOADING, error)
             return
+        if self._begun is not None:
+            replicate_fn.begin_outcome = partial(
+                _begin_outcome, self._begun, self._index, replicate_fn.conditions.index
+            )
         self._slots[self._index] = IDLE
         while (batch := self._channel.receive()) is not None:
             if not self._run(replicate_fn, *batch):
                 return
 
-    def _run(self, replicate_fn: Callable[[int], Any], batch: int, replicates: Sequence[int]) -> bool:
+    def _run(
+        self,
+        replicate_fn: Any,
+        batch: int,
+        replicates: Sequence[int],
+        timed_out: Mapping[int, Sequence[str]],
+    ) -> bool:
         """Run a batch; return whether there is a next one."""
+        if timed_out:
+            replicate_fn.timed_out = timed_out
         slots, index, clock = self._slots, self._index, time.perf_counter
         began = flushed = now = clock()
         if len(replicates) > 1 and self._flusher is None:
@@ -195,6 +220,8 @@ class _Worker:
             except BaseException as error:  # the coordinator raises it
                 self._send_error(replicate, error)
                 return False
+            if self._begun is not None:
+                self._begun[2 * index] = 0
             self._finish(replicate, result)
             count += 1
             now = clock()
@@ -231,6 +258,14 @@ class _Worker:
             self._channel.send(kind(self._finished, *more))
             self._finished = []
             self._bytes = 0
+
+
+def _begin_outcome(
+    begun: MutableSequence[float], index: int, position: Callable[[str], int], condition: str
+) -> None:
+    begun[2 * index] = 0  # nobody is to see the old condition with the new time
+    begun[2 * index + 1] = position(condition)
+    begun[2 * index] = time.monotonic()
 
 
 def _limit_loaded_libraries(threads: int | None) -> None:

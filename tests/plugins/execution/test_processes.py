@@ -15,9 +15,11 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from crystallize import Experiment, Treatment
 from crystallize.errors import ExecutionError, InvalidValueError, SerializationError
 from crystallize.plugins.execution import ProcessExecution, usable_cores
 from crystallize.testing.leftovers import is_running
@@ -571,3 +573,31 @@ def test_a_module_that_runs_an_experiment_in_processes_while_it_is_imported_is_t
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SerializationError, match="while it is imported, and each worker imports it again"):
         importlib.import_module("runs_on_import")
+
+
+# -- what hangs ----------------------------------------------------------------------------------------------
+
+
+def hang_for_ever(data: Any, ctx: Any) -> Any:
+    if ctx["replicate"] == 1 and ctx["condition"] != "swift":
+        threading.Event().wait()
+    return data, {"value": ctx["replicate"]}
+
+
+def test_a_worker_that_hangs_is_killed_and_what_else_it_owed_runs() -> None:
+    experiment = Experiment(
+        lambda: 0,
+        [hang_for_ever],
+        treatments=[Treatment("slow", {}), Treatment("swift", {})],
+        replicates=4,
+        timeout=0.5,
+        disable_plugins=["artifact"],
+        execution=ProcessExecution(max_workers=1),
+    )
+    result = experiment.run()
+    assert [(error.replicate, error.condition, error.status) for error in result.errors] == [
+        (1, "baseline", "timeout"),
+        (1, "slow", "timeout"),
+    ]
+    assert result.metrics.treatments["swift"].metrics["value"] == [0, 1, 2, 3]
+    assert result.metrics.baseline.metrics["value"] == [0, 2, 3]
