@@ -30,6 +30,7 @@ BUILT_IN = {
     "list": _BuiltIn("listing", "list_experiments", "List the experiments of this project."),
     "run": _BuiltIn("run", "run", "Run an experiment, after the experiments that it depends on."),
     "show": _BuiltIn("show", "show", "Show the stored results of an experiment."),
+    "diff": _BuiltIn("diff", "diff", "Show what differs between two stored runs."),
     "apply": _BuiltIn(
         "apply", "apply", "Run an experiment's pipeline once and print what the last step returns."
     ),

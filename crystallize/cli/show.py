@@ -22,6 +22,15 @@ def show(
             min=0, help="The version to show; by default the newest complete one.", show_default=False
         ),
     ] = None,
+    tree: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="Print how each number came about instead, as a tree: 'condition > replicate > step', or its levels "
+            "in another order.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -42,6 +51,9 @@ def show(
     from crystallize.store.metadata import FINISHED
 
     result, metadata = load_run(_find(_location(name), version))
+    if tree is not None:
+        screen.echo(result.provenance.tree(tree))
+        return
     if as_json:
         screen.print_json(
             {
@@ -60,6 +72,20 @@ def show(
 
 
 # -- finding it ----------------------------------------------------------------------------------------------
+
+
+def find_named_run(run: str) -> Path:
+    """Return the folder of a run: ``NAME`` is the newest complete one, ``NAME@v3`` a version, else it is a path."""
+    from pathlib import Path
+
+    from crystallize.store.layout import METADATA
+
+    if Path(run, METADATA).is_file():
+        return Path(run)
+    name, sign, version = run.rpartition("@v")
+    if sign and version.isascii() and version.isdigit():
+        return _find(_location(name), int(version))
+    return _find(_location(run), None)
 
 
 def _location(name: str) -> RunLocation:
