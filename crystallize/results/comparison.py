@@ -105,7 +105,7 @@ def compare_runs(before: str | Path, after: str | Path) -> RunDifference:
     """
     (result, metadata), (other, others) = load_run(before), load_run(after)
     known = ("seed", "plugins", "python")  # the metadata tell more of them
-    parts = _differing(*(_without(each.get("signature") or {}, known) for each in (metadata, others)))
+    parts = _differing(_without(metadata.get("signature"), known), _without(others.get("signature"), known))
     named_plugins = [{each["name"]: each for each in run.get("plugins", ())} for run in (metadata, others)]
     return RunDifference(
         settings=[
@@ -139,7 +139,7 @@ def _differing(before: Any, after: Any, path: tuple[str, ...] = ()) -> list[tupl
     if before == after:
         return []
     if not isinstance(before, Mapping) or not isinstance(after, Mapping):
-        return [(path, *(None if value is _MISSING else value for value in (before, after)))]
+        return [(path, None if before is _MISSING else before, None if after is _MISSING else after)]
     return [
         found
         for key in dict.fromkeys((*before, *after))
@@ -151,8 +151,8 @@ def _changes(before: Any, after: Any) -> list[Change]:
     return [Change(".".join(path), *values) for path, *values in _differing(before or {}, after or {})]
 
 
-def _without(parts: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: part for name, part in parts.items() if name not in names}
+def _without(parts: Mapping[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: part for name, part in (parts or {}).items() if name not in names}
 
 
 def _seeds(result: Result) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def _metric_difference(
             difference, largest = float(gaps.mean()), float(abs(gaps).max())
         else:
             difference = means[1] - means[0]  # type: ignore[operator]
-    return MetricDifference(condition, metric, len(pairs), *means, difference, largest, same)
+    return MetricDifference(condition, metric, len(pairs), means[0], means[1], difference, largest, same)
 
 
 def _numbers(column: Column | None, metric: str, replicates: list[int]) -> Any:

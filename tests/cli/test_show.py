@@ -142,14 +142,19 @@ def test_an_experiment_whose_results_nothing_stores(call, project):
     "fmt", ["condition > replicate > step", "replicate > condition > step", "replicate > condition"]
 )
 def test_the_tree_is_the_same_from_a_live_result_and_from_disk(call, capfd, fmt):
-    from crystallize import ArtifactPlugin, Experiment, pipeline_step
+    from crystallize import ArtifactPlugin, Experiment, Treatment, pipeline_step
 
     @pipeline_step()
     def look(data, *, shift=0):
         return data, {"seen": data + shift}
 
     live = Experiment(
-        lambda: 1, [look], treatments={"more": {"shift": 1}}, seed=1, name="live", plugins=[ArtifactPlugin()]
+        lambda: 1,
+        [look],
+        treatments=[Treatment("more", {"shift": 1})],
+        seed=1,
+        name="live",
+        plugins=[ArtifactPlugin()],
     )
     result = live.run(replicates=2)
     result.print_tree(fmt)
