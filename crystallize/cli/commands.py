@@ -31,6 +31,7 @@ BUILT_IN = {
     "run": _BuiltIn("run", "run", "Run an experiment, after the experiments that it depends on."),
     "show": _BuiltIn("show", "show", "Show the stored results of an experiment."),
     "runs": _BuiltIn("runs", "app", "List, show, keep and remove stored runs."),
+    "diff": _BuiltIn("diff", "diff", "Show what differs between two stored runs."),
     "apply": _BuiltIn(
         "apply", "apply", "Run an experiment's pipeline once and print what the last step returns."
     ),

@@ -17,6 +17,15 @@ def show(
             min=0, help="The version to show; by default the newest complete one.", show_default=False
         ),
     ] = None,
+    tree: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="Print how each number came about instead, as a tree: 'condition > replicate > step', or its levels "
+            "in another order.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -39,6 +48,9 @@ def show(
     from crystallize.store.metadata import FINISHED
 
     result, metadata = load_run(find_version(find_location(name), LATEST if version is None else version))
+    if tree is not None:
+        screen.echo(result.provenance.tree(tree))
+        return
     if as_json:
         screen.print_json(
             {

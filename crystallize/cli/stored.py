@@ -6,6 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from crystallize.config.schema import ExperimentConfig
     from crystallize.store.layout import RunLocation
 
@@ -100,3 +102,24 @@ def last_run(location: RunLocation) -> dict[str, Any] | None:
         folder, metadata = location.folder, {}
     keys = ("started", "finished", "failed_outcomes")
     return {"path": str(folder)} | {key: metadata.get(key) for key in keys}
+
+
+def find_named_run(run: str) -> Path:
+    """Return the folder of a run: ``NAME`` is the newest complete one, ``NAME@v3`` a version, else it is a path.
+
+    Raises
+    ------
+    UnknownNameError, StoreError
+        If there is no such run.
+    """
+    from pathlib import Path
+
+    from crystallize.store.finding import LATEST, find_version
+    from crystallize.store.layout import METADATA
+
+    if Path(run, METADATA).is_file():
+        return Path(run)
+    name, sign, version = run.rpartition("@v")
+    if sign and version.isascii() and version.isdigit():
+        return find_version(find_location(name), int(version))
+    return find_version(find_location(run), LATEST)

@@ -137,3 +137,28 @@ def test_an_experiment_whose_results_nothing_stores(call, project):
     done = call("show", "make")
     assert done.code == 2
     assert "stores no results" in done.err
+
+
+@pytest.mark.parametrize(
+    "fmt", ["condition > replicate > step", "replicate > condition > step", "replicate > condition"]
+)
+def test_the_tree_is_the_same_from_a_live_result_and_from_disk(call, capfd, fmt):
+    from crystallize import ArtifactPlugin, Experiment, Treatment, pipeline_step
+
+    @pipeline_step()
+    def look(data, *, shift=0):
+        return data, {"seen": data + shift}
+
+    live = Experiment(
+        lambda: 1,
+        [look],
+        treatments=[Treatment("more", {"shift": 1})],
+        seed=1,
+        name="live",
+        plugins=[ArtifactPlugin()],
+    )
+    result = live.run(replicates=2)
+    result.print_tree(fmt)
+    printed = capfd.readouterr().out
+    assert "replicate 1" in printed
+    assert call("show", "live", "--tree", fmt).out == printed

@@ -29,6 +29,9 @@ _SECONDS_TO_CLOSE = 5.0
 _SECONDS_TO_ANSWER = 30.0
 _ANYTHING = logging.CRITICAL + 1
 _NEVER = 10 * 365 * 24 * 3600
+_PROFILE = "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"
+"""Dask's profiler looks at the frames of running threads, which crashes Python 3.11 sooner or later (gh-111363)."""
+
 _BOOT = (
     "import json, sys; given = json.loads(sys.stdin.readline()); sys.path[:] = given.pop('path'); "
     "from crystallize_dask.local_worker import main; main(**given)"
@@ -179,7 +182,7 @@ class LocalCluster:
                 process = subprocess.Popen(
                     [sys.executable, "-c", _BOOT],
                     stdin=subprocess.PIPE,
-                    env=environment_for_workers(self._threads),
+                    env={_PROFILE: "False", **environment_for_workers(self._threads)},
                     text=True,
                 )
         except OSError as error:
@@ -251,7 +254,14 @@ class _SchedulerThread:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
-        async with distributed.Scheduler(
+        with dask.config.set({"distributed.worker.profile.enabled": False}):  # see _PROFILE
+            scheduler = self._scheduler()
+        async with scheduler:
+            self._address.set_result(scheduler.address)
+            await self._over.wait()
+
+    def _scheduler(self) -> distributed.Scheduler:
+        return distributed.Scheduler(
             host="127.0.0.1",
             protocol="tcp",
             local_directory=self._folder,
@@ -259,9 +269,7 @@ class _SchedulerThread:
             dashboard_address="127.0.0.1:0",  # a page with its health; without it one on a fixed port
             allowed_failures=0,  # the coordinator decides what is tried again
             worker_ttl=self._worker_ttl,  # code that keeps the interpreter's lock for long is not dead
-        ) as scheduler:
-            self._address.set_result(scheduler.address)
-            await self._over.wait()
+        )
 
 
 @contextmanager

@@ -1,0 +1,96 @@
+"""``crystallize diff``: what differs between two stored runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crystallize.cli import options, screen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from crystallize.results.comparison import Change, RunDifference
+
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="NAME, NAME@v3, or the path of a run's folder.",
+        autocompletion=options.complete_experiments,
+        show_default=False,
+    ),
+]
+"""The argument of a command that is about one stored run."""
+
+
+def diff(
+    before: RunName,
+    after: RunName,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object with the same, for programs to read.")
+    ] = False,
+) -> None:
+    """Show what differs between two stored runs: settings, code, environment, packages, plugins, seeds, metrics.
+
+    Where both runs measured a replicate with the same seed, the difference of a metric is that of these pairs.
+    """
+    from crystallize.cli.stored import find_named_run
+    from crystallize.config.errors import shown
+    from crystallize.results.comparison import compare_runs
+
+    runs = find_named_run(before), find_named_run(after)
+    found = compare_runs(*runs)
+    if as_json:
+        screen.print_json({"before": str(runs[0]), "after": str(runs[1])} | found.to_dict())
+        return
+    screen.echo(f"before: {shown(runs[0])}\nafter:  {shown(runs[1])}")
+    for line in _lines(found):
+        screen.echo(line)
+
+
+def _lines(found: RunDifference) -> Iterator[str]:
+    from crystallize.utils.text_table import wrapped
+
+    for title in ("settings", "code", "environment", "packages", "plugins", "seeds"):
+        part = getattr(found, title)
+        yield ""
+        yield f"{title}: {'' if part else 'no difference'}".rstrip()
+        yield from wrapped(each if title == "code" else _told(each) for each in part)
+    yield ""
+    yield from _metrics(found)
+
+
+def _told(change: Change) -> str:
+    return f"{change.name}: {_shown(change.before)} -> {_shown(change.after)}"
+
+
+def _shown(value: Any) -> str:
+    from crystallize.utils.json_text import to_json
+
+    text = "-" if value is None else to_json(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _metrics(found: RunDifference) -> list[str]:
+    from crystallize.utils.text_table import TextTable
+
+    if not found.metrics:
+        return ["metrics: none"]
+
+    def number(value: float | None) -> str:
+        return "-" if value is None else format(value, ".6g")
+
+    rows = [
+        (
+            each.condition,
+            each.metric,
+            number(each.before),
+            number(each.after),
+            "same" if each.same else number(each.difference),
+            str(each.pairs),
+        )
+        for each in found.metrics
+    ]
+    return TextTable(("condition", "metric", "before", "after", "difference", "pairs"), rows).lines()

@@ -1,0 +1,202 @@
+"""What differs between two stored runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import InvalidTypeError
+from crystallize.results.load import load_run
+from crystallize.statistics.samples import moments, paired_differences, per_replicate
+
+if TYPE_CHECKING:
+    from crystallize.results.columns import Column
+    from crystallize.results.condition import ConditionMetrics
+    from crystallize.results.result import Result
+
+_MISSING: Any = object()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is not the same in two runs.
+
+    Attributes
+    ----------
+    name : str
+        Which part, from the outside in: ``"steps.FitStep.parameters.lr"``.
+    before, after : object
+        What it is in each run; None where the run does not have it.
+    """
+
+    name: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
+class MetricDifference:
+    """One metric of one condition in two runs.
+
+    Attributes
+    ----------
+    condition, metric : str
+        Which one.
+    pairs : int
+        How many replicates both runs measured with the same seed. If there are any, both means are over these alone.
+    before, after : float or None
+        The mean in each run, in the metric's unit; None if the run did not measure it, or not as numbers.
+    difference : float or None
+        The second run's mean minus the first's: the mean of the paired differences where there are pairs.
+    largest : float or None
+        The largest paired difference, without its sign.
+    same : bool
+        Whether each replicate has the same values in both runs, whatever their type.
+    """
+
+    condition: str
+    metric: str
+    pairs: int
+    before: float | None
+    after: float | None
+    difference: float | None
+    largest: float | None
+    same: bool
+
+
+@dataclass(frozen=True)
+class RunDifference:
+    """What differs between two runs, part by part; equal parts are empty.
+
+    Attributes
+    ----------
+    settings, environment, packages, plugins, seeds : list of Change
+        What has changed.
+    code : list of str
+        Functions, classes and modules whose hash differs, or that only one of the runs has.
+    metrics : list of MetricDifference
+        Every metric of every condition, also of those that only one of the runs has.
+    """
+
+    settings: list[Change]
+    code: list[str]
+    environment: list[Change]
+    packages: list[Change]
+    plugins: list[Change]
+    seeds: list[Change]
+    metrics: list[MetricDifference]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts and lists."""
+        return asdict(self)
+
+
+def compare_runs(before: str | Path, after: str | Path) -> RunDifference:
+    """Return what differs between two stored runs, each the folder ``<root>/<experiment>/v<N>``.
+
+    None of the user's code is imported, so runs of experiments that are gone can be compared.
+
+    Raises
+    ------
+    StoreError
+        If one of them is no run, or is damaged.
+    """
+    (result, metadata), (other, others) = load_run(before), load_run(after)
+    known = ("seed", "plugins", "python")  # the metadata tell more of them
+    parts = _differing(_without(metadata.get("signature"), known), _without(others.get("signature"), known))
+    named_plugins = [{each["name"]: each for each in run.get("plugins", ())} for run in (metadata, others)]
+    return RunDifference(
+        settings=[
+            *_changes({"replicates": result.replicates}, {"replicates": other.replicates}),
+            *(Change(".".join(path), *values) for path, *values in parts if "code" not in path),
+        ],
+        code=sorted({path[-1] for path, *_ in parts if "code" in path}),
+        environment=_changes(metadata.get("environment"), others.get("environment")),
+        packages=_changes(metadata.get("packages"), others.get("packages")),
+        plugins=_changes(*named_plugins),
+        seeds=_changes(_seeds(result), _seeds(other)),
+        metrics=compare_metrics(result, other),
+    )
+
+
+def compare_metrics(before: Result, after: Result) -> list[MetricDifference]:
+    """Return how every metric of every condition differs between two results."""
+    found = []
+    for name in dict.fromkeys((*before.conditions, *after.conditions)):
+        sides = [each.condition(name) if name in each.conditions else None for each in (before, after)]
+        metrics = dict.fromkeys(metric for side in sides if side is not None for metric in side.columns)
+        found += [_metric_difference(name, metric, *sides) for metric in metrics]
+    return found
+
+
+# -- settings ------------------------------------------------------------------------------------------------
+
+
+def _differing(before: Any, after: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any, Any]]:
+    """Return ``(path, before, after)`` of the innermost parts that differ; a part that one side lacks is one."""
+    if before == after:
+        return []
+    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+        return [(path, None if before is _MISSING else before, None if after is _MISSING else after)]
+    return [
+        found
+        for key in dict.fromkeys((*before, *after))
+        for found in _differing(before.get(key, _MISSING), after.get(key, _MISSING), (*path, key))
+    ]
+
+
+def _changes(before: Any, after: Any) -> list[Change]:
+    return [Change(".".join(path), *values) for path, *values in _differing(before or {}, after or {})]
+
+
+def _without(parts: Mapping[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: part for name, part in (parts or {}).items() if name not in names}
+
+
+def _seeds(result: Result) -> dict[str, Any]:
+    return {"master_seed": result.master_seed} | result.seeds
+
+
+# -- metrics -------------------------------------------------------------------------------------------------
+
+
+def _metric_difference(
+    condition: str, metric: str, before: ConditionMetrics | None, after: ConditionMetrics | None
+) -> MetricDifference:
+    columns = [None if side is None else side.columns.get(metric) for side in (before, after)]
+    rows = [{} if column is None else dict(column.by_replicate()) for column in columns]
+    same = repr(rows[0]) == repr(rows[1])  # equal to the last bit, with NaN equal to NaN
+    pairs = []
+    if before is not None and after is not None:
+        seeds = enumerate(zip(before.seeds, after.seeds, strict=False))
+        pairs = [
+            replicate
+            for replicate, (seed, other) in seeds
+            if seed is not None and seed == other and replicate in rows[0] and replicate in rows[1]
+        ]
+    numbers = [_numbers(column, metric, pairs) for column in columns]
+    means = [None if each is None else float(moments(each).mean) for each in numbers]
+    difference = largest = None
+    if numbers[0] is not None and numbers[1] is not None:
+        if pairs:
+            gaps = paired_differences(numbers[0], numbers[1])
+            difference, largest = float(gaps.mean()), float(abs(gaps).max())
+        else:
+            difference = means[1] - means[0]  # type: ignore[operator]
+    return MetricDifference(condition, metric, len(pairs), means[0], means[1], difference, largest, same)
+
+
+def _numbers(column: Column | None, metric: str, replicates: list[int]) -> Any:
+    """Return one number for each replicate, of those wanted if any are; None if they are no numbers."""
+    if column is None:
+        return None
+    try:
+        numbers = per_replicate(column, metric)
+    except InvalidTypeError:
+        return None
+    if not replicates:
+        return numbers if len(numbers) else None
+    place = {replicate: i for i, (replicate, _) in enumerate(column.by_replicate())}
+    return numbers[[place[replicate] for replicate in replicates]]

@@ -1,0 +1,70 @@
+"""``crystallize diff``: what differs between two stored runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def changed(call, project) -> str:
+    """Store a run of ``make`` beside an older one with another factor and other code; return the older one's folder."""
+    assert call("run", "make").code == 0
+    shutil.copytree("data/make/v0", "old")
+    steps = project / "make" / "steps.py"
+    steps.write_text(steps.read_text().replace("sum(data) * factor", "sum(data) * factor + 1"))
+    config = project / "make" / "config.yaml"
+    config.write_text(config.read_text().replace("factor: 2", "factor: 3"))
+    assert call("run", "make").code == 0
+    return "old"
+
+
+def test_settings_code_and_paired_metrics_of_changed_runs_are_shown(call, changed):
+    found = json.loads(call("diff", changed, "make", "--json").out)
+    assert found["settings"] == [{"name": "conditions.bigger.settings.factor", "before": 2, "after": 3}]
+    assert found["code"] == ["steps.publish"]
+    assert [found[part] for part in ("environment", "plugins", "seeds")] == [[], [], []]
+    rows = {row["condition"]: row for row in found["metrics"]}
+    assert rows["baseline"] == {
+        "condition": "baseline",
+        "metric": "total",
+        "pairs": 3,
+        "before": 6.0,
+        "after": 7.0,
+        "difference": 1.0,
+        "largest": 1.0,
+        "same": False,
+    }
+    assert rows["bigger"]["difference"] == 7.0
+
+
+def test_the_text_is_at_most_80_columns_wide(call, changed):
+    done = call("diff", changed, "make@v0")
+    assert (done.code, done.err) == (0, "")
+    assert "conditions.bigger.settings.factor: 2 -> 3" in done.out
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_a_run_is_the_same_as_itself(call, project):
+    assert call("run", "make").code == 0
+    out = call("diff", "make", "data/make/v0").out
+    assert out.count("no difference") == 6
+    assert [line.split()[-2] for line in out.splitlines()[-2:]] == ["same", "same"]
+
+
+def test_other_seeds_give_no_pairs_but_a_difference_of_means(call, changed):
+    assert call("run", "make", "--seed", "9").code == 0
+    found = json.loads(call("diff", changed, "make", "--json").out)
+    assert found["seeds"][0] == {"name": "master_seed", "before": 1, "after": 9}
+    baseline = found["metrics"][0]
+    assert (baseline["pairs"], baseline["difference"], baseline["largest"]) == (0, 1.0, None)
+
+
+@pytest.mark.parametrize("run", ["nowhere", "make@v7", "make@", "old/nothing"])
+def test_a_run_that_is_not_there_is_an_error_without_a_traceback(call, changed, run):
+    done = call("diff", run, "make")
+    assert done.code == 2
+    assert "Error:" in done.err
+    assert "Traceback" not in done.err
