@@ -32,8 +32,9 @@ def diff(
         bool, typer.Option("--json", help="Print one JSON object with the same, for programs to read.")
     ] = False,
 ) -> None:
-    """Show what differs between two stored runs: settings, code, environment, packages, plugins, seeds, metrics.
+    """Show what differs between two stored runs.
 
+    That is settings, code, environment, packages, plugins, seeds and metrics.
     Where both runs measured a replicate with the same seed, the difference of a metric is that of these pairs.
     """
     from crystallize.cli.stored import find_named_run

@@ -61,5 +61,18 @@ def test_a_broken_experiment_completes_nothing_and_says_nothing(project):
 
 def test_our_own_commands_and_those_of_plugins_are_completed():
     assert complete("crystallize ") == [
-        *("list", "run", "show", "runs", "apply", "new", "graph", "check", "config", "plugins", "demo")
+        *(
+            "list",
+            "run",
+            "show",
+            "runs",
+            "diff",
+            "apply",
+            "new",
+            "graph",
+            "check",
+            "config",
+            "plugins",
+            "demo",
+        )
     ]

@@ -41,7 +41,7 @@ def test_settings_code_and_paired_metrics_of_changed_runs_are_shown(call, change
 
 
 def test_the_text_is_at_most_80_columns_wide(call, changed):
-    done = call("diff", changed, "make@v0")
+    done = call("diff", changed, "make@v1")
     assert (done.code, done.err) == (0, "")
     assert "conditions.bigger.settings.factor: 2 -> 3" in done.out
     assert max(map(len, done.out.splitlines())) <= 80

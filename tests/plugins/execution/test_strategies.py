@@ -48,6 +48,7 @@ def test_arguments_may_be_given_by_position():
         "max_workers": 3,
         "executor_type": "thread",
         "progress": True,
+        "workers": None,
     }
 
 
