@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -17,6 +18,18 @@ from crystallize.testing.subjects import wait_until
 
 _MOST_SECONDS = 1200
 """What a killed test run leaves behind ends by itself after this time."""
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage_collection() -> Iterator[None]:
+    """Let nobody collect garbage while Dask is in this process, nor later what it has left.
+
+    CPython 3.11.7 crashes now and then when it does: the cause is not known, and Dask's profiler is a part of it.
+    """
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
