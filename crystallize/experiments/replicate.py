@@ -19,7 +19,7 @@ from crystallize.errors import InvalidTypeError
 from crystallize.experiments.time_limit import limited, reported, timeout_error
 from crystallize.store.outcome import Outcome, OutcomeError, ReplicateResult
 from crystallize.utils.context import FrozenContext
-from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, users_frames
+from crystallize.utils.failures import is_addressed_to_the_run, users_frames
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
 from crystallize.utils.randomness import stream_key
@@ -229,9 +229,9 @@ class Replicate:
                 yield from self._play(ctx, condition, FETCH)
             else:
                 yield from self._play_in_time(ctx, condition, self.timeout)
-        except ADDRESSED_TO_THE_RUN:
-            raise
         except BaseException as raised:  # a step that calls sys.exit() fails like any other
+            if is_addressed_to_the_run(raised):
+                raise
             if forks != len(_forks):
                 _end_forked_child(raised)
             ctx.end_stage()

@@ -31,7 +31,7 @@ def check_stored_runs(nodes: Sequence[Experiment], treatments: Collection[str] |
     Raises
     ------
     GraphError
-        If an experiment that it reads defines one of them, and its stored run has not got it.
+        If an experiment that it reads has no stored run, or defines one of them and its run has not got it.
     """
     by_name = {node.folder_name: node for node in nodes}
     consumer = nodes[-1]
@@ -42,7 +42,13 @@ def check_stored_runs(nodes: Sequence[Experiment], treatments: Collection[str] |
         run = None if location is None else find_run(location)
         metadata = None if run is None else read_metadata(run)
         if metadata is None:
-            continue
+            if location is None or name not in read:
+                continue
+            raise GraphError(
+                f"experiment {name!r} has no stored run",
+                files_of([producer]),
+                f"`crystallize run {name}` makes one, or leave --only out",
+            )
         defined = {each.name for each in producer.treatments}
         lacking = (wanted & defined).difference(metadata.get("conditions") or ())
         if lacking and name in read:

@@ -47,6 +47,15 @@ ADDRESSED_TO_THE_RUN: raise`` before ``except BaseException``.
 """
 
 
+def is_addressed_to_the_run(error: BaseException) -> bool:
+    """Tell whether what came out of a step is one of `ADDRESSED_TO_THE_RUN`, and not raised by the step itself.
+
+    A ``GeneratorExit`` that closes a computation comes from the engine; one that a step raises is its own.
+    """
+    is_own = isinstance(error, GeneratorExit) and users_frames(error) is not None
+    return isinstance(error, ADDRESSED_TO_THE_RUN) and not is_own
+
+
 def users_frames(error: BaseException) -> TracebackType | None:
     """Return the traceback of an exception from the first frame outside of the engine on; None if all are inside.
 

@@ -74,6 +74,18 @@ def test_whatever_a_step_raises_is_its_outcomes_error(strategy: str, step: Any) 
     assert result.metrics.baseline.metrics["value"] == [0, 7, 0]
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_step_that_raises_what_closes_generators_has_failed_like_any_other(strategy: str) -> None:
+    def close(data: Any, ctx: Any) -> Any:
+        if ctx["replicate"] == 1:
+            raise GeneratorExit
+        return data, {"value": ctx["replicate"]}
+
+    result = run(close, replicates=3, execution=strategy)
+    assert [(error.replicate, error.kind) for error in result.errors] == [(1, "GeneratorExit")]
+    assert result.metrics.baseline.metrics["value"] == [0, 2]
+
+
 def test_a_hook_that_is_cancelled_is_that_outcomes_error() -> None:
     class Cancelled(BasePlugin):
         def before_step(self, experiment: Any, step: Any, ctx: Any) -> None:
