@@ -84,6 +84,7 @@ def in_a_fork(function: Callable[[], Any]) -> Ended:
     child = os.fork()
     if not child:
         write, leave, code = os.write, os._exit, 0
+        logging.disable(logging.CRITICAL)
         try:
             returned = function()
         except BaseException as error:
@@ -173,7 +174,6 @@ def outcomes_in(root: Path) -> list[str]:
 def test_after_a_fault_at_any_call_of_the_store_resume_ends_as_if_nothing_had_happened(
     fault: str, versioned: bool, tmp_path: Path
 ) -> None:
-    logging.getLogger("crystallize").setLevel(logging.CRITICAL)
     everything = sorted(f"{name} {i}" for name in ("baseline", "high") for i in range(REPLICATES))
     root = tmp_path / "undisturbed"
     expected = in_a_fork(lambda: all_of(experiment(root, versioned).run()))
