@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from crystallize.errors import StoreError
 from crystallize.results.results_file import read_columns
 from crystallize.store.changes import changed_conditions
-from crystallize.store.journal import Again, JournalReader, StoredOutcomes
+from crystallize.store.journal import Again, JournalReader, StoredOutcomes, has_not_begun
 from crystallize.store.layout import (
     COMPLETE,
     JOURNAL,
@@ -88,7 +88,7 @@ class EarlierPart:
         self._partial: dict[int, frozenset[str]] = {}
         self._dropped: dict[tuple[str, str], list[int]] = {}  # condition and reason: replicates
         self._stored: StoredOutcomes | None = None
-        if os.path.lexists(folder / JOURNAL):
+        if os.path.lexists(folder / JOURNAL) and not has_not_begun(folder / JOURNAL):
             self.reader = JournalReader(folder / JOURNAL, may_unpickle=True)
             self._stored = StoredOutcomes(self.reader, conditions)
             self._check_journal(experiment, self._stored)

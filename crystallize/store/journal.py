@@ -42,6 +42,7 @@ FLUSH_SECONDS = 0.1
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _HEAD_LENGTH = len('{"sum":"0123456789abcdef",')
+_SUM = b'{"sum":"'
 _SESSION = b'"session":'
 _MARSHAL_BY_VALUE = 2  # the last format without references, which depend on more than the value
 
@@ -520,6 +521,19 @@ def _as_lists(value: Any) -> Any:
 
 def _as_tuples(value: Any) -> Any:
     return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+
+
+def has_not_begun(file: Path) -> bool:
+    """Tell whether the process that made a journal was killed before its first line was whole.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with os.fdopen(open_plain(file, follow_links=False), "rb") as stream:
+        start = stream.read(_HEAD_LENGTH)
+        return _SUM.startswith(start[: len(_SUM)]) and not (start + stream.readline()).endswith(b"\n")
 
 
 class StoredOutcomes:

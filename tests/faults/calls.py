@@ -13,7 +13,7 @@ from typing import Any
 
 WRITES = ("write", "pwrite")
 TAKE_SPACE = frozenset({"open", "stream", "mkdir", "rename", "replace", "fsync", *WRITES})
-TAKE_DESCRIPTORS = frozenset({"open", "stream", "scandir"})
+TAKE_DESCRIPTORS = frozenset({"open", "read", "stream", "scandir"})
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 _BY_PATH = ("open", "mkdir", "rename", "replace", "unlink", "remove", "rmdir", "scandir", "truncate")
 _BY_DESCRIPTOR = (*WRITES, "ftruncate", "fsync")
@@ -74,7 +74,8 @@ class Calls:
         def call(path: Any, *args: Any, **options: Any) -> Any:
             if not self._is_below(path, options.get("dir_fd")):
                 return real(path, *args, **options)
-            done = self._meet(name, f"{path}", lambda: real(path, *args, **options))
+            kind = "read" if name == "open" and not args[0] & (os.O_CREAT | os.O_WRONLY | os.O_RDWR) else name
+            done = self._meet(kind, f"{path}", lambda: real(path, *args, **options))
             if name == "open":
                 self._descriptors.add(done)
             return done
@@ -99,8 +100,10 @@ class Calls:
         return call
 
     def _see_stream(self, event: str, args: tuple[Any, ...]) -> None:
-        if event == "open" and args[1] is not None and self._is_below(args[0], None):
-            self._meet("stream", str(args[0]), lambda: None)
+        if event == "open" and args[1] is not None and not isinstance(args[0], int):
+            mode = args[1]
+            if self._is_below(args[0], None):
+                self._meet("read" if mode.startswith("r") else "stream", str(args[0]), lambda: None)
 
     def _is_below(self, path: Any, folder: int | None) -> bool:
         if folder is not None or isinstance(path, int):
@@ -131,7 +134,7 @@ class Calls:
         if inside and before is not None:
             before()
         code = getattr(errno, self._what)
-        raise OSError(code, os.strerror(code), *([on] if name in _BY_PATH else []))
+        raise OSError(code, os.strerror(code), *([on] if name not in _BY_DESCRIPTOR else []))
 
     def _is_first(self) -> bool:
         if not self._once:

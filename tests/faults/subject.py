@@ -13,7 +13,10 @@ import os
 import pkgutil
 import signal
 import sys
+import tempfile
+import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from crystallize import (
 )
 from crystallize.store import journal
 
+FLUSH_SECONDS = journal.FLUSH_SECONDS
 _MARKS, _PHASE, _PAUSE, _IN_WORKERS = "FAULT_MARKS", "FAULT_PHASE", "FAULT_PAUSE", "FAULT_IN_WORKERS"
 _installed: list[calls.Calls] = []
 
@@ -115,6 +119,7 @@ def run(job: dict[str, Any]) -> None:
     except BaseException as error:
         cause = error.__cause__
         kept = getattr(error, "result", None)
+        traceback.print_exc()
         report = {
             "error": type(error).__name__,
             "cause": type(cause).__name__,
@@ -138,11 +143,25 @@ def _child(job: dict[str, Any]) -> None:
     sys.exit()
 
 
+def _warm_up() -> None:
+    """Run once what every job runs, so that what is kept for the next time is there; no thread may be left by it."""
+    plan = {"conditions": 2, "replicates": 2, "seed": 1, "versioned": True}
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        for resume in (False, True):
+            job = {"plan": plan, "execution": "serial", "phase": 0, "resume": resume, "prompt": True}
+            run(job | {"cwd": folder, "report": os.devnull})
+        os.chdir(here)
+    journal.FLUSH_SECONDS = FLUSH_SECONDS
+    assert threading.active_count() == 1, "a process with threads had better not fork"
+
+
 def serve(descriptor: int) -> None:
     """Run what is asked for on the socket until it is closed."""
     for module in pkgutil.walk_packages(crystallize.__path__, "crystallize."):
         if not module.name.startswith("crystallize.testing"):
             importlib.import_module(module.name)
+    _warm_up()
     gc.freeze()
     requests = os.fdopen(descriptor, "r")
     for jobs in map(json.loads, iter(requests.readline, "")):

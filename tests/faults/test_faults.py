@@ -194,11 +194,15 @@ def test_fault(number: int, worlds: Any) -> None:
     fault = killed_workers if number % 24 == 11 else FAULTS[number % len(FAULTS)]
     told = f"FAULT_SEED={SEED}, fault {number}: {fault.__name__}, {draw.first}, then {draw.second}, {draw.plan}"
     print(told)
-    fault(draw)
-    draw.note()
-    log = draw.world.folder / "log"
-    print(log.read_text() if log.exists() else "no call was hit")
-    draw.world.resume_and_compare(draw.second, draw.undisturbed)
+    try:
+        fault(draw)
+        draw.note()
+        draw.world.resume_and_compare(draw.second, draw.undisturbed)
+    except BaseException:
+        for name in ("log", "output"):
+            file = draw.world.folder / name
+            print(file.read_text() if file.exists() else f"no {name}")
+        raise
     worlds.forget(draw.world)
 
 
