@@ -107,7 +107,7 @@ class Recording:
             )
             for result in earlier.unwritten:
                 self._journal.add(result)
-            earlier.remove_artifacts_of_owed()
+            earlier.remove_leftovers()
             write_metadata(self.folder, self._metadata, RUNNING)
 
     def _session(self) -> Session:

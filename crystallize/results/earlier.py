@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from crystallize.errors import StoreError
 from crystallize.results.results_file import read_columns
 from crystallize.store.changes import changed_conditions
-from crystallize.store.journal import Again, JournalReader, StoredOutcomes, has_not_begun
+from crystallize.store.journal import Again, JournalReader, StoredOutcomes, has_begun
 from crystallize.store.layout import (
     COMPLETE,
     JOURNAL,
@@ -21,7 +21,7 @@ from crystallize.store.layout import (
 )
 from crystallize.store.metadata import FINISHED, read_metadata
 from crystallize.store.outcome import Outcome, ReplicateResult
-from crystallize.utils.files import is_folder, is_plain, remove_folder
+from crystallize.utils.files import is_folder, is_plain, is_temporary, remove_folder
 from crystallize.utils.suggest import counted
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class EarlierPart:
         self._partial: dict[int, frozenset[str]] = {}
         self._dropped: dict[tuple[str, str], list[int]] = {}  # condition and reason: replicates
         self._stored: StoredOutcomes | None = None
-        if os.path.lexists(folder / JOURNAL) and not has_not_begun(folder / JOURNAL):
+        if has_begun(folder / JOURNAL):
             self.reader = JournalReader(folder / JOURNAL, may_unpickle=True)
             self._stored = StoredOutcomes(self.reader, conditions)
             self._check_journal(experiment, self._stored)
@@ -227,8 +227,12 @@ class EarlierPart:
                 ", ".join(map(str, self.reader.damaged)),
             )
 
-    def remove_artifacts_of_owed(self) -> None:
-        """Remove what the outcomes have written that are owed now, so that nothing of it is left."""
+    def remove_leftovers(self) -> None:
+        """Remove what the outcomes have written that are owed now, and files that were cut off."""
+        for parent in (self.folder, *(self.folder / condition for condition in self._conditions)):
+            for name in os.listdir(parent) if is_folder(parent) else ():  # noqa: PTH208
+                if is_temporary(name):
+                    (parent / name).unlink(missing_ok=True)
         for folder in replicates_in(self.folder):
             replicate = replicate_number(folder.name)
             if replicate in self._complete:

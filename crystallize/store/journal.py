@@ -41,8 +41,8 @@ FLUSH_SECONDS = 0.1
 """Outcomes wait at most this long for others to be written together with them."""
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_START = b'{"sum":"'
 _HEAD_LENGTH = len('{"sum":"0123456789abcdef",')
-_SUM = b'{"sum":"'
 _SESSION = b'"session":'
 _MARSHAL_BY_VALUE = 2  # the last format without references, which depend on more than the value
 
@@ -500,6 +500,24 @@ class JournalReader:
         )
 
 
+def has_begun(file: Path) -> bool:
+    """Tell whether there is a journal with something in it.
+
+    There is not if its writer was killed before the first line was whole.
+
+    Raises
+    ------
+    OSError
+        If there is something else than a plain file.
+    """
+    try:
+        with os.fdopen(open_plain(file, follow_links=False), "rb") as stream:
+            first = stream.readline()
+    except FileNotFoundError:
+        return False
+    return first.endswith(b"\n") or not (first.startswith(_START) or _START.startswith(first))
+
+
 def _session(fields: dict[str, Any]) -> Session:
     return Session(
         run=fields["run"],
@@ -521,19 +539,6 @@ def _as_lists(value: Any) -> Any:
 
 def _as_tuples(value: Any) -> Any:
     return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
-
-
-def has_not_begun(file: Path) -> bool:
-    """Tell whether the process that made a journal was killed before its first line was whole.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    """
-    with os.fdopen(open_plain(file, follow_links=False), "rb") as stream:
-        start = stream.read(_HEAD_LENGTH)
-        return _SUM.startswith(start[: len(_SUM)]) and not (start + stream.readline()).endswith(b"\n")
 
 
 class StoredOutcomes:

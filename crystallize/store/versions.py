@@ -21,7 +21,7 @@ from crystallize.errors import StoreError
 from crystallize.store.layout import APPLY, METADATA, replicates_in, version_number
 from crystallize.store.locks import FileLock, holder_of, locked, unread
 from crystallize.store.metadata import is_complete, mark_interrupted, read_metadata, run_token
-from crystallize.utils.files import is_folder, put_aside, remove_folder, remove_unfinished, unique_suffix
+from crystallize.utils.files import is_folder, put_aside, remove_folder, unique_suffix
 
 if TYPE_CHECKING:
     from crystallize.store.layout import RunLocation
@@ -134,7 +134,6 @@ def claim_newest(location: RunLocation) -> Claim | None:
                 "Wait until it has ended, or run the experiment anew beside it",
             )
         lock.sign()
-        remove_unfinished(folder)
         return Claim(folder, final, lock)
 
 
@@ -379,7 +378,6 @@ def _settle_abandoned(experiment: Path, names: list[str]) -> tuple[list[Path], l
 
 def _settle_interrupted(folder: Path) -> None:
     """Note that a run was killed; of one that was killed before it wrote anything, nothing is left."""
-    remove_unfinished(folder)
     with contextlib.suppress(OSError):  # it has files
         folder.rmdir()
     try:

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import logging
 import os
-import re
 import stat
 from itertools import count
 from typing import TYPE_CHECKING
@@ -27,8 +26,6 @@ _KINDS = {
     stat.S_IFBLK: "a device",
 }
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-
-_UNFINISHED = re.compile(r"\.[0-9a-f]+-[0-9a-f]{8}-[0-9a-f]+\.tmp$")  # see unique_suffix
 
 _process_token = os.urandom(4).hex()
 _serial = count()
@@ -82,14 +79,6 @@ def atomic_write_bytes(
         with contextlib.suppress(OSError):
             os.unlink(beside)  # noqa: PTH108
         raise
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove what :func:`atomic_write_bytes` has left in a folder, and in those in it, when its process was killed."""
-    for pattern in (".*.tmp", "*/.*.tmp"):
-        for path in folder.glob(pattern):
-            if _UNFINISHED.search(path.name) and is_plain(path):
-                path.unlink(missing_ok=True)
 
 
 def _write_all(
@@ -182,6 +171,11 @@ def put_aside(path: Path) -> None:
     logging.getLogger("crystallize.store").warning(
         "%s could not be used and was put aside as %s", path, aside.name
     )
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file has the name of one that :func:`atomic_write_bytes` was writing."""
+    return name.startswith(".") and name.endswith(".tmp")
 
 
 def remove_folder(folder: Path) -> None:
