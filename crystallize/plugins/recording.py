@@ -176,9 +176,8 @@ class Recording:
         }  # again: a strategy may have learnt of itself
         outcome = {"failed_outcomes": len(result.errors), "replaces": self._claim.replaces()}
         write_metadata(folder, self._metadata | plugins_now | outcome, FINISHED)
-        path = self._claim.publish()
-        self._is_over = True
-        return path
+        self._is_over = True  # it is complete, whatever keeps it from its place
+        return self._claim.publish()
 
     def _has_other_hypotheses(self, result: Result) -> bool:
         found = result.metrics.hypotheses

@@ -178,7 +178,20 @@ def is_temporary(name: str) -> bool:
     return name.startswith(".") and name.endswith(".tmp")
 
 
-def remove_folder(folder: Path) -> None:
+def remove_temporary_of_others(folder: str) -> None:
+    """Remove what other processes were writing in a folder that none of them writes to any more."""
+    ours = f".{os.getpid():x}-{_process_token}-"
+    for name in os.listdir(folder):  # noqa: PTH208
+        if is_temporary(name) and ours not in name:
+            path = os.path.join(folder, name)  # noqa: PTH118
+            if is_folder(path):
+                remove_folder(path)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)  # noqa: PTH108
+
+
+def remove_folder(folder: str | Path) -> None:
     """Remove a folder with all that is in it, as far as that is allowed; a link in it is removed, and not followed."""
     from shutil import rmtree  # brings the codecs of archives along
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 WRITES = ("write", "pwrite")
@@ -38,14 +38,16 @@ class Calls:
         A file that is made when it happens, and keeps it from happening in another process.
     log : str
         A file that names the call.
+    only : str
+        A regular expression; calls whose name and path it is not found in are not counted.
     """
 
     def __init__(
-        self, root: str, number: int, what: str, *, half: bool, lasting: bool, once: str, log: str
+        self, root: str, number: int, what: str, *, half: bool, lasting: bool, once: str, log: str, only: str
     ) -> None:
         self._root = os.path.abspath(root)
         self._number, self._what, self._half, self._lasting = number, what, half, lasting
-        self._once, self._log = once, log
+        self._once, self._log, self._only = once, log, re.compile(only)
         self._counter = itertools.count()
         self._descriptors: set[int] = set()
         self._real: dict[str, Callable[..., Any]] = {}
@@ -114,6 +116,8 @@ class Calls:
         self, name: str, on: str, real: Callable[[], Any], before: Callable[[], Any] | None = None
     ) -> Any:
         """Make the call, unless it is the one at which something happens."""
+        if not self._only.search(f"{name} {on}"):
+            return real()
         number = next(self._counter)
         self.count = number + 1
         wanted = self._number >= 0 and (number == self._number or (self._lasting and number > self._number))
@@ -159,7 +163,8 @@ def install(root: str, fault: dict[str, Any]) -> Calls:
         half=fault.get("half", False),
         lasting=fault.get("lasting", False),
         once=fault.get("once", ""),
-        log=str(Path(fault.get("log", os.devnull))),
+        log=fault.get("log", os.devnull),
+        only=fault.get("only", ""),
     )
     calls.install()
     return calls

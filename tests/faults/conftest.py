@@ -92,8 +92,12 @@ class World:
         self._phase += 1
         report = str(self.folder / f"report-{self._phase}")
         return {
-            **{"plan": self.plan, "execution": execution, "resume": resume, "phase": self._phase},
-            **{"cwd": str(self.folder), "report": report},
+            "plan": self.plan,
+            "execution": execution,
+            "resume": resume,
+            "phase": self._phase,
+            "cwd": str(self.folder),
+            "report": report,
             **options,
         }
 
@@ -182,7 +186,9 @@ class End:
     def __init__(self, world: World, execution: str = "serial") -> None:
         self.report = world.run(execution, fault={})
         assert "json" in self.report, (world.folder / "output").read_text()
-        assert self.report["failed"] == len(world.plan.get("fails", ())), "the experiment is not what was planned"
+        assert self.report["failed"] == len(world.plan.get("fails", ())), (
+            "the experiment is not what was planned"
+        )
         run = Path(self.report["path"])
         self.tree = tree(run)
         self.metadata = settled_metadata(run)

@@ -86,12 +86,17 @@ def build(plan: dict[str, Any], execution: str) -> Experiment:
         ],
         name="demo",
         outputs=[Artifact("model.txt", alias="model"), Artifact("table.txt", alias="table")],
-        treatments=[Treatment(f"t{number}", {"shift": 0.5 * number}) for number in range(1, plan["conditions"])],
+        treatments=[
+            Treatment(f"t{number}", {"shift": 0.5 * number}) for number in range(1, plan["conditions"])
+        ],
         hypotheses=[Hypothesis(paired_t_test(), metrics="loss", direction="min")]
         if plan["conditions"] > 1
         else [],
         replicates=plan["replicates"],
-        plugins=[ArtifactPlugin(versioned=plan["versioned"], fsync=plan.get("fsync", False)), SeedPlugin(plan["seed"])],
+        plugins=[
+            ArtifactPlugin(versioned=plan["versioned"], fsync=plan.get("fsync", False)),
+            SeedPlugin(plan["seed"]),
+        ],
         execution=execution,
     )
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,7 +108,9 @@ def interrupted_at_a_call(draw: Draw) -> None:
 
 
 def interrupted_at_a_moment(draw: Draw) -> None:
-    draw.run(kill_after=draw.random.uniform(0, 0.06), signal=draw.random.choice(["SIGINT", "SIGTERM"]), pause=0.003)
+    draw.run(
+        kill_after=draw.random.uniform(0, 0.06), signal=draw.random.choice(["SIGINT", "SIGTERM"]), pause=0.003
+    )
     came.add(draw.number)
 
 
@@ -161,7 +161,9 @@ def damaged_journal(draw: Draw) -> None:
         content = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
     else:
         if kind == "foreign":
-            lines.insert(line, draw.random.choice([b"{}\n", b"\n", b"\xff\x00\n", b'{"sum":"0"}\n', b"null\n"]))
+            lines.insert(
+                line, draw.random.choice([b"{}\n", b"\n", b"\xff\x00\n", b'{"sum":"0"}\n', b"null\n"])
+            )
         elif kind == "removed":
             del lines[line]
         elif kind == "twice":
@@ -192,7 +194,9 @@ FAULTS: tuple[Callable[[Draw], None], ...] = (
 def test_fault(number: int, worlds: Any) -> None:
     draw = Draw(worlds, number)
     fault = killed_workers if number % 24 == 11 else FAULTS[number % len(FAULTS)]
-    told = f"FAULT_SEED={SEED}, fault {number}: {fault.__name__}, {draw.first}, then {draw.second}, {draw.plan}"
+    told = (
+        f"FAULT_SEED={SEED}, fault {number}: {fault.__name__}, {draw.first}, then {draw.second}, {draw.plan}"
+    )
     print(told)
     try:
         fault(draw)
