@@ -176,8 +176,12 @@ class Recording:
         }  # again: a strategy may have learnt of itself
         outcome = {"failed_outcomes": len(result.errors), "replaces": self._claim.replaces()}
         write_metadata(folder, self._metadata | plugins_now | outcome, FINISHED)
-        self._is_over = True  # it is complete, whatever keeps it from its place
-        return self._claim.publish()
+        self._is_over = True
+        try:
+            return self._claim.publish()
+        except BaseException:  # the run is complete all the same, and the next start puts it in its place
+            self._claim.leave()
+            raise
 
     def _has_other_hypotheses(self, result: Result) -> bool:
         found = result.metrics.hypotheses

@@ -59,20 +59,13 @@ class Claim:
         return None if self.folder == self.final else run_token(self.final)
 
     def publish(self) -> Path:
-        """Make the run the one that readers find, give up the claim, and return the run's folder.
-
-        If it is interrupted, or cannot, the next start does it.
-        """
-        try:
-            if self.folder != self.final:
-                with locked(_experiment_lock(self.final.parent)):
-                    old = _replace(self.folder, self.final)
-                    _dispose_of_unfinished(self.final.parent)
-                _dispose_of(old)
-                self.folder = self.final
-        except BaseException:
-            self.leave()
-            raise
+        """Make the run the one that readers find, give up the claim, and return the run's folder."""
+        if self.folder != self.final:
+            with locked(_experiment_lock(self.final.parent)):
+                old = _replace(self.folder, self.final)
+                _dispose_of_unfinished(self.final.parent)
+            _dispose_of(old)
+            self.folder = self.final
         self._lock.release()
         return self.final
 

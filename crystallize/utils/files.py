@@ -178,6 +178,13 @@ def is_temporary(name: str) -> bool:
     return name.startswith(".") and name.endswith(".tmp")
 
 
+def remove_folder(folder: str | Path) -> None:
+    """Remove a folder with all that is in it, as far as that is allowed; a link in it is removed, and not followed."""
+    from shutil import rmtree  # brings the codecs of archives along
+
+    rmtree(folder, ignore_errors=True)
+
+
 def remove_temporary_of_others(folder: str) -> None:
     """Remove what other processes were writing in a folder that none of them writes to any more."""
     ours = f".{os.getpid():x}-{_process_token}-"
@@ -189,10 +196,3 @@ def remove_temporary_of_others(folder: str) -> None:
             else:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)  # noqa: PTH108
-
-
-def remove_folder(folder: str | Path) -> None:
-    """Remove a folder with all that is in it, as far as that is allowed; a link in it is removed, and not followed."""
-    from shutil import rmtree  # brings the codecs of archives along
-
-    rmtree(folder, ignore_errors=True)

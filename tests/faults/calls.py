@@ -45,7 +45,7 @@ class Calls:
     def __init__(
         self, root: str, number: int, what: str, *, half: bool, lasting: bool, once: str, log: str, only: str
     ) -> None:
-        self._root = os.path.abspath(root)
+        self._root = os.path.abspath(root)  # noqa: PTH100
         self._number, self._what, self._half, self._lasting = number, what, half, lasting
         self._once, self._log, self._only = once, log, re.compile(only)
         self._counter = itertools.count()
@@ -110,7 +110,7 @@ class Calls:
     def _is_below(self, path: Any, folder: int | None) -> bool:
         if folder is not None or isinstance(path, int):
             return (path if folder is None else folder) in self._descriptors
-        return os.path.abspath(os.fsdecode(path)).startswith(self._root)
+        return os.path.abspath(os.fsdecode(path)).startswith(self._root)  # noqa: PTH100
 
     def _meet(
         self, name: str, on: str, real: Callable[[], Any], before: Callable[[], Any] | None = None
