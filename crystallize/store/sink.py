@@ -132,7 +132,7 @@ class ArtifactSink(Sink):
             else:
                 continue
             if path == f"{self.base}/{folder}":
-                remove_temporary_of_others(path)  # a worker was killed, and this is the second attempt
+                remove_temporary_of_others(Path(path))  # a worker was killed, and this is the second attempt
         self._last_made = folder
 
 

@@ -178,21 +178,19 @@ def is_temporary(name: str) -> bool:
     return name.startswith(".") and name.endswith(".tmp")
 
 
-def remove_folder(folder: str | Path) -> None:
+def remove_folder(folder: Path) -> None:
     """Remove a folder with all that is in it, as far as that is allowed; a link in it is removed, and not followed."""
     from shutil import rmtree  # brings the codecs of archives along
 
     rmtree(folder, ignore_errors=True)
 
 
-def remove_temporary_of_others(folder: str) -> None:
+def remove_temporary_of_others(folder: Path) -> None:
     """Remove what other processes were writing in a folder that none of them writes to any more."""
     ours = f".{os.getpid():x}-{_process_token}-"
-    for name in os.listdir(folder):  # noqa: PTH208
-        if is_temporary(name) and ours not in name:
-            path = os.path.join(folder, name)  # noqa: PTH118
+    for path in folder.iterdir():
+        if is_temporary(path.name) and ours not in path.name:
             if is_folder(path):
                 remove_folder(path)
             else:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)  # noqa: PTH108
+                path.unlink(missing_ok=True)
