@@ -112,6 +112,13 @@ class World:
         self._server.run(*jobs)
         return [report_of(job) for job in jobs]
 
+    def command(self, *arguments: str, **options: Any) -> tuple[int, str]:
+        """Run ``crystallize`` with arguments; return its exit code, and what it printed."""
+        output = self.folder / "output"
+        output.unlink(missing_ok=True)
+        (code,) = self._server.run(self.job("", resume=False, arguments=arguments, **options))
+        return code, output.read_text()
+
     def store_older_run(self) -> None:
         """Complete a run of another seed, which no resume may take for this one."""
         plan, self.plan = self.plan, {**self.plan, "seed": self.plan["seed"] + 1}

@@ -33,6 +33,7 @@ from crystallize import (
     paired_t_test,
     pipeline_step,
 )
+from crystallize.cli.app import main
 from crystallize.store import journal
 
 FLUSH_SECONDS = journal.FLUSH_SECONDS
@@ -117,6 +118,9 @@ def run(job: dict[str, Any]) -> None:
     if job.get("prompt"):
         journal.FLUSH_SECONDS = 0.0
     counted = calls.install("data", job["fault"]) if "fault" in job else None
+    if "arguments" in job:
+        sys.argv = ["crystallize", *job["arguments"]]
+        main()
     report: dict[str, Any] = {}
     try:
         experiment = build(job["plan"], job["execution"])

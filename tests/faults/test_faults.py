@@ -1,7 +1,8 @@
 """A thousand faults: after each of them, resume owes what is owed and ends as if nothing had happened.
 
-``make test-faults`` runs all, ``make test`` a sample. A fault is drawn from ``FAULT_SEED`` and its number, so that the
-same two make the same fault again: ``FAULT_SEED=1 pytest "tests/faults/test_faults.py::test_fault[17]"``.
+``make test-faults`` sets ``CRYSTALLIZE_ALL_FAULTS`` and runs all, ``make test`` a sample. A fault is drawn from
+``FAULT_SEED`` and its number, so that the same two make the same fault again:
+``FAULT_SEED=1 FAULTS=18 pytest "tests/faults/test_faults.py::test_fault[17]"``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pytest
 ALL = 1000
 SAMPLE = 60
 SEED = int(os.environ.get("FAULT_SEED", "1"))
-COUNT = int(os.environ.get("FAULTS", str(SAMPLE)))
+COUNT = int(os.environ.get("FAULTS", str(ALL if "CRYSTALLIZE_ALL_FAULTS" in os.environ else SAMPLE)))
 LEAST_INSIDE_WRITES = 50
 
 PLAN = {"conditions": 2, "replicates": 4, "seed": 5, "values": ["=nan", 2**70, "=-0.0", 0.1]}
