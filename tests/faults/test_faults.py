@@ -55,13 +55,19 @@ class Draw:
             self.world.store_older_run()
 
     def call(self, what: str) -> dict[str, Any]:
-        """Return a fault at a call of the store, drawn from all of them."""
+        """Return a fault at a call of the store, drawn from all of them, or, one in four, inside of a write."""
+        inside = (
+            {"only": "^p?write", "call": self.random.randrange(20), "half": True}
+            if self.number % 4 == 0
+            else {}
+        )
         return {
             "call": self.random.randrange(self.undisturbed.calls),
             "what": what,
             "half": self.random.random() < 0.5,
             "lasting": self.random.random() < 0.5,
             "log": str(self.world.folder / "log"),
+            **inside,
         }
 
     def run(self, *, resume: bool = False, **options: Any) -> dict[str, Any]:
@@ -212,5 +218,6 @@ def test_fault(number: int, worlds: Any) -> None:
 
 
 def test_enough_of_the_faults_came_and_hit_inside_a_write() -> None:
+    print(f"{len(came)} of {COUNT} faults came, {len(inside_writes)} of them inside a write")
     assert len(inside_writes) >= LEAST_INSIDE_WRITES * COUNT // ALL
-    assert len(came) >= COUNT // 2
+    assert len(came) >= COUNT * 3 // 4
