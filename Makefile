@@ -4,11 +4,13 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 PYTHON ?=
+# Tests start some hundred interpreters: where nothing may be kept, each would compile all that it imports anew.
+export PYTHONDONTWRITEBYTECODE :=
 # A file of tests stays in one process, so that what it builds for its tests is built once.
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint format docs bench clean
+.PHONY: help run test test-faults test-all lint format docs bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -19,6 +21,9 @@ run: .venv/.run ## run the example experiments on real data
 
 test: .venv/.dev ## run all tests
 	$(BIN)/python -m pytest $(PARALLEL)
+
+test-faults: .venv/.dev ## strike the store with every fault, not with a sample of them
+	CRYSTALLIZE_ALL_FAULTS=1 $(BIN)/python -m pytest $(PARALLEL) tests/faults
 
 test-all: ## run all tests on each of Python 3.11 to 3.13 that this machine has
 	.ci/test-all
