@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 ALL = 1000
-SAMPLE = 60
+SAMPLE = 40
 SEED = int(os.environ.get("FAULT_SEED", "1"))
 COUNT = int(os.environ.get("FAULTS", str(ALL if "CRYSTALLIZE_ALL_FAULTS" in os.environ else SAMPLE)))
 LEAST_INSIDE_WRITES = 50
@@ -23,7 +24,6 @@ LEAST_INSIDE_WRITES = 50
 PLAN = {"conditions": 2, "replicates": 4, "seed": 5, "values": ["=nan", 2**70, "=-0.0", 0.1]}
 FAILING = {**PLAN, "fails": ["t1 2", "baseline 0"], "conditions": 3, "replicates": 3}
 IN_THREAD = ("serial", "thread", "async")
-STRATEGIES = (*IN_THREAD, "process")
 ERRORS = {"ENOSPC": "No space left on device", "EMFILE": "Too many open files"}
 
 inside_writes: set[int] = set()
@@ -47,11 +47,7 @@ class Draw:
         self.undisturbed = worlds.end_of(self.plan)
         self.world = worlds.new(self.plan)
         self.prompt = self.random.random() < 0.5
-        if self.random.random() < 0.3:
-            self.plan_older()
-
-    def plan_older(self) -> None:
-        if not self.plan["versioned"]:
+        if self.random.random() < 0.3 and not self.plan["versioned"]:
             self.world.store_older_run()
 
     def call(self, what: str) -> dict[str, Any]:
@@ -105,8 +101,9 @@ def killed_at_a_call_of_the_resume(draw: Draw) -> None:
 
 
 def killed_at_a_moment(draw: Draw) -> None:
-    draw.run(kill_after=draw.random.uniform(0, 0.06), signal="SIGKILL", pause=0.003)
-    came.add(draw.number)
+    draw.run(kill_after=draw.random.uniform(0, 0.1), signal="SIGKILL", pause=0.003)
+    if draw.world.code == -signal.SIGKILL:
+        came.add(draw.number)
 
 
 def interrupted_at_a_call(draw: Draw) -> None:
@@ -115,15 +112,18 @@ def interrupted_at_a_call(draw: Draw) -> None:
 
 
 def interrupted_at_a_moment(draw: Draw) -> None:
-    draw.run(
-        kill_after=draw.random.uniform(0, 0.06), signal=draw.random.choice(["SIGINT", "SIGTERM"]), pause=0.003
-    )
-    came.add(draw.number)
+    name = draw.random.choice(["SIGINT", "SIGTERM"])
+    report = draw.run(kill_after=draw.random.uniform(0, 0.1), signal=name, pause=0.003)
+    if draw.world.code or "error" in report:
+        came.add(draw.number)
 
 
 def without_space_or_descriptors(draw: Draw) -> None:
     what = draw.random.choice(list(ERRORS))
-    check_told(draw, draw.run(fault=draw.call(what)), what)
+    report = draw.run(fault=draw.call(what))
+    check_told(draw, report, what)
+    if "error" in report and draw.world.journaled():
+        assert report["arrived"], f"what was measured is not in the error: {report}"
 
 
 def without_space_during_the_resume(draw: Draw) -> None:
@@ -134,7 +134,7 @@ def without_space_during_the_resume(draw: Draw) -> None:
 
 
 def check_told(draw: Draw, report: dict[str, Any], what: str) -> None:
-    """An error names the reason and a file below the root, and keeps what was measured."""
+    """An error names the reason and a file below the root."""
     assert report, (draw.world.folder / "output").read_text()
     if "error" in report:
         assert report["error"] in ("StoreError", "PluginError"), report
