@@ -131,7 +131,7 @@ class ArtifactSink(Sink):
                 return  # the write itself makes the base
             else:
                 continue
-            if path == f"{self.base}/{folder}":
+            if self._by_replicate and path == f"{self.base}/{folder}":
                 remove_temporary_of_others(Path(path))  # a worker was killed, and this is the second attempt
         self._last_made = folder
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
+from crystallize import ArtifactPlugin, Experiment
+
 PLAN = {"conditions": 2, "replicates": 3, "seed": 5, "versioned": True}
+
+
+def write(data: Any, ctx: Any) -> Any:
+    ctx.artifacts.write("model.txt", b"model")
+    return data
 
 
 def fault(only: str, what: str = "SIGKILL", **options: Any) -> dict[str, Any]:
@@ -59,6 +66,15 @@ def test_nothing_is_left_of_what_a_killed_worker_was_writing(worlds: Any, call: 
     assert report["json"] == worlds.end_of(PLAN).report["json"]
     world.resume_and_compare("serial", worlds.end_of(PLAN))
     assert not world.executed(world.phase)
+
+
+def test_what_another_process_is_writing_in_the_folder_of_apply_stays() -> None:
+    experiment = Experiment(lambda: 0, [write], name="demo", plugins=[ArtifactPlugin()])
+    experiment.apply()
+    (folder,) = {path.parent for path in Path("data/demo/apply").rglob("model.txt")}
+    (folder / ".model.txt.1-00000000-0.tmp").touch()
+    Experiment(lambda: 0, [write], name="demo", plugins=[ArtifactPlugin()]).apply()
+    assert (folder / ".model.txt.1-00000000-0.tmp").exists()
 
 
 def test_a_scratch_folder_goes_without_a_free_descriptor(worlds: Any) -> None:
