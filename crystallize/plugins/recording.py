@@ -89,15 +89,15 @@ class Recording:
         If nothing is owed, nothing is written, so that a complete run stays as it is.
         """
         self._is_new = False
-        yield from earlier.outcomes()
-        earlier.report()
-        run = self._experiment.current_run
-        if not earlier.has_voided:
-            run.token = self._metadata["run"] = earlier.metadata.get("run") or run.token
-        self._metadata["started"] = earlier.metadata.get("started") or self._metadata["started"]
-        if earlier.is_all_there(run.replicates):
-            return
         with store_errors(str(self.folder)):
+            yield from earlier.outcomes()
+            earlier.report()
+            run = self._experiment.current_run
+            if not earlier.has_voided:
+                run.token = self._metadata["run"] = earlier.metadata.get("run") or run.token
+            self._metadata["started"] = earlier.metadata.get("started") or self._metadata["started"]
+            if earlier.is_all_there(run.replicates):
+                return
             self._journal = JournalWriter(
                 self.folder / JOURNAL,
                 self._session()._replace(again=earlier.again),
@@ -178,9 +178,12 @@ class Recording:
             "replaces": self._claim.replaces(),
         }
         write_metadata(folder, self._metadata | learnt | self._account.at_end() | outcome, FINISHED)
-        path = self._claim.publish()
         self._is_over = True
-        return path
+        try:
+            return self._claim.publish()
+        except BaseException:  # the run is complete all the same, and the next start puts it in its place
+            self._claim.leave()
+            raise
 
     def _has_other_hypotheses(self, result: Result) -> bool:
         found = result.metrics.hypotheses

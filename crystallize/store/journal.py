@@ -527,6 +527,24 @@ def has_begun(file: Path) -> bool:
     return first.endswith(b"\n") or not (first.startswith(_START) or _START.startswith(first))
 
 
+def has_begun(file: Path) -> bool:
+    """Tell whether there is a journal with something in it.
+
+    There is not if its writer was killed before the first line was whole.
+
+    Raises
+    ------
+    OSError
+        If there is something else than a plain file.
+    """
+    try:
+        with os.fdopen(open_plain(file, follow_links=False), "rb") as stream:
+            first = stream.readline()
+    except FileNotFoundError:
+        return False
+    return first.endswith(b"\n") or not (first.startswith(_START) or _START.startswith(first))
+
+
 def _session(fields: dict[str, Any]) -> Session:
     return Session(
         run=fields["run"],

@@ -12,7 +12,7 @@ from crystallize.errors import ArtifactError, StoreError
 from crystallize.store.layout import ArtifactEntry, replicate_folder
 from crystallize.utils.artifact_log import Sink
 from crystallize.utils.digests import measure_file, write_hashed
-from crystallize.utils.files import is_folder, unique_suffix
+from crystallize.utils.files import is_folder, remove_temporary_of_others, unique_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,10 @@ class ArtifactSink(Sink):
         try:
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            try:
+                os.rmdir(path)  # noqa: PTH106  # what was written has been taken; this needs no free descriptor
+            except OSError:
+                shutil.rmtree(path, ignore_errors=True)
 
     def take(self, ctx: FrozenContext, name: str, file: Path, measured: Measured | None) -> ArtifactEntry:
         """Put the file that was written in the scratch folder in its place.
@@ -139,6 +142,10 @@ class ArtifactSink(Sink):
                     raise
             except FileNotFoundError:
                 return  # the write itself makes the base
+            else:
+                continue
+            if self._by_replicate and path == f"{self.base}/{folder}":
+                remove_temporary_of_others(Path(path))  # a worker was killed, and this is the second attempt
         self._last_made = folder
 
 

@@ -183,3 +183,14 @@ def remove_folder(folder: Path) -> None:
     from shutil import rmtree  # brings the codecs of archives along
 
     rmtree(folder, ignore_errors=True)
+
+
+def remove_temporary_of_others(folder: Path) -> None:
+    """Remove what other processes were writing in a folder that none of them writes to any more."""
+    ours = f".{os.getpid():x}-{_process_token}-"
+    for path in folder.iterdir():
+        if is_temporary(path.name) and ours not in path.name:
+            if is_folder(path):
+                remove_folder(path)
+            else:
+                path.unlink(missing_ok=True)
