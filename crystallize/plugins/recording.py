@@ -12,7 +12,8 @@ from crystallize.results.earlier import EarlierPart
 from crystallize.results.hypotheses_file import format_hypotheses
 from crystallize.results.results_file import format_results
 from crystallize.store.accounting import Account
-from crystallize.store.journal import JournalWriter, Session
+from crystallize.store.journal import Session
+from crystallize.store.journal_writer import JournalWriter
 from crystallize.store.layout import COMPLETE, HYPOTHESES, JOURNAL, RESULTS
 from crystallize.store.manifest import write_manifest
 from crystallize.store.metadata import (
@@ -49,29 +50,26 @@ class Recording:
         The experiment, with the run under way.
     claim : Claim
         The run's folder.
+    is_resumed : bool
+        Whether the folder is that of an earlier run, which is never removed.
     fsync : bool
         Whether each write of the journal waits for the disk.
     """
 
-    def __init__(self, experiment: RunningExperiment, claim: Claim, *, fsync: bool) -> None:
+    def __init__(self, experiment: RunningExperiment, claim: Claim, *, is_resumed: bool, fsync: bool) -> None:
         self._experiment = experiment
         self._claim = claim
+        self._is_resumed = is_resumed
         self._account = Account(Path.cwd() if experiment.source is None else experiment.source.parent)
         self._metadata = _describe_run(experiment, self._account)
         self._fsync = fsync
         self._journal: JournalWriter | None = None
         self._consumed = _consumed(experiment)
-        self._is_new = True
         self._is_over = False
+        experiment.current_run.exit_stack.push(lambda _, error, __: self._close(error))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # workers write artifacts, and nothing else
-
-    @property
-    def signature(self) -> dict[str, Any]:
-        """What decides the outcomes of the run."""
-        signature: dict[str, Any] = self._metadata["signature"]
-        return signature
 
     @property
     def folder(self) -> Path:
@@ -88,16 +86,15 @@ class Recording:
 
         If nothing is owed, nothing is written, so that a complete run stays as it is.
         """
-        self._is_new = False
+        yield from earlier.outcomes()
+        earlier.report()
+        run = self._experiment.current_run
+        if not earlier.has_voided:
+            run.token = self._metadata["run"] = earlier.metadata.get("run") or run.token
+        self._metadata["started"] = earlier.metadata.get("started") or self._metadata["started"]
+        if earlier.is_all_there(run.replicates):
+            return
         with store_errors(str(self.folder)):
-            yield from earlier.outcomes()
-            earlier.report()
-            run = self._experiment.current_run
-            if not earlier.has_voided:
-                run.token = self._metadata["run"] = earlier.metadata.get("run") or run.token
-            self._metadata["started"] = earlier.metadata.get("started") or self._metadata["started"]
-            if earlier.is_all_there(run.replicates):
-                return
             self._journal = JournalWriter(
                 self.folder / JOURNAL,
                 self._session()._replace(again=earlier.again),
@@ -192,11 +189,11 @@ class Recording:
         except OSError:
             return bool(found)
 
-    def close(self, error: BaseException | None) -> None:
+    def _close(self, error: BaseException | None) -> None:
         """Note of a run that was not completed how it ended; of a new one that had not begun, leave nothing."""
         if self._is_over:
             return
-        if self._is_new and not self._experiment.current_run.has_begun:
+        if not self._is_resumed and not self._experiment.current_run.has_begun:
             if self._journal is not None:
                 self._journal.close()
             self._claim.discard()
@@ -204,9 +201,8 @@ class Recording:
         if self._journal is None:  # of a run that was to be resumed nothing has changed
             self._claim.release()
             return
-        ended_by = (
-            error.__cause__ if isinstance(error, PluginError) else error
-        )  # sys.exit() in a plugin's hook
+        # A plugin's hook may have called sys.exit().
+        ended_by = error.__cause__ if isinstance(error, PluginError) else error
         status = INTERRUPTED if ended_by is not None and not isinstance(ended_by, Exception) else FAILED
         try:
             self._journal.close()
@@ -219,7 +215,12 @@ class Recording:
 
 def begin_recording(experiment: RunningExperiment, location: RunLocation, *, fsync: bool) -> Recording:
     """Claim a folder for a new run, and write what is known of it."""
-    recording = _recording(experiment, claim_run(location), fsync=fsync)
+    claim = claim_run(location)
+    try:
+        recording = Recording(experiment, claim, is_resumed=False, fsync=fsync)
+    except BaseException:
+        claim.discard()
+        raise
     recording.begin()
     return recording
 
@@ -230,33 +231,26 @@ def resume_recording(experiment: RunningExperiment, location: RunLocation, *, fs
     if claim is None:
         return begin_recording(experiment, location, fsync=fsync)
     run = experiment.current_run
-    try:
+    with contextlib.ExitStack() as otherwise:
+        otherwise.callback(claim.release)
         earlier = EarlierPart(
             claim.folder, experiment.folder_name, experiment.conditions, consumed=_consumed(experiment)
         )
         seed = earlier.metadata.get("master_seed")
         if experiment.is_seed_drawn and type(seed) is int:
             run.master_seed = seed
-        if run.replicates is not None and run.replicates < (earlier.replicates or 0):
-            _log.info("%s has %d replicates, and keeps them all", claim.folder, earlier.replicates)
-            run.replicates = earlier.replicates
-        recording = _recording(experiment, claim, fsync=fsync)
-        earlier.compare(recording.signature)
-    except BaseException:
-        claim.release()
-        raise
-    if earlier.is_all_changed:
-        earlier.report()
-        claim.release()
-        return begin_recording(experiment, location, fsync=fsync)
-    run.stored = recording.go_on(earlier)
-    return recording
-
-
-def _recording(experiment: RunningExperiment, claim: Claim, *, fsync: bool) -> Recording:
-    recording = Recording(experiment, claim, fsync=fsync)
-    experiment.current_run.exit_stack.push(lambda _, error, __: recording.close(error))
-    return recording
+        earlier.compare(experiment.definition()["signature"])
+        if earlier.is_all_changed:
+            earlier.report()
+        else:
+            if run.replicates is not None and run.replicates < (earlier.replicates or 0):
+                _log.info("%s has %d replicates, and keeps them all", claim.folder, earlier.replicates)
+                run.replicates = earlier.replicates
+            recording = Recording(experiment, claim, is_resumed=True, fsync=fsync)
+            run.stored = recording.go_on(earlier)
+            otherwise.pop_all()
+            return recording
+    return begin_recording(experiment, location, fsync=fsync)
 
 
 def _describe_run(experiment: RunningExperiment, account: Account) -> dict[str, Any]:

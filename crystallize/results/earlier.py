@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from crystallize.errors import StoreError
 from crystallize.results.results_file import read_columns
 from crystallize.store.changes import changed_conditions
-from crystallize.store.journal import Again, JournalReader, StoredOutcomes, has_begun
+from crystallize.store.journal import Again
+from crystallize.store.journal_reader import JournalReader, StoredOutcomes, has_begun
 from crystallize.store.layout import (
     COMPLETE,
     JOURNAL,
     METADATA,
+    RESULTS,
     path_in,
     replicate_number,
     replicates_in,
@@ -162,7 +164,7 @@ class EarlierPart:
         """Yield the replicates of a run without a journal, under the conditions that are marked as complete."""
         found: dict[int, list[Outcome]] = {}
         for condition in self._conditions:
-            if not is_plain(self.folder / condition / COMPLETE):
+            if not all(is_plain(self.folder / condition / name) for name in (COMPLETE, RESULTS)):
                 continue
             metrics: dict[int, dict[str, list[Any]]] = {}
             for name, column in read_columns(self.folder, condition, self.replicates).items():

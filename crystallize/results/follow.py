@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crystallize.errors import StoreError
-from crystallize.store.journal import Entry, JournalReader
+from crystallize.store.journal import Entry
+from crystallize.store.journal_reader import JournalReader
 from crystallize.store.layout import JOURNAL
 from crystallize.store.versions import is_being_made, newest_folder
 
@@ -59,14 +60,6 @@ def follow(run: Path, wait: Callable[[], None]) -> Iterator[Entry]:
         except FileNotFoundError:  # it is about to begin, or it has taken its place in v0
             if not goes_on:
                 return
-        except StoreError:
-            raise
-        except OSError as error:
-            raise StoreError(
-                f"the journal of a run cannot be read: {error.strerror or error}",
-                str(reader.file),
-                "Look at the file",
-            ) from error
         if not goes_on:
             return
         wait()

@@ -12,7 +12,7 @@ from crystallize.results.hypotheses_file import read_hypotheses
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.results.results_file import read_results
 from crystallize.store.finding import LATEST, find_version, locate
-from crystallize.store.journal import JournalReader, StoredOutcomes
+from crystallize.store.journal_reader import JournalReader, StoredOutcomes
 from crystallize.store.layout import BASELINE, JOURNAL, METADATA, ROOT
 from crystallize.store.manifest import read_manifest
 from crystallize.store.metadata import read_metadata
@@ -106,26 +106,14 @@ def load_run(run: str | Path) -> tuple[Result, dict[str, Any]]:
 
 def _load(run: Path) -> tuple[Result, dict[str, Any]]:
     metadata = read_metadata(run) or {}
-    if os.path.lexists(run / JOURNAL):
+    try:
         return _from_journal(run, metadata), metadata
-    return _from_results(run, metadata), metadata
+    except FileNotFoundError:
+        return _from_results(run, metadata), metadata
 
 
 def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
     """Make the result of the outcomes that have been written by now."""
-    try:
-        return _collect(run, metadata)
-    except CrystallizeError:
-        raise
-    except OSError as error:
-        raise StoreError(
-            f"the journal of a run cannot be read: {error.strerror or error}",
-            str(run / JOURNAL),
-            "Look at the file, or run the experiment again",
-        ) from error
-
-
-def _collect(run: Path, metadata: dict[str, Any]) -> Result:
     stored = StoredOutcomes(JournalReader(run / JOURNAL))
     session = stored.sessions[-1]
     _, _, master_seed = _described(run, metadata)

@@ -13,6 +13,7 @@ from typing import Any
 
 from crystallize.discovery.imported import imported_distributions
 from crystallize.store.git import Changes, find_checkout
+from crystallize.store.locks import host_name
 from crystallize.utils.imports import imported
 from crystallize.utils.masking import masked, masked_command
 
@@ -49,7 +50,7 @@ class Account:
         top = None if self._checkout is None else self._checkout.top
         return {
             "user": _user(),
-            "host": _host(),
+            "host": host_name(),
             "command": masked_command(sys.orig_argv),
             "folder": _relative(os.getcwd(), top, os.path.expanduser("~")),  # noqa: PTH109, PTH111
             "code": self._code(None),
@@ -128,13 +129,6 @@ def _user() -> str | None:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container's user without a name
         return None
-
-
-@lru_cache(maxsize=1)
-def _host() -> str:
-    import platform
-
-    return platform.node()
 
 
 @lru_cache(maxsize=1)

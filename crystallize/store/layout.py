@@ -37,8 +37,6 @@ COMPLETE = ".crystallize_complete"
 PINNED = ".pinned"
 PRUNED = "pruned.json"
 APPLY = "apply"
-ROOT = "data"
-"""Where runs are stored, if nothing else is said."""
 BASELINE = "baseline"
 
 LARGEST = 1 << 30

@@ -71,7 +71,7 @@ class FileLock:
         if self._descriptor is not None:
             with contextlib.suppress(OSError):  # another user's file, or a full disk
                 os.ftruncate(self._descriptor, 0)
-                os.pwrite(self._descriptor, f"process {os.getpid()} on {_host()}".encode(), 0)
+                os.pwrite(self._descriptor, f"process {os.getpid()} on {host_name()}".encode(), 0)
 
     def leave(self) -> None:
         """Free the lock and let its file be, as the end of the process does."""
@@ -103,7 +103,8 @@ def holder_of(path: Path) -> str:
     return text or "another process"
 
 
-def _host() -> str:
+def host_name() -> str:
+    """Return the name of this machine."""
     return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "this machine")
 
 

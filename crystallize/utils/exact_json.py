@@ -35,6 +35,22 @@ def _from_base64(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
+def _moment_to_text(moment: datetime) -> str:
+    """Return the text of RFC 9557, with a key for which of two equal hours it was when clocks went back."""
+    zone = getattr(moment.tzinfo, "key", None)  # which a zoneinfo.ZoneInfo has, and a fixed offset lacks
+    return moment.isoformat() + (f"[{zone}]" if zone else "") + ("[_fold=1]" if moment.fold else "")
+
+
+def _moment_from_text(text: str) -> datetime:
+    from zoneinfo import ZoneInfo
+
+    text, *suffixes = text.replace("]", "").split("[")
+    moment = datetime.fromisoformat(text)
+    for suffix in suffixes:
+        moment = moment.replace(fold=1) if suffix == "_fold=1" else moment.replace(tzinfo=ZoneInfo(suffix))
+    return moment
+
+
 _SEQUENCES: dict[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset"}
 _AS_TEXT: dict[type, tuple[str, Callable[[Any], str]]] = {
     float: ("float", repr),  # NaN and the infinities
@@ -43,7 +59,7 @@ _AS_TEXT: dict[type, tuple[str, Callable[[Any], str]]] = {
     complex: ("complex", repr),
     Decimal: ("decimal", str),
     Fraction: ("fraction", str),
-    datetime: ("datetime", datetime.isoformat),
+    datetime: ("datetime", _moment_to_text),
     date: ("date", date.isoformat),
 }
 _FROM_TEXT: dict[str, Callable[[str], Any]] = {
@@ -53,7 +69,7 @@ _FROM_TEXT: dict[str, Callable[[str], Any]] = {
     "complex": complex,
     "decimal": Decimal,
     "fraction": Fraction,
-    "datetime": datetime.fromisoformat,
+    "datetime": _moment_from_text,
     "date": date.fromisoformat,
 }
 

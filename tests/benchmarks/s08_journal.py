@@ -105,7 +105,8 @@ def _experiment(size: int, root: Path) -> Any:
 
 
 def _append_ours(size: int) -> Reading:
-    from crystallize.store.journal import JournalWriter, Session
+    from crystallize.store.journal import Session
+    from crystallize.store.journal_writer import JournalWriter
     from crystallize.store.outcome import Outcome, ReplicateResult
 
     session = Session("0" * 16, "benchmark", size, CONDITIONS, (), "")

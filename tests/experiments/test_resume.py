@@ -417,6 +417,35 @@ def test_an_interrupted_run_beside_an_older_complete_one_goes_on(versioned: bool
     assert experiment(plugins=[plugin]).run(strategy="resume").path == result.path
 
 
+class Refuses(BasePlugin):
+    """Stops each run before it begins, when `artifact` has prepared it already."""
+
+    def before_run(self, experiment: Any) -> None:
+        raise ValueError("not this one")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"lr": 0.9}, {"initial_ctx": {"a": 1}}, {"replicates": 9}],
+    ids=lambda changes: "-".join(changes),
+)
+@pytest.mark.parametrize("versioned", [True, False])
+def test_a_resume_that_another_plugin_stops_before_it_begins_leaves_the_stored_run_as_it_is(
+    changes: dict[str, Any], versioned: bool
+) -> None:
+    artifact = ArtifactPlugin(versioned=versioned)
+    experiment(plugins=[artifact], replicates=2).run()
+    interrupted(3, plugins=[artifact])
+    root = Path("data")
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert before
+    with pytest.raises(PluginError, match="not this one"):
+        experiment(plugins=[artifact, Refuses()], **changes).run(strategy="resume")
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+    experiment(plugins=[artifact]).run(strategy="resume")
+    assert ran() == owed(3, 4, 5)
+
+
 # -- two at a time ---------------------------------------------------------------------------------------------
 
 HOLDER = """

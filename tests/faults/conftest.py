@@ -19,7 +19,8 @@ import pytest
 
 from crystallize.errors import StoreError
 from crystallize.results.load import load_result
-from crystallize.store.journal import Entry, JournalReader
+from crystallize.store.journal import Entry
+from crystallize.store.journal_reader import JournalReader
 
 SECONDS = 60
 OF_THE_MOMENT = {

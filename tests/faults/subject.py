@@ -34,9 +34,9 @@ from crystallize import (
     pipeline_step,
 )
 from crystallize.cli.app import main
-from crystallize.store import journal
+from crystallize.store import journal_writer
 
-FLUSH_SECONDS = journal.FLUSH_SECONDS
+FLUSH_SECONDS = journal_writer.FLUSH_SECONDS
 _MARKS, _PHASE, _PAUSE, _IN_WORKERS = "FAULT_MARKS", "FAULT_PHASE", "FAULT_PAUSE", "FAULT_IN_WORKERS"
 _installed: list[calls.Calls] = []
 
@@ -116,7 +116,7 @@ def run(job: dict[str, Any]) -> None:
     if "in_workers" in job:
         os.environ[_IN_WORKERS] = json.dumps(job["in_workers"])
     if job.get("prompt"):
-        journal.FLUSH_SECONDS = 0.0
+        journal_writer.FLUSH_SECONDS = 0.0
     counted = calls.install("data", job["fault"]) if "fault" in job else None
     if "arguments" in job:
         sys.argv = ["crystallize", *job["arguments"]]
@@ -161,7 +161,7 @@ def _warm_up() -> None:
             job = {"plan": plan, "execution": "serial", "phase": 0, "resume": resume, "prompt": True}
             run(job | {"cwd": folder, "report": os.devnull})
         os.chdir(here)
-    journal.FLUSH_SECONDS = FLUSH_SECONDS
+    journal_writer.FLUSH_SECONDS = FLUSH_SECONDS
     assert threading.active_count() == 1, "a process with threads had better not fork"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -26,8 +26,19 @@ FAILING = {**PLAN, "fails": ["t1 2", "baseline 0"], "conditions": 3, "replicates
 IN_THREAD = ("serial", "thread", "async")
 ERRORS = {"ENOSPC": "No space left on device", "EMFILE": "Too many open files"}
 
-inside_writes: set[int] = set()
+ran: set[int] = set()
 came: set[int] = set()
+inside_writes: set[int] = set()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _enough_faults_come_and_hit_inside_a_write() -> Iterator[None]:
+    """Fail if the suite, whole and in whatever order, has shown too little."""
+    yield
+    if len(ran) == COUNT:
+        told = f"{len(came)} of {COUNT} faults came, {len(inside_writes)} of them inside a write"
+        assert len(inside_writes) >= LEAST_INSIDE_WRITES * COUNT // ALL, told
+        assert len(came) >= COUNT * 3 // 4, told
 
 
 class Draw:
@@ -200,6 +211,7 @@ FAULTS: tuple[Callable[[Draw], None], ...] = (
 @pytest.mark.parametrize("number", range(COUNT))
 def test_fault(number: int, worlds: Any) -> None:
     draw = Draw(worlds, number)
+    ran.add(number)
     fault = killed_workers if number % 24 == 11 else FAULTS[number % len(FAULTS)]
     told = (
         f"FAULT_SEED={SEED}, fault {number}: {fault.__name__}, {draw.first}, then {draw.second}, {draw.plan}"
@@ -215,9 +227,3 @@ def test_fault(number: int, worlds: Any) -> None:
             print(file.read_text() if file.exists() else f"no {name}")
         raise
     worlds.forget(draw.world)
-
-
-def test_enough_of_the_faults_came_and_hit_inside_a_write() -> None:
-    print(f"{len(came)} of {COUNT} faults came, {len(inside_writes)} of them inside a write")
-    assert len(inside_writes) >= LEAST_INSIDE_WRITES * COUNT // ALL
-    assert len(came) >= COUNT * 3 // 4

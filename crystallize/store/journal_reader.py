@@ -1,0 +1,287 @@
+"""Reading a run's journal; see :mod:`crystallize.store.journal`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import IO, TYPE_CHECKING, Any
+
+from crystallize.errors import StoreError
+from crystallize.store.journal import (
+    HEAD_LENGTH,
+    START,
+    VERSION,
+    Entry,
+    Session,
+    entry_from,
+    seed_of,
+    session_from,
+    trace_from,
+    without_sum,
+)
+from crystallize.utils import exact_json
+from crystallize.utils.files import open_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from crystallize.store.outcome import Outcome
+    from crystallize.utils.stage import Trace
+
+_SESSION = b'"session":'
+
+
+class JournalReader:
+    """Reads a journal, also while another process writes it: each line once.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        The journal.
+    may_unpickle : bool, default False
+        Whether values that JSON has no form for are made again by unpickling, which runs the code that they name. If
+        not, they are their ``repr``.
+
+    Attributes
+    ----------
+    sessions : list of Session
+        Those that have been read.
+    size : int
+        How many bytes have been read: all complete lines.
+    trace_count : int
+        How many numbers of traces are taken.
+    damaged : list of int
+        The lines, counted from 1, that were left out since they are damaged, or no lines of this run.
+    """
+
+    def __init__(self, file: Path, *, may_unpickle: bool = False) -> None:
+        self.file = file
+        self.sessions: list[Session] = []
+        self.size = 0
+        self.trace_count = 0
+        self.damaged: list[int] = []
+        self._may_unpickle = may_unpickle
+        self._seed = 0
+        self._traces: dict[int, Trace] = {}
+        self._lines_read = 0
+
+    def read(self) -> Iterator[Entry | Session]:
+        """Yield what has been written since the last call, in the order of writing.
+
+        An outcome that was tried again comes again.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no journal.
+        StoreError
+            If it cannot be read, is no journal, or one of a later version of Crystallize.
+        """
+        for line in self._complete_lines():
+            self._lines_read += 1
+            if not self.sessions:
+                yield self._read_first(line)
+                continue
+            try:
+                found = self._read_line(line)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                self.damaged.append(self._lines_read)
+            else:
+                if found is not None:
+                    yield found
+
+    def _complete_lines(self) -> Iterator[bytes]:
+        with _opened(self.file) as stream:
+            stream.seek(self.size)
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    return  # it is being written, or a crash has cut it off
+                self.size += len(line)
+                yield line
+
+    def find_sessions(self) -> list[tuple[int, Session]]:
+        """Return all sessions that there are by now, each with its line's number; nothing counts as read by it."""
+        ahead = JournalReader(self.file)
+        found: list[tuple[int, Session]] = []
+        for number, line in enumerate(ahead._complete_lines(), 1):
+            if not line.startswith(_SESSION, HEAD_LENGTH):
+                continue
+            with contextlib.suppress(ValueError, KeyError, TypeError, StoreError):
+                session = ahead._read_line(line) if ahead.sessions else ahead._read_first(line)
+                if isinstance(session, Session):
+                    found.append((number, session))
+        return found
+
+    @property
+    def line(self) -> int:
+        """The number of the line that was read last, counted from 1."""
+        return self._lines_read
+
+    def _read_first(self, line: bytes) -> Session:
+        try:
+            fields = without_sum(line, 0)
+            version, session = fields["journal"], session_from(fields)
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                "the file is no journal of a run", f"{self.file}:1", "Run the experiment again"
+            ) from error
+        if version > VERSION:
+            raise StoreError(
+                f"the journal has the format {version}, and this version of Crystallize knows those up to {VERSION}",
+                str(self.file),
+                "Update Crystallize",
+            )
+        self._seed = seed_of(session.run)
+        self.sessions.append(session)
+        return session
+
+    def _read_line(self, line: bytes) -> Entry | Session | None:
+        fields = without_sum(line, self._seed)
+        if "replicate" not in fields:
+            return self._read_other(fields)
+        return entry_from(
+            fields,
+            self._traces[fields["trace"]],
+            is_packed=exact_json.MARK in line,
+            may_unpickle=self._may_unpickle,
+        )
+
+    def _read_other(self, fields: dict[str, Any]) -> Session | None:
+        if "session" in fields:
+            self.sessions.append(session_from(fields))
+            return self.sessions[-1]
+        number = fields["trace"]
+        self._traces[number] = trace_from(fields)
+        self.trace_count = max(self.trace_count, number + 1)
+        return None
+
+
+def has_begun(file: Path) -> bool:
+    """Tell whether there is a journal with something in it.
+
+    There is not if its writer was killed before the first line was whole.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be read.
+    """
+    try:
+        with _opened(file) as stream:
+            first = stream.readline()
+    except FileNotFoundError:
+        return False
+    return first.endswith(b"\n") or not (first.startswith(START) or START.startswith(first))
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    """Open a journal, and close it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    StoreError
+        If it cannot be read.
+    """
+    try:
+        with os.fdopen(open_plain(file, follow_links=False), "rb") as stream:
+            yield stream
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"the journal of a run cannot be read: {error.strerror or error}",
+            str(file),
+            "Look at the file, or run the experiment again without resume",
+        ) from error
+
+
+class StoredOutcomes:
+    """The outcomes of a journal that still count, replicate by replicate.
+
+    Of those that were tried again, the last one counts; those that a later session declared void do not, nor those of
+    conditions that the run no longer has.
+
+    Parameters
+    ----------
+    reader : JournalReader
+        One that has read nothing yet.
+    conditions : sequence of str, optional
+        The conditions wanted; those of the last session, if not given.
+
+    Attributes
+    ----------
+    sessions : list of Session
+        All sessions, in order.
+
+    Raises
+    ------
+    StoreError
+        If the file is no journal, or one of a later version of Crystallize.
+    """
+
+    def __init__(self, reader: JournalReader, conditions: Sequence[str] | None = None) -> None:
+        self._reader = reader
+        found = reader.find_sessions()
+        if not found:
+            next(reader.read(), None)  # says what is wrong with it
+            raise StoreError(
+                "the journal of a run is empty", str(reader.file), "Run the experiment again, without resume"
+            )
+        self.sessions = [session for _, session in found]
+        self._again = [(line, again) for line, session in found for again in session.again]
+        self._last_session = found[-1][0]
+        self._given: set[int] = set()
+        self._conditions = self.sessions[-1].conditions if conditions is None else conditions
+
+    def __iter__(self) -> Iterator[tuple[int, Sequence[Outcome]]]:
+        """Yield each replicate with its outcomes, in the order of the conditions; some may be missing.
+
+        Replicates come in the order of writing, but for those that several sessions had a part in: they come last.
+        """
+        conditions = self._conditions
+        held: dict[int, dict[str, Outcome]] = {}
+        current, line = -1, 0
+        group: dict[str, Outcome] = {}
+        for entry in self._reader.read():
+            if isinstance(entry, Session):
+                continue
+            replicate, outcome = entry
+            if replicate != current:
+                if group and (ready := self._complete(held, current, group, line)):
+                    yield current, ready
+                current, group = replicate, {}
+            line = self._reader.line
+            if outcome.condition in conditions and not (self._again and self._is_void(entry)):
+                group[outcome.condition] = outcome
+        if group and (ready := self._complete(held, current, group, line)):
+            yield current, ready
+        for replicate in sorted(held):
+            outcomes = held[replicate]
+            yield replicate, [outcomes[name] for name in conditions if name in outcomes]
+
+    def _complete(
+        self, held: dict[int, dict[str, Outcome]], replicate: int, group: dict[str, Outcome], line: int
+    ) -> Sequence[Outcome]:
+        """Return the outcomes of a replicate if no others can come of it; else hold them back."""
+        conditions = self._conditions
+        if replicate in self._given:  # the lines stand there twice
+            return ()
+        is_final = line > self._last_session or not any(each.error for each in group.values())
+        if replicate not in held and len(group) == len(conditions) and is_final:
+            self._given.add(replicate)
+            return [group[name] for name in conditions]
+        held.setdefault(replicate, {}).update(group)
+        return ()
+
+    def _is_void(self, entry: Entry) -> bool:
+        line = self._reader.line
+        return any(
+            line < declared
+            and again.condition == entry.outcome.condition
+            and (again.replicates is None or entry.replicate in again.replicates)
+            for declared, again in self._again
+        )

@@ -1,0 +1,196 @@
+"""Writing a run's journal; see :mod:`crystallize.store.journal`."""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from crystallize.store.journal import outcome_line, seed_of, session_line, trace_line, with_sum
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from crystallize.store.journal import Session
+    from crystallize.store.journal_reader import JournalReader
+    from crystallize.store.outcome import ReplicateResult
+
+FLUSH_SECONDS = 0.1
+"""Outcomes wait at most this long for others to be written together with them."""
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_MARSHAL_BY_VALUE = 2  # the last format without references, which depend on more than the value
+
+
+class JournalWriter:
+    """Appends the outcomes of a run to its journal; from one process, in any thread.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        The journal.
+    session : Session
+        What begins now.
+    read : JournalReader, optional
+        Who has read the journal that is to be continued. A last line that a crash has cut off is removed.
+    fsync : bool, default False
+        Whether each write waits until the disk has it, so that it survives the loss of power.
+    attempts : mapping, optional
+        How often an outcome was tried in earlier sessions, by replicate and condition.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened or written.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        session: Session,
+        *,
+        read: JournalReader | None = None,
+        fsync: bool = False,
+        attempts: Mapping[tuple[int, str], int] | None = None,
+    ) -> None:
+        self._seed = seed_of(session.run if read is None else read.sessions[0].run)
+        self._fsync = fsync
+        self._attempts = attempts or {}
+        self._waiting: list[ReplicateResult] = []
+        self._traces: dict[bytes, int] = {}
+        self._first_trace = 0 if read is None else read.trace_count
+        self._lock = threading.Lock()
+        self._failure: BaseException | None = None
+        self._descriptor = os.open(file, _FLAGS, 0o666)
+        self._size = 0 if read is None else read.size
+        try:
+            os.ftruncate(self._descriptor, self._size)
+            number = 0 if read is None else len(read.sessions)
+            self._append(with_sum(session_line(session, number), self._seed if number else 0))
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def add(self, result: ReplicateResult) -> None:
+        """Take the outcomes of a replicate, but for those that are there already.
+
+        They are on disk a tenth of a second later, or now if the replicate took longer than that.
+
+        Raises
+        ------
+        OSError
+            If they, or those before, cannot be written. What was written stays whole.
+        """
+        self._waiting.append(result)
+        if sum(outcome.seconds for outcome in result.outcomes) >= FLUSH_SECONDS:
+            self.flush()
+        elif self._failure is None:
+            _flusher.remind(self)
+        else:
+            raise self._failure
+
+    def flush(self) -> None:
+        """Write what is waiting.
+
+        Raises
+        ------
+        OSError
+            As in :meth:`add`.
+        """
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            waiting, self._waiting = self._waiting, []
+            try:
+                self._append(b"".join([line for result in waiting for line in self._lines(result)]))
+            except BaseException as error:
+                self._failure = error
+                raise
+
+    def close(self) -> None:
+        """Write what is waiting and close the file; nothing happens the second time.
+
+        Raises
+        ------
+        OSError
+            As in :meth:`add`.
+        """
+        try:
+            if self._descriptor >= 0 and self._failure is None:
+                self.flush()
+        finally:
+            with self._lock:
+                descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def _append(self, lines: bytes) -> None:
+        """Write all of `lines`, or nothing."""
+        rest = memoryview(lines)
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+            if self._fsync:
+                os.fsync(self._descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size += len(lines)
+
+    def _lines(self, result: ReplicateResult) -> Iterator[bytes]:
+        for outcome in result.outcomes:
+            if outcome.condition in result.reused:
+                continue
+            key = marshal.dumps(outcome.trace, _MARSHAL_BY_VALUE)
+            trace = self._traces.get(key)
+            if trace is None:
+                trace = self._traces[key] = self._first_trace + len(self._traces)
+                yield with_sum(trace_line(trace, outcome.trace), self._seed)
+            before = self._attempts.get((result.replicate, outcome.condition), 0) if self._attempts else 0
+            line = outcome_line(result.replicate, outcome, trace, before + outcome.attempt)
+            yield with_sum(line, self._seed)
+
+
+# -- writing soon: one thread for all journals of the process ------------------------------------------------
+
+
+class _Flusher:
+    """Writes what waits in the journals of this process, a tenth of a second after it came."""
+
+    def __init__(self) -> None:
+        self._waiting: set[JournalWriter] = set()
+        self._something_waits = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def remind(self, journal: JournalWriter) -> None:
+        """Have the journal written soon."""
+        self._waiting.add(journal)
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(
+                        target=self._work, name="crystallize-journal", daemon=True
+                    )
+                    self._thread.start()
+        if not self._something_waits.is_set():
+            self._something_waits.set()
+
+    def _work(self) -> None:
+        pause = threading.Event()
+        while self._something_waits.wait():
+            pause.wait(FLUSH_SECONDS)
+            self._something_waits.clear()
+            while self._waiting:
+                with contextlib.suppress(BaseException):  # it is raised again where the next result is added
+                    self._waiting.pop().flush()
+
+
+_flusher = _Flusher()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_flusher.__init__)  # type: ignore[misc]  # threads stay behind in the parent
