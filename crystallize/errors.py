@@ -159,3 +159,7 @@ class GraphRunError(CrystallizeError, RuntimeError):
         self.results = results or {}
         self.failed = failed or {}
         self.skipped = skipped or {}
+
+
+class UnhashableContentError(CrystallizeError, TypeError):
+    """stub."""

@@ -36,6 +36,7 @@ from crystallize.experiments.treatment import (
     choose_condition,
     with_baseline,
 )
+from crystallize.pipelines.cache.settings import CacheSettings
 from crystallize.pipelines.pipeline import Pipeline
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.plugins.execution.resolution import resolve_strategy
@@ -106,11 +107,13 @@ class Experiment:
     timeout : float, optional
         How many seconds one condition of one replicate may take. In worker processes it is then killed; elsewhere an
         awaited step is cancelled, and what cannot be stopped fails when it is through.
+    cache : bool or "refresh", default True
+        Whether steps that are cacheable take their outputs from the step cache; ``"refresh"`` has them made anew.
 
     Attributes
     ----------
     failure_policy : FailurePolicy
-        What the last four say.
+        What `on_error`, `max_failures`, `retries` and `timeout` say.
     plugins : PluginManager
         The active plugins.
     current_run : Run or None
@@ -149,7 +152,10 @@ class Experiment:
         max_failures: int | None = None,
         retries: int = 0,
         timeout: float | None = None,
+        cache: bool | str = True,
     ) -> None:
+        CacheSettings.of(cache)
+        self.cache = cache
         self.failure_policy = FailurePolicy.of(
             on_error=on_error, max_failures=max_failures, retries=retries, timeout=timeout
         )
@@ -530,6 +536,7 @@ class Experiment:
             replicates=replicates,
             resumes=resumes,
             failure_policy=self.failure_policy,
+            cache=CacheSettings.of(self.cache),
         )
         with _entrance:
             if self.current_run is not None:

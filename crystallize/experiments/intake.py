@@ -14,7 +14,7 @@ from crystallize.experiments.owed import Owed
 from crystallize.experiments.settings import ReadWatch
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.results.result import failures_error
-from crystallize.store.outcome import ReplicateResult
+from crystallize.store.outcome import ReplicateResult, warn_of_cache
 from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, RunCancelled, safe_repr
 from crystallize.utils.suggest import counted, listed
 
@@ -81,6 +81,7 @@ class Intake:
         self._taken: Any = None  # what the strategy returned, once it was looked through
         self._is_wrapped = False
         self._read_watch = ReadWatch(experiment)
+        self._told_of_cache: set[str] = set()
         self._after_replicate = experiment.plugins.direct("after_replicate")
 
     def take_stored(self) -> Callable[[int], bool] | None:
@@ -208,6 +209,8 @@ class Intake:
         if self._read_watch.is_watching:
             self._read_watch.look(result)
         for outcome in result.outcomes:
+            if outcome.cache:
+                warn_of_cache(outcome.cache, self._told_of_cache)
             error = outcome.error
             if error is not None and self._max_failures is not None:
                 self._failures.append(error)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from crystallize.errors import CrystallizeError
     from crystallize.experiments.treatment import Treatment
     from crystallize.hookspecs import RunningExperiment
+    from crystallize.plugins.collection import PluginRecord
 
 _logger = logging.getLogger("crystallize.experiment")
 
@@ -91,7 +92,10 @@ class Replicate:
         self.experiment = experiment
         self.loop = loop
         self._is_there = is_there
-        self._pipeline = experiment.pipeline.bind(experiment.outputs)
+        hooks_see_data = any(map(_sees_data, experiment.plugins.records))
+        self._pipeline = experiment.pipeline.bind(experiment.outputs).cached(
+            experiment.current_run.cache, hooks_see_data=hooks_see_data
+        )
         self._initial = experiment.initial_ctx
         self._master_seed = experiment.master_seed
         self._conditions = tuple(
@@ -349,6 +353,7 @@ def _outcome(
         started=started,
         seconds=max(0.0, time.time() - started),  # the clock may be set back
         attempt=attempt,
+        cache=tuple(ctx.cache_notes) if ctx.cache_notes else (),
     )
 
 
@@ -392,6 +397,14 @@ def _functions_of(experiment: RunningExperiment) -> Iterator[Any]:
         *(each.datasource for each in experiment.active_treatments.values()),
     ):
         yield getattr(source, "fn", getattr(source, "fetch", None))
+
+
+def _sees_data(record: PluginRecord) -> bool:
+    """Tell whether a plugin gets the data between two steps, and may change them."""
+    hooks = {each.hook for each in record.implementations}
+    return not hooks.isdisjoint({"before_step", "after_step"}) and getattr(
+        record.plugin, "affects_outcomes", True
+    )
 
 
 def _condition(name: str, treatment: Treatment | None, datasource: DataSource) -> Condition:

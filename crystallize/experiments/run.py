@@ -13,6 +13,7 @@ from crystallize.utils.failures import RunCancelled
 if TYPE_CHECKING:
     from crystallize.experiments.failure_policy import FailurePolicy
     from crystallize.experiments.treatment import Treatment
+    from crystallize.pipelines.cache.settings import CacheSettings
     from crystallize.plugins.manager import PluginManager
     from crystallize.store.outcome import ReplicateResult
 
@@ -42,6 +43,8 @@ class Run:
         Whether it is to go on where an earlier run was left, with what of it still applies.
     failure_policy : FailurePolicy
         What it does about outcomes that fail.
+    cache : CacheSettings
+        Where the step cache is, and whether the run uses it.
 
     Attributes
     ----------
@@ -71,6 +74,7 @@ class Run:
         replicates: int | None,
         resumes: bool = False,
         failure_policy: FailurePolicy,
+        cache: CacheSettings,
     ) -> None:
         self.kind = kind
         self.treatments = treatments
@@ -79,6 +83,7 @@ class Run:
         self.replicates = replicates
         self.resumes = resumes
         self.failure_policy = failure_policy
+        self.cache = cache
         self.token = secrets.token_hex(8)
         self.stored: Iterable[ReplicateResult] = ()
         self.done: dict[int, frozenset[str]] = {}

@@ -7,17 +7,15 @@ import math
 import sys
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from functools import partial
 from pathlib import PurePath
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources.experiment_input import ExperimentInput
 from crystallize.hookspecs import RUNS_IN
-from crystallize.pipelines.pipeline_step import PipelineStep
+from crystallize.pipelines.parts import taken_apart
 from crystallize.plugins.manager import settings_of
 from crystallize.utils.code import code_of, name_of_code
-from crystallize.utils.factories import ConfiguredFunction
 from crystallize.utils.fingerprint import safe_fingerprint
 from crystallize.utils.json_text import to_json
 from crystallize.utils.masking import masked
@@ -112,7 +110,7 @@ def experiment_signature(experiment: RunningExperiment, hypotheses: Iterable[Hyp
 
 def _part(thing: Any, *others: Any) -> dict[str, Any]:
     """Return the part of a function or object; the code of `others` counts with it."""
-    function, parameters = _taken_apart(thing)
+    function, parameters = taken_apart(thing)
     defaults = _defaults(function) if isinstance(function, FunctionType) else {}
     return {
         "code": code_of(function, *parameters.values(), *others, without_defaults_of=function),
@@ -121,41 +119,6 @@ def _part(thing: Any, *others: Any) -> dict[str, Any]:
             {name: value for name, value in defaults.items() if name not in parameters}
         ),
     }
-
-
-def _taken_apart(thing: Any) -> tuple[Any, dict[str, Any]]:
-    """Return what has the code of a callable or object, a function or a class, and what it was made with."""
-    if isinstance(thing, ConfiguredFunction):
-        function, inner = _taken_apart(thing.fn)
-        return function, inner | thing.arguments
-    if isinstance(thing, partial):
-        function, inner = _taken_apart(thing.func)
-        return function, inner | {
-            str(place): value for place, value in enumerate(thing.args)
-        } | thing.keywords
-    if isinstance(thing, MethodType):
-        return thing.__func__, _attributes(thing.__self__)
-    if isinstance(thing, FunctionType | type) or thing is None:
-        return thing, {}
-    parameters = _attributes(thing)
-    return type(thing), parameters | (thing.params if isinstance(thing, PipelineStep) else {})
-
-
-def _attributes(thing: Any) -> dict[str, Any]:
-    """Return what an object was made with, as far as its state tells."""
-    try:
-        identity = getattr(thing, "__crystallize_fingerprint__", None)
-        if identity is not None:
-            return {"identity": identity()}
-        state = thing.__getstate__()
-    except Exception:  # a foreign object may raise anything
-        return {"state": thing}
-    slots: Any = {}
-    if isinstance(state, tuple) and len(state) == 2:
-        state, slots = state
-    if state is None or isinstance(state, Mapping):
-        return {str(name): value for name, value in {**(state or {}), **(slots or {})}.items()}
-    return {"state": state}
 
 
 def _defaults(function: FunctionType) -> dict[str, Any]:

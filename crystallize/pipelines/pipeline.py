@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from copy import copy
+from functools import cached_property, partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
-from crystallize.pipelines.pipeline_step import FunctionStep, PipelineStep, as_step
+from crystallize.pipelines.cache.settings import CacheSettings
+from crystallize.pipelines.pipeline_step import FunctionStep, PipelineStep, as_step, check_cache_options
+from crystallize.store.outcome import warn_of_cache
 from crystallize.utils.context import FrozenContext
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
@@ -17,7 +20,10 @@ from crystallize.utils.signatures import is_generator
 
 if TYPE_CHECKING:
     from crystallize.datasources.artifact import Artifact
+    from crystallize.pipelines.cache.cached_step import CachedStep
+    from crystallize.utils.metrics import MetricLog
 
+_Call: TypeAlias = "tuple[int, str, PipelineStep, Callable[[Any, FrozenContext], Any], CachedStep | None]"
 BeforeStep: TypeAlias = Callable[[PipelineStep, FrozenContext], None]
 AfterStep: TypeAlias = Callable[[PipelineStep, Any, FrozenContext], None]
 
@@ -51,14 +57,16 @@ class Pipeline:
         self.steps = tuple(as_step(step, position) for position, step in enumerate(steps, 1))
         if not self.steps:
             raise InvalidValueError("the pipeline is empty", hint="Give it at least one step")
+        for step in self.steps:
+            check_cache_options(step.cacheable, step.version, step.depends_on, step.ignore)
         self.names = _unique_names(self.steps)
         if is_generator(getattr(self.steps[-1], "fn", self.steps[-1])):
             raise InvalidTypeError(
                 f"step {self.names[-1]!r} is a generator, and the last step: nobody would run it",
                 hint="Return a list, or (data, metrics), where it says yield",
             )
-        self._calls = tuple(
-            (index, name, step, step.direct if isinstance(step, FunctionStep) else step)
+        self._calls: tuple[_Call, ...] = tuple(
+            (index, name, step, step.direct if isinstance(step, FunctionStep) else step, None)
             for index, (name, step) in enumerate(zip(self.names, self.steps, strict=True))
         )
 
@@ -73,18 +81,53 @@ class Pipeline:
         unchanged = all(new is old for new, old in zip(bound, self.steps, strict=True))
         return self if unchanged else Pipeline(bound)
 
+    def cached(self, settings: CacheSettings, *, hooks_see_data: bool = False) -> Pipeline:
+        """Return the pipeline with its cacheable steps cached; itself if there are none.
+
+        What the cache takes a step for is what the step is when it runs next, so that this is called for each run.
+
+        Parameters
+        ----------
+        settings : CacheSettings
+            Where the cache is.
+        hooks_see_data : bool, default False
+            Whether somebody gets hold of the data between two steps, and could change them.
+        """
+        if settings.mode == "off" or not any(step.cacheable for step in self.steps):
+            return self
+        from crystallize.pipelines.cache.cached_step import CachedStep
+
+        cached = copy(self)
+        cached._calls = tuple(
+            (
+                index,
+                name,
+                step,
+                call,
+                CachedStep(step, name, partial(_run, call), settings, not hooks_see_data),
+            )
+            if step.cacheable
+            else (index, name, step, call, None)
+            for index, name, step, call, _ in self._calls
+        )
+        return cached
+
     def run(self, data: Any, ctx: FrozenContext) -> Any:
         """Put `data` through all steps and return the last one's data; asynchronous steps are awaited.
 
         Use it with :func:`crystallize.standalone_context` to try a pipeline by hand.
         """
         with ctx.in_force(), ctx.within_stage():
-            return drive(self.flow(data, ctx))
+            output = drive(self.cached(CacheSettings.of()).flow(data, ctx))
+        warn_of_cache(ctx.cache_notes or (), set())
+        return output
 
     async def arun(self, data: Any, ctx: FrozenContext) -> Any:
         """Do what :meth:`run` does, inside a running event loop."""
         with ctx.in_force(), ctx.within_stage():
-            return await adrive(self.flow(data, ctx))
+            output = await adrive(self.cached(CacheSettings.of()).flow(data, ctx))
+        warn_of_cache(ctx.cache_notes or (), set())
+        return output
 
     def flow(
         self, data: Any, ctx: FrozenContext, before: BeforeStep | None = None, after: AfterStep | None = None
@@ -97,25 +140,19 @@ class Pipeline:
             Called around each step; None costs nothing.
         """
         metrics = ctx.metrics
-        for index, name, step, call in self._calls:
+        for index, name, step, call, cached in self._calls:
             if before is not None:
                 ctx.end_stage()
                 ctx.set_step_name(name)
                 before(step, ctx)
             ctx.begin_stage(index, index, name)
-            returned = call(data, ctx)
-            if type(returned) is CoroutineType:
-                returned = yield returned
-            if (
-                type(returned) is tuple
-                and len(returned) == 2
-                and (type(returned[1]) is dict or isinstance(returned[1], Mapping))
-            ):
-                data, recorded = returned
-                for metric, value in recorded.items():
-                    metrics.add(metric, value)
+            if cached is None:
+                returned = call(data, ctx)
+                if type(returned) is CoroutineType:
+                    returned = yield returned
+                data = _recorded(returned, metrics)
             else:
-                data = returned
+                data = yield from cached.flow(data, ctx)
             if after is not None:
                 ctx.end_stage()
                 after(step, data, ctx)
@@ -130,6 +167,27 @@ class Pipeline:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Pipeline, (self.steps,)
+
+
+def _run(call: Callable[[Any, FrozenContext], Any], data: Any, ctx: FrozenContext) -> Flow[Any]:
+    returned = call(data, ctx)
+    if type(returned) is CoroutineType:
+        returned = yield returned
+    return _recorded(returned, ctx.metrics)
+
+
+def _recorded(returned: Any, metrics: MetricLog) -> Any:
+    """Record the metrics that a step has returned, if there are any, and return its data."""
+    if (
+        type(returned) is tuple
+        and len(returned) == 2
+        and (type(returned[1]) is dict or isinstance(returned[1], Mapping))
+    ):
+        data, recorded = returned
+        for metric, value in recorded.items():
+            metrics.add(metric, value)
+        return data
+    return returned
 
 
 def _unique_names(steps: Iterable[PipelineStep]) -> tuple[str, ...]:

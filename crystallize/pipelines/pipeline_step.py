@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from crystallize.errors import InvalidTypeError, MissingParameterError
+from crystallize.errors import InvalidTypeError, InvalidValueError, MissingParameterError
 from crystallize.pipelines.injection import REQUIRED, check_arguments, inspect_step, missing_parameter
 from crystallize.utils.checks import check_bool
 from crystallize.utils.factories import ConfiguredFunction, Factory
@@ -29,10 +29,19 @@ class PipelineStep(ABC):
     Attributes
     ----------
     cacheable : bool
-        Whether equal input may be answered with a stored output. Kept for the step cache.
+        Whether equal input may be answered with a stored output.
+    version : str or None
+        Of what the cache cannot see, such as a program that the step calls: another version is another step.
+    depends_on : sequence
+        What else the step rests on: functions, classes, values, and files, each a ``pathlib.Path``.
+    ignore : sequence of str
+        The parameters and context keys that do not matter for what it gives.
     """
 
     cacheable: bool = False
+    version: str | None = None
+    depends_on: Sequence[Any] = ()
+    ignore: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -76,8 +85,8 @@ class FunctionStep(ConfiguredFunction, PipelineStep):
     arguments : dict, optional
         Values of further parameters. Those that are missing are looked up in the context at each call, then
         fall back to their defaults.
-    cacheable : bool, optional
-        See :class:`PipelineStep`.
+    **options
+        ``cacheable``, ``version``, ``depends_on`` and ``ignore``: see :class:`PipelineStep`.
 
     Raises
     ------
@@ -86,9 +95,9 @@ class FunctionStep(ConfiguredFunction, PipelineStep):
     """
 
     def __init__(
-        self, fn: Callable[..., Any], arguments: dict[str, Any] | None = None, *, cacheable: bool = False
+        self, fn: Callable[..., Any], arguments: dict[str, Any] | None = None, **options: Any
     ) -> None:
-        super().__init__(fn, arguments, cacheable=cacheable)
+        super().__init__(fn, arguments, **options)
         self._name = _step_name(fn)
         self.signature = inspect_step(fn, self._name)
         check_arguments(self.signature, self.arguments, self._name)
@@ -157,35 +166,40 @@ class FunctionStep(ConfiguredFunction, PipelineStep):
                     f"step {self._name!r} writes to the artifact {name!r}, and the experiment has no such output",
                     hint=name_hint(name, "Its outputs are", outputs),
                 )
-        return FunctionStep(self.fn, {**self.arguments, **found}, cacheable=self.cacheable)
+        return FunctionStep(self.fn, {**self.arguments, **found}, **self._options)
 
 
 class StepFactory(Factory[FunctionStep]):
-    """What :func:`pipeline_step` leaves in place of a function: call it to get a configured step.
-
-    Attributes
-    ----------
-    cacheable : bool
-        See :class:`PipelineStep`.
-    """
+    """What :func:`pipeline_step` leaves in place of a function: call it to get a configured step."""
 
     decorator = "@pipeline_step"
     product = "step"
     by_hand = "(data, ctx), with ctx from standalone_context"
     instead_of_class = "A class becomes a step by inheriting from PipelineStep"
-    cacheable: bool
 
     def make(self, fn: Callable[..., Any], arguments: dict[str, Any]) -> FunctionStep:
         """Return the step with these arguments."""
-        return FunctionStep(fn, arguments, cacheable=self.cacheable)
+        return FunctionStep(fn, arguments, **self._options)
 
 
 @overload
 def pipeline_step(fn: Callable[..., Any], /) -> StepFactory: ...
 @overload
-def pipeline_step(*, cacheable: bool = False) -> Callable[[Callable[..., Any]], StepFactory]: ...
 def pipeline_step(
-    fn: Callable[..., Any] | None = None, /, *, cacheable: bool = False
+    *,
+    cacheable: bool = False,
+    version: str | None = None,
+    depends_on: Sequence[Any] = (),
+    ignore: Sequence[str] = (),
+) -> Callable[[Callable[..., Any]], StepFactory]: ...
+def pipeline_step(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    cacheable: bool = False,
+    version: str | None = None,
+    depends_on: Sequence[Any] = (),
+    ignore: Sequence[str] = (),
 ) -> StepFactory | Callable[[Callable[..., Any]], StepFactory]:
     """Turn a function into a factory of steps.
 
@@ -196,6 +210,12 @@ def pipeline_step(
     ----------
     cacheable : bool, optional
         Whether equal input may be answered with a stored output.
+    version : str, optional
+        Of what the cache cannot see, such as a program that the step calls: another version is another step.
+    depends_on : sequence, optional
+        What else the step rests on: functions, classes, values, and files, each a ``pathlib.Path``.
+    ignore : sequence of str, optional
+        The parameters and context keys that do not matter for what it gives.
 
     Returns
     -------
@@ -205,7 +225,9 @@ def pipeline_step(
     Raises
     ------
     InvalidTypeError
-        If what is decorated is not a function that takes data.
+        If what is decorated is not a function that takes data, or an argument has the wrong type.
+    InvalidValueError
+        If something is said about the cache of a step that is not cacheable.
 
     Examples
     --------
@@ -213,14 +235,38 @@ def pipeline_step(
     ... def scale(data: list[float], *, factor: float = 1.0) -> list[float]:
     ...     return [x * factor for x in data]
     """
-    check_bool("cacheable", cacheable)
+    options = {"cacheable": cacheable, "version": version, "depends_on": depends_on, "ignore": ignore}
+    check_cache_options(**options)
 
     def decorate(function: Callable[..., Any]) -> StepFactory:
-        factory = StepFactory(function, cacheable=cacheable)
+        factory = StepFactory(function, **options)
         inspect_step(function, _step_name(function))
         return factory
 
     return decorate if fn is None else decorate(fn)
+
+
+def check_cache_options(cacheable: Any, version: Any, depends_on: Any, ignore: Any) -> None:
+    """Check what is said about the cache of a step.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidValueError
+        If it has the wrong type, or the step is not cacheable.
+    """
+    check_bool("cacheable", cacheable)
+    if version is not None and not isinstance(version, str):
+        raise InvalidTypeError(f"version is a text, got {version!r}", hint='For example version="2"')
+    for name, value in (("depends_on", depends_on), ("ignore", ignore)):
+        if not isinstance(value, list | tuple):
+            raise InvalidTypeError(f"{name} is a list, got {value!r}")
+    if not all(isinstance(name, str) for name in ignore):
+        raise InvalidTypeError(f"ignore is a list of names, got {ignore!r}")
+    if not cacheable and (version is not None or depends_on or ignore):
+        raise InvalidValueError(
+            "version, depends_on and ignore say what the cache looks at, and the step is not cacheable",
+            hint="Add cacheable=True, or leave them out",
+        )
 
 
 def as_step(step: Any, position: int) -> PipelineStep:

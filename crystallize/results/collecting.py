@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from crystallize.results.cache_report import CacheReport
 from crystallize.results.columns import Column, in_order_of_recording
 from crystallize.results.condition import ConditionMetrics
 from crystallize.results.provenance import Provenance, TraceStore
@@ -15,7 +17,7 @@ from crystallize.utils.growing import put
 
 if TYPE_CHECKING:
     from crystallize.store.layout import ArtifactEntry
-    from crystallize.store.outcome import Outcome, OutcomeError
+    from crystallize.store.outcome import CacheNote, Outcome, OutcomeError
 
 _NO_SEED = -1
 
@@ -37,6 +39,7 @@ class Collected:
         self.traces = TraceStore()
         self.errors: dict[int, OutcomeError] = {}
         self.artifacts: dict[int, Sequence[ArtifactEntry]] = {}
+        self.cache_notes: Counter[CacheNote] = Counter()
 
     def add(self, replicate: int, outcome: Outcome) -> None:
         """Take its outcome in one replicate."""
@@ -55,6 +58,8 @@ class Collected:
             self.errors[replicate] = outcome.error
         if outcome.artifacts:
             self.artifacts[replicate] = outcome.artifacts
+        if outcome.cache:
+            self.cache_notes.update(outcome.cache)
 
     def finish(self) -> ConditionMetrics:
         """Return what all replicates have given."""
@@ -116,6 +121,7 @@ def make_result(
         errors=errors,
         artifacts=artifacts,
         provenance=provenance,
+        cache=CacheReport({name: each.cache_notes for name, each in conditions.items()}),
     )
 
 

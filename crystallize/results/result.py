@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
+    from crystallize.results.cache_report import CacheReport
     from crystallize.results.condition import ConditionMetrics
     from crystallize.results.provenance import Provenance
     from crystallize.results.summary import Summary
@@ -80,6 +81,7 @@ class Result:
         errors: list[OutcomeError],
         artifacts: list[ArtifactEntry],
         provenance: Provenance | None,
+        cache: CacheReport,
     ) -> None:
         self.experiment = experiment
         self.replicates = self.arrived = replicates
@@ -88,6 +90,7 @@ class Result:
         self.errors = errors
         self.artifacts = artifacts
         self._provenance = provenance
+        self._cache = cache
         self.path: Path | None = None
 
     @classmethod
@@ -122,6 +125,16 @@ class Result:
             f"the run of {self.experiment!r} had no condition {name!r}",
             hint=f"It had {listed(self.conditions)}. {did_you_mean(name, self.conditions)}".strip(),
         )
+
+    def explain_cache(self) -> CacheReport:
+        """Return what the step cache did: which outputs it gave, and why the others had to be made.
+
+        Returns
+        -------
+        CacheReport
+            To print, or to ask for numbers.
+        """
+        return self._cache
 
     @property
     def provenance(self) -> Provenance:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import xxhash
 
 from crystallize.store.manifest import stored_entry
-from crystallize.store.outcome import Outcome, OutcomeError
+from crystallize.store.outcome import CacheNote, Outcome, OutcomeError
 from crystallize.utils import exact_json
 
 if TYPE_CHECKING:
@@ -139,6 +139,8 @@ def outcome_line(replicate: int, outcome: Outcome, trace: int, attempt: int) -> 
         fields["error"] = [error.step, error.kind, error.message, error.traceback]
     if outcome.handed_back:
         fields["handed_back"] = exact_json.pack(outcome.handed_back)
+    if outcome.cache:
+        fields["cache"] = [tuple(note) for note in outcome.cache]
     return exact_json.dump(fields)
 
 
@@ -236,6 +238,7 @@ def _with_rare_fields(
         error=None if error is None else OutcomeError(replicate, outcome.condition, *error),
         handed_back=exact_json.unpack(fields.get("handed_back", ())),
         consumed=tuple(fields["consumed"]) if "consumed" in fields else None,
+        cache=tuple(CacheNote(*note) for note in fields.get("cache", ())),
     )
 
 

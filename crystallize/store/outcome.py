@@ -6,7 +6,8 @@ processes, and these are several times cheaper to make and to pickle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -56,6 +57,35 @@ class OutcomeError(NamedTuple):
         return f"{self.kind}: {self.message} (condition {self.condition!r}, replicate {self.replicate}{step})"
 
 
+class CacheNote(NamedTuple):
+    """What the step cache did for one step of one outcome.
+
+    Attributes
+    ----------
+    step : str
+        The step.
+    what : {"hit", "miss", "uncached"}
+        Whether the step's output was there; ``"uncached"`` if the step could not be cached.
+    why : str
+        What was different from what is stored, or why the step could not be cached.
+    warning : str
+        What to tell the user.
+    """
+
+    step: str
+    what: str
+    why: str = ""
+    warning: str = ""
+
+
+def warn_of_cache(notes: Iterable[CacheNote], told: set[str]) -> None:
+    """Log the warnings among the notes that are not in `told`, and put them there."""
+    for note in notes:
+        if note.warning and note.warning not in told:
+            told.add(note.warning)
+            logging.getLogger("crystallize.cache").warning("%s", note.warning)
+
+
 class Outcome(NamedTuple):
     """What one condition gave in one replicate: an error, or else metrics and artifacts.
 
@@ -87,6 +117,8 @@ class Outcome(NamedTuple):
     consumed : tuple of str or None
         The digests of the artifacts of other experiments that its data source read; None if it reads none. The
         coordinator adds them when it stores the outcome.
+    cache : tuple of CacheNote
+        What the step cache did, for each step that asks for it.
     """
 
     condition: str
@@ -101,6 +133,7 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
     attempt: int = 0
     consumed: tuple[str, ...] | None = None
+    cache: tuple[CacheNote, ...] = ()
 
     @property
     def status(self) -> str:

@@ -35,8 +35,12 @@ class Writer(Protocol):
     def place(self) -> str:
         """Say where this context is."""
 
-    def note_artifact(self, name: str) -> None:
-        """Note that the stage that is running writes an artifact."""
+    @property
+    def keeps_artifacts(self) -> bool:
+        """Whether somebody wants to have the content of what the stage that is running writes."""
+
+    def note_artifact(self, name: str, content: bytes | bytearray | memoryview) -> None:
+        """Note that the stage that is running writes an artifact; without its content if nobody wants that."""
 
 
 class Sink(ABC):
@@ -125,7 +129,7 @@ class ArtifactLog:
         if sink is not None:
             entry = sink(self._ctx, name, content)
             self._remember(name, entry)
-        self._ctx.note_artifact(name)
+        self._ctx.note_artifact(name, content)
         return entry
 
     def open(self, name: str, mode: str = "wb") -> AbstractContextManager[IO[Any]]:
@@ -170,10 +174,11 @@ class ArtifactLog:
                     "End the with block in the step that begins it",
                 )
             self._check_written(scratch.path)
+            kept = scratch.path.read_bytes() if ctx.keeps_artifacts else b""
             if sink is not None:
                 measured = None if scratch.hashed is None else scratch.hashed.measured()
                 self._remember(name, sink.take(ctx, name, scratch.path, measured))
-            ctx.note_artifact(name)
+            ctx.note_artifact(name, kept)
 
     def _admit(self, name: str) -> Sink | None:
         """Return the sink, if the step that is running may write an artifact of this name."""

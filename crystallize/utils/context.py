@@ -28,6 +28,8 @@ _ATOMIC = frozenset({int, float, bool, str, bytes, complex, type(None), frozense
 _EMPTY: Mapping[str, Any] = {}
 
 _current: ContextVar[FrozenContext] = ContextVar("crystallize_context")
+_in_force: set[int] = set()  # identities of the contexts that are in force in any thread or task
+_undisturbed: set[int] = set()  # of those that no other one has joined since they began to watch
 
 
 class Resource(ABC):
@@ -64,6 +66,10 @@ class FrozenContext(Mapping[str, Any]):
         What was recorded.
     trace : Trace
         The record of each stage that has ended and had anything to tell.
+    cache_notes : list of CacheNote or None
+        What the step cache did.
+    known_content : tuple of (object, str) or None
+        The output of the step that ran last, and the hash of its content, if that is known.
     """
 
     __slots__ = (
@@ -80,7 +86,9 @@ class FrozenContext(Mapping[str, Any]):
         "_streams",
         "artifact_entries",
         "artifact_sink",
+        "cache_notes",
         "handed_back",
+        "known_content",
         "metrics",
         "plugin_name",
         "trace",
@@ -117,6 +125,8 @@ class FrozenContext(Mapping[str, Any]):
         self.handed_back: list[tuple[str, bytes]] | None = []
         """What hooks send to their plugins in the coordinator: name and pickled value. None when it is too late."""
         self.trace: list[tuple[Any, ...]] = []
+        self.cache_notes: list[Any] | None = None
+        self.known_content: tuple[Any, str] | None = None
 
     @property
     def artifacts(self) -> ArtifactLog:
@@ -207,10 +217,10 @@ class FrozenContext(Mapping[str, Any]):
             return value
         if isinstance(value, Resource):
             if self._open is not None:
-                self._open.reads[key] = "<resource>"
+                self._open.note_read(key, value, "<resource>")
             return value.resolve(key, self)
         if self._open is not None:
-            self._open.reads[key] = describe_value(value)
+            self._open.note_read(key, value, describe_value(value))
         return protect(value)
 
     # -- what a step records -------------------------------------------------------------------------------
@@ -299,7 +309,35 @@ class FrozenContext(Mapping[str, Any]):
             self._open.rare.streams[stream] = stream.position()
         return stream.generator
 
+    def stream_place(self, name: str | None, position: tuple[float, int] | None = None) -> tuple[Any, ...]:
+        """Return what the next numbers of a stream depend on; of ``rng``, if it has no name.
+
+        Parameters
+        ----------
+        name : str or None
+            The stream.
+        position : tuple of (float, int), optional
+            As :meth:`Stream.position` returns it; by default where the stream stands.
+        """
+        key = self._rng_key if name is None else stream_key(name)
+        if self._master_seed is None:
+            self._master_seed = draw_master_seed()
+        if position is None:
+            stream = (self._streams or {}).get(key)
+            position = (0, 0) if stream is None else stream.position()
+        return self._master_seed, self._own.get("replicate", 0), key, *position
+
     # -- for the engine ------------------------------------------------------------------------------------
+
+    @property
+    def notes(self) -> Stage:
+        """The notes of the stage that is running."""
+        return self._notes
+
+    @property
+    def is_enclosed(self) -> bool:
+        """Whether the pipeline that is running is inside of a step of another one."""
+        return self._is_enclosed
 
     def set_step_name(self, step_name: str) -> None:
         """Let ``ctx["step_name"]`` be that of the stage to come, whose hooks are called before it begins."""
@@ -331,15 +369,26 @@ class FrozenContext(Mapping[str, Any]):
             self._open = None
             self._rng_key = self._outer_rng_key
 
-    def note_artifact(self, name: str) -> None:
-        """Note that the stage that is running writes an artifact."""
+    @property
+    def keeps_artifacts(self) -> bool:
+        """Whether somebody wants to have the content of what the stage that is running writes."""
+        return self._open is not None and self._open.written is not None
+
+    def note_artifact(self, name: str, content: bytes | bytearray | memoryview) -> None:
+        """Note that the stage that is running writes an artifact; without its content if nobody wants that."""
         if self._open is not None:
             self._open.rare.artifacts[name] = None
+            if self._open.written is not None:
+                self._open.written.append((name, bytes(content)))
 
     def peek(self, key: str) -> Any:
         """Return the value of `key`, or None, without a copy and without a trace of it."""
         value = self._find(key)
         return None if value is _MISSING else value
+
+    def holds(self, key: str) -> bool:
+        """Tell whether it has `key`, without a trace of it."""
+        return self._find(key) is not _MISSING
 
     def keys_held(self) -> tuple[str, ...]:
         """Return all keys, without a trace of it."""
@@ -347,11 +396,27 @@ class FrozenContext(Mapping[str, Any]):
 
     def enter(self) -> Token[FrozenContext]:
         """Make this the context that :func:`current_context` finds, until :meth:`leave`."""
+        if _undisturbed and _current.get(None) is not self:
+            _undisturbed.clear()
+        _in_force.add(id(self))
         return _current.set(self)
 
     def leave(self, token: Token[FrozenContext]) -> None:
         """Have :func:`current_context` find again what it found before."""
         _current.reset(token)
+        if token.old_value is not self:
+            _in_force.discard(id(self))
+
+    def watch_alone(self) -> bool:
+        """Tell whether no other context is in force in this process; :meth:`was_alone` tells whether it stayed so."""
+        is_alone = _in_force <= {id(self)}
+        if is_alone:
+            _undisturbed.add(id(self))
+        return is_alone
+
+    def was_alone(self) -> bool:
+        """Tell whether no other context has been in force since :meth:`watch_alone`."""
+        return id(self) in _undisturbed
 
     @contextmanager
     def in_force(self) -> Iterator[FrozenContext]:

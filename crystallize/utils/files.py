@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -44,8 +44,7 @@ def atomic_write_bytes(
 ) -> None:
     """Write a file so that a reader sees all of it or, until then, what was there before.
 
-    Folders that are missing are made. The content is not flushed to the disk's platters: it survives the end
-    of the process at any moment, though not the loss of power.
+    As :func:`atomic_write_parts`, with one part.
 
     Parameters
     ----------
@@ -55,6 +54,25 @@ def atomic_write_bytes(
         What it will hold; not copied.
     observe : callable, optional
         Called with each part of `content` just before that part is written, for example a hash's ``update``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written. Nothing is left behind then.
+    """
+    atomic_write_parts(path, (content,), observe=observe)
+
+
+def atomic_write_parts(
+    path: str | Path,
+    parts: Iterable[bytes | bytearray | memoryview],
+    *,
+    observe: Callable[[memoryview], object] | None = None,
+) -> None:
+    """Write a file that consists of several parts, one behind the other, as :func:`atomic_write_bytes` does.
+
+    Folders that are missing are made. The content is not flushed to the disk's platters: it survives the end
+    of the process at any moment, though not the loss of power.
 
     Raises
     ------
@@ -71,7 +89,8 @@ def atomic_write_bytes(
         descriptor = os.open(beside, _CREATE, 0o666)
     try:
         try:
-            _write_all(descriptor, content, observe)
+            for part in parts:
+                _write_all(descriptor, part, observe)
         finally:
             os.close(descriptor)
         os.replace(beside, target)  # noqa: PTH105

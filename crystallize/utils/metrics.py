@@ -26,14 +26,17 @@ class MetricLog(Mapping[str, list[Any]]):
         The name of each value that was recorded since a stage of the context began.
     tags : dict of str to list
         For each metric that was recorded with tags: one mapping, or None, for each value.
+    was_read : bool
+        Whether somebody has looked at what is in it.
     """
 
-    __slots__ = ("latest", "tags", "values_by_name")
+    __slots__ = ("latest", "tags", "values_by_name", "was_read")
 
     def __init__(self) -> None:
         self.values_by_name: dict[str, list[Any]] = {}
         self.latest: list[str] = []
         self.tags = _NO_TAGS
+        self.was_read = False
 
     def add(self, name: str, value: Any, tags: Mapping[str, Any] | None = None) -> None:
         """Record a value of the metric `name`.
@@ -73,12 +76,15 @@ class MetricLog(Mapping[str, list[Any]]):
         kept.append(None if tags is None else snapshot(dict(tags)))
 
     def __getitem__(self, name: str) -> list[Any]:
+        self.was_read = True
         return self.values_by_name[name]
 
     def __iter__(self) -> Iterator[str]:
+        self.was_read = True
         return iter(self.values_by_name)
 
     def __len__(self) -> int:
+        self.was_read = True
         return len(self.values_by_name)
 
     def __repr__(self) -> str:

@@ -6,7 +6,7 @@ Provenance shows these records, and so nothing else needs to watch a step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from crystallize.utils.sharing import SCALARS, to_python
@@ -73,15 +73,27 @@ class Stage:
         What it read, and what it looked for in vain; as in :class:`StageRecord`.
     rest : RareNotes or None
         What few steps do.
+    watch : callable or None
+        Called with key and value before the stage gets a value that it could change.
+    written : list of (str, bytes) or None
+        Name and content of each artifact that it writes, if somebody wants to have them.
     """
 
-    __slots__ = ("missing", "number", "reads", "rest")
+    __slots__ = ("missing", "number", "reads", "rest", "watch", "written")
 
     def __init__(self) -> None:
         self.number = 0
         self.reads: dict[str, Any] = {}
         self.missing: dict[str, None] = {}
         self.rest: RareNotes | None = None
+        self.watch: Callable[[str, Any], None] | None = None
+        self.written: list[tuple[str, bytes]] | None = None
+
+    def note_read(self, key: str, value: Any, described: Any) -> None:
+        """Note that the stage is about to get `value`, which it could change."""
+        if self.watch is not None:
+            self.watch(key, value)
+        self.reads[key] = described
 
     @property
     def rare(self) -> RareNotes:

@@ -1,0 +1,1 @@
+from crystallize.utils.fingerprint import fingerprint as content_hash

@@ -1,0 +1,309 @@
+"""A step whose outputs are kept: it runs, or what it did before is done again."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from crystallize.errors import CrystallizeError, UnhashableContentError
+from crystallize.hashing import content_hash
+from crystallize.pipelines.cache.entry import DamagedEntryError, Pickled, pickled
+from crystallize.pipelines.cache.history import History
+from crystallize.pipelines.cache.reads import Answers, Question, input_hash
+from crystallize.pipelines.cache.settings import KEY, CacheSettings
+from crystallize.pipelines.cache.step_folder import StepFolder
+from crystallize.pipelines.cache.step_key import code_name, shown, step_hash, step_parts
+from crystallize.pipelines.cache.trace import StepTrace, TraceRecorder
+from crystallize.store.outcome import CacheNote
+from crystallize.utils.files import unique_suffix
+from crystallize.utils.signatures import is_async
+
+if TYPE_CHECKING:
+    from crystallize.pipelines.pipeline_step import PipelineStep
+    from crystallize.store.locks import FileLock
+    from crystallize.utils.context import FrozenContext
+    from crystallize.utils.flow import Flow
+
+Run: TypeAlias = "Callable[[Any, FrozenContext], Flow[Any]]"
+"""Runs a step, records the metrics that it returned, and returns its output."""
+
+_PAUSE = 0.005  # seconds between two looks at a lock
+
+
+class CannotKeepError(CrystallizeError):
+    """What a step did cannot be done again without it."""
+
+
+class _Input(NamedTuple):
+    """What a step is about to run with."""
+
+    data: Any
+    data_hash: str
+    ctx: FrozenContext
+    answers: Answers
+
+
+class CachedStep:
+    """Runs a step, or does what it did when it ran with the same input before.
+
+    One object serves one step of one run in one process, in any thread. It takes the step for what it is when it is
+    first needed: an edit of its code during the run is not seen.
+
+    Parameters
+    ----------
+    step : PipelineStep
+        The step.
+    name : str
+        Its name in the pipeline.
+    run : callable
+        Runs it.
+    settings : CacheSettings
+        Where the cache is, and whether to take from it.
+    is_last_word : bool
+        Whether nobody changes its output before the next step gets it.
+    """
+
+    def __init__(
+        self, step: PipelineStep, name: str, run: Run, settings: CacheSettings, is_last_word: bool
+    ) -> None:
+        self._step = step
+        self._name = name
+        self._run = run
+        self._settings = settings
+        self._is_last_word = is_last_word
+        self._ignored = frozenset(step.ignore)
+        self._preparing = threading.Lock()
+        self._folder: StepFolder | None = None
+        self._problem = ""  # why the step is not cached any more
+        self._may_store = True
+
+    def flow(self, data: Any, ctx: FrozenContext) -> Flow[Any]:
+        """Return the step's output for `data`, with everything done to `ctx` that the step does."""
+        asked = None if ctx.is_enclosed or self._problem else self._input(data, ctx)
+        if asked is None:
+            return (yield from self._run(data, ctx))
+        found, damage = self._find(asked)
+        lock = None
+        try:
+            if found is None:
+                lock, others_were_first = yield from self._turn(asked)
+                if others_were_first:
+                    found, damage = self._find(asked)
+            if found is None:
+                return (yield from self._run_and_keep(asked, damage))
+        finally:
+            if lock is not None:
+                lock.release()
+        output, trace, output_hash = found
+        trace.repeat(ctx, self._ignored)
+        _note(ctx, CacheNote(self._name, "hit"))
+        self._remember(ctx, output, output_hash)
+        return output
+
+    def _input(self, data: Any, ctx: FrozenContext) -> _Input | None:
+        """Return what is known of the input before the step runs; None if it cannot be hashed."""
+        known, ctx.known_content = ctx.known_content, None
+        try:
+            self._prepare()
+            data_hash = known[1] if known is not None and known[0] is data else content_hash(data)
+        except UnhashableContentError as error:
+            self._give_up(ctx, str(error))
+            return None
+        except OSError as error:
+            self._give_up(ctx, f"{error.filename} cannot be read: {error.strerror}")
+            return None
+        return _Input(data, data_hash, ctx, Answers(ctx, self._ignored))
+
+    def _prepare(self) -> None:
+        with self._preparing:
+            if self._folder is None:
+                name, parts = code_name(self._step), step_parts(self._step)
+                key = os.environ.get(KEY, "").encode() or None
+                folder = StepFolder(self._settings.folder, step_hash(name, parts), key)
+                self._history = History(folder, name, parts, self._settings.since)
+                self._folder = folder
+
+    # -- taking from the cache ---------------------------------------------------------------------------------
+
+    def _find(self, asked: _Input) -> tuple[tuple[Any, StepTrace, str] | None, str]:
+        """Return output, trace and hash of the output, if they are stored, and what is wrong with what is stored."""
+        assert self._folder is not None
+        damage = ""
+        for way in () if self._settings.mode == "refresh" else self._folder.ways():
+            try:
+                name = input_hash(asked.data_hash, {question: asked.answers.to(question) for question in way})
+            except UnhashableContentError:
+                continue  # it is told if the step takes this way
+            try:
+                entry = self._folder.load(name)
+                if entry is not None:
+                    output, trace = _rebuilt(entry[1], asked.data)
+                    return (output, trace, entry[0]["output"]), ""
+            except DamagedEntryError as error:
+                damage = f"the entry {self._folder.entry(name)} is made anew: {error}"
+        return None, damage
+
+    def _turn(self, asked: _Input) -> Flow[tuple[FileLock | None, bool]]:
+        """Wait while others run the step with this input; return the lock to hold, and whether there were others."""
+        assert self._folder is not None
+        if not self._may_store:
+            return None, False
+        try:
+            lock = self._folder.lock(self._turn_name(asked))
+            if lock is None or lock.try_acquire():
+                return lock, False
+            if is_async(getattr(self._step, "fn", self._step)):
+                import asyncio
+
+                while not lock.try_acquire():  # whoever holds it may need this thread to go on
+                    yield asyncio.sleep(_PAUSE)
+            else:
+                lock.acquire()
+        except OSError as error:
+            self._stop_storing(asked.ctx, error)
+            return None, False
+        return lock, True
+
+    def _turn_name(self, asked: _Input) -> str:
+        """Return what is the same for two inputs only if they will have the same entry."""
+        assert self._folder is not None
+        questions = {question for way in self._folder.ways() for question in way}
+        if not questions:  # it has never run, or it asks for nothing
+            injected = getattr(self._step, "injected", {})
+            questions = {Question("value", key) for key in injected if key not in self._ignored}
+            if not hasattr(self._step, "signature") or self._step.signature.context is not None:
+                questions |= {Question("value", "replicate"), Question("value", "condition")}
+        with suppress(UnhashableContentError):
+            return input_hash(asked.data_hash, {each: asked.answers.to(each) for each in questions})
+        return unique_suffix()
+
+    # -- putting into the cache --------------------------------------------------------------------------------
+
+    def _run_and_keep(self, asked: _Input, damage: str) -> Flow[Any]:
+        ctx = asked.ctx
+        recorder = TraceRecorder(ctx)
+        started = time.perf_counter()
+        with recorder, asked.answers.watching():
+            output = yield from self._run(asked.data, ctx)
+        seconds = time.perf_counter() - started
+        try:
+            trace = recorder.trace(asked.answers.drawn_from())
+            output_hash = self._keep(asked, output, trace, seconds, damage)
+        except CannotKeepError as error:
+            self._give_up(ctx, str(error))
+        else:
+            self._remember(ctx, output, output_hash)
+        return output
+
+    def _keep(self, asked: _Input, output: Any, trace: StepTrace, seconds: float, damage: str) -> str:
+        """Store what the step did, and return the hash of its output.
+
+        Raises
+        ------
+        CannotKeepError
+            If that cannot be done again.
+        """
+        assert self._folder is not None
+        try:
+            answers = asked.answers.given()
+            if content_hash(asked.data) != asked.data_hash:
+                raise CannotKeepError("it changes its input in place", hint="Have it return a new value")
+            changed = asked.answers.changed()
+            if changed is not None:
+                raise CannotKeepError(
+                    f"it changes {changed!r} of the context in place", hint="Have it return a new value"
+                )
+            output_hash = content_hash(output)
+        except UnhashableContentError as error:
+            raise CannotKeepError(error.what, error.where, error.hint) from error
+        content = _packed(output, trace, output_hash, asked.data)
+        data = asked.data_hash, shown("data", asked.data)
+        parts = {question: (digest, self._shown(question, asked.ctx)) for question, digest in answers.items()}
+        why = "it is made anew" if self._settings.mode == "refresh" else self._history.why(data, parts)
+        _note(asked.ctx, CacheNote(self._name, "miss", why, damage))
+        about = {
+            "made": time.time(),
+            "seconds": seconds,
+            "data": data,
+            "answers": [(*question, *part) for question, part in parts.items()],
+            "output": output_hash,
+        }
+        if self._may_store:
+            try:
+                self._folder.describe(self._history.describe())
+                self._folder.remember_way(answers)
+                self._folder.store(input_hash(asked.data_hash, answers), about, content)
+            except OSError as error:
+                self._stop_storing(asked.ctx, error)
+        return output_hash
+
+    def _shown(self, question: Question, ctx: FrozenContext) -> str:
+        kind, name = question
+        return shown(name, ctx.peek(name)) if kind == "value" else ""
+
+    def _remember(self, ctx: FrozenContext, output: Any, output_hash: str) -> None:
+        if self._is_last_word:
+            ctx.known_content = output, output_hash
+
+    # -- what goes wrong ---------------------------------------------------------------------------------------
+
+    def _give_up(self, ctx: FrozenContext, problem: str) -> None:
+        """Run the step without the cache from now on."""
+        self._problem = problem
+        _note(
+            ctx, CacheNote(self._name, "uncached", problem, f"step {self._name!r} is not cached: {problem}")
+        )
+
+    def _stop_storing(self, ctx: FrozenContext, error: OSError) -> None:
+        """Store nothing from now on."""
+        self._may_store = False
+        problem = f"nothing can be stored in {self._settings.folder}: {error.strerror or error}"
+        _note(
+            ctx,
+            CacheNote(
+                self._name, "uncached", problem, f"outputs of step {self._name!r} are not kept: {problem}"
+            ),
+        )
+
+
+def _note(ctx: FrozenContext, note: CacheNote) -> None:
+    if ctx.cache_notes is None:
+        ctx.cache_notes = []
+    ctx.cache_notes.append(note)
+
+
+def _packed(output: Any, trace: StepTrace, output_hash: str, data: Any) -> Pickled:
+    """Pickle what a step did, and make sure that the same comes back.
+
+    Raises
+    ------
+    CannotKeepError
+        If it does not.
+    """
+    try:
+        content = pickled((output, tuple(trace)), data)
+        again, _ = _rebuilt(content, data)
+        is_same = content_hash(again) == output_hash
+    except Exception as error:  # foreign objects raise anything when they are pickled
+        raise CannotKeepError(
+            f"its output, a {type(output).__qualname__}, cannot be stored: {error}",
+            hint="Have it return what can be pickled",
+        ) from error
+    if not is_same:
+        raise CannotKeepError(
+            f"its output, a {type(output).__qualname__}, is not the same when it is pickled and made anew",
+            hint="Look at the __reduce__ or __getstate__ of its class",
+        )
+    return content
+
+
+def _rebuilt(content: Pickled, data: Any) -> tuple[Any, StepTrace]:
+    try:
+        output, trace = content.load(data)
+        return output, StepTrace(*trace)
+    except Exception as error:  # a class that is gone, or whatever a foreign one raises
+        raise DamagedEntryError(f"it cannot be rebuilt here: {error!r}") from error

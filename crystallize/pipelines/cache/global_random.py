@@ -1,0 +1,50 @@
+"""The random generators that a whole process shares: those of ``random`` and ``numpy.random``."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class GlobalGenerator(NamedTuple):
+    """A generator that a process shares.
+
+    Attributes
+    ----------
+    state : callable
+        Returns its state, as something that can be compared, hashed and kept; None as long as nobody can use it.
+    restore : callable
+        Puts it into such a state.
+    """
+
+    state: Callable[[], Any]
+    restore: Callable[[Any], None]
+
+
+def _numpy_state() -> Any:
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is None:
+        return None
+    name, keys, *rest = numpy_random.get_state()
+    return name, keys.tobytes(), *rest
+
+
+def _restore_numpy(state: Any) -> None:
+    import numpy as np
+
+    name, keys, *rest = state
+    np.random.set_state((name, np.frombuffer(keys, dtype=np.uint32), *rest))
+
+
+GLOBAL_GENERATORS = {
+    "numpy.random": GlobalGenerator(_numpy_state, _restore_numpy),
+    "random": GlobalGenerator(random.getstate, random.setstate),
+}
+
+
+def global_states() -> dict[str, Any]:
+    """Return the state of each generator that somebody could draw from."""
+    states = {name: each.state() for name, each in GLOBAL_GENERATORS.items()}
+    return {name: state for name, state in states.items() if state is not None}

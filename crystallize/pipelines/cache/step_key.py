@@ -1,0 +1,81 @@
+"""What a cached step is made of: its code, its parameters, and what they rest on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crystallize.hashing import content_hash
+from crystallize.pipelines.parts import taken_apart
+from crystallize.utils.code import code_of, libraries_of, name_of_code
+from crystallize.utils.digests import measure_file
+from crystallize.utils.masking import masked
+from crystallize.utils.stage import describe_value
+
+if TYPE_CHECKING:
+    from crystallize.pipelines.pipeline_step import PipelineStep
+
+Part = tuple[str, str]
+"""The hash of something that a step is made of, and what to show of it."""
+
+
+def step_parts(step: PipelineStep) -> dict[str, dict[str, Part]]:
+    """Return what decides what a step does, besides its data and its context.
+
+    Returns
+    -------
+    dict of str to dict
+        By kind, then by name: ``code``, ``parameters``, ``libraries`` and ``other``.
+
+    Raises
+    ------
+    UnhashableContentError
+        If something in it cannot be hashed.
+    OSError
+        If a file that it depends on cannot be read.
+    """
+    function, parameters = taken_apart(step)
+    parameters = {name: value for name, value in parameters.items() if name not in step.ignore}
+    things = (function, *parameters.values(), *step.depends_on)
+    other = {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "version": step.version}
+    return {
+        "code": {name: (digest, "") for name, digest in code_of(*things).items()},
+        "parameters": {name: _part(name, value) for name, value in sorted(parameters.items())},
+        "libraries": {name: (version, version) for name, version in libraries_of(*things).items()},
+        "other": {name: _part(name, value) for name, value in other.items()}
+        | {f"depends_on {_shown(each)}": _dependency(each) for each in step.depends_on},
+    }
+
+
+def step_hash(name: str, parts: Mapping[str, Mapping[str, Part]]) -> str:
+    """Return the name of the folder of a step."""
+    hashes = {kind: {part: digest for part, (digest, _) in inner.items()} for kind, inner in parts.items()}
+    return content_hash((name, hashes))
+
+
+def code_name(step: PipelineStep) -> str:
+    """Return module and qualified name of the function or class that a step is."""
+    return name_of_code(taken_apart(step)[0])
+
+
+def shown(name: str, value: Any) -> str:
+    """Return a short text for a value, which tells no secret."""
+    described = describe_value(masked(name, value))
+    return described if isinstance(described, str) and described.startswith("<") else repr(described)
+
+
+def _part(name: str, value: Any) -> Part:
+    return content_hash(value), shown(name, value)
+
+
+def _dependency(thing: Any) -> Part:
+    if isinstance(thing, Path):
+        measured = measure_file(thing)
+        return measured.digest, f"{measured.size} bytes"
+    return content_hash(thing), ""
+
+
+def _shown(thing: Any) -> str:
+    return str(thing) if isinstance(thing, Path | str) else getattr(thing, "__qualname__", repr(type(thing)))

@@ -1,0 +1,46 @@
+"""What a callable or an object consists of: its function or class, and what it was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Any
+
+from crystallize.pipelines.pipeline_step import PipelineStep
+from crystallize.utils.factories import ConfiguredFunction
+
+
+def taken_apart(thing: Any) -> tuple[Any, dict[str, Any]]:
+    """Return what has the code of a callable or object, a function or a class, and what it was made with."""
+    if isinstance(thing, ConfiguredFunction):
+        function, inner = taken_apart(thing.fn)
+        return function, inner | thing.arguments
+    if isinstance(thing, partial):
+        function, inner = taken_apart(thing.func)
+        return function, inner | {
+            str(place): value for place, value in enumerate(thing.args)
+        } | thing.keywords
+    if isinstance(thing, MethodType):
+        return thing.__func__, _attributes(thing.__self__)
+    if isinstance(thing, FunctionType | type) or thing is None:
+        return thing, {}
+    parameters = _attributes(thing)
+    return type(thing), parameters | (thing.params if isinstance(thing, PipelineStep) else {})
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    """Return what an object was made with, as far as its state tells."""
+    try:
+        identity = getattr(thing, "__crystallize_fingerprint__", None)
+        if identity is not None:
+            return {"identity": identity()}
+        state = thing.__getstate__()
+    except Exception:  # a foreign object may raise anything
+        return {"state": thing}
+    slots: Any = {}
+    if isinstance(state, tuple) and len(state) == 2:
+        state, slots = state
+    if state is None or isinstance(state, Mapping):
+        return {str(name): value for name, value in {**(state or {}), **(slots or {})}.items()}
+    return {"state": state}
