@@ -1,0 +1,362 @@
+"""Whatever is wrong with the cache folder or with a step, the run goes on, and one warning says what it is."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crystallize import PipelineStep, pipeline_step
+from crystallize.pipelines.cache.entry import FIRST_LINE
+
+@pytest.fixture
+def measure() -> Any:
+    """Return a step that leaves a byte in a file each time it runs."""
+
+    @pipeline_step(cacheable=True)
+    def measure(data: int) -> Any:
+        with Path("calls").open("ab") as file:
+            file.write(b".")
+        return np.full(20_000, data), {"size": data}
+
+    return measure
+
+
+def calls() -> int:
+    """Return how often the step has run in this test."""
+    return Path("calls").stat().st_size
+
+
+# -- entries ---------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_says_what_it_is_and_lies_where_the_spec_says(run: Any, measure: Any, entries: Any) -> None:
+    run(measure)
+    (entry,) = entries()
+    assert len(entry.parent.name) == len(entry.stem) == 32
+    assert entry.parent.parent == Path(".cache")
+    assert entry.read_bytes().startswith(FIRST_LINE)
+
+
+def test_a_folder_of_ones_own(run: Any, measure: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYSTALLIZE_CACHE_DIR", str(tmp_path / "own"))
+    run(measure)
+    run(measure)
+    assert calls() == 1
+    assert list((tmp_path / "own").rglob("*.pkl"))
+    assert not Path(".cache").exists()
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "torn": lambda content: content[: len(content) // 2],
+    "a bit of the header": lambda content: content[:40] + bytes([content[40] ^ 1]) + content[41:],
+    "a bit of an array": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+    "longer": lambda content: content + b"x",
+    "foreign": lambda content: pickle.dumps({"a": 1}),
+    "a later version": lambda content: content.replace(b"cache 1\n", b"cache 2\n", 1),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_entry_is_a_miss_and_is_replaced(
+    damage: Callable[[bytes], bytes], run: Any, measure: Any, entries: Any, warnings: Any
+) -> None:
+    run(measure)
+    (entry,) = entries()
+    whole = entry.read_bytes()
+    entry.write_bytes(damage(whole))
+    run(measure)
+    (warning,) = warnings()
+    assert str(entry) in warning
+    assert "made anew" in warning
+    run(measure)
+    assert warnings() == []
+    assert calls() == 2
+
+
+def test_an_entry_under_another_ones_name_is_a_miss(run: Any, measure: Any, entries: Any, warnings: Any) -> None:
+    run(measure)
+    (first,) = entries()
+    run(measure, data=4)
+    (second,) = set(entries()) - {first}
+    second.write_bytes(first.read_bytes())
+    assert run(measure, data=4).metrics.baseline.metrics["size"] == [4]
+    assert "another step or input" in warnings()[0]
+
+
+def test_a_folder_in_the_place_of_an_entry_is_a_miss(run: Any, measure: Any, entries: Any, warnings: Any) -> None:
+    run(measure)
+    (entry,) = entries()
+    entry.unlink()
+    entry.mkdir()
+    run(measure)
+    assert any("a folder" in warning for warning in warnings())
+
+
+def test_what_a_step_asks_is_learnt_again_if_that_file_is_damaged(run: Any, measure: Any, warnings: Any) -> None:
+    run(measure)
+    (reads,) = Path(".cache").rglob("reads/*.json")
+    reads.write_bytes(b"{")
+    run(measure)
+    run(measure)
+    assert calls() == 2
+    assert warnings() == []
+
+
+# -- the folder ------------------------------------------------------------------------------------------------
+
+
+def test_a_file_in_the_place_of_the_folder(run: Any, measure: Any, warnings: Any) -> None:
+    Path(".cache").write_text("mine", encoding="utf-8")
+    for _ in range(2):
+        run(measure, replicates=3)
+        (warning,) = warnings()
+        assert "MeasureStep" in warning
+        assert str(Path(".cache").absolute()) in warning
+    assert Path(".cache").read_text(encoding="utf-8") == "mine"
+    assert calls() == 6
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="file modes are of POSIX")
+def test_a_read_only_folder_is_read(run: Any, measure: Any, tmp_path: Path) -> None:
+    """The user root may write everywhere, so that this is another user's process if root runs the tests."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import os, sys
+            from crystallize import Experiment, pipeline_step
+
+            @pipeline_step(cacheable=True)
+            def measure(data):
+                print("ran", data)
+                return data, {"size": data}
+
+            if sys.argv[1:] and os.geteuid() == 0:
+                os.setgid(65534); os.setuid(65534)
+            for data in 3, 4:
+                Experiment(lambda: data, [measure], seed=1, disable_plugins=["artifact"]).run().raise_for_errors()
+            """
+        ),
+        encoding="utf-8",
+    )
+    cache = tmp_path / "cache"
+    env = {**os.environ, "CRYSTALLIZE_CACHE_DIR": str(cache)}
+
+    def start(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(script), *arguments], env=env, capture_output=True, text=True, check=True
+        )
+
+    assert start().stdout.split() == ["ran", "3", "ran", "4"]
+    for entry in list(cache.rglob("*.pkl"))[:1]:
+        entry.unlink()
+    for folder in (cache, *(path for path in cache.rglob("*") if path.is_dir())):
+        folder.chmod(0o555)
+    tmp_path.chmod(0o755)
+    try:
+        second = start("as another user")
+        assert second.stdout.count("ran") == 1
+        assert second.stderr.count("are not kept") == 1
+        assert "Permission denied" in second.stderr
+    finally:
+        for folder in (cache, *(path for path in cache.rglob("*") if path.is_dir())):
+            folder.chmod(0o755)
+
+
+def test_a_full_disk(run: Any, measure: Any, warnings: Any) -> None:
+    """The limit on the size of files stands for it: a write fails in the same place, after a part was written."""
+    import resource
+    import signal
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        run(measure, replicates=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    (warning,) = warnings()
+    assert "File too large" in warning
+    assert calls() == 2
+    assert not [path for path in Path(".cache").rglob("*") if path.suffix in (".pkl", ".tmp", ".lock")]
+
+
+# -- steps -----------------------------------------------------------------------------------------------------
+
+
+class Token:
+    """Gives away nothing of itself."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+class Changes:
+    """Is not the same when it comes back."""
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+
+    def __reduce__(self) -> Any:
+        return Changes, (self.value + 1,)
+
+
+@pipeline_step(cacheable=True)
+def gives_a_token(data: Any) -> Any:
+    return Token()
+
+
+@pipeline_step(cacheable=True)
+def gives_what_changes(data: Any) -> Any:
+    return Changes()
+
+
+@pipeline_step(cacheable=True)
+def changes_its_input(data: Any) -> Any:
+    data.append(1)
+    return data
+
+
+@pipeline_step(cacheable=True)
+def changes_the_context(data: Any, ctx: Any) -> Any:
+    ctx["model"].value += 1
+    return data
+
+
+@pipeline_step(cacheable=True)
+def reads_a_token(data: Any, ctx: Any) -> Any:
+    return id(ctx["token"])
+
+
+@pipeline_step(cacheable=True)
+def takes_anything(data: Any, *, parameter: Any = None) -> Any:
+    return data
+
+
+class HasAToken(PipelineStep):
+    cacheable = True
+
+    def __init__(self) -> None:
+        self.token = Token()
+
+    def __call__(self, data: Any, ctx: Any) -> Any:
+        return data
+
+
+PROBLEMS: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "an output that cannot be pickled": (gives_a_token, {}, "lock"),
+    "an output that comes back changed": (gives_what_changes, {}, "not the same"),
+    "input changed in place": (changes_its_input, {"data": lambda: []}, "changes its input in place"),
+    "context changed in place": (changes_the_context, {"initial_ctx": {"model": Changes()}}, "'model' of the context"),
+    "a context value that cannot be hashed": (reads_a_token, {"initial_ctx": {"token": Token()}}, "lock"),
+    "data that cannot be hashed": (takes_anything, {"data": Token}, "lock"),
+    "a parameter that cannot be hashed": (takes_anything(parameter=Token()), {}, "lock"),
+    "a step that cannot be hashed": (HasAToken, {}, "lock"),
+}
+
+
+@pytest.mark.parametrize(("step", "options", "cause"), PROBLEMS.values(), ids=PROBLEMS)
+def test_what_cannot_be_cached_runs_with_one_warning_that_says_why(
+    step: Any, options: dict[str, Any], cause: str, run: Any, warnings: Any, entries: Any
+) -> None:
+    result = run(step, replicates=3, **options)
+    (warning,) = warnings()
+    name = type(step()).__name__ if isinstance(step, type) else (step() if callable(step) and not isinstance(step, PipelineStep) else step).name
+    assert repr(name) in warning
+    assert cause in warning
+    assert entries() == []
+    assert cause in str(result.explain_cache())
+
+
+def test_a_lambda_as_parameter_counts_by_its_code(run: Any, entries: Any, warnings: Any) -> None:
+    for parameter in (lambda x: x + 1, lambda x: x + 1, lambda x: x + 2):
+        run(takes_anything(parameter=parameter))
+    assert warnings() == []
+    assert len(entries()) == 2
+
+
+def test_a_step_without_source_is_cached_by_what_was_compiled(run: Any) -> None:
+    hits = []
+    for body in ("data + 1", "data + 1", "data + 2"):
+        namespace: dict[str, Any] = {}
+        exec(f"def step(data): return {body}", namespace)
+        result = run(pipeline_step(cacheable=True)(namespace["step"]))
+        hits.append(result.explain_cache().count("hit"))
+    assert hits == [0, 1, 0]
+
+
+SCRIPT = """
+import sys
+from crystallize import Experiment, pipeline_step
+{definition}
+@pipeline_step(cacheable=True)
+def make(data):
+    print("ran")
+    return Thing(data)
+
+if __name__ == "__main__":
+    Experiment(lambda: 3, [make], name="x", seed=1).run().raise_for_errors()
+"""
+
+
+def test_a_result_that_cannot_be_rebuilt_in_another_process_is_a_miss_with_a_warning(tmp_path: Path) -> None:
+    ran = []
+    (tmp_path / "things.py").write_text("class Thing:\n    def __init__(self, x): self.x = x\n", encoding="utf-8")
+    for rebuilds in (True, True, False):
+        if not rebuilds:
+            (tmp_path / "things.py").write_text(
+                "def Thing(x):\n    import collections\n    return collections.UserList([x])\n", encoding="utf-8"
+            )
+        (tmp_path / "script.py").write_text(
+            "import things\n" + SCRIPT.format(definition="import importlib; Thing = lambda x: importlib.import_module('things').Thing(x)"),
+            encoding="utf-8",
+        )
+        done = subprocess.run(
+            [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        ran.append(done.stdout.count("ran"))
+    assert ran == [1, 0, 1]
+
+
+# -- signed entries --------------------------------------------------------------------------------------------
+
+
+def test_with_a_key_an_unsigned_or_wrongly_signed_entry_is_never_unpickled(
+    run: Any, measure: Any, entries: Any, warnings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(measure)
+    monkeypatch.setenv("CRYSTALLIZE_CACHE_KEY", "one")
+    run(measure)
+    assert "not signed" in warnings()[0]
+    run(measure)
+    assert warnings() == []
+    assert calls() == 2
+    monkeypatch.setenv("CRYSTALLIZE_CACHE_KEY", "two")
+    (entry,) = entries()
+    body = entry.read_bytes().split(b"\n", 2)
+    entry.write_bytes(b"\n".join([*body[:2], pickle.dumps(Explodes()).ljust(len(body[2]), b".")]))
+    run(measure)
+    assert "signature" in warnings()[0]
+    monkeypatch.delenv("CRYSTALLIZE_CACHE_KEY")
+    run(measure)
+    assert "no key" in warnings()[0]
+    assert calls() == 4
+
+
+class Explodes:
+    """Ends the process of whoever unpickles it."""
+
+    def __reduce__(self) -> Any:
+        return os._exit, (70,)

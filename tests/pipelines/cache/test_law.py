@@ -1,0 +1,295 @@
+"""The law of the step cache: with it off, cold, warm, and warm but damaged, an experiment gives the same.
+
+Hypothesis draws pipelines of steps that do whatever a step can do to its data and its context.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from crystallize import Artifact, Experiment, FrozenContext, PipelineStep, Treatment, pipeline_step
+from crystallize.testing import HookRecorder
+
+# -- steps: each takes and gives a dictionary with a number `x` and an array -----------------------------------
+
+
+@pipeline_step(cacheable=True)
+def injected(data: Any, *, factor: float = 1.0) -> Any:
+    return {**data, "x": data["x"] * factor}, {"x": data["x"] * factor}
+
+
+@pipeline_step(cacheable=True)
+def gets(data: Any, ctx: FrozenContext) -> Any:
+    return {**data, "x": data["x"] + ctx.get("factor", 5.0) + ctx.get("late", 0.0)}
+
+
+@pipeline_step(cacheable=True)
+def takes_one_of_two_ways(data: Any, ctx: FrozenContext) -> Any:
+    if ctx.get("factor", 1.0) > 1.5:
+        return {**data, "x": data["x"] + ctx["table"]["a"]}
+    return {**data, "x": data["x"] - ctx.get("other", 2.0)}
+
+
+@pipeline_step(cacheable=True)
+def asks_what_is_there(data: Any, ctx: FrozenContext) -> Any:
+    ctx.metrics.add("keys", len([key for key in ctx if key != "step_name"]))
+    return {**data, "x": data["x"] + ("factor" in ctx) + 2 * ("late" in ctx)}
+
+
+@pipeline_step(cacheable=True)
+def knows_the_replicate(data: Any, ctx: FrozenContext) -> Any:
+    return {**data, "x": data["x"] + ctx["replicate"]}, {"condition": len(ctx["condition"])}
+
+
+@pipeline_step(cacheable=True)
+def adds_a_key(data: Any, ctx: FrozenContext) -> Any:
+    if "late" not in ctx:
+        ctx.add("late", data["x"] + 0.5)
+    return {**data, "x": ctx["late"]}
+
+
+@pipeline_step(cacheable=True)
+def records(data: Any, ctx: FrozenContext) -> Any:
+    ctx.record("loss", data["x"], tags={"fold": 1})
+    ctx.metrics.add("loss", data["x"] / 2)
+    ctx.record("curve", data["array"][:2], tags={"epoch": 3})
+    return data, {"loss": -0.0}
+
+
+@pipeline_step(cacheable=True)
+def looks_at_metrics(data: Any, ctx: FrozenContext) -> Any:
+    return {**data, "x": data["x"] + sum(len(values) for values in ctx.metrics.values())}
+
+
+@pipeline_step(cacheable=True)
+def draws(data: Any, ctx: FrozenContext) -> Any:
+    return {**data, "x": data["x"] + float(ctx.rng.normal())}, {"drawn": float(ctx.rng.random(dtype=np.float32))}
+
+
+@pipeline_step(cacheable=True)
+def draws_from_a_shared_stream(data: Any, ctx: FrozenContext) -> Any:
+    stream = ctx.stream("noise")
+    child = stream.spawn(1)[0]
+    return {**data, "x": data["x"] + float(stream.random())}, {"child": float(child.random())}
+
+
+@pipeline_step(cacheable=True)
+def draws_from_global_generators(data: Any) -> Any:
+    return {**data, "x": data["x"] + random.random() + float(np.random.random())}  # noqa: NPY002
+
+
+@pipeline_step()
+def is_not_cached(data: Any, ctx: FrozenContext) -> Any:
+    ctx.metrics.add("stream", float(ctx.stream("noise").random()))
+    return {**data, "x": data["x"] + random.random()}
+
+
+@pipeline_step(cacheable=True)
+def writes(data: Any, ctx: FrozenContext) -> Any:
+    ctx.artifacts.write("plain.txt", str(data["x"]).encode())
+    with ctx.artifacts.open("opened.bin") as file:
+        file.write(data["array"].tobytes())
+    with ctx.artifacts.path("path.bin") as path:
+        path.write_bytes(b"path")
+    return data
+
+
+@pipeline_step(cacheable=True)
+def writes_an_output(data: Any, ctx: FrozenContext, *, report: Artifact) -> Any:
+    report.write(f"{data['x']:.6f}".encode())
+    return data
+
+
+@pipeline_step(cacheable=True)
+def fails_now_and_then(data: Any) -> Any:
+    if int(data["x"]) % 2:
+        raise ValueError(f"odd: {data['x']}")
+    return data
+
+
+@pipeline_step(cacheable=True)
+def changes_its_input(data: Any) -> Any:
+    data["array"] += 1
+    return data
+
+
+@pipeline_step(cacheable=True)
+def wraps_its_input(data: Any) -> Any:
+    return {**data, "before": data, "array": data["array"]}
+
+
+@pipeline_step()
+def changes_what_it_gets(data: Any) -> Any:
+    data["array"][0] += 1
+    return data, {"first": float(data["array"][0]), "shared": float(data.get("before", data)["array"][0])}
+
+
+@pipeline_step(cacheable=True)
+def gives_it_back(data: Any) -> Any:
+    return data
+
+
+@pipeline_step(cacheable=True)
+def cannot_be_kept(data: Any) -> Any:
+    return {**data, "function": (each for each in range(3))}
+
+
+@pipeline_step()
+def drops_what_cannot_be_kept(data: Any) -> Any:
+    return {"x": data["x"], "array": data["array"]}, {"items": len(list(data.get("function", ())))}
+
+
+@pipeline_step(cacheable=True)
+async def is_async(data: Any, ctx: FrozenContext) -> Any:
+    return {**data, "x": data["x"] * 2 + ctx.get("factor", 0.0)}, {"async": data["x"]}
+
+
+class Keeps(PipelineStep):
+    cacheable = True
+
+    def __init__(self, power: float = 2.0) -> None:
+        self.power = power
+
+    def __call__(self, data: Any, ctx: FrozenContext) -> Any:
+        return {**data, "x": data["x"] ** 2 % 1000}, {"power": self.power}
+
+
+STEPS: list[Callable[[], Any]] = [
+    injected,
+    lambda: injected(factor=3.0),
+    gets,
+    takes_one_of_two_ways,
+    asks_what_is_there,
+    knows_the_replicate,
+    adds_a_key,
+    records,
+    looks_at_metrics,
+    draws,
+    draws_from_a_shared_stream,
+    is_not_cached,
+    writes,
+    writes_an_output,
+    fails_now_and_then,
+    changes_its_input,
+    wraps_its_input,
+    changes_what_it_gets,
+    gives_it_back,
+    cannot_be_kept,
+    drops_what_cannot_be_kept,
+    is_async,
+    Keeps,
+]
+ALONE = [draws_from_global_generators]
+"""What is reproducible only where replicates do not share a process."""
+
+
+def fetch(ctx: FrozenContext) -> Any:
+    return {"x": float(ctx["replicate"] % 2), "array": np.arange(4.0)}
+
+
+# -- the law ---------------------------------------------------------------------------------------------------
+
+
+class Everything:
+    """All that a run gives that somebody could notice."""
+
+    def __init__(self, steps: list[int], execution: Any, cache: Any, recorder: HookRecorder) -> None:
+        every = STEPS + ALONE
+        experiment = Experiment(
+            fetch,
+            [every[number]() for number in steps],
+            name="drawn",
+            seed=5,
+            plugins=[recorder],
+            execution=execution,
+            outputs={"report": Artifact("report.txt")},
+            initial_ctx={"table": {"a": 7.0}},
+            treatments=[Treatment("double", {"factor": 2.0}), Treatment("single", {"factor": 1.0})],
+            replicates=3,
+            cache=cache,
+        )
+        recorder.clear()
+        self.result = experiment.run()
+        self.parts = {
+            "result": self.result.to_json(),
+            "errors": [error._replace(traceback="") for error in self.result.errors],
+            "provenance": [
+                str(self.result.provenance.of(condition, replicate))
+                for replicate in range(3)
+                for condition in self.result.conditions
+            ],
+            "artifacts": [(entry.path, entry.digest) for entry in self.result.artifacts],
+            "files": {str(entry.path): (self.result.path / entry.path).read_bytes() for entry in self.result.artifacts},
+            "calls": recorder.calls,
+        }
+
+
+def damage(folder: Path, choose: random.Random) -> None:
+    """Damage about half of the entries, each in one of several ways."""
+    for path in sorted(folder.rglob("*.pkl")):
+        content = path.read_bytes()
+        at = choose.randrange(len(content))
+        damaged = [
+            content,
+            content,
+            content[:at],
+            content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :],
+            b"",
+            b"something else",
+            content + b"more",
+        ]
+        path.write_bytes(choose.choice(damaged))
+
+
+def check(steps: list[int], strategies: list[Any], folder: Path) -> None:
+    """Run without a cache, and then with one in each of its states, and compare."""
+    recorder = HookRecorder()
+    expected = Everything(steps, strategies[0], False, recorder).parts
+    for number, state in enumerate(("cold", "warm", "damaged", "warm")):
+        if state == "damaged":
+            damage(folder / ".cache", random.Random(number))
+        execution = strategies[number % len(strategies)]
+        found = Everything(steps, execution, True, recorder).parts
+        for part, value in expected.items():
+            assert found[part] == value, f"{part} with the cache {state}, under {execution}"
+
+
+@pytest.fixture
+def fresh(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Path]]:
+    """Return a function that goes to a new folder."""
+
+    def go() -> Path:
+        folder = tmp_path_factory.mktemp("law")
+        monkeypatch.chdir(folder)
+        return folder
+
+    yield go
+
+
+LAW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@LAW
+@given(steps=st.lists(st.integers(0, len(STEPS) + len(ALONE) - 1), min_size=1, max_size=5))
+def test_nobody_can_tell_whether_the_cache_is_on(steps: list[int], fresh: Callable[[], Path]) -> None:
+    check(steps, ["serial"], fresh())
+
+
+@settings(LAW, max_examples=6)
+@given(steps=st.lists(st.integers(0, len(STEPS) - 1), min_size=2, max_size=5))
+def test_nobody_can_tell_it_under_any_execution_strategy(steps: list[int], fresh: Callable[[], Path]) -> None:
+    check(steps, ["serial", {"strategy": "thread", "max_workers": 3}, "async", "serial"], fresh())
+
+
+@settings(LAW, max_examples=2)
+@given(steps=st.lists(st.integers(0, len(STEPS) - 1), min_size=3, max_size=6))
+def test_nobody_can_tell_it_in_worker_processes(steps: list[int], fresh: Callable[[], Path]) -> None:
+    check(steps, ["serial", {"strategy": "process", "max_workers": 2}, "serial", "process"], fresh())
