@@ -6,7 +6,7 @@ Hypothesis draws pipelines of steps that do whatever a step can do to its data a
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,9 @@ def looks_at_metrics(data: Any, ctx: FrozenContext) -> Any:
 
 @pipeline_step(cacheable=True)
 def draws(data: Any, ctx: FrozenContext) -> Any:
-    return {**data, "x": data["x"] + float(ctx.rng.normal())}, {"drawn": float(ctx.rng.random(dtype=np.float32))}
+    return {**data, "x": data["x"] + float(ctx.rng.normal())}, {
+        "drawn": float(ctx.rng.random(dtype=np.float32))
+    }
 
 
 @pipeline_step(cacheable=True)
@@ -83,7 +85,7 @@ def draws_from_a_shared_stream(data: Any, ctx: FrozenContext) -> Any:
 
 @pipeline_step(cacheable=True)
 def draws_from_global_generators(data: Any) -> Any:
-    return {**data, "x": data["x"] + random.random() + float(np.random.random())}  # noqa: NPY002
+    return {**data, "x": data["x"] + random.random() + float(np.random.random())}
 
 
 @pipeline_step()
@@ -219,7 +221,11 @@ class Everything:
         recorder.clear()
         self.result = experiment.run()
         self.parts = {
-            "result": self.result.to_json(),
+            "metrics": [
+                repr((self.result.condition(name).metrics, self.result.condition(name).tags))
+                for name in self.result.conditions
+            ],
+            "seeds": [list(self.result.condition(name).seeds) for name in self.result.conditions],
             "errors": [error._replace(traceback="") for error in self.result.errors],
             "provenance": [
                 str(self.result.provenance.of(condition, replicate))
@@ -227,7 +233,10 @@ class Everything:
                 for condition in self.result.conditions
             ],
             "artifacts": [(entry.path, entry.digest) for entry in self.result.artifacts],
-            "files": {str(entry.path): (self.result.path / entry.path).read_bytes() for entry in self.result.artifacts},
+            "files": {
+                str(entry.path): (self.result.path / entry.path).read_bytes()
+                for entry in self.result.artifacts
+            },
             "calls": recorder.calls,
         }
 
@@ -263,7 +272,7 @@ def check(steps: list[int], strategies: list[Any], folder: Path) -> None:
 
 
 @pytest.fixture
-def fresh(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Path]]:
+def fresh(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Path]:
     """Return a function that goes to a new folder."""
 
     def go() -> Path:
@@ -271,7 +280,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
         monkeypatch.chdir(folder)
         return folder
 
-    yield go
+    return go
 
 
 LAW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
