@@ -36,11 +36,10 @@ class ResultAggregator:
     def finish(self) -> Result:
         """Make the result, once all replicates have been added."""
         experiment = self.experiment
-        pipeline = experiment.pipeline
         return make_result(
             self.conditions,
             experiment=experiment.folder_name,
             replicates=experiment.replicates or 0,
             master_seed=experiment.master_seed,
-            steps=[(name, step.params) for name, step in zip(pipeline.names, pipeline.steps, strict=True)],
+            steps=experiment.pipeline.settings,
         )

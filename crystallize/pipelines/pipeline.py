@@ -15,6 +15,7 @@ from crystallize.store.outcome import warn_of_cache
 from crystallize.utils.context import FrozenContext
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
+from crystallize.utils.masking import masked
 from crystallize.utils.names import check_name, name_key
 from crystallize.utils.signatures import is_generator
 
@@ -74,6 +75,11 @@ class Pipeline:
     def signature(self) -> str:
         """A hash of the steps' names and parameters; the same in every process and on every machine."""
         return fingerprint([(name, step.params) for name, step in zip(self.names, self.steps, strict=True)])
+
+    @property
+    def settings(self) -> list[tuple[str, dict[str, Any]]]:
+        """Name and parameters of each step, without secrets: what is stored and shown of them."""
+        return [(name, masked(name, step.params)) for name, step in zip(self.names, self.steps, strict=True)]
 
     def bind(self, outputs: Mapping[str, Artifact]) -> Pipeline:
         """Return the pipeline with the experiment's outputs filled in where steps ask for them."""

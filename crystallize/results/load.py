@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from crystallize.errors import CrystallizeError, InvalidValueError, StoreError
-from crystallize.results.cache_report import CacheReport
 from crystallize.results.collecting import Collected, make_result
 from crystallize.results.hypotheses_file import read_hypotheses
 from crystallize.results.result import ExperimentMetrics, Result
@@ -164,7 +163,6 @@ def _from_results(run: Path, metadata: dict[str, Any]) -> Result:
             key=lambda entry: (entry.replicate, order[entry.condition]),
         ),
         provenance=None,
-        cache=CacheReport({}),
     )
 
 

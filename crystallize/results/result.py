@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import RunFailedError, StoreError, UnknownNameError
+from crystallize.results.cache_report import CacheReport
 from crystallize.results.frame import make_frame
 from crystallize.store.layout import ROOT
 from crystallize.utils.json_text import to_json
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from crystallize.results.cache_report import CacheReport
     from crystallize.results.condition import ConditionMetrics
     from crystallize.results.provenance import Provenance
     from crystallize.results.summary import Summary
@@ -81,7 +81,7 @@ class Result:
         errors: list[OutcomeError],
         artifacts: list[ArtifactEntry],
         provenance: Provenance | None,
-        cache: CacheReport,
+        cache: CacheReport | None = None,
     ) -> None:
         self.experiment = experiment
         self.replicates = self.arrived = replicates
@@ -90,7 +90,7 @@ class Result:
         self.errors = errors
         self.artifacts = artifacts
         self._provenance = provenance
-        self._cache = cache
+        self._cache = cache or CacheReport({})
         self.path: Path | None = None
 
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from crystallize.utils.masking import masked
 from crystallize.utils.sharing import SCALARS, to_python
 
 if TYPE_CHECKING:
@@ -159,9 +160,14 @@ def _counted(names: Iterable[str]) -> tuple[tuple[str, int], ...]:
     return tuple(counts.items())
 
 
-def describe_value(value: Any) -> Any:
-    """Return what stands for a value in a record: a number or short text itself, else its kind and size."""
+def describe_value(value: Any, name: str | None = None) -> Any:
+    """Return what stands for a value in a record: a number or short text itself, else its kind and size.
+
+    A text that its `name` calls a secret is masked.
+    """
     kind = type(value)
+    if kind is str and name is not None:
+        value = masked(name, value)
     if kind in SCALARS and (kind is not str or len(value) <= _LONGEST_TEXT):
         return value
     shape = getattr(value, "shape", None)

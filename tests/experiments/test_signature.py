@@ -266,3 +266,22 @@ def test_it_is_that_of_the_start_of_the_run() -> None:
     stored = json.loads((path / "metadata.json").read_text())
     assert stored["signature"]["steps"]["FitStep"]["code"] == before
     assert stored["signature"]["conditions"].keys() == stored["conditions"].keys()
+
+
+def test_no_file_of_a_run_tells_a_secret(tmp_path: Path) -> None:
+    @pipeline_step()
+    def logs_in(data: int, ctx: Any, *, api_key: str, token: str = "") -> Any:
+        ctx.add("password", ctx["passphrase"] + "4")
+        return data, {"length": len(api_key + token + ctx["password"])}
+
+    result = Experiment(
+        lambda: 3,
+        [logs_in(api_key="hidden-1")],
+        name="secrets",
+        initial_ctx={"passphrase": "hidden-2", "url": "https://me:hidden-3@host"},
+        treatments=[Treatment("other", {"token": "hidden-5"})],
+    ).run()
+    assert result.metrics.baseline.metrics["length"] == [17]
+    assert "hidden" not in str(list(result.provenance))
+    for path in Path("data").rglob("*"):
+        assert path.is_dir() or b"hidden" not in path.read_bytes(), path

@@ -243,6 +243,8 @@ class CachedStep:
 
     def _shown(self, question: Question, ctx: FrozenContext) -> str:
         kind, name = question
+        if kind == "has":
+            return "something" if ctx.holds(name) else "nothing"
         return shown(name, ctx.peek(name)) if kind == "value" else ""
 
     def _remember(self, ctx: FrozenContext, output: Any, output_hash: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ _MOST_CHANGES = 3
 _LARGEST = 1 << 24
 _LABELS = {
     "value": "{}",
-    "has": "whether there is a key {!r}",
+    "has": "{}",
     "keys": "the keys of the context",
     "rng": "the random numbers",
     "stream": "the random stream {!r}",
@@ -77,11 +77,12 @@ class History:
             return in_short(self._changes or ()) or "nothing is stored yet"
         now = as_parts(data, answers)
         changes = [differences(stored, now) for stored in self._entries]
-        return in_short(min(changes, key=lambda each: len(each)))
+        return in_short(min(changes, key=len))
 
 
 def as_parts(data: Part, answers: Mapping[Question, Part]) -> dict[str, Part]:
     """Return an input in words: what each part is called, with its hash and what to show of it."""
+    # In the order of the questions, in which a key's value stands behind whether it is there.
     return {_DATA: data} | {_LABELS[kind].format(name): part for (kind, name), part in answers.items()}
 
 
@@ -116,11 +117,10 @@ def differences(before: Mapping[str, Part], now: Mapping[str, Part]) -> list[str
     ]
 
 
-def in_short(changes: Iterable[str]) -> str:
+def in_short(changes: Sequence[str]) -> str:
     """Return the first few changes in one line."""
-    every = list(changes)
-    rest = len(every) - _MOST_CHANGES
-    return "; ".join(every[:_MOST_CHANGES]) + (f"; and {rest} more" if rest > 0 else "")
+    rest = len(changes) - _MOST_CHANGES
+    return "; ".join(changes[:_MOST_CHANGES]) + (f"; and {rest} more" if rest > 0 else "")
 
 
 def _change(label: str, before: Part | None, now: Part | None) -> str:

@@ -11,7 +11,6 @@ from crystallize.hashing import content_hash
 from crystallize.pipelines.parts import taken_apart
 from crystallize.utils.code import code_of, libraries_of, name_of_code
 from crystallize.utils.digests import measure_file
-from crystallize.utils.masking import masked
 from crystallize.utils.stage import describe_value
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def code_name(step: PipelineStep) -> str:
 
 def shown(name: str, value: Any) -> str:
     """Return a short text for a value, which tells no secret."""
-    described = describe_value(masked(name, value))
+    described = describe_value(value, name)
     return described if isinstance(described, str) and described.startswith("<") else repr(described)
 
 
