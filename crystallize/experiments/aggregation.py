@@ -27,6 +27,7 @@ class ResultAggregator:
     def __init__(self, experiment: RunningExperiment) -> None:
         self.experiment = experiment
         self.conditions = {name: Collected(name) for name in experiment.conditions}
+        self._steps = experiment.pipeline.describe()  # as they are now, before anything runs
 
     def add(self, result: ReplicateResult) -> None:
         """Take the result of one replicate."""
@@ -36,11 +37,10 @@ class ResultAggregator:
     def finish(self) -> Result:
         """Make the result, once all replicates have been added."""
         experiment = self.experiment
-        pipeline = experiment.pipeline
         return make_result(
             self.conditions,
             experiment=experiment.folder_name,
             replicates=experiment.replicates or 0,
             master_seed=experiment.master_seed,
-            steps=[(name, step.params) for name, step in zip(pipeline.names, pipeline.steps, strict=True)],
+            steps=self._steps,
         )

@@ -109,15 +109,12 @@ class Recording:
 
     def _session(self) -> Session:
         experiment = self._experiment
-        pipeline = experiment.pipeline
         return Session(
             run=self._metadata["run"],
             experiment=experiment.folder_name,
             replicates=experiment.replicates,
             conditions=experiment.conditions,
-            steps=tuple(
-                (name, step.params) for name, step in zip(pipeline.names, pipeline.steps, strict=True)
-            ),
+            steps=tuple(experiment.pipeline.describe()),
             started=self._metadata["started"],
         )
 
