@@ -32,6 +32,7 @@ BUILT_IN = {
     "show": _BuiltIn("show", "show", "Show the stored results of an experiment."),
     "runs": _BuiltIn("runs", "app", "List, show, keep and remove stored runs."),
     "diff": _BuiltIn("diff", "diff", "Show what differs between two stored runs."),
+    "export": _BuiltIn("export", "export", "Write a stored run as an RO-Crate, to share or to archive it."),
     "apply": _BuiltIn(
         "apply", "apply", "Run an experiment's pipeline once and print what the last step returns."
     ),

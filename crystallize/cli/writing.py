@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from crystallize.errors import InvalidValueError, StoreError
-from crystallize.utils.files import atomic_write_bytes, unique_suffix
+from crystallize.utils.files import atomic_write_bytes, written_beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,27 +31,19 @@ def make_folder(target: Path, files: Mapping[str, bytes]) -> None:
         If the folder cannot be written. Nothing is left behind then.
     """
     refuse_existing(target)
-    missing = [folder for folder in target.parents if not folder.exists()]  # the innermost first
-    beside = target.parent / f".{target.name[:100]}.{unique_suffix()}.tmp"
     try:
-        for path, content in files.items():
-            file = beside / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-        refuse_existing(target)
-        os.rename(beside, target)  # noqa: PTH104  (as one step: it fails where a folder with files has appeared)
-    except BaseException as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        for folder in missing:
-            with suppress(OSError):
-                folder.rmdir()
-        if isinstance(error, OSError):
-            refuse_existing(target)  # another process was faster
-            raise StoreError(
-                f"the folder {str(target)!r} cannot be made: {error.strerror or error}",
-                hint="Choose a place where you may write",
-            ) from error
-        raise
+        with written_beside(target) as beside:
+            for path, content in files.items():
+                file = beside / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+            refuse_existing(target)
+    except OSError as error:
+        refuse_existing(target)  # another process was faster
+        raise StoreError(
+            f"the folder {str(target)!r} cannot be made: {error.strerror or error}",
+            hint="Choose a place where you may write",
+        ) from error
 
 
 def refuse_existing(target: Path) -> None:

@@ -27,6 +27,7 @@ class ResultAggregator:
     def __init__(self, experiment: RunningExperiment) -> None:
         self.experiment = experiment
         self.conditions = {name: Collected(name) for name in experiment.conditions}
+        self._steps = experiment.pipeline.describe()  # as they are now, before anything runs
 
     def add(self, result: ReplicateResult) -> None:
         """Take the result of one replicate."""
@@ -41,5 +42,5 @@ class ResultAggregator:
             experiment=experiment.folder_name,
             replicates=experiment.replicates or 0,
             master_seed=experiment.master_seed,
-            steps=experiment.pipeline.settings,
+            steps=self._steps,
         )

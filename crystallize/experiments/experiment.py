@@ -276,8 +276,8 @@ class Experiment:
                 for name in self.conditions
             },
             "pipeline": [
-                {"step": name, "params": params, "cacheable": step.cacheable}
-                for (name, params), step in zip(pipeline.settings, pipeline.steps, strict=True)
+                {"step": name, "params": masked(name, step.params), "cacheable": step.cacheable}
+                for name, step in zip(pipeline.names, pipeline.steps, strict=True)
             ],
             "datasource": repr(self.datasource),
             "inputs": [entry for source in data_sources(self).values() for entry in source.inputs()],

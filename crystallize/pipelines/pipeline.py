@@ -15,9 +15,9 @@ from crystallize.store.outcome import warn_of_cache
 from crystallize.utils.context import FrozenContext
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
-from crystallize.utils.masking import masked
 from crystallize.utils.names import check_name, name_key
 from crystallize.utils.signatures import is_generator
+from crystallize.utils.stage import describe_parameters
 
 if TYPE_CHECKING:
     from crystallize.datasources.artifact import Artifact
@@ -76,10 +76,12 @@ class Pipeline:
         """A hash of the steps' names and parameters; the same in every process and on every machine."""
         return fingerprint([(name, step.params) for name, step in zip(self.names, self.steps, strict=True)])
 
-    @property
-    def settings(self) -> list[tuple[str, dict[str, Any]]]:
-        """Name and parameters of each step, without secrets: what is stored and shown of them."""
-        return [(name, masked(name, step.params)) for name, step in zip(self.names, self.steps, strict=True)]
+    def describe(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return name and parameters of each step, as records have them."""
+        return [
+            (name, describe_parameters(step.params))
+            for name, step in zip(self.names, self.steps, strict=True)
+        ]
 
     def bind(self, outputs: Mapping[str, Artifact]) -> Pipeline:
         """Return the pipeline with the experiment's outputs filled in where steps ask for them."""

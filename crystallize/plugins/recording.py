@@ -114,7 +114,7 @@ class Recording:
             experiment=experiment.folder_name,
             replicates=experiment.replicates,
             conditions=experiment.conditions,
-            steps=tuple(experiment.pipeline.settings),
+            steps=tuple(experiment.pipeline.describe()),
             started=self._metadata["started"],
         )
 

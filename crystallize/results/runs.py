@@ -16,7 +16,15 @@ from crystallize.results.frame import make_frame
 from crystallize.results.load import load_result
 from crystallize.store.finding import locate, stored_experiments
 from crystallize.store.layout import ROOT, RunLocation, replicates_in, version_number
-from crystallize.store.metadata import DELETED, FAILED, FINISHED, INTERRUPTED, RUNNING, read_metadata
+from crystallize.store.metadata import (
+    DELETED,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    RUNNING,
+    read_metadata,
+    time_in,
+)
 from crystallize.store.retention import pruned_of
 from crystallize.store.versions import folder_of, is_being_made, is_pinned, versions
 from crystallize.utils.suggest import name_hint
@@ -248,8 +256,8 @@ def _read(experiment: str, folder: Path) -> StoredRun:
         version_number(folder.name) or 0,
         folder,
         status if status in STATUSES else UNKNOWN,
-        _time(metadata.get("started")),
-        _time(metadata.get("finished")),
+        time_in(metadata, "started"),
+        time_in(metadata, "finished"),
         replicates if type(replicates) is int else None,
         tuple(conditions) if isinstance(conditions, dict) else (),
         failed if type(failed) is int else None,
@@ -268,14 +276,6 @@ def _size(folder: Path, written: Any) -> int:
         for parent, _, names in os.walk(replicate)
         for name in names
     )
-
-
-def _time(text: Any) -> datetime | None:
-    try:
-        when = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def _accepted(found: Iterable[StoredRun], filters: Sequence[MetricFilter]) -> list[StoredRun]:

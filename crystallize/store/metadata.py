@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -116,6 +118,15 @@ def has_status(run: Path, status: str) -> bool:
         return (read_metadata(run) or {}).get("status") == status
     except StoreError:
         return False
+
+
+def time_in(metadata: Mapping[str, Any], key: str) -> datetime | None:
+    """Return the time that an entry of some metadata is, in UTC if they do not say where; None if it is none."""
+    try:
+        when = datetime.fromisoformat(metadata.get(key))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 @lru_cache(maxsize=64)

@@ -169,7 +169,7 @@ class FrozenContext(Mapping[str, Any]):
             )
         self._own[key] = value
         if self._open is not None:
-            self._open.rare.added[key] = describe_value(value, key)
+            self._open.rare.added[key] = describe_value(key, value)
 
     def __contains__(self, key: object) -> bool:
         found = self._find(key) is not _MISSING
@@ -212,7 +212,7 @@ class FrozenContext(Mapping[str, Any]):
                 if key in RESERVED_KEYS:
                     noted = None  # they differ from outcome to outcome, whose own they are
                 else:
-                    noted = value if kind is float or kind is int else describe_value(value, key)
+                    noted = value if kind is float or kind is int else describe_value(key, value)
                 self._open.reads[key] = noted
             return value
         if isinstance(value, Resource):
@@ -220,7 +220,7 @@ class FrozenContext(Mapping[str, Any]):
                 self._open.note_read(key, value, "<resource>")
             return value.resolve(key, self)
         if self._open is not None:
-            self._open.note_read(key, value, describe_value(value))
+            self._open.note_read(key, value, describe_value(key, value))
         return protect(value)
 
     # -- what a step records -------------------------------------------------------------------------------

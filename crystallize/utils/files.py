@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -112,6 +112,31 @@ def _write_all(
             written = os.write(descriptor, part)
             part = part[written:]
         rest = rest[_CHUNK:]
+
+
+@contextlib.contextmanager
+def written_beside(target: Path) -> Iterator[Path]:
+    """Give the block a path to make a file or a folder at, which then takes the place of `target` as one step.
+
+    Folders that are missing above it are made. A file takes the place of another one, a folder that of none. If the
+    block raises, or the place cannot be taken, nothing is left behind.
+    """
+    missing = [folder for folder in target.parents if not folder.exists()]  # the innermost first
+    beside = target.parent / f".{target.name[:100]}.{unique_suffix()}.tmp"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        os.replace(beside, target)  # noqa: PTH105
+    except BaseException:
+        if is_folder(beside):
+            remove_folder(beside)
+        else:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 # -- reading -------------------------------------------------------------------------------------------------

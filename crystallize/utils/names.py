@@ -13,7 +13,10 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) 
 _BASELINE = "baseline"
 _REPLICATE_FOLDER = re.compile(r"replicate_[0-9]+")
 _STORE_FILES = frozenset(
-    {"metadata.json", "_manifest.json", "hypotheses.json", "journal.jsonl", "pruned.json", ".pinned"}
+    {
+        *("metadata.json", "_manifest.json", "hypotheses.json", "journal.jsonl", "pruned.json", ".pinned"),
+        "ro-crate-metadata.json",  # of an exported run
+    }
 )
 
 

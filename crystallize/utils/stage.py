@@ -6,10 +6,11 @@ Provenance shows these records, and so nothing else needs to watch a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from crystallize.utils.masking import masked
+from crystallize.utils.failures import safe_repr
+from crystallize.utils.masking import masked, masked_text
 from crystallize.utils.sharing import SCALARS, to_python
 
 if TYPE_CHECKING:
@@ -160,14 +161,14 @@ def _counted(names: Iterable[str]) -> tuple[tuple[str, int], ...]:
     return tuple(counts.items())
 
 
-def describe_value(value: Any, name: str | None = None) -> Any:
-    """Return what stands for a value in a record: a number or short text itself, else its kind and size.
+def describe_value(key: str, value: Any) -> Any:
+    """Return what stands for the value of `key` in a record: a number or short text itself, else its kind and size.
 
-    A text that its `name` calls a secret is masked.
+    A text that its key calls a secret is masked: a record is stored, shown, and handed on with the run.
     """
     kind = type(value)
-    if kind is str and name is not None:
-        value = masked(name, value)
+    if kind is str:
+        value = masked_text(key, value)
     if kind in SCALARS and (kind is not str or len(value) <= _LONGEST_TEXT):
         return value
     shape = getattr(value, "shape", None)
@@ -179,3 +180,23 @@ def describe_value(value: Any, name: str | None = None) -> Any:
         return f"<{kind.__name__} of {len(value)}>"
     except TypeError:
         return f"<{kind.__name__}>"
+
+
+def describe_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands for a step's parameters in a record: plain data, the same whether it was stored or not.
+
+    Secrets are masked. What is neither a number, a text, a list, a tuple nor a dict is its ``repr``.
+    """
+    return {name: _plain(name, value) for name, value in parameters.items()}
+
+
+def _plain(name: object, value: Any) -> Any:
+    kind = type(value)
+    if kind in SCALARS:
+        return masked(name, value)
+    if kind is list or kind is tuple:
+        return kind(_plain(name, item) for item in value)
+    if kind is dict:
+        return {key: _plain(key, item) for key, item in value.items()}
+    number = to_python(value)
+    return safe_repr(value) if number is value else _plain(name, number)

@@ -67,6 +67,7 @@ def test_our_own_commands_and_those_of_plugins_are_completed():
             "show",
             "runs",
             "diff",
+            "export",
             "apply",
             "new",
             "graph",

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import crystallize
 from crystallize import (
     Artifact,
     ArtifactPlugin,
@@ -21,6 +23,7 @@ from crystallize import (
     PipelineStep,
     Result,
     paired_t_test,
+    pipeline_step,
     treatment,
 )
 from crystallize.errors import RunFailedError, StoreError
@@ -92,6 +95,83 @@ def test_a_stored_run_is_the_result_that_it_returned() -> None:
     assert loaded.to_frame().to_string() == result.to_frame().to_string()
     assert str(loaded.summary()) == str(result.summary())
     assert repr(loaded) == repr(result)
+
+
+class Kernel:
+    """A parameter that JSON has no form for, and that has changed by the time that the run is over."""
+
+    calls = 0
+
+    def __repr__(self) -> str:
+        return f"Kernel({self.calls})"
+
+
+@pipeline_step()
+def act(data: Any, ctx: FrozenContext, *, kernel: Any, labels: Any, plain: Any, shift: float = 0.0) -> Any:
+    kernel.calls += 1
+    [ctx.get(key) for key in ("text", "number", "missing", "password")]
+    ctx.rng.random()
+    ctx.artifacts.write("a.bin", b"a")
+    ctx.add("more", np.zeros(3))
+    ctx.record("early", 1.0)
+    if ctx["replicate"] == 1 and shift:
+        raise ValueError("bad\nluck")
+    return data, {"loss": 1}
+
+
+TREES = (
+    "condition > replicate > step",
+    "replicate > condition > step",
+    "condition > replicate",
+    "replicate > condition",
+)
+
+
+def acted(execution: str = "serial", **options: Any) -> Result:
+    """Return the result of a run of steps with parameters of many kinds, which do all that a record tells of."""
+    parameters = {
+        "kernel": Kernel(),
+        "labels": {"x", "y", "z", "w"},
+        "plain": {"a": (1, [None, math.nan, -0.0, 2**70, "é"]), 3: np.float32(0.5)},
+    }
+    return Experiment(
+        lambda ctx: ctx["number"],
+        [act(**parameters), lambda data: data],
+        name="tree",
+        initial_ctx={"text": "'\"\n", "number": math.inf, "password": "hunter2"},
+        treatments=[treatment("low", {"shift": -1.0}), treatment("set", lambda ctx: ctx.add("shift", 0.0))],
+        execution=execution,
+        seed=3,
+        **options,
+    ).run(replicates=3)
+
+
+@pytest.mark.parametrize("execution", ["serial", "process"])
+def test_the_tree_of_a_stored_run_is_the_live_ones_to_the_letter_in_all_formats(
+    execution: str, capsys: Any, run_python: Any
+) -> None:
+    result = acted(execution)
+    printed = []
+    for tree in TREES:
+        result.print_tree(tree)
+        printed.append(capsys.readouterr().out)
+    code = "import crystallize, sys\nfor tree in sys.argv[2:]: crystallize.open_run(sys.argv[1]).print_tree(tree)"
+    elsewhere = run_python(code, str(result.path), *TREES, env={"PYTHONHASHSEED": "5"})
+    assert elsewhere.stdout == "".join(printed)
+    assert "kernel='Kernel(0)'" in printed[0]
+    assert "failed: ValueError: bad\nluck (condition 'low', replicate 1, step 'ActStep')" in printed[3]
+    assert "draws from rng; adds more='<ndarray float64[3]>'; records early, loss; writes a.bin" in printed[1]
+    assert "hunter2" not in printed[0]
+
+
+def test_the_tree_of_a_run_that_was_stopped_is_the_same_from_disk() -> None:
+    with pytest.raises(RunFailedError) as stopped:
+        acted(on_error="stop")
+    (run,) = crystallize.runs("tree")
+    assert [run.result().provenance.tree(tree) for tree in TREES] == [
+        stopped.value.result.provenance.tree(tree)  # type: ignore[attr-defined]
+        for tree in TREES
+    ]
 
 
 def test_a_run_without_a_journal_is_read_as_far_as_its_results_go() -> None:

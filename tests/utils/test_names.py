@@ -105,6 +105,7 @@ def test_whatever_is_let_through_is_one_file_in_its_folder(
         "replicate_12",
         "metadata.json",
         "_manifest.json",
+        "ro-crate-metadata.json",
         "journal.jsonl",
         "Replicate_3",
         "METADATA.json",

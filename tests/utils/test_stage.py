@@ -22,7 +22,7 @@ from crystallize import (
     treatment,
 )
 from crystallize.utils.randomness import Stream, StreamUse, generator, stream_key
-from crystallize.utils.stage import DATA_SOURCE, TREATMENT, StageRecord, describe_value
+from crystallize.utils.stage import DATA_SOURCE, TREATMENT, StageRecord, describe_parameters, describe_value
 
 Act = Callable[[FrozenContext], Any]
 
@@ -128,7 +128,32 @@ def test_repr_peek_place_and_logger_leave_no_trace() -> None:
     ],
 )
 def test_a_value_is_described_in_few_words(value: Any, told: Any) -> None:
-    assert describe_value(value) == told
+    assert describe_value("key", value) == told
+
+
+def test_a_text_that_its_key_calls_a_secret_is_noted_without_it() -> None:
+    def act(ctx: FrozenContext) -> None:
+        ctx["api_key"], ctx.get("url"), ctx.add("token", "hunter2"), ctx.add("max_tokens", 5)
+
+    record = noted(act, {"api_key": "hunter2", "url": "https://me:hunter2@host"})
+    assert record.reads == (("api_key", "***"), ("url", "https://me:***@host"))
+    assert record.added == (("token", "***"), ("max_tokens", 5))
+
+
+class Odd:
+    def __repr__(self) -> str:
+        return "<Odd>"
+
+
+def test_parameters_are_described_as_plain_data_without_secrets() -> None:
+    parameters = {"a": (1, [2.5, None]), "b": {"c": True, 3: "d"}, "e": Odd(), "f": np.float64(0.5), "g": {1}}
+    secrets = {"password": "hunter2", "login": {"user": "me", "auth": ["hunter2"]}, "url": "x://me:hunter2@h"}
+    assert describe_parameters(parameters) == parameters | {"e": "<Odd>", "f": 0.5, "g": "{1}"}
+    assert describe_parameters(secrets) == {
+        "password": "***",
+        "login": {"user": "me", "auth": ["***"]},
+        "url": "x://me:***@h",
+    }
 
 
 # -- adding and recording ----------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def code_name(step: PipelineStep) -> str:
 
 def shown(name: str, value: Any) -> str:
     """Return a short text for a value, which tells no secret."""
-    described = describe_value(value, name)
+    described = describe_value(name, value)
     return described if isinstance(described, str) and described.startswith("<") else repr(described)
 
 
