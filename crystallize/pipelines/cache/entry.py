@@ -128,7 +128,7 @@ def write_entry(path: Path, header: Mapping[str, Any], content: Pickled, key: by
     atomic_write_parts(path, (FIRST_LINE, orjson.dumps(about), b"\n", *views))
 
 
-def read_entry(path: Path, key: bytes | None) -> tuple[dict[str, Any], Pickled] | None:
+def read_entry(path: str | Path, key: bytes | None) -> tuple[dict[str, Any], Pickled] | None:
     """Read an entry and check it; None if there is none.
 
     Raises

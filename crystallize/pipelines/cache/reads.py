@@ -10,9 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import xxhash
+
 from crystallize.errors import UnhashableContentError
 from crystallize.hashing import content_hash
 from crystallize.pipelines.cache.global_random import GLOBAL_GENERATORS, global_states
+from crystallize.utils import exact_json
 
 if TYPE_CHECKING:
     from crystallize.utils.context import FrozenContext
@@ -164,4 +167,5 @@ class Answers:
 
 def input_hash(data: str, answers: Mapping[Question, str]) -> str:
     """Return the name of the entry for data of this hash and these answers."""
-    return content_hash((data, sorted(answers.items())))
+    asked = sorted((*question, answer) for question, answer in answers.items())
+    return xxhash.xxh3_128_hexdigest(exact_json.dump([data, asked]))

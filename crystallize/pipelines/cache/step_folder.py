@@ -63,7 +63,7 @@ class StepFolder:
         DamagedEntryError
             If what is there cannot be used.
         """
-        path = self.entry(name)
+        path = f"{self._folder}/{name}{SUFFIX}"  # a Path takes longer to make than the entry to be unpickled
         found = read_entry(path, self._key)
         if found is None:
             return None

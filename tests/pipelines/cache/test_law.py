@@ -90,8 +90,12 @@ def draws_from_global_generators(data: Any) -> Any:
 
 @pipeline_step()
 def is_not_cached(data: Any, ctx: FrozenContext) -> Any:
-    ctx.metrics.add("stream", float(ctx.stream("noise").random()))
-    return {**data, "x": data["x"] + random.random()}
+    return data, {"stream": float(ctx.stream("noise").random())}
+
+
+@pipeline_step()
+def draws_from_a_global_generator_uncached(data: Any) -> Any:
+    return data, {"global": random.random()}
 
 
 @pipeline_step(cacheable=True)
@@ -189,7 +193,7 @@ STEPS: list[Callable[[], Any]] = [
     is_async,
     Keeps,
 ]
-ALONE = [draws_from_global_generators]
+ALONE = [draws_from_global_generators, draws_from_a_global_generator_uncached]
 """What is reproducible only where replicates do not share a process."""
 
 
