@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from crystallize.hashing.base import Hasher
 
 
+@lru_cache(maxsize=1024)
 def hasher_of(kind: type) -> Hasher | None:
     """Return the installed hasher for a type: that of the nearest class that it is derived from, or None.
 
     One is called after a class, ``"shapely.geometry.point.Point"``, or after a package, ``"shapely"``, and then meant
     for all types in it that have no nearer one. A broken one gets a warning, and the search goes on.
+    What is installed later counts from the next process on: as long as one runs, equal content keeps its hash.
     """
     installed = {found.name: found for found in find(HASHERS) if not found.shadowed}
     names = (name for base in kind.__mro__ for name in _names(base))
@@ -35,7 +37,6 @@ def _names(kind: type) -> Iterator[str]:
         name = name.rpartition(".")[0]
 
 
-@lru_cache(maxsize=256)
 def usable(found: Found) -> Hasher | None:
     """Return the installed hasher, or None after a warning: a broken one does not hinder the others."""
     try:
@@ -54,11 +55,9 @@ def load_installed(found: Found) -> Hasher:
         If it cannot be imported, or is none.
     """
     thing = load(found)
-    fault = "" if callable(thing) else "it cannot be called"
-    if not fault and (isinstance(thing, type) or is_async(thing)):
-        fault = "a hasher is a plain function of one value"
-    fault = fault or mismatch(thing, None)
-    if fault:
-        raise cannot_load(found, f"it gives {safe_repr(thing)}, and {fault}")
+    if not callable(thing) or isinstance(thing, type) or is_async(thing) or mismatch(thing, None):
+        raise cannot_load(
+            found, f"it gives {safe_repr(thing)}, and a hasher is a plain function of one value"
+        )
     hasher: Hasher = thing
     return hasher

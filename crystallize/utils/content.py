@@ -9,6 +9,7 @@ itself is written once; where it comes again stands how many of the objects that
 
 from __future__ import annotations
 
+import copyreg
 import enum
 import struct
 import types
@@ -29,7 +30,9 @@ _MOST_INLINE = 1 << 10
 """The most bytes that are written down as they are; of more, only their hash is."""
 
 _MANY = 32
-"""From how many numbers on a list of them is packed as a whole."""
+"""From how many numbers or texts on a list of them is written as a whole."""
+
+_MANY_TEXTS = 1 << 14
 
 _MOST_SHOWN = 60
 _TEXT = {str}
@@ -82,9 +85,8 @@ class Encoder:
         self._hidden = hidden
         self._out = bytearray()
         self._classes: dict[type, bytes] = {}
-        self._known: dict[
-            int, tuple[Any, bytes]
-        ] = {}  # the objects, too: nothing else may get their identity
+        # What is written already, by identity; with the objects, so that nothing else gets their identity.
+        self._known: dict[int, tuple[Any, bytes]] = {}
         # What is begun, and what is written already but refers to something begun, as Tarjan finds strong components.
         self._open: list[Any] = []
         self._places: dict[int, int] = {}
@@ -167,7 +169,8 @@ class Encoder:
         else:
             ordered = sorted(((self._key(key), key, item) for key, item in value.items()), key=itemgetter(0))
             if len({written for written, _, _ in ordered}) < len(ordered):  # as of two NaN
-                ordered = sorted((written + self._apart(item), None, None) for written, _, item in ordered)
+                self._out += b"".join(sorted(written + self._apart(item) for written, _, item in ordered))
+                return
         key = None
         try:
             for written, key, item in ordered:  # noqa: B007 - the error needs the key
@@ -230,7 +233,7 @@ class Encoder:
             start, place = len(self._out), len(self._open)
             self._code(value)
             self._close(place)
-            self._classes[value] = written = self._cut(start)
+            self._classes[value] = written = b"#" + xxhash.xxh3_128_digest(self._cut(start))
         self._out += written
 
     def _code(self, value: Any) -> None:
@@ -268,6 +271,8 @@ class Encoder:
         self._class(kind)
         if type(content) is Reduced:
             self._reduced(content, kind)
+        elif type(content) is dict:
+            self._dict(content, ".{}")
         else:
             self.put(content)
 
@@ -286,7 +291,8 @@ class Encoder:
         return reduced(value)
 
     def _reduced(self, parts: Reduced, kind: type) -> None:
-        self.put(parts.function)
+        if parts.function is not copyreg.__newobj__:  # type: ignore[attr-defined] # which makes most objects
+            self.put(parts.function)
         self.put(parts.arguments)
         states = parts.state if _has_slots(parts.state) else (parts.state,)
         for state in states:
@@ -339,14 +345,26 @@ def _hashed(content: bytes | bytearray) -> bytes | bytearray:
     return content if len(content) <= _MOST_INLINE else xxhash.xxh3_128_digest(content)
 
 
-def _packed(numbers: list[Any] | tuple[Any, ...]) -> bytes:
-    """Return numbers as a block if they are of one type and have the usual size; else nothing."""
-    kinds = set(map(type, numbers))
+def _packed(items: list[Any] | tuple[Any, ...]) -> bytes:
+    """Return many numbers or texts as a block if they are of one type; else nothing."""
+    kinds = set(map(type, items))
+    if kinds == {str}:
+        return b"U" + _packed_texts(items)
     form, mark = ("d", b"F") if kinds == {float} else ("q", b"Q")
     try:
-        return mark + _hashed(struct.pack(f"<{len(numbers)}{form}", *numbers)) if kinds in _NUMBERS else b""
+        return mark + _hashed(struct.pack(f"<{len(items)}{form}", *items)) if kinds in _NUMBERS else b""
     except struct.error:  # an integer is too large
         return b""
+
+
+def _packed_texts(texts: list[str] | tuple[str, ...]) -> bytes:
+    """Return the hash of the lengths of texts and of the texts, joined, some at a time."""
+    hasher = xxhash.xxh3_128()
+    for start in range(0, len(texts), _MANY_TEXTS):
+        part = texts[start : start + _MANY_TEXTS]
+        hasher.update(struct.pack(f"<{len(part)}Q", *map(len, part)))
+        hasher.update("".join(part).encode("utf-8", "surrogatepass"))
+    return hasher.digest()
 
 
 _PLAIN: dict[type, Callable[[Any], bytes | bytearray]] = {
