@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crystallize.discovery.imported import distributions_of
 from crystallize.hashing import content_hash
 from crystallize.pipelines.parts import taken_apart
-from crystallize.utils.code import code_of, libraries_of, name_of_code
+from crystallize.utils.code import name_of_code, reached_code
 from crystallize.utils.digests import measure_file
 from crystallize.utils.stage import describe_value
 
@@ -37,12 +38,13 @@ def step_parts(step: PipelineStep) -> dict[str, dict[str, Part]]:
     """
     function, parameters = taken_apart(step)
     parameters = {name: value for name, value in parameters.items() if name not in step.ignore}
-    things = (function, *parameters.values(), *step.depends_on)
+    reached = reached_code(function, *parameters.values(), *step.depends_on)
+    libraries = distributions_of(reached.libraries)
     other = {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "version": step.version}
     return {
-        "code": {name: (digest, "") for name, digest in code_of(*things).items()},
+        "code": {name: (digest, "") for name, digest in reached.parts.items()},
         "parameters": {name: _part(name, value) for name, value in sorted(parameters.items())},
-        "libraries": {name: (version, version) for name, version in libraries_of(*things).items()},
+        "libraries": {name: (version, version) for name, version in libraries.items()},
         "other": {name: _part(name, value) for name, value in other.items()}
         | {f"depends_on {_shown(each)}": _dependency(each) for each in step.depends_on},
     }
