@@ -48,7 +48,7 @@ class Pickled(NamedTuple):
     buffers: tuple[Any, ...] = ()
 
     def load(self, data: Any) -> Any:
-        """Make the objects anew; where the step's input was in them, `data` is.
+        """Make the objects anew; where a part of the step's input was in them, that of `data` is.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class Pickled(NamedTuple):
 
 
 def pickled(objects: Any, data: Any) -> Pickled:
-    """Pickle what a step left behind; where its input `data` is in it, a mark stands for it.
+    """Pickle what a step left behind; where a part of its input `data` is in it, the way to that part stands for it.
 
     Raises
     ------
@@ -78,32 +78,50 @@ def pickled(objects: Any, data: Any) -> Pickled:
         return False
 
     file = io.BytesIO()
-    kind = pickle.Pickler if type(data) in _ATOMIC else _Pickler
+    places = _places(data)
+    kind = _Pickler if places else pickle.Pickler  # which is faster
     pickler = kind(file, protocol=5, buffer_callback=keep_apart)
     if isinstance(pickler, _Pickler):
-        pickler.data = data
+        pickler.places = places
     pickler.dump(objects)
     return Pickled(file.getbuffer(), tuple(buffer.raw() for buffer in buffers))
 
 
 _ATOMIC = frozenset({int, float, bool, str, bytes, complex, type(None)})
-_DATA = "data"
+_CONTAINERS = frozenset({list, dict, tuple})
 
 
 class _Pickler(pickle.Pickler):
-    data: Any = None
+    places: Mapping[int, tuple[Any, ...]] = {}
 
-    def persistent_id(self, each: Any) -> str | None:
-        return _DATA if each is self.data else None
+    def persistent_id(self, each: Any) -> tuple[Any, ...] | None:
+        return self.places.get(id(each))
 
 
 class _Unpickler(pickle.Unpickler):
     data: Any = None
 
-    def persistent_load(self, name: str) -> Any:
-        if name != _DATA:
-            raise pickle.UnpicklingError(f"unknown reference {name!r}")
-        return self.data
+    def persistent_load(self, place: tuple[Any, ...]) -> Any:
+        part = self.data
+        for key in place:
+            part = part[key]
+        return part
+
+
+def _places(data: Any) -> dict[int, tuple[Any, ...]]:
+    """Return the keys that lead to each part of `data` that is an object of its own, by the part's identity."""
+    places: dict[int, tuple[Any, ...]] = {}
+    waiting: list[tuple[Any, tuple[Any, ...]]] = [(data, ())]
+    while waiting:
+        part, place = waiting.pop()
+        kind = type(part)
+        if kind in _ATOMIC or id(part) in places:
+            continue
+        places[id(part)] = place
+        if kind in _CONTAINERS:
+            inner = part.items() if kind is dict else enumerate(part)
+            waiting += ((item, (*place, key)) for key, item in inner)
+    return places
 
 
 # -- the file ------------------------------------------------------------------------------------------------

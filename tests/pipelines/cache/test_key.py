@@ -201,6 +201,16 @@ def test_a_pipeline_run_by_hand_is_cached_too(entries: Any) -> None:
     assert len(entries()) == 1
 
 
+def test_what_a_step_gives_of_its_input_is_its_input() -> None:
+    @pipeline_step(cacheable=True)
+    def wraps(data: list[int]) -> Any:
+        return {"before": data, "first": data[0]}
+
+    for _ in range(2):
+        data = [1, 2]
+        assert Pipeline([wraps]).run(data, standalone_context())["before"] is data
+
+
 def test_an_array_that_cannot_be_written_to_stays_so(run: Any) -> None:
     @pipeline_step(cacheable=True)
     def fixed(data: int) -> Any:

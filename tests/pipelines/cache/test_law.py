@@ -66,7 +66,15 @@ def records(data: Any, ctx: FrozenContext) -> Any:
 
 @pipeline_step(cacheable=True)
 def looks_at_metrics(data: Any, ctx: FrozenContext) -> Any:
-    return {**data, "x": data["x"] + sum(len(values) for values in ctx.metrics.values())}
+    return {
+        **data,
+        "x": data["x"] + sum(values[-1] for name, values in ctx.metrics.items() if name != "curve"),
+    }
+
+
+@pipeline_step(cacheable=True)
+def counts_the_keys(data: Any, ctx: FrozenContext) -> Any:
+    return {**data, "x": data["x"] + len(ctx)}
 
 
 @pipeline_step(cacheable=True)
@@ -178,6 +186,7 @@ STEPS: list[Callable[[], Any]] = [
     adds_a_key,
     records,
     looks_at_metrics,
+    counts_the_keys,
     draws,
     draws_from_a_shared_stream,
     is_not_cached,
@@ -285,6 +294,24 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
         return folder
 
     return go
+
+
+TOGETHER = [
+    [draws_from_a_shared_stream, draws_from_a_shared_stream],
+    [draws_from_a_shared_stream, is_not_cached, draws_from_a_shared_stream],
+    [is_not_cached, looks_at_metrics],
+    [adds_a_key, asks_what_is_there, gets, takes_one_of_two_ways],
+    [wraps_its_input, changes_what_it_gets, gives_it_back],
+    [draws_from_global_generators, draws_from_a_global_generator_uncached],
+    [writes, writes],
+]
+"""Steps that have to do with each other."""
+
+
+def test_nobody_can_tell_it_of_any_step_alone_nor_of_those_that_meet(fresh: Callable[[], Path]) -> None:
+    every = STEPS + ALONE
+    for steps in [*([each] for each in every), *TOGETHER]:
+        check([every.index(each) for each in steps], ["serial"], fresh())
 
 
 LAW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
