@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
 from crystallize.datasources.artifact import Artifact, ArtifactSource
@@ -264,8 +265,9 @@ class Experiment:
 
     def definition(self) -> dict[str, Any]:
         """Return what defines the run under way, for metadata: secrets are masked, and values that JSON lacks stay."""
-        treatments = self.active_treatments
-        pipeline = self.pipeline
+        treatments, pipeline, run = self.active_treatments, self.pipeline, self.current_run
+        hypotheses = self.hypotheses if run is None else run.hypotheses
+        policy = self.failure_policy if run is None else run.failure_policy
         return {
             "id": self.id,
             "name": self.name,
@@ -283,9 +285,10 @@ class Experiment:
             "inputs": [entry for source in data_sources(self).values() for entry in source.inputs()],
             "files": self.files(),
             "initial_ctx": sorted(self.initial_ctx),
-            "hypotheses": [masked(each.name, each.describe()) for each in self.hypotheses],
+            "hypotheses": [masked(each.name, each.describe()) for each in hypotheses],
+            "failure_policy": asdict(policy),
             "master_seed": self.master_seed,
-            "signature": experiment_signature(self, self.hypotheses),
+            "signature": experiment_signature(self, hypotheses),
         }
 
     def files(self) -> dict[str, str]:
@@ -438,7 +441,7 @@ class Experiment:
         """
         name, chosen = choose_condition(self.treatments, treatment)
         check_count("replicate", replicate, least=0)
-        with self._under_way("apply", chosen, (name,), replicates=1, seed=seed) as run:
+        with self._under_way("apply", chosen, (name,), (), replicates=1, seed=seed) as run:
             check_experiment(self, ())
             settle_sources(self)
             self.plugins.call("before_run", experiment=self)
@@ -505,7 +508,7 @@ class Experiment:
         hypotheses = self.hypotheses if hypotheses is None else as_hypotheses(hypotheses)
         resumes = strategy == "resume"
         with self._under_way(
-            "run", active, with_baseline(active), replicates=asked, seed=None, resumes=resumes
+            "run", active, with_baseline(active), hypotheses, replicates=asked, seed=None, resumes=resumes
         ) as run:
             check_experiment(self, hypotheses)
             settle_sources(self)
@@ -522,6 +525,7 @@ class Experiment:
         kind: RunKind,
         treatments: dict[str, Treatment],
         conditions: tuple[str, ...],
+        hypotheses: Sequence[Hypothesis],
         *,
         replicates: int | None,
         seed: int | None,
@@ -532,6 +536,7 @@ class Experiment:
             self.plugins,
             treatments=treatments,
             conditions=conditions,
+            hypotheses=hypotheses,
             master_seed=self.master_seed if seed is None else check_seed(seed),
             replicates=replicates,
             resumes=resumes,

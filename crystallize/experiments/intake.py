@@ -96,14 +96,14 @@ class Intake:
         """
         run = self.run
         stored, run.stored = run.stored, ()
-        for result in stored:
-            replicate, names = result.replicate, frozenset(map(_condition_of, result.outcomes))
-            if len(names) < len(self._conditions):
-                self._partial[replicate] = {outcome.condition: outcome for outcome in result.outcomes}
-                run.done[replicate] = names
+        all_conditions = frozenset(self._conditions)
+        for replicate, outcomes, *_ in stored:
+            if len(outcomes) < len(all_conditions):
+                self._partial[replicate] = {outcome.condition: outcome for outcome in outcomes}
+                run.done[replicate] = frozenset(self._partial[replicate])
             elif self.owed.settle(replicate):
                 self._stored.add(replicate)
-                self._collate(result._replace(run=run.token, reused=names))
+                self._collate(ReplicateResult(replicate, outcomes, run.token, all_conditions))
         return self._stored.__contains__ if self._stored else None
 
     def drive(self, replicate_fn: Callable[[int], Any]) -> Result:

@@ -24,7 +24,7 @@ from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
 from crystallize.utils.randomness import stream_key
 from crystallize.utils.signatures import is_async
-from crystallize.utils.stage import DATA_SOURCE, TREATMENT
+from crystallize.utils.stage import DATA_SOURCE, TREATMENT, trace_key, with_plain_names
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from crystallize.experiments.treatment import Treatment
     from crystallize.hookspecs import RunningExperiment
     from crystallize.plugins.collection import PluginRecord
+    from crystallize.utils.stage import Trace
 
 _logger = logging.getLogger("crystallize.experiment")
 
@@ -114,6 +115,7 @@ class Replicate:
         self._before_replicate = experiment.plugins.direct("before_replicate")
         self._before_step = self._hook("before_step")
         self._after_step = self._hook("after_step")
+        self._last_traces: dict[str, tuple[bytes, Trace]] = {}  # by condition, each with its key
         self._pickled: tuple[str, bytes] | None = None
 
     def _hook(self, name: str) -> Callable[..., None] | None:
@@ -183,7 +185,8 @@ class Replicate:
         started = time.time()
         with ctx.in_force():
             returned = drive(self._play(ctx, chosen, data))
-        return returned, ReplicateResult(0, (_outcome(ctx, chosen.name, None, started),), self._run)
+        outcome = _outcome(ctx, chosen.name, None, started, ctx.trace)
+        return returned, ReplicateResult(0, (outcome,), self._run)
 
     # -- the flow ------------------------------------------------------------------------------------------
 
@@ -244,10 +247,27 @@ class Replicate:
             ctx.leave(token)
         if forks != len(_forks):
             _end_forked_child(None)
-        outcome = _outcome(ctx, condition.name, error, started, attempt)
+        trace = self._shared(condition.name, ctx.trace)
+        outcome = _outcome(ctx, condition.name, error, started, trace, attempt=attempt)
         if attempt < self._retries and outcome.status == "failed":
             ctx.artifacts.discard()
         return outcome
+
+    def _shared(self, condition: str, trace: Trace) -> Trace:
+        """Return a trace, or the one that the condition left last if it is the same: it is sent and kept once.
+
+        It is a tuple: a step that is given up because of its time may go on, and write into the context's own.
+        """
+        try:
+            key = trace_key(trace)
+        except ValueError:
+            trace = with_plain_names(trace)
+            key = trace_key(trace)
+        last_key, last = self._last_traces.get(condition, (b"", ()))
+        if key == last_key:
+            return last
+        self._last_traces[condition] = key, tuple(trace)
+        return self._last_traces[condition][1]
 
     def _play_in_time(self, ctx: FrozenContext, condition: Condition, seconds: float) -> Flow[Any]:
         replicate = ctx.peek("replicate")
@@ -335,25 +355,30 @@ def _message(error: BaseException) -> str:
 
 
 def _outcome(
-    ctx: FrozenContext, condition: str, error: OutcomeError | None, started: float, attempt: int = 0
+    ctx: FrozenContext,
+    condition: str,
+    error: OutcomeError | None,
+    started: float,
+    trace: Trace,
+    *,
+    attempt: int = 0,
 ) -> Outcome:
     failed = error is not None
     parcels, ctx.handed_back = ctx.handed_back, None  # what comes later is refused
-    # Not Outcome(...): Python packs the keywords of a class's call into a dict, which takes twice as long.
-    return Outcome.__new__(
-        Outcome,
-        condition=condition,
-        seed=ctx.peek("seed_used"),
-        metrics={} if failed else ctx.metrics.values_by_name,
-        tags={} if failed else ctx.metrics.tags,
-        artifacts=ctx.artifacts.entries if ctx.artifact_entries else (),
-        trace=ctx.trace,
-        error=error,
-        handed_back=tuple(parcels) if parcels else (),
-        started=started,
-        seconds=max(0.0, time.time() - started),  # the clock may be set back
-        attempt=attempt,
-        cache=tuple(ctx.cache_notes) if ctx.cache_notes else (),
+    return Outcome(
+        condition,
+        ctx.peek("seed_used"),
+        {} if failed else ctx.metrics.values_by_name,
+        {} if failed else ctx.metrics.tags,
+        ctx.artifacts.entries if ctx.artifact_entries else (),
+        trace,
+        error,
+        tuple(parcels) if parcels else (),
+        started,
+        max(0.0, time.time() - started),  # the clock may be set back
+        attempt,
+        None,
+        tuple(ctx.cache_notes) if ctx.cache_notes else (),
     )
 
 

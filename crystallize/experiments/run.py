@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from crystallize.experiments.treatment import Treatment
     from crystallize.pipelines.cache.settings import CacheSettings
     from crystallize.plugins.manager import PluginManager
+    from crystallize.statistics.hypothesis import Hypothesis
     from crystallize.store.outcome import ReplicateResult
 
 RunKind = Literal["run", "apply"]
@@ -35,6 +36,8 @@ class Run:
         Those of this run.
     conditions : tuple of str
         The conditions of this run, in order.
+    hypotheses : sequence of Hypothesis
+        What is asked of the metrics at its end.
     master_seed : int
         What all random streams of this run derive from.
     replicates : int, optional
@@ -70,6 +73,7 @@ class Run:
         *,
         treatments: Mapping[str, Treatment],
         conditions: tuple[str, ...],
+        hypotheses: Sequence[Hypothesis],
         master_seed: int,
         replicates: int | None,
         resumes: bool = False,
@@ -79,6 +83,7 @@ class Run:
         self.kind = kind
         self.treatments = treatments
         self.conditions = conditions
+        self.hypotheses = hypotheses
         self.master_seed = master_seed
         self.replicates = replicates
         self.resumes = resumes
@@ -119,4 +124,5 @@ class Run:
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"exit_stack": None, "stored": (), "_by_identity": {}}
+        only_here: dict[str, Any] = {"exit_stack": None, "hypotheses": (), "stored": (), "_by_identity": {}}
+        return self.__dict__ | only_here

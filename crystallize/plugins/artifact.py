@@ -113,11 +113,11 @@ class ArtifactPlugin(BasePlugin):
         check_name("experiment", experiment.folder_name)
         with _one_at_a_time, store_errors(self.root_dir):
             location = self.location(experiment)
-            if experiment.name is None:
-                _warn_of_other_definition(location, experiment.definition())
             start = resume_recording if run.resumes else begin_recording
             state.recording = recording = start(experiment, location, fsync=self.fsync)
             state.sink = ArtifactSink(str(recording.folder))
+            if experiment.name is None:
+                _warn_of_other_definition(location, recording.definition)
 
     @hookimpl(tryfirst=True)  # what the others have seen is stored
     def after_replicate(self, experiment: RunningExperiment, result: ReplicateResult) -> None:

@@ -50,18 +50,34 @@ class Recording:
         The experiment, with the run under way.
     claim : Claim
         The run's folder.
+    definition : dict
+        What defines the run, as the experiment describes it.
     is_resumed : bool
         Whether the folder is that of an earlier run, which is never removed.
     fsync : bool
         Whether each write of the journal waits for the disk.
+
+    Attributes
+    ----------
+    definition : dict
+        As it was given.
     """
 
-    def __init__(self, experiment: RunningExperiment, claim: Claim, *, is_resumed: bool, fsync: bool) -> None:
+    def __init__(
+        self,
+        experiment: RunningExperiment,
+        claim: Claim,
+        definition: dict[str, Any],
+        *,
+        is_resumed: bool,
+        fsync: bool,
+    ) -> None:
+        self.definition = definition
         self._experiment = experiment
         self._claim = claim
         self._is_resumed = is_resumed
         self._account = Account(Path.cwd() if experiment.source is None else experiment.source.parent)
-        self._metadata = _describe_run(experiment, self._account)
+        self._metadata = _describe_run(experiment, definition, self._account)
         self._fsync = fsync
         self._journal: JournalWriter | None = None
         self._consumed = _consumed(experiment)
@@ -214,7 +230,7 @@ def begin_recording(experiment: RunningExperiment, location: RunLocation, *, fsy
     """Claim a folder for a new run, and write what is known of it."""
     claim = claim_run(location)
     try:
-        recording = Recording(experiment, claim, is_resumed=False, fsync=fsync)
+        recording = Recording(experiment, claim, experiment.definition(), is_resumed=False, fsync=fsync)
     except BaseException:
         claim.discard()
         raise
@@ -236,25 +252,28 @@ def resume_recording(experiment: RunningExperiment, location: RunLocation, *, fs
         seed = earlier.metadata.get("master_seed")
         if experiment.is_seed_drawn and type(seed) is int:
             run.master_seed = seed
-        earlier.compare(experiment.definition()["signature"])
+        definition = experiment.definition()
+        earlier.compare(definition["signature"])
         if earlier.is_all_changed:
             earlier.report()
         else:
             if run.replicates is not None and run.replicates < (earlier.replicates or 0):
                 _log.info("%s has %d replicates, and keeps them all", claim.folder, earlier.replicates)
-                run.replicates = earlier.replicates
-            recording = Recording(experiment, claim, is_resumed=True, fsync=fsync)
+                run.replicates = definition["replicates"] = earlier.replicates
+            recording = Recording(experiment, claim, definition, is_resumed=True, fsync=fsync)
             run.stored = recording.go_on(earlier)
             otherwise.pop_all()
             return recording
     return begin_recording(experiment, location, fsync=fsync)
 
 
-def _describe_run(experiment: RunningExperiment, account: Account) -> dict[str, Any]:
+def _describe_run(
+    experiment: RunningExperiment, definition: dict[str, Any], account: Account
+) -> dict[str, Any]:
     """Return the metadata of a run that begins now."""
     return {
         "run": experiment.current_run.token,
-        **experiment.definition(),
+        **definition,
         "status": RUNNING,
         **_describe_plugins(experiment.plugins),
         "hooks": experiment.plugins.order(),

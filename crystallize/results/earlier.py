@@ -182,10 +182,11 @@ class EarlierPart:
         if outcome.error is not None:
             self.attempts[replicate, condition] = outcome.attempt + 1
             return False
-        reason = self._changed_files(replicate, outcome)
-        if reason:
-            self._dropped.setdefault((condition, reason), []).append(replicate)
-            return False
+        if outcome.artifacts or outcome.consumed is not None or self._consumed is not None:
+            reason = self._changed_files(replicate, outcome)
+            if reason:
+                self._dropped.setdefault((condition, reason), []).append(replicate)
+                return False
         return True
 
     def _changed_files(self, replicate: int, outcome: Outcome) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import marshal
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,11 @@ from crystallize.errors import InvalidValueError
 from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.growing import put
 from crystallize.utils.randomness import StreamUse
-from crystallize.utils.stage import DATA_SOURCE, TREATMENT, StageRecord
+from crystallize.utils.stage import DATA_SOURCE, TREATMENT, StageRecord, trace_key
 
 if TYPE_CHECKING:
     from crystallize.utils.stage import Trace
 
-_MARSHAL_BY_VALUE = 2  # the last format without references, which depend on more than the value
 _NOTHING = StageRecord(0)
 _STAGE_NAMES = {DATA_SOURCE: "data source", TREATMENT: "treatment"}
 
@@ -39,11 +37,10 @@ class TraceStore:
 
     def put(self, replicate: int, trace: Trace) -> None:
         """Keep the trace of one outcome."""
-        if trace is self._last:  # as those of a stored run are, where they are equal
+        if trace is self._last:  # equal ones mostly are one object
             put(self._numbers, replicate, self._last_code, -1)
             return
-        # Not the trace itself: 1, 1.0 and True are equal, and what was read was one of them.
-        key = marshal.dumps(trace, _MARSHAL_BY_VALUE)
+        key = trace_key(trace)
         code = self._codes.get(key)
         if code is None:
             code = self._codes[key] = len(self._traces)

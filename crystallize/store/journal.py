@@ -18,6 +18,8 @@ reads them.
 
 from __future__ import annotations
 
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xxhash
@@ -36,6 +38,8 @@ HEAD_LENGTH = len('{"sum":"0123456789abcdef",')
 """Bytes of the sum at the start of a line."""
 
 _FIELDS = 10  # of an outcome that has nothing but metrics, with the sum
+_common_fields = itemgetter("replicate", "condition", "seed", "metrics", "started", "seconds", "attempt")
+_new = tuple.__new__
 
 
 class Again(NamedTuple):
@@ -146,7 +150,7 @@ def outcome_line(replicate: int, outcome: Outcome, trace: int, attempt: int) -> 
 
 def _is_plain(metrics: dict[str, list[Any]]) -> bool:
     """Tell whether JSON has a form for all values, which :func:`exact_json.pack` would find out more slowly."""
-    return all(exact_json.is_plain(value) for values in metrics.values() for value in values)
+    return all(map(exact_json.is_plain, chain.from_iterable(metrics.values())))
 
 
 def trace_line(number: int, trace: Trace) -> bytes:
@@ -201,27 +205,17 @@ def entry_from(fields: dict[str, Any], trace: Trace, *, is_packed: bool, may_unp
     KeyError, TypeError, ValueError
         If the line is none of ours.
     """
-    replicate, condition = fields["replicate"], fields["condition"]
-    seed, metrics = fields["seed"], fields["metrics"]
+    replicate, condition, seed, metrics, started, seconds, attempt = _common_fields(fields)
     if is_packed:
         metrics = exact_json.unpack(metrics, may_unpickle=may_unpickle)
         seed = exact_json.unpack(seed, may_unpickle=may_unpickle)
-    outcome = Outcome(
-        condition,
-        seed,
-        metrics,
-        {},
-        (),
-        trace,
-        None,
-        (),
-        fields["started"],
-        fields["seconds"],
-        fields["attempt"],
+    # Not Outcome(...), which takes three times as long: there is one of these for each line.
+    outcome = _new(
+        Outcome, (condition, seed, metrics, {}, (), trace, None, (), started, seconds, attempt, None)
     )
     if len(fields) > _FIELDS:
         outcome = _with_rare_fields(outcome, replicate, fields, may_unpickle)
-    return Entry(replicate, outcome)
+    return _new(Entry, (replicate, outcome))
 
 
 def _with_rare_fields(
@@ -268,4 +262,4 @@ def without_sum(line: bytes, seed: int) -> Any:
 
 
 def _head(rest: bytes, seed: int) -> bytes:
-    return b'{"sum":"%s",' % xxhash.xxh3_64_hexdigest(rest, seed).encode()
+    return START + xxhash.xxh3_64_hexdigest(rest, seed).encode() + b'",'

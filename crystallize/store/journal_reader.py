@@ -49,6 +49,8 @@ class JournalReader:
         Those that have been read.
     size : int
         How many bytes have been read: all complete lines.
+    line : int
+        The number of the line that was read last, counted from 1.
     trace_count : int
         How many numbers of traces are taken.
     damaged : list of int
@@ -64,7 +66,7 @@ class JournalReader:
         self._may_unpickle = may_unpickle
         self._seed = 0
         self._traces: dict[int, Trace] = {}
-        self._lines_read = 0
+        self.line = 0
 
     def read(self) -> Iterator[Entry | Session]:
         """Yield what has been written since the last call, in the order of writing.
@@ -78,45 +80,37 @@ class JournalReader:
         StoreError
             If it cannot be read, is no journal, or one of a later version of Crystallize.
         """
-        for line in self._complete_lines():
-            self._lines_read += 1
-            if not self.sessions:
-                yield self._read_first(line)
-                continue
-            try:
-                found = self._read_line(line)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                self.damaged.append(self._lines_read)
-            else:
-                if found is not None:
-                    yield found
-
-    def _complete_lines(self) -> Iterator[bytes]:
         with _opened(self.file) as stream:
             stream.seek(self.size)
             for line in stream:
                 if not line.endswith(b"\n"):
                     return  # it is being written, or a crash has cut it off
                 self.size += len(line)
-                yield line
+                self.line += 1
+                if not self.sessions:
+                    yield self._read_first(line)
+                    continue
+                try:
+                    found = self._read_line(line)
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    self.damaged.append(self.line)
+                else:
+                    if found is not None:
+                        yield found
 
     def find_sessions(self) -> list[tuple[int, Session]]:
         """Return all sessions that there are by now, each with its line's number; nothing counts as read by it."""
         ahead = JournalReader(self.file)
         found: list[tuple[int, Session]] = []
-        for number, line in enumerate(ahead._complete_lines(), 1):
-            if not line.startswith(_SESSION, HEAD_LENGTH):
-                continue
-            with contextlib.suppress(ValueError, KeyError, TypeError, StoreError):
-                session = ahead._read_line(line) if ahead.sessions else ahead._read_first(line)
-                if isinstance(session, Session):
-                    found.append((number, session))
+        with _opened(self.file) as stream:
+            for number, line in enumerate(stream, 1):
+                if not line.startswith(_SESSION, HEAD_LENGTH) or not line.endswith(b"\n"):
+                    continue
+                with contextlib.suppress(ValueError, KeyError, TypeError, StoreError):
+                    session = ahead._read_line(line) if ahead.sessions else ahead._read_first(line)
+                    if isinstance(session, Session):
+                        found.append((number, session))
         return found
-
-    @property
-    def line(self) -> int:
-        """The number of the line that was read last, counted from 1."""
-        return self._lines_read
 
     def _read_first(self, line: bytes) -> Session:
         try:
@@ -189,7 +183,7 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(open_plain(file, follow_links=False), "rb") as stream:
             yield stream
-    except FileNotFoundError:
+    except (FileNotFoundError, StoreError):
         raise
     except OSError as error:
         raise StoreError(
@@ -242,11 +236,11 @@ class StoredOutcomes:
 
         Replicates come in the order of writing, but for those that several sessions had a part in: they come last.
         """
-        conditions = self._conditions
+        conditions, reader = self._conditions, self._reader
         held: dict[int, dict[str, Outcome]] = {}
         current, line = -1, 0
         group: dict[str, Outcome] = {}
-        for entry in self._reader.read():
+        for entry in reader.read():
             if isinstance(entry, Session):
                 continue
             replicate, outcome = entry
@@ -254,7 +248,7 @@ class StoredOutcomes:
                 if group and (ready := self._complete(held, current, group, line)):
                     yield current, ready
                 current, group = replicate, {}
-            line = self._reader.line
+            line = reader.line
             if outcome.condition in conditions and not (self._again and self._is_void(entry)):
                 group[outcome.condition] = outcome
         if group and (ready := self._complete(held, current, group, line)):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import marshal
 import os
 import threading
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from crystallize.store.journal import outcome_line, seed_of, session_line, trace_line, with_sum
+from crystallize.utils.stage import trace_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 
     from crystallize.store.journal import Session
     from crystallize.store.journal_reader import JournalReader
-    from crystallize.store.outcome import ReplicateResult
+    from crystallize.store.outcome import Outcome, ReplicateResult
+    from crystallize.utils.stage import Trace
 
 FLUSH_SECONDS = 0.1
 """Outcomes wait at most this long for others to be written together with them."""
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-_MARSHAL_BY_VALUE = 2  # the last format without references, which depend on more than the value
+_seconds_of = attrgetter("seconds")
 
 
 class JournalWriter:
@@ -61,6 +63,7 @@ class JournalWriter:
         self._attempts = attempts or {}
         self._waiting: list[ReplicateResult] = []
         self._traces: dict[bytes, int] = {}
+        self._last_traces: dict[str, tuple[Trace, int]] = {}  # by condition, each with its number
         self._first_trace = 0 if read is None else read.trace_count
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
@@ -85,7 +88,7 @@ class JournalWriter:
             If they, or those before, cannot be written. What was written stays whole.
         """
         self._waiting.append(result)
-        if sum(outcome.seconds for outcome in result.outcomes) >= FLUSH_SECONDS:
+        if sum(map(_seconds_of, result.outcomes)) >= FLUSH_SECONDS:
             self.flush()
         elif self._failure is None:
             _flusher.remind(self)
@@ -145,14 +148,22 @@ class JournalWriter:
         for outcome in result.outcomes:
             if outcome.condition in result.reused:
                 continue
-            key = marshal.dumps(outcome.trace, _MARSHAL_BY_VALUE)
-            trace = self._traces.get(key)
-            if trace is None:
-                trace = self._traces[key] = self._first_trace + len(self._traces)
-                yield with_sum(trace_line(trace, outcome.trace), self._seed)
+            last = self._last_traces.get(outcome.condition)
+            if last is None or outcome.trace is not last[0]:
+                yield from self._number_trace(outcome)
+                last = self._last_traces[outcome.condition]
             before = self._attempts.get((result.replicate, outcome.condition), 0) if self._attempts else 0
-            line = outcome_line(result.replicate, outcome, trace, before + outcome.attempt)
+            line = outcome_line(result.replicate, outcome, last[1], before + outcome.attempt)
             yield with_sum(line, self._seed)
+
+    def _number_trace(self, outcome: Outcome) -> Iterator[bytes]:
+        """Find the number of an outcome's trace; yield the trace's line if it is new."""
+        key = trace_key(outcome.trace)
+        number = self._traces.get(key)
+        if number is None:
+            number = self._traces[key] = self._first_trace + len(self._traces)
+            yield with_sum(trace_line(number, outcome.trace), self._seed)
+        self._last_traces[outcome.condition] = outcome.trace, number
 
 
 # -- writing soon: one thread for all journals of the process ------------------------------------------------

@@ -58,13 +58,7 @@ class _Reader(ast.NodeVisitor):
         self._keys: set[str] = set()
         self._is_known = True
         code = fn.__code__
-        local = {*code.co_varnames, *code.co_cellvars, *code.co_freevars}
-        for each in ast.walk(node):  # functions and comprehensions inside have names of their own
-            if isinstance(each, ast.arg):
-                local.add(each.arg)
-            elif isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
-                local.add(each.id)
-        self._local = local
+        self._local = {*code.co_varnames, *code.co_cellvars, *code.co_freevars} | _bound_inside(node)
         self._globals = fn.__globals__
 
     def _global(self, name: str) -> Any:
@@ -136,6 +130,16 @@ class _Reader(ast.NodeVisitor):
         if isinstance(key, str):
             self._keys.add(key)
         return isinstance(key, str)
+
+
+@lru_cache(maxsize=256)
+def _bound_inside(node: _Function) -> frozenset[str]:
+    """Return the names that a definition binds; functions and comprehensions inside have names of their own."""
+    arguments = (each.arg for each in ast.walk(node) if isinstance(each, ast.arg))
+    stored = (
+        each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
+    )
+    return frozenset((*arguments, *stored))
 
 
 def _definition(code: CodeType) -> _Function | None:

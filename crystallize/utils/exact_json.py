@@ -15,6 +15,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
+from math import isfinite
 from typing import Any
 
 from crystallize.utils.failures import safe_repr
@@ -108,7 +109,7 @@ def is_plain(value: Any) -> bool:
     """Tell whether :func:`pack` would return the value itself since JSON has a form for it."""
     kind = type(value)
     if kind is float:
-        return bool(value - value == 0.0)  # not of NaN, nor of the infinities
+        return isfinite(value)
     return kind in _PLAIN or (kind is int and value.bit_length() <= _MOST_BITS)
 
 

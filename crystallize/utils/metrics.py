@@ -57,8 +57,10 @@ class MetricLog(Mapping[str, list[Any]]):
         InvalidValueError
             If a tag is called like a column that every value has: replicate, condition, metric or value.
         """
-        if type(name) is not str and not isinstance(name, str):
-            raise InvalidTypeError(f"a metric's name is a str, got {name!r}")
+        if type(name) is not str:
+            if not isinstance(name, str):
+                raise InvalidTypeError(f"a metric's name is a str, got {name!r}")
+            name = str.__str__(name)  # a member of an enumeration, say
         if tags is not None:
             _check_tags(name, tags)
         if type(value) not in SCALARS:

@@ -6,6 +6,7 @@ Provenance shows these records, and so nothing else needs to watch a step.
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -21,6 +22,7 @@ TREATMENT = -2
 """The stages before the first step, whose number is 0."""
 
 _LONGEST_TEXT = 80
+_MARSHAL_BY_VALUE = 2  # the last format without references, which depend on more than the value
 
 
 class StageRecord(NamedTuple):
@@ -62,6 +64,18 @@ class StageRecord(NamedTuple):
 
 Trace: TypeAlias = list[tuple[Any, ...]] | tuple[tuple[Any, ...], ...]
 """The record of each stage of one outcome that has left one: the first fields of a `StageRecord`, as a plain tuple."""
+
+
+def trace_key(trace: Trace) -> bytes:
+    """Return what two traces have in common if they are the same; equal ones need not be, as 1, 1.0 and True are."""
+    return marshal.dumps(trace, _MARSHAL_BY_VALUE)
+
+
+def with_plain_names(trace: Any) -> Any:
+    """Return a trace in which every text is a ``str`` and nothing more, and no member of an enumeration, say."""
+    if isinstance(trace, list | tuple):
+        return tuple(map(with_plain_names, trace))
+    return str.__str__(trace) if isinstance(trace, str) else trace
 
 
 class Stage:

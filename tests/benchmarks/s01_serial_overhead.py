@@ -137,7 +137,8 @@ def crystallize(size: int, variant: str) -> Reading:
     """The same steps in an Experiment with its default plugins."""
     import api
 
-    subject = api.experiment(api.shift, api.double, api.record, initial_ctx=extra_keys(variant))
+    options = {"disable_plugins": ["artifact"]} if variant == "unstored" else {}
+    subject = api.experiment(api.shift, api.double, api.record, initial_ctx=extra_keys(variant), **options)
     return per_step(lambda: api.run(subject, size, TREATMENTS), size)
 
 
@@ -157,7 +158,13 @@ SCENARIO = Scenario(
     },
     variants=(
         Variant("plain", "us/step", (Budget(2, "floor"),), "default plugins"),
-        Variant("unstored", "us/step", (Budget(1.5, "floor"),), "without ArtifactPlugin and its journal"),
+        Variant(
+            "unstored",
+            "us/step",
+            (Budget(1.5, "floor"),),
+            "without ArtifactPlugin and its journal",
+            largest={PREDECESSOR: 0},
+        ),
         Variant(
             "keys100",
             "us/step",

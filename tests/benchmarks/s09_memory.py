@@ -13,7 +13,7 @@ from typing import Any
 from harness import OURS, PREDECESSOR, Budget, Reading, Scenario, Variant, memory, repeat
 
 METRICS = 3
-TREATMENTS: dict[str, dict[str, Any]] = {"plus": {"delta": 1.0}, "minus": {"delta": -1.0}}
+TREATMENTS: dict[str, dict[str, Any]] = {"plus": {}, "minus": {}}
 CONDITIONS = 1 + len(TREATMENTS)
 BUDGET = (Budget(3, "arrays"),)
 LARGEST = {PREDECESSOR: 10_000}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from crystallize import (
     Hypothesis,
     ParallelExecution,
     ResultAggregator,
+    open_run,
     paired_t_test,
     pipeline_step,
     treatment,
@@ -113,6 +115,24 @@ def test_a_treatment_lays_its_settings_over_the_initial_context() -> None:
     result = experiment(initial_ctx={"shift": 100.0}, hypotheses=[]).run()
     assert min(result.metrics.baseline.metrics["value"]) > 50
     assert max(result.metrics.treatments["up"].metrics["value"]) < 20
+
+
+def test_names_may_be_members_of_an_enumeration() -> None:
+    class Name(StrEnum):
+        SHIFT = "shift"
+        LOSS = "loss"
+
+    def step(data: float, ctx: Any) -> float:
+        ctx.metrics.add(Name.LOSS, data + ctx[Name.SHIFT])
+        return data
+
+    study = Experiment(lambda: 1.0, [step], name="named", initial_ctx={"shift": 0.5}, seed=1, replicates=2)
+    result = study.run()
+    assert [*map(type, result.metrics.baseline.metrics)] == [str]
+    assert result.metrics.baseline.metrics == {"loss": [1.5, 1.5]}
+    for each in (result, open_run("named")):
+        (ran,) = each.provenance.of("baseline", 1)["steps"]
+        assert (ran["reads"], ran["metrics"]) == ({"shift": 0.5}, {"loss": 1})
 
 
 def test_what_a_plugin_draws_changes_no_steps_numbers() -> None:

@@ -18,10 +18,12 @@ from crystallize import (
     ArtifactPlugin,
     BasePlugin,
     Experiment,
+    Hypothesis,
     ParallelExecution,
     Pipeline,
     PipelineStep,
     data_source,
+    paired_t_test,
     treatment,
 )
 from crystallize.errors import ArtifactError, InvalidTypeError, InvalidValueError, PluginError, StoreError
@@ -153,6 +155,39 @@ def test_metadata_tell_what_ran_and_how_it_ended() -> None:
     assert metadata["command"] == sys.orig_argv
     assert metadata["environment"]["python"] == sys.version.split()[0]
     assert metadata["started"] <= metadata["finished"]
+
+
+def test_metadata_tell_what_the_run_did_about_failures() -> None:
+    asked: list[tuple[dict[str, Any], tuple[Any, ...]]] = [
+        ({}, (None, 0, None)),
+        ({"on_error": "stop", "retries": 2, "timeout": 60}, (0, 2, 60.0)),
+        ({"max_failures": 3}, (3, 0, None)),
+    ]
+    for options, policy in asked:
+        path = experiment(**options).run().path
+        assert path is not None
+        stored = load(path / METADATA)["failure_policy"]
+        assert (stored["max_failures"], stored["retries"], stored["timeout"]) == policy
+
+
+def test_metadata_have_the_hypotheses_of_this_run() -> None:
+    own, other = (Hypothesis(paired_t_test, "size", name=name) for name in ("own", "other"))
+    study = experiment(hypotheses=[own])
+    for hypotheses, names in ((None, ["own"]), ([other], ["other"]), ([], [])):
+        path = study.run(replicates=3, hypotheses=hypotheses).path
+        assert path is not None
+        metadata = load(path / METADATA)
+        assert [each["name"] for each in metadata["hypotheses"]] == names
+        assert list(metadata["signature"]["hypotheses"]) == names
+
+
+def test_metadata_of_a_resumed_run_tell_how_many_replicates_it_keeps() -> None:
+    study = experiment()
+    study.run(replicates=3)
+    path = study.run(replicates=2, treatments=[treatment("low", {})], strategy="resume").path
+    assert path is not None
+    metadata = load(path / METADATA)
+    assert (metadata["replicates"], list(metadata["conditions"])) == (3, ["baseline", "low"])
 
 
 def test_a_condition_with_a_failed_outcome_has_results_and_no_marker() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from crystallize import BasePlugin, Experiment, FrozenContext, Result, treatment
 from crystallize.errors import InvalidValueError
+from crystallize.results.load import load_result
 from crystallize.results.provenance import Provenance, TraceStore
 
 
@@ -191,6 +192,30 @@ def test_equal_traces_are_kept_once_and_values_that_only_compare_equal_are_not()
     assert [repr(store.get(replicate)) for replicate in range(4)] == [repr(trace) for trace in traces]
     assert store.get(0) is store.get(3)
     assert store.get(4) == ()
+
+
+@pytest.mark.parametrize("execution", ["serial", "process"])
+def test_a_run_and_its_journal_tell_values_apart_that_only_compare_equal(execution: str) -> None:
+    values = [1, 1.0, True, 1, 1]
+
+    def choose(ctx: FrozenContext) -> None:
+        ctx.add("n", values[ctx["replicate"]])
+
+    def read(data: Any, ctx: FrozenContext) -> Any:
+        return data, {"n": ctx["n"]}
+
+    result = Experiment(
+        lambda: 0,
+        [read],
+        treatments=[treatment("chosen", choose)],
+        initial_ctx={},
+        execution=execution,
+        seed=1,
+    ).run(replicates=len(values))
+    assert result.path is not None
+    for each in (result, load_result(result.path)):
+        reads = [each.provenance.of("chosen", place)["steps"][-1]["reads"]["n"] for place in range(5)]
+        assert repr(reads) == repr(values)
 
 
 def test_it_is_made_when_it_is_asked_for_and_costs_little_until_then(result: Result) -> None:
