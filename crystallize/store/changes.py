@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from crystallize.utils.suggest import listed
+from crystallize.utils.code import changes_of_code
 
 _LONGEST = 60
 _MISSING: Any = object()
@@ -83,7 +83,7 @@ def _change(before: Any, now: Any, of: str) -> str:
         if old == new:
             continue
         if key == "code":
-            return f"the code{of} has changed: {_changed_code(old, new)}"
+            return f"in the code{of}, {_changed_code(old, new)}"
         if (
             key in ("settings", "parameters", "defaults", "datasource")
             and old is not _MISSING
@@ -96,8 +96,8 @@ def _change(before: Any, now: Any, of: str) -> str:
 
 def _changed_code(before: Any, now: Any) -> str:
     if not isinstance(before, Mapping) or not isinstance(now, Mapping):
-        return "all of it"
-    return listed(name for name in dict.fromkeys((*before, *now)) if before.get(name) != now.get(name))
+        return "all of it is another"
+    return ", ".join(changes_of_code(before, now))
 
 
 def _was(what: str, before: Any, now: Any) -> str:

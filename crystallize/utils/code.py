@@ -7,41 +7,70 @@ What counts is what Python compiled, not the text: a comment, a docstring, the l
 nothing, an edit of the file after it was imported is not taken for what ran, and a notebook's cell is code like any
 other. The hashes are the same in every process and on every machine; another minor version of Python compiles
 other code, so whoever compares hashes compares that version first.
+
+Parts refer to each other by name. Where several have one name, as lambdas do, they are told apart by what they are
+made of and reach, and numbered in the order in which they are met: two walks with equal hashes have met equal code.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dis
 import enum
+import functools
 import hashlib
-import importlib.util
-import inspect
-import os
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from functools import lru_cache
-from importlib.machinery import ModuleSpec, PathFinder
-from pathlib import PurePath
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import attrgetter
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any, NamedTuple
 
-from crystallize.utils.files import read_plain
-from crystallize.utils.fingerprint import fingerprint, is_array, parts_of, safe_fingerprint
+from crystallize.utils.bytecode import read_compiled
+from crystallize.utils.fingerprint import fingerprint, is_array
+from crystallize.utils.own_code import code_in, file_name, imports_of, is_own_file, is_own_module, short_name
 from crystallize.utils.sharing import SCALARS
 
-_LARGEST_FILE = 1 << 26
-_HAS_DOCSTRING = 0x4000000  # a flag of code objects since Python 3.13
-_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
-_INSTALLED = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
-_CRYSTALLIZE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
-_LEAVES = (str, bytes, bytearray, memoryview, BuiltinFunctionType, ModuleType)
+_LEAVES = SCALARS | {complex, bytes, bytearray, memoryview}
+_LRU_CACHE = type(functools.lru_cache(int))
+_SLOTS = (MemberDescriptorType, GetSetDescriptorType)
+_WRAPPER = frozenset(functools.WRAPPER_ASSIGNMENTS)  # what a decorator copies for the reader's sake
+_READS_ITS_MODULE = frozenset({"globals", "eval", "exec"})
+_NO_ATTRIBUTES = frozenset(
+    {
+        *("__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__firstlineno__"),
+        *("__static_attributes__", "__orig_bases__", "__parameters__", "__abstractmethods__", "_abc_impl"),
+        # Made when they are first needed, of what else is in the class; some hold the identity of an object.
+        *("__protocol_attrs__", "__non_callable_proto_members__", "__signature__"),
+        *("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__"),
+    }
+)
+
+
+class ReachedCode(NamedTuple):
+    """What things reach.
+
+    Attributes
+    ----------
+    parts : dict of str to str
+        Hashes of the user's own code: see :func:`code_of`.
+    libraries : frozenset of str
+        The modules of others that it uses, by their full names; without the standard library.
+    """
+
+    parts: dict[str, str]
+    libraries: frozenset[str]
 
 
 def code_of(*things: Any, without_defaults_of: object = None) -> dict[str, str]:
-    """Return a hash of each part of the user's own code that `things` reach, by module and name.
+    """Return a hash of each part of the user's own code that `things` reach, by name and file.
 
     Parameters
     ----------
@@ -53,283 +82,488 @@ def code_of(*things: Any, without_defaults_of: object = None) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Functions, methods, classes, and the globals that are no code: ``{"steps.fit": "9f2a…", "steps.RATE": "77b…"}``.
+        Functions, classes, globals that are no code, and files that are imported inside of a function:
+        ``{"fit() in steps.py": "9f2a…", "class Model in steps.py": "04c1…", "RATE in steps.py": "77b…"}``.
         A function's hash covers its compiled code, its defaults, the values that it closes over, and which things
         its names stand for; what those are made of has a hash of its own. A module that is imported inside of a
         function counts as a whole, with those that it imports.
     """
-    waiting = [thing for thing in things if type(thing) not in SCALARS]
-    return _Walk(without_defaults_of).through(waiting) if waiting else {}
+    return reached_code(*things, without_defaults_of=without_defaults_of).parts
+
+
+def reached_code(*things: Any, without_defaults_of: object = None) -> ReachedCode:
+    """Return the hashes that :func:`code_of` returns, and the libraries that the code uses."""
+    walk = _Walk(without_defaults_of)
+    return walk.through([thing for thing in things if type(thing) not in SCALARS])
+
+
+def changes_of_code(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return what differs between the hashes of two walks, a sentence each: ``"fit() in steps.py changed"``.
+
+    What changed comes before what is new, and that before what is gone.
+    """
+    return [
+        *(f"{name} changed" for name in now if name in before and now[name] != before[name]),
+        *(f"{name} is new" for name in now if name not in before),
+        *(f"{name} is gone" for name in before if name not in now),
+    ]
 
 
 def name_of_code(thing: Any) -> str:
     """Return module and qualified name of a function or class; a script is called the same when it is imported."""
-    module = thing.__globals__.get("__name__") if isinstance(thing, FunctionType) else thing.__module__
-    return f"{_short(str(module))}.{thing.__qualname__}"
+    return f"{short_name(_module_of(thing))}.{thing.__qualname__}"
+
+
+def _module_of(thing: Any) -> str:
+    name = thing.__globals__.get("__name__") if isinstance(thing, FunctionType) else None
+    return str(name or thing.__module__ or "__main__")
+
+
+# -- the walk ------------------------------------------------------------------------------------------------
+
+
+class _Part:
+    """A piece of the user's code that has a hash of its own."""
+
+    def __init__(self, name: str, describe: Callable[[_Description], None]) -> None:
+        self.name = name
+        self.describe = describe
+        self.digest = ""  # of what it is made of, with the names of the parts that it refers to
+        self.refers_to: list[_Part] = []
 
 
 class _Walk:
-    """Goes from things to what they reach, and notes a hash of each part of the user's code."""
+    """Goes from things to the parts of the user's code that they reach."""
 
     def __init__(self, without_defaults_of: object) -> None:
         self._without_defaults_of = without_defaults_of
-        self._found: dict[str, set[str]] = {}
-        self._seen: dict[int, Any] = {}  # holds what was seen, so that no other object gets its identity
-        self._looked_up: set[Any] = set()  # attributes of modules, and files
-        self._waiting: list[Any] = []
+        self._parts: dict[object, _Part] = {}
+        self._held: list[Any] = []  # so that no other object gets the identity of one that was met
+        self._waiting: list[_Part] = []
+        self.libraries: set[str] = set()
 
-    def through(self, things: list[Any]) -> dict[str, str]:
-        self._waiting += things
+    def through(self, things: list[Any]) -> ReachedCode:
+        start = _Description(self, for_parts_only=True)
+        for thing in things:
+            start.add_value(thing)
         while self._waiting:
-            thing = self._waiting.pop()
-            if type(thing) not in SCALARS and id(thing) not in self._seen:
-                self._seen[id(thing)] = thing
-                self._look_at(thing)
-        return {name: _merged(hashes) for name, hashes in sorted(self._found.items())}
+            part = self._waiting.pop()
+            description = _Description(self)
+            part.describe(description)
+            part.digest, part.refers_to = description.digest(), description.refers_to
+        return ReachedCode(_hashes(start.refers_to, self._parts.values()), frozenset(self.libraries))
 
-    def _look_at(self, thing: Any) -> None:
-        kind = type(thing)
-        if kind is FunctionType:
-            self._function(thing)
-        elif kind is type or isinstance(thing, type):
-            self._class(thing)
-        elif kind is MethodType:
-            self._waiting += (thing.__func__, thing.__self__)
-        elif isinstance(thing, Mapping):
-            self._waiting += thing.values()
-        elif isinstance(thing, list | tuple | AbstractSet):
-            self._waiting += thing
-        elif not isinstance(thing, _LEAVES) and not is_array(thing):
-            # `__wrapped__` is the function of a decorator's object, as of functools.lru_cache.
-            self._waiting += (kind, getattr(thing, "__wrapped__", None), *parts_of(thing))
+    def hold(self, thing: Any) -> int:
+        """Return the identity of an object, which is its own until the walk is over."""
+        self._held.append(thing)
+        return id(thing)
 
-    def _function(self, function: FunctionType) -> None:
-        code = function.__code__
-        closure = _closure(function) if code.co_freevars else {}
-        self._waiting += closure.values()
-        if "__wrapped__" in function.__dict__:
-            self._waiting.append(function.__dict__["__wrapped__"])
-        if not _is_users(code.co_filename):  # a decorator of a library; what it decorates is in its closure
-            return
-        used = _names_in(code)
-        module = function.__globals__
-        label = _short(str(module.get("__name__")))
-        stands_for = {
-            name: self._global(label, name, module[name], used.attributes)
-            for name in used.variables
-            if name in module
-        }
-        parts = [_compiled(code), *(f"{name}={stands_for[name]}" for name in sorted(stands_for))]
-        defaults = (function.__defaults__, function.__kwdefaults__)
-        if any(defaults) and function is not self._without_defaults_of:
-            self._waiting += defaults
-            parts.append(safe_fingerprint(defaults))
-        if closure:
-            parts.append(safe_fingerprint(closure))
+    def use(self, library: str) -> None:
+        """Note that a library's module is used."""
+        if library.partition(".")[0] not in sys.stdlib_module_names:
+            self.libraries.add(library)
+
+    # What is a part
+
+    def function(self, function: FunctionType) -> _Part:
         # A decorator's wrapper has taken over the name of what it wraps; what a library generates has no other name.
+        code = function.__code__
         name = function.__qualname__ if code.co_filename == "<string>" else code.co_qualname
-        self._note(f"{label}.{name}", *parts)
-        for each in used.imports:
-            self._import(*each, module.get("__package__"))
+        label = f"{name}() in {file_name(_module_of(function))}"
+        return self._part(self.hold(function), label, functools.partial(self._describe_function, function))
 
-    def _class(self, kind: type) -> None:
-        if not _is_users_module(kind.__module__):
-            return
-        self._waiting += kind.__bases__
-        parts = [base.__qualname__ for base in kind.__bases__]
-        if isinstance(kind, enum.EnumMeta):
-            members: Mapping[str, Any] = kind.__members__
-            parts.append(safe_fingerprint({name: member.value for name, member in members.items()}))
-        for name, value in vars(kind).items():
-            functions = _functions_of(value)
-            if functions:
-                self._waiting += functions
-                parts += [f"{name}={name_of_code(function)}" for function in functions]
-            elif not (name.startswith("__") or name == "_abc_impl" or isinstance(kind, enum.EnumMeta)):
-                self._waiting.append(value)
-                parts.append(f"{name}={safe_fingerprint(value)}")
-        self._note(name_of_code(kind), *parts)
+    def kind(self, kind: type) -> _Part:
+        label = f"class {kind.__qualname__} in {file_name(str(kind.__module__))}"
+        return self._part(self.hold(kind), label, functools.partial(_describe_class, kind))
 
-    def _global(self, label: str, name: str, value: Any, attributes: frozenset[str]) -> str:
-        """Return what a global stands for: the name of code, or else nothing, and the value has a hash of its own."""
-        if isinstance(value, FunctionType | type):
-            self._waiting.append(value)
-            return name_of_code(value)
-        if isinstance(value, BuiltinFunctionType):
-            return f"{value.__module__}.{value.__qualname__}"
-        if not isinstance(value, ModuleType):
-            self._waiting.append(value)
-            self._note(f"{label}.{name}", safe_fingerprint(value))
-            return ""
-        if _is_users_module(value.__name__) and (value.__name__, attributes) not in self._looked_up:
-            self._looked_up.add((value.__name__, attributes))
-            members = vars(value)
-            for attribute in attributes & members.keys():
-                self._global(_short(value.__name__), attribute, members[attribute], attributes)
-        return _short(value.__name__)
+    def variable(self, scope: dict[str, Any], name: str, module: str) -> _Part:
+        def describe(description: _Description) -> None:
+            description.add_value(scope[name])
 
-    def _import(self, name: str, members: tuple[str, ...], package: str | None) -> None:
-        """Note the modules of the user's that a function imports when it is called, as they are on disk by now."""
-        for module, file in _files_of(name, members, package):
-            if file in self._looked_up:
-                continue
-            self._looked_up.add(file)
-            code = _code_in(file)
+        return self._part((self.hold(scope), name), f"{name} in {file_name(module)}", describe)
+
+    def file(self, module: str, file: str) -> _Part:
+        def describe(description: _Description) -> None:
+            code = code_in(file)
             if code is not None:
-                self._note(_short(module), _compiled(code))
-                own_package = module if file.endswith("__init__.py") else module.rpartition(".")[0]
-                for each in _names_in(code).imports:
-                    self._import(*each, own_package)
+                compiled = read_compiled(code)
+                description.add("file", compiled.digest)
+                is_package = file.endswith("__init__.py")
+                self._add_imports(
+                    description, compiled.imports, module if is_package else module.rpartition(".")[0]
+                )
 
-    def _note(self, name: str, *parts: str) -> None:
-        self._found.setdefault(name, set()).add(_joined(parts))
+        return self._part(file, file_name(module), describe)
+
+    def _part(self, key: object, name: str, describe: Callable[[_Description], None]) -> _Part:
+        if key not in self._parts:
+            self._parts[key] = _Part(name, describe)
+            self._waiting.append(self._parts[key])
+        return self._parts[key]
+
+    # What they are made of
+
+    def _describe_function(self, function: FunctionType, description: _Description) -> None:
+        compiled = read_compiled(function.__code__)
+        description.add("function", compiled.digest)
+        scope = function.__globals__
+        for names in compiled.names:
+            if names[0] in scope:
+                self._add_global(description, scope, _module_of(function), names)
+            elif names[0] in _READS_ITS_MODULE:
+                self._add_members(description, scope, _module_of(function))
+        for name, value in _closure(function):
+            description.add("closure", name)
+            description.add_value(value)
+        if function is not self._without_defaults_of:
+            for defaults in (function.__defaults__, function.__kwdefaults__):
+                if defaults:
+                    description.add("defaults")
+                    description.add_value(defaults)
+        if function.__dict__:
+            description.add_value(_without(function.__dict__, _WRAPPER))
+        self._add_imports(description, compiled.imports, scope.get("__package__"))
+
+    def _add_global(
+        self, description: _Description, scope: dict[str, Any], module: str, names: tuple[str, ...]
+    ) -> None:
+        """Add what a global stands for, or what is taken of the module that it stands for."""
+        name, *attributes = names
+        description.add("global", *names)
+        value = scope[name]
+        while isinstance(value, ModuleType):
+            scope, module = vars(value), value.__name__
+            is_own = is_own_module(module)
+            description.add("of", file_name(module) if is_own else module)
+            if not attributes:
+                description.add_value(value)
+                return
+            name, *attributes = attributes
+            if name not in scope and "__getattr__" in scope:
+                name = "__getattr__"
+            value = scope.get(name)
+            if not is_own:
+                self.use(module)
+                if not isinstance(
+                    value, FunctionType | ModuleType
+                ):  # a function may be put there by the user
+                    return
+        if isinstance(value, FunctionType | BuiltinFunctionType | MethodType | type | _LRU_CACHE):
+            description.add_value(value)
+        elif name in scope:
+            description.refer_to(self.variable(scope, name, module))
+
+    def _add_members(self, description: _Description, scope: dict[str, Any], module: str) -> None:
+        """Add all that a module defines."""
+        for name in sorted(scope):
+            if not (name.startswith("__") or isinstance(scope[name], ModuleType)):
+                self._add_global(description, scope, module, (name,))
+
+    def add_module(self, description: _Description, module: ModuleType) -> None:
+        """Add a module that is used as a value: whatever is in it may be taken of it."""
+        if is_own_module(module.__name__):
+            description.add("module", file_name(module.__name__))
+            self._add_members(description, vars(module), module.__name__)
+        else:
+            description.add("module", module.__name__)
+            self.use(module.__name__)
+
+    def _add_imports(
+        self, description: _Description, imports: Iterable[tuple[str, tuple[str, ...]]], package: str | None
+    ) -> None:
+        """Add the modules of the user's that are imported when a function is called, as they are on disk by now."""
+        for name, members in imports:
+            for module, file in imports_of(name, members, package):
+                if file is None:
+                    self.use(module)
+                else:
+                    description.refer_to(self.file(module, file))
 
 
-class _Names(NamedTuple):
-    """What the compiled code of a function, and of the functions in it, refers to by name."""
+class _Description:
+    """What a part is made of, as one hash, and the parts that it refers to, in order.
 
-    variables: frozenset[str]
-    attributes: frozenset[str]
-    imports: frozenset[
-        tuple[str, tuple[str, ...]]
-    ]  # module, relative ones with their dots; and what is taken from it
+    Parameters
+    ----------
+    walk : _Walk
+        Where parts are noted.
+    for_parts_only : bool, optional
+        Whether values are looked through for parts, and do not count themselves.
+    """
+
+    def __init__(self, walk: _Walk, for_parts_only: bool = False) -> None:
+        self._walk = walk
+        self._for_parts_only = for_parts_only
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._numbers: dict[int, int] = {}  # by identity: the objects that were added, in order
+        self.refers_to: list[_Part] = []
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    def add(self, *words: str) -> None:
+        for word in words:
+            content = word.encode("utf-8", "surrogatepass")
+            self._hash.update(b"%d:%b" % (len(content), content))
+
+    def refer_to(self, part: _Part) -> None:
+        self.add("part", part.name)
+        self.refers_to.append(part)
+
+    def add_value(self, value: Any) -> None:
+        """Add what a value is made of; an object that was added before counts as that one."""
+        waiting = [value]
+        while waiting:
+            each = waiting.pop()
+            if _is_leaf(each):
+                if not self._for_parts_only:
+                    self.add("value", _content(each))
+            elif id(each) in self._numbers:
+                self.add("again", str(self._numbers[id(each)]))
+            elif not self._add_code(each):
+                self._numbers[self._walk.hold(each)] = len(self._numbers)
+                parts = self._taken_apart(each)
+                self.add("parts", str(len(parts)))
+                waiting += reversed(parts)
+
+    def _add_code(self, value: Any) -> bool:
+        """Add a class, function or module by its name, if `value` is one."""
+        kind = type(value)
+        if kind is FunctionType and is_own_file(value.__code__.co_filename):
+            self.refer_to(self._walk.function(value))
+        elif issubclass(kind, type):
+            if is_own_module(str(value.__module__)):
+                self.refer_to(self._walk.kind(value))
+            else:
+                self._add_library(value)
+        elif issubclass(kind, ModuleType):
+            self._walk.add_module(self, value)
+        else:
+            return False
+        return True
+
+    def _add_library(self, thing: Any) -> None:
+        module = str(getattr(thing, "__module__", None))
+        self._walk.use(module)
+        self.add("name", module, getattr(thing, "__qualname__", type(thing).__qualname__))
+
+    def _taken_apart(self, value: Any) -> list[Any]:
+        """Add the kind of an object, and return what it is made of."""
+        kind = type(value)
+        self.add(kind.__qualname__)
+        if kind is list or kind is tuple:
+            return list(value)
+        if kind is dict or kind is MappingProxyType or kind is OrderedDict:
+            return [part for pair in value.items() for part in pair]
+        if kind is set or kind is frozenset:
+            return sorted(value, key=_order_in_set)
+        if kind is FunctionType:
+            return self._library_function(value)
+        if kind is BuiltinFunctionType:
+            self._add_library(value)
+            owner = value.__self__
+            return [] if owner is None or isinstance(owner, ModuleType) else [owner]
+        if kind is CodeType:
+            self.add(read_compiled(value).digest)
+            return []
+        if isinstance(value, enum.Enum):
+            return [kind, value.name, value.value]
+        return _parts_of(value)
+
+    def _library_function(self, function: FunctionType) -> list[Any]:
+        """Add a function of a library by its name; and if it was made by a call, return what it closes over."""
+        module, name = _module_of(function), function.__code__.co_qualname
+        self._walk.use(module)
+        self.add(module, name)
+        registry = function.__dict__.get("registry")
+        if registry is not None and name.startswith("singledispatch."):
+            return [registry]
+        if "<locals>" not in name or _is_there(function):
+            return []
+        return [
+            *(value for _, value in _closure(function)),
+            function.__defaults__,
+            _without(function.__kwdefaults__ or {}, ()),
+            _without(function.__dict__, _WRAPPER),
+        ]
 
 
-@lru_cache(maxsize=1024)
-def _names_in(code: CodeType) -> _Names:
-    variables, attributes, imports = set[str](), set[str](), set[tuple[str, tuple[str, ...]]]()
-    constants: list[Any] = [
-        0,
-        None,
-    ]  # the last ones that were loaded: before an import, its level and its members
-    for each in dis.get_instructions(code):
-        if each.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME")):
-            variables.add(each.argval)
-        elif each.opname == "IMPORT_NAME":
-            level, members = constants[-2:]
-            imports.add(("." * level + each.argval, members or ()))
-        elif each.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")):
-            attributes.add(each.argval)
-        elif each.opname.startswith(("LOAD_CONST", "LOAD_SMALL_INT")):
-            constants.append(each.argval)
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            names = _names_in(inner)
-            variables |= names.variables
-            attributes |= names.attributes
-            imports |= names.imports
-    return _Names(frozenset(variables), frozenset(attributes), frozenset(imports))
+def _hashes(start: list[_Part], parts: Iterable[_Part]) -> dict[str, str]:
+    """Return the final hash of each part, by a name that no other has."""
+    alike = _classes_of_equals(list(parts))
+    names: dict[str, str] = {}  # by class
+    taken: dict[str, int] = {}
+    first: dict[str, _Part] = {}
+    waiting = list(reversed(start))
+    while waiting:
+        part = waiting.pop()
+        if alike[part] not in names:
+            taken[part.name] = taken.get(part.name, 0) + 1
+            number = taken[part.name]
+            names[alike[part]] = part.name if number == 1 else f"{part.name} ({number})"
+            first[alike[part]] = part
+            waiting += reversed(part.refers_to)
+    return {
+        names[which]: _joined([part.digest, *(names[alike[each]] for each in part.refers_to)])
+        for which, part in sorted(first.items(), key=lambda item: names[item[0]])
+    }
 
 
-@lru_cache(maxsize=1024)
-def _compiled(code: CodeType) -> str:
-    """Return a hash of what Python compiled, without docstrings, names of files and numbers of lines."""
-    constants = list(code.co_consts)
-    if _has_docstring(code):
-        constants[0] = None
-    return fingerprint(
-        (
-            code.co_code,
-            [_compiled(each) if isinstance(each, CodeType) else each for each in constants],
-            (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars),
-            (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags),
-            code.co_exceptiontable,
-        )
-    )
+def _classes_of_equals(parts: list[_Part]) -> dict[_Part, str]:
+    """Return for each part a text that is equal for parts that are made of the same and reach the same.
 
-
-def _has_docstring(code: CodeType) -> bool:
-    if sys.version_info >= (3, 13):
-        return bool(code.co_flags & _HAS_DOCSTRING)
-    # Until then a function's first constant was its docstring, or None. Lambdas and comprehensions have none.
-    is_function = code.co_flags & inspect.CO_NEWLOCALS and not code.co_name.startswith("<")
-    return bool(is_function and code.co_consts and isinstance(code.co_consts[0], str))
-
-
-def _functions_of(attribute: Any) -> list[FunctionType]:
-    """Return the functions that an attribute of a class consists of, if it is a method or a property."""
-    if isinstance(attribute, property):
-        parts = (attribute.fget, attribute.fset, attribute.fdel)
-        return [part for part in parts if isinstance(part, FunctionType)]
-    function = attribute.__func__ if isinstance(attribute, staticmethod | classmethod) else attribute
-    return [function] if isinstance(function, FunctionType) else []
-
-
-def _closure(function: FunctionType) -> dict[str, Any]:
-    values = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # nothing is in it yet
-            values[name] = cell.cell_contents
-    return values
-
-
-def _merged(hashes: set[str]) -> str:
-    """Return one hash for all that has one name."""
-    return next(iter(hashes)) if len(hashes) == 1 else _joined(sorted(hashes))
+    Parts are told apart by their own content, then by that of those that they refer to, and so on, until that tells
+    no more of them apart. It is how automata are minimised (E. F. Moore, 1956).
+    """
+    found = {part: _joined([part.name, part.digest]) for part in parts}
+    while len(set(found.values())) < len(parts):
+        finer = {part: _joined([found[part], *(found[each] for each in part.refers_to)]) for part in parts}
+        if len(set(finer.values())) == len(set(found.values())):
+            break
+        found = finer
+    return found
 
 
 def _joined(parts: Iterable[str]) -> str:
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-# -- whose code ----------------------------------------------------------------------------------------------
+# -- values --------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
-def _is_users(file: str) -> bool:
-    """Tell whether code of this file is the user's own, and not that of a library."""
-    return not file.startswith(("<frozen ", _CRYSTALLIZE, _STANDARD_LIBRARY)) and not _INSTALLED.search(file)
+def _is_leaf(value: Any) -> bool:
+    """Tell whether a value counts by its content alone: no code is in it, and nothing that could hold code."""
+    kind = type(value)
+    if kind in _LEAVES:
+        return True
+    if kind is list or kind is tuple or kind is set or kind is frozenset:
+        return all(type(each) in _LEAVES for each in value)
+    return is_array(value)
 
 
-def _is_users_module(name: str) -> bool:
-    root = name.partition(".")[0]
-    if root in sys.stdlib_module_names:
+def _content(value: Any) -> str:
+    return fingerprint(value)
+
+
+def _order_in_set(item: Any) -> str:
+    """Return what to sort the items of a set by, whose order differs from process to process."""
+    if _is_leaf(item):
+        return _content(item)
+    kind = type(item)
+    if isinstance(item, FunctionType | type):
+        return name_of_code(item)
+    if isinstance(item, enum.Enum):
+        return f"{kind.__qualname__}.{item.name}"
+    if kind is tuple or kind is frozenset:
+        inner = [_order_in_set(each) for each in item]
+        return _joined(inner if kind is tuple else sorted(inner))
+    plain = [_content(leaf) for part in _parts_of(item) for leaf in _leaves_in(part)]
+    return _joined([kind.__qualname__, *plain])
+
+
+def _leaves_in(part: Any) -> Iterator[Any]:
+    """Yield the leaves that one part of an object is or holds at once."""
+    if _is_leaf(part):
+        yield part
+    elif type(part) is tuple or type(part) is list:
+        yield from filter(_is_leaf, part)
+    elif type(part) is dict:
+        yield from filter(_is_leaf, part.values())
+
+
+def _parts_of(value: Any) -> list[Any]:
+    """Return what an object is made of: its class, and what is known to be in it."""
+    kind = type(value)
+    if kind is MethodType:
+        return [value.__func__, value.__self__]
+    if kind is _LRU_CACHE:  # what it has cached is no part of it
+        return [value.__wrapped__]
+    if isinstance(value, property):
+        return [kind, value.fget, value.fset, value.fdel]
+    if isinstance(value, staticmethod | classmethod):
+        return [kind, value.__func__]
+    return [kind, *_state_of(value)]
+
+
+def _state_of(value: Any) -> list[Any]:
+    """Return what pickle would store of an object, and the function that it has taken the place of, if any."""
+    kind, own = type(value), getattr(value, "__dict__", None)
+    wrapped = [own["__wrapped__"]] if type(own) is dict and "__wrapped__" in own else []
+    if wrapped and hasattr(value, "py_func") and not is_own_module(kind.__module__):
+        return [
+            *wrapped,
+            getattr(value, "targetoptions", None),
+        ]  # numba's; what it pickles has a random identity
+    try:
+        identity = getattr(value, "__crystallize_fingerprint__", None)
+        if identity is not None:
+            return [identity()]
+        reduced = value.__reduce_ex__(4)
+    except Exception:  # whatever a foreign object raises: its class is all that is known of it
+        return [*wrapped, *_wrapped_elsewhere(value)]
+    if isinstance(reduced, str):
+        return [reduced, *wrapped]
+    function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+    hidden = {*(_WRAPPER if wrapped else ()), *_cached_properties(kind)}  # type: ignore[arg-type]
+    layers = [_without(each, hidden) for each in (state if isinstance(state, tuple) else (state,))]
+    return [function, arguments, *layers, list(items or ()), dict(pairs or ()), *wrapped]
+
+
+def _wrapped_elsewhere(value: Any) -> list[Any]:
+    """Return the function of a decorator's object that hides its state, as those of wrapt do."""
+    found = (getattr(value, name, None) for name in ("__wrapped__", "_self_wrapper"))
+    return [each for each in found if type(each) is FunctionType]
+
+
+@functools.lru_cache(maxsize=256)
+def _cached_properties(kind: type[Any]) -> frozenset[str]:
+    return frozenset(
+        name
+        for each in kind.__mro__
+        for name, value in vars(each).items()
+        if isinstance(value, functools.cached_property)
+    )
+
+
+def _without(state: Any, hidden: Iterable[str]) -> Any:
+    """Return the attributes of an object by name, without those that are hidden; other state as it is."""
+    if type(state) is not dict or not all(type(name) is str for name in state):
+        return state
+    return {name: state[name] for name in sorted(state.keys() - set(hidden))}
+
+
+def _closure(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # nothing is in it yet
+            continue
+
+
+def _is_there(function: FunctionType) -> bool:
+    """Tell whether a library's function is found by its name in a module of the library, as no user's is."""
+    if is_own_module(str(function.__module__)):
         return False
-    module = sys.modules.get(name)
-    file = getattr(module, "__file__", None) or getattr(sys.modules.get(root), "__file__", None)
-    return file is None or _is_users(file)
-
-
-def _short(module: str) -> str:
-    """Return what to call a module: the last part of its name, a script's file without its suffix."""
-    if module == "__main__":
-        file = getattr(sys.modules.get(module), "__file__", None)
-        return "__main__" if file is None else PurePath(file).stem
-    return module.rpartition(".")[2]
-
-
-def _files_of(name: str, members: tuple[str, ...], package: str | None) -> Iterator[tuple[str, str]]:
-    """Yield name and file of each module of the user's that an import statement names; nothing is imported."""
     try:
-        module = importlib.util.resolve_name(name, package)
-        root, *inner = module.split(".")
-        spec = None if root in sys.stdlib_module_names else importlib.util.find_spec(root)
-    except (ImportError, ValueError):  # the statement would fail as well
-        return
-    if spec is not None and spec.origin is not None and not _is_users(spec.origin):
-        return
-    for part in inner:
-        spec = _inside(spec, part)
-    for each in (spec, *(_inside(spec, member) for member in members)):
-        if each is not None and each.has_location and each.origin is not None and _is_users(each.origin):
-            yield each.name, each.origin
+        found = attrgetter(function.__qualname__)(sys.modules[str(function.__module__)])
+    except (KeyError, AttributeError):
+        return False
+    return found is function
 
 
-def _inside(package: ModuleSpec | None, name: str) -> ModuleSpec | None:
-    if package is None or package.submodule_search_locations is None:
-        return None
-    return PathFinder.find_spec(f"{package.name}.{name}", package.submodule_search_locations)
+# -- classes -------------------------------------------------------------------------------------------------
 
 
-def _code_in(file: str) -> CodeType | None:
-    """Return what Python makes of a file; None if it is not there, or no Python."""
-    try:
-        content = read_plain(file, _LARGEST_FILE)
-        return _compile(content)
-    except (OSError, SyntaxError, ValueError):
-        return None
-
-
-@lru_cache(maxsize=64)
-def _compile(content: bytes) -> CodeType:
-    return compile(content, "", "exec", dont_inherit=True)
+def _describe_class(kind: type, description: _Description) -> None:
+    description.add("class")
+    description.add_value([type(kind), *kind.__bases__])
+    members: Mapping[str, Any] = kind.__members__ if isinstance(kind, enum.EnumMeta) else {}
+    if isinstance(kind, enum.EnumMeta):
+        description.add_value({name: member.value for name, member in members.items()})
+    for name, value in sorted(vars(kind).items()):
+        if name in _NO_ATTRIBUTES or name in members or isinstance(value, _SLOTS):
+            continue
+        is_private_to_enum = isinstance(kind, enum.EnumMeta) and name.startswith("_") and name.endswith("_")
+        if not is_private_to_enum or isinstance(value, FunctionType | staticmethod | classmethod):
+            description.add("attribute", name)
+            description.add_value(value)

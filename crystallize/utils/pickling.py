@@ -13,6 +13,7 @@ import cloudpickle
 
 from crystallize.errors import SerializationError
 from crystallize.utils.factories import is_sent_by_value
+from crystallize.utils.own_code import script_file, work_for_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -108,7 +109,7 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
             make, arguments = self.dispatch_table[CodeType](obj)
             return _code_of_file, (obj.co_filename, make, arguments)
         if obj is _names_by_module:
-            return _publish, (self._travelling,)
+            return _publish, (self._travelling, script_file())
         if isinstance(obj, FunctionType | type | _LRU_CACHE):
             name = obj.__module__
             if name not in self._checked and isinstance(name, str):
@@ -138,8 +139,12 @@ _names_by_module = object()
 """Pickled by :class:`_Pickler` after all else: which functions and classes travelled by value, by module and name."""
 
 
-def _publish(names_by_module: dict[str, dict[str, Any]]) -> None:
-    """Have a worker find what travelled by value under its name, as pickle looks for the class of an object."""
+def _publish(names_by_module: dict[str, dict[str, Any]], script: str | None) -> None:
+    """Have a worker find what travelled by value under its name, as pickle looks for the class of an object.
+
+    It is told which script is ``__main__`` where it was packed, too.
+    """
+    work_for_script(script)
     for module_name, names in names_by_module.items():
         module = sys.modules.setdefault(module_name, ModuleType(module_name))
         for name, value in names.items():

@@ -24,7 +24,7 @@ def changed(call, project) -> str:
 def test_settings_code_and_paired_metrics_of_changed_runs_are_shown(call, changed):
     found = json.loads(call("diff", changed, "make", "--json").out)
     assert found["settings"] == [{"name": "conditions.bigger.settings.factor", "before": 2, "after": 3}]
-    assert found["code"] == ["steps.publish"]
+    assert found["code"] == ["publish() in steps.py"]
     assert [found[part] for part in ("environment", "plugins", "seeds")] == [[], [], []]
     rows = {row["condition"]: row for row in found["metrics"]}
     assert rows["baseline"] == {

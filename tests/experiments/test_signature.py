@@ -109,30 +109,30 @@ def test_it_says_what_each_part_was_made_with_and_which_code_it_reaches() -> Non
     step = found["steps"]["FitStep"]
     assert step["parameters"] == {"loss": "test_signature.helper"}
     assert step["defaults"] == {"lr": 0.1, "model": None}
-    assert set(step["code"]) == {"test_signature.fit", "test_signature.helper", "test_signature.RATE"}
+    assert set(step["code"]) == {f"{name} in test_signature.py" for name in ("fit()", "helper()", "RATE")}
     held = found["steps"]["Held"]
     assert held["parameters"]["_name"] == "a"
     assert held["parameters"]["table"].startswith("ndarray ")
-    assert "test_signature.Held.__call__" in held["code"]
+    assert "Held.__call__() in test_signature.py" in held["code"]
     assert found["datasource"]["parameters"] == {"n": 2}
-    assert set(found["datasource"]["code"]) == {"test_signature.numbers"}
+    assert set(found["datasource"]["code"]) == {"numbers() in test_signature.py"}
     assert found["initial_ctx"]["settings"] == {"shift": 0.0, "fn": None}
     assert list(found["conditions"]) == ["baseline", "low", "shifted"]
     low, shift = found["conditions"]["low"], found["conditions"]["shifted"]
     assert low["settings"] == {"lr": 0.01, "fn": "test_signature.helper"}
-    assert "test_signature.helper" in low["code"]
+    assert "helper() in test_signature.py" in low["code"]
     assert shift["parameters"] == {"by": 2.0}
-    assert {"test_signature.shifted", "test_signature.helper"} < set(shift["code"])
+    assert {"shifted() in test_signature.py", "helper() in test_signature.py"} < set(shift["code"])
     compared = found["hypotheses"]["differs"]
     assert (compared["parameters"], compared["metrics"], compared["direction"]) == (
         {"alpha": 0.05},
         [["loss"]],
         "min",
     )
-    assert set(compared["code"]) == {"test_signature.differs"}
+    assert set(compared["code"]) == {"differs() in test_signature.py"}
     watcher = found["plugins"]["Watcher"]
     assert watcher["settings"] == {"level": 1}
-    assert {"test_signature.Watcher.before_step", "test_signature.helper"} < set(watcher["code"])
+    assert {"Watcher.before_step() in test_signature.py", "helper() in test_signature.py"} < set(watcher["code"])
     assert found["plugins"]["seed"]["code"] == {}
     assert "serial" not in found["plugins"]
 

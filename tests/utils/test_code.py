@@ -179,40 +179,40 @@ def changes(load: Load, modules: dict[str, str]) -> set[str]:
 
 def test_what_a_step_reaches_has_a_hash_by_its_name(load: Load) -> None:
     assert set(code_of(load(MODULES).step)) == {
-        *("helpers.Base", "helpers.Base.base", "helpers.deep", "helpers.in_table", "helpers.rescale"),
-        *("late", "later"),
-        *("shapes.SIDE", "shapes.area"),
-        *("steps.Colour", "steps.Model", "steps.Model.fit", "steps.Model.half", "steps.Model.of"),
-        *("steps.Point", "steps.Point.__init__", "steps.Point.__eq__"),
-        *("steps.RATE", "steps.TABLE", "steps.cached", "steps.decorated", "steps.make.<locals>.<lambda>"),
-        *("steps.step", "steps.timed.<locals>.wrapper"),
+        *("class Base in helpers.py", "Base.base() in helpers.py", "deep() in helpers.py", "in_table() in helpers.py", "rescale() in helpers.py"),
+        *("late.py", "later.py"),
+        *("SIDE in shapes.py", "area() in shapes.py"),
+        *("class Colour in steps.py", "class Model in steps.py", "Model.fit() in steps.py", "Model.half() in steps.py", "Model.of() in steps.py"),
+        *("class Point in steps.py", "Point.__init__() in steps.py", "Point.__eq__() in steps.py"),
+        *("RATE in steps.py", "TABLE in steps.py", "cached() in steps.py", "decorated() in steps.py", "make.<locals>.<lambda>() in steps.py"),
+        *("step() in steps.py", "timed.<locals>.wrapper() in steps.py"),
     }
 
 
 CHANGES: dict[str, tuple[str, str, str, set[str]]] = {
-    "its own code": ("steps", "+ cached(1)", "- cached(1)", {"steps.step"}),
-    "a default of its own": ("steps", "lr=0.1", "lr=0.2", {"steps.step"}),
-    "a function in it": ("steps", "return x * RATE", "return x / RATE", {"steps.step"}),
-    "a global": ("steps", "RATE = 0.5", "RATE = 0.25", {"steps.RATE"}),
-    "a global of another module": ("shapes", "SIDE = 3", "SIDE = 4", {"shapes.SIDE"}),
-    "a function that it imports": ("helpers", "x * by", "x + by", {"helpers.rescale"}),
-    "a default of a helper": ("helpers", "by=2.0", "by=3.0", {"helpers.rescale"}),
-    "a helper of a helper": ("helpers", "return 1\n\n\ndef in_table", "return 2\n\n\ndef in_table", {"helpers.deep"}),
-    "a function of a module that it imports": ("shapes", "x * SIDE", "x + SIDE", {"shapes.area"}),
-    "a function in a container": ("helpers", '"table"', '"chair"', {"helpers.in_table"}),
-    "a method": ("steps", "data + self.half", "data - self.half", {"steps.Model.fit"}),
-    "a property": ("steps", "self.size / 2", "self.size / 3", {"steps.Model.half"}),
-    "an attribute of a class": ("steps", "size = 3", "size = 4", {"steps.Model"}),
-    "a method of a base class": ("helpers", "return 1", "return 2", {"helpers.Base.base"}),
-    "a member of an enumeration": ("steps", "RED = 1", "RED = 2", {"steps.Colour"}),
-    "a cached function": ("steps", "x * 2", "x * 3", {"steps.cached"}),
-    "a decorated function": ("steps", "x - 1", "x - 2", {"steps.decorated"}),
-    "its decorator": ("steps", "function(*arguments)\n", "-function(*arguments)\n", {"steps.timed.<locals>.wrapper"}),
-    "what a function closes over": ("steps", "make(2)", "make(3)", {"steps.make.<locals>.<lambda>"}),
-    "what a name stands for": ("steps", "Base, rescale", "Base, deep as rescale", {"steps.step", "helpers.rescale"}),
-    "what a library's name stands for": ("steps", "import math", "import cmath as math", {"steps.step"}),
-    "a module that is imported when it is called": ("late", "later.LAST", "-later.LAST", {"late"}),
-    "what that one imports": ("later", "LAST = 1", "LAST = 2", {"later"}),
+    "its own code": ("steps", "+ cached(1)", "- cached(1)", {"step() in steps.py"}),
+    "a default of its own": ("steps", "lr=0.1", "lr=0.2", {"step() in steps.py"}),
+    "a function in it": ("steps", "return x * RATE", "return x / RATE", {"step() in steps.py"}),
+    "a global": ("steps", "RATE = 0.5", "RATE = 0.25", {"RATE in steps.py"}),
+    "a global of another module": ("shapes", "SIDE = 3", "SIDE = 4", {"SIDE in shapes.py"}),
+    "a function that it imports": ("helpers", "x * by", "x + by", {"rescale() in helpers.py"}),
+    "a default of a helper": ("helpers", "by=2.0", "by=3.0", {"rescale() in helpers.py"}),
+    "a helper of a helper": ("helpers", "return 1\n\n\ndef in_table", "return 2\n\n\ndef in_table", {"deep() in helpers.py"}),
+    "a function of a module that it imports": ("shapes", "x * SIDE", "x + SIDE", {"area() in shapes.py"}),
+    "a function in a container": ("helpers", '"table"', '"chair"', {"in_table() in helpers.py"}),
+    "a method": ("steps", "data + self.half", "data - self.half", {"Model.fit() in steps.py"}),
+    "a property": ("steps", "self.size / 2", "self.size / 3", {"Model.half() in steps.py"}),
+    "an attribute of a class": ("steps", "size = 3", "size = 4", {"class Model in steps.py"}),
+    "a method of a base class": ("helpers", "return 1", "return 2", {"Base.base() in helpers.py"}),
+    "a member of an enumeration": ("steps", "RED = 1", "RED = 2", {"class Colour in steps.py"}),
+    "a cached function": ("steps", "x * 2", "x * 3", {"cached() in steps.py"}),
+    "a decorated function": ("steps", "x - 1", "x - 2", {"decorated() in steps.py"}),
+    "its decorator": ("steps", "function(*arguments)\n", "-function(*arguments)\n", {"timed.<locals>.wrapper() in steps.py"}),
+    "what a function closes over": ("steps", "make(2)", "make(3)", {"make.<locals>.<lambda>() in steps.py"}),
+    "what a name stands for": ("steps", "Base, rescale", "Base, deep as rescale", {"step() in steps.py", "rescale() in helpers.py"}),
+    "what a library's name stands for": ("steps", "import math", "import cmath as math", {"step() in steps.py"}),
+    "a module that is imported when it is called": ("late", "later.LAST", "-later.LAST", {"late.py"}),
+    "what that one imports": ("later", "LAST = 1", "LAST = 2", {"later.py"}),
 }  # fmt: skip
 
 
@@ -273,7 +273,7 @@ def test_what_reaches_itself_and_what_cannot_be_looked_at_has_hashes() -> None:
     nested: Any = []
     for _ in range(100_000):
         nested = [nested]
-    assert {"test_code.Ring", "test_code.calls_itself"} <= set(code_of(Ring(), calls_itself, nested))
+    assert {"class Ring in test_code.py", "calls_itself() in test_code.py"} <= set(code_of(Ring(), calls_itself, nested))
 
 
 SCRIPT = """
@@ -312,5 +312,5 @@ def test_the_hashes_are_the_same_in_every_process_and_folder_and_in_a_script_tha
             ).stdout
         )
     (only,) = found
-    names = {"study.Held", "study.Held.__init__", "study.NAMES", "study.held", "study.step"}
+    names = {"class Held in study.py", "Held.__init__() in study.py", "NAMES in study.py", "held in study.py", "step() in study.py"}
     assert set(ast.literal_eval(only)) == names

@@ -1,0 +1,132 @@
+"""Which code is the user's own and which a library's, what to call a module, and where an import leads."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import PurePath
+from types import CodeType
+from typing import NamedTuple
+
+from crystallize.utils.files import read_plain
+
+_LARGEST_FILE = 1 << 26
+_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
+_INSTALLED = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
+_CRYSTALLIZE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
+_script: dict[
+    str, str
+] = {}  # "seen" here, or "told" by the process that this one works for: the file of __main__
+
+
+@lru_cache(maxsize=4096)
+def is_own_file(file: str) -> bool:
+    """Tell whether code of this file is the user's own, and not that of a library."""
+    return not file.startswith(("<frozen ", _CRYSTALLIZE, _STANDARD_LIBRARY)) and not _INSTALLED.search(file)
+
+
+def is_own_module(name: str) -> bool:
+    """Tell whether a module is the user's own; one that has no file is."""
+    root = name.partition(".")[0]
+    if root in sys.stdlib_module_names:
+        return root == "__main__"
+    file = getattr(sys.modules.get(name), "__file__", None) or getattr(
+        sys.modules.get(root), "__file__", None
+    )
+    return file is None or is_own_file(file)
+
+
+# -- names ---------------------------------------------------------------------------------------------------
+
+
+def short_name(module: str) -> str:
+    """Return what to call a module: the last part of its name; a script is called the same when it is imported."""
+    if module == "__main__":
+        script = script_file()
+        return "__main__" if script is None else PurePath(script).stem
+    return module.rpartition(".")[2]
+
+
+def file_name(module: str) -> str:
+    """Return the name of a module's file, whichever folder it is in; a notebook's is ``__main__``."""
+    name = short_name(module)
+    return name if name == "__main__" else f"{name}.py"
+
+
+def script_file() -> str | None:
+    """Return the file of the script that runs, also in a worker of it; None in a notebook or prompt."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    if file is not None:  # it is hidden while worker processes start
+        _script["seen"] = file
+    return _script.get("told", _script.get("seen"))
+
+
+def work_for_script(file: str | None) -> None:
+    """Let ``__main__`` be called in this process as it is in the one that sent what is worked on here."""
+    if file is not None:
+        _script["told"] = file
+
+
+# -- imports -------------------------------------------------------------------------------------------------
+
+
+class Import(NamedTuple):
+    """A module that an import statement names, and its file; None for a library's."""
+
+    module: str
+    file: str | None
+
+
+def imports_of(name: str, members: tuple[str, ...], package: str | None) -> Iterator[Import]:
+    """Yield what an import statement imports, if it is there; nothing is imported for it.
+
+    Parameters
+    ----------
+    name : str
+        The module, a relative one with its dots.
+    members : tuple of str
+        What is taken from it; a module each, perhaps.
+    package : str or None
+        The package that the statement stands in.
+    """
+    try:
+        module = importlib.util.resolve_name(name, package)
+        root, *inner = module.split(".")
+        spec = None if root in sys.stdlib_module_names else importlib.util.find_spec(root)
+    except (ImportError, ValueError):  # the statement would fail as well
+        return
+    if spec is not None and spec.origin is not None and not is_own_file(spec.origin):
+        yield Import(module, None)
+        return
+    found = [spec]
+    for part in inner:
+        spec = _inside(spec, part)
+        found.append(spec)
+    for each in (*found, *(_inside(spec, member) for member in members)):
+        if each is not None and each.has_location and each.origin is not None:
+            yield Import(each.name, each.origin if is_own_file(each.origin) else None)
+
+
+def _inside(package: ModuleSpec | None, name: str) -> ModuleSpec | None:
+    if package is None or package.submodule_search_locations is None:
+        return None
+    return PathFinder.find_spec(f"{package.name}.{name}", package.submodule_search_locations)
+
+
+def code_in(file: str) -> CodeType | None:
+    """Return what Python makes of a file; None if it is not there, or no Python."""
+    try:
+        content = read_plain(file, _LARGEST_FILE)
+        return _compile(content)
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+@lru_cache(maxsize=64)
+def _compile(content: bytes) -> CodeType:
+    return compile(content, "", "exec", dont_inherit=True)
