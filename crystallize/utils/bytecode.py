@@ -33,7 +33,8 @@ class Compiled(NamedTuple):
         The globals that it refers to, each with the attributes that are taken of it at once, as
         ``("numpy", "random", "default_rng")``; sorted.
     imports : tuple of (str, tuple of str)
-        The modules that it imports when it runs, relative ones with their dots, and what is taken from each; sorted.
+        The modules that it imports when it runs, relative ones with their dots; and whatever may be a module of theirs:
+        what is taken from them, and each attribute that the code reads of anything. Sorted.
     """
 
     digest: str
@@ -61,15 +62,16 @@ def read_compiled(code: CodeType) -> Compiled:
             )
         )
     ]
-    names = {name for each in inner.values() for name in each.names}
-    imports = {name for each in inner.values() for name in each.imports}
+    names = {each for found in inner.values() for each in found.names}
+    imports = {each for found in inner.values() for each in found.imports}
+    attributes = {each.argval for each in instructions if each.opname in _ATTRIBUTES}
     for position, each in enumerate(instructions):
         lines.append(f"{each.opname} {_argument(each, place, inner)}")
         if each.opname in _GLOBALS:
             names.add(_with_attributes(instructions, position))
         elif each.opname == "IMPORT_NAME":
             level, members = (before.argval for before in instructions[position - 2 : position])
-            imports.add(("." * level + each.argval, tuple(members or ())))
+            imports.add(("." * level + each.argval, tuple(sorted({*(members or ()), *attributes}))))
     digest = hashlib.blake2b("\n".join(lines).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return Compiled(digest, tuple(sorted(names)), tuple(sorted(imports)))
 

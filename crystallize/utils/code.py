@@ -182,6 +182,12 @@ class _Walk:
 
         return self._part((self.hold(scope), name), f"{name} in {file_name(module)}", describe)
 
+    def module(self, module: ModuleType) -> _Part:
+        def describe(description: _Description) -> None:
+            self._add_members(description, vars(module), module.__name__)
+
+        return self._part(self.hold(module), file_name(module.__name__), describe)
+
     def file(self, module: str, file: str) -> _Part:
         def describe(description: _Description) -> None:
             code = code_in(file)
@@ -248,7 +254,7 @@ class _Walk:
                     value, FunctionType | ModuleType
                 ):  # a function may be put there by the user
                     return
-        if isinstance(value, FunctionType | BuiltinFunctionType | MethodType | type | _LRU_CACHE):
+        if _is_known_by_name(value):
             description.add_value(value)
         elif name in scope:
             description.refer_to(self.variable(scope, name, module))
@@ -256,17 +262,17 @@ class _Walk:
     def _add_members(self, description: _Description, scope: dict[str, Any], module: str) -> None:
         """Add all that a module defines."""
         for name in sorted(scope):
-            if not (name.startswith("__") or isinstance(scope[name], ModuleType)):
+            if not name.startswith("__"):
                 self._add_global(description, scope, module, (name,))
 
     def add_module(self, description: _Description, module: ModuleType) -> None:
         """Add a module that is used as a value: whatever is in it may be taken of it."""
-        if is_own_module(module.__name__):
-            description.add("module", file_name(module.__name__))
-            self._add_members(description, vars(module), module.__name__)
+        name = module.__name__
+        description.add("module", name if not is_own_module(name) else file_name(name))
+        if is_own_module(name):
+            description.refer_to(self.module(module))
         else:
-            description.add("module", module.__name__)
-            self.use(module.__name__)
+            self.use(name)
 
     def _add_imports(
         self, description: _Description, imports: Iterable[tuple[str, tuple[str, ...]]], package: str | None
@@ -367,7 +373,7 @@ class _Description:
             self.add(read_compiled(value).digest)
             return []
         if isinstance(value, enum.Enum):
-            return [kind, value.name, value.value]
+            return [kind, value.name, None if value.name in kind.__members__ else value.value]
         return _parts_of(value)
 
     def _library_function(self, function: FunctionType) -> list[Any]:
@@ -376,9 +382,11 @@ class _Description:
         self._walk.use(module)
         self.add(module, name)
         registry = function.__dict__.get("registry")
-        if registry is not None and name.startswith("singledispatch."):
+        if registry is not None and name.startswith(
+            "singledispatch."
+        ):  # what it has looked up is no part of it
             return [registry]
-        if "<locals>" not in name or _is_there(function):
+        if _is_known_by_name(function):
             return []
         return [
             *(value for _, value in _closure(function)),
@@ -487,9 +495,8 @@ def _parts_of(value: Any) -> list[Any]:
 
 def _state_of(value: Any) -> list[Any]:
     """Return what pickle would store of an object, and the function that it has taken the place of, if any."""
-    kind, own = type(value), getattr(value, "__dict__", None)
-    wrapped = [own["__wrapped__"]] if type(own) is dict and "__wrapped__" in own else []
-    if wrapped and hasattr(value, "py_func") and not is_own_module(kind.__module__):
+    kind, wrapped = type(value), _wrapped_by(value)
+    if wrapped and hasattr(value, "py_func") and not is_own_module(str(kind.__module__)):
         return [
             *wrapped,
             getattr(value, "targetoptions", None),
@@ -500,18 +507,25 @@ def _state_of(value: Any) -> list[Any]:
             return [identity()]
         reduced = value.__reduce_ex__(4)
     except Exception:  # whatever a foreign object raises: its class is all that is known of it
-        return [*wrapped, *_wrapped_elsewhere(value)]
+        return wrapped
     if isinstance(reduced, str):
-        return [reduced, *wrapped]
+        return [reduced, *wrapped, _without(getattr(value, "__dict__", None), _WRAPPER)]
     function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
     hidden = {*(_WRAPPER if wrapped else ()), *_cached_properties(kind)}  # type: ignore[arg-type]
     layers = [_without(each, hidden) for each in (state if isinstance(state, tuple) else (state,))]
     return [function, arguments, *layers, list(items or ()), dict(pairs or ()), *wrapped]
 
 
-def _wrapped_elsewhere(value: Any) -> list[Any]:
-    """Return the function of a decorator's object that hides its state, as those of wrapt do."""
-    found = (getattr(value, name, None) for name in ("__wrapped__", "_self_wrapper"))
+def _wrapped_by(value: Any) -> list[Any]:
+    """Return what a decorator's object calls, if it shows it."""
+    kind, own = type(value), getattr(value, "__dict__", None)
+    if type(own) is dict and "__wrapped__" in own:
+        return [own["__wrapped__"]]
+    if not callable(value) or is_own_module(str(kind.__module__)):  # then its state has it
+        return []
+    found = (
+        getattr(value, name, None) for name in ("__wrapped__", "func", "_self_wrapper")
+    )  # wrapt has the last
     return [each for each in found if type(each) is FunctionType]
 
 
@@ -540,15 +554,24 @@ def _closure(function: FunctionType) -> Iterator[tuple[str, Any]]:
             continue
 
 
-def _is_there(function: FunctionType) -> bool:
-    """Tell whether a library's function is found by its name in a module of the library, as no user's is."""
-    if is_own_module(str(function.__module__)):
+def _is_known_by_name(value: Any) -> bool:
+    """Tell whether code is all that a value is, so that it needs no hash besides that of the code.
+
+    Not so a function that a library's decorator made in a module of the user's.
+    """
+    if isinstance(value, BuiltinFunctionType):
+        return value.__self__ is None or isinstance(value.__self__, ModuleType)
+    if type(value) is not FunctionType or is_own_file(value.__code__.co_filename):
+        return isinstance(value, FunctionType | type | _LRU_CACHE)
+    if "<locals>" not in value.__code__.co_qualname:
+        return True
+    if is_own_module(str(value.__module__)):
         return False
     try:
-        found = attrgetter(function.__qualname__)(sys.modules[str(function.__module__)])
+        found = attrgetter(value.__qualname__)(sys.modules[str(value.__module__)])
     except (KeyError, AttributeError):
         return False
-    return found is function
+    return found is value
 
 
 # -- classes -------------------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def imports_of(name: str, members: tuple[str, ...], package: str | None) -> Iter
     name : str
         The module, a relative one with its dots.
     members : tuple of str
-        What is taken from it; a module each, perhaps.
+        What is taken from it; a module each, perhaps, there or further inside.
     package : str or None
         The package that the statement stands in.
     """
@@ -105,11 +105,15 @@ def imports_of(name: str, members: tuple[str, ...], package: str | None) -> Iter
         return
     found = [spec]
     for part in inner:
-        spec = _inside(spec, part)
-        found.append(spec)
-    for each in (*found, *(_inside(spec, member) for member in members)):
-        if each is not None and each.has_location and each.origin is not None:
+        found.append(_inside(found[-1], part))
+    while found:
+        each = found.pop()
+        if each is None:
+            continue
+        if each.has_location and each.origin is not None:
             yield Import(each.name, each.origin if is_own_file(each.origin) else None)
+        if each.submodule_search_locations is not None:
+            found += (_inside(each, member) for member in members)
 
 
 def _inside(package: ModuleSpec | None, name: str) -> ModuleSpec | None:

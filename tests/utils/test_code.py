@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,27 +141,6 @@ LATER = "LAST = 1\n"
 MODULES = {"steps": STEPS, "helpers": HELPERS, "shapes": SHAPES, "late": LATE, "later": LATER}
 
 Load = Callable[[dict[str, str]], Any]
-
-
-@pytest.fixture
-def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
-    """Return a function that writes modules into a folder, and imports ``steps`` from there as a new process would."""
-    number = count()
-
-    def load(modules: dict[str, str]) -> Any:
-        folder = tmp_path / f"project-{next(number)}"
-        folder.mkdir()
-        for name, source in modules.items():
-            (folder / f"{name}.py").write_text(source)
-        for name in MODULES:
-            sys.modules.pop(name, None)
-        importlib.invalidate_caches()
-        monkeypatch.syspath_prepend(str(folder))
-        return importlib.import_module("steps")
-
-    yield load
-    for name in MODULES:
-        sys.modules.pop(name, None)
 
 
 def edited(module: str, old: str, new: str) -> dict[str, str]:
