@@ -39,7 +39,9 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
         with monkeypatch.context() as patch:
             patch.syspath_prepend(str(folder))
             found = importlib.import_module("steps")
-        monkeypatch.setattr(sys, "path", [str(folder), *(each for each in sys.path if "project-" not in each)])
+        monkeypatch.setattr(
+            sys, "path", [str(folder), *(each for each in sys.path if "project-" not in each)]
+        )
         return found
 
     yield load

@@ -156,12 +156,30 @@ def changes(load: Load, modules: dict[str, str]) -> set[str]:
 
 def test_what_a_step_reaches_has_a_hash_by_its_name(load: Load) -> None:
     assert set(code_of(load(MODULES).step)) == {
-        *("class Base in helpers.py", "Base.base() in helpers.py", "deep() in helpers.py", "in_table() in helpers.py", "rescale() in helpers.py"),
+        *(
+            "class Base in helpers.py",
+            "Base.base() in helpers.py",
+            "deep() in helpers.py",
+            "in_table() in helpers.py",
+            "rescale() in helpers.py",
+        ),
         *("late.py", "later.py"),
         *("SIDE in shapes.py", "area() in shapes.py"),
-        *("class Colour in steps.py", "class Model in steps.py", "Model.fit() in steps.py", "Model.half() in steps.py", "Model.of() in steps.py"),
+        *(
+            "class Colour in steps.py",
+            "class Model in steps.py",
+            "Model.fit() in steps.py",
+            "Model.half() in steps.py",
+            "Model.of() in steps.py",
+        ),
         *("class Point in steps.py", "Point.__init__() in steps.py", "Point.__eq__() in steps.py"),
-        *("RATE in steps.py", "TABLE in steps.py", "cached() in steps.py", "decorated() in steps.py", "make.<locals>.<lambda>() in steps.py"),
+        *(
+            "RATE in steps.py",
+            "TABLE in steps.py",
+            "cached() in steps.py",
+            "decorated() in steps.py",
+            "make.<locals>.<lambda>() in steps.py",
+        ),
         *("step() in steps.py", "timed.<locals>.wrapper() in steps.py"),
     }
 
@@ -250,7 +268,9 @@ def test_what_reaches_itself_and_what_cannot_be_looked_at_has_hashes() -> None:
     nested: Any = []
     for _ in range(100_000):
         nested = [nested]
-    assert {"class Ring in test_code.py", "calls_itself() in test_code.py"} <= set(code_of(Ring(), calls_itself, nested))
+    assert {"class Ring in test_code.py", "calls_itself() in test_code.py"} <= set(
+        code_of(Ring(), calls_itself, nested)
+    )
 
 
 SCRIPT = """
@@ -289,5 +309,11 @@ def test_the_hashes_are_the_same_in_every_process_and_folder_and_in_a_script_tha
             ).stdout
         )
     (only,) = found
-    names = {"class Held in study.py", "Held.__init__() in study.py", "NAMES in study.py", "held in study.py", "step() in study.py"}
+    names = {
+        "class Held in study.py",
+        "Held.__init__() in study.py",
+        "NAMES in study.py",
+        "held in study.py",
+        "step() in study.py",
+    }
     assert set(ast.literal_eval(only)) == names
