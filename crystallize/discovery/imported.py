@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import sys
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -24,16 +26,46 @@ def imported_distributions() -> dict[str, str]:
     """
     count = len(sys.modules)
     if count not in _last:
-        tops = {name for name in list(sys.modules) if "." not in name} - sys.stdlib_module_names
-        for name in tops - _known.keys():
-            file = getattr(sys.modules.get(name), "__file__", None)
-            _known[name] = (
-                None if file is None or name.startswith("_") else _distribution_of(name, Path(file))
-            )
-        found = {each for name in tops if (each := _known[name]) is not None}
+        found = distributions_of(
+            name for name in list(sys.modules) if "." not in name and not name.startswith("_")
+        )
         _last.clear()
-        _last[count] = dict(sorted(found, key=lambda each: normalise(each[0])))
+        _last[count] = found
     return _last[count]
+
+
+def distributions_of(modules: Iterable[str]) -> dict[str, str]:
+    """Return the distributions that modules belong to, each with its version, by name.
+
+    Modules need not be imported, and are not by this.
+    """
+    found = set()
+    for name in {_top(module) for module in modules} - sys.stdlib_module_names:
+        if name not in _known:
+            file = _file_of(name)
+            if file is None and name not in sys.modules:  # it may be installed later
+                continue
+            _known[name] = None if file is None else _distribution_of(name, Path(file))
+        found.add(_known[name])
+    return dict(sorted((each for each in found if each is not None), key=lambda each: normalise(each[0])))
+
+
+def _top(module: str) -> str:
+    """Return the outermost package of a module that has a file; those above it may be shared by distributions."""
+    parts = module.split(".")
+    names = [".".join(parts[: place + 1]) for place in range(len(parts))]
+    return next((name for name in names if getattr(sys.modules.get(name), "__file__", None)), parts[0])
+
+
+def _file_of(module: str) -> str | None:
+    loaded = sys.modules.get(module)
+    if loaded is not None:
+        return getattr(loaded, "__file__", None)
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return spec.origin if spec is not None and spec.has_location else None
 
 
 class _Info(NamedTuple):
@@ -45,7 +77,8 @@ class _Info(NamedTuple):
 
 def _distribution_of(module: str, file: Path) -> tuple[str, str] | None:
     """Return name and version of the distribution that a top-level module belongs to, or None if there is none."""
-    installed = file.parent.parent if file.stem == "__init__" else file.parent
+    above = module.count(".") + (file.stem == "__init__")
+    installed = file.parents[above]
     wanted = CORE if module == "crystallize" else normalise(module)
     if installed.name not in _INSTALLED:  # of a project that is worked on; its metadata lie elsewhere
         found = (info for folder in sys.path for info in _infos(folder) if info.name == wanted)
@@ -56,7 +89,7 @@ def _distribution_of(module: str, file: Path) -> tuple[str, str] | None:
             return _read(info)
     # Distributions that are called otherwise, the most likely ones first: "pyyaml" has yaml, "scikit-learn" sklearn.
     infos = sorted(infos, key=lambda info: (wanted not in info.name, wanted[0] != info.name[0]))
-    pattern = re.compile(rf"^{re.escape(module)}(?:[/\\.,]|$)", re.MULTILINE)
+    pattern = re.compile(rf"^{'/'.join(map(re.escape, module.split('.')))}(?:[/\\.,]|$)", re.MULTILINE)
     return next((_read(info) for info in infos if pattern.search(_files(info))), None)
 
 

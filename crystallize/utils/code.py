@@ -322,6 +322,8 @@ class _Description:
         while waiting:
             each = waiting.pop()
             if _is_leaf(each):
+                if type(each) not in _LEAVES:
+                    self._walk.use(type(each).__module__)
                 if not self._for_parts_only:
                     self.add("value", _content(each))
             elif id(each) in self._numbers:

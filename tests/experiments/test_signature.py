@@ -132,7 +132,9 @@ def test_it_says_what_each_part_was_made_with_and_which_code_it_reaches() -> Non
     assert set(compared["code"]) == {"differs() in test_signature.py"}
     watcher = found["plugins"]["Watcher"]
     assert watcher["settings"] == {"level": 1}
-    assert {"Watcher.before_step() in test_signature.py", "helper() in test_signature.py"} < set(watcher["code"])
+    assert {"Watcher.before_step() in test_signature.py", "helper() in test_signature.py"} < set(
+        watcher["code"]
+    )
     assert found["plugins"]["seed"]["code"] == {}
     assert "serial" not in found["plugins"]
 

@@ -63,7 +63,7 @@ KINDS = (
     "decorated",
     "caller",
 )
-STYLES = ("import", "as", "from", "star", "from", "import", "as", "from", "star", "import", "late")
+STYLES = (*("import", "as", "from", "star") * 5, "late")  # a module that is imported late counts as a whole
 
 
 @dataclass(frozen=True)
