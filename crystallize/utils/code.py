@@ -14,6 +14,7 @@ made of and reach, and numbered in the order in which they are met: two walks wi
 
 from __future__ import annotations
 
+import copyreg
 import enum
 import functools
 import hashlib
@@ -52,6 +53,9 @@ _NO_ATTRIBUTES = frozenset(
         *("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__"),
     }
 )
+
+
+_IDENTITIES = frozenset({"cls_ref"})  # attributes of pydantic's objects that differ in every process
 
 
 class ReachedCode(NamedTuple):
@@ -507,13 +511,18 @@ def _state_of(value: Any) -> list[Any]:
         identity = getattr(value, "__crystallize_fingerprint__", None)
         if identity is not None:
             return [identity()]
-        reduced = value.__reduce_ex__(4)
+        reduce = copyreg.dispatch_table.get(kind)  # has what a compiled pattern is made of
+        reduced = value.__reduce_ex__(4) if reduce is None else reduce(value)
     except Exception:  # whatever a foreign object raises: its class is all that is known of it
         return wrapped
     if isinstance(reduced, str):
         return [reduced, *wrapped, _without(getattr(value, "__dict__", None), _WRAPPER)]
     function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
-    hidden = {*(_WRAPPER if wrapped else ()), *_cached_properties(kind)}  # type: ignore[arg-type]
+    hidden = {
+        *(_WRAPPER if wrapped else ()),
+        *_cached_properties(kind),  # type: ignore[arg-type]
+        *(() if is_own_module(str(kind.__module__)) else _IDENTITIES),
+    }
     layers = [_without(each, hidden) for each in (state if isinstance(state, tuple) else (state,))]
     return [function, arguments, *layers, list(items or ()), dict(pairs or ()), *wrapped]
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from crystallize.utils.code import code_of
+from crystallize.discovery.imported import distributions_of
+from crystallize.utils.code import changes_of_code, code_of, reached_code
 
 STEPS = '''
 """Steps."""
@@ -192,7 +193,7 @@ CHANGES: dict[str, tuple[str, str, str, set[str]]] = {
     "a global of another module": ("shapes", "SIDE = 3", "SIDE = 4", {"SIDE in shapes.py"}),
     "a function that it imports": ("helpers", "x * by", "x + by", {"rescale() in helpers.py"}),
     "a default of a helper": ("helpers", "by=2.0", "by=3.0", {"rescale() in helpers.py"}),
-    "a helper of a helper": ("helpers", "return 1\n\n\ndef in_table", "return 2\n\n\ndef in_table", {"deep() in helpers.py"}),
+    "a helper of a helper": ("helpers", "deep():\n    return 1", "deep():\n    return 2", {"deep() in helpers.py"}),
     "a function of a module that it imports": ("shapes", "x * SIDE", "x + SIDE", {"area() in shapes.py"}),
     "a function in a container": ("helpers", '"table"', '"chair"', {"in_table() in helpers.py"}),
     "a method": ("steps", "data + self.half", "data - self.half", {"Model.fit() in steps.py"}),
@@ -202,9 +203,11 @@ CHANGES: dict[str, tuple[str, str, str, set[str]]] = {
     "a member of an enumeration": ("steps", "RED = 1", "RED = 2", {"class Colour in steps.py"}),
     "a cached function": ("steps", "x * 2", "x * 3", {"cached() in steps.py"}),
     "a decorated function": ("steps", "x - 1", "x - 2", {"decorated() in steps.py"}),
-    "its decorator": ("steps", "function(*arguments)\n", "-function(*arguments)\n", {"timed.<locals>.wrapper() in steps.py"}),
+    "its decorator": (
+        "steps", "function(*arguments)\n", "-function(*arguments)\n", {"timed.<locals>.wrapper() in steps.py"}),
     "what a function closes over": ("steps", "make(2)", "make(3)", {"make.<locals>.<lambda>() in steps.py"}),
-    "what a name stands for": ("steps", "Base, rescale", "Base, deep as rescale", {"step() in steps.py", "rescale() in helpers.py"}),
+    "what a name stands for": (
+        "steps", "Base, rescale", "Base, deep as rescale", {"step() in steps.py", "rescale() in helpers.py"}),
     "what a library's name stands for": ("steps", "import math", "import cmath as math", {"step() in steps.py"}),
     "a module that is imported when it is called": ("late", "later.LAST", "-later.LAST", {"late.py"}),
     "what that one imports": ("later", "LAST = 1", "LAST = 2", {"later.py"}),
@@ -275,7 +278,8 @@ def test_what_reaches_itself_and_what_cannot_be_looked_at_has_hashes() -> None:
 
 SCRIPT = """
 import sys
-from crystallize.utils.code import code_of
+from crystallize.discovery.imported import distributions_of
+from crystallize.utils.code import changes_of_code, code_of, reached_code
 
 NAMES = {"alpha", "beta", "gamma", frozenset({"y", "z"})}
 
@@ -317,3 +321,168 @@ def test_the_hashes_are_the_same_in_every_process_and_folder_and_in_a_script_tha
         "step() in study.py",
     }
     assert set(ast.literal_eval(only)) == names
+
+
+def globals_after(source: str, name: str = "__main__") -> dict[str, Any]:
+    """Run a notebook's cell: there is no file, and the names stay for the next one."""
+    scope: dict[str, Any] = {"__name__": name}
+    run_cell(source, scope)
+    return scope
+
+
+def run_cell(source: str, scope: dict[str, Any], number: int = 1) -> None:
+    exec(compile(source, f"/tmp/ipykernel_{number}/{number}.py", "exec"), scope)
+
+
+CELL = "RATE = 2\ndef helper(x):\n    return x * RATE\n"
+USE = "def step(x):\n    return helper(x)\n"
+
+
+def test_a_cell_that_is_run_again_counts_if_it_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
+    scope = globals_after(CELL)
+    run_cell(USE, scope, 2)
+    before = code_of(scope["step"])
+    run_cell(CELL, scope, 3)
+    assert code_of(scope["step"]) == before
+    run_cell(USE, scope, 4)
+    assert code_of(scope["step"]) == before
+    run_cell(CELL.replace("x * RATE", "x + RATE"), scope, 5)
+    changed = [name for name, each in code_of(scope["step"]).items() if each != before[name]]
+    assert [name.partition(" in ")[0] for name in changed] == ["helper()"]
+
+
+def test_of_two_equal_definitions_it_makes_no_difference_which_is_used() -> None:
+    scope = globals_after(CELL)
+    run_cell("def step(x, by=helper):\n    return helper(x) + by(x)\n", scope)
+    before = code_of(scope["step"])
+    run_cell(CELL, scope)  # the default is the helper as it was
+    assert code_of(scope["step"]) == before
+    run_cell(CELL.replace("x * RATE", "x + RATE"), scope)
+    assert len(code_of(scope["step"])) == len(before) + 1
+
+
+def test_what_takes_the_place_of_a_global_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    scope = globals_after("import math\n" + CELL + "def step(x):\n    return helper(math.sqrt(x))\n")
+    before = code_of(scope["step"])
+    scope["helper"] = lambda x: x
+    assert code_of(scope["step"]) != before
+    run_cell(CELL, scope)
+    assert code_of(scope["step"]) == before
+    monkeypatch.setattr("math.sqrt", lambda x: x)
+    assert code_of(scope["step"]) != before
+
+
+KEPT = """
+import functools, logging, re, sqlite3, threading
+import numpy as np
+
+LOG = logging.getLogger("study")
+PATTERN = re.compile("a+", re.I)
+LOCK = threading.Lock()
+LOCAL = threading.local()
+BASE = sqlite3.connect(":memory:")
+FILE = open("/dev/null")
+LINES = (each for each in "abc")
+ARRAY = np.arange(5)[::2]
+MISSING = object()
+TYPES = {int: "i", type(None): "n", list[int]: "l"}
+
+class Settings:
+    def __init__(self):
+        self.itself, self.lock, self.names = self, threading.Lock(), {"b", "a", ("c", 1)}
+    @functools.cached_property
+    def slow(self):
+        return 3
+
+SETTINGS = Settings()
+
+@functools.lru_cache
+def cached(x):
+    return x
+
+def step(x):
+    LOG.debug("x"); LOCAL.x = x
+    with LOCK:
+        return cached(x) + SETTINGS.slow, PATTERN, BASE, FILE, LINES, ARRAY, MISSING, TYPES
+"""
+
+
+def test_what_a_module_keeps_has_equal_hashes_when_it_is_made_anew_and_after_use() -> None:
+    one, other = globals_after(KEPT, "kept"), globals_after(KEPT, "kept")
+    before = code_of(one["step"])
+    assert code_of(other["step"]) == before
+    one["step"](1)
+    one["LOG"].setLevel("DEBUG")
+    assert code_of(one["step"]) == before
+    assert code_of(globals_after(KEPT.replace("a+", "b+"), "kept")["step"]) != before
+    assert code_of(globals_after(KEPT.replace("arange(5)", "arange(7)"), "kept")["step"]) != before
+    for scope in (one, other):
+        scope["BASE"].close()
+        scope["FILE"].close()
+
+
+def test_content_that_changes_while_steps_run_counts_as_it_is() -> None:
+    scope = globals_after("CACHE = {}\ndef step(x):\n    return CACHE.setdefault(x, x)\n", "steps")
+    before = code_of(scope["step"])
+    scope["step"](1)
+    assert changes_of_code(before, code_of(scope["step"])) == ["CACHE in steps.py changed"]
+
+
+MODEL = """
+import pydantic
+
+class Inner(pydantic.BaseModel):
+    share: float = 0.5
+
+class Model(pydantic.BaseModel):
+    inner: Inner = Inner()
+    level: int = 3
+
+    @pydantic.field_validator("level")
+    @classmethod
+    def check(cls, value):
+        return value + 1
+
+def step(x):
+    return Model(level=x)
+"""
+
+
+def test_models_of_pydantic_count_by_what_they_define(load: Load) -> None:
+    before = code_of(load({"steps": MODEL}).step)
+    assert code_of(load({"steps": MODEL}).step) == before
+    for old, new in (
+        ("0.5", "0.25"),
+        ("level: int", "level: float"),
+        ("value + 1", "value + 2"),
+        ("= 3", "= 4"),
+    ):
+        assert code_of(load({"steps": MODEL.replace(old, new)}).step) != before, old
+
+
+def test_the_libraries_that_code_uses_are_known_wherever_it_names_them() -> None:
+    source = """
+import json, numpy as np, pandas
+from toolz import curry
+HELD = np.arange(3)
+class Frame(pandas.Series): ...
+def helper(x):
+    import yaml.nodes
+    return curry(x)
+def step(x):
+    return helper(x), HELD, Frame, json
+"""
+    found = reached_code(globals_after(source, "steps")["step"]).libraries
+    assert {name.partition(".")[0] for name in found} == {"numpy", "pandas", "toolz", "yaml"}
+    assert distributions_of(found).keys() == {"numpy", "pandas", "toolz", "PyYAML"}
+
+
+def test_changes_are_told_in_words() -> None:
+    before = {"a() in x.py": "1", "B in x.py": "2", "c() in x.py": "3"}
+    now = {"new() in x.py": "1", "a() in x.py": "4", "c() in x.py": "3"}
+    assert changes_of_code(before, now) == [
+        "a() in x.py changed",
+        "new() in x.py is new",
+        "B in x.py is gone",
+    ]

@@ -511,7 +511,8 @@ EDITS: dict[str, Edit] = {
     "closures that change places": both(
         SWAPPED, "make(2), make(3)", "make(3), make(2)",
         "make.<locals>.<lambda>() in steps.py", "make.<locals>.<lambda>() in steps.py (2)"),
-    "what an instance calls": both(INSTANCES, "held(x):\n    return x + 1", "held(x):\n    return x + 2", "held() in steps.py"),
+    "what an instance calls": both(
+        INSTANCES, "held(x):\n    return x + 1", "held(x):\n    return x + 2", "held() in steps.py"),
     "an attribute of an instance": both(
         INSTANCES, "Holder(held, 2)", "Holder(held, 3)", "HOLDER in steps.py", "bound in steps.py"),
     "a default that is a lambda": both(INSTANCES, "x * 5", "x * 6", "<lambda>() in steps.py"),
@@ -522,7 +523,8 @@ EDITS: dict[str, Edit] = {
     "a metaclass": both(CLASSES, "return 3", "return 5", "Meta.level() in steps.py"),
     "an attribute of a base": both(CLASSES, "share = 0.5", "share = 0.25", "class Base in steps.py"),
     "a default of a field": both(
-        CLASSES, "rate: float = 2.0", "rate: float = 4.0", "class Model in steps.py", "Model.__init__() in steps.py", "MODEL in steps.py"),
+        CLASSES, "rate: float = 2.0", "rate: float = 4.0",
+        "class Model in steps.py", "Model.__init__() in steps.py", "MODEL in steps.py"),
     "a factory of a field": both(CLASSES, "return [1]", "return [2]", "start() in steps.py", "MODEL in steps.py"),
     "a method of a dataclass": both(CLASSES, "x * self.share", "x / self.share", "Model.run() in steps.py"),
     "a lambda in a class": both(CLASSES, "x - 1", "x - 2", "Model.<lambda>() in steps.py"),
@@ -552,8 +554,9 @@ EDITS: dict[str, Edit] = {
     "the docstring of what that one imports": both(IMPORTS, "Says so.", "Says that."),
     "a relative import of what is imported late": both(IMPORTS, "DEPTH = 9", "DEPTH = 8", "deepest.py"),
     "what a late import makes reachable": both(PACKAGE, "x * x", "x + x + x", "inner.py"),
-    "a module that appears": Edit(IMPORTS, "# module slow", "# module fast\ndef helper(x):\n    return x\n# module slow",
-        {"helper() in slow.py", "helper() in fast.py", "step() in steps.py"}),
+    "a module that appears": both(
+        IMPORTS, "# module slow", "# module fast\ndef helper(x):\n    return x\n# module slow",
+        "helper() in slow.py", "helper() in fast.py", "step() in steps.py"),
     "what is found by name": both(REFLECTION, "x * RATE", "x / RATE", "clean() in helpers.py"),
     "what that names": both(REFLECTION, "RATE = 2", "RATE = 3", "RATE in helpers.py"),
     "what is found among the globals": both(REFLECTION, "x + 1", "x + 2", "named() in steps.py"),
