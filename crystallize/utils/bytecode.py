@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import hashlib
+import re
 from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ _ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR"
 _JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
 _NAMED = frozenset((*dis.hasname, *dis.haslocal, *dis.hasfree))
 _CONSTANTS = frozenset(dis.hasconst)
+_LOCAL = frozenset(dis.haslocal)
+_OF_TWO = re.compile("(?:LOAD|STORE)_FAST(?:_BORROW)?")
 _SHOWN = frozenset({int, float, bool, str, bytes, complex, type(None), type(...)})  # repr tells all of them
 _KINDS_OF_FUNCTION = 0x3FF  # the flags that say how it is called; others are about __future__ and docstrings
 
@@ -89,6 +92,11 @@ def _kept(instructions: list[dis.Instruction]) -> tuple[list[dis.Instruction], d
         place[each.offset] = len(kept)
         if each.opname == "STORE_NAME" and each.argval in _UNREAD and kept:
             kept.pop()
+        elif each.opcode in _LOCAL and isinstance(
+            each.argval, tuple
+        ):  # two in one, if they stand in one line
+            for name, local in zip(_OF_TWO.findall(each.opname), each.argval, strict=True):
+                kept.append(each._replace(opname=name, argval=local))
         elif each.opname not in _SKIPPED:
             kept.append(each)
     return kept, place

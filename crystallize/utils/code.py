@@ -14,6 +14,7 @@ made of and reach, and numbered in the order in which they are met: two walks wi
 
 from __future__ import annotations
 
+import contextlib
 import copyreg
 import enum
 import functools
@@ -36,7 +37,15 @@ from typing import Any, NamedTuple
 
 from crystallize.utils.bytecode import read_compiled
 from crystallize.utils.fingerprint import fingerprint, is_array
-from crystallize.utils.own_code import code_in, file_name, imports_of, is_own_file, is_own_module, short_name
+from crystallize.utils.own_code import (
+    code_in,
+    file_name,
+    imports_of,
+    is_own_class,
+    is_own_file,
+    is_own_module,
+    short_name,
+)
 from crystallize.utils.sharing import SCALARS
 
 _LEAVES = SCALARS | {complex, bytes, bytearray, memoryview}
@@ -119,8 +128,10 @@ def name_of_code(thing: Any) -> str:
 
 
 def _module_of(thing: Any) -> str:
-    name = thing.__globals__.get("__name__") if isinstance(thing, FunctionType) else None
-    return str(name or thing.__module__ or "__main__")
+    if isinstance(thing, FunctionType):
+        return str(thing.__globals__.get("__name__", "__main__"))
+    is_nameless = isinstance(thing, type) and thing.__module__ == "builtins" and is_own_class(thing)
+    return "__main__" if is_nameless else str(thing.__module__)
 
 
 # -- the walk ------------------------------------------------------------------------------------------------
@@ -177,7 +188,7 @@ class _Walk:
         return self._part(self.hold(function), label, functools.partial(self._describe_function, function))
 
     def kind(self, kind: type) -> _Part:
-        label = f"class {kind.__qualname__} in {file_name(str(kind.__module__))}"
+        label = f"class {kind.__qualname__} in {file_name(_module_of(kind))}"
         return self._part(self.hold(kind), label, functools.partial(_describe_class, kind))
 
     def variable(self, scope: dict[str, Any], name: str, module: str) -> _Part:
@@ -344,7 +355,7 @@ class _Description:
         if kind is FunctionType and is_own_file(value.__code__.co_filename):
             self.refer_to(self._walk.function(value))
         elif issubclass(kind, type):
-            if is_own_module(str(value.__module__)):
+            if is_own_class(value):
                 self.refer_to(self._walk.kind(value))
             else:
                 self._add_library(value)
@@ -355,7 +366,7 @@ class _Description:
         return True
 
     def _add_library(self, thing: Any) -> None:
-        module = str(getattr(thing, "__module__", None))
+        module = str(getattr(thing, "__module__", None) or "builtins")
         self._walk.use(module)
         self.add("name", module, getattr(thing, "__qualname__", type(thing).__qualname__))
 
@@ -502,7 +513,7 @@ def _parts_of(value: Any) -> list[Any]:
 def _state_of(value: Any) -> list[Any]:
     """Return what pickle would store of an object, and the function that it has taken the place of, if any."""
     kind, wrapped = type(value), _wrapped_by(value)
-    if wrapped and hasattr(value, "py_func") and not is_own_module(str(kind.__module__)):
+    if wrapped and hasattr(value, "py_func") and not is_own_class(kind):
         return [
             *wrapped,
             getattr(value, "targetoptions", None),
@@ -521,22 +532,23 @@ def _state_of(value: Any) -> list[Any]:
     hidden = {
         *(_WRAPPER if wrapped else ()),
         *_cached_properties(kind),  # type: ignore[arg-type]
-        *(() if is_own_module(str(kind.__module__)) else _IDENTITIES),
+        *(() if is_own_class(kind) else _IDENTITIES),
     }
     layers = [_without(each, hidden) for each in (state if isinstance(state, tuple) else (state,))]
     return [function, arguments, *layers, list(items or ()), dict(pairs or ()), *wrapped]
 
 
 def _wrapped_by(value: Any) -> list[Any]:
-    """Return what a decorator's object calls, if it shows it."""
-    kind, own = type(value), getattr(value, "__dict__", None)
+    """Return what a decorator's object calls, if it shows it: pickle may know the object by its name alone."""
+    own = getattr(value, "__dict__", None)
     if type(own) is dict and "__wrapped__" in own:
         return [own["__wrapped__"]]
-    if not callable(value) or is_own_module(str(kind.__module__)):  # then its state has it
+    if not callable(value):
         return []
-    found = (
-        getattr(value, name, None) for name in ("__wrapped__", "func", "_self_wrapper")
-    )  # wrapt has the last
+    found = []
+    for name in ("__wrapped__", "func", "_self_wrapper"):  # wrapt has the last
+        with contextlib.suppress(Exception):  # a foreign object may raise anything
+            found.append(getattr(value, name))
     return [each for each in found if type(each) is FunctionType]
 
 

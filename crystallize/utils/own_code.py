@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
 import os
 import re
@@ -16,6 +17,7 @@ from typing import NamedTuple
 from crystallize.utils.files import read_plain
 
 _LARGEST_FILE = 1 << 26
+_MADE_AT_RUN_TIME = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE
 _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
 _INSTALLED = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
 _CRYSTALLIZE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
@@ -35,10 +37,17 @@ def is_own_module(name: str) -> bool:
     root = name.partition(".")[0]
     if root in sys.stdlib_module_names:
         return root == "__main__"
-    file = getattr(sys.modules.get(name), "__file__", None) or getattr(
-        sys.modules.get(root), "__file__", None
-    )
+    loaded = sys.modules.get(name), sys.modules.get(root)
+    file = next((file for module in loaded if (file := getattr(module, "__file__", None))), None)
     return file is None or is_own_file(file)
+
+
+def is_own_class(kind: type) -> bool:
+    """Tell whether a class is the user's own."""
+    module: object = kind.__module__
+    if module == "builtins":  # so is a class called that exec made without a module's name
+        return bool(kind.__flags__ & _MADE_AT_RUN_TIME) and getattr(builtins, kind.__name__, None) is not kind
+    return isinstance(module, str) and is_own_module(module)  # a compiled one may have anything there
 
 
 # -- names ---------------------------------------------------------------------------------------------------
@@ -61,7 +70,7 @@ def file_name(module: str) -> str:
 def script_file() -> str | None:
     """Return the file of the script that runs, also in a worker of it; None in a notebook or prompt."""
     file = getattr(sys.modules.get("__main__"), "__file__", None)
-    if file is not None:  # it is hidden while worker processes start
+    if file is not None and not file.startswith("<"):  # it is hidden while worker processes start
         _script["seen"] = file
     return _script.get("told", _script.get("seen"))
 
