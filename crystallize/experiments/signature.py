@@ -75,7 +75,7 @@ def experiment_signature(experiment: RunningExperiment, hypotheses: Iterable[Hyp
             Those that have a part in each outcome, by name: ``distribution``, ``version``, ``settings``, and the
             ``code`` of those that are the user's own.
 
-        A *part* has ``code``, hashes by module and name as :func:`crystallize.utils.code.code_of` returns them;
+        A *part* has ``code``, hashes by name and file as :func:`crystallize.utils.code.code_of` returns them;
         ``parameters``, what it was explicitly made with; and for a function ``defaults``, those of its other
         parameters, which for a step give way to an entry of the context. The attributes of an object that is no
         function are its parameters.
