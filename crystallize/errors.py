@@ -112,6 +112,10 @@ class SerializationError(CrystallizeError, TypeError):
     """An object cannot be sent to a worker process, or its result cannot be sent back."""
 
 
+class UnhashableContentError(CrystallizeError, TypeError):
+    """A value, or a part of it, hides what it consists of, so that nobody can tell whether it is still the same."""
+
+
 class ExecutionError(CrystallizeError, RuntimeError):
     """An execution strategy broke its contract or lost its workers."""
 

@@ -20,12 +20,14 @@ CORE = "crystallize-lab"
 
 COMMANDS = "crystallize.commands"
 EXECUTION = "crystallize.execution"
+HASHERS = "crystallize.hashers"
 LOADERS = "crystallize.loaders"
 PLUGINS = "crystallize.plugins"
 VERIFIERS = "crystallize.verifiers"
 KINDS = {
     COMMANDS: "command",
     EXECUTION: "strategy",
+    HASHERS: "hasher",
     LOADERS: "loader",
     PLUGINS: "plugin",
     VERIFIERS: "verifier",

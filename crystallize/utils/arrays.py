@@ -1,0 +1,73 @@
+"""What arrays of NumPy consist of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from crystallize.utils.parts import Chunks
+
+_CHUNK = 1 << 20
+"""How many bytes are copied at a time where elements do not lie in a row."""
+
+
+def content_of_array(array: Any) -> Any:
+    """Return what an array or scalar of NumPy consists of: the type of its elements, its shape, and they in C order.
+
+    How they lie in memory does not count: their order, strides, the order of an element's bytes, and what lies between
+    the fields of a structured one.
+    """
+    dtype, shape = array.dtype, array.shape
+    if dtype.names is not None:
+        return [(name, dtype.fields[name][2:], content_of_array(array[name])) for name in dtype.names], shape
+    if dtype.hasobject or dtype.kind == "T":
+        return str(dtype), shape, array.reshape(-1).tolist()
+    little = dtype.newbyteorder("<")
+    # An add-on's type, such as bfloat16, is mere bytes to NumPy.
+    name = little.str if dtype.kind != "V" else f"{little.str} {dtype.name}"
+    return name, shape, Chunks(_pieces(array, little))
+
+
+def _pieces(array: Any, dtype: Any) -> Iterator[Any]:
+    """Yield the elements of an array in C order as bytes; what lies in a row is not copied."""
+    import numpy as np
+
+    if array.nbytes == 0:
+        return
+    if array.dtype == dtype and array.flags.c_contiguous and not _has_padding(dtype):
+        yield np.atleast_1d(np.asarray(array)).reshape(-1).view(np.uint8)
+        return
+    for block in _blocks(np.atleast_1d(np.asarray(array))):
+        content = np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8)
+        yield _without_padding(content, dtype) if _has_padding(dtype) else content
+
+
+def _blocks(array: Any) -> Iterator[Any]:
+    """Yield parts of an array that follow one another in C order and are small enough to be copied."""
+    row = array[0].nbytes
+    if row > _CHUNK and array.ndim > 1:
+        for each in array:
+            yield from _blocks(each)
+        return
+    count = max(1, _CHUNK // row)
+    for start in range(0, len(array), count):
+        yield array[start : start + count]
+
+
+def _has_padding(dtype: Any) -> bool:
+    return dtype.char in "gG" and _bytes_of_longdouble() < dtype.itemsize // (2 if dtype.char == "G" else 1)
+
+
+@cache
+def _bytes_of_longdouble() -> int:
+    """Return how many bytes of a ``longdouble`` are used: on x86 it has 80 bits, and bytes with anything in them."""
+    import numpy as np
+
+    bits = np.finfo(np.longdouble)
+    return 10 if bits.nmant == 63 else bits.bits // 8
+
+
+def _without_padding(content: Any, dtype: Any) -> Any:
+    size = dtype.itemsize // (2 if dtype.char == "G" else 1)
+    return content.reshape(-1, size)[:, : _bytes_of_longdouble()].tobytes()

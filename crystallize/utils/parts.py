@@ -1,0 +1,68 @@
+"""What a value can be said to consist of."""
+
+from __future__ import annotations
+
+import copyreg
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+
+class Chunks(NamedTuple):
+    """Bytes that do not lie in one piece: they count as if they were joined, and never are.
+
+    Parameters
+    ----------
+    pieces : iterable of bytes-like
+        Each is read before the next one is asked for.
+    """
+
+    pieces: Iterable[Any]
+
+
+class StandsFor(NamedTuple):
+    """Another value, which has the very same content and counts in place of the one that was given.
+
+    Parameters
+    ----------
+    value : object
+        For example the plain array of one that lies in a file.
+    """
+
+    value: Any
+
+
+class Reduced(NamedTuple):
+    """What pickle would store of an object, part by part.
+
+    Pickle's own bytes will not do: they depend on the order of sets, and on which parts are one object.
+    """
+
+    function: Any
+    arguments: Any = ()
+    state: Any = None
+    items: list[Any] = []  # noqa: RUF012 - nobody writes to it
+    pairs: dict[Any, Any] = {}  # noqa: RUF012
+    setter: Any = None
+    is_ordered: bool = False
+
+
+def reduced(value: Any) -> Reduced:
+    """Return what pickle would store of an object, or raise what pickle would."""
+    kind = type(value)
+    reducer = copyreg.dispatch_table.get(kind)
+    found = value.__reduce_ex__(4) if reducer is None else reducer(value)
+    if isinstance(found, str):  # the name of the only one of its kind, or of a function that was wrapped
+        return Reduced(found, getattr(value, "__module__", None), getattr(value, "__wrapped__", None))
+    function, arguments, state, items, pairs, setter = (*found, None, None, None, None)[:6]
+    if isinstance(value, set | frozenset):
+        arguments = (frozenset(value),)  # a list in pickle, in any order
+    return Reduced(
+        function,
+        arguments,
+        state,
+        list(items or ()),
+        dict(pairs or ()),
+        setter,
+        isinstance(value, OrderedDict),
+    )
