@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from crystallize.hashing.base import Hasher
 
 
+@lru_cache(maxsize=1024)
 def hasher_of(kind: type) -> Hasher | None:
     """Return the installed hasher for a type: that of the nearest class that it is derived from, or None.
 
     One is called after a class, ``"shapely.geometry.point.Point"``, or after a package, ``"shapely"``, and then meant
     for all types in it that have no nearer one. A broken one gets a warning, and the search goes on.
+    What is installed later counts from the next process on: as long as one runs, equal content keeps its hash.
     """
     installed = {found.name: found for found in find(HASHERS) if not found.shadowed}
     names = (name for base in kind.__mro__ for name in _names(base))

@@ -18,17 +18,18 @@ def content_of(value: Any) -> Any:
         return StandsFor(np.asarray(value))
     if not isinstance(value, np.ndarray | np.generic):
         return NotImplemented
-    # A class derived from ours may have attributes, which an array has not.
-    return content_of_array(value), getattr(value, "__dict__", None)
+    content = content_of_array(value)
+    attributes = getattr(value, "__dict__", None)  # of a class that is derived from NumPy's; that has none
+    return {"array": content, "__dict__": attributes} if attributes else content
 
 
 def _masked(array: Any) -> Any:
     """Return what a masked array consists of; what stands below the mask can be read, and counts."""
     import numpy as np
 
-    return (
-        content_of_array(array.data),
-        content_of_array(np.ma.getmaskarray(array)),
-        content_of_array(np.asarray(array.fill_value)),
-        array.hardmask,
-    )
+    return {
+        "data": array.data,
+        "mask": np.ma.getmaskarray(array),
+        "fill_value": array.fill_value,
+        "hardmask": array.hardmask,
+    }

@@ -11,6 +11,8 @@ from crystallize.utils.parts import Chunks
 _CHUNK = 1 << 20
 """How many bytes are copied at a time where elements do not lie in a row."""
 
+_SMALL = 1 << 10
+
 
 def content_of_array(array: Any) -> Any:
     """Return what an array or scalar of NumPy consists of: the type of its elements, its shape, and they in C order.
@@ -20,13 +22,17 @@ def content_of_array(array: Any) -> Any:
     """
     dtype, shape = array.dtype, array.shape
     if dtype.names is not None:
-        return [(name, dtype.fields[name][2:], content_of_array(array[name])) for name in dtype.names], shape
+        fields = [(name, dtype.fields[name][2:]) for name in dtype.names]
+        return {"fields": fields, "shape": shape} | {f"[{name!r}]": content_of_array(array[name]) for name in dtype.names}
     if dtype.hasobject or dtype.kind == "T":
-        return str(dtype), shape, array.reshape(-1).tolist()
+        return {"dtype": str(dtype), "shape": shape, "flat": array.reshape(-1).tolist()}
     little = dtype.newbyteorder("<")
     # An add-on's type, such as bfloat16, is mere bytes to NumPy.
     name = little.str if dtype.kind != "V" else f"{little.str} {dtype.name}"
-    return name, shape, Chunks(_pieces(array, little))
+    if array.nbytes > _SMALL:
+        return name, shape, Chunks(_pieces(array, little))
+    is_plain = dtype == little and not _has_padding(little)
+    return name, shape, array.tobytes() if is_plain else b"".join(_pieces(array, little))
 
 
 def _pieces(array: Any, dtype: Any) -> Iterator[Any]:

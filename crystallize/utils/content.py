@@ -167,7 +167,8 @@ class Encoder:
         else:
             ordered = sorted(((self._key(key), key, item) for key, item in value.items()), key=itemgetter(0))
             if len({written for written, _, _ in ordered}) < len(ordered):  # as of two NaN
-                ordered = sorted((written + self._apart(item), None, None) for written, _, item in ordered)
+                self._out += b"".join(sorted(written + self._apart(item) for written, _, item in ordered))
+                return
         key = None
         try:
             for written, key, item in ordered:  # noqa: B007 - the error needs the key
@@ -268,6 +269,8 @@ class Encoder:
         self._class(kind)
         if type(content) is Reduced:
             self._reduced(content, kind)
+        elif type(content) is dict:
+            self._dict(content, ".{}")
         else:
             self.put(content)
 
