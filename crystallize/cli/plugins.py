@@ -48,7 +48,7 @@ Group = Annotated[
     typer.Option(
         "--group",
         metavar="GROUP",
-        help="Only what is in this entry point group: plugins, execution, loaders, verifiers or commands.",
+        help="Only what is in this entry point group: plugins, execution, loaders, hashers, verifiers or commands.",
         autocompletion=_complete_groups,
         show_default=False,
     ),
@@ -109,7 +109,7 @@ def list_plugins(
         ),
     ] = False,
 ) -> None:
-    """List the installed plugins, execution strategies, loaders, verifiers and commands.
+    """List the installed plugins, execution strategies, loaders, hashers, verifiers and commands.
 
     Each is active; disabled, by an environment variable; failed, with the
     reason; or shadowed, where the name stays with Crystallize's own. To find
@@ -146,7 +146,7 @@ def show(
         str,
         typer.Argument(
             metavar="NAME",
-            help="The name of the plugin, strategy, loader, verifier or command.",
+            help="The name of the plugin, strategy, loader, hasher, verifier or command.",
             autocompletion=_complete_names,
             show_default=False,
         ),
@@ -247,7 +247,7 @@ def hooks(as_json: AsJson = False) -> None:
 def check() -> None:
     """Load everything that is installed, and tell what fails and why.
 
-    Each plugin, strategy, loader, verifier and command that is not switched
+    Each plugin, strategy, loader, hasher, verifier and command that is not switched
     off is imported, made and checked as if it were used. What fails is told
     with the traceback of its own code. Names that are claimed twice and
     misspelt entry point groups are told as well. Nothing is run.

@@ -16,6 +16,7 @@ from crystallize.discovery import (
     COMMANDS,
     EXECUTION,
     GROUPS,
+    HASHERS,
     KINDS,
     LOADERS,
     PLUGINS,
@@ -176,6 +177,12 @@ def _strategy(found: Found) -> object:
     return record_of(found, made, is_strategy=True)
 
 
+def _hasher(found: Found) -> object:
+    from crystallize.hashing.lookup import load_installed
+
+    return load_installed(found)
+
+
 def _loader(found: Found) -> object:
     from crystallize.loaders.lookup import load_installed
 
@@ -195,6 +202,7 @@ def _verifier(found: Found) -> object:
 _USES: dict[str, Callable[[Found], Any]] = {
     COMMANDS: usable,
     EXECUTION: _strategy,
+    HASHERS: _hasher,
     LOADERS: _loader,
     PLUGINS: examine,
     VERIFIERS: _verifier,

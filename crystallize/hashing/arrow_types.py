@@ -61,8 +61,8 @@ def _layouts() -> list[tuple[Callable[[Any], bool], Callable[[Any], dict[str, An
         return isinstance(kind, pa.BaseExtensionType)
 
     def is_text(kind: Any) -> bool:
-        views = is_.is_string_view(kind) or is_.is_binary_view(kind)
-        return views or any(test(kind) for test in (is_.is_string, is_.is_binary, is_.is_large_string, is_.is_large_binary))
+        tests = (is_.is_string, is_.is_large_string, is_.is_string_view)
+        return any(test(kind) for test in (*tests, is_.is_binary, is_.is_large_binary, is_.is_binary_view))
 
     def is_list(kind: Any) -> bool:
         return bool(is_.is_list(kind) or is_.is_large_list(kind) or is_.is_fixed_size_list(kind))
@@ -146,7 +146,9 @@ def _memory(array: Any) -> Any:
     width = array.type.bit_width // 8
     if not len(array) * width:
         return np.empty(0, np.uint8)
-    return np.frombuffer(array.buffers()[1], np.uint8)[array.offset * width : (array.offset + len(array)) * width]
+    return np.frombuffer(array.buffers()[1], np.uint8)[
+        array.offset * width : (array.offset + len(array)) * width
+    ]
 
 
 def _booleans(array: Any) -> Any:

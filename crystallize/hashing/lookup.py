@@ -37,7 +37,6 @@ def _names(kind: type) -> Iterator[str]:
         name = name.rpartition(".")[0]
 
 
-@lru_cache(maxsize=256)
 def usable(found: Found) -> Hasher | None:
     """Return the installed hasher, or None after a warning: a broken one does not hinder the others."""
     try:
@@ -56,11 +55,9 @@ def load_installed(found: Found) -> Hasher:
         If it cannot be imported, or is none.
     """
     thing = load(found)
-    fault = "" if callable(thing) else "it cannot be called"
-    if not fault and (isinstance(thing, type) or is_async(thing)):
-        fault = "a hasher is a plain function of one value"
-    fault = fault or mismatch(thing, None)
-    if fault:
-        raise cannot_load(found, f"it gives {safe_repr(thing)}, and {fault}")
+    if not callable(thing) or isinstance(thing, type) or is_async(thing) or mismatch(thing, None):
+        raise cannot_load(
+            found, f"it gives {safe_repr(thing)}, and a hasher is a plain function of one value"
+        )
     hasher: Hasher = thing
     return hasher

@@ -82,8 +82,7 @@ def _range_index(index: Any) -> dict[str, Any]:
 
 
 def _multi_index(index: Any) -> dict[str, Any]:
-    levels, codes = list(index.levels), [codes_of_level for codes_of_level in index.codes]
-    return {"names": list(index.names), "levels": levels, "codes": codes}
+    return {"names": list(index.names), "levels": list(index.levels), "codes": list(index.codes)}
 
 
 # -- arrays --------------------------------------------------------------------------------------------------
@@ -108,7 +107,9 @@ def _sparse(array: Any) -> dict[str, Any]:
         "kind": array.kind,
         "length": len(array),
         "fill_value": array.fill_value,
-        "indices": array.sp_index.indices if array.kind == "integer" else array.sp_index.to_int_index().indices,
+        "indices": array.sp_index.indices
+        if array.kind == "integer"
+        else array.sp_index.to_int_index().indices,
         "sp_values": array.sp_values,
     }
 

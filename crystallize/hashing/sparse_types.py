@@ -13,11 +13,11 @@ _PARTS = {
     "lil": ("rows", "data"),
     "dok": (),
 }
-"""What is stored in each format; what SciPy has found out of it, as whether the indices are sorted, follows from that."""
+"""What is stored in each format. SciPy also keeps what it found out of that, as whether the indices are sorted."""
 
 
 def content_of(value: Any) -> Any:
-    """Return what a sparse array or matrix stores, as it is: duplicates and the order of indices can be seen, and count."""
+    """Return what a sparse array or matrix stores, as it is: duplicates, and the order of indices, can be seen."""
     parts = _PARTS.get(getattr(value, "format", ""))
     if parts is None:
         return NotImplemented

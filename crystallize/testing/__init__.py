@@ -8,6 +8,7 @@ TYPE_CHECKING = False  # not from typing, as in crystallize/__init__.py
 if TYPE_CHECKING:
     from crystallize.testing.distribution import TmpPlugin
     from crystallize.testing.execution import ExecutionStrategyContract
+    from crystallize.testing.hashers import HasherContract
     from crystallize.testing.loaders import LoaderContract
     from crystallize.testing.recorder import HookCall, HookRecorder
     from crystallize.testing.running import RunExperiment
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ExecutionStrategyContract": "execution",
+    "HasherContract": "hashers",
     "HookCall": "recorder",
     "HookRecorder": "recorder",
     "LoaderContract": "loaders",
@@ -24,10 +26,11 @@ _HOMES = {
     "TmpPlugin": "distribution",
     "WorkerProcessesContract": "workers",
 }
-_CONTRACTS = ("execution", "loaders", "workers")
+_CONTRACTS = ("execution", "hashers", "loaders", "workers")
 
 __all__ = [
     "ExecutionStrategyContract",
+    "HasherContract",
     "HookCall",
     "HookRecorder",
     "LoaderContract",

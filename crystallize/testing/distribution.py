@@ -11,6 +11,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from crystallize.discovery import PLUGINS, forget_warnings
+from crystallize.hashing.lookup import hasher_of
 from crystallize.loaders.lookup import usable
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class TmpPlugin:
         # What was made of them, or warned about, is remembered by what the entry point says, which another test's
         # may say as well.
         usable.cache_clear()
+        hasher_of.cache_clear()
         forget_warnings()
 
     def _new_folder(self, name: str) -> Path:

@@ -22,8 +22,9 @@ def content_of_array(array: Any) -> Any:
     """
     dtype, shape = array.dtype, array.shape
     if dtype.names is not None:
-        fields = [(name, dtype.fields[name][2:]) for name in dtype.names]
-        return {"fields": fields, "shape": shape} | {f"[{name!r}]": content_of_array(array[name]) for name in dtype.names}
+        titles = [(name, dtype.fields[name][2:]) for name in dtype.names]
+        fields = {f"[{name!r}]": content_of_array(array[name]) for name in dtype.names}
+        return {"names": titles, "shape": shape} | fields
     if dtype.hasobject or dtype.kind == "T":
         return {"dtype": str(dtype), "shape": shape, "flat": array.reshape(-1).tolist()}
     little = dtype.newbyteorder("<")

@@ -29,7 +29,9 @@ _MOST_INLINE = 1 << 10
 """The most bytes that are written down as they are; of more, only their hash is."""
 
 _MANY = 32
-"""From how many numbers on a list of them is packed as a whole."""
+"""From how many numbers or texts on a list of them is written as a whole."""
+
+_MANY_TEXTS = 1 << 14
 
 _MOST_SHOWN = 60
 _TEXT = {str}
@@ -342,14 +344,26 @@ def _hashed(content: bytes | bytearray) -> bytes | bytearray:
     return content if len(content) <= _MOST_INLINE else xxhash.xxh3_128_digest(content)
 
 
-def _packed(numbers: list[Any] | tuple[Any, ...]) -> bytes:
-    """Return numbers as a block if they are of one type and have the usual size; else nothing."""
-    kinds = set(map(type, numbers))
+def _packed(items: list[Any] | tuple[Any, ...]) -> bytes:
+    """Return many numbers or texts as a block if they are of one type; else nothing."""
+    kinds = set(map(type, items))
+    if kinds == {str}:
+        return b"U" + _packed_texts(items)
     form, mark = ("d", b"F") if kinds == {float} else ("q", b"Q")
     try:
-        return mark + _hashed(struct.pack(f"<{len(numbers)}{form}", *numbers)) if kinds in _NUMBERS else b""
+        return mark + _hashed(struct.pack(f"<{len(items)}{form}", *items)) if kinds in _NUMBERS else b""
     except struct.error:  # an integer is too large
         return b""
+
+
+def _packed_texts(texts: list[str] | tuple[str, ...]) -> bytes:
+    """Return the hash of the lengths of texts and of the texts, joined, some at a time."""
+    hasher = xxhash.xxh3_128()
+    for start in range(0, len(texts), _MANY_TEXTS):
+        part = texts[start : start + _MANY_TEXTS]
+        hasher.update(struct.pack(f"<{len(part)}Q", *map(len, part)))
+        hasher.update("".join(part).encode("utf-8", "surrogatepass"))
+    return hasher.digest()
 
 
 _PLAIN: dict[type, Callable[[Any], bytes | bytearray]] = {
