@@ -83,12 +83,12 @@ class HasherContract:
             "what was pickled has another hash"
         )
 
-    @pytest.mark.parametrize("seed", ["0", "1"])
-    def test_another_process_gives_the_same_hash(self, hasher: Any, seed: str) -> None:
-        """There, sets have another order (PYTHONHASHSEED), and classes other addresses."""
+    def test_another_process_gives_the_same_hash(self, hasher: Any) -> None:
+        """There, sets have another order (PYTHONHASHSEED), and objects other addresses."""
         values = [*self._all_values(), *(each for pair in self._all_pairs() for each in pair)]
         packed = pack((hash_with, _Lookup(hasher, values), values))
         payload = pickle.dumps((packed.body, [bytes(buffer) for buffer in packed.buffers]))
+        seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run(
             [sys.executable, "-c", _IN_ANOTHER_PROCESS],
