@@ -220,6 +220,7 @@ def test_every_entry_point_of_ours_is_in_the_reference() -> None:
         "crystallize.plugins": "reference/plugins.md",
         "pytest11": "reference/testing.md",
         "crystallize.execution": "reference/execution.md",
+        "crystallize.hashers": "reference/hashing.md",
         "crystallize.loaders": "reference/loaders.md",
         "crystallize.verifiers": "reference/hypotheses.md",
     }

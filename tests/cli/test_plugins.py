@@ -15,6 +15,7 @@ import pytest
 KEYS = ["name", "kind", "group", "status", "distribution", "version", "hooks", "summary", "error"]
 OURS = {
     "crystallize.execution": ("strategy", {"async", "process", "serial", "thread"}),
+    "crystallize.hashers": ("hasher", {"numpy", "pandas", "polars", "pyarrow", "scipy.sparse", "torch"}),
     "crystallize.loaders": ("loader", {"bytes", "csv", "json", "npy", "npz", "pickle", "text", "yaml"}),
     "crystallize.plugins": ("plugin", {"artifact", "logging", "seed"}),
     "crystallize.verifiers": ("verifier", {"paired_t_test", "sign_flip_test", "welch_t_test"}),
@@ -60,6 +61,10 @@ GOOD = '''
             return b""
 
 
+    def content_of_mesh(mesh):
+        """Points and triangles."""
+
+
     def larger(baseline, treatment):
         """Compare."""
 
@@ -75,6 +80,7 @@ GOOD = '''
 GROUPS = {
     "crystallize.plugins": {"announce": "acme_good:Announce", "whole": "acme_good"},
     "crystallize.execution": {"far": "acme_good:Far"},
+    "crystallize.hashers": {"acme_good.Mesh": "acme_good:content_of_mesh"},
     "crystallize.loaders": {"toml": "acme_good:Toml"},
     "crystallize.verifiers": {"larger": "acme_good:larger"},
     "crystallize.commands": {"greet": "acme_good:greet"},
@@ -138,6 +144,7 @@ def test_each_kind_of_a_stranger_is_listed_with_hooks_and_the_first_line_of_its_
         "announce": ("plugin", "Announce each run with ``care``.", ["before_run", "after_run"]),
         "whole": ("plugin", "Announcements.", ["init_hook"]),
         "far": ("strategy", "Run replicates far away.", ["run_experiment_loop"]),
+        "acme_good.Mesh": ("hasher", "Points and triangles.", []),
         "toml": ("loader", "Tables as TOML.", []),
         "larger": ("verifier", "Compare.", []),
         "greet": ("command", "Greet somebody.", []),
@@ -175,6 +182,8 @@ def test_a_plugin_that_cannot_be_imported_is_failed_with_the_reason_and_stops_no
         ("execution", "AsyncStrategy", "run_experiment_loop is an async def"),
         ("loaders", "NoHook", "a loader has load(path), dump(value) and suffixes"),
         ("loaders", "Raises", "ValueError: no licence"),
+        ("hashers", "number", "a hasher is a plain function of one value"),
+        ("hashers", "NoHook", "a hasher is a plain function of one value"),
         ("verifiers", "number", "a verifier is a callable"),
         ("verifiers", "one_sample", "called with two samples"),
         ("commands", "number", "neither a Typer app nor a function"),

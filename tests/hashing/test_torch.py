@@ -22,7 +22,13 @@ class TestTorch(HasherContract):
     values = [
         *(TABLE, TABLE.T, TABLE.double(), TABLE.bfloat16(), TABLE.half(), TABLE.int(), TABLE.bool()),
         *(TABLE.to(torch.complex64), TABLE.clone().requires_grad_()),
-        *(torch.tensor(1.0), torch.tensor([1.0]), torch.tensor([0.0]), torch.tensor([-0.0]), torch.zeros(0, 3)),
+        *(
+            torch.tensor(1.0),
+            torch.tensor([1.0]),
+            torch.tensor([0.0]),
+            torch.tensor([-0.0]),
+            torch.zeros(0, 3),
+        ),
         *(torch.nn.Parameter(TABLE), layer(1), layer(2), torch.Generator().manual_seed(1)),
         *(torch.float32, torch.float64, torch.Size([1, 2])),
     ]
