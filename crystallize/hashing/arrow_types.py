@@ -1,9 +1,14 @@
-"""What tables and arrays of Arrow consist of, in however many chunks they lie."""
+"""What tables and arrays of Arrow consist of, in however many chunks they lie.
+
+The library is not imported here: where there are values of it, it is imported already.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from crystallize.utils.parts import Chunks
@@ -14,7 +19,7 @@ _ROWS = 1 << 16
 
 def content_of(value: Any) -> Any:
     """Return what a table, array, scalar, schema, field or type consists of."""
-    import pyarrow as pa
+    pa = sys.modules["pyarrow"]
 
     if isinstance(value, pa.Table | pa.RecordBatch):
         columns = {f"column({place})": value.column(place) for place in range(value.num_columns)}
@@ -30,7 +35,7 @@ def content_of(value: Any) -> Any:
 
 def _described(value: Any) -> Any:
     """Return what Arrow's own files say of a type, a field or a schema."""
-    import pyarrow as pa
+    pa = sys.modules["pyarrow"]
 
     if isinstance(value, pa.DataType):
         value = pa.field("", value)
@@ -53,7 +58,7 @@ def _elements(array: Any) -> dict[str, Any]:
 @cache
 def _layouts() -> list[tuple[Callable[[Any], bool], Callable[[Any], dict[str, Any]]]]:
     """Return how elements lie in memory, by type."""
-    import pyarrow as pa
+    pa = sys.modules["pyarrow"]
 
     is_ = pa.types
 
@@ -82,13 +87,13 @@ def _layouts() -> list[tuple[Callable[[Any], bool], Callable[[Any], dict[str, An
 
 
 def _storage(array: Any) -> dict[str, Any]:
-    import pyarrow as pa
+    pa = sys.modules["pyarrow"]
 
     return {"storage": pa.chunked_array([chunk.storage for chunk in array.chunks], array.type.storage_type)}
 
 
 def _dictionary(array: Any) -> dict[str, Any]:
-    import pyarrow as pa
+    pa = sys.modules["pyarrow"]
 
     chunks = array.unify_dictionaries().chunks
     indices = pa.chunked_array([chunk.indices for chunk in chunks], array.type.index_type)
@@ -100,8 +105,8 @@ def _fields(array: Any) -> dict[str, Any]:
 
 
 def _lists(array: Any) -> dict[str, Any]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    pa = sys.modules["pyarrow"]
+    pc = import_module("pyarrow.compute")
 
     lengths = (_memory(pc.list_value_length(part).cast("int64").fill_null(0)) for part in _parts(array))
     items = pa.chunked_array([chunk.flatten() for chunk in array.chunks], array.type.value_type)

@@ -11,6 +11,7 @@ from crystallize.errors import UnhashableContentError
 from crystallize.hashing.lookup import hasher_of
 from crystallize.utils.code import code_of, name_of_code
 from crystallize.utils.content import Encoder, HiddenContentError
+from crystallize.utils.failures import error_text
 
 _HINT = (
     "Leave it out, install or write a hasher for its type (entry point group crystallize.hashers), give its class "
@@ -66,6 +67,10 @@ def hash_with(hasher_for: Callable[[type], Any], value: Any, name: str = "value"
         raise UnhashableContentError(f"{place}: {error.reason}", hint=_HINT) from error.__cause__
     except RecursionError as error:
         raise UnhashableContentError(f"{name} is nested too deep to be hashed", hint=_HINT) from error
+    except (
+        Exception
+    ) as error:  # what a hasher returns may raise while it is read, or be changed by another thread
+        raise UnhashableContentError(f"{name}: {error_text(error)}", hint=_HINT) from error
     return encoder.hexdigest()
 
 

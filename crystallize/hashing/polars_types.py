@@ -1,7 +1,11 @@
-"""What frames and series of Polars consist of, in however many chunks they lie."""
+"""What frames and series of Polars consist of, in however many chunks they lie.
+
+The library is not imported here: where there are values of it, it is imported already.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +17,7 @@ _ROWS = 1 << 16
 
 def content_of(value: Any) -> Any:
     """Return what a frame or series consists of; types, expressions and lazy frames say so to pickle."""
-    import polars as pl
+    pl = sys.modules["polars"]
 
     if isinstance(value, pl.DataFrame):
         columns = {f"to_series({place})": column for place, column in enumerate(value.get_columns())}
@@ -25,7 +29,7 @@ def content_of(value: Any) -> Any:
 
 def _elements(series: Any) -> dict[str, Any]:
     """Return what the elements of a series are; what stands in the place of a null does not count."""
-    import polars as pl
+    pl = sys.modules["polars"]
 
     kind = series.dtype
     content: dict[str, Any] = {"length": len(series)}
@@ -58,7 +62,7 @@ def _texts(series: Any) -> Iterator[Any]:
 
 
 def _numbers(series: Any) -> Iterator[Any]:
-    import polars as pl
+    pl = sys.modules["polars"]
 
     nothing = False if series.dtype == pl.Boolean else 0
     for chunk in series.get_chunks():

@@ -1,13 +1,17 @@
-"""What the tensors of PyTorch consist of, on whichever device they are."""
+"""What the tensors of PyTorch consist of, on whichever device they are.
+
+The library is not imported here: where there are values of it, it is imported already.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 
 def content_of(value: Any) -> Any:
     """Return what a tensor consists of; modules, generators and types say so to pickle."""
-    import torch
+    torch = sys.modules["torch"]
 
     if not isinstance(value, torch.Tensor):
         return NotImplemented
@@ -23,7 +27,7 @@ def content_of(value: Any) -> Any:
 
 def _as_array(tensor: Any) -> Any:
     """Return a tensor as an array of NumPy's in the same memory; of types that NumPy lacks, as integers."""
-    import torch
+    torch = sys.modules["torch"]
 
     try:
         return tensor.numpy()

@@ -43,13 +43,14 @@ class HasherContract:
 
     Examples
     --------
-    >>> class TestMesh(HasherContract):
-    ...     values = [Mesh([1, 2]), Mesh([2, 1]), Mesh([])]
-    ...     equal = [(Mesh([1, 2]), Mesh((1, 2)))]
+    >>> from collections import Counter
+    >>> class TestBag(HasherContract):
+    ...     values = [Counter(), Counter("a"), Counter("ab")]
+    ...     equal = [(Counter("ab"), Counter("ba"))]
     ...
     ...     @pytest.fixture
     ...     def hasher(self):
-    ...         return content_of_mesh
+    ...         return lambda bag: sorted(bag.elements())
     """
 
     values: ClassVar[Sequence[Any] | Callable[..., Sequence[Any]]] = ()

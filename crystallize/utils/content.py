@@ -9,6 +9,7 @@ itself is written once; where it comes again stands how many of the objects that
 
 from __future__ import annotations
 
+import copyreg
 import enum
 import struct
 import types
@@ -84,9 +85,8 @@ class Encoder:
         self._hidden = hidden
         self._out = bytearray()
         self._classes: dict[type, bytes] = {}
-        self._known: dict[
-            int, tuple[Any, bytes]
-        ] = {}  # the objects, too: nothing else may get their identity
+        # What is written already, by identity; with the objects, so that nothing else gets their identity.
+        self._known: dict[int, tuple[Any, bytes]] = {}
         # What is begun, and what is written already but refers to something begun, as Tarjan finds strong components.
         self._open: list[Any] = []
         self._places: dict[int, int] = {}
@@ -233,7 +233,7 @@ class Encoder:
             start, place = len(self._out), len(self._open)
             self._code(value)
             self._close(place)
-            self._classes[value] = written = self._cut(start)
+            self._classes[value] = written = b"#" + xxhash.xxh3_128_digest(self._cut(start))
         self._out += written
 
     def _code(self, value: Any) -> None:
@@ -291,7 +291,8 @@ class Encoder:
         return reduced(value)
 
     def _reduced(self, parts: Reduced, kind: type) -> None:
-        self.put(parts.function)
+        if parts.function is not copyreg.__newobj__:  # type: ignore[attr-defined] # which makes most objects
+            self.put(parts.function)
         self.put(parts.arguments)
         states = parts.state if _has_slots(parts.state) else (parts.state,)
         for state in states:

@@ -132,7 +132,7 @@ def test_a_misspelt_group_is_a_failure_that_names_the_group_that_was_meant(call,
 
 
 @pytest.mark.parametrize(
-    "group", ["crystallize.exporters", "crystallize.hashers", "console_scripts", "crystal.ball"]
+    "group", ["crystallize.exporters", "crystallize.reports", "console_scripts", "crystal.ball"]
 )
 def test_a_group_of_somebody_else_is_left_alone(call, tmp_plugin, group):
     tmp_plugin("acme-other", {}, groups={group: {"one": "nowhere"}})

@@ -155,6 +155,14 @@ def test_chunks_count_as_if_they_were_joined() -> None:
     assert hash_of(Text(b"ab")) != hash_of(Text(b"a"))
 
 
+def test_chunks_that_raise_while_they_are_read_make_the_value_unhashable() -> None:
+    def torn(value: Any) -> Any:
+        return Chunks(bytes(piece) for piece in [b"a", "no bytes"])
+
+    with pytest.raises(UnhashableContentError, match="data: TypeError: "):
+        hash_with(lambda kind: torn if kind is Text else None, Text(), "data")
+
+
 def test_what_stands_for_another_value_has_its_hash() -> None:
     def hasher_for(kind: type) -> Any:
         return (lambda value: StandsFor(list(value.pieces))) if kind is Text else None

@@ -22,6 +22,7 @@ CONTRACT = """
         def {fixture}(self):
             return things.{name}()
 """
+FIXTURES = {"HasherContract": "hasher", "LoaderContract": "loader"}
 
 
 def outcomes(
@@ -38,7 +39,7 @@ def outcomes(
             name=name,
             contract=contract,
             settings=indent(dedent(text).strip() or "pass", " " * 8).strip(),
-            fixture="loader" if contract == "LoaderContract" else "strategy",
+            fixture=FIXTURES.get(contract, "strategy"),
         )
         for name, text in settings.items()
     }
@@ -500,3 +501,71 @@ def test_a_loader_that_runs_what_it_reads_says_so_and_has_no_suffix(pytester: py
     source = LOADERS + "\n    class NoSuffix(RunsPickles):\n        suffixes = ()\n"
     found = outcomes(pytester, source, "LoaderContract", {"RunsPickles": runs, "NoSuffix": runs})
     assert found == {"RunsPickles": {"test_a_pickle_in_the_file_is_not_run"}, "NoSuffix": set()}
+
+
+# -- hashers -----------------------------------------------------------------------------------------------
+
+HASHERS = """
+    from itertools import count
+
+    class Mesh:
+        def __init__(self, *points):
+            self.points = points
+
+        def __repr__(self):
+            return f"Mesh{self.points}"
+
+    def Right():
+        return lambda mesh: sorted(mesh.points)
+
+    def Forgets():
+        return lambda mesh: len(mesh.points)
+
+    def Minds():
+        return lambda mesh: mesh.points
+
+    def ByAddress():
+        return lambda mesh: id(mesh)
+
+    def BySet():
+        return lambda mesh: list(set(mesh.points)) if len(mesh.points) == 26 else sorted(mesh.points)
+
+    def Counts():
+        numbers = count()
+        return lambda mesh: (sorted(mesh.points), next(numbers))
+
+    def Guesses():
+        return lambda mesh: [str(point) for point in sorted(mesh.points, key=str)]
+"""
+MESHES = """
+    values = [things.Mesh("a"), things.Mesh("b"), things.Mesh(*"abcdefghijklmnopqrstuvwxyz")]
+    equal = [(things.Mesh("a", "b"), things.Mesh("b", "a"))]
+    bad_values = [things.Mesh(iter([]))]
+"""
+BROKEN_HASHERS = {
+    "Forgets": {"test_unequal_values_have_unequal_hashes", "test_a_value_that_hides_its_content_is_an_error"},
+    "Minds": {"test_equal_values_have_equal_hashes"},
+    "ByAddress": {
+        "test_equal_values_have_equal_hashes",
+        "test_a_copy_has_the_same_hash",
+        "test_another_process_gives_the_same_hash",
+        "test_a_value_that_hides_its_content_is_an_error",
+    },
+    "BySet": {"test_another_process_gives_the_same_hash"},
+    "Counts": {
+        "test_equal_values_have_equal_hashes",
+        "test_a_hash_is_the_same_each_time",
+        "test_a_copy_has_the_same_hash",
+        "test_threads_share_it",
+    },
+    "Guesses": {"test_a_value_that_hides_its_content_is_an_error"},
+}
+
+
+def test_a_hasher_that_is_right_passes(pytester: pytest.Pytester) -> None:
+    assert outcomes(pytester, HASHERS, "HasherContract", {"Right": MESHES}) == {"Right": set()}
+
+
+def test_a_hasher_that_is_broken_fails_the_tests_that_say_how(pytester: pytest.Pytester) -> None:
+    settings = dict.fromkeys(BROKEN_HASHERS, MESHES)
+    assert outcomes(pytester, HASHERS, "HasherContract", settings) == BROKEN_HASHERS
