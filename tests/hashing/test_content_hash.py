@@ -446,7 +446,8 @@ class Tagged(set):
 names = {"alpha", "beta", "gamma", b"x", 1, None, frozenset({"y", "z"}), (1, "a"), decimal.Decimal(1), Model}
 model = Model(names, {name: [name] for name in names})
 print(content_hash([
-    names, Tagged(names), model, [model, model], print, Model, lambda: names, partial(max, key=model), np.array([names, "x"], object),
+    names, Tagged(names), model, [model, model],
+    print, Model, lambda: names, partial(max, key=model), np.array([names, "x"], object),
     pathlib.Path("a"), re.compile("x"), datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc),
 ]))
 """
