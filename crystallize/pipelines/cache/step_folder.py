@@ -118,15 +118,15 @@ class StepFolder:
         folder = f"{self._folder}/{READS}"
         try:
             changed_at = os.stat(folder).st_mtime_ns  # noqa: PTH116
+            names = [] if changed_at == self._listed_at else os.listdir(folder)  # noqa: PTH208
         except OSError:
             return self._ways.values()
-        if changed_at != self._listed_at:
-            for name in os.listdir(folder):  # noqa: PTH208
-                if name not in self._ways and name.endswith(".json"):
-                    questions = _questions_in(Path(folder, name))
-                    if questions is not None:
-                        self._ways[name] = questions
-            self._listed_at = changed_at
+        for name in names:
+            if name not in self._ways and name.endswith(".json"):
+                questions = _questions_in(Path(folder, name))
+                if questions is not None:
+                    self._ways[name] = questions
+        self._listed_at = changed_at
         return self._ways.values()
 
     def remember_way(self, questions: Iterable[Question]) -> None:
