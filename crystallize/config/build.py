@@ -215,6 +215,7 @@ class Blueprint:
                 max_failures=config.max_failures,
                 retries=config.retries,
                 timeout=config.timeout,
+                cache=config.cache,
             )
         except CrystallizeError as error:
             error.add_note(f"The experiment is the one of {self.draft.file}")

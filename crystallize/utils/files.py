@@ -103,7 +103,8 @@ def _open_new(path: str, folder: str) -> int:
         try:
             return os.open(path, _CREATE, 0o666)
         except FileNotFoundError:
-            os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+            with contextlib.suppress(FileExistsError, FileNotFoundError):  # one came, or went, at this moment
+                os.makedirs(folder, exist_ok=True)  # noqa: PTH103
     return os.open(path, _CREATE, 0o666)
 
 

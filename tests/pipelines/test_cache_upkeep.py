@@ -185,7 +185,7 @@ def test_clearing_beside_running_experiments_is_a_miss_and_nothing_worse():
     for process in processes:
         process.start()
     removed = 0
-    while removed < 100 and faults.empty():
+    while removed < 50 and faults.empty():
         removed += clear().entries
     stop.set()
     for process in processes:

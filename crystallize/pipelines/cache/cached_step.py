@@ -164,8 +164,9 @@ class CachedStep:
             else:
                 lock.acquire()
         except (
-            FileNotFoundError
-        ):  # somebody clears the cache, and the step's folder is made anew with the entry
+            FileNotFoundError,
+            FileExistsError,
+        ):  # others are clearing the cache; if not, storing will tell
             return None, False
         except OSError as error:
             self._stop_storing(asked.ctx, error)
