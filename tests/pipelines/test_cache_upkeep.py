@@ -66,7 +66,9 @@ def test_what_is_stored_is_told_step_by_step():
     assert (len(square_step.entries), len(count_step.entries)) == (3, 3)
     assert square_step.code == ("test_cache_upkeep.square", __file__)
     assert square_step.size == sum(path.stat().st_size for path in square_step.folder.glob("*.pkl"))
-    assert square_step.used == max(path.stat().st_mtime for path in square_step.folder.glob("*.pkl"))
+    assert square_step.entries[-1].used == max(
+        path.stat().st_mtime for path in square_step.folder.glob("*.pkl")
+    )
     assert 0 <= (square_step.seconds() or 0) < 1
 
 

@@ -73,11 +73,6 @@ class StoredStep(NamedTuple):
         """The bytes of all entries."""
         return sum(entry.size for entry in self.entries)
 
-    @property
-    def used(self) -> float | None:
-        """When an entry was stored or taken last; None if there is none."""
-        return self.entries[-1].used if self.entries else None
-
     def seconds(self) -> float | None:
         """Return how long the step ran for its newest entry; None if that is not known."""
         try:
