@@ -73,7 +73,7 @@ def info(
             screen.echo(line)
         screen.echo(f"\n{_counted(stored)} in {_root()}.")
     else:
-        screen.echo(f"Nothing is stored in {_root()}.")
+        screen.echo(f"Nothing{'' if name is None else ' of it'} is stored in {_root()}.")
 
 
 @app.command()
@@ -349,8 +349,7 @@ def _table(stored: Sequence[StoredStep]) -> list[str]:
         versions.setdefault(each.code, []).append(each)
     rows = [
         (
-            code.name,
-            shown(Path(code.file)) if code.file else "",
+            *((code.name.partition(".")[2], shown(Path(code.file))) if code.file else (code.name, "")),
             str(len(group)),
             str(sum(len(each.entries) for each in group)),
             quantities.format_size(sum(each.size for each in group)),
