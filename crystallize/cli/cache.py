@@ -34,7 +34,7 @@ def _group() -> None:
 Name = Annotated[
     str | None,
     typer.Argument(
-        metavar=f"[{options.EXPERIMENT}]",
+        metavar=options.EXPERIMENT,
         help="The experiment whose steps are meant; all that is stored, if none is named.",
         autocompletion=options.complete_experiments,
         show_default=False,
@@ -43,7 +43,7 @@ Name = Annotated[
 Step = Annotated[
     str | None,
     typer.Argument(
-        metavar="[STEP]", help="The step, by its name in steps.py or in results.", show_default=False
+        metavar="STEP", help="The step, by its name in steps.py or in results.", show_default=False
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be removed, and remove nothing.")]

@@ -230,6 +230,8 @@ def test_a_misspelt_key_beside_a_steps_name_is_recognised(config: Callable[[str]
     (problem,) = problems(config("datasource: a\nsteps:\n  - fit: {lr: 0.1}\n    cach: false\n"))
     assert (problem.key, problem.line) == ("steps[0]", 3)
     assert problem.hint.startswith("Is 'cach' 'cache'?")
+    (problem,) = problems(config("datasource: a\nsteps:\n  - fit:\n    cache: false\n    lr: 0.1\n"))
+    assert problem.hint.startswith("It is a name, or {name: {argument: value}}")
 
 
 @pytest.mark.parametrize(
