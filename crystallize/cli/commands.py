@@ -31,6 +31,7 @@ BUILT_IN = {
     "run": _BuiltIn("run", "run", "Run an experiment, after the experiments that it depends on."),
     "show": _BuiltIn("show", "show", "Show the stored results of an experiment."),
     "runs": _BuiltIn("runs", "app", "List, show, keep and remove stored runs."),
+    "cache": _BuiltIn("cache", "app", "Look into the step cache, and remove what is in it."),
     "diff": _BuiltIn("diff", "diff", "Show what differs between two stored runs."),
     "export": _BuiltIn("export", "export", "Write a stored run as an RO-Crate, to share or to archive it."),
     "apply": _BuiltIn(

@@ -105,6 +105,15 @@ def run(
             show_default=False,
         ),
     ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Run every step, and keep no outputs.")
+    ] = False,
+    refresh_cache: Annotated[
+        bool,
+        typer.Option(
+            "--refresh-cache", help="Run every step, and keep the outputs in place of the old ones."
+        ),
+    ] = False,
     plugins: Annotated[
         list[str] | None,
         typer.Option(
@@ -189,9 +198,12 @@ def run(
             "it goes with --debug, and without --treatment and --json",
             param_hint="--condition" if replicate is None else "--replicate",
         )
+    if no_cache and refresh_cache:
+        raise typer.BadParameter("it keeps no outputs, and --refresh-cache does", param_hint="--no-cache")
     folder = resolve(name)
     overrides: dict[str, Any] = {
         "seed": seed,
+        "cache": False if no_cache else "refresh" if refresh_cache else None,
         "execution": "serial" if debug else _execution(folder.config, execution, workers),
         "context": _context(settings or ()),
         "disable_plugins": _disabled_plugins(plugins or ()),
@@ -352,6 +364,7 @@ def _print_and_exit(
 
     if progress.runs:
         _print_results(results, as_json)
+        _print_cache(results)
     if error is not None:
         code = errors.FAILED if progress.runs or _started_and_broke(error) else errors.WRONG_USE
         if not isinstance(error, GraphRunError):
@@ -380,6 +393,14 @@ def _print_results(results: Mapping[str, Result], as_json: bool) -> None:
         if number:
             screen.echo()
         print_result(name, result)
+
+
+def _print_cache(results: Mapping[str, Result]) -> None:
+    """Say how many outputs the step cache has spared, if any step asked for it."""
+    reports = {name: result.explain_cache().summary() for name, result in results.items()}
+    told = [f"{summary} of {name!r}" for name, summary in reports.items() if summary]
+    if told:
+        screen.echo(f"From the cache: {', '.join(told)}.", err=True)
 
 
 def _started_and_broke(error: Exception) -> bool:

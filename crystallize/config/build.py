@@ -37,6 +37,7 @@ def load_experiment(
     *,
     seed: int | None = None,
     execution: Any = None,
+    cache: bool | str | None = None,
     context: Mapping[str, Any] | None = None,
     disable_plugins: Collection[str] = (),
     plugins: Sequence[object] = (),
@@ -53,6 +54,8 @@ def load_experiment(
     seed : int, optional
         Takes the place of the file's.
     execution : str, mapping or strategy, optional
+        Takes the place of the file's.
+    cache : bool or "refresh", optional
         Takes the place of the file's.
     context : mapping, optional
         What every context holds from the start; a treatment's settings take precedence.
@@ -76,6 +79,7 @@ def load_experiment(
         context=context,
         seed=seed,
         execution=execution,
+        cache=cache,
         disable_plugins=disable_plugins,
         plugins=plugins,
     )
@@ -144,7 +148,7 @@ class Blueprint:
     context : dict
         What every context holds from the start.
     **overrides
-        What the caller says about seed, plugins and execution; see :class:`Settings`.
+        What the caller says about seed, plugins, execution and the cache; see :class:`Settings`.
     """
 
     def __init__(self, draft: Draft, context: dict[str, Any], **overrides: Any) -> None:
@@ -215,6 +219,7 @@ class Blueprint:
                 max_failures=config.max_failures,
                 retries=config.retries,
                 timeout=config.timeout,
+                cache=settings.cache,
             )
         except CrystallizeError as error:
             error.add_note(f"The experiment is the one of {self.draft.file}")

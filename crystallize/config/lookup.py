@@ -179,6 +179,8 @@ class Lookup:
         known = f"It takes {listed(names)}" if names else "It takes none"
         for name in unknown:
             hint = f"{did_you_mean(name, names)} {known}".strip()
+            if takes.injects and name == "cache":
+                hint += ". Whether a step is cached stands beside its name, not below it"
             self.note((*path, name), f"{what} has no parameter {name!r}", hint, key=True)
         for name in lacking:
             hint = f"Write {spelled.format(name)}"

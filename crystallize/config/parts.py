@@ -67,7 +67,8 @@ class Parts:
                 call, place = Call.of(step), ("steps", position)
                 path = (*place, *call.path)
                 make = lookup.attempt(path, self._step, call, path, f"step {call.name!r}")
-                self.steps += [] if make is None else [(place, make)]
+                if make is not None:
+                    self.steps.append((place, functools.partial(_make_step, make, call.cache)))
         if len(self.steps) == len(lookup.config.steps) and not lookup.draft.is_broken("steps"):
             self._check_used()
 
@@ -116,11 +117,11 @@ class Parts:
                 message = f"{what} is configured in steps.py and takes no arguments"
                 self._lookup.refuse(path, message, "Name its factory instead")
             return lambda: as_step(found, 0)
-        is_factory = isinstance(found, StepFactory)
-        function = found.__wrapped__ if is_factory else found
+        function = found.__wrapped__ if isinstance(found, StepFactory) else found
         provided = None if self._open else self._held
         arguments = self._arguments(Takes.step(function, call.name), call, path, what, provided)
-        step = FunctionStep(function, arguments, cacheable=is_factory and found.cacheable)
+        make = found.make if isinstance(found, StepFactory) else FunctionStep
+        step = make(function, arguments)
         self._open = self._open or step.signature.context is not None
         return lambda: step
 
@@ -174,6 +175,11 @@ def _in_every_condition(lookup: Lookup) -> set[str]:
     if lookup.draft.is_broken("treatments"):
         return set().union(*treatments.values())
     return treatments.pop(BASELINE, set()).intersection(*treatments.values())
+
+
+def _make_step(make: Make, cacheable: bool | None) -> PipelineStep:
+    step: PipelineStep = make()
+    return step if cacheable is None else step.with_cache(cacheable)
 
 
 def _is_step(thing: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Seed, plugins and execution strategy of a folder's experiment."""
+"""Seed, plugins, execution strategy and use of the cache of a folder's experiment."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _ADDING_HOOKS = frozenset({"before_replicate", "before_step", "after_step"})
 
 
 class Settings:
-    """What the file and the caller say about seed, plugins and execution.
+    """What the file and the caller say about seed, plugins, execution and the cache.
 
     Parameters
     ----------
     lookup : Lookup
         The configuration and the folder's modules.
-    seed, execution, disable_plugins, plugins
+    seed, execution, cache, disable_plugins, plugins
         The caller's; see :func:`crystallize.config.build.load_experiment`.
 
     Attributes
@@ -37,6 +37,8 @@ class Settings:
         The master seed, if no plugin is given it.
     execution : object
         The strategy, or what the caller asked for; None for the default.
+    cache : bool or "refresh"
+        Whether the step cache is used.
     disabled : set of str
         Names of plugins that are switched off.
     plugins : list of object
@@ -51,6 +53,7 @@ class Settings:
         *,
         seed: int | None = None,
         execution: Any = None,
+        cache: bool | str | None = None,
         disable_plugins: Collection[str] = (),
         plugins: Sequence[object] = (),
     ) -> None:
@@ -59,6 +62,7 @@ class Settings:
         self.seed = lookup.config.seed if seed is None else seed
         if seed is None and any(isinstance(plugin, SeedPlugin) for plugin in plugins):
             self.seed = None
+        self.cache = lookup.config.cache if cache is None else cache
         self.disabled = set(disable_plugins)
         kinds = {type(plugin) for plugin in plugins}
         made = [plugin for plugin in self._made() if type(plugin) not in kinds]

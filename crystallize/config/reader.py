@@ -178,6 +178,8 @@ def _note(document: Document, details: Mapping[str, Any]) -> KeyPath:
             message = f"the {'list' if isinstance(value, list) else 'mapping'} is empty"
         elif kind == "kind" and isinstance(value, dict) and value:
             message = f"found a mapping with the keys {listed(value)}"
+            misspelt = nearest("cache", value) if path[0] == "steps" and "cache" not in value else ""
+            hint = f"Is {misspelt!r} 'cache'? {hint}" if misspelt else hint
         elif kind == "string_pattern_mismatch":
             message = "the text is empty"
         elif kind == "literal_error":

@@ -33,12 +33,16 @@ class Call(NamedTuple):
     arguments: dict[str, Any]
     path: KeyPath = ()
     """Where it stands, relative to the value that it belongs to."""
+    cache: bool | None = None
+    """Of a step: whether it is cached; None if that is for the step to say."""
 
     @classmethod
-    def of(cls, written: str | dict[str, dict[str, Any] | None]) -> Call:
-        """Return what ``name`` or ``{name: {argument: value}}`` means."""
+    def of(cls, written: str | dict[str, dict[str, Any] | None] | StepConfig) -> Call:
+        """Return what ``name``, ``{name: {argument: value}}`` or the latter with settings of the step means."""
         if isinstance(written, str):
             return cls(written, {})
+        if isinstance(written, StepConfig):
+            return cls.of(written.model_extra or {})._replace(cache=written.cache)
         ((name, arguments),) = written.items()
         return cls(name, arguments or {}, (name,))
 
@@ -88,7 +92,7 @@ class Source(NamedTuple):
 # -- the types of values -------------------------------------------------------------------------------------
 
 
-TAGS = frozenset({"<str>", "<dict>", "<list>", "<bool>", "<NoneType>", "<groups>", "[key]"})
+TAGS = frozenset({"<str>", "<dict>", "<list>", "<bool>", "<NoneType>", "<groups>", "<step>", "[key]"})
 """What pydantic adds to the path of an error: which of several types was meant, or that it is about a key."""
 
 
@@ -97,7 +101,9 @@ def _kind(value: object) -> str:
 
 
 def _kind_of_step(value: object) -> str:
-    return _kind(value) if not isinstance(value, dict) or len(value) == 1 else ""
+    if not isinstance(value, dict) or len(value) == 1:
+        return _kind(value)
+    return "<step>" if len(value) == 2 and "cache" in value else ""
 
 
 def _kind_of_metrics(value: object) -> str:
@@ -137,12 +143,6 @@ ContextKey = Annotated[
     str, AfterValidator(_check_key), Field(json_schema_extra={"not": {"enum": sorted(RESERVED_KEYS)}})
 ]
 Arguments = Annotated[dict[str, Any] | None, Field(description="Values of its parameters, by name.")]
-Step = Annotated[
-    Annotated[Text, Tag("<str>")]
-    | Annotated[dict[str, Arguments], Field(min_length=1, max_length=1), Tag("<dict>")],
-    _one_of("a name, or {name: {argument: value}} with the arguments indented below the name", _kind_of_step),
-    Field(description="A name of steps.py, or {name: {argument: value}}."),
-]
 SourceText = Annotated[Text, AfterValidator(_check_reference)]
 SourceEntry = Annotated[
     Annotated[SourceText, Tag("<str>")]
@@ -187,6 +187,28 @@ class _Model(BaseModel):
         if value is None:  # the default of what may be left out, and not what one writes
             raise InvalidValueError("found nothing", hint="Give it a value, or remove the key")
         return value
+
+
+class StepConfig(_Model):
+    """A step with more said of it than its arguments."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"minProperties": 2, "maxProperties": 2})
+    __pydantic_extra__: dict[str, Arguments]
+    cache: bool
+    """Whether its outputs are kept and given again for equal input, whatever steps.py says; the other key is the step's
+    name, with its arguments below it."""
+
+
+Step = Annotated[
+    Annotated[Text, Tag("<str>")]
+    | Annotated[dict[str, Arguments], Field(min_length=1, max_length=1), Tag("<dict>")]
+    | Annotated[StepConfig, Tag("<step>")],
+    _one_of(
+        "a name, or {name: {argument: value}} with the arguments indented below the name, and cache beside it",
+        _kind_of_step,
+    ),
+    Field(description="A name of steps.py, or {name: {argument: value}}."),
+]
 
 
 class OutputConfig(_Model):
@@ -280,6 +302,8 @@ class ExperimentConfig(_Model):
     """How often an outcome that failed is tried again, at once and with the same seeds."""
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """How many seconds one condition of one replicate may take."""
+    cache: bool = True
+    """Whether steps that are cacheable take their outputs from the step cache."""
     plugins: dict[str, PluginSetting] = {}
     """Installed plugins, by their own name or their distribution's: false switches one off, true insists on it,
     {argument: value} configures it."""

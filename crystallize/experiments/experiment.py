@@ -37,7 +37,7 @@ from crystallize.experiments.treatment import (
     choose_condition,
     with_baseline,
 )
-from crystallize.pipelines.cache.settings import CacheSettings
+from crystallize.pipelines.cache.settings import NO_LIMITS, CacheSettings
 from crystallize.pipelines.pipeline import Pipeline
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.plugins.execution.resolution import resolve_strategy
@@ -550,6 +550,10 @@ class Experiment:
                     hint="Wait for that run to end, or build a second Experiment",
                 )
             self.current_run = run
+        if run.cache.limits != NO_LIMITS and any(step.cacheable for step in self.pipeline.steps):
+            from crystallize.pipelines.cache.upkeep import keep_limits
+
+            run.exit_stack.callback(keep_limits, run.cache)
         try:
             with termination_ends_the_run(), run.exit_stack:
                 yield run

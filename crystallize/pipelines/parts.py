@@ -7,7 +7,7 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
-from crystallize.pipelines.pipeline_step import PipelineStep
+from crystallize.pipelines.pipeline_step import CACHE_OPTIONS, PipelineStep
 from crystallize.utils.factories import ConfiguredFunction
 
 
@@ -26,7 +26,11 @@ def taken_apart(thing: Any) -> tuple[Any, dict[str, Any]]:
     if isinstance(thing, FunctionType | type) or thing is None:
         return thing, {}
     parameters = _attributes(thing)
-    return type(thing), parameters | (thing.params if isinstance(thing, PipelineStep) else {})
+    if isinstance(thing, PipelineStep):
+        parameters = {
+            name: value for name, value in parameters.items() if name not in CACHE_OPTIONS
+        } | thing.params
+    return type(thing), parameters
 
 
 def _attributes(thing: Any) -> dict[str, Any]:

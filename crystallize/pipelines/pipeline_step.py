@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,9 @@ from crystallize.utils.suggest import name_hint
 if TYPE_CHECKING:
     from crystallize.datasources.artifact import Artifact
     from crystallize.utils.context import FrozenContext
+
+CACHE_OPTIONS = {"cacheable": False, "version": None, "depends_on": (), "ignore": ()}
+"""The attributes of a step that are about the cache, as they are where nothing is said."""
 
 
 class PipelineStep(ABC):
@@ -73,6 +77,14 @@ class PipelineStep(ABC):
     def bind(self, outputs: Mapping[str, Artifact]) -> PipelineStep:
         """Return the step with the experiment's outputs filled in where it asks for them."""
         return self
+
+    def with_cache(self, cacheable: bool) -> PipelineStep:
+        """Return the step, cacheable or not, whatever it is by itself."""
+        if self.cacheable is cacheable:
+            return self
+        changed = copy.copy(self)
+        vars(changed).update({"cacheable": True} if cacheable else CACHE_OPTIONS)
+        return changed
 
 
 class FunctionStep(ConfiguredFunction, PipelineStep):
@@ -167,6 +179,11 @@ class FunctionStep(ConfiguredFunction, PipelineStep):
                     hint=name_hint(name, "Its outputs are", outputs),
                 )
         return FunctionStep(self.fn, {**self.arguments, **found}, **self._options)
+
+    def with_cache(self, cacheable: bool) -> FunctionStep:
+        """Return the step, cacheable or not, whatever its decorator says."""
+        options = {**self._options, "cacheable": True} if cacheable else {}
+        return FunctionStep(self.fn, self.arguments, **options)
 
 
 class StepFactory(Factory[FunctionStep]):

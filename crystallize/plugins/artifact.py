@@ -7,7 +7,7 @@ import math
 import os
 import re
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, StoreError
 from crystallize.hookspecs import hookimpl
@@ -18,12 +18,12 @@ from crystallize.store.metadata import read_metadata
 from crystallize.store.retention import MEGABYTE, prune
 from crystallize.store.sink import ArtifactSink
 from crystallize.store.versions import apply_folder, find_run
-from crystallize.utils.checks import check_bool
+from crystallize.utils.checks import check_bool, number_in_environment
 from crystallize.utils.json_text import to_json
 from crystallize.utils.names import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from crystallize.hookspecs import RunningExperiment
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 RETENTION = "CRYSTALLIZE_ARTIFACT_RETENTION"
 THRESHOLD = "CRYSTALLIZE_BIG_FILE_THRESHOLD_MB"
 
-_Number = TypeVar("_Number", int, float)
 _ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")  # differs from process to process
 _log = logging.getLogger("crystallize.store")
 _one_at_a_time = threading.Lock()
@@ -82,13 +81,13 @@ class ArtifactPlugin(BasePlugin):
         if not isinstance(versioned, bool):
             raise InvalidTypeError(f"versioned is True or False, got {versioned!r}", "ArtifactPlugin")
         if artifact_retention is None:
-            artifact_retention = _from_environment(RETENTION, int)
+            artifact_retention = number_in_environment(RETENTION, int)
         if artifact_retention is not None:
             _check_retention(artifact_retention)
         if big_file_threshold_mb is not None:
             _check_threshold(big_file_threshold_mb, artifact_retention)
         elif artifact_retention is not None:
-            big_file_threshold_mb = _from_environment(THRESHOLD, float)
+            big_file_threshold_mb = number_in_environment(THRESHOLD, float)
             if big_file_threshold_mb is not None:
                 _check_threshold(big_file_threshold_mb, artifact_retention)
         self.root_dir = os.fspath(root_dir)
@@ -174,17 +173,6 @@ def _warn_of_other_definition(location: RunLocation, metadata: dict[str, Any]) -
                 now,
             )
             return
-
-
-def _from_environment(variable: str, kind: Callable[[str], _Number]) -> _Number | None:
-    """Return the number that a variable of the environment holds; None if it is not set or empty."""
-    text = os.environ.get(variable, "").strip()
-    try:
-        return kind(text) if text else None
-    except ValueError:
-        raise InvalidValueError(
-            f"{variable} is a number, got {text!r}", "the environment", f"Set it right, or unset {variable}"
-        ) from None
 
 
 def _check_threshold(value: object, retention: int | None) -> None:

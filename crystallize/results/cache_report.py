@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from crystallize.utils.suggest import counted, listed
@@ -50,6 +50,12 @@ class CacheReport:
             if note.what == what and condition in (None, name) and step in (None, note.step)
         )
 
+    def summary(self) -> str:
+        """Return how many of all outputs came from the cache: ``6 of 8 outputs``; empty if no step was cached."""
+        hits = self.count("hit")
+        every = hits + self.count("miss")
+        return f"{hits} of {counted(every, 'output')}" if every else ""
+
     def reasons(self, step: str, what: str = "miss") -> dict[str, dict[str, int]]:
         """Return why a step ran, the most frequent reason first, with the number of outputs by condition."""
         found: dict[str, dict[str, int]] = {}
@@ -60,19 +66,20 @@ class CacheReport:
                     by_condition[name] = by_condition.get(name, 0) + number
         return dict(sorted(found.items(), key=lambda item: -sum(item[1].values())))
 
+    def lines(self, step: str) -> list[str]:
+        """Return what is told of one step: how many outputs came from the cache, and why others did not."""
+        hits, misses = self.count("hit", step), self.count("miss", step)
+        return [
+            f"{step}: {counted(hits, 'output')} from the cache, {misses} made",
+            *_told(self.reasons(step)),
+            *(f"  not cached: {problem}" for problem in self.reasons(step, "uncached")),
+        ]
+
     def __str__(self) -> str:
-        return "\n".join(self._lines()) or NOTHING
+        return "\n".join(line for step in self.steps for line in self.lines(step)) or NOTHING
 
     def __repr__(self) -> str:
         return f"<CacheReport of {counted(len(self.steps), 'step')}>"
-
-    def _lines(self) -> Iterator[str]:
-        for step in self.steps:
-            hits, misses = self.count("hit", step), self.count("miss", step)
-            yield f"{step}: {counted(hits, 'output')} from the cache, {misses} made"
-            yield from _told(self.reasons(step))
-            for problem in self.reasons(step, "uncached"):
-                yield f"  not cached: {problem}"
 
 
 def _told(reasons: dict[str, dict[str, int]]) -> Iterable[str]:

@@ -1,11 +1,15 @@
-"""Whether an argument is what it has to be."""
+"""Whether an argument, or a variable of the environment, is what it has to be."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from operator import index
-from typing import Any
+from typing import Any, TypeVar
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
+
+_Number = TypeVar("_Number", int, float)
 
 
 def check_count(name: str, value: Any, *, least: int = 1, hint: str = "") -> int:
@@ -43,3 +47,20 @@ def check_bool(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise InvalidTypeError(f"{name} is True or False, got {value!r}")
     return value
+
+
+def number_in_environment(variable: str, kind: Callable[[str], _Number]) -> _Number | None:
+    """Return the number that a variable of the environment holds; None if it is not set or empty.
+
+    Raises
+    ------
+    InvalidValueError
+        If it is none.
+    """
+    text = os.environ.get(variable, "").strip()
+    try:
+        return kind(text) if text else None
+    except ValueError:
+        raise InvalidValueError(
+            f"{variable} is a number, got {text!r}", "the environment", f"Set it right, or unset {variable}"
+        ) from None

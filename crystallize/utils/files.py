@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_ATTEMPTS = 10
 _CHUNK = 1 << 18  # small enough that what was hashed is still in the CPU's cache when it is written
 
 _KINDS = {
@@ -82,11 +83,7 @@ def atomic_write_parts(
     target = os.fspath(path)
     folder, name = os.path.split(target)
     beside = os.path.join(folder, f".{name[:100]}.{unique_suffix()}.tmp")  # noqa: PTH118
-    try:
-        descriptor = os.open(beside, _CREATE, 0o666)
-    except FileNotFoundError:
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-        descriptor = os.open(beside, _CREATE, 0o666)
+    descriptor = _open_new(beside, folder)
     try:
         try:
             for part in parts:
@@ -98,6 +95,17 @@ def atomic_write_parts(
         with contextlib.suppress(OSError):
             os.unlink(beside)  # noqa: PTH108
         raise
+
+
+def _open_new(path: str, folder: str) -> int:
+    """Open a file that is not there yet for writing; its folder is made, and again if others remove it meanwhile."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return os.open(path, _CREATE, 0o666)
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError, FileNotFoundError):  # one came, or went, at this moment
+                os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+    return os.open(path, _CREATE, 0o666)
 
 
 def _write_all(

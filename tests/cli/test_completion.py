@@ -66,6 +66,7 @@ def test_our_own_commands_and_those_of_plugins_are_completed():
             "run",
             "show",
             "runs",
+            "cache",
             "diff",
             "export",
             "apply",

@@ -278,6 +278,80 @@ def test_steps_are_factories_functions_partials_and_classes(make_folder: MakeFol
     assert experiment.run().metrics.baseline.metrics == {"total": [6.0]}
 
 
+CACHED = """
+from crystallize import PipelineStep, pipeline_step
+
+@pipeline_step(cacheable=True, version="2", ignore=["verbose"])
+def fit(data, *, lr=0.1, verbose=False):
+    return lr
+
+@pipeline_step()
+def plain(data):
+    return data
+
+class Score(PipelineStep):
+    cacheable = True
+    version = "3"
+    def __init__(self, depth=1):
+        self.depth = depth
+    def __call__(self, data, ctx):
+        return data, {"score": data * self.depth}
+
+ready = fit(lr=0.25)
+"""
+
+
+def test_what_a_step_says_of_the_cache_is_the_same_in_a_folder(make_folder: MakeFolder) -> None:
+    config = "datasource: numbers\nsteps: [fit, {fit: {lr: 1}}, ready, plain, Score]\n"
+    experiment = load_experiment(make_folder("study", config, steps=CACHED))
+    steps = experiment.pipeline.steps
+    assert [step.cacheable for step in steps] == [True, True, True, False, True]
+    assert [step.version for step in steps] == ["2", "2", "2", None, "3"]
+    assert [step.ignore for step in steps[:3]] == [["verbose"]] * 3
+    assert experiment.cache is True
+
+
+@pytest.mark.parametrize("execution", ["serial", "process"])
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_step_is_cached_as_the_file_says(make_folder: MakeFolder, cache: bool, execution: str) -> None:
+    names = ("fit: {lr: 2}", "ready:", "plain:", "Score: {depth: 3}", "Score:")
+    entries = [f"  - {name}\n    cache: {str(cache).lower()}\n" for name in names]
+    config = f"datasource: numbers\nsteps:\n{''.join(entries)}"
+    folder = make_folder("study", config, steps=CACHED)
+    hits = [
+        load_experiment(folder, execution=execution).run(replicates=2).explain_cache().count("hit")
+        for _ in range(2)
+    ]
+    assert hits[1] == 10 * cache
+    result = load_experiment(folder, execution=execution).run()
+    assert result.metrics.baseline.metrics == {"score": [0.75, 0.25]}
+
+
+def test_whether_it_is_cached_is_no_reason_to_run_anything_again(make_folder: MakeFolder) -> None:
+    config = "datasource: numbers\nsteps: [{fit: , cache: %s}, {Score: , cache: %s}]\n"
+    first = load_experiment(make_folder("study", config % ("true", "true"), steps=CACHED)).run()
+    experiment = load_experiment(make_folder("study", config % ("false", "false"), steps=CACHED))
+    result = experiment.run(strategy="resume")
+    assert (result.path, result.explain_cache().count("miss")) == (first.path, 2)
+
+
+def test_an_experiment_does_without_the_cache(make_folder: MakeFolder) -> None:
+    config = "datasource: numbers\nsteps: [fit]\ncache: false\n"
+    experiment = load_experiment(make_folder("study", config, steps=CACHED))
+    assert experiment.cache is False
+    experiment.run()
+    assert not Path(".cache").exists()
+
+
+def test_cache_among_the_arguments_is_told_where_it_belongs(
+    make_folder: MakeFolder, problems_of: Callable[[Path], list[Problem]]
+) -> None:
+    config = "datasource: numbers\nsteps: [{fit: {lr: 0.1, cache: false}}]\n"
+    (problem,) = problems_of(make_folder("study", config, steps=CACHED))
+    assert (problem.key, problem.line, problem.column) == ("steps[0].fit.cache", 2, 25)
+    assert problem.hint.endswith("Whether a step is cached stands beside its name, not below it")
+
+
 def test_text_that_names_an_output_is_text_unless_the_parameter_is_an_artifact(
     make_folder: MakeFolder,
 ) -> None:

@@ -31,6 +31,8 @@ steps:
   - scale: {factor: 2}
   - total
   - look:
+  - draw: {size: 3}
+    cache: false
 outputs:
   table: {file_name: table.csv, writer: csv, loader: auto}
   raw:
@@ -46,6 +48,7 @@ plugins:
   logging: {verbose: true}
   artifact: true
   seed: false
+cache: false
 cli: {group: Basics, priority: 1, icon: "*", color: green, hidden: false}
 """
 
@@ -85,6 +88,7 @@ WRONG: list[tuple[str, str, str, tuple[int, int]]] = [
     ("execution: 3", "execution", "found the number 3", (3, 12)),
     ("execution: {max_workers: 3}", "execution", "the key 'strategy' is missing", (3, 12)),
     ("execution: {strategy: 3}", "execution.strategy", "found the number 3", (3, 23)),
+    ("cache: refresh", "cache", "found the text 'refresh'", (3, 8)),
     ("plugins: [seed]", "plugins", "found a list", (3, 10)),
     ("plugins: {seed: off}", "plugins.seed", "found the text 'off'", (3, 17)),
     ("cli: main", "cli", "found the text 'main'", (3, 6)),
@@ -126,8 +130,10 @@ def test_everything_that_can_be_said_is_understood(config: Callable[[str], Path]
     assert read.seed == 3
     assert [source.alias for source in read.sources()] == ["numbers", "others", "summary"]
     assert read.references() == (Reference("producer", "summary"),)
-    assert [Call.of(step).name for step in read.steps] == ["scale", "total", "look"]
+    assert [Call.of(step).name for step in read.steps] == ["scale", "total", "look", "draw"]
     assert Call.of(read.steps[0]).arguments == {"factor": 2}
+    assert Call.of(read.steps[3]) == Call("draw", {"size": 3}, ("draw",), cache=False)
+    assert read.cache is False
     assert read.outputs["table"].loader == "auto"
     assert read.treatments == {"double": {"factor": 2}, "control": {}}
     assert read.hypotheses[1].metrics == [["a"], ["b", "c"]]
@@ -196,6 +202,11 @@ def test_a_wrong_type_is_named_with_its_key_and_place(
         ("datasource: a\nsteps: [3]", "steps[0]", "found the number 3", (2, 9)),
         ("datasource: a\nsteps: [{a: 3}]", "steps[0].a", "found the number 3", (2, 13)),
         ("datasource: a\nsteps:\n  - a:\n    b: 1", "steps[0]", "a mapping with the keys 'a', 'b'", (3, 5)),
+        ("datasource: a\nsteps:\n  - a:\n    cache: 1", "steps[0].cache", "found the number 1", (4, 12)),
+        ("datasource: a\nsteps:\n  - a:\n    cache:", "steps[0].cache", "found nothing", (4, 11)),
+        ("datasource: a\nsteps:\n  - a: 1\n    cache: true", "steps[0].a", "found the number 1", (3, 8)),
+        ("datasource: a\nsteps: [{cache: false}]", "steps[0].cache", "found false", (2, 17)),
+        ("datasource: a\nsteps: [{a: , b: , cache: true}]", "steps[0]", "keys 'a', 'b', 'cache'", (2, 9)),
         ("datasource: a", "", "the key 'steps' is missing", (1, 1)),
         ("steps: [a]", "", "the key 'datasource' is missing", (1, 1)),
     ],
@@ -206,6 +217,21 @@ def test_data_source_and_steps_are_needed_and_have_a_form(
     (problem,) = problems(config(text + "\n"))
     assert (problem.key, problem.line, problem.column) == (key, *place)
     assert message in problem.message
+
+
+def test_a_step_may_be_called_cache(config: Callable[[str], Path]) -> None:
+    file = config("datasource: a\nsteps: [cache, cache: {size: 3}]\n")
+    calls = [Call.of(step) for step in read_config(file).steps]
+    assert calls == [Call("cache", {}), Call("cache", {"size": 3}, ("cache",))]
+    assert accepts(file)
+
+
+def test_a_misspelt_key_beside_a_steps_name_is_recognised(config: Callable[[str], Path]) -> None:
+    (problem,) = problems(config("datasource: a\nsteps:\n  - fit: {lr: 0.1}\n    cach: false\n"))
+    assert (problem.key, problem.line) == ("steps[0]", 3)
+    assert problem.hint.startswith("Is 'cach' 'cache'?")
+    (problem,) = problems(config("datasource: a\nsteps:\n  - fit:\n    cache: false\n    lr: 0.1\n"))
+    assert problem.hint.startswith("It is a name, or {name: {argument: value}}")
 
 
 @pytest.mark.parametrize(
@@ -280,7 +306,10 @@ def test_the_schema_is_valid_and_tells_an_editor_everything() -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["required"] == ["datasource", "steps"]
     for model in (schema, *schema["$defs"].values()):
-        assert model["additionalProperties"] is (model["title"] == "StrategyConfig")
+        assert (
+            model["additionalProperties"] is (model["title"] == "StrategyConfig")
+            or model["title"] == "StepConfig"
+        )
         assert model["description"]
         for name, entry in model["properties"].items():
             assert entry.get("description"), name
@@ -306,7 +335,7 @@ def test_what_is_left_out_can_stay_out_and_what_is_there_is_checked(
 
 
 KEYS = st.sampled_from(
-    [*ExperimentConfig.model_fields, "file_name", "loader", "verifier", "args", "strategy", "a"]
+    [*ExperimentConfig.model_fields, "cache", "file_name", "loader", "verifier", "args", "strategy", "a"]
 )
 WORDS = st.sampled_from(["", "a", "a#b", "#", "baseline", "replicate", "../x", "json", "serial"])
 VALUES = st.recursive(

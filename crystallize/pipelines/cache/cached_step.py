@@ -16,7 +16,7 @@ from crystallize.pipelines.cache.history import History
 from crystallize.pipelines.cache.reads import Answers, Question, input_hash
 from crystallize.pipelines.cache.settings import KEY, CacheSettings
 from crystallize.pipelines.cache.step_folder import StepFolder
-from crystallize.pipelines.cache.step_key import code_name, shown, step_hash, step_parts
+from crystallize.pipelines.cache.step_key import StepCode, shown, step_hash, step_parts
 from crystallize.pipelines.cache.trace import StepTrace, TraceRecorder
 from crystallize.store.outcome import CacheNote
 from crystallize.utils.files import unique_suffix
@@ -121,10 +121,10 @@ class CachedStep:
     def _prepare(self) -> None:
         with self._preparing:
             if self._folder is None:
-                name, parts = code_name(self._step), step_parts(self._step)
+                code, parts = StepCode.of(self._step), step_parts(self._step)
                 key = os.environ.get(KEY, "").encode() or None
-                folder = StepFolder(self._settings.folder, step_hash(name, parts), key)
-                self._history = History(folder, name, parts, self._settings.since)
+                folder = StepFolder(self._settings.folder, step_hash(code.name, parts), key)
+                self._history = History(folder, code, parts, self._settings.since)
                 self._folder = folder
 
     # -- taking from the cache ---------------------------------------------------------------------------------
@@ -163,6 +163,11 @@ class CachedStep:
                     yield asyncio.sleep(_PAUSE)
             else:
                 lock.acquire()
+        except (
+            FileNotFoundError,
+            FileExistsError,
+        ):  # others are clearing the cache; if not, storing will tell
+            return None, False
         except OSError as error:
             self._stop_storing(asked.ctx, error)
             return None, False

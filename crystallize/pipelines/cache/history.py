@@ -17,7 +17,7 @@ from crystallize.pipelines.cache.step_folder import STEP, StepFolder
 from crystallize.utils.files import read_plain
 
 if TYPE_CHECKING:
-    from crystallize.pipelines.cache.step_key import Part
+    from crystallize.pipelines.cache.step_key import Part, StepCode
 
 _MOST_ENTRIES = 200
 _MOST_CHANGES = 3
@@ -32,6 +32,7 @@ _LABELS = {
     "global": "the state of {}",
 }
 _DATA = "the data"
+_STEP_KEYS = {"name": str, "file": str, "parts": dict, "made": float}
 
 
 class History:
@@ -41,8 +42,8 @@ class History:
     ----------
     folder : StepFolder
         The step's folder.
-    name : str
-        Module and qualified name of the step's function or class.
+    code : StepCode
+        The step's function or class.
     parts : dict
         What the step is made of, as :func:`~crystallize.pipelines.cache.step_key.step_parts` returns it.
     since : float
@@ -50,10 +51,10 @@ class History:
     """
 
     def __init__(
-        self, folder: StepFolder, name: str, parts: Mapping[str, Mapping[str, Part]], since: float
+        self, folder: StepFolder, code: StepCode, parts: Mapping[str, Mapping[str, Part]], since: float
     ) -> None:
         self._folder = folder
-        self._name = name
+        self._code = code
         self._parts = parts
         self._since = since
         self._reading = threading.Lock()
@@ -62,7 +63,7 @@ class History:
 
     def describe(self) -> dict[str, Any]:
         """Return what is stored of the step beside its entries."""
-        return {"name": self._name, "parts": self._parts, "made": time.time()}
+        return {**self._code._asdict(), "parts": self._parts, "made": time.time()}
 
     def why(self, data: Part, answers: Mapping[Question, Part]) -> str:
         """Return what is different from the stored input that is most like this one."""
@@ -71,7 +72,7 @@ class History:
                 self._entries = list(_entries(self._folder.path, self._since))
                 if not self._entries:
                     self._changes = changes_since(
-                        self._folder.path.parent, self._name, self._parts, self._since
+                        self._folder.path.parent, self._code, self._parts, self._since
                     )
         if not self._entries:
             return in_short(self._changes or ()) or "nothing is stored yet"
@@ -87,24 +88,26 @@ def as_parts(data: Part, answers: Mapping[Question, Part]) -> dict[str, Part]:
 
 
 def changes_since(
-    root: Path, name: str, parts: Mapping[str, Mapping[str, Part]], before: float = float("inf")
+    root: Path, code: StepCode, parts: Mapping[str, Mapping[str, Part]], before: float = float("inf")
 ) -> list[str] | None:
     """Return what of a step has changed since outputs of it were stored last; None if none are stored."""
-    stored = max(stored_steps(root, name, before), key=lambda each: float(each["made"]), default=None)
+    stored = max(stored_steps(root, code, before), key=lambda each: float(each["made"]), default=None)
     return None if stored is None else differences(_flat(stored["parts"]), _flat(parts))
 
 
 def stored_steps(
-    root: Path, name: str | None = None, before: float = float("inf")
+    root: Path, code: StepCode | None = None, before: float = float("inf")
 ) -> Iterator[dict[str, Any]]:
-    """Yield what is stored of each step, or each that is called `name`, beside its entries, with its ``folder``."""
+    """Yield what is stored of each step, or each with this `code`, beside its entries, with its ``folder``."""
     try:
         folders = sorted(each.path for each in os.scandir(root) if each.is_dir(follow_symlinks=False))
     except OSError:
         return
     for folder in folders:
         described = _json(Path(folder, STEP))
-        if described is not None and name in (None, described["name"]) and described["made"] < before:
+        if described is None or described["made"] >= before:
+            continue
+        if code is None or code == (described["name"], described["file"]):
             yield described | {"folder": Path(folder)}
 
 
@@ -157,7 +160,8 @@ def _entries(folder: Path, since: float) -> Iterator[dict[str, Part]]:
 
 def _json(path: Path) -> dict[str, Any] | None:
     try:
-        read = orjson.loads(read_plain(path, _LARGEST))
-        return read if {"name", "parts", "made"} <= read.keys() else None
-    except (OSError, ValueError, AttributeError):
+        read = orjson.loads(read_plain(path, _LARGEST, follow_links=False))
+        is_ours = all(isinstance(read[key], kind) for key, kind in _STEP_KEYS.items())
+    except (OSError, ValueError, LookupError, TypeError):
         return None
+    return read if is_ours else None

@@ -2,19 +2,55 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
+from crystallize.utils.checks import number_in_environment
 
 FOLDER = "CRYSTALLIZE_CACHE_DIR"
 KEY = "CRYSTALLIZE_CACHE_KEY"
+MOST_MEGABYTES = "CRYSTALLIZE_CACHE_MAX_MB"
+MOST_DAYS = "CRYSTALLIZE_CACHE_MAX_DAYS"
 DEFAULT_FOLDER = ".cache"
 
+MEGABYTE = 1_000_000
+DAY = 86_400
+
 Mode = Literal["use", "refresh", "off"]
+
+
+class CacheLimits(NamedTuple):
+    """How much the step cache may hold, and for how long; None where there is no limit.
+
+    Attributes
+    ----------
+    size : float or None
+        How many bytes all entries may have together.
+    age : float or None
+        For how many seconds an entry that nobody uses is kept.
+    """
+
+    size: float | None = None
+    age: float | None = None
+
+    @classmethod
+    def of_environment(cls) -> Self:
+        """Return the limits that the environment sets.
+
+        Raises
+        ------
+        InvalidValueError
+            If a variable is no number, or a negative one.
+        """
+        return cls(_limit(MOST_MEGABYTES, MEGABYTE), _limit(MOST_DAYS, DAY))
+
+
+NO_LIMITS = CacheLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +65,14 @@ class CacheSettings:
         Whether outputs are taken from it and put there, only put there, or neither.
     since : float
         When the run began, in seconds since 1970: what is stored later is not what the run found.
+    limits : CacheLimits
+        What is removed when the run has ended.
     """
 
     folder: Path
     mode: Mode = "use"
     since: float = field(default_factory=time.time)
+    limits: CacheLimits = NO_LIMITS
 
     @classmethod
     def of(cls, cache: Any = True) -> Self:
@@ -47,12 +86,13 @@ class CacheSettings:
         Raises
         ------
         InvalidTypeError, InvalidValueError
-            If it is something else.
+            If it is something else, or the environment has a limit that is no number.
         """
-        if isinstance(cache, bool):
-            return cls(cache_folder(), "use" if cache else "off")
-        if cache == "refresh":
-            return cls(cache_folder(), "refresh")
+        if cache is False:
+            return cls(cache_folder(), "off")
+        if cache is True or cache == "refresh":
+            mode: Mode = "use" if cache is True else "refresh"
+            return cls(cache_folder(), mode, limits=CacheLimits.of_environment())
         kind = InvalidValueError if isinstance(cache, str) else InvalidTypeError
         raise kind(f"cache is True, False or 'refresh', got {cache!r}")
 
@@ -60,3 +100,14 @@ class CacheSettings:
 def cache_folder() -> Path:
     """Return the root of the step cache: ``CRYSTALLIZE_CACHE_DIR``, or ``.cache`` in the working directory."""
     return Path(os.environ.get(FOLDER) or DEFAULT_FOLDER).absolute()
+
+
+def _limit(variable: str, unit: int) -> float | None:
+    number = number_in_environment(variable, float)
+    if number is not None and not 0 <= number < math.inf:
+        raise InvalidValueError(
+            f"{variable} is a number of at least 0, got {number:g}",
+            "the environment",
+            f"Set it right, or unset {variable}",
+        )
+    return None if number is None else number * unit

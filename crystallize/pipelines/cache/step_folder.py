@@ -25,7 +25,8 @@ from crystallize.store.locks import FileLock
 from crystallize.utils.files import atomic_write_bytes, read_plain, unique_suffix
 
 STEP = "step.json"
-_READS = "reads"
+READS = "reads"
+LOCK = ".lock"
 _LARGEST_JSON = 1 << 24
 
 
@@ -105,27 +106,27 @@ class StepFolder:
         """
         if self._can_lock is None:
             self.path.mkdir(parents=True, exist_ok=True)
-            trial = FileLock(self.path / f".{unique_suffix()}.lock")
+            trial = FileLock(self.path / f".{unique_suffix()}{LOCK}")
             self._can_lock = trial.try_acquire()
             trial.release()
-        return FileLock(self.path / f"{name}.lock") if self._can_lock else None
+        return FileLock(self.path / f"{name}{LOCK}") if self._can_lock else None
 
     # -- what the step asks ------------------------------------------------------------------------------------
 
     def ways(self) -> Iterable[tuple[Question, ...]]:
         """Return what the step has asked for when it ran: once for each way that it took."""
-        folder = f"{self._folder}/{_READS}"
+        folder = f"{self._folder}/{READS}"
         try:
             changed_at = os.stat(folder).st_mtime_ns  # noqa: PTH116
+            names = [] if changed_at == self._listed_at else os.listdir(folder)  # noqa: PTH208
         except OSError:
             return self._ways.values()
-        if changed_at != self._listed_at:
-            for name in os.listdir(folder):  # noqa: PTH208
-                if name not in self._ways and name.endswith(".json"):
-                    questions = _questions_in(Path(folder, name))
-                    if questions is not None:
-                        self._ways[name] = questions
-            self._listed_at = changed_at
+        for name in names:
+            if name not in self._ways and name.endswith(".json"):
+                questions = _questions_in(Path(folder, name))
+                if questions is not None:
+                    self._ways[name] = questions
+        self._listed_at = changed_at
         return self._ways.values()
 
     def remember_way(self, questions: Iterable[Question]) -> None:
@@ -138,8 +139,9 @@ class StepFolder:
         """
         way = tuple(questions)
         name = f"{content_hash(way)}.json"
-        if name not in self._ways:
-            atomic_write_bytes(self.path / _READS / name, orjson.dumps([tuple(question) for question in way]))
+        path = self.path / READS / name
+        if name not in self._ways or not path.exists():  # somebody may have cleared the cache
+            atomic_write_bytes(path, orjson.dumps([tuple(question) for question in way]))
             self._ways[name] = way
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from crystallize.discovery.imported import distributions_of
 from crystallize.hashing import content_hash
@@ -19,6 +19,29 @@ if TYPE_CHECKING:
 
 Part = tuple[str, str]
 """The hash of something that a step is made of, and what to show of it."""
+
+
+class StepCode(NamedTuple):
+    """The function or class that a step is.
+
+    Attributes
+    ----------
+    name : str
+        Its module and qualified name.
+    file : str
+        Where it is written; empty if that is no file, as for a notebook's cell. Steps of two folders have one name.
+    """
+
+    name: str
+    file: str
+
+    @classmethod
+    def of(cls, step: PipelineStep) -> Self:
+        """Return the code of a step."""
+        code = taken_apart(step)[0]
+        function = code.__call__ if isinstance(code, type) else code
+        file = getattr(getattr(function, "__code__", None), "co_filename", "")
+        return cls(name_of_code(code), str(Path(file).absolute()) if Path(file).is_file() else "")
 
 
 def step_parts(step: PipelineStep) -> dict[str, dict[str, Part]]:
@@ -54,11 +77,6 @@ def step_hash(name: str, parts: Mapping[str, Mapping[str, Part]]) -> str:
     """Return the name of the folder of a step."""
     hashes = {kind: {part: digest for part, (digest, _) in inner.items()} for kind, inner in parts.items()}
     return content_hash((name, hashes))
-
-
-def code_name(step: PipelineStep) -> str:
-    """Return module and qualified name of the function or class that a step is."""
-    return name_of_code(taken_apart(step)[0])
 
 
 def shown(name: str, value: Any) -> str:
