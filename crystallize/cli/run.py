@@ -193,7 +193,7 @@ def run(
     overrides: dict[str, Any] = {
         "seed": seed,
         "execution": "serial" if debug else _execution(folder.config, execution, workers),
-        "context": _context(settings or ()),
+        "context": read_settings(settings or ()),
         "disable_plugins": _disabled_plugins(plugins or ()),
     }
     if replicate is not None or condition is not None:
@@ -262,7 +262,8 @@ def _disabled_plugins(plugins: Sequence[str]) -> list[str]:
     return names
 
 
-def _context(settings: Sequence[str]) -> dict[str, Any]:
+def read_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Return what several ``--set KEY=VALUE`` say."""
     from crystallize.config.document import read_value
     from crystallize.errors import InvalidValueError
 

@@ -36,6 +36,16 @@ def imported_distributions() -> dict[str, str]:
     return _last[count]
 
 
+def installed_version(distribution: str) -> str | None:
+    """Return the version of an installed distribution; None if it is not installed."""
+    from importlib_metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
 class _Info(NamedTuple):
     """A folder with the metadata of a distribution."""
 

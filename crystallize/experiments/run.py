@@ -42,6 +42,8 @@ class Run:
         Whether it is to go on where an earlier run was left, with what of it still applies.
     failure_policy : FailurePolicy
         What it does about outcomes that fail.
+    only : frozenset of int, optional
+        Those of the replicates that are run; all, if not given.
 
     Attributes
     ----------
@@ -71,6 +73,7 @@ class Run:
         replicates: int | None,
         resumes: bool = False,
         failure_policy: FailurePolicy,
+        only: frozenset[int] | None = None,
     ) -> None:
         self.kind = kind
         self.treatments = treatments
@@ -79,6 +82,7 @@ class Run:
         self.replicates = replicates
         self.resumes = resumes
         self.failure_policy = failure_policy
+        self.only = only
         self.token = secrets.token_hex(8)
         self.stored: Iterable[ReplicateResult] = ()
         self.done: dict[int, frozenset[str]] = {}

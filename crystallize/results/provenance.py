@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import marshal
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import InvalidValueError
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _MARSHAL_BY_VALUE = 2  # the last format without references, which depend on more than the value
 _NOTHING = StageRecord(0)
-_STAGE_NAMES = {DATA_SOURCE: "data source", TREATMENT: "treatment"}
+STAGE_NAMES = {DATA_SOURCE: "data source", TREATMENT: "treatment"}
+"""What the stages before the first step are called."""
 
 
 class TraceStore:
@@ -103,7 +104,11 @@ class Provenance(Sequence[dict[str, Any]]):
             "seed_used": seed,
             "error": None if error is None else str(error),
             "steps": [
-                {"step": name, "params": params, **_as_dict(traced.get(stage), {**own, "step_name": name})}
+                {
+                    "step": name,
+                    "params": params,
+                    **describe_stage(traced.get(stage), {**own, "step_name": name}),
+                }
                 for stage, name, params in self._stages(traced)
             ],
         }
@@ -111,7 +116,7 @@ class Provenance(Sequence[dict[str, Any]]):
     def _stages(self, traced: dict[int, StageRecord]) -> Iterator[tuple[int, str, dict[str, Any]]]:
         for stage in (TREATMENT, DATA_SOURCE):
             if stage in traced:
-                yield stage, _STAGE_NAMES[stage], {}
+                yield stage, STAGE_NAMES[stage], {}
         for stage, (name, params) in enumerate(self._steps):
             yield stage, name, params
 
@@ -172,7 +177,7 @@ class Provenance(Sequence[dict[str, Any]]):
                 yield _line(step)
 
 
-def _as_dict(record: StageRecord | None, own: dict[str, Any]) -> dict[str, Any]:
+def describe_stage(record: StageRecord | None, own: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a stage did; `own` has the values of the framework's keys, which records leave out."""
     record = record or _NOTHING
     return {

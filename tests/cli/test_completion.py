@@ -68,6 +68,7 @@ def test_our_own_commands_and_those_of_plugins_are_completed():
             "runs",
             "diff",
             "export",
+            "verify",
             "apply",
             "new",
             "graph",
