@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from crystallize.experiments.aggregation import ResultAggregator
     from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.treatment import Treatment, treatment
+    from crystallize.experiments.verification import verify
     from crystallize.graphs.graph import ExperimentGraph
     from crystallize.hookspecs import hookimpl, hookspec
     from crystallize.loaders.base import Loader
@@ -68,6 +69,7 @@ _HOMES = {
     "standalone_context": "utils.standalone",
     "treatment": "experiments.treatment",
     "verifier": "statistics.verifier",
+    "verify": "experiments.verification",
     "welch_t_test": "statistics.verifiers",
 }
 
@@ -107,6 +109,7 @@ __all__ = [  # spelled out: type checkers and editors do not run code
     "standalone_context",
     "treatment",
     "verifier",
+    "verify",
     "welch_t_test",
 ]
 

@@ -34,6 +34,7 @@ BUILT_IN = {
     "cache": _BuiltIn("cache", "app", "Look into the step cache, and remove what is in it."),
     "diff": _BuiltIn("diff", "diff", "Show what differs between two stored runs."),
     "export": _BuiltIn("export", "export", "Write a stored run as an RO-Crate, to share or to archive it."),
+    "verify": _BuiltIn("verify", "verify", "Run a stored run again, and tell whether it measures the same."),
     "apply": _BuiltIn(
         "apply", "apply", "Run an experiment's pipeline once and print what the last step returns."
     ),

@@ -11,23 +11,13 @@ from crystallize.cli import options, screen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crystallize.results.comparison import Change, RunDifference
-
-RunName = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="NAME, NAME@v3, or the path of a run's folder.",
-        autocompletion=options.complete_experiments,
-        show_default=False,
-    ),
-]
-"""The argument of a command that is about one stored run."""
+    from crystallize.results.circumstances import Change
+    from crystallize.results.comparison import RunDifference
 
 
 def diff(
-    before: RunName,
-    after: RunName,
+    before: options.RunName,
+    after: options.RunName,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object with the same, for programs to read.")
     ] = False,

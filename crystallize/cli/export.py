@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from crystallize.cli import quantities, screen
-from crystallize.cli.diff import RunName  # noqa: TC001 - Typer looks at it
+from crystallize.cli import options, quantities, screen
 
 
 class Format(StrEnum):
@@ -19,7 +18,7 @@ class Format(StrEnum):
 
 
 def export(
-    run: RunName,
+    run: options.RunName,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -31,6 +31,17 @@ ExperimentName = Annotated[
 ]
 """The argument of a command that is about one experiment."""
 
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="NAME, NAME@v3, or the path of a run's folder.",
+        autocompletion=complete_experiments,
+        show_default=False,
+    ),
+]
+"""The argument of a command that is about one stored run."""
+
 
 def complete_treatments(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the treatments of the experiment that the command line names, and of those that it depends on."""

@@ -55,7 +55,8 @@ class RunProgress:
     def __init__(self, experiment: Experiment) -> None:
         self.name = experiment.folder_name
         self.conditions = experiment.conditions
-        self.replicates = experiment.replicates or 0
+        only = None if experiment.current_run is None else experiment.current_run.only
+        self.replicates = (experiment.replicates or 0) if only is None else len(only)
         self.done = 0
         self.failed = dict.fromkeys(self.conditions, 0)
         self.location: RunLocation | None = experiment.location()
@@ -97,6 +98,8 @@ class ProgressPlugin(BasePlugin):
     ----------
     display : Display, optional
         What shows it.
+    tells_failures : bool, default True
+        Whether the first failure of each condition is shown as it happens.
 
     Attributes
     ----------
@@ -104,8 +107,9 @@ class ProgressPlugin(BasePlugin):
         The experiments that have begun, in that order.
     """
 
-    def __init__(self, display: Display | None = None) -> None:
+    def __init__(self, display: Display | None = None, *, tells_failures: bool = True) -> None:
         self._display = display
+        self._tells_failures = tells_failures
         self._lock = threading.Lock()  # a graph runs independent experiments at the same time
         self.runs: list[RunProgress] = []
         self._of: dict[str, RunProgress] = {}
@@ -132,7 +136,8 @@ class ProgressPlugin(BasePlugin):
         with self._lock:
             run.done += 1
             for error in result.errors:
-                self._print_first_failure(self._display, experiment, run, error)
+                if self._tells_failures:
+                    self._print_first_failure(self._display, experiment, run, error)
                 run.failed[error.condition] += 1
             self._display.advance(run)
 

@@ -205,7 +205,7 @@ def run(
         "seed": seed,
         "cache": False if no_cache else "refresh" if refresh_cache else None,
         "execution": "serial" if debug else _execution(folder.config, execution, workers),
-        "context": _context(settings or ()),
+        "context": read_settings(settings or ()),
         "disable_plugins": _disabled_plugins(plugins or ()),
     }
     if replicate is not None or condition is not None:
@@ -274,7 +274,8 @@ def _disabled_plugins(plugins: Sequence[str]) -> list[str]:
     return names
 
 
-def _context(settings: Sequence[str]) -> dict[str, Any]:
+def read_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Return what several ``--set KEY=VALUE`` say."""
     from crystallize.config.document import read_value
     from crystallize.errors import InvalidValueError
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from crystallize.config.folders import ExperimentFolder
     from crystallize.config.schema import ExperimentConfig
     from crystallize.store.layout import RunLocation
 
@@ -119,7 +120,48 @@ def find_named_run(run: str) -> Path:
 
     if Path(run, METADATA).is_file():
         return Path(run)
+    name, version = _name_and_version(run)
+    return find_version(find_location(name), LATEST if version is None else version)
+
+
+def find_definition(run: str, folder: Path) -> ExperimentFolder:
+    """Return the experiment of a run, as it is defined now.
+
+    Parameters
+    ----------
+    run : str
+        How the run was named.
+    folder : pathlib.Path
+        Where it is.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such experiment, or the run is that of a script.
+    """
+    from pathlib import Path
+
+    from crystallize.config.folders import resolve
+    from crystallize.errors import UnknownNameError
+    from crystallize.store.layout import METADATA
+    from crystallize.store.metadata import read_metadata
+
+    name, _ = _name_and_version(run)
+    if Path(run, METADATA).is_file():
+        name = (read_metadata(folder) or {}).get("name") or folder.absolute().parent.name
+    try:
+        return resolve(name)
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"the run is there, and the experiment is not: {error.what}",
+            str(folder),
+            f"The run of a script is verified in Python: crystallize.verify(experiment). {error.hint}",
+        ) from None
+
+
+def _name_and_version(run: str) -> tuple[str, int | None]:
+    """Return the experiment that is meant by ``NAME`` or ``NAME@v3``, and the version if one is named."""
     name, sign, version = run.rpartition("@v")
     if sign and version.isascii() and version.isdigit():
-        return find_version(find_location(name), int(version))
-    return find_version(find_location(run), LATEST)
+        return name, int(version)
+    return run, None

@@ -26,13 +26,11 @@ from typing import TYPE_CHECKING, Any
 from crystallize.config.document import LARGEST
 from crystallize.config.errors import Problem
 from crystallize.utils.files import read_plain
+from crystallize.utils.imports import FOLDER_PACKAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType
-
-PREFIX = "crystallize_folder_"
-"""What the names of all folders' packages begin with."""
 
 _lock = threading.RLock()
 
@@ -104,7 +102,7 @@ def package_name(folder: Path) -> str:
     resolved = Path(os.path.realpath(folder))
     readable = re.sub(r"\W", "_", resolved.name, flags=re.ASCII)
     digest = hashlib.blake2b(str(resolved).encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
-    return f"{PREFIX}{readable}_{digest}"
+    return f"{FOLDER_PACKAGE}{readable}_{digest}"
 
 
 def blame(error: BaseException, folder: Path, file: Path) -> Problem:
@@ -143,7 +141,7 @@ def _advice(error: BaseException, folder: Path) -> str:
     missing = (error.name or "").partition(".")[0]
     if missing and ((folder / f"{missing}.py").is_file() or (folder / missing).is_dir()):
         return f"Modules of the folder are imported relatively: from .{missing} import ..."
-    if isinstance(error, ModuleNotFoundError) and not missing.startswith(PREFIX):
+    if isinstance(error, ModuleNotFoundError) and not missing.startswith(FOLDER_PACKAGE):
         return f"Install what provides {missing!r}, or correct the name"
     return ""
 
@@ -188,7 +186,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if path is None or not fullname.startswith(PREFIX):
+        if path is None or not fullname.startswith(FOLDER_PACKAGE):
             return None
         finders = (FileFinder(place, (_Loader, [".py"])) for place in path)
         return next((spec for finder in finders if (spec := finder.find_spec(fullname))), None)

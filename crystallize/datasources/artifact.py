@@ -31,10 +31,11 @@ from crystallize.utils.names import check_name
 from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from crystallize.loaders import Loader
+    from crystallize.store.layout import ArtifactEntry
     from crystallize.utils.artifact_log import ArtifactLog
     from crystallize.utils.context import FrozenContext
 
@@ -57,13 +58,24 @@ class _ReadsStoredRuns(DataSource):
 
     def consumed(self, replicate: int, condition: str) -> tuple[str, ...]:
         """Return the digest of the file that is read for an outcome; an empty one if there is none."""
-        reader = self._reader
-        stored = None
         with suppress(StoreError):  # the run is gone, as the outcome that reads it will say
-            folder = None if reader is None else reader.folder()
-            if reader is not None and folder is not None:
-                stored = find_artifact(folder, self.name, *self._place(reader, folder, replicate, condition))
-        return ("" if stored is None else stored.digest,)
+            _, stored = self._stored(replicate, condition)
+            return ("" if stored is None else stored.digest,)
+        return ("",)
+
+    def check_inputs(self, replicate: int, condition: str) -> None:
+        """Raise if the file that is read for an outcome is not what the producer wrote."""
+        folder, stored = self._stored(replicate, condition)
+        if folder is not None and stored is not None:
+            check_unchanged(Path(path_in(folder, *stored.path.split("/"))), stored)
+
+    def _stored(self, replicate: int, condition: str) -> tuple[Path | None, ArtifactEntry | None]:
+        """Return the run that is read, and what its manifest says of the file that is read for an outcome."""
+        reader = self._reader
+        folder = None if reader is None else reader.folder()
+        if reader is None or folder is None:
+            return None, None
+        return folder, find_artifact(folder, self.name, *self._place(reader, folder, replicate, condition))
 
     @abstractmethod
     def _place(self, reader: RunReader, folder: Path, replicate: int, condition: str) -> tuple[str, str]:
@@ -73,6 +85,17 @@ class _ReadsStoredRuns(DataSource):
         """Choose the producer's run that the consumer's coming run will read."""
         if self._reader is not None:
             self._reader.choose_run()
+
+    def choose_run_again(self, inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Choose the producer's run that an earlier run of the consumer read, or the newest if that one is gone."""
+        if self._reader is not None:
+            producer = self._reader.location.experiment
+            read = (
+                each
+                for each in inputs
+                if (each.get("experiment"), each.get("artifact")) == (producer, self.name)
+            )
+            self._reader.choose_run(next(read, None))
 
     def release_run(self) -> None:
         """Let the producer's run go; from now on it may be removed."""

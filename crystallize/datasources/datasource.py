@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from crystallize.errors import InvalidTypeError
@@ -44,12 +44,25 @@ class DataSource(ABC):
         """Return the digests of the stored artifacts that the source reads for an outcome, once its run is chosen."""
         return ()
 
+    def check_inputs(self, replicate: int, condition: str) -> None:  # noqa: B027 - most sources read none
+        """Raise an ArtifactError if a stored artifact that an outcome would read is not what its producer wrote."""
+
     def leaves(self) -> Iterator[DataSource]:
         """Yield the sources that this one consists of: itself, if it is no bundle."""
         yield self
 
     def choose_run(self) -> None:  # noqa: B027 - most sources have nothing to choose
         """Choose what the coming run reads; called once before each run, in the coordinator."""
+
+    def choose_run_again(self, inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Choose what an earlier run read, as far as it is still there; else as :meth:`choose_run` does.
+
+        Parameters
+        ----------
+        inputs : sequence of mapping
+            What :meth:`inputs` returned in that run.
+        """
+        self.choose_run()
 
     def release_run(self) -> None:  # noqa: B027
         """Let what :meth:`choose_run` chose go; called when the run is over."""

@@ -9,7 +9,7 @@ from crystallize.datasources.datasource import DataSource, as_datasource
 from crystallize.errors import InvalidTypeError, ReplicateMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from crystallize.store.layout import RunLocation
     from crystallize.utils.context import FrozenContext
@@ -90,6 +90,11 @@ class ExperimentInput(DataSource):
             digest for source in self.sources.values() for digest in source.consumed(replicate, condition)
         )
 
+    def check_inputs(self, replicate: int, condition: str) -> None:
+        """Raise if a stored artifact that the sources would read is not what its producer wrote."""
+        for source in self.sources.values():
+            source.check_inputs(replicate, condition)
+
     def leaves(self) -> Iterator[DataSource]:
         """Yield the sources of the bundle, and those of bundles in it."""
         for source in self.sources.values():
@@ -99,6 +104,11 @@ class ExperimentInput(DataSource):
         """Let each source choose what the coming run reads."""
         for source in self.sources.values():
             source.choose_run()
+
+    def choose_run_again(self, inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Let each source choose what an earlier run read."""
+        for source in self.sources.values():
+            source.choose_run_again(inputs)
 
     def release_run(self) -> None:
         """Have each source let go what it chose."""

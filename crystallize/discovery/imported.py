@@ -68,6 +68,16 @@ def _file_of(module: str) -> str | None:
     return spec.origin if spec is not None and spec.has_location else None
 
 
+def installed_version(distribution: str) -> str | None:
+    """Return the version of an installed distribution; None if it is not installed."""
+    from importlib_metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
 class _Info(NamedTuple):
     """A folder with the metadata of a distribution."""
 

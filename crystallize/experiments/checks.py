@@ -160,10 +160,13 @@ def check_strategy(strategy: Any) -> None:
         raise InvalidValueError(f"strategy is 'rerun' or 'resume', got {strategy!r}")
 
 
-def settle_sources(experiment: RunningExperiment) -> None:
-    """Have each data source choose what it reads in the run under way."""
+def settle_sources(experiment: RunningExperiment, inputs: Sequence[Mapping[str, Any]] | None = None) -> None:
+    """Have each data source choose what it reads in the run under way: if they are given, these `inputs`."""
     for source in data_sources(experiment).values():
-        source.choose_run()
+        if inputs is None:
+            source.choose_run()
+        else:
+            source.choose_run_again(inputs)
         experiment.current_run.exit_stack.callback(source.release_run)
 
 

@@ -406,6 +406,54 @@ class Experiment:
                     vars(error)["result"] = measured
                 raise
 
+    def repeat(
+        self,
+        *,
+        seed: int,
+        replicates: int,
+        treatments: Sequence[Treatment] | None = None,
+        only: Collection[int] | None = None,
+        inputs: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Result:
+        """Run replicates of an earlier run again, to compare them; :func:`crystallize.verify` does both.
+
+        Hypotheses are not asked, no number of failures ends it, and nothing comes from the step cache.
+
+        Parameters
+        ----------
+        seed : int
+            The earlier run's master seed.
+        replicates : int
+            How many replicates it had.
+        treatments : sequence of Treatment, optional
+            Its treatments; all of the experiment's, if not given.
+        only : collection of int, optional
+            Which of the replicates to run; all, if not given.
+        inputs : sequence of mapping, optional
+            The ``inputs`` of its metadata: the same runs of other experiments are read, as far as they are still
+            there. The newest ones, if not given.
+
+        Returns
+        -------
+        Result
+            What these replicates gave.
+        """
+        active = {
+            each.name: each for each in as_treatments(self.treatments if treatments is None else treatments)
+        }
+        with self._under_way(
+            "run",
+            active,
+            with_baseline(active),
+            (),
+            replicates=replicates,
+            seed=seed,
+            cache=False,
+            policy=self.failure_policy.changed(on_error="continue"),
+            only=None if only is None else frozenset(only),
+        ) as run:
+            return self._drive(run, (), replicates, inputs=inputs)
+
     def apply(
         self,
         treatment: Treatment | str | None = None,
@@ -510,14 +558,24 @@ class Experiment:
         with self._under_way(
             "run", active, with_baseline(active), hypotheses, replicates=asked, seed=None, resumes=resumes
         ) as run:
-            check_experiment(self, hypotheses)
-            settle_sources(self)
-            run.replicates = resolve_replicates(self, asked)
-            self.plugins.call("before_run", experiment=self)
-            self._intake = intake = Intake(self, run, self.aggregator(self), hypotheses)
-            run.has_begun = True
-            is_there = intake.take_stored() if run.resumes else None
-            return intake.drive(Replicate(self, loop, is_there))
+            return self._drive(run, hypotheses, asked, loop=loop)
+
+    def _drive(
+        self,
+        run: Run,
+        hypotheses: Sequence[Hypothesis],
+        asked: int | None,
+        *,
+        loop: AbstractEventLoop | None = None,
+        inputs: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Result:
+        check_experiment(self, hypotheses)
+        settle_sources(self, inputs)
+        run.replicates = resolve_replicates(self, asked)
+        self.plugins.call("before_run", experiment=self)
+        self._intake = intake = Intake(self, run, self.aggregator(self), hypotheses)
+        run.has_begun = True
+        return intake.drive(Replicate(self, loop, intake.take_stored()))
 
     @contextmanager
     def _under_way(
@@ -530,6 +588,9 @@ class Experiment:
         replicates: int | None,
         seed: int | None,
         resumes: bool = False,
+        policy: FailurePolicy | None = None,
+        cache: bool | None = None,
+        only: frozenset[int] | None = None,
     ) -> Iterator[Run]:
         run = Run(
             kind,
@@ -540,8 +601,9 @@ class Experiment:
             master_seed=self.master_seed if seed is None else check_seed(seed),
             replicates=replicates,
             resumes=resumes,
-            failure_policy=self.failure_policy,
-            cache=CacheSettings.of(self.cache),
+            failure_policy=policy or self.failure_policy,
+            cache=CacheSettings.of(self.cache if cache is None else cache),
+            only=only,
         )
         with _entrance:
             if self.current_run is not None:

@@ -70,7 +70,10 @@ class Intake:
         self._aggregator = aggregator
         self._conditions = list(run.conditions)
         self._count = 0
-        self._stored: set[int] = set()  # the replicates that were there already
+        self._not_owed: set[int] = (
+            set()
+        )  # the replicates that were there already, and those that are left out
+        self._count_stored = 0
         self._partial: dict[int, dict[str, Outcome]] = {}  # what was there of others
         self._failed_conditions: set[str] = set()
         self._max_failures = run.failure_policy.max_failures
@@ -85,16 +88,19 @@ class Intake:
         self._after_replicate = experiment.plugins.direct("after_replicate")
 
     def take_stored(self) -> Callable[[int], bool] | None:
-        """Take what is there already of a run that is resumed, so that the rest is owed.
+        """Take what is there already of a run that is resumed, and leave out what nobody asks for: the rest is owed.
 
-        Plugins are told of it in ``after_replicate``, as if it had arrived now.
+        Plugins are told of what is there in ``after_replicate``, as if it had arrived now.
 
         Returns
         -------
         callable or None
-            Tells of a replicate whether it was there; None if none was.
+            Tells of a replicate whether it is not to be run; None if all are.
         """
         run = self.run
+        if run.only is not None:
+            left_out = [number for number in range(run.replicates or 0) if number not in run.only]
+            self._not_owed.update(filter(self.owed.settle, left_out))
         stored, run.stored = run.stored, ()
         all_conditions = frozenset(self._conditions)
         for replicate, outcomes, *_ in stored:
@@ -102,9 +108,10 @@ class Intake:
                 self._partial[replicate] = {outcome.condition: outcome for outcome in outcomes}
                 run.done[replicate] = frozenset(self._partial[replicate])
             elif self.owed.settle(replicate):
-                self._stored.add(replicate)
+                self._not_owed.add(replicate)
+                self._count_stored += 1
                 self._collate(ReplicateResult(replicate, outcomes, run.token, all_conditions))
-        return self._stored.__contains__ if self._stored else None
+        return self._not_owed.__contains__ if self._not_owed else None
 
     def drive(self, replicate_fn: Callable[[int], Any]) -> Result:
         """Have the execution strategy run all replicates, and finish.
@@ -180,7 +187,7 @@ class Intake:
             If the run was cancelled, or more outcomes have failed than it allows, when this is told for the first
             time; the result was taken.
         """
-        if self._stored and getattr(result, "replicate", None) in self._stored:
+        if self._not_owed and getattr(result, "replicate", None) in self._not_owed:
             return int(result.replicate)  # from a strategy that does not ask what is owed
         replicate = self._checked(result)
         if not self.owed.settle(replicate):
@@ -244,6 +251,8 @@ class Intake:
             What a plugin's hook raised on the way, once everything is stored.
         """
         self._result = result = self._aggregator.finish()
+        if self.run.only is not None:
+            result.arrived = self._count
         error: CrystallizeError | None = None
         metrics = result.metrics
         for hypothesis in self.hypotheses:
@@ -295,7 +304,7 @@ class Intake:
         undone = next(self.owed, None)
         if undone is not None:
             raise self._broken_contract(f"returned and left replicate {undone} undone")
-        if len(results) < (owed := self._count - len(self._stored)):
+        if len(results) < (owed := self._count - self._count_stored):
             raise self._broken_contract(f"returned {len(results)} results of {owed} replicates")
         self._taken = results
 

@@ -48,6 +48,8 @@ class Run:
         What it does about outcomes that fail.
     cache : CacheSettings
         Where the step cache is, and whether the run uses it.
+    only : frozenset of int, optional
+        Those of the replicates that are run; all, if not given.
 
     Attributes
     ----------
@@ -79,6 +81,7 @@ class Run:
         resumes: bool = False,
         failure_policy: FailurePolicy,
         cache: CacheSettings,
+        only: frozenset[int] | None = None,
     ) -> None:
         self.kind = kind
         self.treatments = treatments
@@ -89,6 +92,7 @@ class Run:
         self.resumes = resumes
         self.failure_policy = failure_policy
         self.cache = cache
+        self.only = only
         self.token = secrets.token_hex(8)
         self.stored: Iterable[ReplicateResult] = ()
         self.done: dict[int, frozenset[str]] = {}

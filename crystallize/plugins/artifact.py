@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +18,7 @@ from crystallize.store.retention import MEGABYTE, prune
 from crystallize.store.sink import ArtifactSink
 from crystallize.store.versions import apply_folder, find_run
 from crystallize.utils.checks import check_bool, number_in_environment
+from crystallize.utils.failures import comparable_text
 from crystallize.utils.json_text import to_json
 from crystallize.utils.names import check_name
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 RETENTION = "CRYSTALLIZE_ARTIFACT_RETENTION"
 THRESHOLD = "CRYSTALLIZE_BIG_FILE_THRESHOLD_MB"
 
-_ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")  # differs from process to process
 _log = logging.getLogger("crystallize.store")
 _one_at_a_time = threading.Lock()
 # Experiments of a graph begin and end in threads. Writing a folder is dozens of short system calls, and threads that
@@ -161,7 +160,7 @@ def _warn_of_other_definition(location: RunLocation, metadata: dict[str, Any]) -
     if stored is None:
         return
     for key, what in (("datasource", "data source"), ("initial_ctx", "initial context")):
-        before, now = (_ADDRESS.sub("", to_json(each.get(key))) for each in (stored, metadata))
+        before, now = (comparable_text(to_json(each.get(key))) for each in (stored, metadata))
         if before != now:
             _log.warning(
                 "the experiment without a name %s the run of another one with the same pipeline, in %s: its %s was "

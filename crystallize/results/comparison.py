@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import InvalidTypeError
+from crystallize.results.circumstances import Change, changes, signature_changes
 from crystallize.results.load import load_run
 from crystallize.statistics.samples import moments, paired_differences, per_replicate
 
@@ -15,25 +15,6 @@ if TYPE_CHECKING:
     from crystallize.results.columns import Column
     from crystallize.results.condition import ConditionMetrics
     from crystallize.results.result import Result
-
-_MISSING: Any = object()
-
-
-@dataclass(frozen=True)
-class Change:
-    """What is not the same in two runs.
-
-    Attributes
-    ----------
-    name : str
-        Which part, from the outside in: ``"steps.FitStep.parameters.lr"``.
-    before, after : object
-        What it is in each run; None where the run does not have it.
-    """
-
-    name: str
-    before: Any
-    after: Any
 
 
 @dataclass(frozen=True)
@@ -105,18 +86,18 @@ def compare_runs(before: str | Path, after: str | Path) -> RunDifference:
     """
     (result, metadata), (other, others) = load_run(before), load_run(after)
     known = ("seed", "plugins", "python")  # the metadata tell more of them
-    parts = _differing(_without(metadata.get("signature"), known), _without(others.get("signature"), known))
+    settings, code = signature_changes(metadata, others, leaving_out=known)
     named_plugins = [{each["name"]: each for each in run.get("plugins", ())} for run in (metadata, others)]
     return RunDifference(
         settings=[
-            *_changes({"replicates": result.replicates}, {"replicates": other.replicates}),
-            *(Change(".".join(path), *values) for path, *values in parts if "code" not in path),
+            *changes({"replicates": result.replicates}, {"replicates": other.replicates}),
+            *settings,
         ],
-        code=sorted({path[-1] for path, *_ in parts if "code" in path}),
-        environment=_changes(metadata.get("environment"), others.get("environment")),
-        packages=_changes(metadata.get("packages"), others.get("packages")),
-        plugins=_changes(*named_plugins),
-        seeds=_changes(_seeds(result), _seeds(other)),
+        code=sorted({change.name for change in code}),
+        environment=changes(metadata.get("environment"), others.get("environment")),
+        packages=changes(metadata.get("packages"), others.get("packages")),
+        plugins=changes(*named_plugins),
+        seeds=changes(_seeds(result), _seeds(other)),
         metrics=compare_metrics(result, other),
     )
 
@@ -131,28 +112,7 @@ def compare_metrics(before: Result, after: Result) -> list[MetricDifference]:
     return found
 
 
-# -- settings ------------------------------------------------------------------------------------------------
-
-
-def _differing(before: Any, after: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any, Any]]:
-    """Return ``(path, before, after)`` of the innermost parts that differ; a part that one side lacks is one."""
-    if before == after:
-        return []
-    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
-        return [(path, None if before is _MISSING else before, None if after is _MISSING else after)]
-    return [
-        found
-        for key in dict.fromkeys((*before, *after))
-        for found in _differing(before.get(key, _MISSING), after.get(key, _MISSING), (*path, key))
-    ]
-
-
-def _changes(before: Any, after: Any) -> list[Change]:
-    return [Change(".".join(path), *values) for path, *values in _differing(before or {}, after or {})]
-
-
-def _without(parts: Mapping[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: part for name, part in (parts or {}).items() if name not in names}
+# -- seeds ---------------------------------------------------------------------------------------------------
 
 
 def _seeds(result: Result) -> dict[str, Any]:

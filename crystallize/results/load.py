@@ -109,7 +109,7 @@ def _load(run: Path) -> tuple[Result, dict[str, Any]]:
     try:
         return _from_journal(run, metadata), metadata
     except FileNotFoundError:
-        return _from_results(run, metadata), metadata
+        return from_results(run, metadata), metadata
 
 
 def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
@@ -136,7 +136,7 @@ def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
     return result
 
 
-def _from_results(run: Path, metadata: dict[str, Any]) -> Result:
+def from_results(run: Path, metadata: dict[str, Any]) -> Result:
     """Make the result of a run that has no journal, as far as its files have it."""
     experiment, names, master_seed = _described(run, metadata)
     replicates = replicates_of(metadata)

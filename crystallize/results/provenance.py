@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import InvalidValueError
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from crystallize.utils.stage import Trace
 
 _NOTHING = StageRecord(0)
-_STAGE_NAMES = {DATA_SOURCE: "data source", TREATMENT: "treatment"}
+STAGE_NAMES = {DATA_SOURCE: "data source", TREATMENT: "treatment"}
+"""What the stages before the first step are called."""
 
 
 class TraceStore:
@@ -100,7 +101,11 @@ class Provenance(Sequence[dict[str, Any]]):
             "seed_used": seed,
             "error": None if error is None else str(error),
             "steps": [
-                {"step": name, "params": params, **_as_dict(traced.get(stage), {**own, "step_name": name})}
+                {
+                    "step": name,
+                    "params": params,
+                    **describe_stage(traced.get(stage), {**own, "step_name": name}),
+                }
                 for stage, name, params in self._stages(traced)
             ],
         }
@@ -108,7 +113,7 @@ class Provenance(Sequence[dict[str, Any]]):
     def _stages(self, traced: dict[int, StageRecord]) -> Iterator[tuple[int, str, dict[str, Any]]]:
         for stage in (TREATMENT, DATA_SOURCE):
             if stage in traced:
-                yield stage, _STAGE_NAMES[stage], {}
+                yield stage, STAGE_NAMES[stage], {}
         for stage, (name, params) in enumerate(self._steps):
             yield stage, name, params
 
@@ -169,7 +174,7 @@ class Provenance(Sequence[dict[str, Any]]):
                 yield _line(step)
 
 
-def _as_dict(record: StageRecord | None, own: dict[str, Any]) -> dict[str, Any]:
+def describe_stage(record: StageRecord | None, own: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a stage did; `own` has the values of the framework's keys, which records leave out."""
     record = record or _NOTHING
     return {

@@ -17,7 +17,9 @@ from crystallize.store.locks import host_name
 from crystallize.utils.imports import imported
 from crystallize.utils.masking import masked, masked_command
 
-_OURS = "CRYSTALLIZE_"
+OURS = "CRYSTALLIZE_"
+"""How the environment variables begin that Crystallize itself reads."""
+
 _VARIABLES = (
     "PYTHONHASHSEED",
     "OMP_NUM_THREADS",
@@ -117,7 +119,7 @@ def _relative(folder: str, top: str | None, home: str) -> str:
 
 def _variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables that results may depend on, and no others."""
-    names = sorted(name for name in environment if name.startswith(_OURS) or name in _VARIABLES)
+    names = sorted(name for name in environment if name.startswith(OURS) or name in _VARIABLES)
     return {name: masked(name, environment[name]) for name in names}
 
 

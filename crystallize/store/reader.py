@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from crystallize.errors import ArtifactError, StoreError
-from crystallize.store.layout import BASELINE, METADATA, RunLocation
+from crystallize.store.layout import BASELINE, METADATA, RunLocation, version_number
 from crystallize.store.locks import ReadLock
 from crystallize.store.metadata import read_metadata, run_token
 from crystallize.store.versions import find_again, find_run, next_version
@@ -62,11 +62,17 @@ class RunReader:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_lock": None}  # the coordinator holds it for all
 
-    def choose_run(self) -> None:
-        """Choose the run now and keep to it until :meth:`release_run`; until then it is not removed."""
+    def choose_run(self, described: Mapping[str, Any] | None = None) -> None:
+        """Choose the run now and keep to it until :meth:`release_run`; until then it is not removed.
+
+        Parameters
+        ----------
+        described : mapping, optional
+            What :meth:`describe` once said of a run: it is chosen if it is still there.
+        """
         self.release_run()
         while True:
-            folder = find_run(self.location, self.version)
+            folder = self._find_described(described or {}) or find_run(self.location, self.version)
             if folder is None:
                 return
             lock = lock_run(folder)
@@ -75,6 +81,12 @@ class RunReader:
                 self._chosen, self._lock = chosen, lock
                 return
             lock.release()  # it was replaced meanwhile
+
+    def _find_described(self, described: Mapping[str, Any]) -> Path | None:
+        """Return the folder of the run that :meth:`describe` once described; None if it is gone."""
+        number = version_number(str(described.get("version")))
+        folder = None if number is None else find_run(self.location, number)
+        return folder if folder is not None and run_token(folder) == described.get("run") else None
 
     def release_run(self) -> None:
         """Let the run that was chosen go."""

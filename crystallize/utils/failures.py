@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from crystallize.utils.imports import FOLDER_PACKAGE
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 _ENGINE = (str(Path(__file__).parent.parent), str(Path(os.__file__).parent / "asyncio"))
 """Folders whose frames lie, with those of an import, between the coordinator and the user's code."""
+_OF_THIS_PROCESS = re.compile(rf" at 0x[0-9a-fA-F]+|{FOLDER_PACKAGE}\w+\.")
 
 
 class RunCancelled(BaseException):
@@ -65,6 +69,15 @@ def users_frames(error: BaseException) -> TracebackType | None:
     while frames is not None and _is_engine(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     return frames
+
+
+def comparable_text(text: str) -> str:
+    """Return a text without what is another in each process, or wherever a folder is: addresses, its package's name.
+
+    >>> comparable_text("<crystallize_folder_fit_43ee7453.steps.Model object at 0x7f3a5c2e>")
+    '<steps.Model object>'
+    """
+    return _OF_THIS_PROCESS.sub("", text)
 
 
 def error_text(error: BaseException) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+FOLDER_PACKAGE = "crystallize_folder_"
+"""How the names of the packages begin that stand for experiments' folders; what follows depends on the place."""
+
 
 def imported(name: str) -> ModuleType | None:
     """Return the module called `name` if it has been imported completely, else None; nothing is imported for it.

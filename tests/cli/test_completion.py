@@ -69,6 +69,7 @@ def test_our_own_commands_and_those_of_plugins_are_completed():
             "cache",
             "diff",
             "export",
+            "verify",
             "apply",
             "new",
             "graph",

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from crystallize.config.build import load_experiment
-from crystallize.config.modules import PREFIX, FolderModules, package_name
+from crystallize.config.modules import FolderModules, package_name
+from crystallize.utils.imports import FOLDER_PACKAGE
 
 MakeFolder = Callable[..., Path]
 
@@ -145,11 +146,11 @@ def test_source_and_tracebacks_show_the_users_file(make_folder: MakeFolder) -> N
 def test_loading_again_and_again_leaves_no_more_modules_behind(make_folder: MakeFolder) -> None:
     folder = make_folder()
     load_experiment(folder)
-    before = {name for name in sys.modules if name.startswith(PREFIX)}
+    before = {name for name in sys.modules if name.startswith(FOLDER_PACKAGE)}
     finders = list(sys.meta_path)
     for _ in range(5):
         load_experiment(folder)
-    assert {name for name in sys.modules if name.startswith(PREFIX)} == before
+    assert {name for name in sys.modules if name.startswith(FOLDER_PACKAGE)} == before
     assert sys.meta_path == finders
 
 

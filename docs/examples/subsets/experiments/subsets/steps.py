@@ -16,7 +16,8 @@ def split(data, ctx, *, train=200):
     order = ctx.rng.permutation(len(data["progression"]))
     parts = {"train": order[:train], "test": order[train:]}
     return {
-        part: (standardised(data["measured"])[rows], data["progression"][rows]) for part, rows in parts.items()
+        part: (standardised(data["measured"])[rows], data["progression"][rows])
+        for part, rows in parts.items()
     }
 
 
