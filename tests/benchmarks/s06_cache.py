@@ -1,12 +1,11 @@
 """S6: what it takes to get a step's output from the cache, per hit.
 
-``floor`` is a cache by hand that a user could trust: it hashes the input with xxh3, opens the file of that name, and
-unpickles it with the arrays' memory read in one piece. It neither checks what it reads nor follows what else a step reads.
+``floor`` is a cache by hand: it hashes the input with xxh3, opens the file of that name, and unpickles it with the
+arrays' memory read in one piece. It neither checks what it reads nor follows what else a step reads.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +66,7 @@ def floor(size: int, variant: str) -> Reading:
 
     def load(name: str) -> Any:
         body = (folder / name).read_bytes()
-        parts = [bytearray(os.path.getsize(folder / f"{name}.{number}")) for number in range(len(buffers))]
+        parts = [bytearray((folder / f"{name}.{number}").stat().st_size) for number in range(len(buffers))]
         for number, part in enumerate(parts):
             with (folder / f"{name}.{number}").open("rb", buffering=0) as file:
                 file.readinto(part)
