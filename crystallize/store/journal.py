@@ -39,6 +39,9 @@ HEAD_LENGTH = len('{"sum":"0123456789abcdef",')
 
 _FIELDS = 10  # of an outcome that has nothing but metrics, with the sum
 _common_fields = itemgetter("replicate", "condition", "seed", "metrics", "started", "seconds", "attempt")
+_RARE_FIELDS = tuple(
+    Outcome._field_defaults[name] for name in Outcome._fields[Outcome._fields.index("attempt") + 1 :]
+)
 _new = tuple.__new__
 
 
@@ -211,7 +214,7 @@ def entry_from(fields: dict[str, Any], trace: Trace, *, is_packed: bool, may_unp
         seed = exact_json.unpack(seed, may_unpickle=may_unpickle)
     # Not Outcome(...), which takes three times as long: there is one of these for each line.
     outcome = _new(
-        Outcome, (condition, seed, metrics, {}, (), trace, None, (), started, seconds, attempt, None)
+        Outcome, (condition, seed, metrics, {}, (), trace, None, (), started, seconds, attempt, *_RARE_FIELDS)
     )
     if len(fields) > _FIELDS:
         outcome = _with_rare_fields(outcome, replicate, fields, may_unpickle)
