@@ -112,7 +112,9 @@ class Pipeline:
                 name,
                 step,
                 call,
-                CachedStep(step, name, partial(_run, call), settings, not hooks_see_data),
+                CachedStep(
+                    step, name, index, partial(_run, call), settings=settings, is_last_word=not hooks_see_data
+                ),
             )
             if step.cacheable
             else (index, name, step, call, None)

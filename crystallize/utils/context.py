@@ -68,8 +68,8 @@ class FrozenContext(Mapping[str, Any]):
         The record of each stage that has ended and had anything to tell.
     cache_notes : list of CacheNote or None
         What the step cache did.
-    known_content : tuple of (object, str) or None
-        The output of the step that ran last, and the hash of its content, if that is known.
+    known_content : tuple of (object, str, int) or None
+        The output of a cached step, the hash of its content, and the step's place.
     """
 
     __slots__ = (
@@ -126,7 +126,7 @@ class FrozenContext(Mapping[str, Any]):
         """What hooks send to their plugins in the coordinator: name and pickled value. None when it is too late."""
         self.trace: list[tuple[Any, ...]] = []
         self.cache_notes: list[Any] | None = None
-        self.known_content: tuple[Any, str] | None = None
+        self.known_content: tuple[Any, str, int] | None = None
 
     @property
     def artifacts(self) -> ArtifactLog:

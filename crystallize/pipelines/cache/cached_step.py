@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Run: TypeAlias = "Callable[[Any, FrozenContext], Flow[Any]]"
 """Runs a step, records the metrics that it returned, and returns its output."""
 
-_PAUSE = 0.005  # seconds between two looks at a lock
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25  # seconds between two looks at a lock
 
 
 class CannotKeepError(CrystallizeError):
@@ -59,6 +59,8 @@ class CachedStep:
         The step.
     name : str
         Its name in the pipeline.
+    place : int
+        Its place in the pipeline.
     run : callable
         Runs it.
     settings : CacheSettings
@@ -68,9 +70,17 @@ class CachedStep:
     """
 
     def __init__(
-        self, step: PipelineStep, name: str, run: Run, settings: CacheSettings, is_last_word: bool
+        self,
+        step: PipelineStep,
+        name: str,
+        place: int,
+        run: Run,
+        *,
+        settings: CacheSettings,
+        is_last_word: bool,
     ) -> None:
         self._step = step
+        self._place = place
         self._name = name
         self._run = run
         self._settings = settings
@@ -90,9 +100,9 @@ class CachedStep:
         lock = None
         try:
             if found is None:
-                lock, others_were_first = yield from self._turn(asked)
-                if others_were_first:
-                    found, damage = self._find(asked)
+                lock = yield from self._turn(asked)
+                if lock is not None:
+                    found, damage = self._find(asked)  # others may have been first
             if found is None:
                 return (yield from self._run_and_keep(asked, damage))
         finally:
@@ -109,7 +119,8 @@ class CachedStep:
         known, ctx.known_content = ctx.known_content, None
         try:
             self._prepare()
-            data_hash = known[1] if known is not None and known[0] is data else content_hash(data)
+            is_known = known is not None and known[0] is data and known[2] == self._place - 1
+            data_hash = known[1] if known is not None and is_known else content_hash(data)
         except UnhashableContentError as error:
             self._give_up(ctx, str(error))
             return None
@@ -147,31 +158,30 @@ class CachedStep:
                 damage = f"the entry {self._folder.entry(name)} is made anew: {error}"
         return None, damage
 
-    def _turn(self, asked: _Input) -> Flow[tuple[FileLock | None, bool]]:
-        """Wait while others run the step with this input; return the lock to hold, and whether there were others."""
+    def _turn(self, asked: _Input) -> Flow[FileLock | None]:
+        """Wait while others run the step with this input; return the lock to hold, if there can be one."""
         assert self._folder is not None
         if not self._may_store:
-            return None, False
+            return None
         try:
             lock = self._folder.lock(self._turn_name(asked))
             if lock is None or lock.try_acquire():
-                return lock, False
+                return lock
             if is_async(getattr(self._step, "fn", self._step)):
                 import asyncio
 
+                pause = _SHORTEST_PAUSE
                 while not lock.try_acquire():  # whoever holds it may need this thread to go on
-                    yield asyncio.sleep(_PAUSE)
+                    yield asyncio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 lock.acquire()
-        except (
-            FileNotFoundError,
-            FileExistsError,
-        ):  # others are clearing the cache; if not, storing will tell
-            return None, False
+        except (FileNotFoundError, FileExistsError):
+            return None  # others are clearing the cache; if not, storing will tell
         except OSError as error:
             self._stop_storing(asked.ctx, error)
-            return None, False
-        return lock, True
+            return None
+        return lock
 
     def _turn_name(self, asked: _Input) -> str:
         """Return what is the same for two inputs only if they will have the same entry."""
@@ -254,7 +264,7 @@ class CachedStep:
 
     def _remember(self, ctx: FrozenContext, output: Any, output_hash: str) -> None:
         if self._is_last_word:
-            ctx.known_content = output, output_hash
+            ctx.known_content = output, output_hash, self._place
 
     # -- what goes wrong ---------------------------------------------------------------------------------------
 

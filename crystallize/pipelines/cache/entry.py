@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
 import xxhash
 
 from crystallize.errors import CrystallizeError
+from crystallize.utils import exact_json
 from crystallize.utils.files import atomic_write_parts, open_plain
 
 FIRST_LINE = b"crystallize step cache 1\n"
@@ -143,7 +143,7 @@ def write_entry(path: Path, header: Mapping[str, Any], content: Pickled, key: by
     for view in views:
         digest.update(view)
     about["signature" if key is not None else "checksum"] = digest.hexdigest()
-    atomic_write_parts(path, (FIRST_LINE, orjson.dumps(about), b"\n", *views))
+    atomic_write_parts(path, (FIRST_LINE, exact_json.dump(about), b"\n", *views))
 
 
 def read_entry(path: str | Path, key: bytes | None) -> tuple[dict[str, Any], Pickled] | None:
@@ -216,7 +216,7 @@ def _read_header(file: Any) -> dict[str, Any]:
     if file.readline(len(FIRST_LINE)) != FIRST_LINE:
         raise DamagedEntryError("it is no entry of the step cache, or one of another version")
     try:
-        about = orjson.loads(file.readline(_LONGEST_HEADER))
+        about = exact_json.load(file.readline(_LONGEST_HEADER))
     except ValueError:
         about = None
     sizes = about.get("sizes") if isinstance(about, dict) else None
@@ -238,7 +238,7 @@ def _read_part(file: Any, size: int, observe: Callable[[memoryview], object]) ->
 
 
 def _canonical(about: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(about, option=orjson.OPT_SORT_KEYS)
+    return exact_json.dump(dict(sorted(about.items())))
 
 
 def _hasher(key: bytes | None) -> Any:

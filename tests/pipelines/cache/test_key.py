@@ -211,6 +211,24 @@ def test_what_a_step_gives_of_its_input_is_its_input() -> None:
         assert Pipeline([wraps]).run(data, standalone_context())["before"] is data
 
 
+def test_the_hash_of_an_output_is_not_that_of_what_an_uncached_step_makes_of_it(run: Any) -> None:
+    @pipeline_step(cacheable=True)
+    def begins(data: Any) -> Any:
+        return [data, 1]
+
+    @pipeline_step()
+    def changes(data: list[int]) -> Any:
+        data[0] += 1
+        return data
+
+    @pipeline_step(cacheable=True)
+    def adds_up(data: list[int]) -> Any:
+        return data, {"sum": sum(data)}
+
+    assert run(begins, adds_up).metrics.baseline.metrics["sum"] == [4]
+    assert run(begins, changes, adds_up).metrics.baseline.metrics["sum"] == [5]
+
+
 def test_an_array_that_cannot_be_written_to_stays_so(run: Any) -> None:
     @pipeline_step(cacheable=True)
     def fixed(data: int) -> Any:

@@ -176,6 +176,11 @@ class Keeps(PipelineStep):
         return {**data, "x": data["x"] ** 2 % 1000}, {"power": self.power}
 
 
+@pipeline_step()
+def reads_every_setting(data: Any, ctx: FrozenContext) -> Any:
+    return data, {"settings": ctx.get("factor", 0.0) + ctx["table"]["a"]}
+
+
 STEPS: list[Callable[[], Any]] = [
     injected,
     lambda: injected(factor=3.0),
@@ -216,14 +221,15 @@ def fetch(ctx: FrozenContext) -> Any:
 class Everything:
     """All that a run gives that somebody could notice."""
 
-    def __init__(self, steps: list[int], execution: Any, cache: Any, recorder: HookRecorder) -> None:
+    def __init__(self, steps: list[int], execution: Any, cache: Any, *, with_hooks: bool) -> None:
+        recorder = HookRecorder()
         every = STEPS + ALONE
         experiment = Experiment(
             fetch,
-            [every[number]() for number in steps],
+            [*([] if with_hooks else [reads_every_setting]), *(every[number]() for number in steps)],
             name="drawn",
             seed=5,
-            plugins=[recorder],
+            plugins=[recorder] if with_hooks else [],
             execution=execution,
             outputs={"report": Artifact("report.txt")},
             initial_ctx={"table": {"a": 7.0}},
@@ -231,7 +237,6 @@ class Everything:
             replicates=3,
             cache=cache,
         )
-        recorder.clear()
         self.result = experiment.run()
         self.parts = {
             "metrics": [
@@ -271,15 +276,14 @@ def damage(folder: Path, choose: random.Random) -> None:
         path.write_bytes(choose.choice(damaged))
 
 
-def check(steps: list[int], strategies: list[Any], folder: Path) -> None:
+def check(steps: list[int], strategies: list[Any], folder: Path, *, with_hooks: bool = True) -> None:
     """Run without a cache, and then with one in each of its states, and compare."""
-    recorder = HookRecorder()
-    expected = Everything(steps, strategies[0], False, recorder).parts
+    expected = Everything(steps, strategies[0], False, with_hooks=with_hooks).parts
     for number, state in enumerate(("cold", "warm", "damaged", "warm")):
         if state == "damaged":
             damage(folder / ".cache", random.Random(number))
         execution = strategies[number % len(strategies)]
-        found = Everything(steps, execution, True, recorder).parts
+        found = Everything(steps, execution, True, with_hooks=with_hooks).parts
         for part, value in expected.items():
             assert found[part] == value, f"{part} with the cache {state}, under {execution}"
 
@@ -304,6 +308,7 @@ TOGETHER = [
     [wraps_its_input, changes_what_it_gets, gives_it_back],
     [draws_from_global_generators, draws_from_a_global_generator_uncached],
     [writes, writes],
+    [gives_it_back, changes_what_it_gets, gives_it_back, injected],
 ]
 """Steps that have to do with each other."""
 
@@ -312,6 +317,13 @@ def test_nobody_can_tell_it_of_any_step_alone_nor_of_those_that_meet(fresh: Call
     every = STEPS + ALONE
     for steps in [*([each] for each in every), *TOGETHER]:
         check([every.index(each) for each in steps], ["serial"], fresh())
+
+
+def test_nobody_can_tell_it_where_the_hash_of_an_output_is_known_to_the_next_step(
+    fresh: Callable[[], Path],
+) -> None:
+    for steps in [[gives_it_back, wraps_its_input, injected, gets], *TOGETHER]:
+        check([(STEPS + ALONE).index(each) for each in steps], ["serial"], fresh(), with_hooks=False)
 
 
 LAW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
