@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -130,6 +131,17 @@ def test_what_differs_with_nothing_changed_is_a_diff() -> None:
     assert found.findings.different == 8  # those that fail do so as before
     assert "replicate 0, step 'FitStep', metric 'loss'" in str(found)
     assert json.loads(json.dumps(found.to_dict()["findings"]["first"]))["kind"] == "metric"
+
+
+def test_nothing_comes_from_the_step_cache() -> None:
+    @pipeline_step(cacheable=True)
+    def differs_each_time(data: int) -> Any:
+        return data, {"size": secrets.randbits(64)}
+
+    experiment = Experiment(lambda: 3, [differs_each_time], name="cached", seed=1)
+    experiment.run()
+    assert crystallize.verify(experiment).verdict == DIFF
+    assert experiment.run().explain_cache().count("hit") == 1
 
 
 def test_what_differs_where_something_has_changed_is_inconclusive() -> None:
