@@ -399,7 +399,7 @@ def test_steps_3_and_4_the_context_tells_the_replicate_and_takes_metrics_from_an
     assert result.metrics.baseline.metrics == {"replicate": [0, 1, 2], "sum": [6, 6, 6]}
 
 
-def test_steps_5_a_cacheable_step_runs_and_nothing_is_stored_in_this_version() -> None:
+def test_steps_5_a_cacheable_step_is_loaded_when_the_same_input_and_parameters_are_seen_again() -> None:
     def complex_operation(data: Any, method: str) -> Any:
         return data, method
 
@@ -408,8 +408,14 @@ def test_steps_5_a_cacheable_step_runs_and_nothing_is_stored_in_this_version() -
         # expensive work
         return complex_operation(data, method)
 
+    for _ in range(2):
+        assert Experiment(my_source(), [heavy_transform]).apply() == ([1, 2, 3], "a")
+    (entry,) = Path(".cache").glob("*/*.pkl")  # .cache/<step_hash>/<input_hash>.pkl
+    before = entry.stat().st_ino
     assert Experiment(my_source(), [heavy_transform]).apply() == ([1, 2, 3], "a")
-    assert not Path(".cache").exists()
+    assert entry.stat().st_ino == before
+    Experiment(my_source(), [heavy_transform(method="b")]).apply()
+    assert len(list(Path(".cache").glob("*/*.pkl"))) == 2
 
 
 LOADED = []

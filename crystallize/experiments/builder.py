@@ -126,6 +126,10 @@ class ExperimentBuilder(Generic[E]):
         """Set how many seconds one condition of one replicate may take."""
         return self._set("timeout", timeout)
 
+    def cache(self, cache: bool | str) -> ExperimentBuilder[E]:
+        """Set whether steps take their outputs from the step cache."""
+        return self._set("cache", cache)
+
     def build(self) -> E:
         """Make the experiment.
 

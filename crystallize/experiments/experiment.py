@@ -445,7 +445,7 @@ class Experiment:
             "run",
             active,
             with_baseline(active),
-            (),
+            self.hypotheses,
             replicates=replicates,
             seed=seed,
             cache=False,

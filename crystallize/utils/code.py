@@ -58,6 +58,7 @@ _NO_ATTRIBUTES = frozenset(
         *("__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__firstlineno__"),
         *("__static_attributes__", "__orig_bases__", "__parameters__", "__abstractmethods__", "_abc_impl"),
         # Made when they are first needed, of what else is in the class; some hold the identity of an object.
+        "__slotnames__",
         *("__protocol_attrs__", "__non_callable_proto_members__", "__signature__"),
         *("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__"),
     }

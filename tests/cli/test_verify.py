@@ -94,7 +94,7 @@ def test_what_differs_where_code_has_changed_is_inconclusive(call, stored):
     assert done.out.startswith(
         "INCONCLUSIVE: 6 of 9 outcomes differ, which may come from what has changed.\n"
     )
-    assert "changed since then:\n  code:\n    steps.look\n" in done.out
+    assert "changed since then:\n  code:\n    look() in steps.py\n" in done.out
     assert max(map(len, done.out.splitlines())) <= 100
 
 
@@ -102,7 +102,7 @@ def test_code_that_has_changed_without_effect_is_told_with_the_pass(call, stored
     edit(stored / "use" / "steps.py", 'data["total"] + shift', 'shift + data["total"]')
     done = call("verify", "use")
     assert done.code == PASS
-    assert "  code:\n    steps.look" in done.out
+    assert "  code:\n    look() in steps.py" in done.out
 
 
 def test_json_is_one_object_whatever_steps_print(call, stored):

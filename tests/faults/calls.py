@@ -154,6 +154,15 @@ class Calls:
         self._real["write"](descriptor, f"{'inside' if inside else 'at'} {text}\n".encode())
 
 
+_installed: list[Calls] = []
+
+
+def install_once(root: str, fault: dict[str, Any]) -> None:
+    """Count from now on, unless this process does so already."""
+    if not _installed:
+        _installed.append(install(root, fault))
+
+
 def install(root: str, fault: dict[str, Any]) -> Calls:
     """Count from now on, and have the fault happen."""
     calls = Calls(

@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import pkgutil
+import posix
 import signal
 import sys
 import tempfile
@@ -38,7 +39,6 @@ from crystallize.store import journal_writer
 
 FLUSH_SECONDS = journal_writer.FLUSH_SECONDS
 _MARKS, _PHASE, _PAUSE, _IN_WORKERS = "FAULT_MARKS", "FAULT_PHASE", "FAULT_PAUSE", "FAULT_IN_WORKERS"
-_installed: list[calls.Calls] = []
 
 
 @pipeline_step()
@@ -55,11 +55,12 @@ def measure(
     """Leave a mark outside of the store, then measure and write."""
     outcome = f"{ctx['condition']} {ctx['replicate']}"
     worker = os.environ.get(_IN_WORKERS)
-    if worker and not _installed and os.getpid() != int(os.environ["FAULT_COORDINATOR"]):
-        _installed.append(calls.install("data", json.loads(worker)))
-    mark = os.open(os.environ[_MARKS], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(mark, f"{os.environ[_PHASE]} {outcome}\n".encode())
-    os.close(mark)
+    if worker and os.getpid() != int(os.environ["FAULT_COORDINATOR"]):
+        importlib.import_module("calls").install_once("data", json.loads(worker))
+    # Not those of `os`: what is put in their place would be a part of the step's code.
+    mark = posix.open(os.environ[_MARKS], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    posix.write(mark, f"{os.environ[_PHASE]} {outcome}\n".encode())
+    posix.close(mark)
     time.sleep(float(os.environ.get(_PAUSE, "0")))
     if outcome in fails:
         raise ValueError(f"{outcome} always fails")

@@ -486,3 +486,14 @@ def test_changes_are_told_in_words() -> None:
         "new() in x.py is new",
         "B in x.py is gone",
     ]
+
+
+def test_a_class_is_the_same_after_one_of_its_objects_was_pickled() -> None:
+    class Mesh:
+        points = 3
+
+    before = code_of(Mesh)
+    pickle_of_the_state = Mesh().__reduce_ex__(4)
+    assert pickle_of_the_state
+    assert "__slotnames__" in vars(Mesh)  # which Python adds then
+    assert code_of(Mesh) == before
