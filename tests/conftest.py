@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -43,6 +44,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(slow, len(SLOWEST))
 
     items.sort(key=rank)
+
+
+def pytest_collection_finish() -> None:
+    """Let no garbage collection look through some thousand tests: many of them call for one, or for several."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -169,6 +176,8 @@ class WarmInterpreter:
         """Whether nothing differs that an interpreter, or a module, reads once and never again."""
         differing = {name for name, _ in self._environment.items() ^ environment.items()}
         read_late = ("COLUMNS", "NO_COLOR", "PATH", "PY_COLORS", "TERM", "CRYSTALLIZE_", "PYTEST_")
+        # threadpoolctl and scikit-learn set these in each process that imports them.
+        read_late += ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
         if environment.get("PYTHONWARNINGS") == "error":  # as it is here already
             differing -= {"PYTHONWARNINGS"}
         # The fork reads these itself; only a Crystallize in PYTHONPATH would come too late.

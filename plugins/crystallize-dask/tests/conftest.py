@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import dask
 import pytest
@@ -101,32 +102,52 @@ class Cluster:
         self.processes = [process for process in self.processes if process.returncode is None]
 
 
-@pytest.fixture(scope="session")
-def shared_cluster(tmp_path_factory):
-    """A scheduler with two workers of one thread, whose nannies replace them when they are killed."""
-    cluster = Cluster(tmp_path_factory.mktemp("shared"))
-    try:
-        for _ in range(2):
-            cluster.worker("--nthreads", "1")
-        with cluster.client() as client:
-            client.wait_for_workers(2)
-        yield cluster
-    finally:
-        cluster.close()
+_running: dict[str, Cluster] = {}
+"""The clusters that tests share, by the name of their folder."""
+
+
+def _end_all():
+    while _running:
+        _running.popitem()[1].close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem):
+    """End what is shared after the last of these tests: a cluster that waits keeps a seventh of a core busy."""
+    if nextitem is None or not nextitem.path.is_relative_to(Path(__file__).parent):
+        _end_all()
 
 
 @pytest.fixture(scope="session")
-def _scheduler(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("scheduler"))
-    yield cluster
-    cluster.close()
+def _start_once(tmp_path_factory):
+    """Return a function that starts a cluster unless it runs already: ``_start_once(name, workers=0)``."""
+
+    def start_once(name, workers=0):
+        if name not in _running:
+            _running[name] = Cluster(tmp_path_factory.mktemp(name))
+            for _ in range(workers):
+                _running[name].worker("--nthreads", "1")
+        return _running[name]
+
+    yield start_once
+    _end_all()
 
 
 @pytest.fixture
-def new_cluster(_scheduler):
+def shared_cluster(_start_once):
+    """Return a scheduler with two workers of one thread, whose nannies replace them when they are killed."""
+    cluster = _start_once("shared", workers=2)
+    with cluster.client() as client:  # the test before this one may have killed one, or both
+        client.wait_for_workers(2)
+    return cluster
+
+
+@pytest.fixture
+def new_cluster(_start_once):
     """Return a scheduler without workers; those that the test starts end with it, and the scheduler goes on."""
-    yield _scheduler
-    _scheduler.dismiss_workers()
+    cluster = _start_once("scheduler")
+    yield cluster
+    cluster.dismiss_workers()
 
 
 @pytest.fixture
