@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.conftest import WarmInterpreter
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+COMPLETE = "import sys; sys.argv = ['crystallize']; from crystallize.cli.app import main; main()"
 
 
 @pytest.fixture
@@ -43,6 +44,20 @@ def command(warm_interpreter: WarmInterpreter) -> Command:
         assert code is None or done.returncode == code, f"exit code {done.returncode}\n{told}"
         assert "Traceback" not in told
         return done
+
+    return run
+
+
+@pytest.fixture
+def complete(warm_interpreter: WarmInterpreter) -> Callable[[str], list[str]]:
+    """Return a function that gives what bash is told for a command line, whose last word is to be completed."""
+
+    def run(line: str) -> list[str]:
+        asked = {"_CRYSTALLIZE_COMPLETE": "complete_bash", "COMP_WORDS": line}
+        asked["COMP_CWORD"] = str(len(line.split(" ")) - 1)
+        done = warm_interpreter.run("-c", COMPLETE, cwd=Path.cwd(), environment={**os.environ, **asked})
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.split()
 
     return run
 

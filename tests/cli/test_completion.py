@@ -2,32 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
-
-CODE = "import sys; sys.argv = ['crystallize']; from crystallize.cli.app import main; main()"
-
-
-def complete(line: str) -> list[str]:
-    """Return what bash would be told for a command line; the last word is the one to complete."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", CODE],
-        env={
-            **os.environ,
-            "_CRYSTALLIZE_COMPLETE": "complete_bash",
-            "COMP_WORDS": line,
-            "COMP_CWORD": str(len(line.split(" ")) - 1),
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.split()
 
 
 @pytest.mark.parametrize(
@@ -49,17 +24,17 @@ def complete(line: str) -> list[str]:
         ("crystallize run use --repl", ["--replicates", "--replicate"]),
     ],
 )
-def test_names_are_completed(project, line, completed):
+def test_names_are_completed(complete, project, line, completed):
     assert complete(line) == completed
 
 
-def test_a_broken_experiment_completes_nothing_and_says_nothing(project):
+def test_a_broken_experiment_completes_nothing_and_says_nothing(complete, project):
     (project / "use" / "config.yaml").write_text(": :")
     assert complete("crystallize run use -t ") == []
     assert complete("crystallize run no_such_thing -t ") == []
 
 
-def test_our_own_commands_and_those_of_plugins_are_completed():
+def test_our_own_commands_and_those_of_plugins_are_completed(complete):
     assert complete("crystallize ") == [
         *(
             "list",
