@@ -16,7 +16,7 @@ from crystallize_dask import DaskExecution
 
 from crystallize import Experiment, SeedPlugin
 from crystallize.errors import ExecutionError, SerializationError
-from crystallize.testing.subjects import Scripted, until
+from crystallize.testing.subjects import Scripted, until, wait_until
 
 
 def run(address, replicate_fn, replicates=8, **options):
@@ -39,7 +39,7 @@ class Opened:
             file.write("once\n")
 
     def __call__(self, replicate):
-        time.sleep(0.02)
+        wait_until(lambda: len(list(self.folder.glob("opened-*"))) == 2)
         return os.getpid()
 
 
