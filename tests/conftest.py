@@ -97,8 +97,9 @@ SECONDS = 240
 # files and an environment of its own, runs what Python would be given, and ends as any process does. That saves
 # the second that importing takes.
 WARM = """
-import gc, importlib, json, os, pathlib, pkgutil, runpy, sys, types
-import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, rich.table, scipy.stats
+import atexit, gc, importlib, json, os, pathlib, pkgutil, runpy, sys, threading, types
+import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, scipy.stats
+import rich.console, rich.table, typer.rich_utils
 
 for module in pkgutil.walk_packages(crystallize.__path__, "crystallize."):
     if not module.name.startswith("crystallize.testing"):
@@ -127,18 +128,38 @@ for file, number in ((request["out"], 1), (request["err"], 2)):
     os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
 importlib.invalidate_caches()
 what, *sys.argv[:] = request["arguments"]
-if what == "-m":
-    sys.path[0] = os.getcwd()
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-else:
-    module = sys.modules["__main__"] = types.ModuleType("__main__")
-    if what == "-c":
-        code, sys.argv[0] = sys.argv[0], "-c"
+code, variables = None, {}
+try:
+    if what == "-m":
+        sys.path[0] = os.getcwd()
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
-        module.__file__, code = what, pathlib.Path(what).read_bytes()
-        sys.argv[:0] = [what]
-        sys.path[0] = os.path.dirname(os.path.abspath(what))
-    exec(compile(code, getattr(module, "__file__", "<string>"), "exec"), module.__dict__)
+        module = sys.modules["__main__"] = types.ModuleType("__main__")
+        variables = vars(module)
+        if what == "-c":
+            source, sys.argv[0] = sys.argv[0], "-c"
+        else:
+            module.__file__, source = what, pathlib.Path(what).read_bytes()
+            sys.argv[:0] = [what]
+            sys.path[0] = os.path.dirname(os.path.abspath(what))
+        exec(compile(source, getattr(module, "__file__", "<string>"), "exec"), variables)
+except SystemExit as ended:
+    code = ended.code
+if code is not None and not isinstance(code, int):
+    sys.exit(code)
+
+# What Python does at its end, but for taking down, module by module, all that was imported: it shares the memory of
+# that with its parent, and would copy it first, which takes most of the time of a short command.
+threading._shutdown()
+atexit._run_exitfuncs()
+variables.clear()
+gc.collect()
+try:
+    sys.stdout.flush()
+    sys.stderr.flush()
+except Exception:
+    sys.exit(code)
+os._exit(code or 0)
 """
 
 

@@ -409,6 +409,8 @@ class DaskTransport:
             answer = await task.future
         except BaseException as error:  # also that it was cancelled: the coordinator knows whether by itself
             answer = error
+        # In this thread: where the coordinator dropped it, Python would call its __del__, and lose a Ctrl-C in there.
+        task.future.release()
         self._answers.put((worker, task, answer))
 
     def _read(self, worker: _Worker, task: _Task, answer: Any) -> Iterator[Event]:

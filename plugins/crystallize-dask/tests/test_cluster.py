@@ -10,13 +10,14 @@ import threading
 import time
 from types import SimpleNamespace
 
+import distributed
 import numpy as np
 import pytest
 from crystallize_dask import DaskExecution
 
 from crystallize import Experiment, SeedPlugin
 from crystallize.errors import ExecutionError, SerializationError
-from crystallize.testing.subjects import Scripted, until
+from crystallize.testing.subjects import Scripted, until, wait_until
 
 
 def run(address, replicate_fn, replicates=8, **options):
@@ -39,7 +40,7 @@ class Opened:
             file.write("once\n")
 
     def __call__(self, replicate):
-        time.sleep(0.02)
+        wait_until(lambda: len(list(self.folder.glob("opened-*"))) == 2)
         return os.getpid()
 
 
@@ -62,6 +63,22 @@ def test_nothing_of_the_run_stays_on_the_cluster(shared_cluster):
             run(shared_cluster.address, lambda i: 1 // 0)
         assert client.run(plugins) == before
         assert client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks)) == []
+
+
+def test_no_future_is_let_go_of_where_ctrl_c_would_be_lost(shared_cluster, monkeypatch):
+    """What the main thread drops is released by ``__del__``, which ignores errors, and Ctrl-C is one."""
+    release = distributed.Future.release
+    released = []
+
+    def noting(future):
+        if not future._cleared:
+            released.append(threading.current_thread())
+        release(future)
+
+    monkeypatch.setattr(distributed.Future, "release", noting)
+    run(shared_cluster.address, lambda i: time.sleep(0.01), replicates=60)
+    assert len(released) > 2
+    assert threading.current_thread() not in released
 
 
 def test_arrays_can_be_written_to_in_the_worker_and_are_not_touched_here(shared_cluster):

@@ -36,7 +36,7 @@ def test_a_worker_that_is_killed_from_outside_and_never_replaced_loses_nothing(n
     workers = [new_cluster.worker("--nthreads", "1", "--no-nanny") for _ in range(2)]
     with new_cluster.client() as client:
         client.wait_for_workers(2)
-    victim = workers[0].pid
+    victim, killed = workers[0].pid, tmp_path / "killed"
 
     class Killing:
         owed = iter(range(60))
@@ -44,20 +44,26 @@ def test_a_worker_that_is_killed_from_outside_and_never_replaced_loses_nothing(n
 
         def replicate_done(self, result):
             self.told = (*self.told, result)
-            if len(self.told) == 20:
+            if len(self.told) >= 20 and victim in dict(self.told).values() and not killed.exists():
                 os.kill(victim, signal.SIGKILL)
+                workers[0].wait()
+                killed.touch()
             return result
 
     def replicate_fn(replicate):
+        (tmp_path / f"begun-{os.getpid()}").touch()
+        yield from until(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
         time.sleep(0.02)
+        if replicate >= 40:
+            yield from until(killed.exists)
         return replicate, os.getpid()
 
     experiment = Killing()
-    results = DaskExecution(new_cluster.address).run_experiment_loop(experiment, replicate_fn)
+    results = DaskExecution(new_cluster.address).run_experiment_loop(experiment, Scripted(replicate_fn))
     assert [replicate for replicate, _ in results] == list(range(60))
     assert sorted(experiment.told) == sorted(results), "each result is reported once"
-    assert victim in {pid for _, pid in experiment.told[:20]}
-    assert victim not in {pid for _, pid in experiment.told[30:]}
+    assert killed.exists()
+    assert victim not in {pid for replicate, pid in results if replicate >= 40}
 
 
 def test_a_replicate_is_tried_again_as_often_as_was_asked_for(address, tmp_path):
