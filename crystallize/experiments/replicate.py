@@ -266,8 +266,9 @@ class Replicate:
         last_key, last = self._last_traces.get(condition, (b"", ()))
         if key == last_key:
             return last
-        self._last_traces[condition] = key, tuple(trace)
-        return self._last_traces[condition][1]
+        shared = tuple(trace)
+        self._last_traces[condition] = key, shared  # another thread may put its own there at once
+        return shared
 
     def _play_in_time(self, ctx: FrozenContext, condition: Condition, seconds: float) -> Flow[Any]:
         replicate = ctx.peek("replicate")
