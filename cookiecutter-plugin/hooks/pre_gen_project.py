@@ -17,7 +17,7 @@ TAKEN = {
     *("async", "dask", "process", "serial", "thread"),
     *("bytes", "csv", "json", "npy", "npz", "pickle", "text", "yaml"),
     *("paired-t-test", "sign-flip-test", "welch-t-test"),
-    *("apply", "check", "config", "demo", "diff", "graph", "list", "new", "plugins", "run", "runs", "show"),
+    *("apply", "check", "config", "demo", "diff", "export", "graph", "list", "new", "plugins", "run", "runs", "show"),
 }
 # What modules and tests of the project use under names that could also be those of the new function or class.
 USED = {"BasePlugin", "annotations", "called", "entry_points", "math", "pytest", "typer", "verifier"}
