@@ -612,7 +612,7 @@ class Experiment:
                     hint="Wait for that run to end, or build a second Experiment",
                 )
             self.current_run = run
-        if run.cache.limits != NO_LIMITS and any(step.cacheable for step in self.pipeline.steps):
+        if run.cache.limits != NO_LIMITS and self.pipeline.is_cacheable:
             from crystallize.pipelines.cache.upkeep import keep_limits
 
             run.exit_stack.callback(keep_limits, run.cache)

@@ -89,6 +89,11 @@ class Pipeline:
         unchanged = all(new is old for new, old in zip(bound, self.steps, strict=True))
         return self if unchanged else Pipeline(bound)
 
+    @property
+    def is_cacheable(self) -> bool:
+        """Whether a step of it may be cached."""
+        return any(step.cacheable for step in self.steps)
+
     def cached(self, settings: CacheSettings, *, hooks_see_data: bool = False) -> Pipeline:
         """Return the pipeline with its cacheable steps cached; itself if there are none.
 
@@ -101,7 +106,7 @@ class Pipeline:
         hooks_see_data : bool, default False
             Whether somebody gets hold of the data between two steps, and could change them.
         """
-        if settings.mode == "off" or not any(step.cacheable for step in self.steps):
+        if settings.mode == "off" or not self.is_cacheable:
             return self
         from crystallize.pipelines.cache.cached_step import CachedStep
 
@@ -128,16 +133,20 @@ class Pipeline:
         Use it with :func:`crystallize.standalone_context` to try a pipeline by hand.
         """
         with ctx.in_force(), ctx.within_stage():
-            output = drive(self.cached(CacheSettings.of()).flow(data, ctx))
+            output = drive(self._by_hand(ctx).flow(data, ctx))
         warn_of_cache(ctx.cache_notes or (), set())
         return output
 
     async def arun(self, data: Any, ctx: FrozenContext) -> Any:
         """Do what :meth:`run` does, inside a running event loop."""
         with ctx.in_force(), ctx.within_stage():
-            output = await adrive(self.cached(CacheSettings.of()).flow(data, ctx))
+            output = await adrive(self._by_hand(ctx).flow(data, ctx))
         warn_of_cache(ctx.cache_notes or (), set())
         return output
+
+    def _by_hand(self, ctx: FrozenContext) -> Pipeline:
+        """Return what runs in `ctx` without an experiment: in a step it is that step's, and not cached by itself."""
+        return self.cached(CacheSettings.of()) if self.is_cacheable and not ctx.is_enclosed else self
 
     def flow(
         self, data: Any, ctx: FrozenContext, before: BeforeStep | None = None, after: AfterStep | None = None

@@ -15,7 +15,6 @@ made of and reach, and numbered in the order in which they are met: two walks wi
 from __future__ import annotations
 
 import contextlib
-import copyreg
 import enum
 import functools
 import hashlib
@@ -46,6 +45,7 @@ from crystallize.utils.own_code import (
     is_own_module,
     short_name,
 )
+from crystallize.utils.parts import reduced
 from crystallize.utils.sharing import SCALARS
 
 _LEAVES = SCALARS | {complex, bytes, bytearray, memoryview}
@@ -341,7 +341,7 @@ class _Description:
                 if type(each) not in _LEAVES:
                     self._walk.use(type(each).__module__)
                 if not self._for_parts_only:
-                    self.add("value", _content(each))
+                    self.add("value", fingerprint(each))
             elif id(each) in self._numbers:
                 self.add("again", str(self._numbers[id(each)]))
             elif not self._add_code(each):
@@ -467,14 +467,10 @@ def _is_leaf(value: Any) -> bool:
     return is_array(value)
 
 
-def _content(value: Any) -> str:
-    return fingerprint(value)
-
-
 def _order_in_set(item: Any) -> str:
     """Return what to sort the items of a set by, whose order differs from process to process."""
     if _is_leaf(item):
-        return _content(item)
+        return fingerprint(item)
     kind = type(item)
     if isinstance(item, FunctionType | type):
         return name_of_code(item)
@@ -483,7 +479,7 @@ def _order_in_set(item: Any) -> str:
     if kind is tuple or kind is frozenset:
         inner = [_order_in_set(each) for each in item]
         return _joined(inner if kind is tuple else sorted(inner))
-    plain = [_content(leaf) for part in _parts_of(item) for leaf in _leaves_in(part)]
+    plain = [fingerprint(leaf) for part in _parts_of(item) for leaf in _leaves_in(part)]
     return _joined([kind.__qualname__, *plain])
 
 
@@ -523,20 +519,19 @@ def _state_of(value: Any) -> list[Any]:
         identity = getattr(value, "__crystallize_fingerprint__", None)
         if identity is not None:
             return [identity()]
-        reduce = copyreg.dispatch_table.get(kind)  # has what a compiled pattern is made of
-        reduced = value.__reduce_ex__(4) if reduce is None else reduce(value)
+        found = reduced(value)
     except Exception:  # whatever a foreign object raises: its class is all that is known of it
         return wrapped
-    if isinstance(reduced, str):
-        return [reduced, *wrapped, _without(getattr(value, "__dict__", None), _WRAPPER)]
-    function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+    if isinstance(found.function, str):  # the name that pickle finds it by
+        return [found.function, *wrapped, _without(getattr(value, "__dict__", None), _WRAPPER)]
     hidden = {
         *(_WRAPPER if wrapped else ()),
         *_cached_properties(kind),  # type: ignore[arg-type]
         *(() if is_own_class(kind) else _IDENTITIES),
     }
-    layers = [_without(each, hidden) for each in (state if isinstance(state, tuple) else (state,))]
-    return [function, arguments, *layers, list(items or ()), dict(pairs or ()), *wrapped]
+    state = found.state if isinstance(found.state, tuple) else (found.state,)
+    layers = [_without(each, hidden) for each in state]
+    return [found.function, found.arguments, *layers, found.items, found.pairs, *wrapped]
 
 
 def _wrapped_by(value: Any) -> list[Any]:

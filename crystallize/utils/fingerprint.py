@@ -12,7 +12,6 @@ from typing import Any
 from crystallize.utils.arrays import content_of_array
 from crystallize.utils.content import Encoder
 from crystallize.utils.imports import imported
-from crystallize.utils.parts import reduced
 
 
 def fingerprint(value: Any) -> str:
@@ -32,15 +31,6 @@ def safe_fingerprint(value: Any) -> str:
         return fingerprint(value)
     except Exception:
         return fingerprint(type(value))
-
-
-def parts_of(value: Any) -> tuple[Any, ...]:
-    """Return what an object consists of: what it calls its identity, or else what pickle would store of it."""
-    try:
-        identity = getattr(type(value), "__crystallize_fingerprint__", None)
-        return (identity(value),) if identity is not None else tuple(reduced(value))
-    except Exception:  # whatever a foreign object's pickling raises: its class is all that is known of it
-        return ()
 
 
 def is_array(value: Any) -> bool:

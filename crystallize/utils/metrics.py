@@ -77,6 +77,10 @@ class MetricLog(Mapping[str, list[Any]]):
         kept = self.tags.setdefault(name, [None] * position)
         kept.append(None if tags is None else snapshot(dict(tags)))
 
+    def counts(self) -> dict[str, int]:
+        """Return how many values there are of each name; nothing of them is read by that."""
+        return {name: len(values) for name, values in self.values_by_name.items()}
+
     def __getitem__(self, name: str) -> list[Any]:
         self.was_read = True
         return self.values_by_name[name]

@@ -13,7 +13,7 @@ from crystallize.errors import CrystallizeError, UnhashableContentError
 from crystallize.hashing import content_hash
 from crystallize.pipelines.cache.entry import DamagedEntryError, Pickled, pickled
 from crystallize.pipelines.cache.history import History
-from crystallize.pipelines.cache.reads import Answers, Question, input_hash
+from crystallize.pipelines.cache.reads import ABSENT, Answers, Question, input_hash
 from crystallize.pipelines.cache.settings import KEY, CacheSettings
 from crystallize.pipelines.cache.step_folder import StepFolder
 from crystallize.pipelines.cache.step_key import StepCode, shown, step_hash, step_parts
@@ -88,6 +88,7 @@ class CachedStep:
         self._ignored = frozenset(step.ignore)
         self._preparing = threading.Lock()
         self._folder: StepFolder | None = None
+        self._history: History | None = None
         self._problem = ""  # why the step is not cached any more
         self._may_store = True
 
@@ -110,7 +111,7 @@ class CachedStep:
                 lock.release()
         output, trace, output_hash = found
         trace.repeat(ctx, self._ignored)
-        _note(ctx, CacheNote(self._name, "hit"))
+        self._note(ctx, "hit")
         self._remember(ctx, output, output_hash)
         return output
 
@@ -186,8 +187,9 @@ class CachedStep:
     def _turn_name(self, asked: _Input) -> str:
         """Return what is the same for two inputs only if they will have the same entry."""
         assert self._folder is not None
-        questions = {question for way in self._folder.ways() for question in way}
-        if not questions:  # it has never run, or it asks for nothing
+        ways = self._folder.ways()
+        questions = {question for way in ways for question in way}
+        if not ways:  # it has never run
             injected = getattr(self._step, "injected", {})
             questions = {Question("value", key) for key in injected if key not in self._ignored}
             if not hasattr(self._step, "signature") or self._step.signature.context is not None:
@@ -223,6 +225,7 @@ class CachedStep:
             If that cannot be done again.
         """
         assert self._folder is not None
+        assert self._history is not None
         try:
             answers = asked.answers.given()
             if content_hash(asked.data) != asked.data_hash:
@@ -235,11 +238,13 @@ class CachedStep:
             output_hash = content_hash(output)
         except UnhashableContentError as error:
             raise CannotKeepError(error.what, error.where, error.hint) from error
-        content = _packed(output, trace, output_hash, asked.data)
+        content = _packed(output, trace, output_hash, asked.data) if self._may_store else None
         data = asked.data_hash, shown("data", asked.data)
-        parts = {question: (digest, self._shown(question, asked.ctx)) for question, digest in answers.items()}
+        parts = {
+            question: (digest, _shown(question, digest, asked.ctx)) for question, digest in answers.items()
+        }
         why = "it is made anew" if self._settings.mode == "refresh" else self._history.why(data, parts)
-        _note(asked.ctx, CacheNote(self._name, "miss", why, damage))
+        self._note(asked.ctx, "miss", why, damage)
         about = {
             "made": time.time(),
             "seconds": seconds,
@@ -247,7 +252,7 @@ class CachedStep:
             "answers": [(*question, *part) for question, part in parts.items()],
             "output": output_hash,
         }
-        if self._may_store:
+        if content is not None:
             try:
                 self._folder.describe(self._history.describe())
                 self._folder.remember_way(answers)
@@ -255,12 +260,6 @@ class CachedStep:
             except OSError as error:
                 self._stop_storing(asked.ctx, error)
         return output_hash
-
-    def _shown(self, question: Question, ctx: FrozenContext) -> str:
-        kind, name = question
-        if kind == "has":
-            return "something" if ctx.holds(name) else "nothing"
-        return shown(name, ctx.peek(name)) if kind == "value" else ""
 
     def _remember(self, ctx: FrozenContext, output: Any, output_hash: str) -> None:
         if self._is_last_word:
@@ -271,26 +270,25 @@ class CachedStep:
     def _give_up(self, ctx: FrozenContext, problem: str) -> None:
         """Run the step without the cache from now on."""
         self._problem = problem
-        _note(
-            ctx, CacheNote(self._name, "uncached", problem, f"step {self._name!r} is not cached: {problem}")
-        )
+        self._note(ctx, "uncached", problem, f"step {self._name!r} is not cached: {problem}")
 
     def _stop_storing(self, ctx: FrozenContext, error: OSError) -> None:
         """Store nothing from now on."""
         self._may_store = False
         problem = f"nothing can be stored in {self._settings.folder}: {error.strerror or error}"
-        _note(
-            ctx,
-            CacheNote(
-                self._name, "uncached", problem, f"outputs of step {self._name!r} are not kept: {problem}"
-            ),
-        )
+        self._note(ctx, "uncached", problem, f"outputs of step {self._name!r} are not kept: {problem}")
+
+    def _note(self, ctx: FrozenContext, what: str, why: str = "", warning: str = "") -> None:
+        if ctx.cache_notes is None:
+            ctx.cache_notes = []
+        ctx.cache_notes.append(CacheNote(self._name, what, why, warning))
 
 
-def _note(ctx: FrozenContext, note: CacheNote) -> None:
-    if ctx.cache_notes is None:
-        ctx.cache_notes = []
-    ctx.cache_notes.append(note)
+def _shown(question: Question, answer: str, ctx: FrozenContext) -> str:
+    kind, name = question
+    if kind == "has":
+        return "nothing" if answer == ABSENT else "something"
+    return shown(name, ctx.peek(name)) if kind == "value" else ""
 
 
 def _packed(output: Any, trace: StepTrace, output_hash: str, data: Any) -> Pickled:

@@ -78,7 +78,7 @@ class History:
             return in_short(self._changes or ()) or "nothing is stored yet"
         now = as_parts(data, answers)
         changes = [differences(stored, now) for stored in self._entries]
-        return in_short(min(changes, key=len))
+        return in_short(min(changes, key=len)) or "what is stored for it cannot be used"
 
 
 def as_parts(data: Part, answers: Mapping[Question, Part]) -> dict[str, Part]:

@@ -20,7 +20,7 @@ from crystallize.utils import exact_json
 if TYPE_CHECKING:
     from crystallize.utils.context import FrozenContext
 
-_ABSENT = "absent"
+ABSENT = "absent"
 _PRESENT = "present"
 
 
@@ -55,7 +55,7 @@ class Answers:
         self._ctx = ctx
         self._ignored = ignored
         self._keys = ctx.keys_held()
-        self._metrics = {name: len(values) for name, values in ctx.metrics.values_by_name.items()}
+        self._metrics = ctx.metrics.counts()
         self._global_states: dict[str, Any] = {}
         self._known: dict[Question, str] = {}
         self._seen: dict[str, Any] = {}
@@ -146,9 +146,9 @@ class Answers:
     def _answer(self, question: Question) -> str:
         ctx, (kind, name) = self._ctx, question
         if kind == "value":
-            return content_hash(ctx.peek(name)) if ctx.holds(name) else _ABSENT
+            return content_hash(ctx.peek(name)) if ctx.holds(name) else ABSENT
         if kind == "has":
-            return _PRESENT if name in self._keys else _ABSENT
+            return _PRESENT if name in self._keys else ABSENT
         if kind == "keys":
             return content_hash(self._keys)
         if kind == "metrics":

@@ -113,21 +113,24 @@ class StepFolder:
 
     # -- what the step asks ------------------------------------------------------------------------------------
 
-    def ways(self) -> Iterable[tuple[Question, ...]]:
-        """Return what the step has asked for when it ran: once for each way that it took."""
+    def ways(self) -> tuple[tuple[Question, ...], ...]:
+        """Return what the step has asked for when it ran: once for each way that it took.
+
+        Other threads may add a way while the caller looks through them.
+        """
         folder = f"{self._folder}/{READS}"
         try:
             changed_at = os.stat(folder).st_mtime_ns  # noqa: PTH116
             names = [] if changed_at == self._listed_at else os.listdir(folder)  # noqa: PTH208
         except OSError:
-            return self._ways.values()
+            return tuple(self._ways.values())
         for name in names:
             if name not in self._ways and name.endswith(".json"):
                 questions = _questions_in(Path(folder, name))
                 if questions is not None:
                     self._ways[name] = questions
         self._listed_at = changed_at
-        return self._ways.values()
+        return tuple(self._ways.values())
 
     def remember_way(self, questions: Iterable[Question]) -> None:
         """Store what the step has asked for.

@@ -84,7 +84,7 @@ class TraceRecorder:
     def __init__(self, ctx: FrozenContext) -> None:
         self._ctx = ctx
         self._handed_back = len(ctx.handed_back or ())
-        self._metrics = {name: len(values) for name, values in ctx.metrics.values_by_name.items()}
+        self._metrics = ctx.metrics.counts()
 
     def __enter__(self) -> Self:
         self._ctx.notes.written = []

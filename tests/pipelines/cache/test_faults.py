@@ -79,7 +79,8 @@ def test_a_damaged_entry_is_a_miss_and_is_replaced(
     (entry,) = entries()
     whole = entry.read_bytes()
     entry.write_bytes(damage(whole))
-    run(measure)
+    (why,) = run(measure).explain_cache().reasons("MeasureStep")
+    assert why
     (warning,) = warnings()
     assert str(entry) in warning
     assert "made anew" in warning

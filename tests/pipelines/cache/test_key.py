@@ -276,6 +276,17 @@ def test_why_is_told_from_what_the_run_found_and_not_from_what_it_made(run: Any)
     assert "3 outputs from the cache, 3 made" in str(more.explain_cache())
 
 
+def test_a_key_that_the_step_then_adds_is_told_as_it_was_found(run: Any) -> None:
+    @pipeline_step(cacheable=True)
+    def adds(data: Any, ctx: FrozenContext) -> Any:
+        if "late" not in ctx:
+            ctx.add("late", data)
+        return data
+
+    run(adds, initial_ctx={"late": 1})
+    assert why(run(adds), "AddsStep") == "late: something -> nothing"
+
+
 def test_a_secret_is_not_told(run: Any, entries: Any) -> None:
     @pipeline_step(cacheable=True)
     def logs_in(data: Any, ctx: FrozenContext, *, api_key: str = "") -> Any:

@@ -1,0 +1,23 @@
+"""The files of one step in the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crystallize.pipelines.cache.reads import Question
+from crystallize.pipelines.cache.step_folder import StepFolder
+
+
+def test_a_way_may_be_added_by_another_thread_while_one_looks_through_them(tmp_path: Path) -> None:
+    folder = StepFolder(tmp_path, "0" * 32, None)
+    folder.remember_way([Question("value", "lr")])
+    for number, way in enumerate(folder.ways()):
+        folder.remember_way([*way, Question("value", f"added {number}")])
+    assert len(folder.ways()) == 2
+
+
+def test_what_others_have_learnt_is_seen(tmp_path: Path) -> None:
+    mine, theirs = (StepFolder(tmp_path, "0" * 32, None) for _ in range(2))
+    assert mine.ways() == ()
+    theirs.remember_way([Question("rng")])
+    assert mine.ways() == ((Question("rng"),),)
