@@ -35,6 +35,7 @@ BUILT_IN = {
     "diff": _BuiltIn("diff", "diff", "Show what differs between two stored runs."),
     "export": _BuiltIn("export", "export", "Write a stored run as an RO-Crate, to share or to archive it."),
     "verify": _BuiltIn("verify", "verify", "Run a stored run again, and tell whether it measures the same."),
+    "lock": _BuiltIn("lock", "lock", "Write down what an experiment is to be, before it is run."),
     "apply": _BuiltIn(
         "apply", "apply", "Run an experiment's pipeline once and print what the last step returns."
     ),

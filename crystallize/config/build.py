@@ -19,6 +19,7 @@ from crystallize.config.upstream import Gathered
 from crystallize.datasources.experiment_input import ExperimentInput
 from crystallize.errors import CrystallizeError, UnknownNameError
 from crystallize.experiments.experiment import Experiment
+from crystallize.experiments.preregistration import read_plan
 from crystallize.experiments.settings import readers_of, unread_settings
 from crystallize.experiments.treatment import Treatment, check_context
 
@@ -225,6 +226,9 @@ class Blueprint:
             error.add_note(f"The experiment is the one of {self.draft.file}")
             raise
         experiment.source = self.draft.file
+        plan = read_plan(self.draft.file)
+        if plan is not None and experiment.is_seed_drawn:
+            experiment.master_seed = plan.signature["seed"]
         # Workers unpickle it with the experiment, and relative imports inside functions find the folder there.
         vars(experiment)["folder_package"] = self._modules
         return experiment

@@ -27,6 +27,7 @@ from crystallize.experiments.checks import (
 )
 from crystallize.experiments.failure_policy import FailurePolicy
 from crystallize.experiments.intake import Intake
+from crystallize.experiments.preregistration import compare_with_plan
 from crystallize.experiments.replicate import FETCH, Replicate
 from crystallize.experiments.run import Run, RunKind
 from crystallize.experiments.signature import experiment_signature
@@ -268,6 +269,7 @@ class Experiment:
         treatments, pipeline, run = self.active_treatments, self.pipeline, self.current_run
         hypotheses = self.hypotheses if run is None else run.hypotheses
         policy = self.failure_policy if run is None else run.failure_policy
+        planned = compare_with_plan(self, hypotheses)
         return {
             "id": self.id,
             "name": self.name,
@@ -289,6 +291,7 @@ class Experiment:
             "failure_policy": asdict(policy),
             "master_seed": self.master_seed,
             "signature": experiment_signature(self, hypotheses),
+            "preregistration": None if planned is None else planned._asdict(),
         }
 
     def files(self) -> dict[str, str]:
@@ -573,6 +576,7 @@ class Experiment:
         settle_sources(self, inputs)
         run.replicates = resolve_replicates(self, asked)
         self.plugins.call("before_run", experiment=self)
+        run.preregistration = compare_with_plan(self, hypotheses)
         self._intake = intake = Intake(self, run, self.aggregator(self), hypotheses)
         run.has_begun = True
         return intake.drive(Replicate(self, loop, intake.take_stored()))

@@ -261,6 +261,7 @@ class Intake:
                 hypothesis.check_recorded([metrics.baseline, *metrics.treatments.values()])
             except MissingMetricError as raised:
                 error = error or raised
+        result.preregistration = self.run.preregistration
         self._call("after_run", result)
         _report_total_failures(result)
         if self.run.kind == "run":

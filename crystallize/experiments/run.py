@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
+from crystallize.store.accounting import now
 from crystallize.utils.failures import RunCancelled
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from crystallize.experiments.treatment import Treatment
     from crystallize.pipelines.cache.settings import CacheSettings
     from crystallize.plugins.manager import PluginManager
+    from crystallize.results.preregistration import Preregistration
     from crystallize.statistics.hypothesis import Hypothesis
     from crystallize.store.outcome import ReplicateResult
 
@@ -55,6 +57,8 @@ class Run:
     ----------
     token : str
         Tells its results from those of other runs.
+    started : str
+        When it began, in UTC; of one that is resumed, when that was first.
     has_begun : bool
         Whether all plugins have let it begin.
     is_cancelled : bool
@@ -64,6 +68,8 @@ class Run:
         them there in ``before_run``.
     done : dict of int to frozenset of str
         Of the replicates that are there in part: the conditions that are.
+    preregistration : Preregistration or None
+        How it relates to the plan of its experiment, if that has one.
     exit_stack : contextlib.ExitStack
         Closed in the coordinator when the run is over, however it ended: ``exit_stack.callback(function)`` tidies up.
     """
@@ -94,8 +100,10 @@ class Run:
         self.cache = cache
         self.only = only
         self.token = secrets.token_hex(8)
+        self.started = now()
         self.stored: Iterable[ReplicateResult] = ()
         self.done: dict[int, frozenset[str]] = {}
+        self.preregistration: Preregistration | None = None
         self.has_begun = False
         self.exit_stack = ExitStack()
         self._plugins = plugins

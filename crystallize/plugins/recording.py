@@ -107,7 +107,6 @@ class Recording:
         run = self._experiment.current_run
         if not earlier.has_voided:
             run.token = self._metadata["run"] = earlier.metadata.get("run") or run.token
-        self._metadata["started"] = earlier.metadata.get("started") or self._metadata["started"]
         if earlier.is_all_there(run.replicates):
             return
         with store_errors(str(self.folder)):
@@ -259,7 +258,9 @@ def resume_recording(experiment: RunningExperiment, location: RunLocation, *, fs
         else:
             if run.replicates is not None and run.replicates < (earlier.replicates or 0):
                 _log.info("%s has %d replicates, and keeps them all", claim.folder, earlier.replicates)
-                run.replicates = definition["replicates"] = earlier.replicates
+                run.replicates = earlier.replicates
+            run.started = earlier.metadata.get("started") or run.started
+            definition = experiment.definition()  # it may relate to a plan otherwise
             recording = Recording(experiment, claim, definition, is_resumed=True, fsync=fsync)
             run.stored = recording.go_on(earlier)
             otherwise.pop_all()
@@ -278,6 +279,7 @@ def _describe_run(
         **_describe_plugins(experiment.plugins),
         "hooks": experiment.plugins.order(),
         **account.at_start(),
+        "started": experiment.current_run.started,
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from crystallize.errors import CrystallizeError, InvalidValueError, StoreError
 from crystallize.results.collecting import Collected, make_result
 from crystallize.results.hypotheses_file import read_hypotheses
+from crystallize.results.preregistration import Preregistration
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.results.results_file import read_results
 from crystallize.store.finding import LATEST, find_version, locate
@@ -107,9 +108,11 @@ def load_run(run: str | Path) -> tuple[Result, dict[str, Any]]:
 def _load(run: Path) -> tuple[Result, dict[str, Any]]:
     metadata = read_metadata(run) or {}
     try:
-        return _from_journal(run, metadata), metadata
+        result = _from_journal(run, metadata)
     except FileNotFoundError:
-        return from_results(run, metadata), metadata
+        result = from_results(run, metadata)
+    result.preregistration = Preregistration.from_metadata(metadata)
+    return result, metadata
 
 
 def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:

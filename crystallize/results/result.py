@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from crystallize.results.condition import ConditionMetrics
+    from crystallize.results.preregistration import Preregistration
     from crystallize.results.provenance import Provenance
     from crystallize.results.summary import Summary
     from crystallize.statistics.hypothesis_result import HypothesisResult
@@ -67,6 +68,8 @@ class Result:
         The failed outcomes, in replicate order.
     artifacts : list of ArtifactEntry
         What was stored, in replicate order.
+    preregistration : Preregistration or None
+        The plan that was locked before the run, and what departs from it; None if there was none.
     path : pathlib.Path or None
         The folder that the run was stored in.
     """
@@ -91,6 +94,7 @@ class Result:
         self.artifacts = artifacts
         self._provenance = provenance
         self._cache = cache or CacheReport({})
+        self.preregistration: Preregistration | None = None
         self.path: Path | None = None
 
     @classmethod
@@ -207,7 +211,8 @@ class Result:
         from crystallize.results.summary import summarize
 
         conditions = [self.metrics.baseline, *self.metrics.treatments.values()]
-        return summarize(conditions, self.arrived, metrics, confidence, self.metrics.hypotheses)
+        table = summarize(conditions, self.arrived, metrics, confidence, self.metrics.hypotheses)
+        return replace(table, preregistration=self.preregistration)
 
     def print_tree(self, fmt: str = "condition > replicate > step") -> None:
         """Print the provenance as a tree.
@@ -235,7 +240,7 @@ class Result:
     # -- handing on ----------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Return metrics, seeds, errors, hypotheses and artifacts as plain dicts and lists."""
+        """Return metrics, seeds, errors, hypotheses, artifacts and the plan as plain dicts and lists."""
         return {
             "experiment": self.experiment,
             "replicates": self.replicates,
@@ -252,6 +257,7 @@ class Result:
             },
             "hypotheses": [hypothesis.to_dict() for hypothesis in self.metrics.hypotheses],
             "artifacts": [entry._asdict() for entry in self.artifacts],
+            "preregistration": None if self.preregistration is None else self.preregistration._asdict(),
         }
 
     def to_json(self, *, indent: int | None = 2) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from crystallize.results.columns import Column
     from crystallize.results.condition import ConditionMetrics
+    from crystallize.results.preregistration import Preregistration
     from crystallize.statistics.hypothesis_result import HypothesisResult
 
 
@@ -86,6 +87,8 @@ class Summary:
         The treatments whose every outcome equals the baseline's, in all metrics.
     hypotheses : tuple of HypothesisResult
         What the run's hypotheses found.
+    preregistration : Preregistration or None
+        The plan that was locked before the run, and what departs from it.
     """
 
     rows: tuple[SummaryRow, ...]
@@ -93,6 +96,7 @@ class Summary:
     confidence: float
     identical: tuple[str, ...] = ()
     hypotheses: tuple[HypothesisResult, ...] = ()
+    preregistration: Preregistration | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as plain dicts and lists."""
@@ -102,6 +106,7 @@ class Summary:
             "rows": [asdict(row) for row in self.rows],
             "identical": list(self.identical),
             "hypotheses": [each.to_dict() for each in self.hypotheses],
+            "preregistration": None if self.preregistration is None else self.preregistration._asdict(),
         }
 
     def __str__(self) -> str:
@@ -115,6 +120,8 @@ class Summary:
         lines = [*table, *wrapped(self._notes(), width)]
         for hypothesis in self.hypotheses:
             lines += ["", *hypothesis.lines(width)]
+        if self.preregistration is not None:
+            lines += ["", *wrapped(self.preregistration.lines(), width)]
         return lines
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
@@ -125,7 +132,10 @@ class Summary:
     def _repr_html_(self) -> str:
         table = self._table().html() if self.rows else ""
         notes = "<br>".join(map(html.escape, self._notes()))
-        return f"{table}<p>{notes}</p>" + "".join(each._repr_html_() for each in self.hypotheses)
+        found = "".join(each._repr_html_() for each in self.hypotheses)
+        planned = () if self.preregistration is None else self.preregistration.lines()
+        plan = "<br>".join(map(html.escape, planned))
+        return f"{table}<p>{notes}</p>{found}" + (f"<p>{plan}</p>" if plan else "")
 
     def _table(self) -> TextTable:
         return TextTable(self._header(), self._cells())

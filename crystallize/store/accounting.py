@@ -59,7 +59,6 @@ class Account:
             "environment": {**_machine(), "variables": _variables(os.environ)},
             "numeric_libraries": [],
             "packages": imported_distributions(),
-            "started": now(),
             "finished": None,
             "duration": None,
         }

@@ -1,0 +1,199 @@
+"""``crystallize lock``: a plan written down before the run, and runs that say where they depart from it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from crystallize import Experiment, Result
+
+PLAN = Path("experiments/use/preregistration.json")
+
+
+@pytest.fixture
+def locked(call, project):
+    """Lock the experiment ``use``, whose upstream has run."""
+    assert call("run", "make").code == 0
+    done = call("lock", "use")
+    assert done.code == 0
+    return done
+
+
+def departures(call, *options):
+    """Run ``use`` and return where the run says that it departs, which the summary shows line by line."""
+    done = call("run", "use", "--only", *options)
+    found = Result.load("use").preregistration
+    assert found is not None
+    for each in found.departures:
+        assert f"  - {each}" in done.out.splitlines()
+    return found.departures
+
+
+def edit(path, before, after):
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+
+
+def test_the_plan_is_a_file_beside_the_config_with_all_that_decides_the_answer(locked):
+    held = json.loads(PLAN.read_text())
+    assert list(held) == ["schema_version", "digest", "experiment", "locked", "plan"]
+    plan = held["plan"]
+    assert (held["experiment"], plan["replicates"], plan["seed"]) == ("use", 3, 1)
+    assert list(plan["conditions"]) == ["baseline", "shifted", "bigger"]
+    assert plan["hypotheses"]["never_equal"]["direction"] == "max"
+    assert "look() in steps.py" in plan["steps"]["LookStep"]["code"]
+    assert locked.out.splitlines() == [
+        "Wrote experiments/use/preregistration.json.",
+        "3 replicates of baseline, shifted, bigger, with the seed 1",
+        "Hypothesis never_equal, of all metrics: more is better",
+        f"Hash: {held['digest']}",
+    ]
+
+
+def test_a_run_that_keeps_to_the_plan_says_so_now_and_from_disk(call, locked):
+    assert departures(call) == ()
+    digest = json.loads(PLAN.read_text())["digest"]
+    found = Result.load("use").preregistration
+    assert found.digest == digest
+    line = f"Preregistered: plan {digest.removeprefix('sha256:')[:16]}, locked {found.locked[:10]}"
+    assert line in call("show", "use").out.splitlines()
+    assert json.loads(call("show", "use", "--json").out)["summary"]["preregistration"]["departures"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--replicates", 3), ()),
+        (("--seed", 5), ("seed was 1, is 5",)),
+        (("--treatment", "bigger"), ("conditions.shifted is gone",)),
+        (("--set", "text=x"), ("initial_ctx.settings.text is new",)),
+    ],
+)
+def test_what_the_command_line_changes_is_a_departure(call, locked, options, expected):
+    assert departures(call, *options) == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "expected"),
+    [
+        ("config.yaml", "shift: 0.5", "shift: 0.25", "conditions.bigger.settings.shift was 0.5, is 0.25"),
+        ("config.yaml", "max", "min", "hypotheses.never_equal.direction was 'max', is 'min'"),
+        ("config.yaml", "bigger:", "larger:", "conditions.bigger is gone"),
+        ("steps.py", "+ shift}", "- shift}", "look() in steps.py changed"),
+        ("verifiers.py", "0.01", "0.02", "never_equal() in verifiers.py changed"),
+    ],
+)
+def test_what_is_edited_afterwards_is_a_departure(call, locked, file, before, after, expected):
+    edit(PLAN.parent / file, before, after)
+    checked = call("lock", "use", "--check")
+    assert checked.code == 1
+    assert f"  - {expected}" in checked.out.splitlines()
+    assert expected in departures(call)
+
+
+def test_another_number_of_replicates_is_a_departure(call, project):
+    assert call("lock", "make").code == 0
+    assert call("run", "make", "--replicates", 2).code == 0
+    assert Result.load("make").preregistration.departures == ("replicates was 3, is 2",)
+    assert call("run", "make", "--replicates", 5).code == 0
+    assert call("run", "make", "--resume").code == 0  # keeps the five that are there
+    assert Result.load("make").preregistration.departures == ("replicates was 3, is 5",)
+
+
+def test_comments_and_moved_lines_are_no_departure(call, locked):
+    edit(PLAN.parent / "steps.py", "@pipeline_step()", "# measured twice\n\n@pipeline_step()")
+    assert call("lock", "use", "--check").code == 0
+
+
+def test_outcomes_from_before_the_lock_are_told_when_a_run_is_resumed(call, project):
+    assert call("run", "make", "--replicates", 2).code == 0
+    assert call("lock", "make").code == 0
+    assert call("run", "make", "--resume").code == 0
+    assert Result.load("make").preregistration.departures == ("it began before the plan was locked",)
+
+
+def test_without_a_seed_of_its_own_the_experiment_takes_that_of_the_plan(call, project):
+    edit(Path("experiments/make/config.yaml"), "seed: 1\n", "")
+    assert call("lock", "make").code == 0
+    seed = json.loads(Path("experiments/make/preregistration.json").read_text())["plan"]["seed"]
+    assert call("run", "make").code == 0
+    result = Result.load("make")
+    assert (result.master_seed, result.preregistration.departures) == (seed, ())
+
+
+def test_a_loaded_experiment_is_compared_too(call, project):
+    assert call("lock", "make").code == 0
+    experiment = Experiment.from_yaml("experiments/make")
+    assert experiment.run().preregistration.departures == ()
+    result = experiment.run(replicates=1)
+    assert result.preregistration.departures == ("replicates was 3, is 1",)
+    assert result.to_dict()["preregistration"]["departures"] == ("replicates was 3, is 1",)
+    assert "Departs from its plan" in str(result.summary())
+    assert "replicates was 3, is 1" in result.summary()._repr_html_()
+
+
+def test_a_plan_is_replaced_with_force_only(call, locked):
+    before = PLAN.read_bytes()
+    done = call("lock", "use")
+    assert (done.code, done.out) == (2, "")
+    assert "has a plan already" in done.err
+    assert "--force" in done.err
+    assert PLAN.read_bytes() == before
+    assert call("lock", "use", "--force").code == 0
+    assert PLAN.read_bytes() != before
+
+
+def test_an_edited_plan_is_refused_by_whatever_would_compare_with_it(call, locked):
+    later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    held = json.loads(PLAN.read_text())
+    PLAN.write_text(json.dumps(held | {"locked": later}))
+    for words in (["run", "use"], ["lock", "use", "--check"], ["lock", "use", "--force"]):
+        done = call(*words)
+        assert done.code == 2
+        assert "the plan was edited" in done.err
+        assert "preregistration.json" in done.err
+
+
+def test_another_layout_of_the_file_is_the_same_plan(call, locked):
+    PLAN.write_text(json.dumps(json.loads(PLAN.read_text())))
+    assert call("lock", "use", "--check").code == 0
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema_version": 1', "\udcff"])
+def test_a_damaged_plan_is_told_with_its_path(call, locked, content):
+    PLAN.write_bytes(content.encode(errors="surrogateescape"))
+    done = call("run", "use")
+    assert done.code == 2
+    assert "this is no plan of an experiment" in done.err
+    assert "preregistration.json" in done.err
+
+
+def test_a_plan_of_a_newer_crystallize_is_not_misread(call, locked):
+    edit(PLAN, '"schema_version": 1', '"schema_version": 2')
+    done = call("run", "use")
+    assert done.code == 2
+    assert "schema version 2" in done.err
+
+
+def test_check_without_a_plan_says_how_to_write_one(call, project):
+    done = call("lock", "make", "--check")
+    assert done.code == 2
+    assert "crystallize lock NAME" in done.err
+
+
+def test_an_experiment_that_cannot_run_is_not_locked(call, project):
+    edit(Path("experiments/make/config.yaml"), "factor: 2", "factr: 2")
+    done = call("lock", "make")
+    assert done.code == 2
+    assert "factr" in done.err
+    assert not Path("experiments/make/preregistration.json").exists()
+
+
+def test_runs_without_a_plan_say_nothing_of_one(call, project):
+    done = call("run", "make")
+    assert "plan" not in done.out
+    assert Result.load("make").preregistration is None
