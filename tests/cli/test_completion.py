@@ -45,6 +45,7 @@ def test_our_own_commands_and_those_of_plugins_are_completed(complete):
             "diff",
             "export",
             "verify",
+            "lock",
             "apply",
             "new",
             "graph",
