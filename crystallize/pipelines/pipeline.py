@@ -118,7 +118,13 @@ class Pipeline:
                 step,
                 call,
                 CachedStep(
-                    step, name, index, partial(_run, call), settings=settings, is_last_word=not hooks_see_data
+                    step,
+                    name,
+                    index,
+                    partial(_run, call),
+                    settings=settings,
+                    is_last_word=not hooks_see_data,
+                    is_followed=any(each.cacheable for each in self.steps[index + 1 : index + 2]),
                 ),
             )
             if step.cacheable
@@ -171,7 +177,7 @@ class Pipeline:
                     returned = yield returned
                 data = _recorded(returned, metrics)
             else:
-                data = yield from cached.flow(data, ctx)
+                data = yield from cached.flow(data, ctx, is_needed=after is not None)
             if after is not None:
                 ctx.end_stage()
                 after(step, data, ctx)

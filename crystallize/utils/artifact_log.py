@@ -232,13 +232,13 @@ class ArtifactLog:
             "Write exactly this file, with the suffix that the writer wants; a folder can be packed into an archive",
         )
 
-    def discard(self) -> None:
-        """Remove what was written: the outcome has failed and is tried again, which may write other files."""
+    def discard(self, since: int = 0) -> None:
+        """Remove what was written after the first `since` artifacts: the steps run again, and may write other files."""
         remove = getattr(self.sink, "remove", None)  # a sink need only be a function
-        if remove is not None:
-            for entry in self.entries:
+        for key in list(self._ctx.artifact_entries)[since:]:
+            _, _, entry = self._ctx.artifact_entries.pop(key)
+            if remove is not None:
                 remove(entry)
-        self._ctx.artifact_entries.clear()
 
 
 def _warn_of_discarded(name: str) -> None:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import ContextKeyError, ContextMutationError, PluginError
 from crystallize.utils.artifact_log import ArtifactLog, Sink
@@ -38,6 +38,16 @@ class Resource(ABC):
     @abstractmethod
     def resolve(self, key: str, ctx: FrozenContext) -> Any:
         """Return this worker's object for the context entry ``key``."""
+
+
+class Mark(NamedTuple):
+    """Where a context stands: how much there is of what grows while stages run."""
+
+    metrics: dict[str, int]
+    tagged: frozenset[str]
+    artifacts: int
+    stages: int
+    streams: frozenset[int]
 
 
 class FrozenContext(Mapping[str, Any]):
@@ -380,6 +390,24 @@ class FrozenContext(Mapping[str, Any]):
             self._open.rare.artifacts[name] = None
             if self._open.written is not None:
                 self._open.written.append((name, bytes(content)))
+
+    def has_stream(self, name: str | None) -> bool:
+        """Tell whether somebody has taken the stream of this name already, or `rng` if it has none."""
+        key = self._rng_key if name is None else stream_key(name)
+        return self._streams is not None and key in self._streams
+
+    def mark(self) -> Mark:
+        """Return where it stands, at the beginning of a stage."""
+        log = self.metrics
+        streams = frozenset(self._streams or ())
+        return Mark(log.counts(), frozenset(log.tags), len(self.artifact_entries), len(self.trace), streams)
+
+    def rewind(self, mark: Mark) -> None:
+        """Undo what stages have done since then: metrics, artifacts, streams that are new; they must not do more."""
+        self.metrics.shorten(mark.metrics, mark.tagged)
+        self.artifacts.discard(mark.artifacts)
+        del self.trace[mark.stages :]
+        self._streams = {key: each for key, each in (self._streams or {}).items() if key in mark.streams}
 
     def peek(self, key: str) -> Any:
         """Return the value of `key`, or None, without a copy and without a trace of it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
@@ -80,6 +80,15 @@ class MetricLog(Mapping[str, list[Any]]):
     def counts(self) -> dict[str, int]:
         """Return how many values there are of each name; nothing of them is read by that."""
         return {name: len(values) for name, values in self.values_by_name.items()}
+
+    def shorten(self, counts: Mapping[str, int], tagged: Collection[str]) -> None:
+        """Forget what was recorded since :meth:`counts` and `tags` were these."""
+        for name in self.values_by_name.keys() - counts.keys():
+            del self.values_by_name[name]
+        for name in self.tags.keys() - tagged:
+            del self.tags[name]
+        for name, values in (*self.values_by_name.items(), *self.tags.items()):
+            del values[counts[name] :]
 
     def __getitem__(self, name: str) -> list[Any]:
         self.was_read = True

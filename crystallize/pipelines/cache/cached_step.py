@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from crystallize.errors import CrystallizeError, UnhashableContentError
 from crystallize.hashing import content_hash
-from crystallize.pipelines.cache.entry import DamagedEntryError, Pickled, pickled
+from crystallize.pipelines.cache.entry import DamagedEntryError, Entry, Pickled, pickled
 from crystallize.pipelines.cache.history import History
 from crystallize.pipelines.cache.reads import ABSENT, Answers, Question, input_hash
 from crystallize.pipelines.cache.settings import KEY, CacheSettings
 from crystallize.pipelines.cache.step_folder import StepFolder
 from crystallize.pipelines.cache.step_key import StepCode, shown, step_hash, step_parts
 from crystallize.pipelines.cache.trace import StepTrace, TraceRecorder
+from crystallize.pipelines.cache.unread import UnreadOutput
 from crystallize.store.outcome import CacheNote
 from crystallize.utils.files import unique_suffix
 from crystallize.utils.signatures import is_async
@@ -39,12 +42,20 @@ class CannotKeepError(CrystallizeError):
 
 
 class _Input(NamedTuple):
-    """What a step is about to run with."""
+    """What a step is about to run with; its data may be unread."""
 
     data: Any
     data_hash: str
     ctx: FrozenContext
     answers: Answers
+
+
+class _Found(NamedTuple):
+    """What the cache has for an input; the output may be unread."""
+
+    output: Any
+    output_hash: str
+    trace: StepTrace
 
 
 class CachedStep:
@@ -67,6 +78,8 @@ class CachedStep:
         Where the cache is, and whether to take from it.
     is_last_word : bool
         Whether nobody changes its output before the next step gets it.
+    is_followed : bool
+        Whether a cached step gets its output, so that it may be left unread.
     """
 
     def __init__(
@@ -78,6 +91,7 @@ class CachedStep:
         *,
         settings: CacheSettings,
         is_last_word: bool,
+        is_followed: bool,
     ) -> None:
         self._step = step
         self._place = place
@@ -85,6 +99,7 @@ class CachedStep:
         self._run = run
         self._settings = settings
         self._is_last_word = is_last_word
+        self._may_wait = is_last_word and is_followed
         self._ignored = frozenset(step.ignore)
         self._preparing = threading.Lock()
         self._folder: StepFolder | None = None
@@ -92,36 +107,65 @@ class CachedStep:
         self._problem = ""  # why the step is not cached any more
         self._may_store = True
 
-    def flow(self, data: Any, ctx: FrozenContext) -> Flow[Any]:
-        """Return the step's output for `data`, with everything done to `ctx` that the step does."""
+    def flow(self, data: Any, ctx: FrozenContext, *, is_needed: bool = False) -> Flow[Any]:
+        """Return the step's output for `data`, with everything done to `ctx` that the step does.
+
+        Parameters
+        ----------
+        data : object
+            The step's input, an :class:`UnreadOutput` perhaps.
+        ctx : FrozenContext
+            The context.
+        is_needed : bool, default False
+            Whether somebody besides the next step gets the output, so that it must not be an `UnreadOutput`.
+        """
+        may_wait = self._may_wait and not is_needed
         asked = None if ctx.is_enclosed or self._problem else self._input(data, ctx)
+        found, damage = (None, "") if asked is None else self._find(asked, may_wait)
+        if found is None and isinstance(data, UnreadOutput):
+            data = yield from data.obtain(ctx)
+            return (yield from self.again(data, ctx, is_needed=is_needed))
         if asked is None:
             return (yield from self._run(data, ctx))
-        found, damage = self._find(asked)
         lock = None
         try:
             if found is None:
                 lock = yield from self._turn(asked)
                 if lock is not None:
-                    found, damage = self._find(asked)  # others may have been first
+                    found, damage = self._find(asked, may_wait)  # others may have been first
             if found is None:
                 return (yield from self._run_and_keep(asked, damage))
         finally:
             if lock is not None:
                 lock.release()
-        output, trace, output_hash = found
+        output, output_hash, trace = found
         trace.repeat(ctx, self._ignored)
         self._note(ctx, "hit")
-        self._remember(ctx, output, output_hash)
+        if not isinstance(output, UnreadOutput):
+            self.remember(ctx, output, output_hash)
         return output
+
+    def withdraw_hit(self, ctx: FrozenContext) -> None:
+        """Take back the note that the output was in the cache."""
+        assert ctx.cache_notes is not None
+        ctx.cache_notes.remove(CacheNote(self._name, "hit"))
+
+    def again(self, data: Any, ctx: FrozenContext, *, is_needed: bool = True) -> Flow[Any]:
+        """Begin the step once more, after `ctx` may have gone back; see :meth:`flow`."""
+        ctx.begin_stage(self._place, self._place, self._name)
+        return (yield from self.flow(data, ctx, is_needed=is_needed))
 
     def _input(self, data: Any, ctx: FrozenContext) -> _Input | None:
         """Return what is known of the input before the step runs; None if it cannot be hashed."""
         known, ctx.known_content = ctx.known_content, None
         try:
             self._prepare()
-            is_known = known is not None and known[0] is data and known[2] == self._place - 1
-            data_hash = known[1] if known is not None and is_known else content_hash(data)
+            if isinstance(data, UnreadOutput):
+                data_hash = data.content_hash
+            elif known is not None and known[0] is data and known[2] == self._place - 1:
+                data_hash = known[1]
+            else:
+                data_hash = content_hash(data)
         except UnhashableContentError as error:
             self._give_up(ctx, str(error))
             return None
@@ -141,8 +185,8 @@ class CachedStep:
 
     # -- taking from the cache ---------------------------------------------------------------------------------
 
-    def _find(self, asked: _Input) -> tuple[tuple[Any, StepTrace, str] | None, str]:
-        """Return output, trace and hash of the output, if they are stored, and what is wrong with what is stored."""
+    def _find(self, asked: _Input, may_wait: bool) -> tuple[_Found | None, str]:
+        """Return what is stored for an input, or None, and what is wrong with what is stored."""
         assert self._folder is not None
         damage = ""
         for way in () if self._settings.mode == "refresh" else self._folder.ways():
@@ -151,13 +195,41 @@ class CachedStep:
             except UnhashableContentError:
                 continue  # it is told if the step takes this way
             try:
-                entry = self._folder.load(name)
+                entry = self._folder.open(name)
                 if entry is not None:
-                    output, trace = _rebuilt(entry[1], asked.data)
-                    return (output, trace, entry[0]["output"]), ""
+                    with entry:
+                        return self._found(entry, name, asked, may_wait), ""
             except DamagedEntryError as error:
                 damage = f"the entry {self._folder.entry(name)} is made anew: {error}"
         return None, damage
+
+    def _found(self, entry: Entry, name: str, asked: _Input, may_wait: bool) -> _Found:
+        output_hash = entry.about["output"]
+        trace = _record(entry)
+        if may_wait and trace is not None and trace.can_be_undone(asked.ctx):
+            read = partial(self._read, name, output_hash, asked.data)
+            output: Any = UnreadOutput(self, asked.data, output_hash, asked.ctx.mark(), read)
+        else:
+            output, rest = _rebuilt(entry.output(), asked.data)
+            trace = trace or StepTrace(*rest)
+        return _Found(output, output_hash, trace)
+
+    def _read(self, name: str, output_hash: str, data: Any) -> Any:
+        """Read an output that was left unread.
+
+        Raises
+        ------
+        DamagedEntryError
+            If it is not there any more, or cannot be read.
+        """
+        assert self._folder is not None
+        entry = self._folder.open(name)
+        if entry is None:
+            raise DamagedEntryError("it is gone")
+        with entry:
+            if entry.about["output"] != output_hash:
+                raise DamagedEntryError("it was replaced")
+            return _rebuilt(entry.output(), data)[0]
 
     def _turn(self, asked: _Input) -> Flow[FileLock | None]:
         """Wait while others run the step with this input; return the lock to hold, if there can be one."""
@@ -213,7 +285,7 @@ class CachedStep:
         except CannotKeepError as error:
             self._give_up(ctx, str(error))
         else:
-            self._remember(ctx, output, output_hash)
+            self.remember(ctx, output, output_hash)
         return output
 
     def _keep(self, asked: _Input, output: Any, trace: StepTrace, seconds: float, damage: str) -> str:
@@ -238,7 +310,7 @@ class CachedStep:
             output_hash = content_hash(output)
         except UnhashableContentError as error:
             raise CannotKeepError(error.what, error.where, error.hint) from error
-        content = _packed(output, trace, output_hash, asked.data) if self._may_store else None
+        packed = _packed(output, trace, output_hash, asked.data) if self._may_store else None
         data = asked.data_hash, shown("data", asked.data)
         parts = {
             question: (digest, _shown(question, digest, asked.ctx)) for question, digest in answers.items()
@@ -252,16 +324,17 @@ class CachedStep:
             "answers": [(*question, *part) for question, part in parts.items()],
             "output": output_hash,
         }
-        if content is not None:
+        if packed is not None:
             try:
                 self._folder.describe(self._history.describe())
                 self._folder.remember_way(answers)
-                self._folder.store(input_hash(asked.data_hash, answers), about, content)
+                self._folder.store(input_hash(asked.data_hash, answers), about, *packed)
             except OSError as error:
                 self._stop_storing(asked.ctx, error)
         return output_hash
 
-    def _remember(self, ctx: FrozenContext, output: Any, output_hash: str) -> None:
+    def remember(self, ctx: FrozenContext, output: Any, output_hash: str) -> None:
+        """Tell the next step, if it is the next one to get `output`, what that hashes to."""
         if self._is_last_word:
             ctx.known_content = output, output_hash, self._place
 
@@ -291,18 +364,22 @@ def _shown(question: Question, answer: str, ctx: FrozenContext) -> str:
     return shown(name, ctx.peek(name)) if kind == "value" else ""
 
 
-def _packed(output: Any, trace: StepTrace, output_hash: str, data: Any) -> Pickled:
-    """Pickle what a step did, and make sure that the same comes back.
+def _packed(output: Any, trace: StepTrace, output_hash: str, data: Any) -> tuple[bytes, Pickled]:
+    """Return record and output of what a step did, pickled, and make sure that the same comes back.
+
+    What the step did is in the record if it can be had without the output, and with the output otherwise.
 
     Raises
     ------
     CannotKeepError
-        If it does not.
+        If something else comes back.
     """
+    record, rest = (tuple(trace), None) if trace.is_apart else (None, tuple(trace))
     try:
-        content = pickled((output, tuple(trace)), data)
+        content = pickled((output, rest), data)
         again, _ = _rebuilt(content, data)
         is_same = content_hash(again) == output_hash
+        packed = pickle.dumps(record, protocol=5), content
     except Exception as error:  # foreign objects raise anything when they are pickled
         raise CannotKeepError(
             f"its output, a {type(output).__qualname__}, cannot be stored: {error}",
@@ -313,12 +390,21 @@ def _packed(output: Any, trace: StepTrace, output_hash: str, data: Any) -> Pickl
             f"its output, a {type(output).__qualname__}, is not the same when it is pickled and made anew",
             hint="Look at the __reduce__ or __getstate__ of its class",
         )
-    return content
+    return packed
 
 
-def _rebuilt(content: Pickled, data: Any) -> tuple[Any, StepTrace]:
+def _record(entry: Entry) -> StepTrace | None:
     try:
-        output, trace = content.load(data)
-        return output, StepTrace(*trace)
+        record = pickle.loads(entry.record)
+        return None if record is None else StepTrace(*record)
+    except Exception as error:  # as in _rebuilt
+        raise DamagedEntryError(f"it cannot be rebuilt here: {error!r}") from error
+
+
+def _rebuilt(content: Pickled, data: Any) -> tuple[Any, Any]:
+    """Return an output, and what the step did, if that is not in the record."""
+    try:
+        output, rest = content.load(lambda: data.read() if isinstance(data, UnreadOutput) else data)
+        return output, rest
     except Exception as error:  # a class that is gone, or whatever a foreign one raises
         raise DamagedEntryError(f"it cannot be rebuilt here: {error!r}") from error

@@ -1,8 +1,16 @@
-"""An entry of the step cache as a file: what it is, a checksum or signature, and objects.
+"""An entry of the step cache as a file.
 
-The first line says what the file is, the second is a JSON object about the entry, and the rest is a pickle with the
-buffers of arrays behind it, which are read into memory once and not copied again. Nothing is unpickled before the
-checksum, or the signature where there is a key, is found to be right.
+::
+
+    crystallize step cache 1
+    checksum 0f3c...                  of the next two parts; a signature, where there is a key
+    {"step": ..., "sizes": [...]}     what the entry is, in one line
+    <pickle>                          the record: what the step did besides returning its output
+    <pickle> <buffer> ...             the output, with the memory of arrays behind it
+
+What the entry is and the record are read and checked without the output, whose own checksum is in the line. Buffers are
+read into memory once and not copied again. Nothing is unpickled before its checksum, or its signature where there is a
+key, is found to be right.
 """
 
 from __future__ import annotations
@@ -12,9 +20,10 @@ import hmac
 import io
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import xxhash
 
@@ -24,7 +33,8 @@ from crystallize.utils.files import atomic_write_parts, open_plain
 
 FIRST_LINE = b"crystallize step cache 1\n"
 SUFFIX = ".pkl"
-_LONGEST_HEADER = 1 << 20
+_HEAD = 1 << 16  # of an entry, read at once: most entries are smaller
+_LONGEST_LINE = 1 << 20
 _CHUNK = 1 << 18  # small enough that what was read is still in the processor's cache when it is hashed
 _LARGE = 1 << 16  # a buffer that is worth being kept out of the pickle
 
@@ -47,16 +57,21 @@ class Pickled(NamedTuple):
     body: bytes | memoryview
     buffers: tuple[Any, ...] = ()
 
-    def load(self, data: Any) -> Any:
-        """Make the objects anew; where a part of the step's input was in them, that of `data` is.
+    def load(self, given: Callable[[], Any]) -> Any:
+        """Make the objects anew.
+
+        Parameters
+        ----------
+        given : callable
+            Returns the step's input; called if a part of the input was in them, which then is again.
 
         Raises
         ------
         Exception
-            Whatever their classes raise.
+            Whatever their classes or `given` raise.
         """
         unpickler = _Unpickler(io.BytesIO(self.body), buffers=self.buffers)
-        unpickler.data = data
+        unpickler.given = given
         return unpickler.load()
 
 
@@ -99,7 +114,11 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    data: Any = None
+    given: Callable[[], Any]
+
+    @cached_property
+    def data(self) -> Any:
+        return self.given()
 
     def persistent_load(self, place: tuple[Any, ...]) -> Any:
         part = self.data
@@ -127,7 +146,9 @@ def _places(data: Any) -> dict[int, tuple[Any, ...]]:
 # -- the file ------------------------------------------------------------------------------------------------
 
 
-def write_entry(path: Path, header: Mapping[str, Any], content: Pickled, key: bytes | None) -> None:
+def write_entry(
+    path: Path, header: Mapping[str, Any], record: bytes, output: Pickled, key: bytes | None
+) -> None:
     """Write an entry, so that a reader sees all of it or nothing.
 
     Raises
@@ -135,19 +156,88 @@ def write_entry(path: Path, header: Mapping[str, Any], content: Pickled, key: by
     OSError
         If it cannot be written. Nothing is left behind then.
     """
-    parts = (content.body, *content.buffers)
-    views = [memoryview(part) for part in parts]
-    about = dict(header, sizes=[view.nbytes for view in views], read_only=[view.readonly for view in views])
-    digest = _hasher(key)
-    digest.update(_canonical(about))
-    for view in views:
-        digest.update(view)
-    about["signature" if key is not None else "checksum"] = digest.hexdigest()
-    atomic_write_parts(path, (FIRST_LINE, exact_json.dump(about), b"\n", *views))
+    views = [memoryview(part) for part in (output.body, *output.buffers)]
+    about = {
+        **header,
+        "sizes": [len(record), *(view.nbytes for view in views)],
+        "read_only": [view.readonly for view in views],
+        "output_checksum": _digest(views, key),
+    }
+    head = exact_json.dump(about) + b"\n" + record
+    check = f"{_kind_of_checksum(key)} {_digest([head], key)}\n".encode()
+    atomic_write_parts(path, (FIRST_LINE, check, head, *views))
 
 
-def read_entry(path: str | Path, key: bytes | None) -> tuple[dict[str, Any], Pickled] | None:
-    """Read an entry and check it; None if there is none.
+class Entry:
+    """An entry that is open: what it is and its record have been read and checked. It is a context manager.
+
+    Attributes
+    ----------
+    about : dict
+        What it is.
+    record : memoryview
+        The record.
+    """
+
+    __slots__ = ("_file", "_key", "_rest", "about", "record")
+
+    def __init__(
+        self, file: io.FileIO, key: bytes | None, about: dict[str, Any], record: memoryview, rest: memoryview
+    ) -> None:
+        self._file = file
+        self._key = key
+        self._rest = rest
+        self.about = about
+        self.record = record
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its file."""
+        self._file.close()
+
+    def output(self) -> Pickled:
+        """Read the output, once, and check it.
+
+        Raises
+        ------
+        DamagedEntryError
+            If it cannot be used.
+        """
+        hasher = _hasher(self._key)
+        try:
+            parts = [self._part(size, hasher.update) for size in self.about["sizes"][1:]]
+        except OSError as error:
+            raise DamagedEntryError(f"it cannot be read: {error.strerror or error}") from error
+        _compare(hasher.hexdigest(), self.about["output_checksum"], self._key)
+        # An array that could not be written to will not be able to be now.
+        body, *buffers = [
+            part.toreadonly() if is_read_only else part
+            for part, is_read_only in zip(parts, self.about["read_only"], strict=True)
+        ]
+        return Pickled(body, tuple(buffers))
+
+    def _part(self, size: int, observe: Callable[[memoryview], object]) -> memoryview:
+        part = memoryview(bytearray(size))
+        have = min(size, len(self._rest))
+        part[:have] = self._rest[:have]
+        self._rest = self._rest[have:]
+        observe(part[:have])
+        while have < size:
+            count = self._file.readinto(part[have : have + _CHUNK])
+            if not count:
+                raise DamagedEntryError("it was cut off while it was read")
+            observe(part[have : have + count])
+            have += count
+        return part
+
+
+def open_entry(path: str | Path, key: bytes | None) -> Entry | None:
+    """Open an entry, and check it but for its output; None if there is none.
 
     Raises
     ------
@@ -155,19 +245,21 @@ def read_entry(path: str | Path, key: bytes | None) -> tuple[dict[str, Any], Pic
         If what is there cannot be used: it is torn, changed, something else, or not signed with the key.
     """
     try:
-        descriptor = open_plain(path)
+        file = io.FileIO(open_plain(path))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise DamagedEntryError(f"it cannot be opened: {error.strerror or error}") from error
     try:
-        with os.fdopen(descriptor, "rb", buffering=_CHUNK) as file:
-            return _read(file, key)
-    except OSError as error:
-        raise DamagedEntryError(f"it cannot be read: {error.strerror or error}") from error
+        return _opened(file, key)
+    except BaseException as error:
+        file.close()
+        if isinstance(error, OSError):
+            raise DamagedEntryError(f"it cannot be read: {error.strerror or error}") from error
+        raise
 
 
-def read_header(path: Path) -> dict[str, Any]:
+def read_about(path: Path) -> dict[str, Any]:
     """Read what an entry says about itself, unchecked.
 
     Raises
@@ -176,71 +268,83 @@ def read_header(path: Path) -> dict[str, Any]:
         If it is none.
     """
     try:
-        with os.fdopen(open_plain(path), "rb") as file:
-            return _read_header(file)
+        with io.FileIO(open_plain(path)) as file:
+            head, start, end = _read_head(file)
     except OSError as error:
         raise DamagedEntryError(f"it cannot be read: {error.strerror or error}") from error
+    return _parsed(head[start:end])
 
 
-def _read(file: Any, key: bytes | None) -> tuple[dict[str, Any], Pickled]:
-    about = _read_header(file)
-    expected = about.pop("signature" if key is not None else "checksum", None)
-    if not isinstance(expected, str):
+def _opened(file: io.FileIO, key: bytes | None) -> Entry:
+    head, start, line_end = _read_head(file)
+    about = _parsed(head[start:line_end])
+    sizes = about["sizes"]
+    left = os.fstat(file.fileno()).st_size - line_end
+    if sum(sizes) != left:
+        raise DamagedEntryError(f"it ends too early or too late: {left} bytes in place of {sum(sizes)}")
+    end = line_end + sizes[0]
+    while len(head) < end:
+        more = file.read(end - len(head))
+        if not more:
+            raise DamagedEntryError("it was cut off while it was read")
+        head += more
+    kind, _, checksum = head[len(FIRST_LINE) : start - 1].decode("ascii", "replace").partition(" ")
+    if kind != _kind_of_checksum(key):
         raise DamagedEntryError(
             "it is not signed" if key is not None else "it is signed, and there is no key"
         )
-    digest = _hasher(key)
-    digest.update(_canonical(about))
-    left = os.fstat(file.fileno()).st_size - file.tell()
-    if sum(about["sizes"]) != left:
-        raise DamagedEntryError(
-            f"it ends too early or too late: {left} bytes in place of {sum(about['sizes'])}"
-        )
-    parts = [_read_part(file, size, digest.update) for size in about["sizes"]]
-    if not hmac.compare_digest(digest.hexdigest(), expected):
-        what = (
-            "its signature is not that of the key"
-            if key is not None
-            else "its content is not what was written"
-        )
-        raise DamagedEntryError(what)
-    # An array that could not be written to will not be able to be now.
-    views = [
-        memoryview(part).toreadonly() if is_read_only else memoryview(part)
-        for part, is_read_only in zip(parts, about["read_only"], strict=True)
-    ]
-    return about, Pickled(views[0], tuple(views[1:]))
+    view = memoryview(head)
+    _compare(_digest([view[start:end]], key), checksum, key)
+    return Entry(file, key, about, view[line_end:end], view[end:])
 
 
-def _read_header(file: Any) -> dict[str, Any]:
-    if file.readline(len(FIRST_LINE)) != FIRST_LINE:
+def _read_head(file: io.FileIO) -> tuple[bytes, int, int]:
+    """Return the beginning of an entry, and where the line that says what it is begins and ends there."""
+    head = file.read(_HEAD) or b""
+    if not head.startswith(FIRST_LINE):
         raise DamagedEntryError("it is no entry of the step cache, or one of another version")
+    start = head.find(b"\n", len(FIRST_LINE)) + 1
+    end = head.find(b"\n", start) + 1
+    if not end and len(head) == _HEAD:
+        head += file.read(_LONGEST_LINE) or b""
+        end = head.find(b"\n", start) + 1
+    if not start or not end:
+        raise DamagedEntryError("it ends too early")
+    return head, start, end
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
     try:
-        about = exact_json.load(file.readline(_LONGEST_HEADER))
-    except ValueError:
-        about = None
-    sizes = about.get("sizes") if isinstance(about, dict) else None
-    if not isinstance(sizes, list) or not sizes or not all(type(size) is int and size >= 0 for size in sizes):
-        raise DamagedEntryError("its header cannot be read")
+        about = exact_json.load(line)
+        sizes, read_only = about["sizes"], about["read_only"]
+        is_ours = len(sizes) == len(read_only) + 1 > 1 and all(
+            type(size) is int and size >= 0 for size in sizes
+        )
+    except (ValueError, LookupError, TypeError):
+        is_ours = False
+    if not is_ours:
+        raise DamagedEntryError("what it is cannot be read")
     return about  # type: ignore[no-any-return]
-
-
-def _read_part(file: Any, size: int, observe: Callable[[memoryview], object]) -> bytearray:
-    part = bytearray(size)
-    rest = memoryview(part)
-    while rest:
-        count = file.readinto(rest[:_CHUNK])
-        if not count:
-            raise DamagedEntryError("it was cut off while it was read")
-        observe(rest[:count])
-        rest = rest[count:]
-    return part
-
-
-def _canonical(about: Mapping[str, Any]) -> bytes:
-    return exact_json.dump(dict(sorted(about.items())))
 
 
 def _hasher(key: bytes | None) -> Any:
     # A checksum finds accidents. A signature has to withstand those who mean it.
     return xxhash.xxh3_128() if key is None else hmac.new(key, digestmod=hashlib.blake2b)
+
+
+def _kind_of_checksum(key: bytes | None) -> str:
+    return "checksum" if key is None else "signature"
+
+
+def _digest(parts: Iterable[bytes | memoryview], key: bytes | None) -> str:
+    hasher = _hasher(key)
+    for part in parts:
+        hasher.update(part)
+    return str(hasher.hexdigest())
+
+
+def _compare(found: str, expected: Any, key: bytes | None) -> None:
+    if not hmac.compare_digest(found.encode(), str(expected).encode()):
+        raise DamagedEntryError(
+            "its content is not what was written" if key is None else "its signature is not that of the key"
+        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from crystallize.pipelines.cache.entry import SUFFIX, DamagedEntryError, read_header
+from crystallize.pipelines.cache.entry import SUFFIX, DamagedEntryError, read_about
 from crystallize.pipelines.cache.reads import Question
 from crystallize.pipelines.cache.step_folder import STEP, StepFolder
 from crystallize.utils.files import read_plain
@@ -151,7 +151,7 @@ def _entries(folder: Path, since: float) -> Iterator[dict[str, Part]]:
         return
     for file in files[:_MOST_ENTRIES]:
         try:
-            about = read_header(Path(file.path))
+            about = read_about(Path(file.path))
             answers = {Question(kind, name): part for kind, name, *part in about["answers"]}
             yield as_parts(about["data"], answers)
         except (DamagedEntryError, KeyError, TypeError, ValueError):

@@ -19,7 +19,14 @@ from typing import Any
 import orjson
 
 from crystallize.hashing import content_hash
-from crystallize.pipelines.cache.entry import SUFFIX, DamagedEntryError, Pickled, read_entry, write_entry
+from crystallize.pipelines.cache.entry import (
+    SUFFIX,
+    DamagedEntryError,
+    Entry,
+    Pickled,
+    open_entry,
+    write_entry,
+)
 from crystallize.pipelines.cache.reads import Question
 from crystallize.store.locks import FileLock
 from crystallize.utils.files import atomic_write_bytes, read_plain, unique_suffix
@@ -56,8 +63,8 @@ class StepFolder:
         """Return the file of the entry for an input."""
         return Path(f"{self._folder}/{name}{SUFFIX}")
 
-    def load(self, name: str) -> tuple[dict[str, Any], Pickled] | None:
-        """Return the entry for an input, and note that it was used; None if there is none.
+    def open(self, name: str) -> Entry | None:
+        """Open the entry for an input, and note that it was used; None if there is none.
 
         Raises
         ------
@@ -65,16 +72,17 @@ class StepFolder:
             If what is there cannot be used.
         """
         path = f"{self._folder}/{name}{SUFFIX}"  # a Path takes longer to make than the entry to be unpickled
-        found = read_entry(path, self._key)
-        if found is None:
+        entry = open_entry(path, self._key)
+        if entry is None:
             return None
-        if (found[0].get("step"), found[0].get("input")) != (self.step_hash, name):
+        if (entry.about.get("step"), entry.about.get("input")) != (self.step_hash, name):
+            entry.close()
             raise DamagedEntryError("it is the entry of another step or input")
         with contextlib.suppress(OSError):  # others may read a cache that they must not write
             os.utime(path)  # the least recently used ones are the first to go
-        return found
+        return entry
 
-    def store(self, name: str, about: Mapping[str, Any], content: Pickled) -> None:
+    def store(self, name: str, about: Mapping[str, Any], record: bytes, output: Pickled) -> None:
         """Store an entry.
 
         Raises
@@ -82,7 +90,8 @@ class StepFolder:
         OSError
             If it cannot be written.
         """
-        write_entry(self.entry(name), {"step": self.step_hash, "input": name, **about}, content, self._key)
+        about = {"step": self.step_hash, "input": name, **about}
+        write_entry(self.entry(name), about, record, output, self._key)
 
     def describe(self, parts: Mapping[str, Any]) -> None:
         """Store what the step's hash is made of, unless that is there already.

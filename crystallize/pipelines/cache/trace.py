@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from crystallize.pipelines.cache.global_random import GLOBAL_GENERATORS
+from crystallize.utils.sharing import SCALARS
 
 if TYPE_CHECKING:
     from crystallize.utils.context import FrozenContext
@@ -42,6 +43,20 @@ class StepTrace(NamedTuple):
     keys: tuple[str, ...] | None
     streams: tuple[tuple[str | None, Any, int], ...]
     global_states: Mapping[str, Any]
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether none of it can be an object that is in the output, too."""
+        return not self.added and all(type(value) in SCALARS for _, value, _ in self.metrics)
+
+    def can_be_undone(self, ctx: FrozenContext) -> bool:
+        """Tell whether ``ctx.rewind`` will undo all of it once it is done to `ctx`."""
+        return not (
+            self.added
+            or self.handed_back
+            or self.global_states
+            or any(ctx.has_stream(name) for name, _, _ in self.streams)
+        )
 
     def repeat(self, ctx: FrozenContext, ignored: frozenset[str]) -> None:
         """Do to a context what the step did; it reads the keys in `ignored` anew."""

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.pipelines.cache.entry import FIRST_LINE, SUFFIX, DamagedEntryError, read_header
+from crystallize.pipelines.cache.entry import FIRST_LINE, SUFFIX, DamagedEntryError, read_about
 from crystallize.pipelines.cache.history import stored_steps
 from crystallize.pipelines.cache.step_folder import LOCK, READS, STEP
 from crystallize.pipelines.cache.step_key import StepCode
@@ -76,7 +76,7 @@ class StoredStep(NamedTuple):
     def seconds(self) -> float | None:
         """Return how long the step ran for its newest entry; None if that is not known."""
         try:
-            seconds = read_header(self.entries[-1].path).get("seconds")
+            seconds = read_about(self.entries[-1].path).get("seconds")
         except (DamagedEntryError, IndexError):
             return None
         return seconds if isinstance(seconds, float) else None

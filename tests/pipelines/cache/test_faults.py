@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -338,16 +339,21 @@ def test_with_a_key_an_unsigned_or_wrongly_signed_entry_is_never_unpickled(
     run(measure)
     assert warnings() == []
     assert calls() == 2
-    monkeypatch.setenv("CRYSTALLIZE_CACHE_KEY", "two")
     (entry,) = entries()
-    body = entry.read_bytes().split(b"\n", 2)
-    entry.write_bytes(b"\n".join([*body[:2], pickle.dumps(Explodes()).ljust(len(body[2]), b".")]))
+    head, check, line, rest = entry.read_bytes().split(b"\n", 3)
+    bomb = pickle.dumps(Explodes())
+    for place in (0, json.loads(line)["sizes"][0]):  # of the record and of the output
+        changed = rest[:place] + bomb + rest[place + len(bomb) :]
+        entry.write_bytes(b"\n".join([head, check, line, changed]))
+        run(measure)
+        assert "its signature is not that of the key" in warnings()[0]
+    monkeypatch.setenv("CRYSTALLIZE_CACHE_KEY", "two")
     run(measure)
     assert "signature" in warnings()[0]
     monkeypatch.delenv("CRYSTALLIZE_CACHE_KEY")
     run(measure)
     assert "no key" in warnings()[0]
-    assert calls() == 4
+    assert calls() == 6
 
 
 class Explodes:
