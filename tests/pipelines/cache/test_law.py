@@ -15,7 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crystallize import Artifact, Experiment, FrozenContext, PipelineStep, Treatment, pipeline_step
+from crystallize import (
+    Artifact,
+    BasePlugin,
+    Experiment,
+    FrozenContext,
+    PipelineStep,
+    Treatment,
+    pipeline_step,
+)
 from crystallize.testing import HookRecorder
 
 # -- steps: each takes and gives a dictionary with a number `x` and an array -----------------------------------
@@ -218,10 +226,37 @@ def fetch(ctx: FrozenContext) -> Any:
 # -- the law ---------------------------------------------------------------------------------------------------
 
 
+class Saboteur(BasePlugin):
+    """Watches the steps begin without getting their data, and damages entries before each of them, if it is to.
+
+    An output that was left unread may be gone by the time that somebody needs it.
+    """
+
+    affects_outcomes = False
+
+    def __init__(self, choose: random.Random | None) -> None:
+        self.choose = choose
+        self.calls: list[str] = []
+
+    def before_step(self, experiment: Any, step: Any, ctx: FrozenContext) -> None:
+        self.calls.append(ctx.place())
+        if self.choose is not None:
+            damage(Path(".cache"), self.choose)
+
+
 class Everything:
     """All that a run gives that somebody could notice."""
 
-    def __init__(self, steps: list[int], execution: Any, cache: Any, *, with_hooks: bool) -> None:
+    def __init__(
+        self,
+        steps: list[int],
+        execution: Any,
+        cache: Any,
+        *,
+        with_hooks: bool,
+        sabotage: random.Random | None = None,
+    ) -> None:
+        saboteur = Saboteur(sabotage)
         recorder = HookRecorder()
         every = STEPS + ALONE
         experiment = Experiment(
@@ -229,7 +264,7 @@ class Everything:
             [*([] if with_hooks else [reads_every_setting]), *(every[number]() for number in steps)],
             name="drawn",
             seed=5,
-            plugins=[recorder] if with_hooks else [],
+            plugins=[recorder] if with_hooks else [saboteur],
             execution=execution,
             outputs={"report": Artifact("report.txt")},
             initial_ctx={"table": {"a": 7.0}},
@@ -255,18 +290,20 @@ class Everything:
                 str(entry.path): (self.result.path / entry.path).read_bytes()
                 for entry in self.result.artifacts
             },
-            "calls": recorder.calls,
+            "calls": (recorder.calls, saboteur.calls),
         }
 
 
 def damage(folder: Path, choose: random.Random) -> None:
     """Damage about half of the entries, each in one of several ways."""
     for path in sorted(folder.rglob("*.pkl")):
-        content = path.read_bytes()
+        content = path.read_bytes() or b"."
         at = choose.randrange(len(content))
         damaged = [
             content,
             content,
+            content,
+            content[:-1] + bytes([content[-1] ^ 1]),  # of the output
             content[:at],
             content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :],
             b"",
@@ -276,14 +313,22 @@ def damage(folder: Path, choose: random.Random) -> None:
         path.write_bytes(choose.choice(damaged))
 
 
-def check(steps: list[int], strategies: list[Any], folder: Path, *, with_hooks: bool = True) -> None:
+def check(
+    steps: list[int],
+    strategies: list[Any],
+    folder: Path,
+    *,
+    with_hooks: bool = True,
+    states: tuple[str, ...] = ("cold", "warm", "damaged", "warm"),
+) -> None:
     """Run without a cache, and then with one in each of its states, and compare."""
     expected = Everything(steps, strategies[0], False, with_hooks=with_hooks).parts
-    for number, state in enumerate(("cold", "warm", "damaged", "warm")):
+    for number, state in enumerate(states):
         if state == "damaged":
             damage(folder / ".cache", random.Random(number))
         execution = strategies[number % len(strategies)]
-        found = Everything(steps, execution, True, with_hooks=with_hooks).parts
+        sabotage = random.Random(number) if state == "damaged meanwhile" else None
+        found = Everything(steps, execution, True, with_hooks=with_hooks, sabotage=sabotage).parts
         for part, value in expected.items():
             assert found[part] == value, f"{part} with the cache {state}, under {execution}"
 
@@ -319,11 +364,28 @@ def test_nobody_can_tell_it_of_any_step_alone_nor_of_those_that_meet(fresh: Call
         check([every.index(each) for each in steps], ["serial"], fresh())
 
 
-def test_nobody_can_tell_it_where_the_hash_of_an_output_is_known_to_the_next_step(
+UNREAD = ("cold", "warm", "damaged", "warm", *["damaged meanwhile"] * 3, "warm")
+
+
+def test_nobody_can_tell_it_where_the_output_of_a_step_is_not_read_for_the_next_one(
     fresh: Callable[[], Path],
 ) -> None:
-    for steps in [[gives_it_back, wraps_its_input, injected, gets], *TOGETHER]:
-        check([(STEPS + ALONE).index(each) for each in steps], ["serial"], fresh(), with_hooks=False)
+    chains = [
+        [gives_it_back, wraps_its_input, injected, gets],
+        [injected, draws, writes, draws_from_a_shared_stream, records, gives_it_back, is_not_cached],
+        [
+            injected,
+            takes_one_of_two_ways,
+            is_async,
+            counts_the_keys,
+            changes_what_it_gets,
+            knows_the_replicate,
+        ],
+        [wraps_its_input, looks_at_metrics, adds_a_key, asks_what_is_there, draws, fails_now_and_then],
+    ]
+    for steps in [*chains, *TOGETHER]:
+        numbers = [(STEPS + ALONE).index(each) for each in steps]
+        check(numbers, ["serial"], fresh(), with_hooks=False, states=UNREAD)
 
 
 LAW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -333,6 +395,12 @@ LAW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scop
 @given(steps=st.lists(st.integers(0, len(STEPS) + len(ALONE) - 1), min_size=1, max_size=5))
 def test_nobody_can_tell_whether_the_cache_is_on(steps: list[int], fresh: Callable[[], Path]) -> None:
     check(steps, ["serial"], fresh())
+
+
+@settings(LAW, max_examples=8)
+@given(steps=st.lists(st.integers(0, len(STEPS) + len(ALONE) - 1), min_size=3, max_size=7))
+def test_nobody_can_tell_which_outputs_were_read(steps: list[int], fresh: Callable[[], Path]) -> None:
+    check(steps, ["serial"], fresh(), with_hooks=False, states=UNREAD)
 
 
 @settings(LAW, max_examples=6)
