@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,18 +155,19 @@ def test_nothing_is_read_where_a_step_was_refreshed(run: Any, stored: list[Path]
 # -- what cannot be read when it is needed ---------------------------------------------------------------------
 
 
-class BeforeThird(BasePlugin):
-    """Does something to the cache when the first two steps have been answered, and counts the steps."""
+class Before(BasePlugin):
+    """Does something before a step begins, when those before it have been answered; takes down the steps."""
 
     affects_outcomes = False
 
-    def __init__(self, act: Callable[[], object]) -> None:
+    def __init__(self, step: str, act: Callable[[], object]) -> None:
+        self.step = step
         self.act = act
         self.steps: list[str] = []
 
     def before_step(self, experiment: Any, step: Any, ctx: FrozenContext) -> None:
         self.steps.append(step.name)
-        if step.name == "ThirdStep":
+        if step.name == self.step:
             self.act()
 
 
@@ -194,7 +196,7 @@ def test_what_cannot_be_read_any_more_is_made_anew_and_replaced(
 ) -> None:
     expected = run(*CHAIN, uncached, cache=False, initial_ctx=FACTOR)
     noted("calls")
-    plugin = BeforeThird(lambda: [spoil(stored[place]) for place in places])
+    plugin = Before("ThirdStep", lambda: [spoil(stored[place]) for place in places])
     found = run(*CHAIN, uncached, initial_ctx=FACTOR, plugins=[plugin])
     assert same(found) == same(expected)
     assert plugin.steps == ["FirstStep", "SecondStep", "ThirdStep", "UncachedStep"]
@@ -303,3 +305,148 @@ def test_a_step_that_gives_something_else_when_it_runs_again_takes_what_follows_
         WAYS["changed"](entries[place])
     metrics = run(differs_each_time, doubles, shows).metrics.baseline.metrics
     assert metrics == {"made": [made], "doubled": [2 * made], "shown": [2 * made]}
+
+
+# -- what is undone, and what cannot be --------------------------------------------------------------------------
+
+
+@pipeline_step()
+def begins_a_stream(data: Any, ctx: FrozenContext) -> Any:
+    return np.zeros(3), {"begun": float(ctx.stream("noise").random())}
+
+
+@pipeline_step(cacheable=True)
+def goes_on_with_it(data: Any, ctx: FrozenContext) -> Any:
+    return data + ctx.stream("noise").random()
+
+
+@pipeline_step(cacheable=True)
+def draws_from_the_process(data: Any) -> Any:
+    return data + random.random()
+
+
+@pipeline_step(cacheable=True)
+def hands_back(data: Any, ctx: FrozenContext) -> Any:
+    ctx.hand_back("Receives", "a value")
+    return data + 1
+
+
+@pipeline_step(cacheable=True)
+def adds_what_it_gives(data: Any, ctx: FrozenContext) -> Any:
+    output = [float(data[0])]
+    ctx.add("given", {"output": output})
+    return output
+
+
+@pipeline_step(cacheable=True)
+def gives_it_on(data: Any) -> Any:
+    return data
+
+
+@pipeline_step(cacheable=True)
+def records_what_it_gives(data: Any, ctx: FrozenContext) -> Any:
+    output = Grows()
+    ctx.record("object", output)
+    return output
+
+
+class Grows:
+    def __init__(self) -> None:
+        self.size = 0
+
+    def __repr__(self) -> str:
+        return f"of size {self.size}"
+
+
+@pipeline_step()
+def changes_it(data: Any, ctx: FrozenContext) -> Any:
+    if isinstance(data, Grows):
+        data.size += 1
+    elif isinstance(data, list):
+        data.append(1.0)
+    return data, {"seen": repr(data), "same": ctx.holds("given") and ctx.peek("given")["output"] is data}
+
+
+class Receives(BasePlugin):
+    """Keeps what steps hand back to it."""
+
+    affects_outcomes = False
+
+    def __init__(self) -> None:
+        self.received: list[Any] = []
+
+    def after_replicate(self, experiment: Any, result: Any) -> None:
+        self.received += [value for _, _, value in experiment.handed_back(self)]
+
+
+TOGETHER: dict[str, tuple[Any, ...]] = {
+    "a stream that was begun before": (begins_a_stream, goes_on_with_it, doubles, shows),
+    "a stream that two of them draw from": (
+        begins_a_stream,
+        goes_on_with_it,
+        goes_on_with_it,
+        doubles,
+        shows,
+    ),
+    "the generator of the process": (begins_a_stream, draws_from_the_process, doubles, shows),
+    "what is handed back": (begins_a_stream, hands_back, doubles, shows),
+    "an output in the context": (begins_a_stream, adds_what_it_gives, gives_it_on, changes_it),
+    "an output among the metrics": (begins_a_stream, records_what_it_gives, gives_it_on, changes_it),
+}
+
+
+@pytest.mark.parametrize("steps", TOGETHER.values(), ids=TOGETHER)
+def test_nothing_is_done_twice(steps: tuple[Any, ...], run: Any, warnings: Any) -> None:
+    def play(cache: bool) -> Any:
+        plugin = Receives()
+        result = run(*steps, plugins=[plugin], cache=cache)
+        return plugin.received, same(result)
+
+    expected = play(False)
+    assert play(True) == play(True) == expected
+    for path in Path(".cache").rglob("*.pkl"):
+        WAYS["changed"](path)
+    assert play(True) == play(True) == expected
+
+
+@pipeline_step(cacheable=True)
+def writes_now_this_now_that(data: Any, ctx: FrozenContext) -> Any:
+    ctx.artifacts.write("that.txt" if Path("that").exists() else "this.txt", b"written")
+    return data
+
+
+def test_an_artifact_that_is_not_written_again_is_gone(run: Any, warnings: Any) -> None:
+    run(begins_a_stream, writes_now_this_now_that, doubles)
+    for path in Path(".cache").rglob("*.pkl"):
+        WAYS["changed"](path)
+    Path("that").touch()
+    result = run(begins_a_stream, writes_now_this_now_that, doubles)
+    assert [Path(entry.path).name for entry in result.artifacts] == ["that.txt"]
+    assert not list(result.path.rglob("this.txt"))
+
+
+def test_what_took_the_place_of_an_output_meanwhile_is_not_taken_for_it(run: Any) -> None:
+    """A step that gives something else each time was refreshed elsewhere, after it had been answered."""
+    run(differs_each_time)
+    (entry,) = Path(".cache").rglob("*.pkl")
+    older = entry.read_bytes()
+    run(differs_each_time, cache="refresh")
+    newer = entry.read_bytes()
+    entry.write_bytes(older)
+    plugin = Before("DoublesStep", lambda: entry.write_bytes(newer))
+    metrics = run(differs_each_time, doubles, plugins=[plugin]).metrics.baseline.metrics
+    assert metrics == {"made": [2.0], "doubled": [4.0]}
+
+
+class Holds(BasePlugin):
+    """Could change the data of any step, as far as anybody knows."""
+
+    def before_step(self, experiment: Any, step: Any, ctx: FrozenContext) -> None:
+        pass
+
+
+def test_where_a_plugin_could_do_anything_between_two_steps_each_output_is_read(
+    run: Any, stored: list[Path]
+) -> None:
+    assert hits(run(*CHAIN, plugins=[Holds()])) == 3
+    assert noted("loads") == ["A", "AB", "ABC"]
