@@ -24,13 +24,17 @@ def unpickle(name: str) -> Named:
 
 
 class Named:
-    """A value that leaves a note each time it is made from a pickle."""
+    """A value that leaves a note each time it is made from a pickle, and each time it is hashed."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def __reduce__(self) -> Any:
         return unpickle, (self.name,)
+
+    def __crystallize_fingerprint__(self) -> str:
+        note("hashes", self.name)
+        return self.name
 
 
 def note(kind: str, name: str) -> None:
@@ -132,9 +136,11 @@ def test_a_step_that_is_not_cached_gets_the_output_before_it(run: Any, stored: l
 
 
 def test_a_step_that_has_to_run_gets_the_output_before_it(run: Any, stored: list[Path]) -> None:
+    noted("hashes")
     assert hits(run(*CHAIN, initial_ctx={"factor": 2.0})) == 2
     assert noted("loads") == ["AB", "ABC"]  # the second when it was stored
     assert noted("calls") == ["third"]
+    assert noted("hashes") == ["AB", "ABC", "ABC"]  # the first to see whether the step has changed it
 
 
 def test_a_step_that_gives_its_input_needs_only_that(run: Any, stored: list[Path]) -> None:
@@ -358,6 +364,22 @@ class Grows:
         return f"of size {self.size}"
 
 
+@pipeline_step(cacheable=True)
+def makes_a_list(data: Any) -> Any:
+    return [1.0, [2.0]]
+
+
+@pipeline_step(cacheable=True)
+def gives_a_part_twice(data: Any) -> Any:
+    return [data[1], data[1]]
+
+
+@pipeline_step()
+def changes_one_of_them(data: Any) -> Any:
+    data[0].append(3.0)
+    return data, {"other": len(data[1])}
+
+
 @pipeline_step()
 def changes_it(data: Any, ctx: FrozenContext) -> Any:
     if isinstance(data, Grows):
@@ -391,6 +413,7 @@ TOGETHER: dict[str, tuple[Any, ...]] = {
     "the generator of the process": (begins_a_stream, draws_from_the_process, doubles, shows),
     "what is handed back": (begins_a_stream, hands_back, doubles, shows),
     "an output in the context": (begins_a_stream, adds_what_it_gives, gives_it_on, changes_it),
+    "a part of the input twice": (makes_a_list, gives_a_part_twice, changes_one_of_them),
     "an output among the metrics": (begins_a_stream, records_what_it_gives, gives_it_on, changes_it),
 }
 
