@@ -15,7 +15,7 @@ import struct
 import types
 from array import array
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from operator import itemgetter
 from pathlib import PosixPath, WindowsPath
 from typing import Any
@@ -115,24 +115,24 @@ class Encoder:
 
     def _put_within(self, value: Any, write: Callable[[Encoder, Any], None]) -> None:
         """Write down what may hold other things, itself among them."""
-        start, place, lowest = len(self._out), len(self._open), self._lowest
+        out, start, place, lowest = self._out, len(self._out), len(self._open), self._lowest
         self._open.append(value)
         self._places[id(value)] = self._lowest = place
         write(self, value)
         is_whole = self._lowest == place  # it does not refer to anything that it is inside of
         if is_whole:
             self._close(place)
-        if len(self._out) - start > _MOST_INLINE:
+        if len(out) - start > _MOST_INLINE:
             written = b"#" + xxhash.xxh3_128_digest(self._cut(start))
-            self._out += written
+            out += written
             if is_whole:
                 self._known[id(value)] = value, written
         self._lowest = min(self._lowest, lowest)
 
     def _close(self, place: int) -> None:
-        for each in self._open[place:]:
-            del self._places[id(each)]
-        del self._open[place:]
+        opened = self._open
+        while len(opened) > place:
+            del self._places[id(opened.pop())]
 
     def _cut(self, start: int) -> bytes:
         part = bytes(self._out[start:])
@@ -149,33 +149,43 @@ class Encoder:
     # -- containers ------------------------------------------------------------------------------------------
 
     def _list(self, value: list[Any] | tuple[Any, ...]) -> None:
-        self._out += _sized(b"l" if type(value) is list else b"t", len(value))
+        out = self._out
+        out += _sized(b"l" if type(value) is list else b"t", len(value))
         if len(value) >= _MANY and (packed := _packed(value)):
-            self._out += packed
+            out += packed
             return
         index = 0
         try:
             for item in value:
-                self.put(item)
+                plain = _PLAIN.get(type(item))
+                if plain is None:
+                    self.put(item)
+                else:  # as put() does, in a third of the time
+                    out += plain(item)
                 index += 1
         except HiddenContentError as error:
             error.steps.append(f"[{index}]")
             raise
 
     def _dict(self, value: Mapping[Any, Any], step: str = "[{!r}]") -> None:
-        self._out += _sized(b"d", len(value))
+        out = self._out
+        out += _sized(b"d", len(value))
         if set(map(type, value)) <= _TEXT:
-            ordered = [(_text(key), key, value[key]) for key in sorted(value)]
+            ordered = [(_name(key), key, value[key]) for key in sorted(value)]
         else:
             ordered = sorted(((self._key(key), key, item) for key, item in value.items()), key=itemgetter(0))
             if len({written for written, _, _ in ordered}) < len(ordered):  # as of two NaN
-                self._out += b"".join(sorted(written + self._apart(item) for written, _, item in ordered))
+                out += b"".join(sorted(written + self._apart(item) for written, _, item in ordered))
                 return
         key = None
         try:
             for written, key, item in ordered:  # noqa: B007 - the error needs the key
-                self._out += written
-                self.put(item)
+                out += written
+                plain = _PLAIN.get(type(item))
+                if plain is None:
+                    self.put(item)
+                else:
+                    out += plain(item)
         except HiddenContentError as error:
             error.steps.append(step.format(key))
             raise
@@ -338,6 +348,9 @@ def _int(value: int) -> bytes:
 def _text(value: str) -> bytes:
     content = value.encode("utf-8", "surrogatepass")
     return _sized(b"u", len(content)) + _hashed(content)
+
+
+_name = lru_cache(maxsize=1 << 12)(_text)  # the keys of dicts are the same again and again
 
 
 def _hashed(content: bytes | bytearray) -> bytes | bytearray:

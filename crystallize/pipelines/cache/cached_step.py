@@ -96,6 +96,7 @@ class CachedStep:
         self._step = step
         self._place = place
         self._name = name
+        self._hit = CacheNote(name, "hit")
         self._run = run
         self._settings = settings
         self._is_last_word = is_last_word
@@ -140,7 +141,7 @@ class CachedStep:
                 lock.release()
         output, output_hash, trace = found
         trace.repeat(ctx, self._ignored)
-        self._note(ctx, "hit")
+        self._add_note(ctx, self._hit)
         if not isinstance(output, UnreadOutput):
             self.remember(ctx, output, output_hash)
         return output
@@ -148,7 +149,7 @@ class CachedStep:
     def withdraw_hit(self, ctx: FrozenContext) -> None:
         """Take back the note that the output was in the cache."""
         assert ctx.cache_notes is not None
-        ctx.cache_notes.remove(CacheNote(self._name, "hit"))
+        ctx.cache_notes.remove(self._hit)
 
     def again(self, data: Any, ctx: FrozenContext, *, is_needed: bool = True) -> Flow[Any]:
         """Begin the step once more, after `ctx` may have gone back; see :meth:`flow`."""
@@ -159,7 +160,8 @@ class CachedStep:
         """Return what is known of the input before the step runs; None if it cannot be hashed."""
         known, ctx.known_content = ctx.known_content, None
         try:
-            self._prepare()
+            if self._folder is None:
+                self._prepare()
             if isinstance(data, UnreadOutput):
                 data_hash = data.content_hash
             elif known is not None and known[0] is data and known[2] == self._place - 1:
@@ -259,7 +261,7 @@ class CachedStep:
     def _turn_name(self, asked: _Input) -> str:
         """Return what is the same for two inputs only if they will have the same entry."""
         assert self._folder is not None
-        ways = self._folder.ways()
+        ways = tuple(self._folder.ways())
         questions = {question for way in ways for question in way}
         if not ways:  # it has never run
             injected = getattr(self._step, "injected", {})
@@ -352,9 +354,12 @@ class CachedStep:
         self._note(ctx, "uncached", problem, f"outputs of step {self._name!r} are not kept: {problem}")
 
     def _note(self, ctx: FrozenContext, what: str, why: str = "", warning: str = "") -> None:
+        self._add_note(ctx, CacheNote(self._name, what, why, warning))
+
+    def _add_note(self, ctx: FrozenContext, note: CacheNote) -> None:
         if ctx.cache_notes is None:
             ctx.cache_notes = []
-        ctx.cache_notes.append(CacheNote(self._name, what, why, warning))
+        ctx.cache_notes.append(note)
 
 
 def _shown(question: Question, answer: str, ctx: FrozenContext) -> str:

@@ -21,7 +21,6 @@ import io
 import os
 import pickle
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -113,14 +112,16 @@ class _Pickler(pickle.Pickler):
         return self.places.get(id(each))
 
 
+_UNKNOWN: Any = object()
+
+
 class _Unpickler(pickle.Unpickler):
     given: Callable[[], Any]
-
-    @cached_property
-    def data(self) -> Any:
-        return self.given()
+    data: Any = _UNKNOWN
 
     def persistent_load(self, place: tuple[Any, ...]) -> Any:
+        if self.data is _UNKNOWN:
+            self.data = self.given()  # once: a part that is there twice is one object
         part = self.data
         for key in place:
             part = part[key]
@@ -164,8 +165,7 @@ def write_entry(
         "output_checksum": _digest(views, key),
     }
     head = exact_json.dump(about) + b"\n" + record
-    check = f"{_kind_of_checksum(key)} {_digest([head], key)}\n".encode()
-    atomic_write_parts(path, (FIRST_LINE, check, head, *views))
+    atomic_write_parts(path, (FIRST_LINE, _check_line(head, key), head, *views))
 
 
 class Entry:
@@ -208,16 +208,22 @@ class Entry:
         DamagedEntryError
             If it cannot be used.
         """
-        hasher = _hasher(self._key)
-        try:
-            parts = [self._part(size, hasher.update) for size in self.about["sizes"][1:]]
-        except OSError as error:
-            raise DamagedEntryError(f"it cannot be read: {error.strerror or error}") from error
-        _compare(hasher.hexdigest(), self.about["output_checksum"], self._key)
+        about, hasher = self.about, _hasher(self._key)
+        sizes, checksum = about["sizes"][1:], about["output_checksum"]
+        if sizes == [len(self._rest)]:
+            hasher.update(self._rest)
+            parts = [self._rest]
+        else:
+            try:
+                parts = [self._part(size, hasher.update) for size in sizes]
+            except OSError as error:
+                raise DamagedEntryError(f"it cannot be read: {error.strerror or error}") from error
+        if not hmac.compare_digest(hasher.hexdigest(), checksum):
+            raise _changed(self._key)
         # An array that could not be written to will not be able to be now.
         body, *buffers = [
             part.toreadonly() if is_read_only else part
-            for part, is_read_only in zip(parts, self.about["read_only"], strict=True)
+            for part, is_read_only in zip(parts, about["read_only"], strict=True)
         ]
         return Pickled(body, tuple(buffers))
 
@@ -279,7 +285,8 @@ def _opened(file: io.FileIO, key: bytes | None) -> Entry:
     head, start, line_end = _read_head(file)
     about = _parsed(head[start:line_end])
     sizes = about["sizes"]
-    left = os.fstat(file.fileno()).st_size - line_end
+    size = len(head) if len(head) < _HEAD else os.fstat(file.fileno()).st_size
+    left = size - line_end
     if sum(sizes) != left:
         raise DamagedEntryError(f"it ends too early or too late: {left} bytes in place of {sum(sizes)}")
     end = line_end + sizes[0]
@@ -288,13 +295,14 @@ def _opened(file: io.FileIO, key: bytes | None) -> Entry:
         if not more:
             raise DamagedEntryError("it was cut off while it was read")
         head += more
-    kind, _, checksum = head[len(FIRST_LINE) : start - 1].decode("ascii", "replace").partition(" ")
-    if kind != _kind_of_checksum(key):
+    view = memoryview(head)
+    found, expected = head[len(FIRST_LINE) : start], _check_line(view[start:end], key)
+    if not hmac.compare_digest(found, expected):
+        if found.split(b" ")[0] == expected.split(b" ")[0]:
+            raise _changed(key)
         raise DamagedEntryError(
             "it is not signed" if key is not None else "it is signed, and there is no key"
         )
-    view = memoryview(head)
-    _compare(_digest([view[start:end]], key), checksum, key)
     return Entry(file, key, about, view[line_end:end], view[end:])
 
 
@@ -332,10 +340,6 @@ def _hasher(key: bytes | None) -> Any:
     return xxhash.xxh3_128() if key is None else hmac.new(key, digestmod=hashlib.blake2b)
 
 
-def _kind_of_checksum(key: bytes | None) -> str:
-    return "checksum" if key is None else "signature"
-
-
 def _digest(parts: Iterable[bytes | memoryview], key: bytes | None) -> str:
     hasher = _hasher(key)
     for part in parts:
@@ -343,8 +347,11 @@ def _digest(parts: Iterable[bytes | memoryview], key: bytes | None) -> str:
     return str(hasher.hexdigest())
 
 
-def _compare(found: str, expected: Any, key: bytes | None) -> None:
-    if not hmac.compare_digest(found.encode(), str(expected).encode()):
-        raise DamagedEntryError(
-            "its content is not what was written" if key is None else "its signature is not that of the key"
-        )
+def _check_line(head: bytes | memoryview, key: bytes | None) -> bytes:
+    return f"{'checksum' if key is None else 'signature'} {_digest([head], key)}\n".encode()
+
+
+def _changed(key: bytes | None) -> DamagedEntryError:
+    return DamagedEntryError(
+        "its content is not what was written" if key is None else "its signature is not that of the key"
+    )

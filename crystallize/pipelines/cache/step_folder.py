@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +122,18 @@ class StepFolder:
 
     # -- what the step asks ------------------------------------------------------------------------------------
 
-    def ways(self) -> tuple[tuple[Question, ...], ...]:
-        """Return what the step has asked for when it ran: once for each way that it took.
+    def ways(self) -> Iterator[tuple[Question, ...]]:
+        """Yield what the step has asked for when it ran: once for each way that it took.
 
-        Other threads may add a way while the caller looks through them.
+        Other threads may add a way while the caller looks through them. The folder is looked at when those that are
+        known already were of no use.
         """
+        known = tuple(self._ways.values())
+        yield from known
+        yield from self._learn()[len(known) :]
+
+    def _learn(self) -> tuple[tuple[Question, ...], ...]:
+        """Return all ways, the known ones first, with those that others have stored since."""
         folder = f"{self._folder}/{READS}"
         try:
             changed_at = os.stat(folder).st_mtime_ns  # noqa: PTH116
