@@ -11,16 +11,28 @@ first output that was left unread, and the steps are asked again, each with the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from crystallize.pipelines.cache.entry import DamagedEntryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crystallize.pipelines.cache.cached_step import CachedStep
     from crystallize.utils.context import FrozenContext, Mark
     from crystallize.utils.flow import Flow
+
+
+class AnsweredStep(Protocol):
+    """A step that was answered from the cache, as far as its unread output needs it."""
+
+    def remember(self, ctx: FrozenContext, output: Any, output_hash: str) -> None:
+        """Tell the next step, if it is the next one to get `output`, what that hashes to."""
+
+    def withdraw_hit(self, ctx: FrozenContext) -> None:
+        """Take back the note that the output was in the cache."""
+
+    def again(self, data: Any, ctx: FrozenContext) -> Flow[Any]:
+        """Return the step's output for `data` itself, and do to `ctx` what the step does."""
 
 
 class UnreadOutput:
@@ -28,7 +40,7 @@ class UnreadOutput:
 
     Parameters
     ----------
-    step : CachedStep
+    step : AnsweredStep
         The step.
     given : object
         The step's input, which may be unread as well.
@@ -43,7 +55,7 @@ class UnreadOutput:
     __slots__ = ("_given", "_mark", "_step", "content_hash", "read")
 
     def __init__(
-        self, step: CachedStep, given: Any, content_hash: str, mark: Mark, read: Callable[[], Any]
+        self, step: AnsweredStep, given: Any, content_hash: str, mark: Mark, read: Callable[[], Any]
     ) -> None:
         self._step = step
         self._given = given
