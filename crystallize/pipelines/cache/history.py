@@ -142,16 +142,17 @@ def _flat(parts: Mapping[str, Mapping[str, Part]]) -> dict[str, Part]:
 
 
 def _entries(folder: Path, since: float) -> Iterator[dict[str, Part]]:
-    """Yield the inputs of the newest entries that were stored before `since`."""
+    """Yield the inputs of entries that were stored before `since`: of those used last, those used since then behind."""
     try:
         files = [each for each in os.scandir(folder) if each.name.endswith(SUFFIX)]
-        files = [each for each in files if each.stat().st_mtime < since]
-        files.sort(key=lambda each: each.stat().st_mtime, reverse=True)
+        files.sort(key=lambda each: (each.stat().st_mtime >= since, -each.stat().st_mtime))
     except OSError:
         return
     for file in files[:_MOST_ENTRIES]:
         try:
             about = read_about(Path(file.path))
+            if about["made"] >= since:
+                continue
             answers = {Question(kind, name): part for kind, name, *part in about["answers"]}
             yield as_parts(about["data"], answers)
         except (DamagedEntryError, KeyError, TypeError, ValueError):

@@ -13,11 +13,11 @@ def test_a_way_may_be_added_by_another_thread_while_one_looks_through_them(tmp_p
     folder.remember_way([Question("value", "lr")])
     for number, way in enumerate(folder.ways()):
         folder.remember_way([*way, Question("value", f"added {number}")])
-    assert len(folder.ways()) == 2
+    assert len(tuple(folder.ways())) == 3
 
 
 def test_what_others_have_learnt_is_seen(tmp_path: Path) -> None:
     mine, theirs = (StepFolder(tmp_path, "0" * 32, None) for _ in range(2))
-    assert mine.ways() == ()
+    assert tuple(mine.ways()) == ()
     theirs.remember_way([Question("rng")])
-    assert mine.ways() == ((Question("rng"),),)
+    assert tuple(mine.ways()) == ((Question("rng"),),)

@@ -209,6 +209,10 @@ def test_what_cannot_be_read_any_more_is_made_anew_and_replaced(
     assert noted("calls") == [*(["first"] if 0 in places else []), "second", "third"]
     assert hits(found) == 2 - len(places)
     assert found.explain_cache().count("miss") == 1 + len(places)
+    if spoil is WAYS["changed"]:
+        assert found.explain_cache().reasons("SecondStep") == {
+            "what is stored for it cannot be used": {"baseline": 1}
+        }
     told = warnings()
     assert [str(stored[place]) in text for place, text in zip(places, told, strict=False)] == [True] * len(
         told
