@@ -364,7 +364,7 @@ def test_nobody_can_tell_it_of_any_step_alone_nor_of_those_that_meet(fresh: Call
         check([every.index(each) for each in steps], ["serial"], fresh())
 
 
-UNREAD = ("cold", "warm", "damaged", "warm", *["damaged meanwhile"] * 3, "warm")
+UNREAD = ("cold", "damaged", "damaged meanwhile", "damaged meanwhile", "warm")
 
 
 def test_nobody_can_tell_it_where_the_output_of_a_step_is_not_read_for_the_next_one(
@@ -397,7 +397,7 @@ def test_nobody_can_tell_whether_the_cache_is_on(steps: list[int], fresh: Callab
     check(steps, ["serial"], fresh())
 
 
-@settings(LAW, max_examples=8)
+@settings(LAW, max_examples=5)
 @given(steps=st.lists(st.integers(0, len(STEPS) + len(ALONE) - 1), min_size=3, max_size=7))
 def test_nobody_can_tell_which_outputs_were_read(steps: list[int], fresh: Callable[[], Path]) -> None:
     check(steps, ["serial"], fresh(), with_hooks=False, states=UNREAD)
