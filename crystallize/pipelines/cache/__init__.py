@@ -4,6 +4,7 @@
 
     settings.py       where the cache is, and whether a run uses it
     cached_step.py    runs a step, or does what it did before
+    unread.py         outputs that nobody has needed so far
     step_key.py       what a step is made of: its folder
     reads.py          what a step learns from its context: its entries
     trace.py          what a step leaves behind besides its output
