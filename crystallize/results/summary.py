@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import MissingMetricError
+from crystallize.statistics.intervals import student_interval
 from crystallize.statistics.samples import BaselineColumns, moments, paired_differences, per_replicate
-from crystallize.statistics.verifiers import check_share, mean_of_differences
+from crystallize.statistics.verifiers import check_share
 from crystallize.utils.suggest import counted, did_you_mean, listed
 from crystallize.utils.text_table import (
     WIDTH,
@@ -266,15 +267,14 @@ def _row(
     if condition is baseline or other is None or not other.is_numeric:
         return row
     left, right = BaselineColumns(baseline.columns).align(condition.columns, [metric])
-    found = mean_of_differences(
-        paired_differences(left.per_replicate(metric), right.per_replicate(metric)), 1 - confidence
+    pairs, difference, spread, *_ = moments(
+        paired_differences(left.per_replicate(metric), right.per_replicate(metric))
     )
-    pairs = found["n"]
     return replace(
         row,
         pairs=pairs,
-        difference=found["difference"] if pairs else None,
-        interval=found["interval"] if pairs > 1 else None,
+        difference=difference if pairs else None,
+        interval=student_interval(pairs, difference, spread, confidence) if pairs > 1 else None,
     )
 
 

@@ -13,14 +13,16 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError
-from crystallize.statistics.hypothesis_result import WORSE, Comparison, Direction, HypothesisResult, verdict
-from crystallize.statistics.p_values import find_tests, holm, is_number
+from crystallize.statistics.adjustment import holm
+from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
+from crystallize.statistics.p_values import find_tests, is_number
 from crystallize.statistics.samples import (
     BaselineColumns,
     ConditionSamples,
     difference_of_means,
     replicates_of_one,
 )
+from crystallize.statistics.verdicts import WORSE, Direction, verdict
 from crystallize.statistics.verifier import Verifier, VerifierFactory, check_verifier
 from crystallize.utils.factories import Factory, portable, restore
 from crystallize.utils.signatures import name_of

@@ -6,10 +6,11 @@ import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any
 
 from crystallize.errors import RunFailedError, UnknownNameError
 from crystallize.statistics.p_values import smaller
+from crystallize.statistics.verdicts import BETTER, DIFFERENT, LARGER, SMALLER, WORSE, Direction
 from crystallize.utils.suggest import counted, did_you_mean, listed
 from crystallize.utils.text_table import (
     WIDTH,
@@ -19,10 +20,6 @@ from crystallize.utils.text_table import (
     format_number,
     wrapped,
 )
-
-Direction = Literal["min", "max"]
-BETTER, WORSE, LARGER, SMALLER = "better", "worse", "larger", "smaller"
-DIFFERENT, UNDECIDED = "different", "undecided"
 
 _OF_TESTS = frozenset(
     ("p_value", "p", "significant", "difference", "statistic", "degrees_of_freedom", "interval", "n")
@@ -55,17 +52,6 @@ class Comparison:
     p_value: float
     adjusted_p_value: float
     verdict: str
-
-
-def verdict(difference: float | None, adjusted: float, alpha: float, direction: Direction | None) -> str:
-    """Return the verdict of a :class:`Comparison`. NaN decides nothing."""
-    if not adjusted <= alpha:
-        return UNDECIDED
-    if not difference or math.isnan(difference):
-        return DIFFERENT
-    if direction is None:
-        return LARGER if difference > 0 else SMALLER
-    return BETTER if (difference > 0) == (direction == "max") else WORSE
 
 
 @dataclass(frozen=True, repr=False)
