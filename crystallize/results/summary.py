@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import MissingMetricError
 from crystallize.statistics.intervals import student_interval
 from crystallize.statistics.samples import BaselineColumns, moments, paired_differences, per_replicate
-from crystallize.statistics.verifiers import check_share
+from crystallize.utils.checks import check_share
 from crystallize.utils.suggest import counted, did_you_mean, listed
 from crystallize.utils.text_table import (
     WIDTH,

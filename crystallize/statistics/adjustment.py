@@ -77,6 +77,16 @@ CORRECTIONS: dict[Correction, Callable[[Sequence[float]], list[float]]] = {
 """Each correction by its name."""
 
 
+TITLES = {
+    "holm": "Holm",
+    "hochberg": "Hochberg",
+    "benjamini-hochberg": "Benjamini-Hochberg, false discovery rate",
+    "bonferroni": "Bonferroni",
+    "own": "by the test itself",
+}
+"""What people read of each; ``"own"`` is that of a verifier which corrects by itself."""
+
+
 def _from_largest(values: list[float]) -> list[float]:
     return list(accumulate(reversed(values), min))[::-1]
 

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from crystallize.errors import RunFailedError, UnknownNameError
+from crystallize.statistics.adjustment import TITLES
 from crystallize.statistics.p_values import smaller
-from crystallize.statistics.verdicts import BETTER, DIFFERENT, LARGER, SMALLER, WORSE, Direction
+from crystallize.statistics.verdicts import BETTER, DIFFERENT, LARGER, SMALLER, WITHHELD, WORSE, Direction
 from crystallize.utils.suggest import counted, did_you_mean, listed
 from crystallize.utils.text_table import (
     WIDTH,
@@ -21,8 +22,13 @@ from crystallize.utils.text_table import (
     wrapped,
 )
 
+_MOST_EXPLAINED = 3
+
 _OF_TESTS = frozenset(
-    ("p_value", "p", "significant", "difference", "statistic", "degrees_of_freedom", "interval", "n")
+    (
+        *("p_value", "p", "adjusted_p_value", "significant", "difference", "statistic"),
+        *("degrees_of_freedom", "standard_error", "interval", "n", "claim"),
+    )
 )
 
 
@@ -42,8 +48,17 @@ class Comparison:
         Corrected for all tests of the hypothesis; see :attr:`HypothesisResult.adjusted_p_values`.
     verdict : str
         ``"better"`` or ``"worse"`` if the hypothesis says in which direction better lies, else ``"larger"`` or
-        ``"smaller"``; ``"different"`` if the sign is not known; ``"undecided"`` unless the adjusted p-value is at
-        most the hypothesis's alpha.
+        ``"smaller"``; ``"different"`` if the sign is not known; ``"equivalent"`` and ``"too small to matter"`` if the
+        difference is known to be within the hypothesis's equivalence margin or smallest effect; the claim of a test
+        that makes one; ``"withheld"`` if more replicates were lost under one condition than under the other; else
+        ``"undecided"``.
+    paired : bool
+        Whether the test was of differences within replicates.
+    more : int or None
+        Of an undecided one: about how many replicates more would find the smallest effect, in 80 % of cases.
+    visible : float or None
+        Of an undecided one: the smallest difference, in the metric's unit, that so many replicates find in 80 % of
+        cases.
     """
 
     treatment: str
@@ -52,6 +67,9 @@ class Comparison:
     p_value: float
     adjusted_p_value: float
     verdict: str
+    paired: bool = True
+    more: int | None = None
+    visible: float | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,6 +96,11 @@ class HypothesisResult:
         The level of the verdicts: the verifier's ``alpha``, 0.05 if it has none.
     has_ranker : bool
         Whether the hypothesis was given a ranker.
+    correction : str
+        How p-values are corrected for the number of tests: a name of
+        :data:`~crystallize.statistics.adjustment.CORRECTIONS`, or ``"own"`` if the verifier does it.
+    smallest_effect, equivalence_margin : float or None
+        What the hypothesis says is the smallest difference that matters, and within what differences count as none.
     dropped : dict of str to dict of str to int
         For each treatment that lacks pairs with the baseline: how many replicates were left out, by the reason:
         ``"failed"``, ``"timeout"``, ``"worker-lost"`` or ``"not recorded by both"``.
@@ -96,6 +119,9 @@ class HypothesisResult:
     direction: Direction | None = None
     alpha: float = 0.05
     has_ranker: bool = False
+    correction: str = "holm"
+    smallest_effect: float | None = None
+    equivalence_margin: float | None = None
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
@@ -136,10 +162,11 @@ class HypothesisResult:
     def adjusted_p_values(self) -> dict[str, float]:
         """The p-value of each treatment, corrected for the number of tests that this hypothesis made.
 
-        By the step-down method of Holm, S. (1979), "A simple sequentially rejective multiple test procedure",
-        Scandinavian Journal of Statistics 6, 65-70. If the treatments with a value of at most alpha are said
-        to differ from the baseline, the probability of even one false claim is at most alpha, however the
-        tests depend on each other. ``p_value`` itself bounds it only for one comparison chosen beforehand.
+        By the hypothesis's `correction`; without another one, by the step-down method of Holm, S. (1979), "A simple
+        sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 65-70. If the treatments
+        with a value of at most alpha are said to differ from the baseline, the probability of even one false claim is
+        at most alpha, however the tests depend on each other. ``p_value`` itself bounds it only for one comparison
+        chosen beforehand.
 
         All p-values of all treatments are one family. A treatment with several (from several metrics) gets
         the smallest of its corrected ones. Tests that gave NaN are not counted; results without a p-value are
@@ -166,6 +193,9 @@ class HypothesisResult:
             "direction": self.direction,
             "alpha": self.alpha,
             "has_ranker": self.has_ranker,
+            "correction": self.correction,
+            "smallest_effect": self.smallest_effect,
+            "equivalence_margin": self.equivalence_margin,
             "dropped": self.dropped,
         }
 
@@ -236,11 +266,44 @@ class HypothesisResult:
             why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
             yield f"{treatment}: {left_out} dropped, for only complete pairs are compared: {why}."
         if self.comparisons:
-            yield f"verdict: of the p-value adjusted for all tests (Holm), at {self.alpha:g}."
+            yield f"verdict: {self._rule()}, at {self.alpha:g}."
+            yield from self._undecided()
+        if any(each.verdict == WITHHELD for each in self.comparisons):
+            yield (
+                "withheld: more replicates were lost under one condition than under the other, and those that are left "
+                "may not be like the lost ones. Resume the run to try them again."
+            )
         yield from self._conclusion()
         for treatment, reason in self.errors.items():
             what = "not ranked" if treatment in self.results else "not compared"
             yield f"{treatment} was {what}: {reason.strip().splitlines()[-1]}"
+
+    def _rule(self) -> str:
+        """Name the family of tests, and what is done for their number."""
+        tests = sum(not math.isnan(each.p_value) for each in self.comparisons)
+        if tests == 1:
+            return "of the p-value of this one test"
+        if self.correction == "none":
+            return f"of the p-value of each of {tests} tests alone"
+        return f"of the p-value adjusted for all {tests} tests ({TITLES[self.correction]})"
+
+    def _undecided(self) -> Iterator[str]:
+        """Say of undecided comparisons what the run can see, and how many replicates would see the smallest effect."""
+        undecided = [each for each in self.comparisons if each.visible is not None]
+        for each in undecided[:_MOST_EXPLAINED]:
+            yield f"{each.treatment} on {each.metric}: {self.outlook(each)}."
+        if len(undecided) > _MOST_EXPLAINED:
+            yield f"{len(undecided) - _MOST_EXPLAINED} more are undecided: summary(detail=True) says what they need."
+
+    def outlook(self, undecided: Comparison) -> str:
+        """Return what a run of this size finds, and how many replicates more would find the smallest effect."""
+        if undecided.visible is None:
+            return ""
+        seen = format_number(undecided.visible, choose_decimals((), [undecided.visible]))
+        found = f"4 of 5 such runs find a difference of {seen}"
+        if undecided.more is None:
+            return found
+        return f"about {undecided.more} more replicates needed to find {self.smallest_effect:g}; {found}"
 
     def _conclusion(self) -> Iterator[str]:
         best = self.ranking["best"]

@@ -64,6 +64,25 @@ def replicates_needed(
     return bisect(lambda n: t_test_power(effect, n, alpha=alpha, paired=paired) - power, _LEAST, high)
 
 
+def whole_replicates_needed(
+    effect: float, *, power: float = 0.8, alpha: float = 0.05, paired: bool = True
+) -> int | None:
+    """Return :func:`replicates_needed` rounded up; None if there are not enough replicates in the world."""
+    enough = 2
+    while effect and not t_test_power(effect, enough, alpha=alpha, paired=paired) >= power and enough < MOST:
+        enough *= 2
+    if not effect or enough >= MOST:
+        return None
+    too_few = enough // 2
+    while enough - too_few > 1:
+        middle = (enough + too_few) // 2
+        if t_test_power(effect, middle, alpha=alpha, paired=paired) >= power:
+            enough = middle
+        else:
+            too_few = middle
+    return enough
+
+
 @lru_cache(maxsize=1024)
 def smallest_effect(n: float, *, power: float = 0.8, alpha: float = 0.05, paired: bool = True) -> float:
     """Return the smallest effect, in standard deviations, that `n` replicates find with this power."""

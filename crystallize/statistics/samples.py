@@ -215,6 +215,31 @@ def replicates_of_one(ours: Column, theirs: Column) -> frozenset[int]:
     return left ^ right
 
 
+def lost_halves(baseline: Column, treatment: Column) -> tuple[int, int]:
+    """Count the pairs that lack a number: in how many the treatment alone has lost it, and in how many the baseline.
+
+    A replicate that recorded nothing has lost its number, and so has one that recorded NaN.
+    """
+    if _are_whole(baseline, treatment) and not (_has_nan(baseline) or _has_nan(treatment)):
+        return 0, 0
+    kept, others = (
+        {
+            replicate
+            for replicate, values in column.by_replicate()
+            if not any(isinstance(value, float) and math.isnan(value) for value in values)
+        }
+        for column in (baseline, treatment)
+    )
+    return len(kept - others), len(others - kept)
+
+
+def _has_nan(column: Column) -> bool:
+    import numpy as np
+
+    array = column.array()
+    return array.dtype.kind == "f" and bool(np.isnan(array).any())
+
+
 def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_CommonReplicates, _CommonReplicates]:
     others = dict(treatment.by_replicate())
     pairs = [

@@ -25,17 +25,22 @@ class MeanDifference:
         Its standard error; NaN where there are too few values, and if one is not finite.
     freedom : float
         The degrees of freedom of the error.
+    least_p : float
+        The p-value if nothing varies, where t says nothing: how likely it is that all pairs, or all values of the
+        conditions, fall so by exchanging the conditions. Two equal differences of counts are no proof.
     """
 
     difference: float
     error: float
     freedom: float
+    least_p: float
 
     @classmethod
     def of_pairs(cls, differences: Moments) -> MeanDifference:
         """Return the mean of the differences within pairs (Student 1908)."""
         n, mean, sd, *_ = differences
-        return cls.of(mean, sd / math.sqrt(n or 1), float(n - 1) if n > 1 else math.nan)
+        freedom = float(n - 1) if n > 1 else math.nan
+        return cls.of(mean, sd / math.sqrt(n or 1), freedom, 2.0 ** (1 - n))
 
     @classmethod
     def of_samples(cls, baseline: Moments, treatment: Moments) -> MeanDifference:
@@ -48,13 +53,14 @@ class MeanDifference:
             freedom = 1 / ((error_a / error) ** 4 / (a.n - 1) + (error_b / error) ** 4 / (b.n - 1))
         else:
             freedom = float(a.n + b.n - 2) if error == 0 else math.nan
-        return cls.of(difference_of_means(a, b), error, freedom)
+        least_p = 0.0 if error > 0 else _inverse(math.comb(a.n + b.n, a.n)) * 2
+        return cls.of(difference_of_means(a, b), error, freedom, least_p)
 
     @classmethod
-    def of(cls, difference: float, error: float, freedom: float) -> MeanDifference:
+    def of(cls, difference: float, error: float, freedom: float, least_p: float) -> MeanDifference:
         """Return the difference; nothing is known of one that is not finite."""
         known = math.isfinite(difference) and not math.isnan(error)
-        return cls(difference, error if known else math.nan, freedom if known else math.nan)
+        return cls(difference, error if known else math.nan, freedom if known else math.nan, least_p)
 
     @property
     def statistic(self) -> float:
@@ -68,7 +74,7 @@ class MeanDifference:
 
         statistic = self.statistic
         if math.isinf(statistic):
-            return 0.0
+            return self.least_p
         return float(2 * stdtr(self.freedom, -abs(statistic))) if statistic else 1.0
 
     def at(self, bound: float) -> float:
@@ -106,6 +112,10 @@ class MeanDifference:
     def _upper_tail(self, statistic: float) -> float:
         from scipy.special import stdtr
 
-        if math.isinf(statistic) or not self.error:  # known without error: on the bound is not beyond it
-            return 0.0 if statistic > 0 else 1.0
+        if math.isinf(statistic) or not self.error:  # nothing varies: on the bound is not beyond it
+            return self.least_p / 2 if statistic > 0 else 1.0
         return float(stdtr(self.freedom, -statistic))
+
+
+def _inverse(count: int) -> float:
+    return 1 / count if count < 10**300 else 0.0

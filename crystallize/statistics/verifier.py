@@ -113,7 +113,7 @@ class VerifierFactory(Factory[Verifier]):
 def verifier(fn: Callable[..., Any]) -> VerifierFactory: ...
 @overload
 def verifier(
-    *, check: Callable[..., None], many: Callable[..., Any] | None = None
+    *, check: Callable[..., None] | None = None, many: Callable[..., Any] | None = None
 ) -> Callable[[Callable[..., Any]], VerifierFactory]: ...
 def verifier(
     fn: Any = None, *, check: Callable[..., None] | None = None, many: Callable[..., Any] | None = None

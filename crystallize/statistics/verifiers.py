@@ -5,8 +5,8 @@ recorded several), and returns a dict:
 
 ``p_value``
     Probability, if the conditions do not differ, of a statistic at least as far from zero; two-sided.
-``statistic``, ``degrees_of_freedom``
-    The test's statistic, positive if the treatment's values are larger; the second where the test has it.
+``statistic``, ``degrees_of_freedom``, ``standard_error``
+    The test's statistic, positive if the treatment's values are larger; the others where the test has them.
 ``difference``, ``interval``
     Mean of the treatment minus mean of the baseline, and both ends of its confidence interval at 1 - alpha. Wilcoxon's
     test, which is not of means, has no interval.
@@ -48,7 +48,7 @@ from crystallize.statistics.t_tests import MeanDifference
 from crystallize.statistics.verdicts import EQUIVALENT, NOT_WORSE
 from crystallize.statistics.verifier import verifier
 from crystallize.statistics.wilcoxon import signed_ranks
-from crystallize.utils.checks import check_bool
+from crystallize.utils.checks import check_bool, check_share, check_size
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
@@ -63,22 +63,6 @@ if TYPE_CHECKING:
 
 
 # -- settings ------------------------------------------------------------------------------------------------
-
-
-def check_share(name: str, value: Any) -> None:
-    """Refuse a `value` that is no number between 0 and 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidTypeError(f"{name} is a number between 0 and 1, got {value!r}")
-    if not 0 < value < 1:
-        raise InvalidValueError(f"{name} lies between 0 and 1, got {value!r}")
-
-
-def check_size(name: str, value: Any) -> None:
-    """Refuse a `value` that is no finite number above zero."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidTypeError(f"{name} is a number above 0, got {value!r}")
-    if not 0 < value < math.inf:
-        raise InvalidValueError(f"{name} is above 0, in the metric's unit, got {value!r}")
 
 
 def _check_alpha(alpha: Any) -> None:
@@ -137,7 +121,7 @@ def welch_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
     dict
         See the module. ``n`` is a tuple, the baseline's number first. With fewer than two values in a
         condition all but ``difference`` and ``n`` is NaN. If neither condition varies, equal means give
-        ``p_value`` 1 and different ones 0.
+        ``p_value`` 1, and different ones the share of ways to divide the values that is as extreme.
 
     References
     ----------
@@ -167,7 +151,8 @@ def paired_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alph
     -------
     dict
         See the module. ``n`` is the number of pairs. With fewer than two pairs all but ``difference`` and
-        ``n`` is NaN. If the differences do not vary, ``p_value`` is 1 if they are zero and 0 if not.
+        ``n`` is NaN. If the differences do not vary, ``p_value`` is 1 if they are zero, and if not that of the
+        sign-flip test, ``2 ** (1 - n)``.
 
     References
     ----------
@@ -468,7 +453,7 @@ def _dunnett_of_one(
     for each in treatments:
         difference = difference_of_means(control, each)
         error = math.sqrt(variance * (1 / (each.n or math.nan) + 1 / (control.n or math.nan)))
-        mean = MeanDifference.of(difference, error, freedom)
+        mean = MeanDifference.of(difference, error, freedom, 0.0)
         adjusted = dunnett_p_value(mean.statistic, loadings, freedom)
         ends = (difference - bound * error, difference + bound * error) if error else (difference,) * 2
         found.append(
@@ -549,6 +534,7 @@ def _report(found: MeanDifference, alpha: float) -> Found:
         "p_value": p_value,
         "statistic": found.statistic,
         "degrees_of_freedom": found.freedom,
+        "standard_error": found.error,
         "difference": found.difference,
         "interval": found.interval(1 - alpha),
         "significant": _is_significant(p_value, alpha),

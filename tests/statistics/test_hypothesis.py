@@ -517,6 +517,9 @@ def test_a_decorated_ranker_makes_hypotheses():
         "verifier": "paired_t_test",
         "metrics": [["loss"]],
         "direction": None,
+        "smallest_effect": None,
+        "equivalence_margin": None,
+        "correction": "holm",
         "settings": {"alpha": 0.01},
     }
 

@@ -189,14 +189,16 @@ def test_p_values_are_probabilities_and_agree_with_the_interval(test, pair):
         assert found["significant"] == (not low <= 0 <= high)
 
 
-@pytest.mark.parametrize("test", [welch_t_test, paired_t_test])
-def test_values_that_do_not_vary_give_certainty_without_warnings(test):
+@pytest.mark.parametrize(("test", "least"), [(welch_t_test, 2 / math.comb(20, 10)), (paired_t_test, 2**-9)])
+def test_values_that_do_not_vary_are_judged_by_exchanging_them(test, least):
     same = compare(test, [0.1] * 10, [0.1] * 10)
     assert (same["p_value"], same["statistic"], same["interval"]) == (1.0, 0.0, (0.0, 0.0))
     assert not same["significant"]
     other = compare(test, [0.5] * 10, [0.25] * 10)
-    assert (other["p_value"], other["statistic"], other["interval"]) == (0.0, -math.inf, (-0.25, -0.25))
+    assert (other["p_value"], other["statistic"], other["interval"]) == (least, -math.inf, (-0.25, -0.25))
     assert other["significant"]
+    assert not compare(test, [3, 3], [4, 4])["significant"]
+    assert not compare(test, [3] * 2, [4] * 2, alpha=0.3)["significant"]
 
 
 @pytest.mark.parametrize("test", TESTS)
