@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.statistics.intervals import NO_INTERVAL, Interval
 from crystallize.statistics.noncentral_t import noncentrality_interval
-from crystallize.statistics.samples import moments, paired_differences
+from crystallize.statistics.samples import moments
 
 if TYPE_CHECKING:
-    from crystallize.statistics.samples import FloatArray, NumberArray
+    from crystallize.statistics.samples import FloatArray, Moments
 
 
 class EffectSize(NamedTuple):
@@ -70,25 +70,40 @@ class Pairing(NamedTuple):
     worth: float
 
 
-def pairing(baseline: NumberArray, treatment: NumberArray) -> Pairing | None:
-    """Return what pairing gained; None if there are less than two pairs, or a condition or the difference never varies.
+def pairing(baseline: Moments, treatment: Moments, differences: Moments) -> Pairing | None:
+    """Return what pairing gained, from the moments of both conditions and of the differences.
+
+    Returns
+    -------
+    Pairing or None
+        None if there are less than two pairs, or if a condition or the difference never varies.
 
     References
     ----------
     Law, A. M. (2015), Simulation Modeling and Analysis, 5th ed., section 11.2, on common random numbers.
     """
-    a, b, difference = (
-        moments(values).sd for values in (baseline, treatment, paired_differences(baseline, treatment))
-    )
-    if not (a > 0 and b > 0 and difference > 0):
+    spreads = (baseline.sd, treatment.sd, differences.sd)
+    if not all(sd > 0 for sd in spreads):
         return None
     # On shares of the largest: squares of large or tiny numbers are no floats.
-    unit = max(a, b, difference)
-    a, b, difference = a / unit, b / unit, difference / unit
+    a, b, difference = (sd / max(spreads) for sd in spreads)
     if not (a * b > 0 and difference * difference > 0):
         return None
     correlation = (a * a + b * b - difference * difference) / (2 * a * b)
     return Pairing(max(-1.0, min(1.0, correlation)), (a * a + b * b) / difference**2)
+
+
+def is_known_to_be_negative(correlation: float, n: int) -> bool:
+    """Tell whether the correlation of `n` pairs is below zero at a level of 2.5 %.
+
+    References
+    ----------
+    Fisher, R. A. (1921), "On the 'probable error' of a coefficient of correlation deduced from a small sample", Metron
+    1, 3-32.
+    """
+    if n < 4 or correlation >= 0:
+        return False
+    return correlation <= -1 or math.atanh(correlation) + 1.96 / math.sqrt(n - 3) < 0
 
 
 def share_larger(differences: FloatArray) -> float:

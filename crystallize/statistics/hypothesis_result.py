@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import groupby
 from typing import Any
 
 from crystallize.errors import RunFailedError, UnknownNameError
@@ -23,6 +25,7 @@ from crystallize.utils.text_table import (
 )
 
 _MOST_EXPLAINED = 3
+_MOST_SHOWN = 10
 
 _OF_TESTS = frozenset(
     (
@@ -178,6 +181,10 @@ class HypothesisResult:
             adjusted[each.treatment] = smaller(adjusted.get(each.treatment, value), value)
         return adjusted
 
+    def has_metric(self, metric: str) -> bool:
+        """Tell whether there is a test of `metric` alone."""
+        return any(each.metric == metric for each in self.comparisons)
+
     # -- handing on ----------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
@@ -234,26 +241,34 @@ class HypothesisResult:
 
     def _table(self) -> TextTable:
         differences: list[str] = []
-        for metric in dict.fromkeys(each.metric for each in self.comparisons):
-            values = [each.difference for each in self.comparisons if each.metric == metric]
+        shown = list(self._shown())
+        for _, comparisons in groupby(shown, lambda each: each.metric):
+            values = [each.difference for each in comparisons]
             decimals = choose_decimals((), values)
             differences += [format_number(value, decimals, sign="+") for value in values]
         rows = [
             (
                 each.metric,
                 each.treatment,
-                shown,
+                difference,
                 f"{each.p_value:.2g}",
                 f"{each.adjusted_p_value:.2g}",
                 each.verdict,
             )
-            for each, shown in zip(self._by_metric(), align_points(differences), strict=True)
+            for each, difference in zip(shown, align_points(differences), strict=True)
         ]
         return TextTable(("metric", "condition", "difference", "p", "adjusted p", "verdict"), rows)
 
-    def _by_metric(self) -> Iterator[Comparison]:
-        for metric in dict.fromkeys(each.metric for each in self.comparisons):
-            yield from (each for each in self.comparisons if each.metric == metric)
+    def _shown(self) -> Iterator[Comparison]:
+        """Yield the comparisons of each metric: all, or of very many the best."""
+        by_metric: dict[str, list[Comparison]] = {}
+        for each in self.comparisons:
+            by_metric.setdefault(each.metric, []).append(each)
+        places = {name: place for place, name in enumerate(self.ranking["ranked"])}
+        for comparisons in by_metric.values():
+            if len(comparisons) > _MOST_SHOWN:
+                comparisons.sort(key=lambda each: places.get(each.treatment, len(places)))
+            yield from comparisons[:_MOST_SHOWN]
 
     def _notes(self) -> Iterator[str]:
         tested = {each.treatment for each in self.comparisons}
@@ -265,6 +280,7 @@ class HypothesisResult:
             left_out = counted(sum(reasons.values()), "replicate")
             why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
             yield f"{treatment}: {left_out} dropped, for only complete pairs are compared: {why}."
+        yield from self._left_out()
         if self.comparisons:
             yield f"verdict: {self._rule()}, at {self.alpha:g}."
             yield from self._undecided()
@@ -278,6 +294,14 @@ class HypothesisResult:
             what = "not ranked" if treatment in self.results else "not compared"
             yield f"{treatment} was {what}: {reason.strip().splitlines()[-1]}"
 
+    def _left_out(self) -> Iterator[str]:
+        """Count the verdicts that the table has no line of."""
+        shown = set(self._shown())
+        rest = Counter(each.verdict for each in self.comparisons if each not in shown)
+        if rest:
+            verdicts = ", ".join(f"{count} {word}" for word, count in rest.items())
+            yield f"{counted(rest.total(), 'more comparison')}: {verdicts}."
+
     def _rule(self) -> str:
         """Name the family of tests, and what is done for their number."""
         tests = sum(not math.isnan(each.p_value) for each in self.comparisons)
@@ -289,7 +313,7 @@ class HypothesisResult:
 
     def _undecided(self) -> Iterator[str]:
         """Say of undecided comparisons what the run can see, and how many replicates would see the smallest effect."""
-        undecided = [each for each in self.comparisons if each.visible is not None]
+        undecided = [each for each in self._shown() if each.visible is not None]
         for each in undecided[:_MOST_EXPLAINED]:
             yield f"{each.treatment} on {each.metric}: {self.outlook(each)}."
         if len(undecided) > _MOST_EXPLAINED:

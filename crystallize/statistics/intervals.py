@@ -13,10 +13,10 @@ import math
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.statistics.samples import moments
+from crystallize.statistics.samples import as_floats, moments
 
 if TYPE_CHECKING:
-    from crystallize.statistics.samples import FloatArray
+    from crystallize.statistics.samples import FloatArray, NumberArray
 
 Interval = tuple[float, float]
 NO_INTERVAL: Interval = (math.nan, math.nan)
@@ -136,7 +136,7 @@ class Ratio(NamedTuple):
     interval: Interval
 
 
-def ratio_of_means(baseline: FloatArray, treatment: FloatArray, confidence: float = 0.95) -> Ratio | None:
+def ratio_of_means(baseline: NumberArray, treatment: NumberArray, confidence: float = 0.95) -> Ratio | None:
     """Return the treatment's mean divided by the baseline's, of pairs, with Fieller's interval.
 
     Returns
@@ -153,6 +153,7 @@ def ratio_of_means(baseline: FloatArray, treatment: FloatArray, confidence: floa
     import numpy as np
 
     n = len(baseline)
+    baseline, treatment = as_floats(baseline), as_floats(treatment)
     if n < 2 or not (np.isfinite(baseline).all() and np.isfinite(treatment).all()):
         return None
     if not ((baseline > 0).all() or (baseline < 0).all()):

@@ -8,10 +8,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crystallize.statistics.effect_size import effect_size, hedges_factor, pairing, share_larger
+from crystallize.statistics import effect_size as module
+from crystallize.statistics.effect_size import (
+    effect_size,
+    hedges_factor,
+    is_known_to_be_negative,
+    share_larger,
+)
 from crystallize.statistics.noncentral_t import noncentral_t_cdf, noncentrality_interval
+from crystallize.statistics.samples import moments
 
 from .published import MAIZE, SLEEP
+
+
+def pairing(baseline, treatment):
+    return module.pairing(*(moments(np.asarray(x)) for x in (baseline, treatment, treatment - baseline)))
 
 
 def test_effect_sizes_of_the_sleep_data():
@@ -71,3 +82,12 @@ def test_pairing_of_what_never_varies_is_not_known():
     for other in ([1.0, 1.0, 1.0], [2.0, 3.0, 5.0]):
         assert pairing(np.array([1.0, 2.0, 4.0]), np.array(other)) is None
     assert pairing(np.array([1.0]), np.array([2.0])) is None
+
+
+def test_pairs_with_a_negative_correlation_are_told_from_chance():
+    rng = np.random.default_rng(1)
+    chance = [is_known_to_be_negative(np.corrcoef(*rng.normal(size=(2, 12)))[0, 1], 12) for _ in range(2000)]
+    assert np.mean(chance) == pytest.approx(0.025, abs=0.0105)
+    assert is_known_to_be_negative(-0.9, 8)
+    assert is_known_to_be_negative(-1.0, 4)
+    assert not is_known_to_be_negative(-0.9, 3)
