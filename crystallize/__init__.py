@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from crystallize.plugins.logging import LoggingPlugin
     from crystallize.plugins.seed import SeedPlugin
     from crystallize.results.load import open_run
+    from crystallize.results.plan import power
     from crystallize.results.result import Result
     from crystallize.results.runs import runs
     from crystallize.statistics.hypothesis import Hypothesis, hypothesis
@@ -76,6 +77,7 @@ _HOMES = {
     "open_run": "results.load",
     "paired_t_test": "statistics.verifiers",
     "pipeline_step": "pipelines.pipeline_step",
+    "power": "results.plan",
     "resource_factory": "utils.resources",
     "runs": "results.runs",
     "sign_flip_test": "statistics.verifiers",
@@ -121,6 +123,7 @@ __all__ = [  # spelled out: type checkers and editors do not run code
     "open_run",
     "paired_t_test",
     "pipeline_step",
+    "power",
     "resource_factory",
     "runs",
     "sign_flip_test",

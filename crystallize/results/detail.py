@@ -176,6 +176,7 @@ def describe(pairs: Pairs, test: Finding, confidence: float) -> Detail:
 
 def family_of(found: HypothesisResult, tests: int) -> str:
     """Name the tests of a hypothesis, whose p-values are adjusted together."""
-    if found.correction == "none" or tests == 1:
-        return f"itself alone, of hypothesis {found.name!r}"
-    return f"{tests} tests of hypothesis {found.name!r} ({TITLES[found.correction]})"
+    if tests == 1:
+        return f"the only test of hypothesis {found.name!r}"
+    correction = "not corrected" if found.correction == "none" else TITLES[found.correction]
+    return f"{tests} tests of hypothesis {found.name!r}, {correction}"

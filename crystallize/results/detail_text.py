@@ -54,7 +54,8 @@ def detail_lines(row: SummaryRow, found: Detail, confidence: float) -> Iterator[
             "pairing",
             f"was worth {found.worth:.3g} times the replicates (correlation {found.correlation:.2f}){cost}",
         )
-    yield "p", f"{found.p_value:.2g}; adjusted for {found.family}: {found.adjusted_p_value:.2g}"
+    adjusted = "" if found.adjusted_p_value == found.p_value else f"; adjusted {found.adjusted_p_value:.2g}"
+    yield "p", f"{found.p_value:.2g}{adjusted} ({found.family})"
     yield "verdict", f"{found.verdict}; {found.outlook}" if found.outlook else found.verdict
 
 

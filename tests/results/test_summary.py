@@ -290,7 +290,7 @@ def test_details_of_a_comparison_agree_with_their_definitions(draws):
     assert found.worth == pytest.approx((base.var() + better.var()) / differences.var())
     assert found.p_value == pytest.approx(stats.ttest_rel(better, base).pvalue, rel=1e-12)
     assert found.adjusted_p_value == 2 * found.p_value
-    assert (found.family, found.verdict) == ("2 tests of hypothesis 'lower' (Holm)", "better")
+    assert (found.family, found.verdict) == ("2 tests of hypothesis 'lower', Holm", "better")
 
 
 def test_what_no_hypothesis_asks_for_is_a_family_of_its_own(draws):
@@ -301,7 +301,7 @@ def test_what_no_hypothesis_asks_for_is_a_family_of_its_own(draws):
     details = {row.metric: row.detail for row in result.summary(detail=True).rows if row.condition == "t"}
     assert details["a"].adjusted_p_value == 2 * details["a"].p_value
     assert details["b"].adjusted_p_value == pytest.approx(4 * details["b"].p_value)
-    assert details["b"].family == "the 4 comparisons without a hypothesis (Holm)"
+    assert details["b"].family == "4 comparisons without a hypothesis, Holm"
     assert [details[metric].verdict for metric in "abc"] == ["better", "smaller", "smaller"]
 
 
@@ -315,6 +315,7 @@ def test_details_are_shown_as_blocks_of_80_columns(draws):
     )
     assert "\nrmse, t\n  pairs       39; left out: 1 failed\n" in shown
     assert "  better      in 39 of 39 pairs (100 %)\n" in shown
+    assert "(the only test of hypothesis 'lower')\n" in shown
     assert "  verdict     withheld\n" in shown
     assert "  effect      d = -12" in shown
     assert max(map(len, shown.splitlines())) <= 80

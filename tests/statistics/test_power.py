@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from crystallize.statistics.power import largest_sd, replicates_needed, smallest_effect, t_test_power
+from crystallize.statistics.power import (
+    largest_sd,
+    replicates_needed,
+    smallest_effect,
+    t_test_power,
+    whole_replicates_needed,
+)
+
+PILOTS = 20_000 if os.environ.get("CRYSTALLIZE_ALL_STATISTICS") else 1_000
 
 
 def test_power_is_what_r_documents():
@@ -79,3 +90,37 @@ def test_the_upper_limit_of_a_standard_deviation():
     # Chi-squared with 9 degrees of freedom: 20 % lie below 5.380053.
     assert largest_sd(1, 9, 0.8) == pytest.approx(math.sqrt(9 / 5.380053), rel=1e-6)
     assert largest_sd(3, 10**8, 0.8) == pytest.approx(3, rel=1e-3)
+
+
+@pytest.mark.parametrize(("assurance", "share"), [(0.8, 0.82), (0.9, 0.90)])
+def test_plans_from_pilots_of_ten_have_the_power_that_they_promise(assurance, share):
+    rng = np.random.default_rng(1)
+    sds = rng.normal(size=(PILOTS, 10)).std(axis=1, ddof=1)
+    plans = [whole_replicates_needed(0.5 / largest_sd(sd, 9, assurance)) for sd in sds]
+    reached = np.mean([t_test_power(0.5, n) >= 0.8 for n in plans])
+    assert reached == pytest.approx(share, abs=3 * math.sqrt(share * (1 - share) / PILOTS) + 0.005)
+    naive = np.mean([t_test_power(0.5, whole_replicates_needed(0.5 / sd)) >= 0.8 for sd in sds])
+    assert naive == pytest.approx(0.46, abs=3 * math.sqrt(0.25 / PILOTS) + 0.01)
+
+
+@pytest.mark.parametrize(("effect", "n", "paired"), [(0.5, 34, True), (1.0, 10, True), (0.8, 26, False)])
+def test_tests_have_the_power_that_is_said(effect, n, paired):
+    rng = np.random.default_rng(2)
+    treatment, baseline = rng.normal(effect, 1, (PILOTS, n)), rng.normal(0, 1, (PILOTS, n))
+    if paired:
+        found = stats.ttest_1samp(treatment, 0, axis=1).pvalue
+    else:
+        found = stats.ttest_ind(treatment, baseline, axis=1).pvalue
+    expected = t_test_power(effect, n, paired=paired)
+    assert np.mean(found <= 0.05) == pytest.approx(expected, abs=3 * math.sqrt(0.16 / PILOTS))
+
+
+@pytest.mark.parametrize(
+    ("effect", "paired"), [(0.2, True), (0.5, True), (0.5, False), (2.0, True), (30.0, True)]
+)
+def test_whole_replicates_are_the_least_that_are_enough(effect, paired):
+    n = whole_replicates_needed(effect, paired=paired)
+    assert t_test_power(effect, n, paired=paired) >= 0.8
+    assert n == 2 or t_test_power(effect, n - 1, paired=paired) < 0.8
+    assert whole_replicates_needed(0) is None
+    assert whole_replicates_needed(1e-9) is None
