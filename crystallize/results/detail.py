@@ -115,9 +115,8 @@ def clustered_findings(pairs: Sequence[Pairs], found: HypothesisResult) -> list[
 def unstated_findings(pairs: Sequence[Pairs], alpha: float) -> list[Finding]:
     """Return tests of what no hypothesis asks for: Student's or McNemar's, and Holm over all of them."""
     p_values = [each.p_value if len(each.differences) else math.nan for each in pairs]
-    family = (
-        "itself alone" if len(pairs) == 1 else f"the {len(pairs)} comparisons without a hypothesis (Holm)"
-    )
+    several = f"{len(pairs)} comparisons without a hypothesis, Holm"
+    family = "the only comparison without a hypothesis" if len(pairs) == 1 else several
     return [
         Finding(
             p_value,
