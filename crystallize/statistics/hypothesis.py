@@ -142,18 +142,19 @@ class Hypothesis:
 
     def __repr__(self) -> str:
         groups: Any = self.groups if self._is_list or self.groups is None else self.groups[0]
-        more = "".join(f", {name}={value!r}" for name, value in self._standards().items())
+        given = {name: value for name, value in self.standards.items() if value not in (None, "holm")}
+        more = "".join(f", {name}={value!r}" for name, value in given.items())
         return f"Hypothesis({self.name!r}, verifier={self.verifier!r}, metrics={groups!r}{more})"
 
-    def _standards(self) -> dict[str, Any]:
-        """Return what the verdicts are measured by, as far as it is given."""
-        given = {
+    @property
+    def standards(self) -> dict[str, Any]:
+        """What the verdicts are measured by: direction, smallest effect, equivalence margin and correction."""
+        return {
             "direction": self.direction,
             "smallest_effect": self.smallest_effect,
             "equivalence_margin": self.equivalence_margin,
+            "correction": self.correction,
         }
-        found = {name: value for name, value in given.items() if value is not None}
-        return found if self.correction == "holm" else found | {"correction": self.correction}
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"ranker": None if self.ranker is None else portable(self.ranker)}
@@ -173,10 +174,7 @@ class Hypothesis:
             "name": self.name,
             "verifier": name_of(self.verifier),
             "metrics": self.groups,
-            "direction": self.direction,
-            "smallest_effect": self.smallest_effect,
-            "equivalence_margin": self.equivalence_margin,
-            "correction": self.correction,
+            **self.standards,
         }
         if isinstance(self.verifier, Verifier):
             described["settings"] = self.verifier.settings
