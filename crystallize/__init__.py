@@ -24,11 +24,21 @@ if TYPE_CHECKING:
     from crystallize.plugins.logging import LoggingPlugin
     from crystallize.plugins.seed import SeedPlugin
     from crystallize.results.load import open_run
+    from crystallize.results.plan import power
     from crystallize.results.result import Result
     from crystallize.results.runs import runs
     from crystallize.statistics.hypothesis import Hypothesis, hypothesis
     from crystallize.statistics.verifier import verifier
-    from crystallize.statistics.verifiers import paired_t_test, sign_flip_test, welch_t_test
+    from crystallize.statistics.verifiers import (
+        dunnett_test,
+        equivalence_test,
+        mcnemar_test,
+        non_inferiority_test,
+        paired_t_test,
+        sign_flip_test,
+        welch_t_test,
+        wilcoxon_test,
+    )
     from crystallize.utils.context import FrozenContext
     from crystallize.utils.resources import resource_factory
     from crystallize.utils.standalone import standalone_context
@@ -57,12 +67,17 @@ _HOMES = {
     "SerialExecution": "plugins.execution",
     "Treatment": "experiments.treatment",
     "data_source": "datasources.datasource",
+    "dunnett_test": "statistics.verifiers",
+    "equivalence_test": "statistics.verifiers",
     "hookimpl": "hookspecs",
     "hookspec": "hookspecs",
     "hypothesis": "statistics.hypothesis",
+    "mcnemar_test": "statistics.verifiers",
+    "non_inferiority_test": "statistics.verifiers",
     "open_run": "results.load",
     "paired_t_test": "statistics.verifiers",
     "pipeline_step": "pipelines.pipeline_step",
+    "power": "results.plan",
     "resource_factory": "utils.resources",
     "runs": "results.runs",
     "sign_flip_test": "statistics.verifiers",
@@ -71,6 +86,7 @@ _HOMES = {
     "verifier": "statistics.verifier",
     "verify": "experiments.verification",
     "welch_t_test": "statistics.verifiers",
+    "wilcoxon_test": "statistics.verifiers",
 }
 
 __all__ = [  # spelled out: type checkers and editors do not run code
@@ -97,12 +113,17 @@ __all__ = [  # spelled out: type checkers and editors do not run code
     "SerialExecution",
     "Treatment",
     "data_source",
+    "dunnett_test",
+    "equivalence_test",
     "hookimpl",
     "hookspec",
     "hypothesis",
+    "mcnemar_test",
+    "non_inferiority_test",
     "open_run",
     "paired_t_test",
     "pipeline_step",
+    "power",
     "resource_factory",
     "runs",
     "sign_flip_test",
@@ -111,6 +132,7 @@ __all__ = [  # spelled out: type checkers and editors do not run code
     "verifier",
     "verify",
     "welch_t_test",
+    "wilcoxon_test",
 ]
 
 

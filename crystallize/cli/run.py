@@ -231,7 +231,7 @@ def run(
             nodes = load_nodes(folder.config, **overrides, plugins=extra)
             for node in nodes:
                 node.failure_policy = node.failure_policy.changed(**policy)
-            outcome = _run(nodes, treatments, replicates, only=only, debug=debug, resume=resume)
+            outcome = run_nodes(nodes, treatments, replicates, only=only, debug=debug, resume=resume)
         except KeyboardInterrupt as error:
             display.close()
             if measured := getattr(error, "results", None):
@@ -321,7 +321,7 @@ def _debugging_folder() -> Path:
 # -- running -------------------------------------------------------------------------------------------------
 
 
-def _run(
+def run_nodes(
     nodes: Sequence[Experiment],
     treatments: list[str] | None,
     replicates: int | None,

@@ -49,7 +49,15 @@ def _hypothesis(lookup: Lookup, given: HypothesisConfig, path: KeyPath) -> Hypot
     place = (*path, "args") if given.args else (*path, "verifier")
     lookup.check_arguments(place, f"verifier {given.verifier!r}", takes, given.args)
     try:
-        return Hypothesis(factory(**given.args), given.metrics, name=given.name, direction=given.direction)
+        return Hypothesis(
+            factory(**given.args),
+            given.metrics,
+            name=given.name,
+            direction=given.direction,
+            smallest_effect=given.smallest_effect,
+            equivalence_margin=given.equivalence_margin,
+            correction=given.correction,
+        )
     except Exception as error:  # a verifier's own check may raise anything
         lookup.refuse_call(place, given.args, error)
 

@@ -234,6 +234,12 @@ class HypothesisConfig(_Model):
     """What the verifier is given; all metrics, if not given."""
     direction: Literal["min", "max"] | None = None
     """Whether smaller values of the metrics are better, or larger ones; without it, no treatment is called best."""
+    smallest_effect: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """The smallest difference that matters, in the metrics' unit."""
+    equivalence_margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Differences below it, in the metrics' unit, count as none."""
+    correction: Literal["holm", "hochberg", "benjamini-hochberg", "bonferroni", "none"] = "holm"
+    """How p-values are corrected for the number of tests."""
     args: dict[str, Any] = {}
     """The verifier's settings, by name."""
 

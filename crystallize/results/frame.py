@@ -31,12 +31,7 @@ def make_frame(
     ImportError
         If pandas is not installed.
     """
-    try:
-        from pandas import DataFrame
-    except ImportError:
-        raise ImportError(
-            f"{asked_by} needs pandas. Install it with: pip install 'crystallize-lab[frame]'"
-        ) from None
+    frame = frame_type(asked_by)
     found = list(conditions)
     rows = [row for labelled, condition in found for row in _rows(labelled, condition)]
     runs = {tuple(labelled.values()): place for place, (labelled, _) in reversed(list(enumerate(found)))}
@@ -44,7 +39,19 @@ def make_frame(
     # Stable: conditions and metrics stay in their order.
     rows.sort(key=lambda row: (runs[tuple(row[name] for name in names)], row["replicate"]))
     tags = dict.fromkeys(key for _, condition in found for key in _tag_names(condition))
-    return DataFrame(rows, columns=[*names, "replicate", "condition", "metric", "value", *tags])
+    return frame(rows, columns=[*names, "replicate", "condition", "metric", "value", *tags])
+
+
+def frame_type(asked_by: str) -> type[DataFrame]:
+    """Return the type of data frames; raise ImportError, which names who needs it, if pandas is not installed."""
+    try:
+        from pandas import DataFrame
+    except ImportError:
+        raise ImportError(
+            f"{asked_by} needs pandas. Install it with: pip install 'crystallize-lab[frame]'"
+        ) from None
+    found: type[DataFrame] = DataFrame
+    return found
 
 
 def _rows(labels: Mapping[str, Any], condition: ConditionMetrics) -> Iterator[dict[str, Any]]:

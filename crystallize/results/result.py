@@ -198,7 +198,14 @@ class Result:
 
     # -- showing -------------------------------------------------------------------------------------------
 
-    def summary(self, metrics: Sequence[str] | None = None, *, confidence: float = 0.95) -> Summary:
+    def summary(
+        self,
+        metrics: Sequence[str] | None = None,
+        *,
+        confidence: float = 0.95,
+        detail: bool = False,
+        cluster: str | None = None,
+    ) -> Summary:
         """Return a table with each metric's mean, spread and difference to the baseline, and one of each hypothesis.
 
         Parameters
@@ -207,11 +214,25 @@ class Result:
             The metrics wanted; all, if not given.
         confidence : float, optional
             Level of the interval of the difference, between 0 and 1.
+        detail : bool, optional
+            Whether to find all that is known of each comparison: relative difference, effect size, share of pairs that
+            are better, what pairing was worth, p-values, verdict.
+        cluster : str, optional
+            A tag of values, such as ``"patient"``, if those of different replicates that have the same one depend on
+            each other. Intervals and p-values then count clusters and not replicates.
         """
         from crystallize.results.summary import summarize
 
         conditions = [self.metrics.baseline, *self.metrics.treatments.values()]
-        table = summarize(conditions, self.arrived, metrics, confidence, self.metrics.hypotheses)
+        table = summarize(
+            conditions,
+            self.arrived,
+            metrics,
+            confidence,
+            self.metrics.hypotheses,
+            detail=detail,
+            cluster=cluster,
+        )
         return replace(table, preregistration=self.preregistration)
 
     def print_tree(self, fmt: str = "condition > replicate > step") -> None:

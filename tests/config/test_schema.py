@@ -83,6 +83,18 @@ WRONG: list[tuple[str, str, str, tuple[int, int]]] = [
     ("hypotheses: [{verifier: x, metrics: 3}]", "hypotheses[0].metrics", "found the number 3", (3, 37)),
     ("hypotheses: [{verifier: x, metrics: []}]", "hypotheses[0].metrics", "the list is empty", (3, 37)),
     ("hypotheses: [{verifier: x, metrics: [a, a]}]", "hypotheses[0].metrics", "named twice", (3, 37)),
+    (
+        "hypotheses: [{verifier: x, smallest_effect: 0}]",
+        "hypotheses[0].smallest_effect",
+        "found the number 0",
+        (3, 45),
+    ),
+    (
+        "hypotheses: [{verifier: x, correction: holms}]",
+        "hypotheses[0].correction",
+        "found the text 'holms'",
+        (3, 40),
+    ),
     ("hypotheses: [{verifier: x, direction: up}]", "hypotheses[0].direction", "found the text 'up'", (3, 39)),
     ("hypotheses: [{verifier: x, args: [a]}]", "hypotheses[0].args", "found a list", (3, 34)),
     ("execution: 3", "execution", "found the number 3", (3, 12)),
