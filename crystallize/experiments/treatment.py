@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
@@ -33,6 +34,8 @@ class Treatment:
         ``ctx.add``.
     datasource : optional
         A data source that takes the place of the experiment's under this condition.
+    coordinates : mapping, optional
+        The level of each factor, if the treatment is a cell of a design: what effects are computed from.
 
     Raises
     ------
@@ -50,6 +53,7 @@ class Treatment:
         apply: Mapping[str, Any] | Callable[[FrozenContext], Any],
         *,
         datasource: Any = None,
+        coordinates: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = check_condition_name(name)
         self.settings: dict[str, Any] = {}
@@ -64,6 +68,11 @@ class Treatment:
                 f"treatment {name!r} is a mapping of settings or a function of the context, got {apply!r}"
             )
         self.datasource: DataSource | None = None if datasource is None else as_datasource(datasource)
+        self.coordinates = (
+            {}
+            if coordinates is None
+            else check_context(coordinates, f"the coordinates of treatment {name!r}")
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return what the treatment does, for metadata and provenance."""
@@ -161,7 +170,7 @@ def treatment(
 
 
 def as_treatments(treatments: Any) -> tuple[Treatment, ...]:
-    """Return `treatments`, instances or factories, as a tuple of treatments.
+    """Return `treatments`, instances, factories and designs of them, as a tuple of treatments.
 
     Raises
     ------
@@ -175,13 +184,7 @@ def as_treatments(treatments: Any) -> tuple[Treatment, ...]:
     if isinstance(treatments, str | bytes | Mapping) or not isinstance(treatments, Iterable):
         raise InvalidTypeError(f"treatments are a list of Treatment, got {treatments!r}")
     made: dict[str, Treatment] = {}
-    for item in treatments:
-        one = item() if isinstance(item, TreatmentFactory) else item
-        if not isinstance(one, Treatment):
-            raise InvalidTypeError(
-                f"a treatment is a Treatment, got {item!r}",
-                hint='Make one with treatment("name", {"key": value})',
-            )
+    for one in itertools.chain.from_iterable(map(_each_treatment, treatments)):
         other = made.setdefault(name_key(one.name), one)
         if other is not one:
             raise InvalidNameError(
@@ -191,6 +194,19 @@ def as_treatments(treatments: Any) -> tuple[Treatment, ...]:
                 hint="Give each its own name",
             )
     return tuple(made.values())
+
+
+def _each_treatment(item: Any) -> Iterable[Treatment]:
+    """Return the treatments that one item of a list stands for: itself, what a factory makes, or those of a design."""
+    one = item() if isinstance(item, TreatmentFactory) else item
+    if isinstance(one, Treatment):
+        return (one,)
+    if isinstance(one, str | bytes | Mapping) or not isinstance(one, Iterable):
+        raise InvalidTypeError(
+            f"a treatment is a Treatment, got {item!r}",
+            hint='Make one with treatment("name", {"key": value}), or many with grid(key=[...])',
+        )
+    return as_treatments(one)
 
 
 def with_baseline(treatments: Iterable[str]) -> tuple[str, ...]:
