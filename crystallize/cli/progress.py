@@ -183,7 +183,9 @@ class PlainLines:
 
     def begin(self, run: RunProgress) -> None:
         """Show that an experiment starts."""
-        self.say(f"{run.name}: {counted(run.replicates, 'replicate')} under {', '.join(run.conditions)}")
+        names = run.conditions
+        shown = ", ".join(names) if len(names) <= _MOST_BARS else f"{len(names)} conditions"
+        self.say(f"{run.name}: {counted(run.replicates, 'replicate')} under {shown}")
         self._next = time.monotonic() + _SECONDS_BETWEEN_LINES
 
     def advance(self, run: RunProgress) -> None:

@@ -36,6 +36,7 @@ from crystallize.experiments.treatment import (
     as_treatments,
     check_context,
     choose_condition,
+    stored_coordinates,
     with_baseline,
 )
 from crystallize.pipelines.cache.settings import NO_LIMITS, CacheSettings
@@ -279,6 +280,7 @@ class Experiment:
                 name: masked(name, treatments[name].describe()) if name in treatments else {}
                 for name in self.conditions
             },
+            "coordinates": stored_coordinates(treatments),
             "pipeline": [
                 {"step": name, "params": masked(name, step.params), "cacheable": step.cacheable}
                 for name, step in zip(pipeline.names, pipeline.steps, strict=True)

@@ -11,6 +11,7 @@ from crystallize.datasources.datasource import DataSource, as_datasource
 from crystallize.errors import InvalidNameError, InvalidTypeError, InvalidValueError, UnknownNameError
 from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.factories import ConfiguredFunction, Factory
+from crystallize.utils.levels import stored_levels
 from crystallize.utils.names import check_condition_name, name_key
 from crystallize.utils.signatures import check_call, is_async
 from crystallize.utils.suggest import name_hint
@@ -212,6 +213,11 @@ def _each_treatment(item: Any) -> Iterable[Treatment]:
 def with_baseline(treatments: Iterable[str]) -> tuple[str, ...]:
     """Return the conditions of a run with these treatments: the baseline first."""
     return (BASELINE, *(name for name in treatments if name != BASELINE))
+
+
+def stored_coordinates(treatments: Mapping[str, Treatment]) -> dict[str, dict[str, Any]]:
+    """Return the coordinates of the treatments that are cells of a design, as they are stored."""
+    return {name: stored_levels(each.coordinates) for name, each in treatments.items() if each.coordinates}
 
 
 def choose_condition(

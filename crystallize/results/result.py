@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from pandas import DataFrame
+    from xarray import Dataset
 
     from crystallize.results.condition import ConditionMetrics
     from crystallize.results.preregistration import Preregistration
@@ -291,12 +292,31 @@ class Result:
     def to_frame(self) -> DataFrame:
         """Return all values as a tidy frame: replicate, condition, metric, value, and a column for each tag.
 
+        A run of a grid has a column for each factor, too, beside the condition.
+
         Raises
         ------
         ImportError
             If pandas is not installed.
         """
         return make_frame((({}, self.condition(name)) for name in self.conditions), (), "Result.to_frame")
+
+    def to_xarray(self) -> Dataset:
+        """Return the metrics that are numbers as a labelled array each, to select and average by the levels of factors.
+
+        Its dimensions are the replicate and each factor of the design, if at least half of their combinations were
+        run; NaN stands for the others, and conditions that are no cells are left out. Else, and without a design, they
+        are the replicate and the condition, beside which stand its levels. Of several values of a replicate, it is
+        their mean.
+
+        Raises
+        ------
+        ImportError
+            If xarray is not installed.
+        """
+        from crystallize.results.labelled_arrays import make_dataset
+
+        return make_dataset([self.condition(name) for name in self.conditions], self.replicates)
 
 
 def failures_error(errors: Sequence[OutcomeError], what: str, hint: str) -> RunFailedError:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
-from crystallize.experiments.designs.naming import cell_name, level_label
 from crystallize.experiments.treatment import Treatment, check_context
+from crystallize.utils.levels import Labels, cell_name, factors_of, level_label
 from crystallize.utils.sharing import to_python
 from crystallize.utils.suggest import listed, name_hint
 
@@ -86,7 +86,7 @@ class Design:
         self, cells: Iterable[Mapping[str, Any]], origin: str, hint: str = "Leave it out once"
     ) -> None:
         self._by_key: dict[frozenset[tuple[str, str]], Mapping[str, Any]] = {}
-        labels = _Labels()
+        labels = Labels()
         for cell in cells:
             key = frozenset((factor, labels.of(factor, level)) for factor, level in cell.items())
             other = self._by_key.setdefault(key, cell)
@@ -294,16 +294,6 @@ def check_equal_lengths(levels: Mapping[str, list[Any]]) -> None:
             )
 
 
-def factors_of(cells: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Return the levels of each factor of some cells, in the order in which they come."""
-    found: dict[str, dict[str, Any]] = {}
-    labels = _Labels()
-    for cell in cells:
-        for factor, level in cell.items():
-            found.setdefault(factor, {}).setdefault(labels.of(factor, level), level)
-    return {factor: list(levels.values()) for factor, levels in found.items()}
-
-
 def _check_levels(factor: str, levels: Any, *, distinct: bool) -> list[Any]:
     if isinstance(levels, str | bytes | Mapping | Set) or not isinstance(levels, Iterable):
         raise InvalidTypeError(
@@ -348,20 +338,5 @@ def _same_level(factor: str, one: Any, other: Any) -> InvalidValueError:
         return InvalidValueError(f"the factor {factor!r} has the level {one!r} twice", hint="Name it once")
     return InvalidValueError(
         f"the levels {one!r} and {other!r} of {factor!r} would both be called {level_label(factor, one)!r}",
-        hint="Give each a treatment of its own name: Treatment('name', {...})",
+        hint="Give each a treatment that has a name of its own",
     )
-
-
-class _Labels:
-    """The labels of levels: those of a design are few, and each is in many cells."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, int], tuple[str, Any]] = {}
-
-    def of(self, factor: str, level: Any) -> str:
-        """Return a level's label, made once for each object."""
-        key = factor, id(level)
-        found = self._known.get(key)
-        if found is None:  # the level is kept, so that nothing else gets its id
-            found = self._known[key] = level_label(factor, level), level
-        return found[0]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from crystallize import Experiment, Treatment, cases, grid, where, zipped
 from crystallize.errors import InvalidNameError, InvalidTypeError, InvalidValueError
 from crystallize.experiments.designs.design import MOST_CELLS
-from crystallize.experiments.designs.naming import level_label
 from crystallize.experiments.treatment import as_treatments
+from crystallize.utils.levels import level_label
 from crystallize.utils.names import check_condition_name
 
 

@@ -1,10 +1,13 @@
-"""What the treatment of a cell is called: its coordinates, short and safe as the name of a folder."""
+"""Levels of factors: what they are called, and how they are stored.
+
+The coordinates of a treatment, the level of each factor, are its name: short, and safe as the name of a folder.
+"""
 
 from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from types import FunctionType
 from typing import Any
@@ -54,6 +57,48 @@ def level_label(factor: str, level: Any) -> str:
     if isinstance(level, list | tuple) and level and all(map(_is_plain, level)):
         return _safe("-".join(str(to_python(each)) for each in level), level)
     return f"{_cut(type(level).__name__)}~{_hash(level)}"
+
+
+class Labels:
+    """The labels of levels, each made once: those of a design are few, and each is in many cells."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], tuple[str, Any]] = {}
+
+    def of(self, factor: str, level: Any) -> str:
+        """Return a level's :func:`level_label`."""
+        key = factor, id(level)
+        found = self._known.get(key)
+        if found is None:  # the level is kept, so that nothing else gets its id
+            found = self._known[key] = level_label(factor, level), level
+        return found[0]
+
+
+def factors_of(cells: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the levels of each factor of some cells, in the order in which they come."""
+    found: dict[str, dict[str, Any]] = {}
+    labels = Labels()
+    for cell in cells:
+        for factor, level in cell.items():
+            found.setdefault(factor, {}).setdefault(labels.of(factor, level), level)
+    return {factor: list(levels.values()) for factor, levels in found.items()}
+
+
+def stored_levels(levels: Mapping[str, Any]) -> dict[str, Any]:
+    """Return coordinates as they are stored and shown: plain data as they are, anything else by its label."""
+    shown = {
+        factor: level if _is_data(level) else level_label(factor, level)
+        for factor, level in masked("", levels).items()
+    }
+    return {factor: list(level) if isinstance(level, tuple) else level for factor, level in shown.items()}
+
+
+def _is_data(level: Any) -> bool:
+    if isinstance(level, list | tuple):
+        return all(map(_is_data, level))
+    if isinstance(level, dict):
+        return all(isinstance(key, str) for key in level) and all(map(_is_data, level.values()))
+    return level is None or type(level) in (bool, int, float, str)
 
 
 def _is_plain(level: Any) -> bool:
