@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from crystallize.cli.screen import echo, prepare_streams
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
-from crystallize.utils.suggest import counted
+from crystallize.utils.suggest import counted, first_of
 from crystallize.utils.terminal import is_terminal
 
 if TYPE_CHECKING:
@@ -183,9 +183,7 @@ class PlainLines:
 
     def begin(self, run: RunProgress) -> None:
         """Show that an experiment starts."""
-        names = run.conditions
-        shown = ", ".join(names) if len(names) <= _MOST_BARS else f"{len(names)} conditions"
-        self.say(f"{run.name}: {counted(run.replicates, 'replicate')} under {shown}")
+        self.say(f"{run.name}: {counted(run.replicates, 'replicate')} under {first_of(run.conditions)}")
         self._next = time.monotonic() + _SECONDS_BETWEEN_LINES
 
     def advance(self, run: RunProgress) -> None:

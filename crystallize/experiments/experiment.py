@@ -50,6 +50,7 @@ from crystallize.utils.masking import masked
 from crystallize.utils.names import check_name
 from crystallize.utils.randomness import check_seed, draw_master_seed
 from crystallize.utils.signals import termination_ends_the_run
+from crystallize.utils.suggest import first_of
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -641,4 +642,4 @@ class Experiment:
         return {**self.__dict__, "_intake": None}  # results arrive in the coordinator
 
     def __repr__(self) -> str:
-        return f"<Experiment {self.folder_name!r}: {len(self.pipeline)} steps, conditions {', '.join(self.conditions)}>"
+        return f"<Experiment {self.folder_name!r}: {len(self.pipeline)} steps, conditions {first_of(self.conditions)}>"

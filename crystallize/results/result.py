@@ -12,7 +12,7 @@ from crystallize.results.cache_report import CacheReport
 from crystallize.results.frame import make_frame
 from crystallize.store.layout import ROOT
 from crystallize.utils.json_text import to_json
-from crystallize.utils.suggest import counted, did_you_mean, listed
+from crystallize.utils.suggest import counted, did_you_mean, first_of, listed
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from crystallize.results.condition import ConditionMetrics
     from crystallize.results.preregistration import Preregistration
+    from crystallize.results.effects import Effects
     from crystallize.results.provenance import Provenance
     from crystallize.results.summary import Summary
     from crystallize.statistics.hypothesis_result import HypothesisResult
@@ -236,6 +237,41 @@ class Result:
         )
         return replace(table, preregistration=self.preregistration)
 
+    def effects(self, metric: str, *, interactions: bool = True, confidence: float = 0.95) -> Effects:
+        """Return what each factor of a design does to a metric, and what two of them do together.
+
+        Replicates are blocks: in each, every effect is a difference of averages over its cells, which have common
+        random numbers. Of a full grid these are plain differences; else they come from least squares. Their mean over
+        replicates is the estimate, with Student's interval.
+
+        Parameters
+        ----------
+        metric : str
+            The metric; of several values of a replicate, their mean counts.
+        interactions : bool, default True
+            Whether to compute those of two factors, too.
+        confidence : float, optional
+            Level of the intervals, between 0 and 1.
+
+        Returns
+        -------
+        Effects
+            To print, or to ask for numbers. Their p-values are corrected by Holm's method for all of them.
+
+        Raises
+        ------
+        MissingMetricError
+            If the metric is not there in each cell.
+        InvalidValueError
+            If the run has no design, or one that does not compare levels.
+        """
+        from crystallize.results.effects import find_effects
+
+        conditions = [self.condition(name) for name in self.conditions]
+        return find_effects(
+            conditions, metric, self.replicates, interactions=interactions, confidence=confidence
+        )
+
     def print_tree(self, fmt: str = "condition > replicate > step") -> None:
         """Print the provenance as a tree.
 
@@ -250,7 +286,7 @@ class Result:
         failed = f", {len(self.errors)} failed outcomes" if self.errors else ""
         return (
             f"<Result of {self.experiment!r}: {counted(self.arrived, 'replicate')} of "
-            f"{', '.join(self.conditions)}{failed}>"
+            f"{first_of(self.conditions)}{failed}>"
         )
 
     def __rich__(self) -> Summary:
