@@ -118,6 +118,15 @@ def run(
             show_default=False,
         ),
     ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            metavar="interleaved|randomised",
+            help="In which order in time replicates and their conditions are run. randomised is against drift of the "
+            "machine, and drawn from the seed.",
+            show_default=False,
+        ),
+    ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Run every step, and keep no outputs.")
     ] = False,
@@ -208,6 +217,7 @@ def run(
     from crystallize.cli.progress import ProgressPlugin, make_display, show_log
     from crystallize.config.build import load_nodes
     from crystallize.config.folders import resolve
+    from crystallize.experiments.order import check_order
 
     if debug and (replicates or execution or workers or only or resume):
         raise typer.BadParameter(
@@ -264,6 +274,7 @@ def run(
                 nodes[-1].treatments = _with_own_baseline(nodes[-1], design)
             for node in nodes:
                 node.failure_policy = node.failure_policy.changed(**policy)
+                node.order = node.order if order is None else check_order(order)
             if dry_run:
                 ahead = look_ahead(_graph(nodes, treatments, replicates, only=only), treatments)
             else:

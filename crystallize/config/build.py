@@ -226,6 +226,7 @@ class Blueprint:
                 retries=config.retries,
                 timeout=config.timeout,
                 cache=settings.cache,
+                order=config.order,
             )
         except CrystallizeError as error:
             error.add_note(f"The experiment is the one of {self.draft.file}")

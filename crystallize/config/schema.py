@@ -334,6 +334,9 @@ class ExperimentConfig(_Model):
     """How many seconds one condition of one replicate may take."""
     cache: bool = True
     """Whether steps that are cacheable take their outputs from the step cache."""
+    order: Literal["interleaved", "randomised"] = "interleaved"
+    """The order in time: replicate after replicate with its conditions as they are listed, or replicates and the
+    conditions of each as the seed has drawn it; the results are the same."""
     plugins: dict[str, PluginSetting] = {}
     """Installed plugins, by their own name or their distribution's: false switches one off, true insists on it,
     {argument: value} configures it."""

@@ -130,6 +130,10 @@ class ExperimentBuilder(Generic[E]):
         """Set whether steps take their outputs from the step cache."""
         return self._set("cache", cache)
 
+    def order(self, order: str) -> ExperimentBuilder[E]:
+        """Choose the order in time of replicates and conditions: ``"interleaved"`` or ``"randomised"``."""
+        return self._set("order", order)
+
     def build(self) -> E:
         """Make the experiment.
 

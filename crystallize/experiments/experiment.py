@@ -28,6 +28,7 @@ from crystallize.experiments.checks import (
 from crystallize.experiments.failure_policy import FailurePolicy
 from crystallize.experiments.intake import Intake
 from crystallize.experiments.preregistration import compare_with_plan
+from crystallize.experiments.order import INTERLEAVED, check_order
 from crystallize.experiments.replicate import FETCH, Replicate
 from crystallize.experiments.run import Run, RunKind
 from crystallize.experiments.signature import experiment_signature
@@ -113,6 +114,10 @@ class Experiment:
         awaited step is cancelled, and what cannot be stopped fails when it is through.
     cache : bool or "refresh", default True
         Whether steps that are cacheable take their outputs from the step cache; ``"refresh"`` has them made anew.
+    order : {"interleaved", "randomised"}
+        The order in time, against drift of the machine: replicate after replicate, in each one the baseline and the
+        treatments as they are listed; or replicates, and the conditions of each, as the master seed has drawn it. The
+        results are the same.
 
     Attributes
     ----------
@@ -157,9 +162,11 @@ class Experiment:
         retries: int = 0,
         timeout: float | None = None,
         cache: bool | str = True,
+        order: str = INTERLEAVED,
     ) -> None:
         CacheSettings.of(cache)
         self.cache = cache
+        self.order = check_order(order)
         self.failure_policy = FailurePolicy.of(
             on_error=on_error, max_failures=max_failures, retries=retries, timeout=timeout
         )
@@ -293,6 +300,7 @@ class Experiment:
             "hypotheses": [masked(each.name, each.describe()) for each in hypotheses],
             "failure_policy": asdict(policy),
             "master_seed": self.master_seed,
+            "order": self.order if run is None else run.order,
             "signature": experiment_signature(self, hypotheses),
             "preregistration": None if planned is None else planned._asdict(),
         }
@@ -611,6 +619,7 @@ class Experiment:
             failure_policy=policy or self.failure_policy,
             cache=CacheSettings.of(self.cache if cache is None else cache),
             only=only,
+            order=check_order(self.order),
         )
         with _entrance:
             if self.current_run is not None:
