@@ -227,7 +227,8 @@ class Replicate:
         if self._order == INTERLEAVED:
             return owed
         order = order_of_conditions(self._order, self._master_seed, replicate, self._conditions)
-        return [condition for condition in order if condition in owed]
+        names = {condition.name for condition in owed}
+        return [condition for condition in order if condition.name in names]
 
     def _retry(self, replicate: int, condition: Condition, outcome: Outcome) -> Flow[Outcome]:
         """Try an outcome that failed again, until it succeeds or has used up its retries."""

@@ -293,7 +293,8 @@ def _complete_blocks(cells: Sequence[ConditionMetrics], metric: str) -> FloatArr
     common = sorted(set.intersection(*map(set, by_cell)))
     values = np.array([[float(each[replicate]) for each in by_cell] for replicate in common])
     values = values.reshape(len(common), len(cells))
-    return values[np.isfinite(values).all(axis=1)]
+    complete: FloatArray = values[np.isfinite(values).all(axis=1)]
+    return complete
 
 
 class _Contrast(NamedTuple):

@@ -34,7 +34,14 @@ def make_dataset(conditions: Sequence[ConditionMetrics], replicates: int) -> Dat
     is_filled = bool(cells) and _LEAST_FILLED * math.prod(sizes) <= len(cells)
     if is_filled and all(condition.coordinates.keys() == factors.keys() for condition in cells):
         dims = ["replicate", *factors]
-        places = [_place(condition, factors) for condition in cells]
+        labels = {
+            factor: {level_label(factor, level): place for place, level in enumerate(levels)}
+            for factor, levels in factors.items()
+        }
+        places = [
+            tuple(of[level_label(factor, cell.coordinates[factor])] for factor, of in labels.items())
+            for cell in cells
+        ]
         coords = {factor: [_scalar(factor, level) for level in levels] for factor, levels in factors.items()}
     else:
         cells, sizes = list(conditions), [len(conditions)]
@@ -64,15 +71,6 @@ def make_dataset(conditions: Sequence[ConditionMetrics], replicates: int) -> Dat
 def _renamed(variables: dict[str, Any], taken: set[str]) -> dict[str, Any]:
     """Return the variables; one that is called like a dimension is ``metric:NAME``."""
     return {f"metric:{name}" if name in taken else name: variable for name, variable in variables.items()}
-
-
-def _place(condition: ConditionMetrics, factors: dict[str, list[Any]]) -> tuple[int, ...]:
-    return tuple(
-        [level_label(factor, each) for each in levels].index(
-            level_label(factor, condition.coordinates[factor])
-        )
-        for factor, levels in factors.items()
-    )
 
 
 def _scalar(factor: str, level: Any) -> Any:

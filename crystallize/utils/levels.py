@@ -28,18 +28,7 @@ def cell_name(levels: Mapping[str, Any]) -> str:
     It depends on nothing else: not on the other levels, nor on the order of the cells. What is long, or would not do
     as the name of a folder, is shortened, and a hash tells it from others.
     """
-    parts = [f"{_safe(factor, factor)}={level_label(factor, level)}" for factor, level in levels.items()]
-    name = ",".join(parts)
-    if len(name.encode()) <= _LONGEST_NAME:
-        return name
-    room = _LONGEST_NAME - _DIGITS - 1
-    kept: list[str] = []
-    for part in parts:
-        room -= len(part.encode()) + 1
-        if room < 0:
-            break
-        kept.append(part)
-    return ",".join([*kept, f"~{_hash(name)}"])
+    return Labels().name(levels)
 
 
 def level_label(factor: str, level: Any) -> str:
@@ -63,15 +52,34 @@ class Labels:
     """The labels of levels, each made once: those of a design are few, and each is in many cells."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int], tuple[str, Any]] = {}
+        self._known: dict[tuple[str, int], tuple[str, str, Any]] = {}
 
     def of(self, factor: str, level: Any) -> str:
         """Return a level's :func:`level_label`."""
+        return self._find(factor, level)[0]
+
+    def name(self, levels: Mapping[str, Any]) -> str:
+        """Return the :func:`cell_name` of a cell."""
+        parts = [self._find(factor, level)[1] for factor, level in levels.items()]
+        name = ",".join(parts)
+        if len(name.encode()) <= _LONGEST_NAME:
+            return name
+        room = _LONGEST_NAME - _DIGITS - 1
+        kept: list[str] = []
+        for part in parts:
+            room -= len(part.encode()) + 1
+            if room < 0:
+                break
+            kept.append(part)
+        return ",".join([*kept, f"~{_hash(name)}"])
+
+    def _find(self, factor: str, level: Any) -> tuple[str, str, Any]:
         key = factor, id(level)
         found = self._known.get(key)
         if found is None:  # the level is kept, so that nothing else gets its id
-            found = self._known[key] = level_label(factor, level), level
-        return found[0]
+            label = level_label(factor, level)
+            found = self._known[key] = label, f"{_safe(factor, factor)}={label}", level
+        return found
 
 
 def factors_of(cells: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:

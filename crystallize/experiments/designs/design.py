@@ -116,7 +116,8 @@ class Design:
         return self._chosen(Where(predicate), keeps=True)
 
     def __iter__(self) -> Iterator[Treatment]:
-        return (Treatment(cell_name(cell), cell, coordinates=cell) for cell in self._by_key.values())
+        labels = Labels()
+        return (Treatment(labels.name(cell), cell, coordinates=cell) for cell in self._by_key.values())
 
     def __len__(self) -> int:
         return len(self._by_key)
