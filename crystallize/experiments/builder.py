@@ -9,7 +9,7 @@ from crystallize.errors import ValidationError
 from crystallize.experiments.treatment import check_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from crystallize.datasources.artifact import Artifact
     from crystallize.experiments.aggregation import ResultAggregator
@@ -68,8 +68,8 @@ class ExperimentBuilder(Generic[E]):
         """Add steps to the end of the pipeline."""
         return self._extend("steps", steps)
 
-    def treatments(self, *treatments: Treatment) -> ExperimentBuilder[E]:
-        """Add treatments."""
+    def treatments(self, *treatments: Treatment | Iterable[Treatment]) -> ExperimentBuilder[E]:
+        """Add treatments, and designs of them."""
         return self._extend("treatments", treatments)
 
     def hypotheses(self, *hypotheses: Hypothesis) -> ExperimentBuilder[E]:

@@ -34,6 +34,7 @@ from crystallize.experiments.run import Run, RunKind
 from crystallize.experiments.signature import experiment_signature
 from crystallize.experiments.treatment import (
     Treatment,
+    Treatments,
     as_treatments,
     check_context,
     choose_condition,
@@ -94,7 +95,7 @@ class Experiment:
     outputs : sequence or mapping of Artifact, optional
         The artifacts that steps write; a mapping names them for steps that take an ``Artifact`` parameter.
     treatments : sequence of Treatment, optional
-        The conditions besides the baseline.
+        The conditions besides the baseline; designs such as :func:`crystallize.grid` may be among them.
     hypotheses : sequence of Hypothesis, optional
         What to ask of the metrics.
     replicates : int, optional
@@ -152,7 +153,7 @@ class Experiment:
         execution: Any = None,
         initial_ctx: Mapping[str, Any] | None = None,
         outputs: Sequence[Artifact] | Mapping[str, Artifact] = (),
-        treatments: Sequence[Treatment] = (),
+        treatments: Treatments = (),
         hypotheses: Sequence[Hypothesis] = (),
         replicates: int | None = None,
         seed: int | None = None,
@@ -357,7 +358,7 @@ class Experiment:
     def run(
         self,
         *,
-        treatments: Sequence[Treatment] | None = None,
+        treatments: Treatments | None = None,
         hypotheses: Sequence[Hypothesis] | None = None,
         replicates: int | None = None,
         strategy: str = "rerun",
@@ -395,7 +396,7 @@ class Experiment:
     async def arun(
         self,
         *,
-        treatments: Sequence[Treatment] | None = None,
+        treatments: Treatments | None = None,
         hypotheses: Sequence[Hypothesis] | None = None,
         replicates: int | None = None,
         strategy: str = "rerun",
@@ -425,7 +426,7 @@ class Experiment:
         *,
         seed: int,
         replicates: int,
-        treatments: Sequence[Treatment] | None = None,
+        treatments: Treatments | None = None,
         only: Collection[int] | None = None,
         inputs: Sequence[Mapping[str, Any]] | None = None,
     ) -> Result:
@@ -557,7 +558,7 @@ class Experiment:
 
     def _execute(
         self,
-        treatments: Sequence[Treatment] | None,
+        treatments: Treatments | None,
         hypotheses: Sequence[Hypothesis] | None,
         replicates: int | None,
         strategy: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from crystallize.datasources.datasource import DataSource, as_datasource
 from crystallize.errors import InvalidNameError, InvalidTypeError, InvalidValueError, UnknownNameError
@@ -94,6 +94,10 @@ class Treatment:
 
     def __repr__(self) -> str:
         return f"Treatment({self.name!r}, {self.function or self.settings!r})"
+
+
+Treatments: TypeAlias = "Iterable[Treatment | TreatmentFactory | Iterable[Treatment]]"
+"""What is taken as treatments: a design is an iterable of them."""
 
 
 class TreatmentFunction(ConfiguredFunction):

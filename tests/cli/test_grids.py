@@ -188,3 +188,37 @@ def test_check_list_and_graph_know_grids(call, sweep):
 
 def test_a_treatment_of_a_grid_is_completed(complete):
     assert complete("crystallize run sweep -t lr=0.1,") == ["lr=0.1,depth=2", "lr=0.1,depth=4"]
+
+
+# -- the order in time -----------------------------------------------------------------------------------------------
+
+
+def order_of(run: str) -> tuple[str, list[int]]:
+    lines = [json.loads(line) for line in Path(run, "journal.jsonl").read_text().splitlines()]
+    began = sorted((line["started"], line["replicate"]) for line in lines if "condition" in line)
+    order = json.loads(Path(run, "metadata.json").read_text())["order"]
+    return order, list(dict.fromkeys(replicate for _, replicate in began))
+
+
+def test_the_order_is_that_of_the_file_or_of_the_command_line(call, sweep):
+    call("run", "sweep", "-n", "9")
+    assert order_of("data/sweep/v0") == ("interleaved", list(range(9)))
+    sweep.write_text(f"order: randomised\n{CONFIG}")
+    call("run", "sweep", "-n", "9")
+    order, replicates = order_of("data/sweep/v1")
+    assert order == "randomised"
+    assert sorted(replicates) == list(range(9)) != replicates
+    assert "Order:      randomised" in call("runs", "show", "sweep").out
+    call("run", "sweep", "-n", "9", "--order", "interleaved")
+    assert order_of("data/sweep/v2")[0] == "interleaved"
+    for condition in ("baseline", "lr=0.1,depth=2"):
+        stored = {Path(f"data/sweep/v{number}/{condition}/results.json").read_bytes() for number in range(3)}
+        assert len(stored) == 1
+
+
+def test_an_unknown_order_is_refused(call, sweep):
+    done = call("run", "sweep", "--order", "random")
+    assert done.code == 2
+    assert "order is 'interleaved' or 'randomised', got 'random'" in done.err
+    sweep.write_text(f"order: random\n{CONFIG}")
+    assert "order: found the text 'random'. It is 'interleaved' or 'randomised'" in call("check").out
