@@ -27,8 +27,8 @@ from crystallize.experiments.checks import (
 )
 from crystallize.experiments.failure_policy import FailurePolicy
 from crystallize.experiments.intake import Intake
-from crystallize.experiments.preregistration import compare_with_plan
 from crystallize.experiments.order import INTERLEAVED, check_order
+from crystallize.experiments.preregistration import compare_with_plan
 from crystallize.experiments.replicate import FETCH, Replicate
 from crystallize.experiments.run import Run, RunKind
 from crystallize.experiments.signature import experiment_signature

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
-from crystallize.store.accounting import now
 from crystallize.experiments.order import INTERLEAVED
+from crystallize.store.accounting import now
 from crystallize.utils.failures import RunCancelled
 
 if TYPE_CHECKING:

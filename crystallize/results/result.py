@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from xarray import Dataset
 
     from crystallize.results.condition import ConditionMetrics
-    from crystallize.results.preregistration import Preregistration
     from crystallize.results.effects import Effects
+    from crystallize.results.preregistration import Preregistration
     from crystallize.results.provenance import Provenance
     from crystallize.results.summary import Summary
     from crystallize.statistics.hypothesis_result import HypothesisResult
