@@ -13,7 +13,7 @@ from crystallize.errors import InvalidValueError, MissingMetricError, UnknownNam
 from crystallize.statistics.adjustment import holm
 from crystallize.statistics.samples import moments, per_replicate
 from crystallize.statistics.t_tests import MeanDifference
-from crystallize.statistics.verifiers import check_share
+from crystallize.utils.checks import check_share
 from crystallize.utils.levels import factors_of, level_label
 from crystallize.utils.suggest import counted, listed, name_hint
 from crystallize.utils.text_table import (
