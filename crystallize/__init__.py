@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from crystallize.datasources.experiment_input import ExperimentInput
     from crystallize.errors import CrystallizeError
     from crystallize.experiments.aggregation import ResultAggregator
+    from crystallize.experiments.designs.design import cases, grid, where, zipped
+    from crystallize.experiments.designs.ranges import integers, linear, log
+    from crystallize.experiments.designs.sampled import design
     from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.treatment import Treatment, treatment
     from crystallize.experiments.verification import verify
@@ -66,12 +69,18 @@ _HOMES = {
     "SeedPlugin": "plugins.seed",
     "SerialExecution": "plugins.execution",
     "Treatment": "experiments.treatment",
+    "cases": "experiments.designs.design",
     "data_source": "datasources.datasource",
+    "design": "experiments.designs.sampled",
     "dunnett_test": "statistics.verifiers",
     "equivalence_test": "statistics.verifiers",
+    "grid": "experiments.designs.design",
     "hookimpl": "hookspecs",
     "hookspec": "hookspecs",
     "hypothesis": "statistics.hypothesis",
+    "integers": "experiments.designs.ranges",
+    "linear": "experiments.designs.ranges",
+    "log": "experiments.designs.ranges",
     "mcnemar_test": "statistics.verifiers",
     "non_inferiority_test": "statistics.verifiers",
     "open_run": "results.load",
@@ -86,7 +95,9 @@ _HOMES = {
     "verifier": "statistics.verifier",
     "verify": "experiments.verification",
     "welch_t_test": "statistics.verifiers",
+    "where": "experiments.designs.design",
     "wilcoxon_test": "statistics.verifiers",
+    "zipped": "experiments.designs.design",
 }
 
 __all__ = [  # spelled out: type checkers and editors do not run code
@@ -112,12 +123,18 @@ __all__ = [  # spelled out: type checkers and editors do not run code
     "SeedPlugin",
     "SerialExecution",
     "Treatment",
+    "cases",
     "data_source",
+    "design",
     "dunnett_test",
     "equivalence_test",
+    "grid",
     "hookimpl",
     "hookspec",
     "hypothesis",
+    "integers",
+    "linear",
+    "log",
     "mcnemar_test",
     "non_inferiority_test",
     "open_run",
@@ -132,7 +149,9 @@ __all__ = [  # spelled out: type checkers and editors do not run code
     "verifier",
     "verify",
     "welch_t_test",
+    "where",
     "wilcoxon_test",
+    "zipped",
 ]
 
 

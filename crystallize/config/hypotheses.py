@@ -36,7 +36,7 @@ def read_hypotheses(lookup: Lookup) -> list[Hypothesis]:
             lookup.note(path, message, "Give one of them a 'name'")
         else:
             made[name], lines[name] = hypothesis, lookup.line_of(*path)
-    is_treated = any(name != BASELINE for name in config.treatments)
+    is_treated = any(each.name != BASELINE for each in lookup.draft.treatments)
     if config.hypotheses and not is_treated and not lookup.draft.is_broken("treatments"):
         message = "the hypotheses have nothing to compare with the baseline"
         lookup.note(("hypotheses",), message, "Add 'treatments'", key=True)
