@@ -180,14 +180,8 @@ def test_show_tells_the_effects_of_the_factors(call):
     shown = call("show", "sweep", "--effects", "loss")
     assert shown.code == 0
     assert shown.out.splitlines()[2].startswith("lr ")
-    assert [
-        each["factors"]
-        for each in json.loads(call("show", "sweep", "--effects", "loss", "--json").out)["effects"]
-    ] == [
-        ["lr"],
-        ["depth"],
-        ["lr", "depth"],
-    ]
+    told = json.loads(call("show", "sweep", "--effects", "loss", "--json").out)
+    assert [each["factors"] for each in told["effects"]] == [["lr"], ["depth"], ["lr", "depth"]]
     wrong = call("show", "sweep", "--effects", "los")
     assert (wrong.code, "Did you mean 'loss'?" in wrong.err) == (2, True)
     call("run", "sweep", "-t", "named")
