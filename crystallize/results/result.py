@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from crystallize.results.provenance import Provenance
     from crystallize.results.summary import Summary
     from crystallize.statistics.hypothesis_result import HypothesisResult
+    from crystallize.statistics.stopping.report import Stopping
     from crystallize.store.layout import ArtifactEntry
     from crystallize.store.outcome import OutcomeError
 
@@ -74,6 +75,8 @@ class Result:
         The plan that was locked before the run, and what departs from it; None if there was none.
     path : pathlib.Path or None
         The folder that the run was stored in.
+    stopping : Stopping or None
+        Why the rule that watched the run has ended it, and what it saw; None if there was none.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Result:
         self._cache = cache or CacheReport({})
         self.preregistration: Preregistration | None = None
         self.path: Path | None = None
+        self.stopping: Stopping | None = None
 
     @classmethod
     def load(
@@ -314,6 +318,7 @@ class Result:
                 for name in self.conditions
             },
             "hypotheses": [hypothesis.to_dict() for hypothesis in self.metrics.hypotheses],
+            "stopping": None if self.stopping is None else self.stopping.to_dict(),
             "artifacts": [entry._asdict() for entry in self.artifacts],
             "preregistration": None if self.preregistration is None else self.preregistration._asdict(),
         }

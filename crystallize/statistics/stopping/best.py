@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import InvalidValueError
 from crystallize.statistics.stopping.report import Finding, Look
 from crystallize.statistics.stopping.rule import Row, SingleRule, SingleWatch, Watch
 from crystallize.store.layout import BASELINE
 from crystallize.utils.checks import check_count
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,7 +65,7 @@ class best(SingleRule):
 
 def kim_nelson_h2(systems: int, first: int, alpha: float) -> float:
     """Return the constant h squared for the choice among so many systems, of which `first` observations were made."""
-    eta = ((2 * alpha / (systems - 1)) ** (-2 / (first - 1)) - 1) / 2
+    eta: float = ((2 * alpha / (systems - 1)) ** (-2 / (first - 1)) - 1) / 2
     return 2 * eta * (first - 1)
 
 
@@ -75,7 +78,7 @@ class _Watch(SingleWatch):
 
         self._h2 = kim_nelson_h2(len(conditions), rule.first, rule.alpha)
         self._sign = 1.0 if rule.direction == "max" else -1.0
-        self._survives = np.ones(len(conditions), dtype=bool)
+        self._survives: np.ndarray[Any, Any] = np.ones(len(conditions), dtype=bool)
         self._sums = np.zeros(len(conditions))
         self._first: list[list[float]] = []
         self._variances = np.zeros((len(conditions), len(conditions)))
@@ -110,11 +113,11 @@ class _Watch(SingleWatch):
         means = self._sign * self._sums[alive] / n
         variances = self._variances[np.ix_(alive, alive)]
         allowance = np.maximum(0.0, rule.delta / (2 * n) * (self._h2 * variances / rule.delta**2 - n))
-        loses = (means[:, None] < means[None, :] - allowance).any(axis=1)
+        loses = np.any(means[:, None] < means[None, :] - allowance, axis=1)
         if n > np.floor(self._h2 * variances / rule.delta**2).max():  # the end, at the latest
             loses[:] = True
             loses[int(means.argmax())] = False
-        for place in alive[loses]:
+        for place in alive[loses].tolist():
             name = self.conditions[place]
             self._ended[name] = n, float(self._sums[place]) / n
             self._survives[place] = False
@@ -123,7 +126,7 @@ class _Watch(SingleWatch):
         if self._survives.sum() == 1:
             self.end("one condition is left")
         if self.keep_look() or loses.any():
-            for place in alive:
+            for place in alive.tolist():
                 mean = float(self._sums[place]) / n
                 self.looks.append(Look(self.replicates, self.conditions[place], n, mean))
 

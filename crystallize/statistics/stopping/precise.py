@@ -103,8 +103,7 @@ class _Watch(DifferencesWatch):
                 )
 
     def _findings(self) -> list[Finding]:
-        halves = {name: moments.half_width(self.rule.alpha) for name, moments in self.pairs.items()}
-        return [
-            self.finding(name, *ends(moments.mean, halves[name]), self.rule.alpha)
-            for name, moments in self.pairs.items()
-        ]
+        alpha = self.rule.alpha
+        halves = {name: moments.half_width(alpha) for name, moments in self.pairs.items()}
+        intervals = {name: ends(moments.mean, halves[name]) for name, moments in self.pairs.items()}
+        return [self.finding(name, low, high, alpha) for name, (low, high) in intervals.items()]
