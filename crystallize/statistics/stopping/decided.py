@@ -61,27 +61,30 @@ class _Watch(DifferencesWatch):
     def __init__(self, rule: decided, conditions: Sequence[str]) -> None:
         super().__init__(rule, conditions)
         self.interval = f"{100 * (1 - rule.alpha):g}% confidence sequence of the difference"
+        self._sharing = len(self.pairs)  # alpha: the treatments that are not known to differ (Holm)
+        self._least = math.log(self._sharing / rule.alpha)
 
     def _look(self) -> None:
-        rule, pairs = self.rule, self.pairs
-        evidence = {name: log_e_value(pairs[name].t, pairs[name].n) for name in self.open}
-        # Holm: as many treatments share alpha as are not known to differ.
-        sharing = len(pairs) - sum(verdict in ("higher", "lower") for verdict, _ in self.verdicts.values())
-        while evidence:
-            name = max(evidence, key=evidence.__getitem__)
-            if evidence.pop(name) < math.log(sharing / rule.alpha):
-                break
-            self.settle(name, "higher" if pairs[name].mean > 0 else "lower", drop=rule.drop)
-            sharing -= 1
+        rule = self.rule
+        while reached := [
+            (evidence, name)
+            for name, moments in self.open.items()
+            if (evidence := log_e_value(moments.t, moments.n)) >= self._least
+        ]:
+            _, name = max(reached)
+            self.settle(name, "higher" if self.pairs[name].mean > 0 else "lower", drop=rule.drop)
+            self._sharing -= 1
+            self._least = math.log(max(1, self._sharing) / rule.alpha)
         if rule.smallest_effect is not None:
-            for name in self.open:
-                half = sequence_half_width(pairs[name].sd, pairs[name].n, rule.alpha / len(pairs))
-                if abs(pairs[name].mean) + half < rule.smallest_effect and pairs[name].sd > 0:
+            for name, moments in list(self.open.items()):
+                room = rule.smallest_effect - abs(moments.mean)
+                level = rule.alpha / len(self.pairs)
+                if room > 0 < moments.sd and sequence_half_width(moments.sd, moments.n, level) < room:
                     self.settle(name, "too small to matter", drop=rule.drop)
-        if len(self.verdicts) == len(pairs):
+        if not self.open:
             self.end("every treatment is decided")
         if self.keep_look():
-            self.looks += [self._seen(name) for name in pairs if name not in self.dropped or self.is_over]
+            self.looks += [self._seen(name) for name in self.pairs if name not in self.dropped]
 
     def _seen(self, name: str) -> Look:
         moments = self.pairs[name]

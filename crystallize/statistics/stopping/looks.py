@@ -100,7 +100,7 @@ class _Watch(DifferencesWatch):
         if place is None:
             return
         rule, pairs = self.rule, self.pairs
-        was_open = self.open
+        was_open = list(self.open)
         while found := [name for name in self.open if self._is_beyond(name, place)]:
             for name in found:
                 self.settle(name, "higher" if pairs[name].mean > 0 else "lower", drop=rule.drop)
@@ -114,7 +114,7 @@ class _Watch(DifferencesWatch):
             look = Look(self.replicates, name, moments.n, mean, known(moments.t), *ends(moments.mean, half))
             self.looks.append(look)
             self._last[name] = look
-        if len(self.verdicts) == len(pairs):
+        if not self.open:
             self.end("every treatment is decided")
 
     def _is_beyond(self, name: str, place: int) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from statistics import NormalDist
 
 from crystallize.errors import InvalidValueError
 from crystallize.statistics.stopping.report import Finding, Look, ends, known
@@ -69,8 +71,10 @@ class _Watch(DifferencesWatch):
     def __init__(self, rule: precise, conditions: Sequence[str]) -> None:
         super().__init__(rule, conditions)
         self._baseline = RunningMoments()
+        self._z = NormalDist().inv_cdf(1 - rule.alpha / 2)
         if not self.pairs:
             self.pairs = {BASELINE: self._baseline}
+            self.open = dict(self.pairs)
         what = "mean" if BASELINE in self.pairs else "difference"
         self.interval = f"{100 * (1 - rule.alpha):g}% Student interval of the {what}"
 
@@ -87,20 +91,24 @@ class _Watch(DifferencesWatch):
         if rule.relative is not None:
             wanted = rule.relative * abs(self._baseline.mean)
         assert wanted is not None
-        halves = {name: moments.half_width(rule.alpha) for name, moments in self.pairs.items()}
-        for name in self.pairs:
-            if halves[name] <= wanted and self.pairs[name].n >= rule.min:
-                self.verdicts.setdefault(name, ("precise", self.replicates))
-            else:
-                self.verdicts.pop(name, None)  # further numbers have made it less certain again
-        if len(self.verdicts) == len(self.pairs):
+        if all(self._is_precise(moments, wanted) for moments in self.pairs.values()):
+            for name in self.pairs:
+                self.settle(name, "precise", drop=False)
             self.end("every interval is short enough")
         if self.keep_look():
             for name, moments in self.pairs.items():
-                mean, half = (moments.mean if moments.n else None), halves[name]
+                mean, half = (moments.mean if moments.n else None), moments.half_width(rule.alpha)
                 self.looks.append(
                     Look(self.replicates, name, moments.n, mean, known(half), *ends(moments.mean, half))
                 )
+
+    def _is_precise(self, moments: RunningMoments, wanted: float) -> bool:
+        if moments.n < self.rule.min:
+            return False
+        # The quantile of the normal distribution, which is less than t's, tells mostly, and takes less time.
+        if self._z * moments.sd > wanted * math.sqrt(moments.n):
+            return False
+        return moments.half_width(self.rule.alpha) <= wanted
 
     def _findings(self) -> list[Finding]:
         alpha = self.rule.alpha

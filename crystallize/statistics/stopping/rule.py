@@ -224,7 +224,8 @@ class SingleWatch(Watch):
 
     def number(self, row: Row, condition: str) -> float:
         """Return what a condition recorded: a number, or the mean of several; NaN if it recorded none."""
-        values = row.get(condition, {}).get(self.metric or "", ())
+        metrics = row.get(condition)
+        values = () if metrics is None or self.metric is None else metrics.get(self.metric, ())
         if len(values) == 1 and type(values[0]) is float:  # as nearly always
             return values[0]
         try:
@@ -289,12 +290,8 @@ class DifferencesWatch(SingleWatch):
     def __init__(self, rule: SingleRule, conditions: Sequence[str]) -> None:
         super().__init__(rule, conditions)
         self.pairs = {name: RunningMoments() for name in conditions if name != BASELINE}
+        self.open = dict(self.pairs)  # those without a verdict
         self.verdicts: dict[str, tuple[str, int]] = {}  # with the number of replicates that there were then
-
-    @property
-    def open(self) -> list[str]:
-        """The treatments without a verdict."""
-        return [name for name in self.pairs if name not in self.verdicts]
 
     def _take(self, row: Row) -> None:
         number, dropped = self.number, self.dropped
@@ -309,6 +306,7 @@ class DifferencesWatch(SingleWatch):
 
     def settle(self, name: str, verdict: str, *, drop: bool) -> None:
         """Note what has become of a treatment."""
+        del self.open[name]
         self.verdicts[name] = verdict, self.replicates
         if drop:
             self.dropped.add(name)

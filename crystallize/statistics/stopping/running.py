@@ -52,8 +52,10 @@ class RunningMoments:
     @property
     def t(self) -> float:
         """Student's t of the mean against zero; NaN if the numbers do not vary, which no test of ours decides on."""
-        sd = self.sd
-        return self.mean / (sd / math.sqrt(self.n)) if sd > 0 else math.nan
+        n, squares = self.n, self._squares
+        if n < 2 or squares <= (n - 1) * (ROUNDING * max(self._scale, abs(self.mean))) ** 2:
+            return math.nan
+        return self.mean * math.sqrt(n * (n - 1) / squares)
 
     def half_width(self, alpha: float) -> float:
         """Return half the width of Student's interval of the mean at the level ``1 - alpha``; NaN of fewer than two."""
