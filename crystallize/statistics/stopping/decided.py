@@ -60,7 +60,7 @@ class _Watch(DifferencesWatch):
 
     def __init__(self, rule: decided, conditions: Sequence[str]) -> None:
         super().__init__(rule, conditions)
-        self.interval = f"{100 * (1 - rule.alpha):g}% confidence sequence of the difference"
+        self.interval = f"{100 * (1 - rule.alpha):g}% confidence sequence of {self.each_difference}"
         self._sharing = len(self.pairs)  # alpha: the treatments that are not known to differ (Holm)
         self._least = math.log(self._sharing / rule.alpha)
 

@@ -91,7 +91,7 @@ class _Watch(DifferencesWatch):
 
     def __init__(self, rule: looks, conditions: Sequence[str]) -> None:
         super().__init__(rule, conditions)
-        self.interval = f"{100 * (1 - rule.alpha):g}% repeated confidence interval of the difference"
+        self.interval = f"{100 * (1 - rule.alpha):g}% repeated confidence interval of {self.each_difference}"
         self._times = {time: place for place, time in enumerate(rule.times)}
         self._last: dict[str, Look] = {}
 

@@ -75,8 +75,8 @@ class _Watch(DifferencesWatch):
         if not self.pairs:
             self.pairs = {BASELINE: self._baseline}
             self.open = dict(self.pairs)
-        what = "mean" if BASELINE in self.pairs else "difference"
-        self.interval = f"{100 * (1 - rule.alpha):g}% Student interval of the {what}"
+        what = "the mean" if BASELINE in self.pairs else self.each_difference
+        self.interval = f"{100 * (1 - rule.alpha):g}% Student interval of {what}"
 
     def _take(self, row: Row) -> None:
         self._baseline.add(self.number(row, BASELINE))

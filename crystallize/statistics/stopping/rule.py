@@ -292,6 +292,7 @@ class DifferencesWatch(SingleWatch):
         self.pairs = {name: RunningMoments() for name in conditions if name != BASELINE}
         self.open = dict(self.pairs)  # those without a verdict
         self.verdicts: dict[str, tuple[str, int]] = {}  # with the number of replicates that there were then
+        self.each_difference = "the difference" if len(self.pairs) == 1 else "each difference by itself"
 
     def _take(self, row: Row) -> None:
         number, dropped = self.number, self.dropped
