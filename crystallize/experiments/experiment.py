@@ -288,6 +288,7 @@ class Experiment:
         hypotheses = self.hypotheses if run is None else run.hypotheses
         policy = self.failure_policy if run is None else run.failure_policy
         planned = compare_with_plan(self, hypotheses)
+        rule = self.stop_when if run is None else run.stop_when
         return {
             "id": self.id,
             "name": self.name,
@@ -308,7 +309,7 @@ class Experiment:
             "initial_ctx": sorted(self.initial_ctx),
             "hypotheses": [masked(each.name, each.describe()) for each in hypotheses],
             "failure_policy": asdict(policy),
-            **({} if run is None or run.stop_when is None else {"stopping": {"rule": str(run.stop_when)}}),
+            "stopping": None if rule is None else {"rule": str(rule)},
             "master_seed": self.master_seed,
             "order": self.order if run is None else run.order,
             "signature": experiment_signature(self, hypotheses),

@@ -122,6 +122,15 @@ def test_looks_are_few_and_at_equal_distances() -> None:
     assert result.replicates == 22
 
 
+def test_of_many_looks_the_first_ones_the_last_and_some_between_are_kept() -> None:
+    result = make(SMALL).run(stop_when=decided("loss", alpha=1e-6), replicates=90)
+    assert result.stopping is not None
+    kept = [look.replicates for look in result.stopping.parts[0].looks]
+    assert kept[:21] == [*range(1, 22)]
+    assert kept[-1] == 90
+    assert len(kept) < 60
+
+
 def test_a_precise_mean_needs_no_treatment() -> None:
     result = Experiment(lambda: None, [measure], seed=2, replicates=400).run(
         stop_when=precise(half_width=0.25)

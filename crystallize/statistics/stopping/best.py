@@ -83,6 +83,7 @@ class _Watch(SingleWatch):
         self._first: list[list[float]] = []
         self._variances = np.zeros((len(conditions), len(conditions)))
         self._n = 0  # replicates in which all that survived had a number
+        self._compared: list[int] = []  # who took part in the last look
         self._ended: dict[str, tuple[int, float]] = {}  # of those that lost: how many numbers, and their mean
 
     def _take(self, row: Row) -> None:
@@ -125,10 +126,15 @@ class _Watch(SingleWatch):
                 self.dropped.add(name)
         if self._survives.sum() == 1:
             self.end("one condition is left")
-        if self.keep_look() or loses.any():
-            for place in alive.tolist():
-                mean = float(self._sums[place]) / n
-                self.looks.append(Look(self.replicates, self.conditions[place], n, mean))
+        self._compared = alive.tolist()
+        if loses.any() and not self.is_over:
+            self._keep_look()
+
+    def _seen(self) -> list[Look]:
+        return [
+            Look(self.replicates, self.conditions[place], self._n, float(self._sums[place]) / self._n)
+            for place in self._compared
+        ]
 
     def _findings(self) -> list[Finding]:
         found = []

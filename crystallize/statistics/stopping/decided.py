@@ -83,10 +83,14 @@ class _Watch(DifferencesWatch):
                     self.settle(name, "too small to matter", drop=rule.drop)
         if not self.open:
             self.end("every treatment is decided")
-        if self.keep_look():
-            self.looks += [self._seen(name) for name in self.pairs if name not in self.dropped]
 
-    def _seen(self, name: str) -> Look:
+    def _seen(self) -> list[Look]:
+        last = {name: self.verdicts[name][1] for name in self.dropped}
+        return [
+            self._seen_of(name) for name in self.pairs if last.get(name, self.replicates) == self.replicates
+        ]
+
+    def _seen_of(self, name: str) -> Look:
         moments = self.pairs[name]
         e_value = math.exp(min(_LARGEST_LOG, log_e_value(moments.t, moments.n)))
         half = sequence_half_width(moments.sd, moments.n, self.rule.alpha) if moments.sd > 0 else math.inf
@@ -94,5 +98,5 @@ class _Watch(DifferencesWatch):
         return Look(self.replicates, name, moments.n, mean, e_value, *ends(moments.mean, half))
 
     def _findings(self) -> list[Finding]:
-        looks = {name: self._seen(name) for name in self.pairs}
+        looks = {name: self._seen_of(name) for name in self.pairs}
         return [self.finding(name, look.low, look.high, self.rule.alpha) for name, look in looks.items()]

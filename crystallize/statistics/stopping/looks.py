@@ -117,6 +117,12 @@ class _Watch(DifferencesWatch):
         if not self.open:
             self.end("every treatment is decided")
 
+    def _keep_look(self) -> None:
+        """Keep nothing besides its own few looks."""
+
+    def _seen(self) -> list[Look]:
+        return []
+
     def _is_beyond(self, name: str, place: int) -> bool:
         """Tell whether t is beyond the bound, whose z has the same p-value; z itself would be for a known variance."""
         moments = self.pairs[name]

@@ -95,12 +95,13 @@ class _Watch(DifferencesWatch):
             for name in self.pairs:
                 self.settle(name, "precise", drop=False)
             self.end("every interval is short enough")
-        if self.keep_look():
-            for name, moments in self.pairs.items():
-                mean, half = (moments.mean if moments.n else None), moments.half_width(rule.alpha)
-                self.looks.append(
-                    Look(self.replicates, name, moments.n, mean, known(half), *ends(moments.mean, half))
-                )
+
+    def _seen(self) -> list[Look]:
+        found = []
+        for name, moments in self.pairs.items():
+            mean, half = (moments.mean if moments.n else None), moments.half_width(self.rule.alpha)
+            found.append(Look(self.replicates, name, moments.n, mean, known(half), *ends(moments.mean, half)))
+        return found if self.replicates >= self.rule.min else []
 
     def _is_precise(self, moments: RunningMoments, wanted: float) -> bool:
         if moments.n < self.rule.min:

@@ -164,7 +164,7 @@ class SingleRule(StoppingRule):
 
 
 class SingleWatch(Watch):
-    """Watches one metric for a single rule; what is special to a rule is in `_take`, `_look` and `_findings`.
+    """Watches one metric for a single rule; what is special to a rule is in its methods with an underscore.
 
     Parameters
     ----------
@@ -197,6 +197,8 @@ class SingleWatch(Watch):
             self._find_metric(row)
         self._take(row)
         self._look()
+        if self.replicates >= self._next_kept or self.is_over:
+            self._keep_look()
         limit = self.rule.limit
         if not self.is_over and limit is not None and self.replicates >= limit:
             self.is_over = True
@@ -243,16 +245,11 @@ class SingleWatch(Watch):
         self.is_over = self.is_decided = True
         self.reason = reason
 
-    def keep_look(self) -> bool:
-        """Tell whether a look at as many replicates is kept: the first ones, the last, and each 5 % later."""
-        if self.replicates < self._next_kept and not self.is_over:
-            return False
-        self._next_kept = (
-            self.replicates + 1
-            if self.replicates < _ALL_LOOKS_UP_TO
-            else math.ceil(self.replicates * _GROWTH)
-        )
-        return True
+    def _keep_look(self) -> None:
+        """Keep what there is to be seen now: at the first looks, then at each 5 % later, and at the last."""
+        self.looks += self._seen()
+        is_early = self.replicates < _ALL_LOOKS_UP_TO
+        self._next_kept = self.replicates + 1 if is_early else math.ceil(self.replicates * _GROWTH)
 
     @abstractmethod
     def _take(self, row: Row) -> None:
@@ -263,11 +260,17 @@ class SingleWatch(Watch):
         """Look at what there is, and decide."""
 
     @abstractmethod
+    def _seen(self) -> list[Look]:
+        """Return what there is to be seen now."""
+
+    @abstractmethod
     def _findings(self) -> list[Any]:
         """Return what there is to say of each condition."""
 
     def reports(self) -> list[RuleReport]:
         """Return what it saw."""
+        if self.replicates and (not self.looks or self.looks[-1].replicates < self.replicates):
+            self._keep_look()
         return [
             RuleReport(
                 str(self.rule),
@@ -308,6 +311,7 @@ class DifferencesWatch(SingleWatch):
     def settle(self, name: str, verdict: str, *, drop: bool) -> None:
         """Note what has become of a treatment."""
         del self.open[name]
+        self._next_kept = self.replicates  # this look is kept
         self.verdicts[name] = verdict, self.replicates
         if drop:
             self.dropped.add(name)
