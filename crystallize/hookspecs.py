@@ -61,6 +61,8 @@ class RunningExperiment(Protocol):
         What all random streams derive from.
     is_seed_drawn : bool
         Whether nobody has given a seed.
+    stop_when : StoppingRule or None
+        Its rule that ends a run when it has seen enough; that of the run under way is ``current_run.stop_when``.
     plugins : PluginManager
         The active plugins.
     source : pathlib.Path or None
@@ -71,6 +73,7 @@ class RunningExperiment(Protocol):
     initial_ctx: dict[str, Any]
     master_seed: int
     is_seed_drawn: bool
+    stop_when: Any
     plugins: Any
     source: Path | None
 

@@ -24,11 +24,6 @@ def print_result(name: str, result: Result, subtitle: str = "", *, detail: bool 
         console().print(summary)
     else:  # plain text of its own width
         echo(str(summary))
-    if result.stopping is not None:
-        echo()
-        for line in result.stopping.lines():
-            echo(line)
-        echo()
     echo(f"Seed: {result.master_seed}")
     path = result.path
     echo(f"Results: {shown(path)}" if path else "Results: not stored")

@@ -239,7 +239,7 @@ class Result:
             detail=detail,
             cluster=cluster,
         )
-        return replace(table, preregistration=self.preregistration)
+        return replace(table, preregistration=self.preregistration, stopping=self.stopping)
 
     def effects(self, metric: str, *, interactions: bool = True, confidence: float = 0.95) -> Effects:
         """Return what each factor of a design does to a metric, and what two of them do together.

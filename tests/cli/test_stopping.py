@@ -108,6 +108,14 @@ def test_a_metric_that_is_not_there_is_told_with_what_is(call, sleep):
     assert "Did you mean 'gain'?" in " ".join(done.err.split())
 
 
+def test_the_rule_is_part_of_a_plan_that_is_locked(call, sleep):
+    assert call("lock", "sleep").code == 0
+    assert "Preregistered: plan" in call("run", "sleep").out
+    departs = call("run", "sleep", "--stop-when", "decided(gain, max=10, alpha=0.2)").out
+    assert "Departs from its plan" in departs
+    assert "stop_when was" in departs
+
+
 # -- graphs -----------------------------------------------------------------------------------------------------------
 
 

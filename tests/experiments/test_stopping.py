@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -367,6 +371,38 @@ def interrupted_at(replicate: int) -> Callable[..., Any]:
         return with_artifact(data, ctx)
 
     return step
+
+
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+from crystallize import Experiment, Treatment, decided
+
+def measure(data, ctx):
+    if ctx["replicate"] == int(sys.argv[2]) and not Path("went-on").exists():
+        os.kill(int(os.environ["COORDINATOR"]), signal.SIGKILL)
+        signal.pause()
+    shift = 3.0 if ctx["condition"] == "large" else 0.0
+    return data, {"loss": shift + float(ctx.stream(ctx["condition"]).normal())}
+
+os.environ.setdefault("COORDINATOR", str(os.getpid()))
+treatments = [Treatment("large", {}), Treatment("small", {})]
+Experiment(lambda: None, [measure], name="watched", treatments=treatments, seed=7, execution=sys.argv[1]).run(
+    stop_when=decided("loss", max=30, drop=True), strategy=sys.argv[3]
+)
+"""
+
+
+@pytest.mark.parametrize(("execution", "replicate"), [("serial", 3), ("process", 20)])
+def test_a_run_whose_coordinator_is_killed_ends_as_if_it_had_not_been(execution: str, replicate: int) -> None:
+    Path("script.py").write_text(SCRIPT)
+    environment = {name: value for name, value in os.environ.items() if name != "COORDINATOR"}
+    call = [sys.executable, "script.py", execution, str(replicate)]
+    assert subprocess.run([*call, "rerun"], check=False, env=environment).returncode == -signal.SIGKILL
+    Path("went-on").touch()
+    subprocess.run([*call, "resume"], check=True, env=environment, capture_output=True)
+    subprocess.run([*call, "rerun"], check=True, env=environment, capture_output=True)
+    assert stored() == stored(version=1)
 
 
 @pytest.mark.parametrize("ahead", [1, 6])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from crystallize.utils.suggest import counted
-from crystallize.utils.text_table import WIDTH, wrapped
+from crystallize.utils.text_table import wrapped
 
 _MOST_LISTED = 4
 
@@ -152,19 +152,15 @@ class Stopping:
     dropped: dict[str, int]
     parts: tuple[RuleReport, ...]
 
-    def lines(self, width: int = WIDTH) -> list[str]:
-        """Return what there is to say, in a few lines of at most `width` columns."""
-        return wrapped(
-            [
-                f"stopped after {counted(self.replicates, 'replicate')} by {self.rule}: {self.reason}.",
-                *(sentence for part in self.parts for sentence in part.sentences()),
-                "other intervals and p-values hold for a number of replicates that was fixed beforehand.",
-            ],
-            width,
-        )
+    def sentences(self) -> Iterator[str]:
+        """Yield what there is to say."""
+        yield f"stopped after {counted(self.replicates, 'replicate')} by {self.rule}: {self.reason}."
+        for part in self.parts:
+            yield from part.sentences()
+        yield "other intervals and p-values hold for a number of replicates that was fixed beforehand."
 
     def __str__(self) -> str:
-        return "\n".join(self.lines())
+        return "\n".join(wrapped(self.sentences()))
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain dicts and lists; each look is a list, in the order of the fields of Look."""
