@@ -108,7 +108,7 @@ class _Watch(DifferencesWatch):
             moments = pairs[name]
             half = math.inf
             if moments.n > 1 and moments.sd > 0:
-                quantile = t_quantile(1 - rule.p_values(rule.alpha)[place] / 2, moments.n - 1)
+                quantile = t_quantile(moments.n - 1, 1 - rule.p_values(rule.alpha)[place])
                 half = quantile * moments.sd / math.sqrt(moments.n)
             mean = moments.mean if moments.n else None
             look = Look(self.replicates, name, moments.n, mean, known(moments.t), *ends(moments.mean, half))
@@ -129,7 +129,7 @@ class _Watch(DifferencesWatch):
         if not abs(moments.t) > 0:
             return False
         p_value = self.rule.p_values(self.rule.alpha / len(self.open))[place]
-        return abs(moments.t) >= t_quantile(1 - p_value / 2, moments.n - 1)
+        return abs(moments.t) >= t_quantile(moments.n - 1, 1 - p_value)
 
     def _findings(self) -> list[Finding]:
         return [

@@ -59,12 +59,12 @@ class RunningMoments:
 
     def half_width(self, alpha: float) -> float:
         """Return half the width of Student's interval of the mean at the level ``1 - alpha``; NaN of fewer than two."""
-        return math.nan if self.n < 2 else t_quantile(1 - alpha / 2, self.n - 1) * self.sd / math.sqrt(self.n)
+        return math.nan if self.n < 2 else t_quantile(self.n - 1, 1 - alpha) * self.sd / math.sqrt(self.n)
 
 
 @lru_cache(maxsize=1024)
-def t_quantile(share: float, df: int) -> float:
-    """Return the quantile of Student's t distribution."""
+def t_quantile(freedom: int, confidence: float) -> float:
+    """Return the number that Student's t with this many degrees of freedom stays within, at this level."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(df, share))
+    return float(stdtrit(freedom, (1 + confidence) / 2))
