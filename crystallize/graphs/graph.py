@@ -20,11 +20,11 @@ from crystallize.experiments.checks import (
 )
 from crystallize.experiments.experiment import Experiment
 from crystallize.experiments.treatment import BASELINE
-from crystallize.graphs.dependencies import Dependencies, files_of, in_order
+from crystallize.graphs.dependencies import Dependencies, downstream_of, files_of, in_order
 from crystallize.graphs.planning import make_plan, report_unknown_conditions
 from crystallize.graphs.run import GraphRun
 from crystallize.utils.checks import check_count
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.suggest import listed, name_hint
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -314,6 +314,7 @@ class ExperimentGraph:
         dependencies = Dependencies(self.experiments, self._declared)
         dependencies.check_outside()
         plan = make_plan(dependencies, treatments, asked)
+        self._check_rules(plan)
         for name, experiment in self.experiments.items():
             chosen = plan.treatments[name]
             if chosen is None:
@@ -422,3 +423,14 @@ class ExperimentGraph:
             strategy=strategy,
             stop_when=stop_when,
         )
+
+    def _check_rules(self, plan: Plan) -> None:
+        """Refuse a rule that would leave others without what they read."""
+        for name, readers in downstream_of(plan.upstream).items():
+            rule = self.experiments[name].stop_when
+            if rule is not None and rule.drops and readers:
+                raise GraphError(
+                    f"experiment {name!r} is read by {listed(readers)}, and the rule {rule} drops conditions",
+                    files_of([self.experiments[name]]),
+                    "Give it a rule that drops none, such as decided(...) without drop",
+                )

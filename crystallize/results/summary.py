@@ -147,15 +147,12 @@ class Summary:
         details = "\n".join(self._detail_lines(_WIDE))
         more = f"<pre>{html.escape(details.strip())}</pre>" if details else ""
         found = "".join(each._repr_html_() for each in self.hypotheses)
-        planned = () if self.preregistration is None else self.preregistration.lines()
-        plan = "<br>".join(map(html.escape, planned))
-        return f"{table}<p>{notes}</p>{more}{found}" + (f"<p>{plan}</p>" if plan else "")
         told = [
             () if self.stopping is None else self.stopping.sentences(),
             () if self.preregistration is None else self.preregistration.lines(),
         ]
-        more = ["<br>".join(map(html.escape, lines)) for lines in told]
-        return f"{table}<p>{notes}</p>{found}" + "".join(f"<p>{text}</p>" for text in more if text)
+        texts = ["<br>".join(map(html.escape, lines)) for lines in told]
+        return f"{table}<p>{notes}</p>{more}{found}" + "".join(f"<p>{text}</p>" for text in texts if text)
 
     def _table(self) -> TextTable:
         return TextTable(self._header(), self._cells())

@@ -11,7 +11,7 @@ import pytest
 from crystallize import Artifact, Experiment, ExperimentGraph, Treatment, decided, open_run, precise
 from crystallize.config.build import load_experiment
 from crystallize.config.errors import ConfigError
-from crystallize.errors import InvalidTypeError
+from crystallize.errors import GraphError, InvalidTypeError
 
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
 
@@ -152,6 +152,18 @@ def test_what_reads_a_run_that_a_rule_has_ended_has_as_many_replicates():
     assert 10 <= results["first"].replicates < 40
     assert results["second"].replicates == results["first"].replicates
     assert open_run("first").stopping == results["first"].stopping
+
+
+def test_what_others_read_drops_no_condition():
+    first, second = chain()
+    first.treatments = (*first.treatments, Treatment("alike", {"shift": 0.0}))
+    first.stop_when = decided("made", max=40, drop=True)
+    with pytest.raises(GraphError, match="'first' is read by 'second', and the rule"):
+        ExperimentGraph(first, second).run()
+    first.run()
+    result = second.run()  # on its own, it gets what there is
+    assert {error.condition for error in result.errors} == {"shifted"}
+    assert "stopping rule had dropped that condition" in result.errors[0].message
 
 
 def test_a_graph_refuses_what_is_no_rule():

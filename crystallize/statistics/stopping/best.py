@@ -58,6 +58,11 @@ class best(SingleRule):
         check_count("first", self.first, least=2)
         self.check_limit(self.first)
 
+    @property
+    def drops(self) -> bool:
+        """Whether it may have a treatment run no further before it comes to its end."""
+        return True
+
     def begin(self, conditions: Sequence[str]) -> Watch:
         """Return what watches a run; see :meth:`StoppingRule.begin`."""
         return _Watch(self, conditions)

@@ -36,6 +36,11 @@ class StoppingRule(ABC):
     def limit(self) -> int | None:
         """How many replicates a run has at most; None if the rule does not say."""
 
+    @property
+    @abstractmethod
+    def drops(self) -> bool:
+        """Whether it may have a treatment run no further before it comes to its end."""
+
     @abstractmethod
     def begin(self, conditions: Sequence[str]) -> Watch:
         """Return what watches a run for the rule.
@@ -119,6 +124,11 @@ class SingleRule(StoppingRule):
         """How many replicates a run has at most."""
         limit: int | None = getattr(self, "max", None)
         return limit
+
+    @property
+    def drops(self) -> bool:
+        """Whether it may have a treatment run no further before it comes to its end."""
+        return bool(getattr(self, "drop", False))
 
     def refuse(
         self, kind: type[InvalidTypeError | InvalidValueError], what: str, hint: str = ""
@@ -332,6 +342,11 @@ class _Combined(StoppingRule):
     rules: tuple[StoppingRule, ...]
 
     sign: ClassVar[str]
+
+    @property
+    def drops(self) -> bool:
+        """Whether it may have a treatment run no further before it comes to its end."""
+        return any(rule.drops for rule in self.rules)
 
     def __repr__(self) -> str:
         inner = (f"({rule})" if isinstance(rule, _Combined) else str(rule) for rule in self.rules)
