@@ -192,9 +192,7 @@ class PlainLines:
     def begin(self, run: RunProgress) -> None:
         """Show that an experiment starts."""
         most = "at most " if run.is_open else ""
-        self.say(
-            f"{run.name}: {most}{counted(run.replicates, 'replicate')} under {first_of(run.conditions)}"
-        )
+        self.say(f"{run.name}: {most}{counted(run.replicates, 'replicate')} under {first_of(run.conditions)}")
         self._next = time.monotonic() + _SECONDS_BETWEEN_LINES
 
     def advance(self, run: RunProgress) -> None:

@@ -227,7 +227,6 @@ def run(
     from crystallize.cli.progress import ProgressPlugin, make_display, show_log
     from crystallize.config.build import load_nodes
     from crystallize.config.folders import resolve
-    from crystallize.experiments.order import check_order
 
     if debug and (replicates or execution or workers or only or resume or stop_when):
         raise typer.BadParameter(
@@ -281,13 +280,7 @@ def run(
         try:
             extra = [progress, *_debugging_plugins(debug)]
             nodes = load_nodes(folder.config, **overrides, plugins=extra)
-            if design is not None:
-                nodes[-1].treatments = _with_own_baseline(nodes[-1], design)
-            if rule is not None:
-                nodes[-1].stop_when = rule
-            for node in nodes:
-                node.failure_policy = node.failure_policy.changed(**policy)
-                node.order = node.order if order is None else check_order(order)
+            _adjust(nodes, policy, design, rule, order)
             if dry_run:
                 ahead = look_ahead(_graph(nodes, treatments, replicates, only=only), treatments)
             else:
@@ -304,6 +297,26 @@ def run(
         show(ahead, as_json=as_json)
         return
     _print_and_exit(progress, *outcome, as_json=as_json, again=again)
+
+
+def _adjust(
+    nodes: Sequence[Experiment],
+    policy: Mapping[str, Any],
+    design: Design | None,
+    rule: StoppingRule | None,
+    order: str | None,
+) -> None:
+    """Have all experiments, or the last, which is the one that is named, be as the options say."""
+    from crystallize.experiments.order import check_order
+
+    named = nodes[-1]
+    if design is not None:
+        named.treatments = _with_own_baseline(named, design)
+    if rule is not None:
+        named.stop_when = rule
+    for node in nodes:
+        node.failure_policy = node.failure_policy.changed(**policy)
+        node.order = node.order if order is None else check_order(order)
 
 
 # -- what the options mean -----------------------------------------------------------------------------------

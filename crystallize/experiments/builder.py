@@ -134,6 +134,7 @@ class ExperimentBuilder(Generic[E]):
     def order(self, order: str) -> ExperimentBuilder[E]:
         """Choose the order in time of replicates and conditions: ``"interleaved"`` or ``"randomised"``."""
         return self._set("order", order)
+
     def stop_when(self, rule: StoppingRule) -> ExperimentBuilder[E]:
         """Set the rule that ends a run when it has seen enough."""
         return self._set("stop_when", rule)

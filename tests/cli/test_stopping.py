@@ -124,7 +124,7 @@ def chain() -> tuple[Experiment, Experiment]:
 
     def make(data: None, ctx, number: Artifact):
         number.write(float(ctx.rng.normal()) + ctx.get("shift", 0.0))
-        return data, {"made": 1.0 + float(ctx.stream(ctx["condition"]).normal())}
+        return data, {"made": 1.0 + ctx.get("shift", 0.0) + float(ctx.stream(ctx["condition"]).normal())}
 
     def use(data: float, ctx):
         return data, {"used": data + float(ctx.stream(ctx["condition"]).normal())}
