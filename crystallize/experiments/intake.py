@@ -300,7 +300,7 @@ class Intake:
         """
         self._result = result = self._aggregator.finish()
         if self._in_order is not None:
-            result.stopping = self._in_order.stopping()
+            result.tell_stopping(self._in_order.stopping())
         if self.run.only is not None:
             result.arrived = self._count
         error: CrystallizeError | None = None

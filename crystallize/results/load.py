@@ -141,7 +141,8 @@ def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
     )
     result.arrived = arrived
     result.metrics.hypotheses += read_hypotheses(run)
-    result.stopping = _stopping(run, metadata)
+    if (stopping := _stopping(run, metadata)) is not None:
+        result.tell_stopping(stopping)
     return result
 
 
@@ -176,7 +177,8 @@ def from_results(run: Path, metadata: dict[str, Any]) -> Result:
         ),
         provenance=None,
     )
-    result.stopping = _stopping(run, metadata)
+    if (stopping := _stopping(run, metadata)) is not None:
+        result.tell_stopping(stopping)
     return result
 
 

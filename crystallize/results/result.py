@@ -185,6 +185,12 @@ class Result:
             hint=f"It has {listed(names)}. {did_you_mean(name, names)}".strip(),
         )
 
+    def tell_stopping(self, stopping: Stopping) -> None:
+        """Note why the rule that watched the run has ended it, and what it has dropped on the way."""
+        self.stopping = stopping
+        for name, first in stopping.dropped.items():
+            self.condition(name).dropped_at = first
+
     def raise_for_errors(self) -> None:
         """Raise if any outcome failed.
 

@@ -20,11 +20,13 @@ from hypothesis import strategies as st
 from crystallize import (
     BasePlugin,
     Experiment,
+    Hypothesis,
     Treatment,
     best,
     decided,
     looks,
     open_run,
+    paired_t_test,
     precise,
 )
 from crystallize.errors import CrystallizeError, InvalidTypeError, MissingMetricError, ValidationError
@@ -533,3 +535,23 @@ def test_a_metric_that_is_text_is_refused() -> None:
 
     with pytest.raises(InvalidTypeError, match=r"the metric 'loss' of the rule .* is not numeric"):
         make(SMALL, step=text).run(stop_when=decided("loss", max=30))
+
+
+# -- what is compared -------------------------------------------------------------------------------------------------
+
+
+def test_a_treatment_that_was_dropped_is_compared_with_the_replicates_that_it_had() -> None:
+    """It has lost none of the others: they were not owed, and nothing is withheld for them."""
+    asked = Hypothesis(paired_t_test(), metrics="loss", direction="min")
+    result = make(hypotheses=[asked]).run(stop_when=decided("loss", max=30, drop=True))
+    for each in (result, open_run("watched")):
+        large = each.metrics.hypotheses[0].comparisons[0]
+        assert (large.treatment, large.verdict) == ("large", "worse")
+        assert each.metrics.hypotheses[0].dropped == {}
+        rows = {row.condition: row for row in each.summary(detail=True).rows}
+        assert each.stopping is not None
+        assert rows["large"].pairs == each.stopping.dropped["large"] < rows["small"].pairs == 30
+        assert "dropped" not in str(each.summary(detail=True)).partition("stopped after")[0]
+        values = [each.condition(name).metrics["loss"] for name in ("large", "baseline")]
+        differences = [ours - theirs for ours, theirs in zip(*values, strict=False)]
+        assert rows["large"].difference == pytest.approx(math.fsum(differences) / len(differences))
