@@ -57,7 +57,7 @@ def installed() -> dict[str, Found]:
 
 
 def starting() -> list[Found]:
-    """Return what is to open when ``crystallize`` is called without a command and is not switched off; none is imported."""
+    """Return what is to open when ``crystallize`` is called without a command; none is imported."""
     from crystallize.discovery import START, find
     from crystallize.plugins.collection import switched_off
 
