@@ -2,12 +2,80 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import shlex
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.screen import Screen
+from rich.color import Color, ColorParseError
+from rich.style import Style
+from rich.text import Text
+from textual import work
+from textual.app import SuspendNotSupported
+from textual.binding import Binding
+from textual.containers import Container, Vertical, VerticalScroll
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Footer, Input, Static, Tree
+from textual.worker import get_current_worker
+
+from crystallize.cli.listing import GRAPH
+from crystallize.config.errors import ConfigError, shown
+from crystallize.config.folders import experiments_root, folder_of
+from crystallize.store.metadata import FAILED, INTERRUPTED
+from crystallize.utils.suggest import counted
+from crystallize_tui.create import CreateScreen
+from crystallize_tui.details import Details
+from crystallize_tui.history import HistoryScreen
+from crystallize_tui.project import (
+    FoundExperiment,
+    by_group,
+    find_experiments,
+    matches,
+    past_of,
+    read_experiment,
+)
+from crystallize_tui.run_screen import RunScreen
+from crystallize_tui.wording import about, ago, fitted, one_line, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from textual import events
+    from textual.app import ComposeResult
+    from textual.widgets.tree import TreeNode
+
+    from crystallize_tui.project import Past
+
+_PAUSE = 0.1  # seconds between two looks of the screen at what a search has found so far
+_INDENT = 4
+_SIGNS = 5
+_LONGEST_NAME = 28
+_COLUMNS = (("n", 6), ("treat.", 6), ("last run", 21), ("next", 8))
+_APART = 2
+_BAD = (FAILED, INTERRUPTED, "damaged")
+
+
+class ExperimentTree(Tree["FoundExperiment | str"]):
+    """The experiments by group; a node's data are an experiment, or the name of a group."""
+
+    BINDINGS: ClassVar[list[Any]] = [
+        Binding("enter", "select_cursor", "Run"),
+        Binding("h", "screen.history", "History"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__("experiments", id="experiments")
+        self.show_root = False
+        self.show_guides = False
+        self.guide_depth = 2
+
+    @property
+    def experiment(self) -> FoundExperiment | None:
+        """The experiment that the cursor is on."""
+        data = self.cursor_node.data if self.cursor_node else None
+        return data if not isinstance(data, str) else None
 
 
 class SelectionScreen(Screen[None]):
@@ -19,6 +87,389 @@ class SelectionScreen(Screen[None]):
         Where to look for them; None for the project's own folder of experiments.
     """
 
+    AUTO_FOCUS = "#experiments"
+    BINDINGS: ClassVar[list[Any]] = [
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("n", "new", "New"),
+        Binding("e", "edit", "Edit"),
+        Binding("r", "refresh", "Refresh"),
+        Binding("exclamation_mark", "errors", "Errors", key_display="!"),
+        Binding("H", "show_hidden", "Show hidden ones, or hide them", show=False),
+        Binding("escape", "leave", "Back to the list", show=False),
+    ]
+
     def __init__(self, root: Path | None = None) -> None:
         super().__init__()
-        self.root = root
+        self._given_root = root
+        self._root: Path | None = root
+        self._found: list[FoundExperiment] = []
+        self._pasts: dict[Path, Past] = {}
+        self._filter = ""
+        self._with_hidden = False
+        self._message = ""
+        self._is_searching = False
+
+    def compose(self) -> ComposeResult:
+        """Lay the screen out."""
+        yield Static(id="title")
+        yield Input(placeholder="Filter by name, group, description or treatment", id="filter", compact=True)
+        with Container(id="body"):
+            with Vertical(id="list"):
+                yield Static(id="columns")
+                yield ExperimentTree()
+                with VerticalScroll(id="message-pane", can_focus=False):
+                    yield Static(id="message")
+            yield Details(id="details")
+        yield Footer()
+
+    @property
+    def experiments(self) -> ExperimentTree:
+        """The tree of experiments."""
+        return self.query_one(ExperimentTree)
+
+    # -- finding ---------------------------------------------------------------------------------------------
+
+    def on_screen_resume(self) -> None:
+        """Look again whenever the screen is shown: elsewhere, things were made, edited and run."""
+        self.action_refresh()
+
+    def action_refresh(self) -> None:
+        """Look for experiments, and how their runs ended."""
+        self._is_searching = True
+        self._search()
+
+    @work(thread=True, exclusive=True, group="search")
+    def _search(self) -> None:
+        """Look for experiments; what was there before stays on the screen until all are found."""
+        worker = get_current_worker()
+        found: list[FoundExperiment] = []
+        pasts: dict[Path, Past] = {}
+        looked = time.monotonic()
+        try:
+            root = experiments_root() if self._given_root is None else self._given_root.absolute()
+            for experiment in find_experiments(root):
+                found.append(experiment)
+                if worker.is_cancelled:
+                    return
+                if not self._found and time.monotonic() - looked > _PAUSE:
+                    looked = time.monotonic()
+                    self.app.call_from_thread(self._tell_title, f"{len(found)} found so far ...")
+        except ConfigError as error:
+            self.app.call_from_thread(self._show, None, [], str(error))
+            return
+        except OSError as error:
+            reason = f"{error.filename or root}: {error.strerror or error}"
+            self.app.call_from_thread(self._show, None, [], f"The experiments cannot be read: {reason}")
+            return
+        self.app.call_from_thread(self._show, root, found, "")
+        for experiment in found:
+            pasts[experiment.config] = past_of(experiment)
+            if worker.is_cancelled:
+                return
+            if time.monotonic() - looked > _PAUSE:
+                looked = time.monotonic()
+                self.app.call_from_thread(self._show_pasts, dict(pasts))
+        self.app.call_from_thread(self._show_pasts, pasts)
+
+    def _show(self, root: Path | None, found: list[FoundExperiment], message: str) -> None:
+        """Show what a search has found."""
+        self._root, self._found, self._message = root, found, message
+        self._is_searching = False
+        self._build()
+
+    def _show_pasts(self, pasts: dict[Path, Past]) -> None:
+        self._pasts.update(pasts)
+        self._label()
+        experiment = self.experiments.experiment
+        if experiment is not None and experiment.config in pasts:
+            self.query_one(Details).show_past(experiment, pasts[experiment.config])
+
+    # -- showing ---------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        """Make the tree of what is found and wanted; the cursor stays on its experiment, closed groups stay closed."""
+        tree = self.experiments
+        before = tree.experiment
+        closed = {node.data for node in tree.root.children if not node.is_expanded and not self._filter}
+        wanted = [
+            each
+            for each in self._found
+            if matches(each, self._filter) and (self._with_hidden or not each.hidden)
+        ]
+        tree.clear()
+        for group, experiments in by_group(wanted).items():
+            node = tree.root.add(plain(one_line(group), "bold"), group, expand=group not in closed)
+            for each in experiments:
+                node.add_leaf("", each)
+        tree.root.expand()
+        self._label()
+        leaves = [leaf for node in tree.root.children for leaf in node.children]
+        at = next((leaf for leaf in leaves if before and _config(leaf) == before.config), None)
+        at = at or next(iter(leaves), None)
+        if at is not None:
+            self.call_after_refresh(tree.move_cursor, at)
+        self._tell_title()
+        self._tell_message(has_any=bool(wanted))
+        shown_one = at.data if at is not None and not isinstance(at.data, str) else None
+        self._show_details(shown_one)
+
+    def _show_details(self, experiment: FoundExperiment | None) -> None:
+        past = self._pasts.get(experiment.config) if experiment else None
+        self.query_one(Details).show(experiment, past)
+
+    def _tell_title(self, progress: str = "") -> None:
+        graphs = sum(each.is_graph for each in self._found)
+        broken = sum(bool(each.problems) for each in self._found)
+        parts = [shown(self._root) if self._root else "", counted(len(self._found), "experiment")]
+        parts += [counted(graphs, "graph")] if graphs else []
+        hidden = sum(each.hidden for each in self._found)
+        parts += [f"{hidden} hidden (H)"] if hidden and not self._with_hidden else []
+        title = Text("Crystallize", "bold")
+        for part in [progress] if progress else filter(None, parts):
+            title.append(f"   {one_line(part)}")
+        if broken and not progress:
+            title.append(f"   {broken} broken (!)", "red")
+        self.query_one("#title", Static).update(title)
+
+    def _tell_message(self, *, has_any: bool) -> None:
+        """Say why there is nothing to see, if there is nothing."""
+        where = shown(self._root) if self._root else ""
+        text = ""
+        if self._message:
+            text = f"{self._message}\n\nPress r to look again."
+        elif not self._found:
+            text = (
+                f"Welcome to Crystallize.\n\nThere are no experiments in {where} yet.\n"
+                "Press n to make the first one: it runs as it is.\n"
+                "'crystallize demo' copies an example on real data."
+            )
+        elif not has_any and self._filter:
+            text = f"No experiment matches {self._filter!r}. Esc shows all."
+        elif not has_any:
+            text = "All experiments are hidden. Press H to see them."
+        self.query_one("#message", Static).update(plain(text))
+        self.set_class(bool(text), "-empty")
+
+    def _label(self) -> None:
+        """Write each experiment's line, as wide as there is room."""
+        tree = self.experiments
+        width = tree.scrollable_content_region.width or tree.size.width
+        leaves = [leaf for node in tree.root.children for leaf in node.children]
+        longest = max((len(one_line(_of(leaf).name)) for leaf in leaves), default=0)
+        fixed = sum(size + _APART for _, size in _COLUMNS)
+        name_width = max(10, min(longest, _LONGEST_NAME, width - _INDENT - _SIGNS - fixed))
+        rest = width - _INDENT - _SIGNS - name_width - fixed - _APART
+        if rest < 16:
+            rest = 0
+        for leaf in leaves:
+            leaf.set_label(self._line(_of(leaf), name_width, rest))
+        gap = " " * _APART
+        titles = gap.join(
+            fitted(title, size, right=place < 2) for place, (title, size) in enumerate(_COLUMNS)
+        )
+        heading = " " * (_INDENT + _SIGNS) + fitted("experiment", name_width) + gap + titles
+        self.query_one("#columns", Static).update(
+            plain(heading + (f"{gap}description" if rest else ""), "dim")
+        )
+
+    def _line(self, each: FoundExperiment, name_width: int, rest: int) -> Text:
+        signs = " ".join(filter(None, (one_line(each.icon), GRAPH if each.is_graph else "")))
+        name = fitted(each.name, name_width)
+        gap = " " * _APART
+        if each.problems:
+            room = sum(size + _APART for _, size in _COLUMNS) - _APART + (rest + _APART if rest else 0)
+            reason = f"line {each.problems[0].line}: " if each.problems[0].line else ""
+            text = fitted(reason + each.problems[0].message, room)
+            return Text.assemble(fitted("✗", _SIGNS), (name, "red"), gap, (text, "red"))
+        past = self._pasts.get(each.config)
+        n = "" if each.replicates is None else str(each.replicates)
+        cells = [(n, ""), (str(len(each.treatments)), ""), _last_run(past), (_next(past), "")]
+        line = Text.assemble(fitted(signs, _SIGNS), (name, _colour(each.color)))
+        for place, ((cell, style), (_, size)) in enumerate(zip(cells, _COLUMNS, strict=True)):
+            line.append(gap).append(fitted(cell, size, right=place < 2), style)
+        if rest:
+            line.append(gap).append(fitted(each.description, rest), "dim")
+        return line
+
+    def on_resize(self, _: events.Resize) -> None:
+        """Write the lines anew for the room that there is now."""
+        self.call_after_refresh(self._label)
+
+    def on_tree_node_highlighted(self, event: Tree.NodeHighlighted[Any]) -> None:
+        """Tell of the experiment that the cursor is on."""
+        if event.node.tree is self.experiments:
+            self._show_details(self.experiments.experiment)
+
+    # -- keys ------------------------------------------------------------------------------------------------
+
+    def on_tree_node_selected(self, event: Tree.NodeSelected[Any]) -> None:
+        """Run an experiment; a group opens and closes by itself."""
+        experiment = self._current() if event.node.tree is self.experiments else None
+        if experiment is not None:
+            self.app.push_screen(RunScreen(experiment))
+
+    def action_history(self) -> None:
+        """Show the earlier versions of the experiment."""
+        experiment = self._current()
+        if experiment is not None:
+            self.app.push_screen(HistoryScreen(experiment))
+
+    def _current(self) -> FoundExperiment | None:
+        """Return the experiment that the cursor is on, as it is on disk now; None, and why, if it cannot be run."""
+        experiment = self.experiments.experiment
+        if experiment is None:
+            return None
+        if not experiment.config.is_file():
+            self.notify(
+                f"{shown(experiment.config)} is gone. Press r to look again.", severity="error", markup=False
+            )
+            return None
+        now = read_experiment(folder_of(experiment.config))
+        if now.problems:
+            self.app.push_screen(ErrorsScreen([now]))
+            return None
+        return now
+
+    def action_errors(self) -> None:
+        """Show what is wrong with the experiments that cannot be read."""
+        broken = [each for each in self._found if each.problems]
+        if broken:
+            self.app.push_screen(ErrorsScreen(broken))
+        else:
+            self.notify("All experiments can be read. 'crystallize check' looks at their modules too.")
+
+    def action_new(self) -> None:
+        """Make a new experiment."""
+        if self._root is None:
+            self.notify("There is no folder to make it in.", severity="error")
+            return
+        self.app.push_screen(CreateScreen(self._root), self._made)
+
+    def _made(self, folder: Path | None) -> None:
+        if folder is not None:
+            self.notify(f"Made {shown(folder)}. Press Enter to run it.", markup=False)
+            made = read_experiment(folder_of(folder / "config.yaml"))
+            self._found = [*(each for each in self._found if each.config != made.config), made]
+            self._filter = self.query_one("#filter", Input).value = ""
+            self._build()
+            self.call_after_refresh(self._go_to, made.config)
+
+    def _go_to(self, config: Path) -> None:
+        for group in self.experiments.root.children:
+            for leaf in group.children:
+                if _config(leaf) == config:
+                    self.experiments.move_cursor(leaf)
+
+    def action_edit(self) -> None:
+        """Open the experiment's config.yaml in the user's editor."""
+        experiment = self.experiments.experiment
+        if experiment is None:
+            return
+        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+        try:
+            with self.app.suspend():
+                code = subprocess.run([*shlex.split(editor), str(experiment.config)], check=False).returncode
+        except SuspendNotSupported:
+            self.notify("This terminal cannot be handed to an editor.", severity="error")
+            return
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            self.notify(f"The editor {editor!r} cannot be started: {reason}", severity="error", markup=False)
+            return
+        if code:
+            self.notify(f"The editor ended with exit code {code}.", severity="warning")
+        self.action_refresh()
+
+    def action_show_hidden(self) -> None:
+        """Show the experiments that config.yaml hides, or hide them again."""
+        self._with_hidden = not self._with_hidden
+        self._build()
+
+    def on_config_tree_saved(self) -> None:
+        """Show the experiment as it is now."""
+        self.action_refresh()
+
+    # -- the filter ------------------------------------------------------------------------------------------
+
+    def action_filter(self) -> None:
+        """Begin to type a filter."""
+        self.add_class("-filtering")
+        self.query_one("#filter").focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Show what matches, with each key."""
+        if event.input.id == "filter" and event.value != self._filter:
+            self._filter = event.value
+            self._build()
+
+    def on_input_submitted(self) -> None:
+        """Go to what was found; the filter stays."""
+        self.experiments.focus()
+        self.set_class(bool(self._filter), "-filtering")
+
+    def action_leave(self) -> None:
+        """Clear the filter, and go back to the list."""
+        self.query_one("#filter", Input).value = ""
+        self.remove_class("-filtering")
+        self.experiments.focus()
+
+
+class ErrorsScreen(ModalScreen[None]):
+    """What is wrong with experiments: file, line and reason.
+
+    Parameters
+    ----------
+    broken : sequence of FoundExperiment
+        Those with mistakes.
+    """
+
+    BINDINGS: ClassVar[list[Any]] = [("escape,q,exclamation_mark,enter", "dismiss", "Back")]
+
+    def __init__(self, broken: Sequence[FoundExperiment]) -> None:
+        super().__init__()
+        self._broken = broken
+
+    def compose(self) -> ComposeResult:
+        """Show all of them."""
+        with VerticalScroll(classes="dialog") as dialog:
+            dialog.border_title = "Errors"
+            dialog.border_subtitle = "Esc: back"
+            for each in self._broken:
+                yield Static(plain(one_line(each.name), "bold"))
+                for problem in each.problems:
+                    yield Static(plain(f"{problem}\n"))
+
+
+def _of(leaf: TreeNode[Any]) -> FoundExperiment:
+    """Return the experiment of a leaf."""
+    assert isinstance(leaf.data, FoundExperiment)
+    return leaf.data
+
+
+def _config(leaf: TreeNode[Any]) -> Path:
+    return _of(leaf).config
+
+
+def _last_run(past: Past | None) -> tuple[str, str]:
+    """Return how the last run ended, and in which style that is told."""
+    if past is None:
+        return "...", "dim"
+    last = past.last
+    if last is None:
+        return "never", "dim"
+    told = f"{last.failed_outcomes} failed" if last.failed_outcomes else last.status
+    when = f", {ago(last.when)}" if last.when else ""
+    return told + when, "red" if last.failed_outcomes or last.status in _BAD else ""
+
+
+def _next(past: Past | None) -> str:
+    return about(past.estimate) if past is not None and past.estimate is not None else ""
+
+
+def _colour(color: str) -> str | Style:
+    """Return the style of a name; a colour that there is not stays without."""
+    try:
+        Color.parse(color)
+    except ColorParseError:
+        return ""
+    return Style(color=color)
