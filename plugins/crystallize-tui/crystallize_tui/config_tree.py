@@ -14,6 +14,7 @@ from textual.widgets import Input, Static, Tree
 
 from crystallize.config.errors import spelled
 from crystallize.errors import CrystallizeError
+from crystallize.utils.yaml12 import plain_scalar
 from crystallize_tui.config_file import as_text
 from crystallize_tui.wording import one_line, plain
 
@@ -33,9 +34,9 @@ class ConfigTree(Tree["KeyPath"]):
     """What a config.yaml holds, to be looked at and edited."""
 
     BINDINGS: ClassVar[list[Any]] = [
-        Binding("enter", "select_cursor", "Edit the value"),
-        Binding("a", "add", "Add an entry"),
-        Binding("delete,d", "remove", "Remove the entry"),
+        Binding("enter", "select_cursor", "Edit value", tooltip="Edit the value, or open and close an entry"),
+        Binding("a", "add", "Add", tooltip="Add an entry to the mapping or list that the cursor is on or in"),
+        Binding("delete,d", "remove", "Remove", tooltip="Remove the entry"),
     ]
 
     class Saved(Message):
@@ -54,6 +55,7 @@ class ConfigTree(Tree["KeyPath"]):
         is_open = {node.data: node.is_expanded for node in _below(self.root)} if is_same else {}
         self._file = file
         self.clear()
+        self.display = file is not None and file.value is not None
         if file is None or file.value is None:
             return
         for key, value in file.value.items():
@@ -188,7 +190,9 @@ class EditScreen(ModalScreen[bool]):
 
 
 def _shown(value: Any) -> Text:
-    return plain(one_line(as_text(value)), "dim" if value is None or value in ([], {}) else "")
+    """Return a value for the screen; a text stands in quotes only if it could be taken for something else."""
+    is_text = isinstance(value, str) and value and plain_scalar(value) == value
+    return plain(one_line(value if is_text else as_text(value)), "dim" if value in (None, [], {}) else "")
 
 
 def _below(node: TreeNode[Any]) -> list[TreeNode[Any]]:

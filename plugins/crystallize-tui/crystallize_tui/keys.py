@@ -33,9 +33,13 @@ class KeysScreen(ModalScreen[None]):
     def of(cls, screen: Screen[Any]) -> KeysScreen:
         """Return what lists the keys that work on a screen now, those of what has the focus first."""
         of_action: dict[tuple[str, str], list[str]] = {}
-        for active in screen.active_bindings.values():
+        # Those that move a cursor, which one guesses, come last.
+        every = sorted(
+            screen.active_bindings.values(), key=lambda active: not (active.binding.show or active.tooltip)
+        )
+        for active in every:
             if active.binding.description and active.enabled:
-                what = active.binding.description, active.binding.action
+                what = active.tooltip or active.binding.description, active.binding.action
                 of_action.setdefault(what, []).append(screen.app.get_key_display(active.binding))
         return cls([(" ".join(dict.fromkeys(keys)), what) for (what, _), keys in of_action.items()])
 

@@ -29,6 +29,7 @@ from crystallize_tui.details import Details
 from crystallize_tui.history import HistoryScreen
 from crystallize_tui.project import (
     FoundExperiment,
+    Past,
     by_group,
     find_experiments,
     matches,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.widgets.tree import TreeNode
 
-    from crystallize_tui.project import Past
 
 _PAUSE = 0.1  # seconds between two looks of the screen at what a search has found so far
 _INDENT = 4
@@ -61,8 +61,8 @@ class ExperimentTree(Tree["FoundExperiment | str"]):
     """The experiments by group; a node's data are an experiment, or the name of a group."""
 
     BINDINGS: ClassVar[list[Any]] = [
-        Binding("enter", "select_cursor", "Run"),
-        Binding("h", "screen.history", "History"),
+        Binding("enter", "select_cursor", "Run", tooltip="Run the experiment, or open and close a group"),
+        Binding("h", "screen.history", "History", tooltip="Compare the earlier versions of the experiment"),
     ]
 
     def __init__(self) -> None:
@@ -89,11 +89,17 @@ class SelectionScreen(Screen[None]):
 
     AUTO_FOCUS = "#experiments"
     BINDINGS: ClassVar[list[Any]] = [
-        Binding("slash", "filter", "Filter", key_display="/"),
-        Binding("n", "new", "New"),
-        Binding("e", "edit", "Edit"),
-        Binding("r", "refresh", "Refresh"),
-        Binding("exclamation_mark", "errors", "Errors", key_display="!"),
+        Binding("slash", "filter", "Filter", key_display="/", tooltip="Show only what matches"),
+        Binding("n", "new", "New", tooltip="Create a new experiment"),
+        Binding("e", "edit", "Edit", tooltip="Open config.yaml in $EDITOR"),
+        Binding("r", "refresh", "Refresh", tooltip="Look again for experiments and runs"),
+        Binding(
+            "exclamation_mark",
+            "errors",
+            "Errors",
+            key_display="!",
+            tooltip="Show what cannot be read, and why",
+        ),
         Binding("H", "show_hidden", "Show hidden ones, or hide them", show=False),
         Binding("escape", "leave", "Back to the list", show=False),
     ]
@@ -107,7 +113,7 @@ class SelectionScreen(Screen[None]):
         self._filter = ""
         self._with_hidden = False
         self._message = ""
-        self._is_searching = False
+        self._is_covered = False
 
     def compose(self) -> ComposeResult:
         """Lay the screen out."""
@@ -129,13 +135,18 @@ class SelectionScreen(Screen[None]):
 
     # -- finding ---------------------------------------------------------------------------------------------
 
+    def on_screen_suspend(self) -> None:
+        """Remember whether another screen takes the place of this one, or a dialog stands before it."""
+        self._is_covered = isinstance(self.app.screen, ModalScreen)
+
     def on_screen_resume(self) -> None:
-        """Look again whenever the screen is shown: elsewhere, things were made, edited and run."""
-        self.action_refresh()
+        """Look again after another screen: things were run there."""
+        if not self._is_covered:
+            self.action_refresh()
+        self._is_covered = False
 
     def action_refresh(self) -> None:
         """Look for experiments, and how their runs ended."""
-        self._is_searching = True
         self._search()
 
     @work(thread=True, exclusive=True, group="search")
@@ -174,8 +185,8 @@ class SelectionScreen(Screen[None]):
     def _show(self, root: Path | None, found: list[FoundExperiment], message: str) -> None:
         """Show what a search has found."""
         self._root, self._found, self._message = root, found, message
-        self._is_searching = False
         self._build()
+        self.refresh_bindings()
 
     def _show_pasts(self, pasts: dict[Path, Past]) -> None:
         self._pasts.update(pasts)
@@ -330,26 +341,27 @@ class SelectionScreen(Screen[None]):
             return None
         return now
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer the errors where there are any."""
+        return action != "errors" or any(each.problems for each in self._found)
+
     def action_errors(self) -> None:
         """Show what is wrong with the experiments that cannot be read."""
-        broken = [each for each in self._found if each.problems]
-        if broken:
-            self.app.push_screen(ErrorsScreen(broken))
-        else:
-            self.notify("All experiments can be read. 'crystallize check' looks at their modules too.")
+        self.app.push_screen(ErrorsScreen([each for each in self._found if each.problems]))
 
     def action_new(self) -> None:
         """Make a new experiment."""
         if self._root is None:
             self.notify("There is no folder to make it in.", severity="error")
             return
-        self.app.push_screen(CreateScreen(self._root), self._made)
+        self.app.push_screen(CreateScreen(self._root, self._found), self._made)
 
     def _made(self, folder: Path | None) -> None:
         if folder is not None:
             self.notify(f"Made {shown(folder)}. Press Enter to run it.", markup=False)
             made = read_experiment(folder_of(folder / "config.yaml"))
             self._found = [*(each for each in self._found if each.config != made.config), made]
+            self._pasts[made.config] = Past()
             self._filter = self.query_one("#filter", Input).value = ""
             self._build()
             self.call_after_refresh(self._go_to, made.config)
