@@ -38,8 +38,8 @@ class CrystallizeApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012 - no class variable of App
     BINDINGS: ClassVar[list[Any]] = [
-        Binding("question_mark", "keys", "Keys", key_display="?"),
-        Binding("T", "change_theme", "Light or dark", show=False),
+        Binding("question_mark", "keys", "Keys", key_display="?", tooltip="Show all keys"),
+        Binding("T", "change_theme", "Theme", show=False, tooltip="Change between light and dark"),
         Binding("q", "quit", "Quit"),
         Binding("ctrl+c", "quit", "Quit", show=False),
     ]

@@ -100,7 +100,7 @@ class SelectionScreen(Screen[None]):
             key_display="!",
             tooltip="Show what cannot be read, and why",
         ),
-        Binding("H", "show_hidden", "Show hidden ones, or hide them", show=False),
+        Binding("H", "show_hidden", "Hidden", show=False, tooltip="Show hidden experiments, or hide them"),
         Binding("escape", "leave", "Back to the list", show=False),
     ]
 
