@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+from contextlib import suppress
 from copy import deepcopy
 from math import isfinite, isnan
 from pathlib import Path
@@ -146,10 +147,13 @@ class ConfigFile:
         try:
             candidate.write_bytes(content)
             before, after = await _check(self.path, candidate)
+        except StoreError:
+            raise
         except OSError as error:
             raise _unwritable(self.path, error) from error
         finally:
-            candidate.unlink(missing_ok=True)
+            with suppress(OSError):
+                candidate.unlink()
         known = {(problem.key, problem.message) for problem in before}
         new = [problem for problem in after if (problem.key, problem.message) not in known]
         if new:

@@ -61,7 +61,7 @@ def _facts(experiment: FoundExperiment, past: Past | None) -> Iterator[Text]:
     if experiment.replicates is not None:
         replicates = counted(experiment.replicates, "replicate")
     conditions = ", ".join(["baseline", *map(one_line, experiment.treatments)])
-    yield plain(f"{replicates} of {conditions}")
+    yield plain(f"{replicates}: {conditions}")
     if past is not None:
         yield plain(_last(past))
 

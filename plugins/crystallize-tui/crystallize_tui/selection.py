@@ -229,17 +229,18 @@ class SelectionScreen(Screen[None]):
         self.query_one(Details).show(experiment, past)
 
     def _tell_title(self, progress: str = "") -> None:
+        """Say how many there are of what, or how far a search has come."""
         graphs = sum(each.is_graph for each in self._found)
-        broken = sum(bool(each.problems) for each in self._found)
-        parts = [shown(self._root) if self._root else "", counted(len(self._found), "experiment")]
-        parts += [counted(graphs, "graph")] if graphs else []
         hidden = sum(each.hidden for each in self._found)
+        broken = sum(bool(each.problems) for each in self._found)
+        parts = [counted(len(self._found), "experiment")]
+        parts += [counted(graphs, "graph")] if graphs else []
         parts += [f"{hidden} hidden (H)"] if hidden and not self._with_hidden else []
-        title = Text("Crystallize", "bold")
-        for part in [progress] if progress else filter(None, parts):
-            title.append(f"   {one_line(part)}")
+        title = Text("Crystallize", "bold").append(f"   {progress or ', '.join(parts)}", "not bold")
         if broken and not progress:
-            title.append(f"   {broken} broken (!)", "red")
+            title.append(f", {broken} broken (!)", "not bold red")
+        if self._root is not None:
+            title.append(f"   in {one_line(shown(self._root))}", "not bold dim")
         self.query_one("#title", Static).update(title)
 
     def _tell_message(self, *, has_any: bool) -> None:

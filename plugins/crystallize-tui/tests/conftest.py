@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import os
 import re
+import resource
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, chdir
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    chdir,
+    contextmanager,
+)
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
@@ -70,7 +79,7 @@ class Ui:
 
     async def type(self, text: str) -> None:
         """Type a text where the focus is, in place of what is there."""
-        await self.pilot.press("ctrl+a", "delete", *text)
+        await self.pilot.press("end", "ctrl+u", *text)
         await self.settled()
 
     async def settled(self) -> None:
@@ -85,6 +94,17 @@ class Ui:
         """What is on the screen, line by line."""
         strips = self.app.screen._compositor.render_strips()
         return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
+
+    @property
+    def dialog(self) -> list[str]:
+        """The lines of the dialog that stands before the screen, without its frame."""
+        lines = [line for line in self.text.splitlines() if line.count("│") >= 2]
+        return [line[line.index("│") + 1 : line.rindex("│")].strip(" ▁▂▃▄▅▆▇█") for line in lines]
+
+    @property
+    def told(self) -> str:
+        """What the dialog says, whatever its lines."""
+        return " ".join(" ".join(self.dialog).split())
 
     @property
     def notices(self) -> list[str]:
@@ -207,11 +227,36 @@ def made_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(made_project: Path) -> Path:
-    """Copy the project into the test's folder: an experiment that has run, a graph, a hidden one and a broken one."""
+    """Copy the project into the test's folder: an experiment, a graph, a hidden one and a broken one.
+
+    The first has run: it took two minutes, and that is three hours ago.
+    """
     shutil.copytree(made_project, Path.cwd(), dirs_exist_ok=True, symlinks=True)
+    metadata = Path("data/make/v0/metadata.json")
+    ended = datetime.now(UTC) - timedelta(hours=3)
+    times = {"started": str(ended - timedelta(minutes=2)), "finished": str(ended)}
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | times))
     return Path("experiments").absolute()
 
 
 def pytest_make_parametrize_id(val: Any) -> str | None:
     """Call a size by how one says it."""
     return f"{val[0]}x{val[1]}" if isinstance(val, tuple) and len(val) == 2 else None
+
+
+@pytest.fixture
+def full_disk() -> Callable[[], AbstractContextManager[None]]:
+    """Return a block in which this process can write no file that has more than some bytes."""
+
+    @contextmanager
+    def limit() -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (10, before[1])
+        )  # Python ignores the signal that comes with it
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit
