@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from textual import events
     from textual.app import ComposeResult
 
-LEAST_COLUMNS, LEAST_LINES = 60, 16
+LEAST_COLUMNS, LEAST_LINES = 72, 16
 """What the screens need; they are made for 80 columns and 24 lines, and for more."""
 
 
@@ -45,7 +45,8 @@ class CrystallizeApp(App[None]):
     ]
 
     def __init__(self, root: Path | None = None) -> None:
-        super().__init__()
+        # Without colours, theirs are taken away; otherwise shades of grey would stand for them.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.root = root
         self.theme = (
             f"{'textual' if self._has_many_colours() else 'ansi'}-{'light' if _is_light() else 'dark'}"
@@ -80,6 +81,8 @@ class CrystallizeApp(App[None]):
 
 class _TooSmall(ModalScreen[None]):
     """What a terminal shows that is too small for anything else."""
+
+    BINDINGS: ClassVar[list[Any]] = [("q", "app.quit", "Quit")]
 
     def compose(self) -> ComposeResult:
         """Show a sentence."""

@@ -15,6 +15,7 @@ from textual import work
 from textual.app import SuspendNotSupported
 from textual.binding import Binding
 from textual.containers import Container, Vertical, VerticalScroll
+from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Input, Static, Tree
 from textual.worker import get_current_worker
@@ -70,6 +71,13 @@ class ExperimentTree(Tree["FoundExperiment | str"]):
         self.show_root = False
         self.show_guides = False
         self.guide_depth = 2
+
+    class Resized(Message):
+        """There is another width now."""
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Tell that the lines fit no more."""
+        self.post_message(self.Resized())
 
     @property
     def experiment(self) -> FoundExperiment | None:
@@ -303,9 +311,9 @@ class SelectionScreen(Screen[None]):
             line.append(gap).append(fitted(each.description, rest), "dim")
         return line
 
-    def on_resize(self, _: events.Resize) -> None:
-        """Write the lines anew for the room that there is now."""
-        self.call_after_refresh(self._label)
+    def on_experiment_tree_resized(self) -> None:
+        """Make the lines anew for the room that there is now."""
+        self._build()
 
     def on_tree_node_highlighted(self, event: Tree.NodeHighlighted[Any]) -> None:
         """Tell of the experiment that the cursor is on."""
@@ -379,18 +387,16 @@ class SelectionScreen(Screen[None]):
         if experiment is None:
             return
         editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+        fault = ""
         try:
             with self.app.suspend():
-                code = subprocess.run([*shlex.split(editor), str(experiment.config)], check=False).returncode
+                fault = _run_editor(
+                    editor, experiment.config
+                )  # what is raised here would leave the screen empty
         except SuspendNotSupported:
-            self.notify("This terminal cannot be handed to an editor.", severity="error")
-            return
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            self.notify(f"The editor {editor!r} cannot be started: {reason}", severity="error", markup=False)
-            return
-        if code:
-            self.notify(f"The editor ended with exit code {code}.", severity="warning")
+            fault = "This terminal cannot be handed to an editor."
+        if fault:
+            self.notify(fault, severity="error", markup=False)
         self.action_refresh()
 
     def action_show_hidden(self) -> None:
@@ -451,6 +457,15 @@ class ErrorsScreen(ModalScreen[None]):
                 yield Static(plain(one_line(each.name), "bold"))
                 for problem in each.problems:
                     yield Static(plain(f"{problem}\n"))
+
+
+def _run_editor(editor: str, file: Path) -> str:
+    """Run an editor on a file until it ends; return what went wrong."""
+    try:
+        code = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode
+    except (OSError, ValueError) as error:
+        return f"The editor {editor!r} cannot be started: {getattr(error, 'strerror', None) or error}"
+    return f"The editor ended with exit code {code}." if code else ""
 
 
 def _of(leaf: TreeNode[Any]) -> FoundExperiment:
