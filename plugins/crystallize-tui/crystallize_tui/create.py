@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 class Tick(Checkbox):
     """A checkbox that tells without colours whether it is ticked."""
 
-    BUTTON_LEFT, BUTTON_INNER, BUTTON_RIGHT = "[", " ", "]"
+    BUTTON_LEFT, BUTTON_INNER, BUTTON_RIGHT = "", "[ ]", ""
 
     def watch_value(self) -> None:
         """Draw the tick, or its absence."""
         super().watch_value()
-        self.BUTTON_INNER = "x" if self.value else " "
+        self.BUTTON_INNER = "[x]" if self.value else "[ ]"
 
 
 class CreateScreen(ModalScreen["Path | None"]):

@@ -121,6 +121,7 @@ class SelectionScreen(Screen[None]):
         self._filter = ""
         self._with_hidden = False
         self._message = ""
+        self._has_searched = False
         self._is_covered = False
 
     def compose(self) -> ComposeResult:
@@ -193,6 +194,7 @@ class SelectionScreen(Screen[None]):
     def _show(self, root: Path | None, found: list[FoundExperiment], message: str) -> None:
         """Show what a search has found."""
         self._root, self._found, self._message = root, found, message
+        self._has_searched = True
         self._build()
         self.refresh_bindings()
 
@@ -268,7 +270,10 @@ class SelectionScreen(Screen[None]):
         elif not has_any:
             text = "All experiments are hidden. Press H to see them."
         self.query_one("#message", Static).update(plain(text))
+        was_empty = self.has_class("-empty")
         self.set_class(bool(text), "-empty")
+        if was_empty and not text and self.focused is None:
+            self.experiments.focus()
 
     def _label(self) -> None:
         """Write each experiment's line, as wide as there is room."""
@@ -313,7 +318,8 @@ class SelectionScreen(Screen[None]):
 
     def on_experiment_tree_resized(self) -> None:
         """Make the lines anew for the room that there is now."""
-        self._build()
+        if self._has_searched:
+            self._build()
 
     def on_tree_node_highlighted(self, event: Tree.NodeHighlighted[Any]) -> None:
         """Tell of the experiment that the cursor is on."""

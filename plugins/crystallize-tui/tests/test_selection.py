@@ -68,6 +68,10 @@ async def test_a_project_without_experiments_is_welcomed(open_ui, same_screen):
         same_screen("welcome-80x24", ui.text)
         await ui.press("down", "enter", "h", "e")  # there is nothing to act on
         assert "Press n to make the first one" in ui.text
+        Path("experiments/a").mkdir(parents=True)
+        Path("experiments/a/config.yaml").write_text("datasource: x\nsteps: [y]\n")
+        await ui.press("r", "h")
+        assert isinstance(ui.app.screen, HistoryScreen)
 
 
 async def test_if_all_are_hidden_the_key_that_shows_them_is_told(project, open_ui):
