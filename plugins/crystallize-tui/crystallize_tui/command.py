@@ -16,6 +16,7 @@ def tui(
     path: Annotated[
         Path | None,
         typer.Argument(
+            metavar="FOLDER",
             help="The folder to look for experiments in. By default `root` under tool.crystallize in "
             "pyproject.toml, or else ./experiments.",
             exists=True,
