@@ -69,6 +69,19 @@ class RunFollower:
         with suppress(FileNotFoundError):  # it is about to begin, or it has taken its place in v0
             yield from self._reader.read()
 
+    def sessions(self) -> list[Session]:
+        """Return all sessions that there are by now; nothing counts as read by it.
+
+        Raises
+        ------
+        StoreError
+            If the journal cannot be read.
+        """
+        try:
+            return [session for _, session in self._reader.find_sessions()]
+        except FileNotFoundError:
+            return []
+
     def goes_on(self) -> bool:
         """Tell whether a living process makes the run; asked before `read`, all that it wrote is read at the end."""
         return is_being_made(self._run)
