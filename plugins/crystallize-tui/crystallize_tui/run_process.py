@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from contextlib import suppress
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+MOST_LINES = 5000
+"""So many of the last lines are kept."""
 _MOST_BYTES_AT_ONCE = 1 << 16
 _IS_WINDOWS = os.name == "nt"
 
@@ -34,6 +37,13 @@ class CommandProcess:
     folder : pathlib.Path
         Where it runs.
 
+    Attributes
+    ----------
+    lines : collections.deque of str
+        The last lines that it has printed and that were read.
+    is_cancelled : bool
+        Whether it was asked to end.
+
     Raises
     ------
     OSError
@@ -46,6 +56,8 @@ class CommandProcess:
         descriptor, path = tempfile.mkstemp(prefix="crystallize-tui-")
         self._output = open(path, "rb")  # noqa: SIM115, PTH123 - it is open as long as the process
         self._rest = b""
+        self.lines: deque[str] = deque(maxlen=MOST_LINES)
+        self.is_cancelled = False
         session: dict[str, Any] = {"start_new_session": True}
         if _IS_WINDOWS:
             session = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
@@ -81,17 +93,20 @@ class CommandProcess:
     def cancel(self) -> None:
         """Ask it to end as Ctrl-C does, so that what has finished is kept."""
         if self.code is None:
+            self.is_cancelled = True
             number = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT) if _IS_WINDOWS else signal.SIGINT
             self._process.send_signal(number)
 
-    def new_lines(self) -> list[str]:
+    def read(self) -> list[str]:
         """Return the lines that it has printed since the last call, but not more than a screen can follow."""
         ended = self.code is not None  # asked first: what it wrote before is read at the end
         found = self._output.read(_MOST_BYTES_AT_ONCE)
         *lines, self._rest = (self._rest + found).split(b"\n")
         if ended and not found and self._rest:
             lines, self._rest = [*lines, self._rest], b""
-        return [line.decode(errors="replace").rstrip("\r") for line in lines]
+        new = [line.decode(errors="replace").rstrip("\r") for line in lines]
+        self.lines += new
+        return new
 
     def close(self) -> None:
         """Read no more of it; the process goes on."""
