@@ -19,7 +19,7 @@ from crystallize.store.metadata import FINISHED
 from crystallize_tui.run_graph import read_nodes
 from crystallize_tui.run_process import CommandProcess
 from crystallize_tui.tables import LiveTable
-from crystallize_tui.wording import local, one_line, plain, told
+from crystallize_tui.wording import local, one_line, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ class HistoryScreen(Screen[None]):
                 yield Static(
                     "v runs the highlighted version again, in a scratch folder.", id="verdict", markup=False
                 )
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Read what is stored."""
@@ -220,7 +220,7 @@ class HistoryScreen(Screen[None]):
         try:
             self._verification = CommandProcess(run.experiment, ["verify", str(run.path)], Path.cwd())
         except OSError as error:
-            self._say_verdict(f"It cannot be started: {told(error)}")
+            self._say_verdict(f"It cannot be started: {error.strerror or error}")
             return
         self._say_verdict(f"Verifying {run.name} ...")
 

@@ -99,6 +99,8 @@ class CommandProcess:
 
     def read(self) -> list[str]:
         """Return the lines that it has printed since the last call, but not more than a screen can follow."""
+        if self._output.closed:
+            return []
         ended = self.code is not None  # asked first: what it wrote before is read at the end
         found = self._output.read(_MOST_BYTES_AT_ONCE)
         *lines, self._rest = (self._rest + found).split(b"\n")

@@ -13,7 +13,9 @@ from textual.screen import Screen
 from textual.widgets import Footer, OptionList, Static, TabbedContent, TabPane
 from textual.widgets.option_list import Option
 
+from crystallize.cli.errors import WRONG_USE
 from crystallize.errors import CrystallizeError
+from crystallize.utils.suggest import counted
 from crystallize_tui.history import HistoryScreen
 from crystallize_tui.log_pane import LogPane
 from crystallize_tui.run_graph import Node, NodeRun, read_nodes
@@ -22,7 +24,7 @@ from crystallize_tui.run_text import bar, estimate, sparkline, time_left
 from crystallize_tui.state import Toggles, read_toggles, write_toggles
 from crystallize_tui.summary import SummaryPane
 from crystallize_tui.tables import LiveTable
-from crystallize_tui.wording import counted, one_line, plain, told
+from crystallize_tui.wording import one_line, plain
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -36,9 +38,8 @@ _SECONDS_OF_READING = 0.04
 _LINES_AT_ONCE = 500
 _TICKS_BETWEEN_LOOKS = 5
 _MOST_ROWS = 200
-_INTERRUPTED = 130
-_MARKS = {"complete": "✓", "running": "●", "failed": "✗", "interrupted": "!", "damaged": "✗"}
-_PLAIN_MARKS = {"complete": "ok", "running": "->", "failed": "X", "interrupted": "!", "damaged": "X"}
+_MARKS = {"": "○", "complete": "✓", "running": "●", "failed": "✗", "interrupted": "!", "damaged": "✗"}
+_PLAIN_MARKS = {"": "-", "complete": "ok", "running": "->", "failed": "X", "interrupted": "!", "damaged": "X"}
 _NO_LOG = "What a run prints is shown here. R runs the experiment."
 _ELSEWHERE = "Another process makes this run: what it prints is where that was started."
 
@@ -58,18 +59,17 @@ class RunScreen(Screen[None]):
     """
 
     CSS_PATH = "run.tcss"
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (100, "-wide")]
     BINDINGS: ClassVar[list[Any]] = [
-        Binding("R", "run_or_cancel", "Run/cancel"),
+        Binding("R", "run_or_cancel", "Run"),
         Binding("l", "toggle_cache", "Cache"),
         Binding("x", "toggle_treatment", "Treatment"),
         Binding("S", "show('summary')", "Summary"),
         Binding("P", "show('progress')", "Progress", show=False),
         Binding("L", "show('log')", "Log"),
         Binding("E", "show('errors')", "Errors"),
-        Binding("slash", "search", "Search"),
-        Binding("t", "toggle_plain", "Plain"),
-        Binding("h", "history", "History"),
+        Binding("slash", "search", "Find", key_display="/"),
+        Binding("t", "toggle_plain", "Plain or rich", show=False),
+        Binding("h", "history", "History", show=False),
         Binding("escape", "back", "Back"),
     ]
 
@@ -102,7 +102,7 @@ class RunScreen(Screen[None]):
                     yield Static(id="problems", markup=False)
                 with TabPane("Summary", id="summary"):
                     yield SummaryPane()
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Read the config, take up a run that goes on, and begin to look."""
@@ -173,11 +173,13 @@ class RunScreen(Screen[None]):
                 self._has_ended = is_different = True
                 self._tell_end(process)
         if self._ticks % _TICKS_BETWEEN_LOOKS == 1 or is_different:
-            is_different |= any([run.look() for run in self._runs.values()])
+            looks = [run.look() for run in self._runs.values()]
+            is_different = is_different or any(looks)
         until = time.monotonic() + _SECONDS_OF_READING
-        while any([run.read(_LINES_AT_ONCE) for run in self._runs.values()]):
-            is_different = True
-            if time.monotonic() > until:
+        while True:
+            reads = [run.read(_LINES_AT_ONCE) for run in self._runs.values()]
+            is_different = is_different or any(reads)
+            if not any(reads) or time.monotonic() > until:
                 break
         if is_different:
             self._draw()
@@ -234,8 +236,8 @@ class RunScreen(Screen[None]):
         if any(run.is_running for run in self._runs.values()):
             return "is run by another process, which is watched here"
         stored = self._runs[self._experiments[-1].name].stored
-        if process is not None and process.code not in (0, 1, _INTERRUPTED) and not process.is_cancelled:
-            return f"could not be run (exit code {process.code}): E shows why"
+        if process is not None and process.code == WRONG_USE:
+            return "could not be run: E shows why"
         if stored is None:
             return "has no run yet: R runs it"
         hint = {"interrupted": ": R goes on with it", "damaged": ": R runs it anew"}.get(stored.status, "")
@@ -286,8 +288,8 @@ class RunScreen(Screen[None]):
     def _mark(self, run: NodeRun) -> str:
         marks = _PLAIN_MARKS if self._is_plain else _MARKS
         if run.stored is None:
-            return "-" if self._is_plain else "○"
-        return marks.get(run.stored.status, "?")
+            return marks[""]
+        return marks.get("failed" if run.stored.failed_outcomes else run.stored.status, "?")
 
     def _draw_progress(self) -> None:
         name = self._shown_name()
@@ -321,7 +323,7 @@ class RunScreen(Screen[None]):
         """Return which run is shown."""
         if run.stored is None:
             return f"{one_line(name)}: no run yet"
-        damaged = f"; {counted(run.damaged, 'line')} of its journal are damaged" if run.damaged else ""
+        damaged = f"; {counted(run.damaged, 'damaged line')} in its journal" if run.damaged else ""
         return f"{one_line(name)} {run.stored.name}: {run.stored.status}{damaged}"
 
     def _draw_errors(self) -> None:
@@ -329,20 +331,19 @@ class RunScreen(Screen[None]):
         process = self._process
         if self._problem:
             parts.append_text(plain(f"{self._problem}\n\n"))
-        if process is not None and process.code and not process.is_cancelled:
+        failed = sum(run.progress.failed for run in self._runs.values())
+        if process is not None and process.code and not process.is_cancelled and not failed:
             parts.append(f"The run ended with exit code {process.code}:\n", "bold")
             parts.append_text(plain("\n".join(_last_error(process.lines)) + "\n\n"))
-        failed = 0
         for name, run in self._runs.items():
             if run.problem:
                 parts.append_text(plain(f"{name}: {run.problem}\n\n"))
-            failed += run.progress.failed
             for error, command in reversed(run.progress.failures):
                 parts.append_text(plain(f"{name}: {error}\n"))
                 parts.append_text(plain(f"  {command}\n", "bold"))
         self.query_one("#problems", Static).update(parts if parts else Text("Nothing has failed."))
         count = failed + bool(self._problem)
-        self.query_one(TabbedContent).get_tab("errors").label = f"Errors ({count})" if count else "Errors"  # type: ignore[assignment]
+        self.query_one(TabbedContent).get_tab("errors").label = f"Errors ({count})" if count else "Errors"
 
     # -- keys ------------------------------------------------------------------------------------------------
 
@@ -355,11 +356,16 @@ class RunScreen(Screen[None]):
             process.cancel()
         elif not self._load():
             self.action_show("errors")
-        elif any(run.look() or run.is_running for run in self._runs.values() if run.is_running):
+        elif self._is_run_elsewhere():
             self.notify("Another process makes a run: end it there.", severity="warning", markup=False)
         else:
             self._start()
         self._draw()
+
+    def _is_run_elsewhere(self) -> bool:
+        for run in self._runs.values():
+            run.look()
+        return any(run.is_running for run in self._runs.values())
 
     def _start(self) -> None:
         if (earlier := self._active.pop(self.experiment.config, None)) is not None:
@@ -371,7 +377,9 @@ class RunScreen(Screen[None]):
                 own.name, ["run", str(self.experiment.config), *options], Path.cwd()
             )
         except OSError as error:
-            self.notify(f"The run cannot be started: {told(error)}", severity="error", markup=False)
+            self.notify(
+                f"The run cannot be started: {error.strerror or error}", severity="error", markup=False
+            )
             return
         self._has_ended = False
         self._chosen = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from crystallize_tui.wording import about
@@ -35,7 +36,7 @@ def sparkline(points: Sequence[float], width: int, *, is_plain: bool) -> str:
         return ""
     columns = min(width, len(points))
     edges = [len(points) * place // columns for place in range(columns + 1)]
-    means = [math.fsum(points[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    means = [math.fsum(points[a:b]) / (b - a) for a, b in pairwise(edges)]
     low, high = min(means), max(means)
     levels = _LETTERS if is_plain else _BLOCKS
     if not high - low > 0:

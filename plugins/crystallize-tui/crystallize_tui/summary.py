@@ -7,20 +7,22 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 from crystallize.cli.quantities import format_size
+from crystallize.config.errors import shown
 from crystallize.errors import CrystallizeError
 from crystallize.results.load import load_result
 from crystallize.utils.terminal import visible
 from crystallize_tui.tables import LiveTable
-from crystallize_tui.wording import one_line, plain, told
+from crystallize_tui.wording import one_line, plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,21 +35,25 @@ if TYPE_CHECKING:
 
 _MOST_ARTIFACTS = 500
 _MOST_BYTES = 1 << 18
+_NO_TEXT = "This is no text."
 _NO_RUN = "No run is stored yet: R runs the experiment."
 
 
-class SummaryPane(VerticalScroll):
+class SummaryPane(Vertical):
     """What a stored run measured, its hypotheses, and its artifacts; Enter opens one of these."""
 
+    BINDINGS: ClassVar[list[Any]] = [Binding("enter", "open", "Open the artifact", show=False)]
+
     def __init__(self) -> None:
-        super().__init__(can_focus=True)
+        super().__init__()
         self._result: Result | None = None
         self._run: StoredRun | None = None
         self._artifacts: list[ArtifactEntry] = []
 
     def compose(self) -> ComposeResult:
         """Make the text above the table of artifacts."""
-        yield Static(_NO_RUN, id="measured", markup=False)
+        with VerticalScroll(can_focus=True):
+            yield Static(_NO_RUN, id="measured", markup=False)
         table = LiveTable("artifact", "step", "condition", "replicate", "size", id="artifacts")
         table.display = False
         yield table
@@ -69,11 +75,15 @@ class SummaryPane(VerticalScroll):
         """Fit the tables to the new width."""
         self._draw()
 
-    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+    def on_data_table_row_selected(self) -> None:
         """Open an artifact."""
-        if self._run is not None and event.cursor_row < len(self._artifacts):
-            entry = self._artifacts[event.cursor_row]
-            self.app.push_screen(ArtifactScreen(self._run.path / entry.path))
+        self.action_open()
+
+    def action_open(self) -> None:
+        """Open the artifact that the table's cursor is on."""
+        row = self.query_one("#artifacts", LiveTable).cursor_row
+        if self._result is not None and self._run is not None and row < len(self._artifacts):
+            self.app.push_screen(ArtifactScreen(self._run.path / self._artifacts[row].path))
 
     def _read(self, run: StoredRun) -> None:
         try:
@@ -110,7 +120,7 @@ class SummaryPane(VerticalScroll):
         if self._result is None or self._run is None:
             return
         lines = self._result.summary().lines(max(40, self.size.width - 2))
-        lines += ["", f"Seed: {self._result.master_seed}", f"Results: {self._run.path}"]
+        lines += ["", f"Seed: {self._result.master_seed}", f"Results: {shown(self._run.path)}"]
         more = len(self._result.artifacts) - len(self._artifacts)
         if more > 0:
             lines.append(f"The first {len(self._artifacts)} artifacts; {more} more are in that folder.")
@@ -164,7 +174,9 @@ class ArtifactScreen(ModalScreen[None]):
             with self.app.suspend():
                 subprocess.run([*command, str(self.path)], check=False)
         except Exception as error:  # a terminal that cannot be given away, or a program that is gone
-            self.notify(f"{command[0]} cannot be started: {told(error)}", severity="error", markup=False)
+            self.notify(
+                f"{command[0]} cannot be started: {error.strerror or error}", severity="error", markup=False
+            )
 
 
 def read_artifact(path: Path) -> Text:
@@ -175,26 +187,24 @@ def read_artifact(path: Path) -> Text:
     except FileNotFoundError:
         return Text("The file is gone: the artifacts of old runs are pruned, or somebody has removed it.")
     except OSError as error:
-        return plain(f"The file cannot be read: {told(error)}")
+        return plain(f"The file cannot be read: {error.strerror or error}")
     head = content[:_MOST_BYTES]
     try:
         text = head.decode() if len(content) == len(head) else head.decode(errors="ignore")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        return Text("No text.")
+        return Text(_NO_TEXT)
     if path.suffix == ".json" and len(content) == len(head):
-        try:
+        with suppress(ValueError, RecursionError):  # then it is shown as it is
             text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-        except (ValueError, RecursionError):
-            pass  # shown as it is
     more = "\n... the file goes on" if len(content) > len(head) else ""
     return Text(visible(text) + more)
 
 
 def opener(path: Path) -> list[str] | None:
     """Return the command that opens a file, without its path; None if there is none."""
-    if "\0" not in read_artifact(path).plain and read_artifact(path).plain != "No text.":
+    if read_artifact(path).plain != _NO_TEXT:
         pager = os.environ.get("PAGER", "").split() or ["less"]
         if shutil.which(pager[0]):
             return pager
