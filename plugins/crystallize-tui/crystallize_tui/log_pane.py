@@ -85,7 +85,7 @@ class LogPane(Vertical):
         """Open the line to search in."""
         field = self.query_one(Input)
         field.display = True
-        field.focus()
+        self.screen.set_focus(field)  # at once: what is typed next belongs to it
 
     def end_search(self) -> bool:
         """Show all lines again; tell whether there was a search."""

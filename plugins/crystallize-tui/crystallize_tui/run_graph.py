@@ -13,7 +13,7 @@ from crystallize.config.upstream import Gathered
 from crystallize.errors import CrystallizeError
 from crystallize.results.follow import RunFollower
 from crystallize.results.runs import read_run
-from crystallize.store.metadata import RUNNING
+from crystallize.store.metadata import FAILED, INTERRUPTED, RUNNING
 from crystallize.store.versions import newest_folder
 from crystallize_tui.progress import RunProgress
 
@@ -103,6 +103,11 @@ class NodeRun:
     def is_running(self) -> bool:
         """Whether a living process makes it."""
         return self.stored is not None and self.stored.status == RUNNING
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it ended before its end."""
+        return self.stored is not None and self.stored.status in (INTERRUPTED, FAILED)
 
     @property
     def damaged(self) -> int:

@@ -38,6 +38,7 @@ _SECONDS_OF_READING = 0.04
 _LINES_AT_ONCE = 500
 _TICKS_BETWEEN_LOOKS = 5
 _MOST_ROWS = 200
+_WIDE, _NARROW_BAR, _WIDE_BAR = 120, 10, 40
 _MARKS = {"": "○", "complete": "✓", "running": "●", "failed": "✗", "interrupted": "!", "damaged": "✗"}
 _PLAIN_MARKS = {"": "-", "complete": "ok", "running": "->", "failed": "X", "interrupted": "!", "damaged": "X"}
 _NO_LOG = "What a run prints is shown here. R runs the experiment."
@@ -153,10 +154,16 @@ class RunScreen(Screen[None]):
         return list(dict.fromkeys(each for node in reversed(self._experiments) for each in node.treatments))
 
     def _shown_name(self) -> str:
-        """Return the experiment to show: the one chosen, the one that runs, or the screen's own."""
+        """Return the experiment to show: the one chosen, the one that runs, or the one that the last run came to."""
         own = self._experiments[-1].name
-        running = [name for name, run in self._runs.items() if run.is_running]
-        return self._chosen or (own if own in running or not running else running[-1])
+        if self._chosen is not None:
+            return self._chosen
+        if running := [name for name, run in self._runs.items() if run.is_running]:
+            return own if own in running else running[-1]
+        begun = {name: run.stored.started for name, run in self._runs.items() if run.stored is not None}
+        latest = max((each for each in begun.values() if each), default=None)
+        stopped = [name for name in begun if begun[name] == latest and self._runs[name].is_unfinished]
+        return stopped[0] if stopped else own
 
     # -- the clock -------------------------------------------------------------------------------------------
 
@@ -235,14 +242,16 @@ class RunScreen(Screen[None]):
             return f"{what} (process {process.pid})"
         if any(run.is_running for run in self._runs.values()):
             return "is run by another process, which is watched here"
-        stored = self._runs[self._experiments[-1].name].stored
+        name = self._shown_name()
+        stored = self._runs[name].stored
         if process is not None and process.code == WRONG_USE:
             return "could not be run: E shows why"
         if stored is None:
             return "has no run yet: R runs it"
         hint = {"interrupted": ": R goes on with it", "damaged": ": R runs it anew"}.get(stored.status, "")
         failed = f", {counted(stored.failed_outcomes, 'failed outcome')}" if stored.failed_outcomes else ""
-        return f"{stored.name} is {stored.status}{failed}{hint}"
+        of = "" if name == self._experiments[-1].name else f"{one_line(name)} "
+        return f"{of}{stored.name} is {stored.status}{failed}{hint}"
 
     def _draw_plan(self) -> None:
         """Make the list of experiments, steps and treatments anew."""
@@ -295,7 +304,7 @@ class RunScreen(Screen[None]):
         name = self._shown_name()
         run = self._runs[name]
         self.query_one("#where", Static).update(self._where(name, run))
-        width = 10 if self.has_class("-narrow") else 40
+        width = _NARROW_BAR if self.app.size.width < _WIDE else _WIDE_BAR
         progress = run.progress
         rows = []
         for condition, each in list(progress.conditions.items())[:_MOST_ROWS]:
@@ -446,7 +455,7 @@ class RunScreen(Screen[None]):
     def action_search(self) -> None:
         """Look for a text in the log."""
         self.query_one(TabbedContent).active = "log"
-        self.call_after_refresh(self.query_one(LogPane).search)
+        self.query_one(LogPane).search()
 
     def action_toggle_plain(self) -> None:
         """Show everything without colours and drawn characters, or with them."""

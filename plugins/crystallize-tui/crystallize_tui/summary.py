@@ -154,7 +154,9 @@ class ArtifactScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Make the path above the content."""
         with Vertical():
-            yield Static(plain(f"{self.path}\no: open it with another program. Esc: back"), classes="path")
+            yield Static(
+                plain(f"{shown(self.path)}\no: open it with another program. Esc: back"), classes="path"
+            )
             with VerticalScroll():
                 yield Static(read_artifact(self.path), classes="content")
 

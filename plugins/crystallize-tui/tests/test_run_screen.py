@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -24,7 +24,7 @@ from textual.widgets import OptionList
 
 from crystallize.config.folders import folder_of
 
-MOST_SECONDS = 15.0
+MOST_SECONDS = 60.0
 CONFIG = """
 replicates: 4
 seed: 1
@@ -62,14 +62,6 @@ def write(name: str, config: str = CONFIG, steps: str = STEPS, sources: str = SO
     for file, text in (("config.yaml", config), ("steps.py", steps), ("datasources.py", sources)):
         (folder / file).write_text(dedent(text).lstrip())
     return folder / "config.yaml"
-
-
-@pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Work in an empty folder, and leave no run behind."""
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    (tmp_path / "closed").unlink(missing_ok=True)
 
 
 def text_of(app: CrystallizeApp) -> str:
@@ -237,7 +229,7 @@ def test_a_run_of_another_process_is_watched_and_not_run_a_second_time():
         await driven.press("R")
         await driven.until("Another process makes a run")
         await driven.press("L")
-        await driven.until("what it prints is where that was started")
+        await driven.until("Another process makes this run")
         Path("closed").unlink()
         await driven.until("v0 is complete")
 
@@ -501,7 +493,7 @@ def test_enter_opens_an_artifact(graph):
         await driven.until("out.json")
         await driven.press("enter")
         await driven.until('"value": 0')
-        assert "replicate_0/baseline/PublishStep/out.json" in driven.text.replace("\n", "")
+        assert "replicate_0/baseline/PublishStep/out.json" in driven.text
         await driven.press("escape")
         assert driven.app.screen is driven.screen
 
