@@ -55,6 +55,8 @@ class RunScreen(Screen[None]):
 
     Attributes
     ----------
+    ticks : int
+        How often it was looked whether anything is new.
     redraws : int
         How often what is shown of the run has been drawn.
     """
@@ -77,6 +79,7 @@ class RunScreen(Screen[None]):
     def __init__(self, experiment: FoundExperiment) -> None:
         super().__init__()
         self.experiment = experiment
+        self.ticks = 0
         self.redraws = 0
         self._experiments: list[Node] = []
         self._runs: dict[str, NodeRun] = {}
@@ -84,7 +87,6 @@ class RunScreen(Screen[None]):
         self._problem = ""
         self._chosen: str | None = None  # the node that is looked at; else the one that runs
         self._is_plain = False
-        self._ticks = 0
         self._has_ended = True
 
     def compose(self) -> ComposeResult:
@@ -169,8 +171,8 @@ class RunScreen(Screen[None]):
 
     def _tick(self) -> None:
         """Read what is new, for a moment, and draw once if anything is."""
-        self._ticks += 1
-        is_different = self._ticks == 1
+        self.ticks += 1
+        is_different = self.ticks == 1
         process = self._process
         if process is not None and not self._has_ended:
             ended = process.code is not None
@@ -179,7 +181,7 @@ class RunScreen(Screen[None]):
             if ended and not lines:
                 self._has_ended = is_different = True
                 self._tell_end(process)
-        if self._ticks % _TICKS_BETWEEN_LOOKS == 1 or is_different:
+        if self.ticks % _TICKS_BETWEEN_LOOKS == 1 or is_different:
             looks = [run.look() for run in self._runs.values()]
             is_different = is_different or any(looks)
         until = time.monotonic() + _SECONDS_OF_READING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -155,3 +156,19 @@ def test_a_series_stays_short_and_keeps_its_course():
     assert series.points == sorted(series.points)
     assert series.points[0] < 1000
     assert series.points[-1] > 99_000
+
+
+def test_memory_does_not_grow_with_the_outcomes_but_for_a_byte_of_each():
+    made = progress(session(replicates=100_000))
+
+    def add(numbers: range) -> int:
+        for replicate in numbers:
+            made.add(outcome(replicate, loss=float(replicate)))
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = add(range(10_000))
+        assert add(range(10_000, 100_000)) - before < 150_000
+    finally:
+        tracemalloc.stop()

@@ -17,12 +17,15 @@ from typing import Any
 import pytest
 from crystallize_tui.app import CrystallizeApp
 from crystallize_tui.project import read_experiment
-from crystallize_tui.run_screen import RunScreen
+from crystallize_tui.run_screen import SECONDS_BETWEEN_TICKS, RunScreen
 from crystallize_tui.state import STATE
 from textual.pilot import Pilot  # noqa: TC002
 from textual.widgets import OptionList
 
 from crystallize.config.folders import folder_of
+from crystallize.store.journal_reader import JournalReader
+from crystallize.store.journal_writer import JournalWriter
+from crystallize.store.outcome import Outcome, ReplicateResult
 
 MOST_SECONDS = 60.0
 CONFIG = """
@@ -591,3 +594,39 @@ def test_a_damaged_journal_is_told():
     drive(config, scenario, (120, 30))
     journal.write_bytes(b"nonsense\n")
     drive(config, no_journal_at_all, (120, 30))
+
+
+# -- a long run ----------------------------------------------------------------------------------------------
+
+
+def write_long_journal(run: Path, replicates: int) -> None:
+    """Put outcomes of so many replicates in the place of a run's own."""
+    journal = run / "journal.jsonl"
+    (session,) = (session for _, session in JournalReader(journal).find_sessions())
+    journal.unlink()
+    writer = JournalWriter(journal, session._replace(replicates=replicates, conditions=("baseline",)))
+    for replicate in range(replicates):
+        metrics = {"score": [float(replicate % 7)]}
+        writer.add(ReplicateResult(replicate, (Outcome("baseline", 1, metrics, {}, started=1.0),)))
+    writer.close()
+
+
+def test_a_run_of_100_000_replicates_is_drawn_at_most_ten_times_a_second_and_keys_are_answered_meanwhile():
+    config = write("study")
+    subprocess.run([sys.executable, "-m", "crystallize", "run", "study"], check=True, capture_output=True)
+    write_long_journal(Path("data/study/v0"), 100_000)
+
+    async def scenario(driven: Driven) -> None:
+        assert "100000/100000" not in driven.text
+        await driven.press("l")
+        assert "Next run: rerun" in driven.text
+        assert "100000/100000" not in driven.text  # the key did not wait for the journal
+        ticks, draws = driven.screen.ticks, driven.screen.redraws
+        await driven.until("100000/100000")
+        assert driven.screen.redraws - draws <= driven.screen.ticks - ticks < 1000
+        assert SECONDS_BETWEEN_TICKS >= 0.1
+        draws = driven.screen.redraws
+        await driven.pilot.pause(1.0)
+        assert driven.screen.redraws == draws  # nothing is new
+
+    drive(config, scenario)
