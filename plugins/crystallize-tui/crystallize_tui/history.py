@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.text import Text
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.screen import Screen
@@ -126,8 +127,9 @@ class HistoryScreen(Screen[None]):
         )
 
     def _say(self, text: str) -> None:
-        title = plain(one_line(self.experiment.name), "bold")
-        title.append_text(plain(f"  {text}" if text else "  earlier versions", ""))
+        title = Text.assemble(
+            (one_line(self.experiment.name), "bold"), "  ", plain(text or "earlier versions")
+        )
         self.query_one("#title", Static).update(title)
 
     # -- side by side ----------------------------------------------------------------------------------------

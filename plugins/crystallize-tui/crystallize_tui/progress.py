@@ -171,8 +171,8 @@ class RunProgress:
         The baseline first.
     steps : tuple of str
         The names of the pipeline's steps.
-    failures : collections.deque of Failure
-        The last outcomes that failed, also if they were tried again.
+    failures : dict of (int, str) to Failure
+        The last outcomes that failed and were not made good, by replicate and condition, in the order of arrival.
     changes : int
         How many lines have been counted.
     is_stale : bool
@@ -185,7 +185,7 @@ class RunProgress:
         self.replicates: int | None = None
         self.conditions: dict[str, ConditionProgress] = {}
         self.steps: tuple[str, ...] = ()
-        self.failures: deque[Failure] = deque(maxlen=MOST_FAILURES)
+        self.failures: dict[tuple[int, str], Failure] = {}
         self.changes = 0
         self.is_stale = False
         self._ahead = deque(sessions)
@@ -206,8 +206,11 @@ class RunProgress:
         condition.add(replicate, outcome)
         self._began = min(self._began, outcome.started)
         self._ended = max(self._ended, outcome.started + outcome.seconds)
+        self.failures.pop((replicate, outcome.condition), None)
         if outcome.error is not None:
-            self.failures.append(Failure(outcome.error, self._command(outcome.error)))
+            self.failures[replicate, outcome.condition] = Failure(outcome.error, self._command(outcome.error))
+            if len(self.failures) > MOST_FAILURES:
+                del self.failures[next(iter(self.failures))]
 
     @property
     def done(self) -> int:

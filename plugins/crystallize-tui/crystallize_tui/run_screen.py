@@ -88,6 +88,7 @@ class RunScreen(Screen[None]):
         self._chosen: str | None = None  # the node that is looked at; else the one that runs
         self._is_plain = False
         self._has_ended = True
+        self._made_before: list[tuple[str, int]] = []
 
     def compose(self) -> ComposeResult:
         """Make the plan on the left, and what is told of the run on the right."""
@@ -98,7 +99,7 @@ class RunScreen(Screen[None]):
                 with TabPane("Progress", id="progress"):
                     yield Static(id="where", classes="note", markup=False)
                     yield LiveTable("condition", "", "done", "failed", "left", id="conditions")
-                    yield LiveTable("metric", "condition", "n", "mean, 95% interval", "course", id="metrics")
+                    yield LiveTable("metric", "condition", "n", "mean, 95%", "course", id="metrics")
                 with TabPane("Log", id="log"):
                     yield LogPane(_NO_LOG)
                 with TabPane("Errors", id="errors"), VerticalScroll(can_focus=True):
@@ -197,7 +198,10 @@ class RunScreen(Screen[None]):
     def _tell_end(self, process: CommandProcess) -> None:
         for run in self._runs.values():
             run.look()
-        if process.code == 0:
+            run.read()
+        if process.code == 0 and self._made() == self._made_before:
+            self.notify("Nothing was owed. l switches to rerun, which runs everything anew.", markup=False)
+        elif process.code == 0:
             self.notify("The run is complete. S shows the summary.", markup=False)
         elif process.is_cancelled:
             self.notify("The run was cancelled. What had finished is kept; R goes on.", markup=False)
@@ -206,6 +210,11 @@ class RunScreen(Screen[None]):
         self.query_one(SummaryPane).forget()
         if self.query_one(TabbedContent).active == "summary":
             self.action_show("summary")
+
+    def _made(self) -> list[tuple[str, int]]:
+        """Return which runs there are, and how many outcomes each has."""
+        stored = [(run.stored, run.progress.done) for run in self._runs.values()]
+        return [(run.name, done) for run, done in stored if run is not None]
 
     # -- drawing ---------------------------------------------------------------------------------------------
 
@@ -223,8 +232,7 @@ class RunScreen(Screen[None]):
 
     def _title(self) -> Text:
         icon = f"{self.experiment.icon or '📈'} " if self.experiment.is_graph else ""
-        title = plain(one_line(icon + self.experiment.name), "bold")
-        title.append(f"  {self._state()}", "")
+        title = Text.assemble((one_line(icon + self.experiment.name), "bold"), f"  {self._state()}")
         cache = "on" if self._toggles.cache else "off"
         title.append(f"\nNext run: {self._toggles.strategy}, cache {cache}")
         off = len(self._toggles.treatments_off.intersection(self._treatments()))
@@ -349,7 +357,7 @@ class RunScreen(Screen[None]):
         for name, run in self._runs.items():
             if run.problem:
                 parts.append_text(plain(f"{name}: {run.problem}\n\n"))
-            for error, command in reversed(run.progress.failures):
+            for error, command in reversed(run.progress.failures.values()):
                 parts.append_text(plain(f"{name}: {error}\n"))
                 parts.append_text(plain(f"  {command}\n", "bold"))
         self.query_one("#problems", Static).update(parts if parts else Text("Nothing has failed."))
@@ -393,6 +401,7 @@ class RunScreen(Screen[None]):
             )
             return
         self._has_ended = False
+        self._made_before = self._made()
         self._chosen = None
         self.query_one(LogPane).clear()
         self.query_one(SummaryPane).forget()
@@ -434,7 +443,8 @@ class RunScreen(Screen[None]):
             self.action_toggle_treatment()
 
     def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
-        """Draw what was hidden."""
+        """Draw what was hidden; the tables of the summary get the width of a narrow screen to themselves."""
+        self.set_class(event.pane.id == "summary", "-summary")
         if event.pane.id == "summary":
             self._load_summary()
         self._draw()

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
+from textual.app import SuspendNotSupported
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
@@ -175,10 +176,8 @@ class ArtifactScreen(ModalScreen[None]):
         try:
             with self.app.suspend():
                 subprocess.run([*command, str(self.path)], check=False)
-        except Exception as error:  # a terminal that cannot be given away, or a program that is gone
-            self.notify(
-                f"{command[0]} cannot be started: {error.strerror or error}", severity="error", markup=False
-            )
+        except (OSError, SuspendNotSupported) as error:  # the program is gone, or the terminal cannot be lent
+            self.notify(f"{command[0]} cannot be started: {error}", severity="error", markup=False)
 
 
 def read_artifact(path: Path) -> Text:

@@ -77,7 +77,7 @@ def test_the_pace_is_that_of_the_session_under_way():
 
 def test_an_outcome_that_was_tried_again_takes_the_place_of_its_failure():
     made = progress(session(), failure(0), outcome(0, loss=3.0))
-    assert (made.done, made.failed) == (1, 0)
+    assert (made.done, made.failed, made.failures) == (1, 0, {})
     assert made.conditions["baseline"].metrics["loss"].n == 1
 
 
@@ -103,13 +103,17 @@ def test_a_session_that_begins_meanwhile_and_declares_outcomes_void_makes_it_sta
 
 def test_each_failure_has_the_command_that_repeats_it():
     made = progress(session(), failure(3, "more"))
-    assert made.failures[0].command == ("crystallize run 'a study' --replicate 3 --condition more --debug")
+    assert made.failures[3, "more"].command == (
+        "crystallize run 'a study' --replicate 3 --condition more --debug"
+    )
 
 
 def test_the_last_failures_are_kept_and_all_are_counted():
     made = progress(session(replicates=1000), *(failure(replicate) for replicate in range(1000)))
     assert made.failed == 1000
-    assert [each.error.replicate for each in made.failures] == list(range(1000 - MOST_FAILURES, 1000))
+    assert [each.error.replicate for each in made.failures.values()] == list(
+        range(1000 - MOST_FAILURES, 1000)
+    )
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=50))

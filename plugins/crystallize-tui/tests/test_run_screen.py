@@ -168,6 +168,16 @@ def test_a_run_that_is_cancelled_keeps_what_has_finished_and_goes_on_from_there(
     drive(write("study"), scenario)
 
 
+def test_a_resume_that_owes_nothing_says_how_to_run_everything_anew():
+    async def scenario(driven: Driven) -> None:
+        await driven.press("R")
+        await driven.until("The run is complete.")
+        await driven.press("R")
+        await driven.until("Nothing was owed.")
+
+    drive(write("study"), scenario)
+
+
 def test_a_screen_that_was_left_finds_its_run_again():
     Path("closed").touch()
 
