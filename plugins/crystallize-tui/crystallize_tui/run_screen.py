@@ -371,7 +371,7 @@ class RunScreen(Screen[None]):
         process = self._process
         if process is not None and process.code is None:
             if process.is_cancelled:
-                self.notify("The run is ending: outcomes that have begun are let finish.", markup=False)
+                self.notify("The run is ending. It is asked to once more.", markup=False)
             process.cancel()
         elif not self._load():
             self.action_show("errors")

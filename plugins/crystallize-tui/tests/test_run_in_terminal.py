@@ -139,7 +139,7 @@ def test_from_a_new_experiment_through_a_graph_an_interruption_and_a_resume_to_t
     terminal.until("producer v0: running")
     terminal.until("2/4")
     terminal.press("R")
-    terminal.until("producer v0: interrupted")
+    terminal.until("producer v0 is interrupted: R goes on with it")
     Path("closed").unlink()
     terminal.press("R")
     screen = terminal.until("consumer v0: complete")
