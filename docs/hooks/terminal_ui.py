@@ -24,6 +24,8 @@ SCREENS: Mapping[str, Sequence[str]] = {
     "selection": ["down"],
     "edit": ["tab", "down", "down", "enter", "backspace", "backspace", "backspace", *"many", "enter"],
     "create": ["escape", "shift+tab", "n", *"shrinkage", "down", "down", "space", "down", "space"],
+    "run": ["escape", "slash", *"prepare", "enter", "enter"],
+    "history": ["h"],
 }
 """The screens, and the keys that lead from each to the next."""
 

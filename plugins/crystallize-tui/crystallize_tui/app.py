@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from crystallize_tui.keys import KeysScreen
+from crystallize_tui.run_process import ActiveRuns
 from crystallize_tui.selection import SelectionScreen
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class CrystallizeApp(App[None]):
         # Without colours, theirs are taken away; otherwise shades of grey would stand for them.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.root = root
+        self.active = ActiveRuns()
         self.theme = (
             f"{'textual' if self._has_many_colours() else 'ansi'}-{'light' if _is_light() else 'dark'}"
         )

@@ -38,4 +38,7 @@ def tui(
         raise typer.BadParameter("it needs a terminal; 'crystallize list' and 'crystallize run' do not")
     from crystallize_tui.app import CrystallizeApp
 
-    CrystallizeApp(path).run()
+    app = CrystallizeApp(path)
+    app.run()
+    for line in app.active.farewell():
+        typer.echo(line)
