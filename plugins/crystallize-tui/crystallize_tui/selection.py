@@ -8,25 +8,21 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.color import Color, ColorParseError
-from rich.style import Style
 from rich.text import Text
 from textual import work
 from textual.app import SuspendNotSupported
 from textual.binding import Binding
 from textual.containers import Container, Vertical, VerticalScroll
-from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Input, Static, Tree
 from textual.worker import get_current_worker
 
-from crystallize.cli.listing import GRAPH
 from crystallize.config.errors import ConfigError, shown
 from crystallize.config.folders import experiments_root, folder_of
-from crystallize.store.metadata import FAILED, INTERRUPTED
 from crystallize.utils.suggest import counted
 from crystallize_tui.create import CreateScreen
 from crystallize_tui.details import Details
+from crystallize_tui.experiment_tree import ExperimentTree
 from crystallize_tui.history import HistoryScreen
 from crystallize_tui.project import (
     FoundExperiment,
@@ -38,52 +34,16 @@ from crystallize_tui.project import (
     read_experiment,
 )
 from crystallize_tui.run_screen import RunScreen
-from crystallize_tui.wording import about, ago, fitted, one_line, plain
+from crystallize_tui.wording import one_line, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from textual import events
     from textual.app import ComposeResult
-    from textual.widgets.tree import TreeNode
 
 
 _PAUSE = 0.1  # seconds between two looks of the screen at what a search has found so far
-_INDENT = 4
-_SIGNS = 5
-_LONGEST_NAME = 28
-_COLUMNS = (("n", 6), ("treat.", 6), ("last run", 21), ("next", 8))
-_APART = 2
-_BAD = (FAILED, INTERRUPTED, "damaged")
-
-
-class ExperimentTree(Tree["FoundExperiment | str"]):
-    """The experiments by group; a node's data are an experiment, or the name of a group."""
-
-    BINDINGS: ClassVar[list[Any]] = [
-        Binding("enter", "select_cursor", "Run", tooltip="Run the experiment, or open and close a group"),
-        Binding("h", "screen.history", "History", tooltip="Compare the earlier versions of the experiment"),
-    ]
-
-    def __init__(self) -> None:
-        super().__init__("experiments", id="experiments")
-        self.show_root = False
-        self.show_guides = False
-        self.guide_depth = 2
-
-    class Resized(Message):
-        """There is another width now."""
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Tell that the lines fit no more."""
-        self.post_message(self.Resized())
-
-    @property
-    def experiment(self) -> FoundExperiment | None:
-        """The experiment that the cursor is on."""
-        data = self.cursor_node.data if self.cursor_node else None
-        return data if not isinstance(data, str) else None
 
 
 class SelectionScreen(Screen[None]):
@@ -117,7 +77,6 @@ class SelectionScreen(Screen[None]):
         self._given_root = root
         self._root: Path | None = root
         self._found: list[FoundExperiment] = []
-        self._pasts: dict[Path, Past] = {}
         self._filter = ""
         self._with_hidden = False
         self._message = ""
@@ -187,8 +146,8 @@ class SelectionScreen(Screen[None]):
             if worker.is_cancelled:
                 return
             if time.monotonic() - looked > _PAUSE:
-                looked = time.monotonic()
-                self.app.call_from_thread(self._show_pasts, dict(pasts))
+                self.app.call_from_thread(self._show_pasts, pasts)
+                pasts, looked = {}, time.monotonic()
         self.app.call_from_thread(self._show_pasts, pasts)
 
     def _show(self, root: Path | None, found: list[FoundExperiment], message: str) -> None:
@@ -199,8 +158,7 @@ class SelectionScreen(Screen[None]):
         self.refresh_bindings()
 
     def _show_pasts(self, pasts: dict[Path, Past]) -> None:
-        self._pasts.update(pasts)
-        self._label()
+        self.experiments.learn(pasts)
         experiment = self.experiments.experiment
         if experiment is not None and experiment.config in pasts:
             self.query_one(Details).show_past(experiment, pasts[experiment.config])
@@ -223,10 +181,8 @@ class SelectionScreen(Screen[None]):
             for each in experiments:
                 node.add_leaf("", each)
         tree.root.expand()
-        self._label()
-        leaves = [leaf for node in tree.root.children for leaf in node.children]
-        at = next((leaf for leaf in leaves if before and _config(leaf) == before.config), None)
-        at = at or next(iter(leaves), None)
+        self.query_one("#columns", Static).update(tree.fit())
+        at = (before and tree.leaf_of(before.config)) or next(iter(tree.leaves), None)
         if at is not None:
             self.call_after_refresh(tree.move_cursor, at)
         self._tell_title()
@@ -235,7 +191,7 @@ class SelectionScreen(Screen[None]):
         self._show_details(shown_one)
 
     def _show_details(self, experiment: FoundExperiment | None) -> None:
-        past = self._pasts.get(experiment.config) if experiment else None
+        past = self.experiments.pasts.get(experiment.config) if experiment else None
         self.query_one(Details).show(experiment, past)
 
     def _tell_title(self, progress: str = "") -> None:
@@ -274,47 +230,6 @@ class SelectionScreen(Screen[None]):
         self.set_class(bool(text), "-empty")
         if was_empty and not text and self.focused is None:
             self.experiments.focus()
-
-    def _label(self) -> None:
-        """Write each experiment's line, as wide as there is room."""
-        tree = self.experiments
-        width = tree.scrollable_content_region.width or tree.size.width
-        leaves = [leaf for node in tree.root.children for leaf in node.children]
-        longest = max((len(one_line(_of(leaf).name)) for leaf in leaves), default=0)
-        fixed = sum(size + _APART for _, size in _COLUMNS)
-        name_width = max(10, min(longest, _LONGEST_NAME, width - _INDENT - _SIGNS - fixed))
-        rest = width - _INDENT - _SIGNS - name_width - fixed - _APART
-        if rest < 16:
-            rest = 0
-        for leaf in leaves:
-            leaf.set_label(self._line(_of(leaf), name_width, rest))
-        gap = " " * _APART
-        titles = gap.join(
-            fitted(title, size, right=place < 2) for place, (title, size) in enumerate(_COLUMNS)
-        )
-        heading = " " * (_INDENT + _SIGNS) + fitted("experiment", name_width) + gap + titles
-        self.query_one("#columns", Static).update(
-            plain(heading + (f"{gap}description" if rest else ""), "dim")
-        )
-
-    def _line(self, each: FoundExperiment, name_width: int, rest: int) -> Text:
-        signs = " ".join(filter(None, (one_line(each.icon), GRAPH if each.is_graph else "")))
-        name = fitted(each.name, name_width)
-        gap = " " * _APART
-        if each.problems:
-            room = sum(size + _APART for _, size in _COLUMNS) - _APART + (rest + _APART if rest else 0)
-            reason = f"line {each.problems[0].line}: " if each.problems[0].line else ""
-            text = fitted(reason + each.problems[0].message, room)
-            return Text.assemble(fitted("✗", _SIGNS), (name, "red"), gap, (text, "red"))
-        past = self._pasts.get(each.config)
-        n = "" if each.replicates is None else str(each.replicates)
-        cells = [(n, ""), (str(len(each.treatments)), ""), _last_run(past), (_next(past), "")]
-        line = Text.assemble(fitted(signs, _SIGNS), (name, _colour(each.color)))
-        for place, ((cell, style), (_, size)) in enumerate(zip(cells, _COLUMNS, strict=True)):
-            line.append(gap).append(fitted(cell, size, right=place < 2), style)
-        if rest:
-            line.append(gap).append(fitted(each.description, rest), "dim")
-        return line
 
     def on_experiment_tree_resized(self) -> None:
         """Make the lines anew for the room that there is now."""
@@ -376,16 +291,15 @@ class SelectionScreen(Screen[None]):
             self.notify(f"Made {shown(folder)}. Press Enter to run it.", markup=False)
             made = read_experiment(folder_of(folder / "config.yaml"))
             self._found = [*(each for each in self._found if each.config != made.config), made]
-            self._pasts[made.config] = Past()
+            self.experiments.learn({made.config: Past()})
             self._filter = self.query_one("#filter", Input).value = ""
             self._build()
             self.call_after_refresh(self._go_to, made.config)
 
     def _go_to(self, config: Path) -> None:
-        for group in self.experiments.root.children:
-            for leaf in group.children:
-                if _config(leaf) == config:
-                    self.experiments.move_cursor(leaf)
+        leaf = self.experiments.leaf_of(config)
+        if leaf is not None:
+            self.experiments.move_cursor(leaf)
 
     def action_edit(self) -> None:
         """Open the experiment's config.yaml in the user's editor."""
@@ -472,38 +386,3 @@ def _run_editor(editor: str, file: Path) -> str:
     except (OSError, ValueError) as error:
         return f"The editor {editor!r} cannot be started: {getattr(error, 'strerror', None) or error}"
     return f"The editor ended with exit code {code}." if code else ""
-
-
-def _of(leaf: TreeNode[Any]) -> FoundExperiment:
-    """Return the experiment of a leaf."""
-    assert isinstance(leaf.data, FoundExperiment)
-    return leaf.data
-
-
-def _config(leaf: TreeNode[Any]) -> Path:
-    return _of(leaf).config
-
-
-def _last_run(past: Past | None) -> tuple[str, str]:
-    """Return how the last run ended, and in which style that is told."""
-    if past is None:
-        return "...", "dim"
-    last = past.last
-    if last is None:
-        return "never", "dim"
-    told = f"{last.failed_outcomes} failed" if last.failed_outcomes else last.status
-    when = f", {ago(last.when)}" if last.when else ""
-    return told + when, "red" if last.failed_outcomes or last.status in _BAD else ""
-
-
-def _next(past: Past | None) -> str:
-    return about(past.estimate) if past is not None and past.estimate is not None else ""
-
-
-def _colour(color: str) -> str | Style:
-    """Return the style of a name; a colour that there is not stays without."""
-    try:
-        Color.parse(color)
-    except ColorParseError:
-        return ""
-    return Style(color=color)

@@ -257,7 +257,7 @@ async def test_no_content_of_a_config_takes_the_screen_down(project, open_ui, co
         assert "\x1b" not in ui.text
 
 
-async def test_a_thousand_experiments_are_listed(project, open_ui):
+async def test_hundreds_of_experiments_are_listed(project, open_ui):
     for number in range(300):
         shutil.copytree(project / "use", project / f"many/use{number:03}")
     async with open_ui() as ui:
