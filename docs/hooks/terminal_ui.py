@@ -24,7 +24,7 @@ SCREENS: Mapping[str, Sequence[str]] = {
     "selection": ["down"],
     "edit": ["tab", "down", "down", "enter", "backspace", "backspace", "backspace", *"many", "enter"],
     "create": ["escape", "shift+tab", "n", *"shrinkage", "down", "down", "space", "down", "space"],
-    "run": ["escape", "slash", *"prepare", "enter", "enter"],
+    "run": ["escape", "slash", *"learning_", "enter", "enter"],
     "history": ["h"],
 }
 """The screens, and the keys that lead from each to the next."""
@@ -47,7 +47,7 @@ def pictures(theme: str) -> Mapping[str, str]:
 
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         shutil.copytree(EXPERIMENTS, "experiments", ignore=shutil.ignore_patterns("__pycache__"))
-        ExperimentGraph.from_yaml("experiments/prepare/config.yaml").run()
+        ExperimentGraph.from_yaml("experiments/learning_curve/config.yaml").run()
 
         async def collect() -> Mapping[str, str]:
             return {name: svg async for name, svg in play(theme)}

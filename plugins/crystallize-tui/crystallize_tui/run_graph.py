@@ -13,6 +13,7 @@ from crystallize.config.upstream import Gathered
 from crystallize.errors import CrystallizeError
 from crystallize.results.follow import RunFollower
 from crystallize.results.runs import read_run
+from crystallize.store.layout import BASELINE
 from crystallize.store.metadata import FAILED, INTERRUPTED, RUNNING
 from crystallize.store.versions import newest_folder
 from crystallize_tui.progress import RunProgress
@@ -38,7 +39,7 @@ class Node:
     location : RunLocation or None
         Where it stores its runs; None if it stores none.
     steps, treatments : tuple of str
-        Its steps and treatments.
+        Its steps, and its treatments besides the settings of the baseline.
     caches : bool
         Whether config.yaml has the step cache on.
     """
@@ -66,7 +67,7 @@ def read_nodes(config: Path) -> list[Node]:
             draft.name,
             location_of(draft.name, draft.config),
             tuple(dict.fromkeys(Call.of(step).name for step in draft.config.steps)),
-            tuple(draft.config.treatments),
+            tuple(name for name in draft.config.treatments if name != BASELINE),
             draft.config.cache,
         )
         for draft in drafts
