@@ -31,6 +31,7 @@ SLOWEST = (
     "tests/docs/test_code_blocks",
     "tests/testing/test_contracts",
     "plugins/crystallize-dask/",
+    "plugins/crystallize-tui/",
     "tests/examples/",
 )
 """The files, or folders, that take longest, the slowest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from typing import Annotated, Any
 
@@ -10,8 +11,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from crystallize.cli import errors, screen
-from crystallize.cli.commands import BUILT_IN, borrow, built_in, installed
-from crystallize.utils.terminal import visible
+from crystallize.cli.commands import BUILT_IN, borrow, built_in, installed, starting
+from crystallize.utils.terminal import is_terminal, visible
 
 _THIRD_PARTIES = "Commands of plugins"
 
@@ -41,6 +42,20 @@ class _Commands(TyperGroup):
             return TyperCommand(cmd_name, help=origin, rich_help_panel=_THIRD_PARTIES)
         errors.state.borrowed = found
         return borrow(found)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; without any, a terminal gets the command that is to open then."""
+        if not args and not ctx.resilient_parsing and _is_interactive():
+            names = [found.name for found in starting()]
+            if len(names) == 1:
+                return super().parse_args(ctx, names)
+            if names:
+                screen.echo(
+                    f"What is to open here? {' and '.join(names)} both would: run one by its name, or switch all but "
+                    "one off with CRYSTALLIZE_DISABLE_PLUGINS.",
+                    err=True,
+                )
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
         """Find the command that the arguments name, or say which name is nearest."""
@@ -72,6 +87,11 @@ class _Commands(TyperGroup):
             return super().shell_complete(ctx, incomplete)
         finally:
             self._is_listing = False
+
+
+def _is_interactive() -> bool:
+    """Tell whether somebody sits at a terminal that can show more than lines."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stdout) and os.environ.get("TERM") != "dumb"
 
 
 app = typer.Typer(

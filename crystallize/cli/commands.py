@@ -57,6 +57,15 @@ def installed() -> dict[str, Found]:
     return {found.name: found for found in find(COMMANDS) if found.name not in BUILT_IN}
 
 
+def starting() -> list[Found]:
+    """Return what is to open when ``crystallize`` is called without a command; none is imported."""
+    from crystallize.discovery import START, find
+    from crystallize.plugins.collection import switched_off
+
+    is_off = switched_off() if find(START) else None  # looks at all plugins
+    return [] if is_off is None else [found for found in find(START, is_off) if not is_off(found)]
+
+
 def built_in(name: str) -> Any:
     """Import one of our own commands."""
     entry = BUILT_IN[name]

@@ -37,11 +37,12 @@ def diff(
         screen.print_json({"before": str(runs[0]), "after": str(runs[1])} | found.to_dict())
         return
     screen.echo(f"before: {shown(runs[0])}\nafter:  {shown(runs[1])}")
-    for line in _lines(found):
+    for line in difference_lines(found):
         screen.echo(line)
 
 
-def _lines(found: RunDifference) -> Iterator[str]:
+def difference_lines(found: RunDifference) -> Iterator[str]:
+    """Yield the lines of a text that tells what differs between two runs."""
     from crystallize.utils.text_table import wrapped
 
     for title in ("settings", "code", "environment", "packages", "plugins", "seeds"):

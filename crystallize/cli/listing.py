@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol, TypeVar
 
 import typer
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from crystallize.config.folders import ExperimentFolder
 
-_GRAPH = "\N{CHART WITH UPWARDS TREND}"
-_BROKEN = "Broken"
+GRAPH = "\N{CHART WITH UPWARDS TREND}"
+BROKEN = "Broken"
 
 
 class Listed(NamedTuple):
@@ -85,7 +85,7 @@ def list_experiments(
     root = experiments_root()
     everything_found = [_read(folder) for folder in find_folders(root)]
     found = [each for each in everything_found if everything or not each.hidden]
-    found.sort(key=_sort_key(found))
+    found = in_order(found)
     if as_json:
         print_json([each._asdict() | {"path": str(each.path)} for each in found])
     elif found:
@@ -109,7 +109,7 @@ def _read(folder: ExperimentFolder) -> Listed:
         config = read_config(folder.config)
     except ConfigError as error:
         reason = str(error.problems[0])
-        return Listed(folder.name, "", folder.path, _BROKEN, 0, "", "", False, [], [], None, reason)
+        return Listed(folder.name, "", folder.path, BROKEN, 0, "", "", False, [], [], None, reason)
     cli = config.cli
     location = location_of(folder.name, config)
     return Listed(
@@ -127,16 +127,32 @@ def _read(folder: ExperimentFolder) -> Listed:
     )
 
 
-def _sort_key(found: Sequence[Listed]) -> Any:
-    """Return the key that sorts by group, priority and name; a group stands where its first experiment would."""
+class _Grouped(Protocol):
+    """What can be put in order: a :class:`Listed`, or whatever else has these."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def error(self) -> str: ...
+
+
+_T = TypeVar("_T", bound=_Grouped)
+
+
+def in_order(found: Sequence[_T]) -> list[_T]:
+    """Return experiments by group, priority and name, broken ones last; a group stands where its first one would."""
     first: dict[str, int] = {}
     for each in found:
         first[each.group] = min(each.priority, first.get(each.group, each.priority))
 
-    def sort_key(each: Listed) -> tuple[Any, ...]:
+    def sort_key(each: _T) -> tuple[Any, ...]:
         return bool(each.error), first[each.group], each.group, each.priority, each.name
 
-    return sort_key
+    return sorted(found, key=sort_key)
 
 
 def _print(found: Sequence[Listed]) -> None:
@@ -150,7 +166,7 @@ def _print(found: Sequence[Listed]) -> None:
                 echo()
             group = each.group
             echo(styled(_one_line(group), bold=True))
-        sign = " ".join(filter(None, (_one_line(each.icon), _GRAPH if each.depends_on else "")))
+        sign = " ".join(filter(None, (_one_line(each.icon), GRAPH if each.depends_on else "")))
         details = [each.error or _one_line(each.description)]
         if each.depends_on:
             details.insert(0, f"depends on {', '.join(each.depends_on)}")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from crystallize import hookspecs
-from crystallize.discovery import COMMANDS, EXECUTION, PLUGINS, Found
+from crystallize.discovery import COMMANDS, EXECUTION, PLUGINS, START, Found
 from crystallize.plugins.base import HOOK_NAMES
 from crystallize.plugins.collection import set_apart, switch_of
 from crystallize.plugins.manager import PluginManager
@@ -117,7 +117,7 @@ def page_of(each: Installed, installed: Iterable[Installed]) -> dict[str, Any]:
 def _settings_of(each: Installed) -> list[dict[str, str | None]]:
     """Return name, type and default of what its class or function takes; the default is None if it must be given."""
     make = each.thing
-    if inspect.ismodule(make) or each.found.group == COMMANDS:
+    if inspect.ismodule(make) or each.found.group in (COMMANDS, START):
         return []
     signature = signature_of(make if callable(make) else type(make))
     return [
@@ -170,7 +170,9 @@ def _calls_of(each: Installed, installed: Iterable[Installed]) -> list[dict[str,
 
 
 def _switches_of(found: Found) -> list[str]:
-    """Return the ways to switch a lifecycle plugin off."""
+    """Return the ways to switch off what acts without being named."""
+    if found.group == START:
+        return [f"CRYSTALLIZE_DISABLE_PLUGINS={found.name}"]
     if found.group != PLUGINS:
         return []
     switches = [

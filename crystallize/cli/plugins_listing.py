@@ -20,6 +20,7 @@ from crystallize.discovery import (
     KINDS,
     LOADERS,
     PLUGINS,
+    START,
     VERIFIERS,
     Found,
     cannot_load,
@@ -136,7 +137,7 @@ def _look_at(found: Found, is_off: Callable[[Found], bool]) -> Installed:
     except Exception as error:  # one plugin's mistake must not take the listing down
         return _failed(found, error, error_text(error), place_of(error))
     record = made if isinstance(made, PluginRecord) else None
-    if found.group == COMMANDS:
+    if found.group in (COMMANDS, START):
         documentation = getattr(made, "help", None) or ""
     else:
         documentation = _docstring(thing) or _docstring(type(record.plugin if record else made))
@@ -205,5 +206,6 @@ _USES: dict[str, Callable[[Found], Any]] = {
     HASHERS: _hasher,
     LOADERS: _loader,
     PLUGINS: examine,
+    START: usable,
     VERIFIERS: _verifier,
 }

@@ -146,6 +146,15 @@ def run(
             "--refresh-cache", help="Run every step, and keep the outputs in place of the old ones."
         ),
     ] = False,
+    cached_steps: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cache",
+            metavar="STEP|no:STEP",
+            help="Cache this step of the experiment, or do not, whatever its files say. May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     plugins: Annotated[
         list[str] | None,
         typer.Option(
@@ -254,6 +263,7 @@ def run(
     overrides: dict[str, Any] = {
         "seed": seed,
         "cache": False if no_cache else "refresh" if refresh_cache else None,
+        "cached_steps": _cached_steps(cached_steps or ()),
         "execution": "serial" if debug else _execution(folder.config, execution, workers),
         "context": read_settings(settings or ()),
         "disable_plugins": _disabled_plugins(plugins or ()),
@@ -358,6 +368,19 @@ def _disabled_plugins(plugins: Sequence[str]) -> list[str]:
             raise typer.BadParameter(f"{plugin!r} is not of the form no:NAME", param_hint="-p")
         names.append(name)
     return names
+
+
+def _cached_steps(steps: Sequence[str]) -> dict[str, bool]:
+    """Return whether each of these steps is to be cached."""
+    found: dict[str, bool] = {}
+    for step in steps:
+        name = step.removeprefix("no:").strip()
+        if not name:
+            raise typer.BadParameter(f"{step!r} is not of the form STEP or no:STEP", param_hint="--cache")
+        if name in found:
+            raise typer.BadParameter(f"the step {name!r} is named twice", param_hint="--cache")
+        found[name] = name == step.strip()
+    return found
 
 
 def read_settings(settings: Sequence[str]) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.errors import ConfigError, ConfigGraphError, KeyPath, Problem, in_order
+from crystallize.config.errors import ConfigError, ConfigGraphError, KeyPath, Problem, in_order, shown
 from crystallize.config.folders import config_file
 from crystallize.config.hypotheses import read_hypotheses
 from crystallize.config.lookup import Lookup
 from crystallize.config.modules import FolderModules, blame
 from crystallize.config.parts import Parts
 from crystallize.config.plugins import Settings
+from crystallize.config.schema import Call
 from crystallize.config.treatments import place_of_factor
 from crystallize.config.upstream import Gathered
 from crystallize.datasources.experiment_input import ExperimentInput
@@ -24,6 +25,7 @@ from crystallize.experiments.preregistration import read_plan
 from crystallize.experiments.settings import readers_of, unread_settings
 from crystallize.experiments.treatment import check_context
 from crystallize.statistics.stopping.text import read_rule
+from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -90,7 +92,11 @@ def load_experiment(
 
 
 def load_nodes(
-    path: str | PathLike[str], *, context: Mapping[str, Any] | None = None, **overrides: Any
+    path: str | PathLike[str],
+    *,
+    context: Mapping[str, Any] | None = None,
+    cached_steps: Mapping[str, bool] | None = None,
+    **overrides: Any,
 ) -> list[Experiment]:
     """Build the experiment of a folder and all those that it refers to, directly or not.
 
@@ -98,6 +104,8 @@ def load_nodes(
     ----------
     path, context, **overrides
         As for :func:`load_experiment`; for every experiment.
+    cached_steps : mapping of str to bool, optional
+        Whether each of these steps of the folder's own experiment is cached, whatever its files say.
 
     Returns
     -------
@@ -109,10 +117,17 @@ def load_nodes(
     ConfigError
         With all mistakes of all files that take part; a ConfigGraphError, which is a GraphError, too, if
         references make a circle or lead nowhere.
+    UnknownNameError
+        If `cached_steps` names a step that the experiment does not have.
     """
     entries = {} if context is None else check_context(context, "context")
     gathered = Gathered(config_file(path))
-    blueprints = [Blueprint(draft, entries, **overrides) for draft in gathered.drafts]
+    own = gathered.drafts[-1]
+    _check_steps(own, cached_steps or {})
+    blueprints = [
+        Blueprint(draft, entries, cached_steps or {} if draft is own else {}, **overrides)
+        for draft in gathered.drafts
+    ]
     found = [problem for blueprint in reversed(blueprints) for problem in blueprint.problems()]
     if found:
         raise (ConfigGraphError if gathered.is_no_graph else ConfigError)(in_order(found))
@@ -126,6 +141,15 @@ def load_nodes(
         raise ConfigError(in_order(found))
     _check_context(entries, made.values())
     return list(made.values())
+
+
+def _check_steps(draft: Draft, cached_steps: Collection[str]) -> None:
+    """Refuse the name of a step that the experiment does not have, unless a mistake hides what it has."""
+    steps = [Call.of(step).name for step in draft.config.steps if step is not None]
+    for name in cached_steps:
+        if name not in steps and not draft.is_broken("steps"):
+            hint = name_hint(name, "Its steps are", steps)
+            raise UnknownNameError(f"experiment {draft.name!r} has no step {name!r}", shown(draft.file), hint)
 
 
 def _check_context(context: Mapping[str, Any], experiments: Collection[Experiment]) -> None:
@@ -150,11 +174,15 @@ class Blueprint:
         The configuration.
     context : dict
         What every context holds from the start.
+    cached_steps : mapping of str to bool
+        Whether each of these steps is cached, whatever the files say.
     **overrides
         What the caller says about seed, plugins, execution and the cache; see :class:`Settings`.
     """
 
-    def __init__(self, draft: Draft, context: dict[str, Any], **overrides: Any) -> None:
+    def __init__(
+        self, draft: Draft, context: dict[str, Any], cached_steps: Mapping[str, bool], **overrides: Any
+    ) -> None:
         self.draft = draft
         self._context = context
         self._modules = FolderModules(draft.file.parent)
@@ -163,7 +191,7 @@ class Blueprint:
         self._hypotheses = read_hypotheses(lookup)
         rule = draft.config.stop
         self._stop_when = None if rule is None else lookup.attempt(("stop",), read_rule, rule)
-        self._parts = Parts(lookup, context, self._settings.may_add_keys)
+        self._parts = Parts(lookup, context, self._settings.may_add_keys, cached_steps)
 
     def problems(self) -> list[Problem]:
         """Return what is wrong in the folder."""

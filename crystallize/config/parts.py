@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from crystallize.config.document import describe
@@ -36,6 +36,8 @@ class Parts:
         Keys that every context holds besides what treatments set.
     open_context : bool
         Whether plugins may add further keys.
+    cached_steps : mapping of str to bool
+        Whether each of these steps is cached, whatever the file says.
 
     Attributes
     ----------
@@ -47,7 +49,9 @@ class Parts:
         Where each step stands in the file, and what makes it.
     """
 
-    def __init__(self, lookup: Lookup, context: Collection[str], open_context: bool) -> None:
+    def __init__(
+        self, lookup: Lookup, context: Collection[str], open_context: bool, cached_steps: Mapping[str, bool]
+    ) -> None:
         self._lookup = lookup
         self._held = {*RESERVED_KEYS, *context, *_in_every_condition(lookup)}
         self._open = open_context
@@ -68,7 +72,8 @@ class Parts:
                 path = (*place, *call.path)
                 make = lookup.attempt(path, self._step, call, path, f"step {call.name!r}")
                 if make is not None:
-                    self.steps.append((place, functools.partial(_make_step, make, call.cache)))
+                    cacheable = cached_steps.get(call.name, call.cache)
+                    self.steps.append((place, functools.partial(_make_step, make, cacheable)))
         if len(self.steps) == len(lookup.config.steps) and not lookup.draft.is_broken("steps"):
             self._check_used()
 

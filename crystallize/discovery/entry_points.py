@@ -23,6 +23,7 @@ EXECUTION = "crystallize.execution"
 HASHERS = "crystallize.hashers"
 LOADERS = "crystallize.loaders"
 PLUGINS = "crystallize.plugins"
+START = "crystallize.start"
 VERIFIERS = "crystallize.verifiers"
 KINDS = {
     COMMANDS: "command",
@@ -30,6 +31,7 @@ KINDS = {
     HASHERS: "hasher",
     LOADERS: "loader",
     PLUGINS: "plugin",
+    START: "start",
     VERIFIERS: "verifier",
 }
 """The groups that are read, and what an entry of each is called."""

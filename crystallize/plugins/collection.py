@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from crystallize.discovery import (
     EXECUTION,
     PLUGINS,
+    START,
     Found,
     cannot_load,
     classify,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _SWITCH = "CRYSTALLIZE_DISABLE_PLUGINS"
 _AUTOLOAD = "CRYSTALLIZE_DISABLE_PLUGIN_AUTOLOAD"
+_UNASKED = (PLUGINS, START)
+"""The groups whose entries act without being named."""
 
 Source = Literal["passed", "entry point"]
 
@@ -263,7 +266,8 @@ def set_apart(record: PluginRecord, others: Iterable[PluginRecord]) -> PluginRec
 def switched_off(disabled: Collection[str] = ()) -> Callable[[Found], bool]:
     """Return what tells whether a plugin is switched off, by argument or environment, or not loaded by itself.
 
-    Entries of other groups are not: they do nothing until they are named. A name that nothing has gets a warning.
+    So may be what opens without being named. Entries of other groups are not: they do nothing until they are named. A
+    name that nothing has gets a warning.
 
     Raises
     ------
@@ -273,7 +277,8 @@ def switched_off(disabled: Collection[str] = ()) -> Callable[[Found], bool]:
     is_list = isinstance(disabled, Iterable) and not isinstance(disabled, str)
     if not is_list or not all(isinstance(name, str) for name in disabled):
         raise InvalidTypeError(f"disable_plugins is a list of names, got {disabled!r}")
-    known = {name: None for found in find(PLUGINS) for name in (found.name, found.distribution)}
+    unasked = [found for group in _UNASKED for found in find(group)]
+    known = {name: None for found in unasked for name in (found.name, found.distribution)}
     folded = {normalise(name) for name in known}
     names = dict.fromkeys(disabled, "") | dict.fromkeys(off_by_environment(), f"{_SWITCH}: ")
     for name, place in names.items():
@@ -282,7 +287,7 @@ def switched_off(disabled: Collection[str] = ()) -> Callable[[Found], bool]:
             advice = advice or f"Installed are {listed({found.name for found in find(PLUGINS)})}"
             warn_once(f"{place}no installed plugin is called {name!r}, so it is not switched off. {advice}")
     off = {normalise(name) for name in names}
-    return lambda found: found.group == PLUGINS and (found.is_among(off) or not loads_by_itself(found))
+    return lambda found: found.group in _UNASKED and (found.is_among(off) or not loads_by_itself(found))
 
 
 def off_by_environment() -> list[str]:

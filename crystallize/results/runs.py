@@ -236,11 +236,11 @@ def read_runs(locations: Iterable[RunLocation], *, with_deleted: bool = False) -
         run
         for location in locations
         for folder in reversed(versions(folder_of(location)))
-        if (run := _read(location.experiment, folder)).status != DELETED or with_deleted
+        if (run := read_run(location.experiment, folder)).status != DELETED or with_deleted
     )
 
 
-def _read(experiment: str, folder: Path) -> StoredRun:
+def read_run(experiment: str, folder: Path) -> StoredRun:
     """Return the record of one run: its metadata, and two names that are looked for, are all that is read."""
     try:
         metadata = read_metadata(folder) or {"status": UNKNOWN}

@@ -61,10 +61,10 @@ def summary() -> RenderableType:
         return ExperimentGraph.from_yaml(EXPERIMENT).run()[EXPERIMENT.name].summary()
 
 
-def draw(shown: RenderableType, theme: TerminalTheme, title: str) -> str:
-    """Return an SVG of a terminal in which `shown` was printed."""
+def draw(shown: RenderableType, theme: TerminalTheme, title: str, *, width: int = WIDTH) -> str:
+    """Return an SVG of a terminal of some width in which `shown` was printed."""
     console = Console(
-        record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+        record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor"
     )
     console.print(shown)
     return console.export_svg(title=title, theme=theme, code_format=FORMAT)

@@ -147,6 +147,28 @@ def test_the_options_reach_what_the_experiment_depends_on_and_count_more_than_th
         assert (f"From the cache: {told}." in done.err) if told else ("From the cache" not in done.err)
 
 
+def test_one_step_is_cached_or_not_whatever_the_files_say(call, study):
+    assert hits(call, "--cache", "no:fit") == "From the cache: 6 of 6 outputs of 'study'."
+    edit(study / "config.yaml", "  - plain", "  - plain:\n    cache: false")
+    hits(call, "--cache", "plain")
+    assert hits(call, "--cache", "plain") == "From the cache: 18 of 18 outputs of 'study'."
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("fitt",), "no step 'fitt'"),
+        (("no:nothing",), "Its steps are"),
+        (("no:",), "STEP or no:STEP"),
+        (("fit", "no:fit"), "'fit' is named twice"),
+    ],
+)
+def test_what_is_no_step_cannot_be_cached(call, study, given, told):
+    done = call("run", "study", *(word for step in given for word in ("--cache", step)))
+    assert done.code == 2
+    assert told in " ".join(done.err.replace("│", " ").split())
+
+
 def test_both_options_at_once_are_refused(call, study):
     done = call("run", "study", "--no-cache", "--refresh-cache")
     assert done.code == 2

@@ -362,7 +362,7 @@ def test_strange_settings_environment_and_metadata_do_not_take_the_page_down(cal
         ("acme-watch", "It is a distribution, which brings GPU_Watch, far, gpu-watch, greet, near."),
         (
             "zzz",
-            "Installed are command: greet; strategy: async, ",
+            "Installed are command: greet",
         ),
     ],
 )

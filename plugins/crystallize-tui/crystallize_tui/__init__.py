@@ -1,0 +1,1 @@
+"""The terminal UI of Crystallize: see, create, run and compare experiments without leaving the terminal."""

@@ -1,0 +1,135 @@
+"""A command of Crystallize in a process of its own, which outlives the terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from contextlib import suppress
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+MOST_LINES = 5000
+"""So many of the last lines are kept."""
+_MOST_BYTES_AT_ONCE = 1 << 16
+_IS_WINDOWS = os.name == "nt"
+
+
+class CommandProcess:
+    """``crystallize ARGUMENTS`` in a process, and a session, of its own: it goes on when the terminal is closed.
+
+    What it prints goes to a file without a name, so that it never waits for a reader, nor fails when there is none any
+    more.
+
+    Parameters
+    ----------
+    experiment : str
+        The experiment that it is about.
+    arguments : sequence of str
+        The command's words.
+    folder : pathlib.Path
+        Where it runs.
+
+    Attributes
+    ----------
+    lines : collections.deque of str
+        The last lines that it has printed and that were read.
+    is_cancelled : bool
+        Whether it was asked to end.
+
+    Raises
+    ------
+    OSError
+        If it cannot be started.
+    """
+
+    def __init__(self, experiment: str, arguments: Sequence[str], folder: Path) -> None:
+        self.experiment = experiment
+        self.arguments = tuple(arguments)
+        descriptor, path = tempfile.mkstemp(prefix="crystallize-tui-")
+        self._output = open(path, "rb")  # noqa: SIM115, PTH123 - it is open as long as the process
+        self._rest = b""
+        self.lines: deque[str] = deque(maxlen=MOST_LINES)
+        self.is_cancelled = False
+        session: dict[str, Any] = {"start_new_session": True}
+        if _IS_WINDOWS:
+            session = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+        try:
+            self._process = subprocess.Popen(
+                # As the console script: the working directory is no place to import from.
+                [sys.executable, "-P", "-m", "crystallize", *self.arguments],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "COLUMNS": "100"},
+                **session,
+            )
+        except OSError:
+            self._output.close()
+            raise
+        finally:
+            os.close(descriptor)
+            with suppress(OSError):  # where a file in use keeps its name, it is left to the system's tidying
+                os.unlink(path)  # noqa: PTH108
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """The exit code; None while it runs."""
+        return self._process.poll()
+
+    def cancel(self) -> None:
+        """Ask it to end as Ctrl-C does, so that what has finished is kept."""
+        if self.code is None:
+            self.is_cancelled = True
+            number = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT) if _IS_WINDOWS else signal.SIGINT
+            self._process.send_signal(number)
+
+    def read(self) -> list[str]:
+        """Return the lines that it has printed since the last call, but not more than a screen can follow."""
+        if self._output.closed:
+            return []
+        ended = self.code is not None  # asked first: what it wrote before is read at the end
+        found = self._output.read(_MOST_BYTES_AT_ONCE)
+        *lines, self._rest = (self._rest + found).split(b"\n")
+        if ended and not found and self._rest:
+            lines, self._rest = [*lines, self._rest], b""
+        new = [line.decode(errors="replace").rstrip("\r") for line in lines]
+        self.lines += new
+        return new
+
+    def close(self) -> None:
+        """Read no more of it; the process goes on."""
+        self._output.close()
+
+
+class ActiveRuns(dict["Path", CommandProcess]):
+    """The runs that this session has started, by the config.yaml of their experiment."""
+
+    def going_on(self) -> list[CommandProcess]:
+        """Return those that have not ended."""
+        return [each for each in self.values() if each.code is None]
+
+    def farewell(self) -> list[str]:
+        """Return what to say of the runs that go on when the terminal UI is left."""
+        return [
+            line
+            for each in self.going_on()
+            for line in (
+                f"A run of {each.experiment} goes on as process {each.pid}. End it: kill -INT {each.pid}",
+                f"  Watch it: crystallize runs tail {quote(each.experiment)}",
+                f"  Go on with it later: crystallize run {quote(each.experiment)} --resume",
+            )
+        ]

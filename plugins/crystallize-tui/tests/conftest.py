@@ -1,0 +1,262 @@
+"""A project on disk, and a terminal UI that a test plays with: keys go in, and the screen is read as text."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import os
+import re
+import resource
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    chdir,
+    contextmanager,
+)
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from crystallize_tui.app import CrystallizeApp
+
+from crystallize import ExperimentGraph
+
+if TYPE_CHECKING:
+    from textual.pilot import Pilot
+
+SCREENS = Path(__file__).parent / "screens"
+UPDATE = "CRYSTALLIZE_UPDATE_SCREENS"
+_is_updating = bool(os.environ.get(UPDATE))  # before each test loses what begins with CRYSTALLIZE_
+_DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine function."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+@pytest.fixture(autouse=True)
+def own_folder_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test in an empty folder, without the developer's settings."""
+    for name in [name for name in os.environ if name.startswith("CRYSTALLIZE_")]:
+        monkeypatch.delenv(name)
+    for name in ("NO_COLOR", "COLORFGBG", "VISUAL", "EDITOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+
+class Ui:
+    """A terminal UI in a terminal of some size.
+
+    Parameters
+    ----------
+    pilot : Pilot
+        What presses the keys.
+    """
+
+    def __init__(self, pilot: Pilot[None]) -> None:
+        self.pilot = pilot
+        self.app = pilot.app
+
+    async def press(self, *keys: str) -> None:
+        """Press keys, and wait for what they lead to."""
+        await self.pilot.press(*keys)
+        await self.settled()
+
+    async def type(self, text: str) -> None:
+        """Type a text where the focus is, in place of what is there."""
+        await self.pilot.press("end", "ctrl+u", *text)
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Wait until nothing is going on any more."""
+        for _ in range(2):  # what one worker has found may start another
+            await self.pilot.pause()
+            await self.app.workers.wait_for_complete()
+            await self.pilot.pause()
+
+    @property
+    def text(self) -> str:
+        """What is on the screen, line by line."""
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
+
+    @property
+    def dialog(self) -> list[str]:
+        """The lines of the dialog that stands before the screen, without its frame."""
+        lines = [line for line in self.text.splitlines() if line.count("│") >= 2]
+        return [line[line.index("│") + 1 : line.rindex("│")].strip(" ▁▂▃▄▅▆▇█") for line in lines]
+
+    @property
+    def told(self) -> str:
+        """What the dialog says, whatever its lines."""
+        return " ".join(" ".join(self.dialog).split())
+
+    @property
+    def notices(self) -> list[str]:
+        """What the UI has told in passing."""
+        return [notice.message for notice in self.app._notifications]
+
+    def line(self, start: str) -> str:
+        """Return the line of the screen that has a text, behind signs and blanks."""
+        return next(line for line in self.text.splitlines() if re.match(rf"[\W_]*{re.escape(start)}", line))
+
+
+Open = Callable[..., AbstractAsyncContextManager[Ui]]
+
+
+@pytest.fixture
+def open_ui() -> Open:
+    """Return what opens the UI in this folder: ``async with open_ui(size=(80, 24)) as ui``."""
+
+    @asynccontextmanager
+    async def run(root: Path | None = None, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Ui]:
+        app = CrystallizeApp(root)
+        async with app.run_test(size=size, notifications=True) as pilot:
+            ui = Ui(pilot)
+            await ui.settled()
+            yield ui
+
+    return run
+
+
+@pytest.fixture
+def same_screen() -> Callable[[str, str], None]:
+    """Return what compares a screen with the one that is kept, which the environment variable makes anew."""
+
+    def compare(name: str, text: str) -> None:
+        file = SCREENS / f"{name}.txt"
+        text = _DATE.sub("2000-01-01 00:00", text) + "\n"
+        if _is_updating:
+            file.write_text(text, encoding="utf-8")
+        assert text == file.read_text(encoding="utf-8"), f"run with {UPDATE}=1 if it is to look so"
+
+    return compare
+
+
+FILES: dict[str, str] = {
+    "make/config.yaml": """
+        # Where it all begins.
+        description: Make numbers
+        replicates: 3   # few
+        seed: 1
+        datasource: numbers
+        steps:
+          - scale: {factor: 2.0}
+          - publish
+        outputs: {total: {file_name: total.json, loader: json}}
+        treatments:
+          bigger: {offset: 2}   # by much
+          smaller: {offset: -2}
+        cli: {group: Basics, priority: 1, icon: "*", color: green}
+        """,
+    "make/datasources.py": """
+        def numbers():
+            return [1, 2, 3]
+        """,
+    "make/steps.py": """
+        from crystallize import Artifact, pipeline_step
+
+        @pipeline_step()
+        def scale(data, *, factor=1.0):
+            return [factor * each for each in data]
+
+        @pipeline_step()
+        def publish(data, *, offset=0, total: Artifact):
+            value = sum(data) + offset
+            total.write(value)
+            return value, {"total": value}
+        """,
+    "use/config.yaml": """
+        description: Read what make has published
+        datasource: {total: make#total}
+        steps: [look]
+        cli: {group: Further}
+        """,
+    "use/steps.py": """
+        from crystallize import pipeline_step
+
+        @pipeline_step()
+        def look(data):
+            return data, {"seen": data["total"]}
+        """,
+    "secret/config.yaml": """
+        datasource: nothing
+        steps: [nothing]
+        cli: {hidden: true}
+        """,
+    "torn/config.yaml": """
+        datasource: x
+        steps: [a]
+        replicates: ten
+        """,
+}
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    """Write files below a folder."""
+    for name, text in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(dedent(text).lstrip("\n"), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def made_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a project whose experiment ``make`` has run, once for all tests."""
+    folder = tmp_path_factory.mktemp("project")
+    write(folder / "experiments", FILES)
+    with chdir(folder):
+        ExperimentGraph.from_yaml("experiments/make/config.yaml").run()
+    return folder
+
+
+@pytest.fixture
+def project(made_project: Path) -> Path:
+    """Copy the project into the test's folder: an experiment, a graph, a hidden one and a broken one.
+
+    The first has run: it took two minutes, and that is three hours ago.
+    """
+    shutil.copytree(made_project, Path.cwd(), dirs_exist_ok=True, symlinks=True)
+    metadata = Path("data/make/v0/metadata.json")
+    ended = datetime.now(UTC) - timedelta(hours=3)
+    times = {"started": str(ended - timedelta(minutes=2)), "finished": str(ended)}
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | times))
+    return Path("experiments").absolute()
+
+
+def pytest_make_parametrize_id(val: Any) -> str | None:
+    """Call a size by how one says it."""
+    return f"{val[0]}x{val[1]}" if isinstance(val, tuple) and len(val) == 2 else None
+
+
+@pytest.fixture
+def full_disk() -> Callable[[], AbstractContextManager[None]]:
+    """Return a block in which this process can write no file that has more than some bytes."""
+
+    @contextmanager
+    def limit() -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (10, before[1])
+        )  # Python ignores the signal that comes with it
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit
