@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-mutations test-all lint format docs bench clean
+.PHONY: help run test test-faults test-mutations test-statistics test-all lint format docs bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,9 @@ test-faults: .venv/.dev ## strike the store with every fault, not with a sample 
 
 test-mutations: .venv/.dev ## edit a thousand random programs, not some of them, and compare hashes with results
 	CRYSTALLIZE_ALL_MUTATIONS=1 $(BIN)/python -m pytest tests/utils/test_code_mutations.py
+
+test-statistics: .venv/.dev ## simulate error rates, coverage and power in full, not in small
+	CRYSTALLIZE_ALL_STATISTICS=1 $(BIN)/python -m pytest $(PARALLEL) tests/statistics
 
 test-all: ## run all tests on each of Python 3.11 to 3.13 that this machine has
 	.ci/test-all

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from crystallize.datasources.experiment_input import ExperimentInput
     from crystallize.errors import CrystallizeError
     from crystallize.experiments.aggregation import ResultAggregator
+    from crystallize.experiments.designs.design import cases, grid, where, zipped
+    from crystallize.experiments.designs.ranges import integers, linear, log
+    from crystallize.experiments.designs.sampled import design
     from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.treatment import Treatment, treatment
     from crystallize.experiments.verification import verify
@@ -24,11 +27,21 @@ if TYPE_CHECKING:
     from crystallize.plugins.logging import LoggingPlugin
     from crystallize.plugins.seed import SeedPlugin
     from crystallize.results.load import open_run
+    from crystallize.results.plan import power
     from crystallize.results.result import Result
     from crystallize.results.runs import runs
     from crystallize.statistics.hypothesis import Hypothesis, hypothesis
     from crystallize.statistics.verifier import verifier
-    from crystallize.statistics.verifiers import paired_t_test, sign_flip_test, welch_t_test
+    from crystallize.statistics.verifiers import (
+        dunnett_test,
+        equivalence_test,
+        mcnemar_test,
+        non_inferiority_test,
+        paired_t_test,
+        sign_flip_test,
+        welch_t_test,
+        wilcoxon_test,
+    )
     from crystallize.utils.context import FrozenContext
     from crystallize.utils.resources import resource_factory
     from crystallize.utils.standalone import standalone_context
@@ -56,13 +69,24 @@ _HOMES = {
     "SeedPlugin": "plugins.seed",
     "SerialExecution": "plugins.execution",
     "Treatment": "experiments.treatment",
+    "cases": "experiments.designs.design",
     "data_source": "datasources.datasource",
+    "design": "experiments.designs.sampled",
+    "dunnett_test": "statistics.verifiers",
+    "equivalence_test": "statistics.verifiers",
+    "grid": "experiments.designs.design",
     "hookimpl": "hookspecs",
     "hookspec": "hookspecs",
     "hypothesis": "statistics.hypothesis",
+    "integers": "experiments.designs.ranges",
+    "linear": "experiments.designs.ranges",
+    "log": "experiments.designs.ranges",
+    "mcnemar_test": "statistics.verifiers",
+    "non_inferiority_test": "statistics.verifiers",
     "open_run": "results.load",
     "paired_t_test": "statistics.verifiers",
     "pipeline_step": "pipelines.pipeline_step",
+    "power": "results.plan",
     "resource_factory": "utils.resources",
     "runs": "results.runs",
     "sign_flip_test": "statistics.verifiers",
@@ -71,6 +95,9 @@ _HOMES = {
     "verifier": "statistics.verifier",
     "verify": "experiments.verification",
     "welch_t_test": "statistics.verifiers",
+    "where": "experiments.designs.design",
+    "wilcoxon_test": "statistics.verifiers",
+    "zipped": "experiments.designs.design",
 }
 
 __all__ = [  # spelled out: type checkers and editors do not run code
@@ -96,13 +123,24 @@ __all__ = [  # spelled out: type checkers and editors do not run code
     "SeedPlugin",
     "SerialExecution",
     "Treatment",
+    "cases",
     "data_source",
+    "design",
+    "dunnett_test",
+    "equivalence_test",
+    "grid",
     "hookimpl",
     "hookspec",
     "hypothesis",
+    "integers",
+    "linear",
+    "log",
+    "mcnemar_test",
+    "non_inferiority_test",
     "open_run",
     "paired_t_test",
     "pipeline_step",
+    "power",
     "resource_factory",
     "runs",
     "sign_flip_test",
@@ -111,6 +149,9 @@ __all__ = [  # spelled out: type checkers and editors do not run code
     "verifier",
     "verify",
     "welch_t_test",
+    "where",
+    "wilcoxon_test",
+    "zipped",
 ]
 
 

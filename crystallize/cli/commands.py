@@ -30,6 +30,7 @@ BUILT_IN = {
     "list": _BuiltIn("listing", "list_experiments", "List the experiments of this project."),
     "run": _BuiltIn("run", "run", "Run an experiment, after the experiments that it depends on."),
     "show": _BuiltIn("show", "show", "Show the stored results of an experiment."),
+    "plan": _BuiltIn("plan", "plan", "Say how many replicates an experiment needs to find an effect."),
     "runs": _BuiltIn("runs", "app", "List, show, keep and remove stored runs."),
     "cache": _BuiltIn("cache", "app", "Look into the step cache, and remove what is in it."),
     "diff": _BuiltIn("diff", "diff", "Show what differs between two stored runs."),

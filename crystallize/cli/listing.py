@@ -103,6 +103,7 @@ def _read(folder: ExperimentFolder) -> Listed:
     from crystallize.cli.stored import last_run, location_of
     from crystallize.config.errors import ConfigError
     from crystallize.config.reader import read_config
+    from crystallize.config.treatments import treatments_of
 
     try:
         config = read_config(folder.config)
@@ -120,7 +121,7 @@ def _read(folder: ExperimentFolder) -> Listed:
         cli.icon,
         cli.color,
         cli.hidden,
-        list(config.treatments),
+        [each.name for each in treatments_of(config.treatments)],
         list(dict.fromkeys(each.experiment for each in config.references())),
         None if location is None else last_run(location),
     )

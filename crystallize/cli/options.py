@@ -71,7 +71,7 @@ def _treatments(name: str) -> Iterator[str]:
     from crystallize.config.upstream import Gathered
 
     for draft in Gathered(resolve(name).config).drafts:
-        yield from draft.config.treatments
+        yield from (each.name for each in draft.treatments)
 
 
 def starting_with(incomplete: str, names: Iterable[str]) -> list[str]:

@@ -43,14 +43,16 @@ def run_outcome(
     """
     from crystallize.cli.progress import make_display, show_log
     from crystallize.config.build import load_nodes
+    from crystallize.config.recorded import recorded_treatments
     from crystallize.experiments.treatment import choose_condition
     from crystallize.plugins.artifact import ArtifactPlugin
     from crystallize.plugins.logging import LoggingPlugin
 
     logger = LoggingPlugin(verbose=True, log_level="DEBUG")
     experiment = load_nodes(config, **overrides, plugins=[logger])[-1]
-    name, _ = choose_condition(experiment.treatments, condition)
     stored = _newest_metadata(experiment)
+    experiment.treatments = recorded_treatments(stored, experiment.treatments)
+    name, _ = choose_condition(experiment.treatments, condition)
     _check_replicate(experiment, replicate, stored)
     seed = overrides.get("seed")
     if seed is None:

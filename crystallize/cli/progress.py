@@ -10,10 +10,11 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from crystallize.cli.quantities import format_duration
 from crystallize.cli.screen import echo, prepare_streams
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
-from crystallize.utils.suggest import counted
+from crystallize.utils.suggest import counted, first_of
 from crystallize.utils.terminal import is_terminal
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class PlainLines:
 
     def begin(self, run: RunProgress) -> None:
         """Show that an experiment starts."""
-        self.say(f"{run.name}: {counted(run.replicates, 'replicate')} under {', '.join(run.conditions)}")
+        self.say(f"{run.name}: {counted(run.replicates, 'replicate')} under {first_of(run.conditions)}")
         self._next = time.monotonic() + _SECONDS_BETWEEN_LINES
 
     def advance(self, run: RunProgress) -> None:
@@ -192,11 +193,11 @@ class PlainLines:
         if now >= self._next and run.done < run.replicates:
             self._next = now + _SECONDS_BETWEEN_LINES
             left = (now - run.began) / run.done * (run.replicates - run.done)
-            self.say(f"{run.name}: {_progress_text(run)}, about {_duration(left)} left")
+            self.say(f"{run.name}: {_progress_text(run)}, about {format_duration(left)} left")
 
     def end(self, run: RunProgress) -> None:
         """Show that an experiment has ended."""
-        self.say(f"{run.name}: {_progress_text(run)} in {_duration(time.monotonic() - run.began)}")
+        self.say(f"{run.name}: {_progress_text(run)} in {format_duration(time.monotonic() - run.began)}")
 
     def say(self, text: str, style: str = "") -> None:
         """Print a text."""
@@ -307,8 +308,3 @@ def show_log(display: Display, level: int) -> Iterator[None]:
 def _progress_text(run: RunProgress) -> str:
     failed = f", {counted(run.failures, 'outcome')} failed" if run.failures else ""
     return f"{run.done}/{run.replicates} replicates{failed}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

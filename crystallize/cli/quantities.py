@@ -1,4 +1,4 @@
-"""Ages and sizes as the commands' options take them, and as tables show them."""
+"""Ages, durations and sizes as the commands' options take them, and as tables show them."""
 
 from __future__ import annotations
 
@@ -43,3 +43,16 @@ def format_size(size: int) -> str:
         amount, name = amount / 1000, larger
     digits = 2 if amount < 9.995 else 1 if amount < 99.95 else 0
     return f"{amount:.{digits}f} {name}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time for people: ``12 ms``, ``2.5 s``, ``3 min 20 s``, ``5 h 12 min``."""
+    if seconds < 0.095:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours:,} h {minutes} min"

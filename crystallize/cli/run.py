@@ -6,7 +6,7 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
-from shlex import quote
+from shlex import join
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from crystallize.cli.progress import ProgressPlugin, RunProgress
     from crystallize.errors import GraphRunError
+    from crystallize.experiments.designs.design import Design
     from crystallize.experiments.experiment import Experiment
+    from crystallize.experiments.treatment import Treatment
+    from crystallize.graphs.graph import ExperimentGraph
     from crystallize.results.result import Result
 
 
@@ -42,6 +45,16 @@ def run(
             "-t",
             help="Run only this treatment and the baseline. May be given several times.",
             autocompletion=options.complete_treatments,
+            show_default=False,
+        ),
+    ] = None,
+    factors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            metavar="FACTOR=LEVEL,...",
+            help="Run these levels of a parameter in place of the treatments of config.yaml, each combination if it is "
+            "given several times. Levels are read as in YAML: --grid lr=0.1,0.01 --grid depth=2,4.",
             show_default=False,
         ),
     ] = None,
@@ -102,6 +115,15 @@ def run(
         typer.Option(
             metavar="SECONDS",
             help="How long one condition of one replicate may take.",
+            show_default=False,
+        ),
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            metavar="interleaved|randomised",
+            help="In which order in time replicates and their conditions are run. randomised is against drift of the "
+            "machine, and drawn from the seed.",
             show_default=False,
         ),
     ] = None,
@@ -176,6 +198,13 @@ def run(
             show_default=False,
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Tell what would run and, by the time that earlier runs took, what it would cost. Nothing runs.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -193,9 +222,11 @@ def run(
     something is wrong with the command or the experiment; and 130 after
     Ctrl-C, which leaves the last complete run as it was.
     """
+    from crystallize.cli.dry_run import look_ahead, show
     from crystallize.cli.progress import ProgressPlugin, make_display, show_log
     from crystallize.config.build import load_nodes
     from crystallize.config.folders import resolve
+    from crystallize.experiments.order import check_order
 
     if debug and (replicates or execution or workers or only or resume):
         raise typer.BadParameter(
@@ -207,6 +238,15 @@ def run(
             "it goes with --debug, and without --treatment and --json",
             param_hint="--condition" if replicate is None else "--replicate",
         )
+    if dry_run and (debug or resume):
+        raise typer.BadParameter(
+            "it tells of a whole run: leave the other option out", param_hint="--dry-run"
+        )
+    if factors and (treatments or replicate is not None or condition is not None):
+        raise typer.BadParameter(
+            "it says what the treatments are: leave the other option out", param_hint="--grid"
+        )
+    design = None if not factors else read_grid(factors)
     if no_cache and refresh_cache:
         raise typer.BadParameter("it keeps no outputs, and --refresh-cache does", param_hint="--no-cache")
     folder = resolve(name)
@@ -233,24 +273,34 @@ def run(
         }.items()
         if value is not None
     }
+    again = None if debug else [name, *(f"--grid={each}" for each in factors or ())]
     display = make_display(plain=debug)
     progress = ProgressPlugin(display)
     with screen.stdout_kept_clean(as_json), show_log(display, logging.DEBUG if debug else logging.WARNING):
         try:
             extra = [progress, *_debugging_plugins(debug)]
             nodes = load_nodes(folder.config, **overrides, plugins=extra)
+            if design is not None:
+                nodes[-1].treatments = _with_own_baseline(nodes[-1], design)
             for node in nodes:
                 node.failure_policy = node.failure_policy.changed(**policy)
-            outcome = _run(nodes, treatments, replicates, only=only, debug=debug, resume=resume)
+                node.order = node.order if order is None else check_order(order)
+            if dry_run:
+                ahead = look_ahead(_graph(nodes, treatments, replicates, only=only), treatments)
+            else:
+                outcome = run_nodes(nodes, treatments, replicates, only=only, debug=debug, resume=resume)
         except KeyboardInterrupt as error:
             display.close()
             if measured := getattr(error, "results", None):
                 _print_results(measured, as_json)
-            _print_interruption(progress, None if debug else name)
+            _print_interruption(progress, again)
             raise typer.Exit(getattr(error, "code", errors.INTERRUPTED)) from None
         finally:
             display.close()
-    _print_and_exit(progress, *outcome, as_json=as_json, name=None if debug else name)
+    if dry_run:
+        show(ahead, as_json=as_json)
+        return
+    _print_and_exit(progress, *outcome, as_json=as_json, again=again)
 
 
 # -- what the options mean -----------------------------------------------------------------------------------
@@ -317,6 +367,40 @@ def read_settings(settings: Sequence[str]) -> dict[str, Any]:
     return context
 
 
+def read_grid(factors: Sequence[str]) -> Design:
+    """Return the design that several ``--grid FACTOR=LEVEL,...`` say."""
+    from crystallize.config.document import read_value
+    from crystallize.errors import CrystallizeError
+    from crystallize.experiments.designs.design import grid
+
+    levels: dict[str, Any] = {}
+    for each in factors:
+        factor, equals, text = each.partition("=")
+        factor = factor.strip()
+        if not equals or not factor:
+            raise typer.BadParameter(f"{each!r} is not of the form FACTOR=LEVEL,...", param_hint="--grid")
+        if factor in levels:
+            raise typer.BadParameter(f"the factor {factor!r} is given twice", param_hint="--grid")
+        try:
+            levels[factor] = read_value(f"[{text}]")
+        except CrystallizeError:
+            raise typer.BadParameter(
+                f"the levels of {factor!r} cannot be read: {text!r}. Put text with brackets or quotes in quotes",
+                param_hint="--grid",
+            ) from None
+    try:
+        return grid(levels)
+    except CrystallizeError as error:
+        raise typer.BadParameter(str(error), param_hint="--grid") from None
+
+
+def _with_own_baseline(experiment: Experiment, design: Design) -> tuple[Treatment, ...]:
+    """Return a design's treatments, and the one of the experiment that gives the baseline its settings."""
+    from crystallize.experiments.treatment import BASELINE, as_treatments
+
+    return as_treatments([*(each for each in experiment.treatments if each.name == BASELINE), design])
+
+
 def _debugging_plugins(debug: bool) -> list[object]:
     if not debug:
         return []
@@ -344,7 +428,24 @@ def _debugging_folder() -> Path:
 # -- running -------------------------------------------------------------------------------------------------
 
 
-def _run(
+def _graph(
+    nodes: Sequence[Experiment], treatments: list[str] | None, replicates: int | None, *, only: bool
+) -> ExperimentGraph:
+    """Return what is to be run: the last of the experiments, after the others unless it is the `only` one."""
+    from crystallize.graphs.graph import ExperimentGraph
+    from crystallize.graphs.stored import check_stored_runs
+
+    named = nodes[-1]
+    for node in nodes if replicates is not None else ():
+        if node is named or node.replicates is None:  # what is upstream keeps its own number
+            node.replicates = replicates
+    if only:
+        check_stored_runs(nodes, treatments)
+        nodes = [named]
+    return ExperimentGraph(*nodes)
+
+
+def run_nodes(
     nodes: Sequence[Experiment],
     treatments: list[str] | None,
     replicates: int | None,
@@ -355,18 +456,9 @@ def _run(
 ) -> tuple[dict[str, Result], Exception | None]:
     """Run the last of the experiments; return the results, and the error that kept the rest from having one."""
     from crystallize.errors import CrystallizeError, GraphRunError
-    from crystallize.graphs.graph import ExperimentGraph
-    from crystallize.graphs.stored import check_stored_runs
 
-    named = nodes[-1]
-    for node in nodes if replicates is not None else ():
-        if node is named or node.replicates is None:  # what is upstream keeps its own number
-            node.replicates = replicates
     try:
-        if only:
-            check_stored_runs(nodes, treatments)
-            nodes = [named]
-        graph = ExperimentGraph(*nodes)
+        graph = _graph(nodes, treatments, replicates, only=only)
         strategy = "resume" if resume else "rerun"
         return graph.run(treatments=treatments, replicates=1 if debug else None, strategy=strategy), None
     except GraphRunError as error:
@@ -381,7 +473,7 @@ def _print_and_exit(
     error: Exception | None,
     *,
     as_json: bool,
-    name: str | None,
+    again: Sequence[str] | None,
 ) -> None:
     """Print the results, then the errors, and end with the exit code that says how it went."""
     from crystallize.errors import GraphRunError, RunFailedError
@@ -395,7 +487,7 @@ def _print_and_exit(
             errors.fail(error, code)
         _print_failed_experiments(error)
         if isinstance(error.__cause__, RunFailedError):
-            _print_resume_command(progress, name)
+            _print_resume_command(progress, again)
         raise typer.Exit(code)
     failed = {name: len(result.errors) for name, result in results.items() if result.errors}
     if failed:
@@ -453,22 +545,22 @@ def _print_failed_experiments(error: GraphRunError) -> None:
 # -- Ctrl-C --------------------------------------------------------------------------------------------------
 
 
-def _print_interruption(progress: ProgressPlugin, name: str | None) -> None:
-    """Say how far it came; `name` is what is to be run to go on."""
+def _print_interruption(progress: ProgressPlugin, again: Sequence[str] | None) -> None:
+    """Say how far it came; `again` is what is to be run to go on."""
     if not progress.runs:
         screen.echo("Interrupted before anything ran.", err=True)
         return
     screen.echo("Interrupted.", err=True)
     for run in progress.runs:
         screen.echo(f"  {run.name}: {_state_of(run)}", err=True)
-    _print_resume_command(progress, name)
+    _print_resume_command(progress, again)
 
 
-def _print_resume_command(progress: ProgressPlugin, name: str | None) -> None:
-    """Say how to go on, if anything is stored; `name` is what is to be run."""
-    if name is not None and any(run.location is not None for run in progress.runs):
+def _print_resume_command(progress: ProgressPlugin, again: Sequence[str] | None) -> None:
+    """Say how to go on, if anything is stored; `again` is what is to be run."""
+    if again is not None and any(run.location is not None for run in progress.runs):
         screen.echo(
-            f"What was measured is stored. Go on with: crystallize run {quote(name)} --resume", err=True
+            f"What was measured is stored. Go on with: crystallize run {join(again)} --resume", err=True
         )
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from crystallize.results.runs import Runs, StoredRun
     from crystallize.store.retention import Removed
 
+_MOST_LEVELS = 8
+
 app = typer.Typer(help="List, show, keep and remove stored runs.", no_args_is_help=True)
 
 
@@ -432,10 +434,20 @@ def _counted(number: int) -> str:
     return counted(number, "run")
 
 
+def _levels(levels: Sequence[object]) -> str:
+    from crystallize.utils.suggest import counted, first_of
+
+    shown = [str(level) for level in levels]
+    return first_of(shown) if len(shown) <= _MOST_LEVELS else counted(len(shown), "level")
+
+
 def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, object]]:
     """Yield what is known of a run, each with what it is called."""
     from crystallize.config.errors import shown
+    from crystallize.results.load import coordinates_of
     from crystallize.store.retention import pruned_of
+    from crystallize.utils.levels import factors_of
+    from crystallize.utils.suggest import first_of
 
     yield "Status", _status(run)
     for key, when in (("Started", run.started), ("Ended", run.finished)):
@@ -446,7 +458,12 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     if run.replicates is not None:
         yield "Replicates", run.replicates
     if run.conditions:
-        yield "Conditions", ", ".join(run.conditions)
+        yield "Conditions", first_of(run.conditions)
+    factors = factors_of(coordinates_of(metadata).values())
+    if factors:
+        yield "Factors", ", ".join(f"{name} ({_levels(levels)})" for name, levels in factors.items())
+    if metadata.get("order") == "randomised":
+        yield "Order", "randomised"
     if run.failed_outcomes:
         yield "Failed", f"{run.failed_outcomes} outcomes"
     if "master_seed" in metadata:

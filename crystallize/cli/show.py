@@ -26,6 +26,13 @@ def show(
             show_default=False,
         ),
     ] = None,
+    detail: Annotated[
+        bool,
+        typer.Option(
+            "--detail",
+            help="Print all that is known of each comparison: effect sizes, what pairing was worth, verdicts.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -59,10 +66,10 @@ def show(
                 "metadata": metadata,
                 "metrics": {name: result.condition(name).metrics for name in result.conditions},
                 "errors": [error._asdict() for error in result.errors],
-                "summary": result.summary().to_dict(),
+                "summary": result.summary(detail=True).to_dict(),
             }
         )
         return
     status = metadata.get("status")
     ended = "" if status == FINISHED else f", which is {status}"
-    print_result(result.experiment, result, f"Run of {metadata.get('started')}{ended}")
+    print_result(result.experiment, result, f"Run of {metadata.get('started')}{ended}", detail=detail)

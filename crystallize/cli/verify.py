@@ -115,7 +115,7 @@ def verify(
     from crystallize.cli.stored import find_definition, find_named_run
     from crystallize.config.build import load_experiment
     from crystallize.config.errors import shown
-    from crystallize.config.recorded import recorded_overrides
+    from crystallize.config.recorded import recorded_overrides, recorded_treatments
     from crystallize.errors import ExecutionError, PluginError, SerializationError
     from crystallize.experiments.verification import verify as verify_run
     from crystallize.results.verification import DIFF, PASS
@@ -134,6 +134,7 @@ def verify(
         try:
             progress = ProgressPlugin(display, tells_failures=False)  # a failure that is stored is no news
             experiment = load_experiment(config, **overrides, plugins=[progress])
+            experiment.treatments = recorded_treatments(metadata, experiment.treatments)
             found = verify_run(
                 experiment,
                 folder,

@@ -16,13 +16,14 @@ from crystallize.config.modules import FolderModules, blame
 from crystallize.config.parts import Parts
 from crystallize.config.plugins import Settings
 from crystallize.config.schema import Call
+from crystallize.config.treatments import place_of_factor
 from crystallize.config.upstream import Gathered
 from crystallize.datasources.experiment_input import ExperimentInput
 from crystallize.errors import CrystallizeError, UnknownNameError
 from crystallize.experiments.experiment import Experiment
 from crystallize.experiments.preregistration import read_plan
 from crystallize.experiments.settings import readers_of, unread_settings
-from crystallize.experiments.treatment import Treatment, check_context
+from crystallize.experiments.treatment import check_context
 from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
@@ -195,12 +196,16 @@ class Blueprint:
 
     def unread(self, experiment: Experiment) -> list[Problem]:
         """Return the settings of treatments that nothing in the `experiment` reads, which was built from this."""
-        return [
-            self.draft.document.problem(
-                ("treatments", each.treatment, each.key), each.message, each.hint, key=True
-            )
-            for each in unread_settings(experiment, experiment.treatments)
-        ]
+        written = self.draft.config.treatments
+        found: dict[KeyPath, Problem] = {}  # of a factor, one for all cells
+        for each in unread_settings(experiment, experiment.treatments):
+            path: KeyPath = ("treatments", each.treatment, each.key)
+            message = each.message
+            if each.treatment not in written.named:
+                path = place_of_factor(written, each.key)
+                message = f"nothing reads the factor {each.key!r} from the context"
+            found[path] = self.draft.document.problem(path, message, each.hint, key=True)
+        return list(found.values())
 
     def build(self, producers: Mapping[str, Experiment]) -> Experiment:
         """Make the experiment.
@@ -240,7 +245,7 @@ class Blueprint:
                 execution=settings.execution,
                 initial_ctx=self._context,
                 outputs=self._parts.outputs,
-                treatments=[Treatment(name, entries or {}) for name, entries in config.treatments.items()],
+                treatments=self.draft.treatments,
                 hypotheses=self._hypotheses,
                 replicates=config.replicates,
                 seed=settings.seed,
@@ -249,6 +254,7 @@ class Blueprint:
                 retries=config.retries,
                 timeout=config.timeout,
                 cache=settings.cache,
+                order=config.order,
             )
         except CrystallizeError as error:
             error.add_note(f"The experiment is the one of {self.draft.file}")

@@ -36,7 +36,7 @@ def read_hypotheses(lookup: Lookup) -> list[Hypothesis]:
             lookup.note(path, message, "Give one of them a 'name'")
         else:
             made[name], lines[name] = hypothesis, lookup.line_of(*path)
-    is_treated = any(name != BASELINE for name in config.treatments)
+    is_treated = any(each.name != BASELINE for each in lookup.draft.treatments)
     if config.hypotheses and not is_treated and not lookup.draft.is_broken("treatments"):
         message = "the hypotheses have nothing to compare with the baseline"
         lookup.note(("hypotheses",), message, "Add 'treatments'", key=True)
@@ -49,7 +49,15 @@ def _hypothesis(lookup: Lookup, given: HypothesisConfig, path: KeyPath) -> Hypot
     place = (*path, "args") if given.args else (*path, "verifier")
     lookup.check_arguments(place, f"verifier {given.verifier!r}", takes, given.args)
     try:
-        return Hypothesis(factory(**given.args), given.metrics, name=given.name, direction=given.direction)
+        return Hypothesis(
+            factory(**given.args),
+            given.metrics,
+            name=given.name,
+            direction=given.direction,
+            smallest_effect=given.smallest_effect,
+            equivalence_margin=given.equivalence_margin,
+            correction=given.correction,
+        )
     except Exception as error:  # a verifier's own check may raise anything
         lookup.refuse_call(place, given.args, error)
 

@@ -176,7 +176,7 @@ class Parts:
 
 def _in_every_condition(lookup: Lookup) -> set[str]:
     """Return the keys that treatments set in every condition; those that any sets, if some are not known."""
-    treatments = {name: set(settings or ()) for name, settings in lookup.config.treatments.items()}
+    treatments = {each.name: set(each.settings) for each in lookup.draft.treatments}
     if lookup.draft.is_broken("treatments"):
         return set().union(*treatments.values())
     return treatments.pop(BASELINE, set()).intersection(*treatments.values())

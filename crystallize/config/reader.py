@@ -19,15 +19,24 @@ from crystallize.config.schema import (
     HypothesisConfig,
     OutputConfig,
     PartialConfig,
+    TreatmentsConfig,
 )
+from crystallize.config.treatments import read_treatments
 from crystallize.errors import CrystallizeError
-from crystallize.utils.names import check_name, name_key
+from crystallize.utils.names import check_name
 from crystallize.utils.suggest import did_you_mean, listed, nearest
 
 if TYPE_CHECKING:
     from os import PathLike
 
-_MODELS: dict[str | int, Any] = {"outputs": OutputConfig, "hypotheses": HypothesisConfig, "cli": CliConfig}
+    from crystallize.experiments.treatment import Treatment
+
+_MODELS: dict[str | int, Any] = {
+    "outputs": OutputConfig,
+    "hypotheses": HypothesisConfig,
+    "treatments": TreatmentsConfig,
+    "cli": CliConfig,
+}
 _HINTS = {
     "string_type": "It is text; put it in quotes",
     "string_pattern_mismatch": "It is text",
@@ -53,14 +62,21 @@ class Draft:
         What is left without the mistakes: entries of lists that have one are None.
     broken : set of tuple
         The key paths of what was left out.
+    treatments : list of Treatment
+        What is right of them, the cells of grids included.
     """
 
     document: Document
     config: ExperimentConfig
     broken: set[KeyPath] = field(default_factory=set)
+    treatments: list[Treatment] = field(init=False)
 
     def __post_init__(self) -> None:
         self._above = {path[:length] for path in self.broken for length in range(len(path))}
+        before = len(self.document.problems)
+        self.treatments = read_treatments(self.config.treatments, self._note_of_treatments)
+        if len(self.document.problems) > before:
+            self.broken.add(("treatments",))
 
     @property
     def file(self) -> Path:
@@ -71,6 +87,12 @@ class Draft:
     def name(self) -> str:
         """The experiment's name: what the file says, or its folder's."""
         return self.config.name or self.file.parent.name
+
+    def _note_of_treatments(self, path: KeyPath, message: str, hint: str = "", *, key: bool = False) -> None:
+        if "exclude" not in path or not self.is_broken(
+            "treatments"
+        ):  # else it may be about what was left out
+            self.document.add(path, message, hint, key=key)
 
     def is_broken(self, *path: str | int) -> bool:
         """Tell whether something at `path`, below it or around it was left out."""
@@ -146,12 +168,6 @@ def _check_names(draft: Draft) -> None:
             message = f"two data sources have the alias {source.alias!r}"
             document.add(source.path, message, "Rename one", key=True)
         aliases.add(source.alias)
-    folded: dict[str, str] = {}
-    for name in config.treatments:
-        other = folded.setdefault(name_key(name), name)
-        if other != name:
-            message = f"{name!r} and {other!r} would share a folder on some systems"
-            document.add(("treatments", name), message, "Rename one", key=True)
 
 
 # -- pydantic's errors in our words --------------------------------------------------------------------------
@@ -180,6 +196,8 @@ def _note(document: Document, details: Mapping[str, Any]) -> KeyPath:
             message = f"found a mapping with the keys {listed(value)}"
             misspelt = nearest("cache", value) if path[0] == "steps" and "cache" not in value else ""
             hint = f"Is {misspelt!r} 'cache'? {hint}" if misspelt else hint
+        elif kind == "list_type" and path[0] == "treatments":
+            hint = "It is a list of levels, such as [1, 2]" if len(path) > 2 else hint
         elif kind == "string_pattern_mismatch":
             message = "the text is empty"
         elif kind == "literal_error":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from crystallize.discovery import EXECUTION, PLUGINS, find
 from crystallize.errors import InvalidValueError
+from crystallize.experiments.treatment import Treatment
 from crystallize.plugins.execution.resolution import find_strategy
+from crystallize.results.load import coordinates_of
 from crystallize.utils.masking import MASK
 from crystallize.utils.signatures import takes_keyword
 from crystallize.utils.suggest import listed
@@ -40,6 +42,20 @@ def recorded_overrides(metadata: Mapping[str, Any], given: Mapping[str, Any]) ->
         "execution": _execution(metadata.get("execution")),
         "disable_plugins": [found.name for found in find(PLUGINS) if plugins and found.name not in plugins],
     }
+
+
+def recorded_treatments(
+    metadata: Mapping[str, Any], treatments: Iterable[Treatment]
+) -> tuple[Treatment, ...]:
+    """Return `treatments` and those cells of grids that a stored run had besides, which a command line may have named.
+
+    Cells whose levels are not stored themselves are left out.
+    """
+    found = {each.name: each for each in treatments}
+    for name, levels in coordinates_of(metadata).items():
+        if name not in found and _is_stored(levels):
+            found[name] = Treatment(name, levels, coordinates=levels)
+    return tuple(found.values())
 
 
 def _context(metadata: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 from crystallize.errors import InvalidValueError
 from crystallize.utils.context import RESERVED_KEYS
-from crystallize.utils.names import check_condition_name, check_name
+from crystallize.utils.names import check_name
 
 if TYPE_CHECKING:
     from crystallize.config.errors import KeyPath
@@ -138,7 +138,6 @@ def _check_distinct(names: list[str]) -> list[str]:
 
 Text = Annotated[str, Field(pattern=r"\S")]
 ExperimentName = Annotated[Text, AfterValidator(lambda name: check_name("experiment", name))]
-ConditionName = Annotated[str, AfterValidator(check_condition_name)]
 ContextKey = Annotated[
     str, AfterValidator(_check_key), Field(json_schema_extra={"not": {"enum": sorted(RESERVED_KEYS)}})
 ]
@@ -234,8 +233,38 @@ class HypothesisConfig(_Model):
     """What the verifier is given; all metrics, if not given."""
     direction: Literal["min", "max"] | None = None
     """Whether smaller values of the metrics are better, or larger ones; without it, no treatment is called best."""
+    smallest_effect: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """The smallest difference that matters, in the metrics' unit."""
+    equivalence_margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Differences below it, in the metrics' unit, count as none."""
+    correction: Literal["holm", "hochberg", "benjamini-hochberg", "bonferroni", "none"] = "holm"
+    """How p-values are corrected for the number of tests."""
     args: dict[str, Any] = {}
     """The verifier's settings, by name."""
+
+
+Levels = Annotated[list[Any], Field(min_length=1)]
+Coordinates = Annotated[dict[ContextKey, Any], Field(min_length=1)]
+
+
+class TreatmentsConfig(_Model):
+    """The conditions besides the baseline: what each one sets in the context, by name; and grids of them."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, dict[ContextKey, Any] | None]
+    grid: Annotated[dict[ContextKey, Levels], Field(min_length=1)] = {}
+    """A treatment for each combination of these levels; with 'zip', of each with each of its cells."""
+    zip: Annotated[dict[ContextKey, Levels], Field(min_length=1)] = {}
+    """Factors that go together: a treatment of their first levels, one of the second ones, and so on."""
+    cases: Annotated[list[Coordinates], Field(min_length=1)] = []
+    """Further treatments, each written out."""
+    exclude: Annotated[list[Coordinates], Field(min_length=1)] = []
+    """What to leave out of all these: every cell that has these levels."""
+
+    @property
+    def named(self) -> dict[str, dict[str, Any] | None]:
+        """The treatments that have names of their own."""
+        return self.model_extra or {}
 
 
 class CliConfig(_Model):
@@ -287,8 +316,9 @@ class ExperimentConfig(_Model):
     """The pipeline: names of steps.py, with arguments where needed."""
     outputs: dict[str, OutputConfig] = {}
     """The artifacts that steps write, by the alias that steps and other experiments use."""
-    treatments: dict[ConditionName, dict[ContextKey, Any] | None] = {}
-    """The conditions besides the baseline: what each one sets in the context."""
+    treatments: TreatmentsConfig = TreatmentsConfig.model_construct()
+    """The conditions besides the baseline: what each one sets in the context, by name; and, as 'grid', 'zip', 'cases'
+    and 'exclude', designs of them."""
     hypotheses: list[HypothesisConfig] = []
     """What to ask of the metrics."""
     execution: Execution | None = None
@@ -304,6 +334,9 @@ class ExperimentConfig(_Model):
     """How many seconds one condition of one replicate may take."""
     cache: bool = True
     """Whether steps that are cacheable take their outputs from the step cache."""
+    order: Literal["interleaved", "randomised"] = "interleaved"
+    """The order in time: replicate after replicate with its conditions as they are listed, or replicates and the
+    conditions of each as the seed has drawn it; the results are the same."""
     plugins: dict[str, PluginSetting] = {}
     """Installed plugins, by their own name or their distribution's: false switches one off, true insists on it,
     {argument: value} configures it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from crystallize.experiments.treatment import stored_coordinates
 from crystallize.results.collecting import Collected, make_result
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class ResultAggregator:
 
     def __init__(self, experiment: RunningExperiment) -> None:
         self.experiment = experiment
-        self.conditions = {name: Collected(name) for name in experiment.conditions}
+        coordinates = stored_coordinates(experiment.active_treatments)
+        self.conditions = {name: Collected(name, coordinates.get(name)) for name in experiment.conditions}
         self._steps = experiment.pipeline.describe()  # as they are now, before anything runs
 
     def add(self, result: ReplicateResult) -> None:

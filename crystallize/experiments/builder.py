@@ -9,7 +9,7 @@ from crystallize.errors import ValidationError
 from crystallize.experiments.treatment import check_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from crystallize.datasources.artifact import Artifact
     from crystallize.experiments.aggregation import ResultAggregator
@@ -68,8 +68,8 @@ class ExperimentBuilder(Generic[E]):
         """Add steps to the end of the pipeline."""
         return self._extend("steps", steps)
 
-    def treatments(self, *treatments: Treatment) -> ExperimentBuilder[E]:
-        """Add treatments."""
+    def treatments(self, *treatments: Treatment | Iterable[Treatment]) -> ExperimentBuilder[E]:
+        """Add treatments, and designs of them."""
         return self._extend("treatments", treatments)
 
     def hypotheses(self, *hypotheses: Hypothesis) -> ExperimentBuilder[E]:
@@ -129,6 +129,10 @@ class ExperimentBuilder(Generic[E]):
     def cache(self, cache: bool | str) -> ExperimentBuilder[E]:
         """Set whether steps take their outputs from the step cache."""
         return self._set("cache", cache)
+
+    def order(self, order: str) -> ExperimentBuilder[E]:
+        """Choose the order in time of replicates and conditions: ``"interleaved"`` or ``"randomised"``."""
+        return self._set("order", order)
 
     def build(self) -> E:
         """Make the experiment.

@@ -232,8 +232,9 @@ def _check_parameters(experiment: RunningExperiment, place: str) -> None:
     if hooks_with_context(experiment):
         return
     source_may_add = getattr(experiment.datasource, "takes_context", True)
+    treatments = experiment.active_treatments
     for condition in experiment.conditions:
-        treatment = experiment.active_treatments.get(condition)
+        treatment = treatments.get(condition)
         if source_may_add or (treatment is not None and (treatment.function or treatment.datasource)):
             continue
         held = (

@@ -27,15 +27,18 @@ from crystallize.experiments.checks import (
 )
 from crystallize.experiments.failure_policy import FailurePolicy
 from crystallize.experiments.intake import Intake
+from crystallize.experiments.order import INTERLEAVED, check_order
 from crystallize.experiments.preregistration import compare_with_plan
 from crystallize.experiments.replicate import FETCH, Replicate
 from crystallize.experiments.run import Run, RunKind
 from crystallize.experiments.signature import experiment_signature
 from crystallize.experiments.treatment import (
     Treatment,
+    Treatments,
     as_treatments,
     check_context,
     choose_condition,
+    stored_coordinates,
     with_baseline,
 )
 from crystallize.pipelines.cache.settings import NO_LIMITS, CacheSettings
@@ -49,6 +52,7 @@ from crystallize.utils.masking import masked
 from crystallize.utils.names import check_name
 from crystallize.utils.randomness import check_seed, draw_master_seed
 from crystallize.utils.signals import termination_ends_the_run
+from crystallize.utils.suggest import first_of
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -91,7 +95,7 @@ class Experiment:
     outputs : sequence or mapping of Artifact, optional
         The artifacts that steps write; a mapping names them for steps that take an ``Artifact`` parameter.
     treatments : sequence of Treatment, optional
-        The conditions besides the baseline.
+        The conditions besides the baseline; designs such as :func:`crystallize.grid` may be among them.
     hypotheses : sequence of Hypothesis, optional
         What to ask of the metrics.
     replicates : int, optional
@@ -111,6 +115,10 @@ class Experiment:
         awaited step is cancelled, and what cannot be stopped fails when it is through.
     cache : bool or "refresh", default True
         Whether steps that are cacheable take their outputs from the step cache; ``"refresh"`` has them made anew.
+    order : {"interleaved", "randomised"}
+        The order in time, against drift of the machine: replicate after replicate, in each one the baseline and the
+        treatments as they are listed; or replicates, and the conditions of each, as the master seed has drawn it. The
+        results are the same.
 
     Attributes
     ----------
@@ -145,7 +153,7 @@ class Experiment:
         execution: Any = None,
         initial_ctx: Mapping[str, Any] | None = None,
         outputs: Sequence[Artifact] | Mapping[str, Artifact] = (),
-        treatments: Sequence[Treatment] = (),
+        treatments: Treatments = (),
         hypotheses: Sequence[Hypothesis] = (),
         replicates: int | None = None,
         seed: int | None = None,
@@ -155,9 +163,11 @@ class Experiment:
         retries: int = 0,
         timeout: float | None = None,
         cache: bool | str = True,
+        order: str = INTERLEAVED,
     ) -> None:
         CacheSettings.of(cache)
         self.cache = cache
+        self.order = check_order(order)
         self.failure_policy = FailurePolicy.of(
             on_error=on_error, max_failures=max_failures, retries=retries, timeout=timeout
         )
@@ -279,6 +289,7 @@ class Experiment:
                 name: masked(name, treatments[name].describe()) if name in treatments else {}
                 for name in self.conditions
             },
+            "coordinates": stored_coordinates(treatments),
             "pipeline": [
                 {"step": name, "params": masked(name, step.params), "cacheable": step.cacheable}
                 for name, step in zip(pipeline.names, pipeline.steps, strict=True)
@@ -290,6 +301,7 @@ class Experiment:
             "hypotheses": [masked(each.name, each.describe()) for each in hypotheses],
             "failure_policy": asdict(policy),
             "master_seed": self.master_seed,
+            "order": self.order if run is None else run.order,
             "signature": experiment_signature(self, hypotheses),
             "preregistration": None if planned is None else planned._asdict(),
         }
@@ -346,7 +358,7 @@ class Experiment:
     def run(
         self,
         *,
-        treatments: Sequence[Treatment] | None = None,
+        treatments: Treatments | None = None,
         hypotheses: Sequence[Hypothesis] | None = None,
         replicates: int | None = None,
         strategy: str = "rerun",
@@ -384,7 +396,7 @@ class Experiment:
     async def arun(
         self,
         *,
-        treatments: Sequence[Treatment] | None = None,
+        treatments: Treatments | None = None,
         hypotheses: Sequence[Hypothesis] | None = None,
         replicates: int | None = None,
         strategy: str = "rerun",
@@ -414,7 +426,7 @@ class Experiment:
         *,
         seed: int,
         replicates: int,
-        treatments: Sequence[Treatment] | None = None,
+        treatments: Treatments | None = None,
         only: Collection[int] | None = None,
         inputs: Sequence[Mapping[str, Any]] | None = None,
     ) -> Result:
@@ -546,7 +558,7 @@ class Experiment:
 
     def _execute(
         self,
-        treatments: Sequence[Treatment] | None,
+        treatments: Treatments | None,
         hypotheses: Sequence[Hypothesis] | None,
         replicates: int | None,
         strategy: str,
@@ -608,6 +620,7 @@ class Experiment:
             failure_policy=policy or self.failure_policy,
             cache=CacheSettings.of(self.cache if cache is None else cache),
             only=only,
+            order=check_order(self.order),
         )
         with _entrance:
             if self.current_run is not None:
@@ -639,4 +652,4 @@ class Experiment:
         return {**self.__dict__, "_intake": None}  # results arrive in the coordinator
 
     def __repr__(self) -> str:
-        return f"<Experiment {self.folder_name!r}: {len(self.pipeline)} steps, conditions {', '.join(self.conditions)}>"
+        return f"<Experiment {self.folder_name!r}: {len(self.pipeline)} steps, conditions {first_of(self.conditions)}>"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import CrystallizeError, ExecutionError, MissingMetricError, PluginError, StoreError
 from crystallize.experiments.failure_policy import how_to_repeat
 from crystallize.experiments.handover import Handover
+from crystallize.experiments.order import INTERLEAVED, order_of_replicates
 from crystallize.experiments.owed import Owed
 from crystallize.experiments.settings import ReadWatch
 from crystallize.plugins.artifact import ArtifactPlugin
@@ -65,7 +66,7 @@ class Intake:
         self.experiment = experiment
         self.run = run
         self.hypotheses = hypotheses
-        self.owed = Owed(range(run.replicates or 0))
+        self.owed = Owed(order_of_replicates(run.order, run.master_seed, run.replicates or 0))
         self.handover = Handover(self.owed.has_arrived)
         self._aggregator = aggregator
         self._conditions = list(run.conditions)
@@ -278,18 +279,22 @@ class Intake:
         Raises
         ------
         ExecutionError
-            If they are not those of all replicates that were owed, in order.
+            If they are not those of all replicates that were owed; in order, unless the run's is randomised.
         """
         if not isinstance(results, list):
             raise self._broken_contract(f"returned {type(results).__name__}, not a list")
         last = -1
+        returned: set[int] = set()  # if they may come in any order
         for result in results:
             replicate = result if type(result) is int else getattr(result, "replicate", None)
             if type(replicate) is not int or replicate < 0:
                 raise self._broken_contract(f"returned {_described(result)} in place of a result")
-            if replicate <= last:
-                again = "twice" if replicate == last else f"after replicate {last}"
-                raise self._broken_contract(f"returned replicate {replicate} {again}")
+            if replicate == last or replicate in returned:
+                raise self._broken_contract(f"returned replicate {replicate} twice")
+            if self.run.order != INTERLEAVED:
+                returned.add(replicate)
+            elif replicate < last:
+                raise self._broken_contract(f"returned replicate {replicate} after replicate {last}")
             last = replicate
             if not self.owed.has_arrived(replicate):
                 if not isinstance(result, ReplicateResult):

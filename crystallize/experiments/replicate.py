@@ -8,7 +8,7 @@ import pickle
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from types import CoroutineType
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from crystallize.datasources.datasource import DataSource
 from crystallize.errors import InvalidTypeError
+from crystallize.experiments.order import INTERLEAVED, order_of_conditions
 from crystallize.experiments.time_limit import limited, reported, timeout_error
 from crystallize.store.outcome import Outcome, OutcomeError, ReplicateResult
 from crystallize.utils.context import FrozenContext
@@ -107,6 +108,7 @@ class Replicate:
         self.is_async = any(map(is_async, _functions_of(experiment)))
         self._run = experiment.current_run.token
         self._done = experiment.current_run.done
+        self._order = experiment.current_run.order
         self._retries = experiment.current_run.failure_policy.retries
         self.timeout = experiment.current_run.failure_policy.timeout
         self.begin_outcome: Callable[[str], None] | None = None
@@ -197,7 +199,8 @@ class Replicate:
             )
         outcomes = []
         timed_out = self.timed_out.get(replicate, ())
-        for condition in self._owed(replicate):
+        owed = self._owed(replicate)
+        for condition in self._in_time(replicate, owed):
             if condition.name in timed_out:
                 assert self.timeout is not None
                 error = timeout_error(replicate, condition.name, self.timeout)
@@ -207,6 +210,9 @@ class Replicate:
             if self._retries and outcome.error is not None:
                 outcome = yield from self._retry(replicate, condition, outcome)
             outcomes.append(outcome)
+        if self._order != INTERLEAVED:
+            place = {condition.name: number for number, condition in enumerate(owed)}
+            outcomes.sort(key=lambda outcome: place[outcome.condition])
         return ReplicateResult(replicate, tuple(outcomes), self._run)
 
     def _owed(self, replicate: int) -> tuple[Condition, ...]:
@@ -215,6 +221,14 @@ class Replicate:
         if done is None:
             return self._conditions
         return tuple(condition for condition in self._conditions if condition.name not in done)
+
+    def _in_time(self, replicate: int, owed: Sequence[Condition]) -> Sequence[Condition]:
+        """Return the conditions in the order in which they are run; what a resumed replicate lacks, in the same one."""
+        if self._order == INTERLEAVED:
+            return owed
+        order = order_of_conditions(self._order, self._master_seed, replicate, self._conditions)
+        names = {condition.name for condition in owed}
+        return [condition for condition in order if condition.name in names]
 
     def _retry(self, replicate: int, condition: Condition, outcome: Outcome) -> Flow[Outcome]:
         """Try an outcome that failed again, until it succeeds or has used up its retries."""

@@ -8,11 +8,13 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
+from crystallize.experiments.order import INTERLEAVED
 from crystallize.store.accounting import now
 from crystallize.utils.failures import RunCancelled
 
 if TYPE_CHECKING:
     from crystallize.experiments.failure_policy import FailurePolicy
+    from crystallize.experiments.order import Order
     from crystallize.experiments.treatment import Treatment
     from crystallize.pipelines.cache.settings import CacheSettings
     from crystallize.plugins.manager import PluginManager
@@ -52,6 +54,8 @@ class Run:
         Where the step cache is, and whether the run uses it.
     only : frozenset of int, optional
         Those of the replicates that are run; all, if not given.
+    order : {"interleaved", "randomised"}
+        In which order replicates, and the conditions of each, are run.
 
     Attributes
     ----------
@@ -88,6 +92,7 @@ class Run:
         failure_policy: FailurePolicy,
         cache: CacheSettings,
         only: frozenset[int] | None = None,
+        order: Order = INTERLEAVED,
     ) -> None:
         self.kind = kind
         self.treatments = treatments
@@ -99,6 +104,7 @@ class Run:
         self.failure_policy = failure_policy
         self.cache = cache
         self.only = only
+        self.order = order
         self.token = secrets.token_hex(8)
         self.started = now()
         self.stored: Iterable[ReplicateResult] = ()

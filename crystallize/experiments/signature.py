@@ -149,7 +149,7 @@ def _condition(treatment: Treatment | None) -> dict[str, Any]:
 
 
 def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:
-    asked = {"metrics": hypothesis.groups, "direction": hypothesis.direction}
+    asked = {"metrics": hypothesis.groups, **hypothesis.standards}
     return _part(hypothesis.verifier, hypothesis.ranker) | _readable_settings(asked)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from crystallize.datasources.datasource import DataSource, as_datasource
 from crystallize.errors import InvalidNameError, InvalidTypeError, InvalidValueError, UnknownNameError
 from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.factories import ConfiguredFunction, Factory
+from crystallize.utils.levels import stored_levels
 from crystallize.utils.names import check_condition_name, name_key
 from crystallize.utils.signatures import check_call, is_async
 from crystallize.utils.suggest import name_hint
@@ -33,6 +35,8 @@ class Treatment:
         ``ctx.add``.
     datasource : optional
         A data source that takes the place of the experiment's under this condition.
+    coordinates : mapping, optional
+        The level of each factor, if the treatment is a cell of a design: what effects are computed from.
 
     Raises
     ------
@@ -50,6 +54,7 @@ class Treatment:
         apply: Mapping[str, Any] | Callable[[FrozenContext], Any],
         *,
         datasource: Any = None,
+        coordinates: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = check_condition_name(name)
         self.settings: dict[str, Any] = {}
@@ -64,6 +69,11 @@ class Treatment:
                 f"treatment {name!r} is a mapping of settings or a function of the context, got {apply!r}"
             )
         self.datasource: DataSource | None = None if datasource is None else as_datasource(datasource)
+        self.coordinates = (
+            {}
+            if coordinates is None
+            else check_context(coordinates, f"the coordinates of treatment {name!r}")
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return what the treatment does, for metadata and provenance."""
@@ -84,6 +94,10 @@ class Treatment:
 
     def __repr__(self) -> str:
         return f"Treatment({self.name!r}, {self.function or self.settings!r})"
+
+
+Treatments: TypeAlias = "Iterable[Treatment | TreatmentFactory | Iterable[Treatment]]"
+"""What is taken as treatments: a design is an iterable of them."""
 
 
 class TreatmentFunction(ConfiguredFunction):
@@ -161,7 +175,7 @@ def treatment(
 
 
 def as_treatments(treatments: Any) -> tuple[Treatment, ...]:
-    """Return `treatments`, instances or factories, as a tuple of treatments.
+    """Return `treatments`, instances, factories and designs of them, as a tuple of treatments.
 
     Raises
     ------
@@ -175,13 +189,7 @@ def as_treatments(treatments: Any) -> tuple[Treatment, ...]:
     if isinstance(treatments, str | bytes | Mapping) or not isinstance(treatments, Iterable):
         raise InvalidTypeError(f"treatments are a list of Treatment, got {treatments!r}")
     made: dict[str, Treatment] = {}
-    for item in treatments:
-        one = item() if isinstance(item, TreatmentFactory) else item
-        if not isinstance(one, Treatment):
-            raise InvalidTypeError(
-                f"a treatment is a Treatment, got {item!r}",
-                hint='Make one with treatment("name", {"key": value})',
-            )
+    for one in itertools.chain.from_iterable(map(_each_treatment, treatments)):
         other = made.setdefault(name_key(one.name), one)
         if other is not one:
             raise InvalidNameError(
@@ -193,9 +201,27 @@ def as_treatments(treatments: Any) -> tuple[Treatment, ...]:
     return tuple(made.values())
 
 
+def _each_treatment(item: Any) -> Iterable[Treatment]:
+    """Return the treatments that one item of a list stands for: itself, what a factory makes, or those of a design."""
+    one = item() if isinstance(item, TreatmentFactory) else item
+    if isinstance(one, Treatment):
+        return (one,)
+    if isinstance(one, str | bytes | Mapping) or not isinstance(one, Iterable):
+        raise InvalidTypeError(
+            f"a treatment is a Treatment, got {item!r}",
+            hint='Make one with treatment("name", {"key": value}), or many with grid(key=[...])',
+        )
+    return as_treatments(one)
+
+
 def with_baseline(treatments: Iterable[str]) -> tuple[str, ...]:
     """Return the conditions of a run with these treatments: the baseline first."""
     return (BASELINE, *(name for name in treatments if name != BASELINE))
+
+
+def stored_coordinates(treatments: Mapping[str, Treatment]) -> dict[str, dict[str, Any]]:
+    """Return the coordinates of the treatments that are cells of a design, as they are stored."""
+    return {name: stored_levels(each.coordinates) for name, each in treatments.items() if each.coordinates}
 
 
 def choose_condition(

@@ -39,7 +39,7 @@ from crystallize.utils.suggest import counted, did_you_mean, name_hint
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
     from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.treatment import Treatment
+    from crystallize.experiments.treatment import Treatment, Treatments
     from crystallize.statistics.hypothesis_result import HypothesisResult
     from crystallize.store.outcome import Outcome
 
@@ -49,7 +49,7 @@ def verify(
     run: int | str | os.PathLike[str] = LATEST,
     *,
     replicates: int | Collection[int] | None = None,
-    treatments: Sequence[Treatment] | None = None,
+    treatments: Treatments | None = None,
     rtol: float = 0.0,
     atol: float = 0.0,
     calibrate: int | None = None,
@@ -195,7 +195,7 @@ def _check_experiment(experiment: Experiment, stored: MeasuredRun) -> None:
 
 
 def _choose_treatments(
-    experiment: Experiment, stored: MeasuredRun, treatments: Sequence[Treatment] | None
+    experiment: Experiment, stored: MeasuredRun, treatments: Treatments | None
 ) -> tuple[list[Treatment], list[str]]:
     """Return the treatments of the run, in its order, and what to say of those that are not defined any more."""
     defined = as_treatments(experiment.treatments if treatments is None else treatments)

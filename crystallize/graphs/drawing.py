@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.errors import GraphError, InvalidTypeError, InvalidValueError
 from crystallize.utils.files import atomic_write_bytes
-from crystallize.utils.suggest import counted, did_you_mean
+from crystallize.utils.suggest import counted, did_you_mean, first_of
 from crystallize.utils.text_table import columns_of, padded
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ HOW_TO_GET_GRAPHVIZ = (
 
 _PICTURES = frozenset({"svg", "png"})
 _SECONDS_TO_DRAW = 120
+_MOST_NAMES = 8
 _logger = logging.getLogger("crystallize.graph")
 
 
@@ -72,7 +73,7 @@ class Node(NamedTuple):
     def details(self) -> list[str]:
         """What is shown below its name."""
         count = [] if self.replicates is None else [counted(self.replicates, "replicate")]
-        return [*count, ", ".join(("baseline", *self.treatments))]
+        return [*count, first_of(("baseline", *self.treatments), _MOST_NAMES)]
 
 
 class Picture(NamedTuple):
@@ -143,7 +144,7 @@ def as_text(picture: Picture) -> str:
         (
             node.name,
             "" if node.replicates is None else counted(node.replicates, "replicate"),
-            ", ".join(("baseline", *node.treatments)),
+            first_of(("baseline", *node.treatments), _MOST_NAMES),
             ", ".join((*node.upstream, *(f"{name} (stored)" for name in node.outside))),
         )
         for node in picture.nodes

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from crystallize.experiments.treatment import Treatment
     from crystallize.graphs.drawing import Picture
+    from crystallize.graphs.planning import Plan
     from crystallize.results.result import Result
 
 MOST_AT_ONCE = 32
@@ -285,6 +286,34 @@ class ExperimentGraph:
         if self._run is not None:
             self._run.cancel()
 
+    def plan(
+        self, *, treatments: Sequence[str | Treatment] | None = None, replicates: int | None = None
+    ) -> Plan:
+        """Check everything that can be known before a run, and return what it would do; nothing runs.
+
+        Parameters
+        ----------
+        treatments, replicates : optional
+            As for :meth:`run`.
+
+        Raises
+        ------
+        CrystallizeError
+            What :meth:`run` raises before anything runs.
+        """
+        asked = None if replicates is None else check_replicates(replicates)
+        dependencies = Dependencies(self.experiments, self._declared)
+        dependencies.check_outside()
+        plan = make_plan(dependencies, treatments, asked)
+        for name, experiment in self.experiments.items():
+            chosen = plan.treatments[name]
+            if chosen is None:
+                check_experiment(experiment, experiment.hypotheses)
+            else:
+                check_settings(experiment, chosen)
+        report_unknown_conditions(dependencies, plan)
+        return plan
+
     # -- drawing -------------------------------------------------------------------------------------------
 
     @overload
@@ -373,17 +402,7 @@ class ExperimentGraph:
     def _prepare(self, treatments: Any, replicates: int | None, strategy: str) -> GraphRun:
         """Check everything that can be known before anything runs."""
         check_strategy(strategy)
-        asked = None if replicates is None else check_replicates(replicates)
-        dependencies = Dependencies(self.experiments, self._declared)
-        dependencies.check_outside()
-        plan = make_plan(dependencies, treatments, asked)
-        for name, experiment in self.experiments.items():
-            chosen = plan.treatments[name]
-            if chosen is None:
-                check_experiment(experiment, experiment.hypotheses)
-            else:
-                check_settings(experiment, chosen)
-        report_unknown_conditions(dependencies, plan)
+        plan = self.plan(treatments=treatments, replicates=replicates)
         return GraphRun(
             self.experiments,
             plan,

@@ -29,10 +29,13 @@ class Collected:
     ----------
     name : str
         The condition.
+    coordinates : mapping, optional
+        The level of each factor, if it is a cell of a design.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, coordinates: Mapping[str, Any] | None = None) -> None:
         self.name = name
+        self.coordinates = coordinates
         self.columns: dict[str, Column] = {}
         self.tags: dict[str, dict[int, list[Mapping[str, Any] | None]]] = {}
         self.seeds = _Seeds()
@@ -69,6 +72,7 @@ class Collected:
             {metric: dict(sorted(tags.items())) for metric, tags in sorted(self.tags.items())},
             self.seeds,
             [error for _, error in sorted(self.errors.items())],
+            coordinates=self.coordinates,
         )
 
 

@@ -24,6 +24,8 @@ class ConditionMetrics:
         For metrics recorded with tags: for each replicate the tags of its values.
     errors : list of OutcomeError
         The failed outcomes, in replicate order.
+    coordinates : dict of str to object
+        The level of each factor, if the condition is a cell of a design; else empty. What is no plain data is a text.
     """
 
     def __init__(
@@ -33,11 +35,14 @@ class ConditionMetrics:
         tags: dict[str, dict[int, list[Mapping[str, Any] | None]]],
         seeds: Sequence[int | None],
         errors: list[OutcomeError],
+        *,
+        coordinates: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
         self.columns = columns
         self.tags = tags
         self.errors = errors
+        self.coordinates = dict(coordinates or {})
         self._seeds = seeds
 
     @property

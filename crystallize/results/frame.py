@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from pandas import DataFrame
 
     from crystallize.results.condition import ConditionMetrics
 
+_COLUMNS = ("replicate", "condition", "metric", "value")
+
 
 def make_frame(
     conditions: Iterable[tuple[Mapping[str, Any], ConditionMetrics]], labels: Iterable[str], asked_by: str
 ) -> DataFrame:
-    """Return a row for each value: the labels, replicate, condition, metric, value, and a column for each tag.
+    """Return a row for each value: the labels, replicate, condition, factors, metric, value, and tags.
+
+    A factor has a column with the level of each condition; one called like another column is in ``factor:NAME``.
 
     Parameters
     ----------
@@ -31,23 +35,43 @@ def make_frame(
     ImportError
         If pandas is not installed.
     """
+    frame = frame_type(asked_by)
+    found, names = list(conditions), list(labels)
+    tags = dict.fromkeys(key for _, condition in found for key in _tag_names(condition))
+    factors = _factor_columns((condition for _, condition in found), [*names, *_COLUMNS, *tags])
+    rows = [
+        row
+        for labelled, condition in found
+        for row in _rows(
+            labelled, condition, {factors[key]: level for key, level in condition.coordinates.items()}
+        )
+    ]
+    runs = {tuple(labelled.values()): place for place, (labelled, _) in reversed(list(enumerate(found)))}
+    # Stable: conditions and metrics stay in their order.
+    rows.sort(key=lambda row: (runs[tuple(row[name] for name in names)], row["replicate"]))
+    return frame(rows, columns=[*names, *_COLUMNS[:2], *factors.values(), *_COLUMNS[2:], *tags])
+
+
+def frame_type(asked_by: str) -> type[DataFrame]:
+    """Return the type of data frames; raise ImportError, which names who needs it, if pandas is not installed."""
     try:
         from pandas import DataFrame
     except ImportError:
         raise ImportError(
             f"{asked_by} needs pandas. Install it with: pip install 'crystallize-lab[frame]'"
         ) from None
-    found = list(conditions)
-    rows = [row for labelled, condition in found for row in _rows(labelled, condition)]
-    runs = {tuple(labelled.values()): place for place, (labelled, _) in reversed(list(enumerate(found)))}
-    names = list(labels)
-    # Stable: conditions and metrics stay in their order.
-    rows.sort(key=lambda row: (runs[tuple(row[name] for name in names)], row["replicate"]))
-    tags = dict.fromkeys(key for _, condition in found for key in _tag_names(condition))
-    return DataFrame(rows, columns=[*names, "replicate", "condition", "metric", "value", *tags])
+    found: type[DataFrame] = DataFrame
+    return found
 
 
-def _rows(labels: Mapping[str, Any], condition: ConditionMetrics) -> Iterator[dict[str, Any]]:
+def _factor_columns(conditions: Iterable[ConditionMetrics], taken: Collection[str]) -> dict[str, str]:
+    factors = dict.fromkeys(factor for condition in conditions for factor in condition.coordinates)
+    return {factor: f"factor:{factor}" if factor in taken else factor for factor in factors}
+
+
+def _rows(
+    labels: Mapping[str, Any], condition: ConditionMetrics, levels: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
     for metric, column in condition.columns.items():
         tagged = condition.tags.get(metric, {})
         for replicate, values in column.by_replicate():
@@ -57,6 +81,7 @@ def _rows(labels: Mapping[str, Any], condition: ConditionMetrics) -> Iterator[di
                     **labels,
                     "replicate": replicate,
                     "condition": condition.name,
+                    **levels,
                     "metric": metric,
                     "value": value,
                     **((tags[place] if place < len(tags) else None) or {}),

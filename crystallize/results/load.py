@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,8 @@ def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
     stored = StoredOutcomes(JournalReader(run / JOURNAL))
     session = stored.sessions[-1]
     _, _, master_seed = _described(run, metadata)
-    collected = {name: Collected(name) for name in session.conditions}
+    coordinates = coordinates_of(metadata)
+    collected = {name: Collected(name, coordinates.get(name)) for name in session.conditions}
     arrived = last = 0
     for replicate, outcomes in stored:
         for outcome in outcomes:
@@ -153,6 +155,9 @@ def from_results(run: Path, metadata: dict[str, Any]) -> Result:
             str(error.filename),
             "Run the experiment again",
         ) from None
+    for name, levels in coordinates_of(metadata).items():
+        if name in conditions:
+            conditions[name].coordinates = levels
     errors = [error for condition in conditions.values() for error in condition.errors]
     order = {name: place for place, name in enumerate(conditions)}
     return Result(
@@ -167,6 +172,14 @@ def from_results(run: Path, metadata: dict[str, Any]) -> Result:
         ),
         provenance=None,
     )
+
+
+def coordinates_of(metadata: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the coordinates of the conditions that are cells of a design; what is damaged counts as none."""
+    stored = metadata.get("coordinates")
+    if not isinstance(stored, dict):
+        return {}
+    return {name: levels for name, levels in stored.items() if isinstance(levels, dict)}
 
 
 def _described(run: Path, metadata: dict[str, Any]) -> tuple[str, list[str], int]:

@@ -12,14 +12,16 @@ from crystallize.results.cache_report import CacheReport
 from crystallize.results.frame import make_frame
 from crystallize.store.layout import ROOT
 from crystallize.utils.json_text import to_json
-from crystallize.utils.suggest import counted, did_you_mean, listed
+from crystallize.utils.suggest import counted, did_you_mean, first_of, listed
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from pandas import DataFrame
+    from xarray import Dataset
 
     from crystallize.results.condition import ConditionMetrics
+    from crystallize.results.effects import Effects
     from crystallize.results.preregistration import Preregistration
     from crystallize.results.provenance import Provenance
     from crystallize.results.summary import Summary
@@ -198,7 +200,14 @@ class Result:
 
     # -- showing -------------------------------------------------------------------------------------------
 
-    def summary(self, metrics: Sequence[str] | None = None, *, confidence: float = 0.95) -> Summary:
+    def summary(
+        self,
+        metrics: Sequence[str] | None = None,
+        *,
+        confidence: float = 0.95,
+        detail: bool = False,
+        cluster: str | None = None,
+    ) -> Summary:
         """Return a table with each metric's mean, spread and difference to the baseline, and one of each hypothesis.
 
         Parameters
@@ -207,12 +216,61 @@ class Result:
             The metrics wanted; all, if not given.
         confidence : float, optional
             Level of the interval of the difference, between 0 and 1.
+        detail : bool, optional
+            Whether to find all that is known of each comparison: relative difference, effect size, share of pairs that
+            are better, what pairing was worth, p-values, verdict.
+        cluster : str, optional
+            A tag of values, such as ``"patient"``, if those of different replicates that have the same one depend on
+            each other. Intervals and p-values then count clusters and not replicates.
         """
         from crystallize.results.summary import summarize
 
         conditions = [self.metrics.baseline, *self.metrics.treatments.values()]
-        table = summarize(conditions, self.arrived, metrics, confidence, self.metrics.hypotheses)
+        table = summarize(
+            conditions,
+            self.arrived,
+            metrics,
+            confidence,
+            self.metrics.hypotheses,
+            detail=detail,
+            cluster=cluster,
+        )
         return replace(table, preregistration=self.preregistration)
+
+    def effects(self, metric: str, *, interactions: bool = True, confidence: float = 0.95) -> Effects:
+        """Return what each factor of a design does to a metric, and what two of them do together.
+
+        Replicates are blocks: in each, every effect is a difference of averages over its cells, which have common
+        random numbers. Of a full grid these are plain differences; else they come from least squares. Their mean over
+        replicates is the estimate, with Student's interval.
+
+        Parameters
+        ----------
+        metric : str
+            The metric; of several values of a replicate, their mean counts.
+        interactions : bool, default True
+            Whether to compute those of two factors, too.
+        confidence : float, optional
+            Level of the intervals, between 0 and 1.
+
+        Returns
+        -------
+        Effects
+            To print, or to ask for numbers. Their p-values are corrected by Holm's method for all of them.
+
+        Raises
+        ------
+        MissingMetricError
+            If the metric is not there in each cell.
+        InvalidValueError
+            If the run has no design, or one that does not compare levels.
+        """
+        from crystallize.results.effects import find_effects
+
+        conditions = [self.condition(name) for name in self.conditions]
+        return find_effects(
+            conditions, metric, self.replicates, interactions=interactions, confidence=confidence
+        )
 
     def print_tree(self, fmt: str = "condition > replicate > step") -> None:
         """Print the provenance as a tree.
@@ -228,7 +286,7 @@ class Result:
         failed = f", {len(self.errors)} failed outcomes" if self.errors else ""
         return (
             f"<Result of {self.experiment!r}: {counted(self.arrived, 'replicate')} of "
-            f"{', '.join(self.conditions)}{failed}>"
+            f"{first_of(self.conditions)}{failed}>"
         )
 
     def __rich__(self) -> Summary:
@@ -270,12 +328,31 @@ class Result:
     def to_frame(self) -> DataFrame:
         """Return all values as a tidy frame: replicate, condition, metric, value, and a column for each tag.
 
+        A run of a grid has a column for each factor, too, beside the condition.
+
         Raises
         ------
         ImportError
             If pandas is not installed.
         """
         return make_frame((({}, self.condition(name)) for name in self.conditions), (), "Result.to_frame")
+
+    def to_xarray(self) -> Dataset:
+        """Return the metrics that are numbers as a labelled array each, to select and average by the levels of factors.
+
+        Its dimensions are the replicate and each factor of the design, if at least half of their combinations were
+        run; NaN stands for the others, and conditions that are no cells are left out. Else, and without a design, they
+        are the replicate and the condition, beside which stand its levels. Of several values of a replicate, it is
+        their mean.
+
+        Raises
+        ------
+        ImportError
+            If xarray is not installed.
+        """
+        from crystallize.results.labelled_arrays import make_dataset
+
+        return make_dataset([self.condition(name) for name in self.conditions], self.replicates)
 
 
 def failures_error(errors: Sequence[OutcomeError], what: str, hint: str) -> RunFailedError:

@@ -185,8 +185,8 @@ class Runs(Sequence[StoredRun]):
     def to_frame(self) -> DataFrame:
         """Return all values of the complete runs as a tidy frame, to compare them.
 
-        Its columns are run, replicate, condition, metric, value, and one for each tag. ``run`` is the name ``v<N>``, or
-        ``experiment/v<N>`` if the runs are of several experiments.
+        Its columns are run, replicate, condition, one for each factor of a grid, metric, value, and one for each tag.
+        ``run`` is the name ``v<N>``, or ``experiment/v<N>`` if the runs are of several experiments.
 
         Raises
         ------

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from itertools import groupby, product
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import MissingMetricError
-from crystallize.statistics.samples import BaselineColumns, moments, paired_differences, per_replicate
-from crystallize.statistics.verifiers import check_share, mean_of_differences
-from crystallize.utils.suggest import counted, did_you_mean, listed
+from crystallize.errors import InvalidValueError, MissingMetricError
+from crystallize.results.detail import (
+    clustered_findings,
+    describe,
+    family_of,
+    stated_finding,
+    unstated_findings,
+)
+from crystallize.results.detail_text import detail_lines
+from crystallize.results.frame import frame_type
+from crystallize.results.pairs import NAN, NOT_BOTH, find_pairs, tags_of
+from crystallize.results.summary_row import SummaryRow
+from crystallize.statistics.effect_size import is_known_to_be_negative
+from crystallize.statistics.samples import moments, per_replicate
+from crystallize.utils.checks import check_share
+from crystallize.utils.suggest import counted, did_you_mean, listed, name_hint
 from crystallize.utils.text_table import (
     WIDTH,
     TextTable,
@@ -21,54 +37,31 @@ from crystallize.utils.text_table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from pandas import DataFrame
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
     from crystallize.results.columns import Column
     from crystallize.results.condition import ConditionMetrics
+    from crystallize.results.detail import Detail, Finding
+    from crystallize.results.pairs import Pairs
     from crystallize.results.preregistration import Preregistration
-    from crystallize.statistics.hypothesis_result import HypothesisResult
+    from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
+
+    Key = tuple[str, str]  # a metric and a treatment
+    Stated = Mapping[Key, tuple[Comparison, HypothesisResult]]
 
 
-@dataclass(frozen=True)
-class SummaryRow:
-    """One metric under one condition.
-
-    Attributes
-    ----------
-    metric, condition : str
-        Which.
-    n : int
-        In how many replicates it was recorded. Several values of one replicate count as their mean.
-    mean, sd : float or None
-        Mean and standard deviation over replicates (``n - 1`` in the denominator); None if not numeric, and
-        without enough values.
-    difference : float or None
-        Mean of treatment minus baseline over the replicates that recorded both; None for the baseline, and if
-        there are none.
-    interval : tuple of float or None
-        Both ends of the confidence interval of `difference`, by Student's t on the paired differences; None for
-        less than two pairs.
-    pairs : int
-        How many replicates recorded both.
-    failed : int
-        How many replicates failed under this condition.
-    numeric : bool
-        Whether all values are numbers.
-    """
-
-    metric: str
-    condition: str
-    n: int
-    mean: float | None = None
-    sd: float | None = None
-    difference: float | None = None
-    interval: tuple[float, float] | None = None
-    pairs: int = 0
-    failed: int = 0
-    numeric: bool = True
+_MOST_SHOWN = 10
+_WIDE = 120
+_METHODS = {
+    "student": "treatment minus baseline within replicates; interval: Student's t.",
+    "welch": "treatment minus baseline; interval: Welch's t, without pairs.",
+    "shares": "shares of true ones, treatment minus baseline; interval: Agresti and Min.",
+    "clusters": "treatment minus baseline within replicates; interval: Student's t on clusters.",
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,6 +102,18 @@ class Summary:
             "preregistration": None if self.preregistration is None else self.preregistration._asdict(),
         }
 
+    def to_frame(self) -> DataFrame:
+        """Return a frame with a row for each row, and a column for each of its attributes and of its detail's.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        frame = frame_type("Summary.to_frame")
+        records = map(asdict, self.rows)
+        return frame([record | (record.pop("detail") or {}) for record in records])
+
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
@@ -117,7 +122,7 @@ class Summary:
     def lines(self, width: int = WIDTH) -> list[str]:
         """Return the lines of a text of at most `width` columns."""
         table = [*self._table().lines(width), ""] if self.rows else []
-        lines = [*table, *wrapped(self._notes(), width)]
+        lines = [*table, *wrapped(self._notes(), width), *self._detail_lines(width)]
         for hypothesis in self.hypotheses:
             lines += ["", *hypothesis.lines(width)]
         if self.preregistration is not None:
@@ -132,10 +137,12 @@ class Summary:
     def _repr_html_(self) -> str:
         table = self._table().html() if self.rows else ""
         notes = "<br>".join(map(html.escape, self._notes()))
+        details = "\n".join(self._detail_lines(_WIDE))
+        more = f"<pre>{html.escape(details.strip())}</pre>" if details else ""
         found = "".join(each._repr_html_() for each in self.hypotheses)
         planned = () if self.preregistration is None else self.preregistration.lines()
         plan = "<br>".join(map(html.escape, planned))
-        return f"{table}<p>{notes}</p>{found}" + (f"<p>{plan}</p>" if plan else "")
+        return f"{table}<p>{notes}</p>{more}{found}" + (f"<p>{plan}</p>" if plan else "")
 
     def _table(self) -> TextTable:
         return TextTable(self._header(), self._cells())
@@ -156,24 +163,80 @@ class Summary:
             yield "no metrics were recorded"
             return
         yield f"{counted(self.replicates, 'replicate')}. sd: standard deviation over replicates."
-        if any(row.difference is not None for row in self.rows):
-            yield "difference: treatment minus baseline within replicates; interval: Student's t."
+        yield from self._method_notes()
         failed = {row.condition: row.failed for row in self.rows if row.failed}
         if failed:
-            counts = ", ".join(f"{count} under {name!r}" for name, count in failed.items())
-            yield f"failed replicates: {counts}."
+            each = ", ".join(f"{count} under {name!r}" for name, count in failed.items())
+            yield f"failed replicates: {each}."
+        yield from self._loss_notes()
+        left_out = len({row.condition for row in self.rows}) - len({row.condition for row in self._shown})
+        if left_out:
+            yield f"{counted(left_out, 'more treatment')}: rows and to_frame() have all of them."
         if self.identical:
             names = ", ".join(map(repr, self.identical))
             yield f"identical to the baseline in every outcome: {names}."
+
+    def _method_notes(self) -> Iterator[str]:
+        """Say how the differences and their intervals were found."""
+        methods: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row.difference is not None and row.method is not None:
+                metrics = methods.setdefault(row.method, [])
+                if row.metric not in metrics:
+                    metrics.append(row.metric)
+        only = len(methods) == 1
+        for method, metrics in methods.items():
+            of = "" if only else f" of {', '.join(metrics)}"
+            yield f"difference{of}: {_METHODS[method]}"
+
+    def _loss_notes(self) -> Iterator[str]:
+        """Name what is missing besides failures, and pairs that cost more than they gained."""
+        lost: Counter[tuple[str, str]] = Counter()
+        for row in self.rows:
+            for reason in (NAN, NOT_BOTH):
+                if row.dropped.get(reason):
+                    lost[row.metric, reason] += row.dropped[reason]
+        for (metric, reason), count in lost.items():
+            yield f"left out of {metric}: {counted(count, 'pair')}, {reason}."
+        for row in self.rows:
+            if row.correlation is not None and is_known_to_be_negative(row.correlation, row.pairs):
+                yield (
+                    f"the pairs of {row.condition!r} on {row.metric} vary against each other (correlation "
+                    f"{row.correlation:.2f}), so comparing within replicates costs replicates: do both share their "
+                    "random numbers?"
+                )
+
+    def _detail_lines(self, width: int) -> Iterator[str]:
+        for row in self._shown:
+            if row.detail is not None:
+                yield ""
+                yield f"{row.metric}, {row.condition}"
+                for name, text in detail_lines(row, row.detail, self.confidence):
+                    yield from textwrap.wrap(
+                        text, width, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14
+                    )
+
+    @cached_property
+    def _shown(self) -> list[SummaryRow]:
+        """The rows that are shown: all, or of very many treatments the best."""
+        if len({row.condition for row in self.rows}) <= _MOST_SHOWN + 1:
+            return list(self.rows)
+        shown = []
+        for metric, rows in self._rows_of(self.rows):
+            places = next((_places(each) for each in self.hypotheses if each.has_metric(metric)), {})
+            baseline, *others = rows
+            others.sort(key=lambda row: (places.get(row.condition, len(places)), -abs(row.difference or 0)))
+            shown += [baseline, *others[:_MOST_SHOWN]]
+        return shown
 
     def _cells(self) -> list[tuple[str, ...]]:
         """Return the body of the table as text, the numbers of a column padded to one decimal point."""
         numbers: list[tuple[str, ...]] = []
         intervals: list[str] = []
-        for _, rows in self._by_metric():
+        for _, rows in self._rows_of(self._shown):
             of_values = choose_decimals([row.sd for row in rows], [row.mean for row in rows])
             of_differences = choose_decimals(
-                [_half_width(row) for row in rows], [row.difference for row in rows]
+                [row.half_width for row in rows], [row.difference for row in rows]
             )
             for row in rows:
                 mean = format_number(row.mean, of_values) if row.numeric else "not numeric"
@@ -195,14 +258,16 @@ class Summary:
                 for low, high in zip(lows, highs, strict=True)
             ]
         columns = [align_points(column) for column in zip(*numbers, strict=True)]
-        names = [(row.metric, row.condition, str(row.n)) for row in self.rows]
+        names = [(row.metric, row.condition, str(row.n)) for row in self._shown]
         return [
             (*name, *line) for name, line in zip(names, zip(*columns, intervals, strict=True), strict=True)
         ]
 
-    def _by_metric(self) -> Iterator[tuple[str, list[SummaryRow]]]:
-        for metric in dict.fromkeys(row.metric for row in self.rows):
-            yield metric, [row for row in self.rows if row.metric == metric]
+    @staticmethod
+    def _rows_of(rows: Sequence[SummaryRow]) -> Iterator[tuple[str, list[SummaryRow]]]:
+        """Yield the rows of each metric."""
+        for metric, of_metric in groupby(rows, lambda row: row.metric):
+            yield metric, list(of_metric)
 
 
 def summarize(
@@ -211,6 +276,9 @@ def summarize(
     metrics: Sequence[str] | None = None,
     confidence: float = 0.95,
     hypotheses: Sequence[HypothesisResult] = (),
+    *,
+    detail: bool = False,
+    cluster: str | None = None,
 ) -> Summary:
     """Summarise what the conditions of a run gave.
 
@@ -226,6 +294,10 @@ def summarize(
         Level of the interval of the differences, between 0 and 1.
     hypotheses : sequence of HypothesisResult
         What the run's hypotheses found.
+    detail : bool
+        Whether to find all that is known of each comparison.
+    cluster : str, optional
+        A tag of values. Those of different replicates that have the same one depend on each other.
 
     Raises
     ------
@@ -244,15 +316,74 @@ def summarize(
                 f"no condition recorded metric {metric!r}",
                 hint=f"Recorded were {listed(recorded)}. {advice}".rstrip(),
             )
+    if cluster is not None:
+        _check_cluster(cluster, conditions, wanted)
     baseline = conditions[0]
-    rows = tuple(_row(metric, baseline, each, confidence) for metric in wanted for each in conditions)
-    identical = tuple(each.name for each in conditions[1:] if _is_identical(each, baseline))
-    return Summary(rows, replicates, float(confidence), identical, tuple(hypotheses))
+    stated: dict[Key, tuple[Comparison, HypothesisResult]] = {}
+    for found in hypotheses:
+        for each in found.comparisons:
+            stated.setdefault((each.metric, each.treatment), (each, found))
+    compared = {}
+    for metric, condition in product(wanted, conditions[1:]):
+        key = (metric, condition.name)
+        paired = key not in stated or stated[key][0].paired
+        pairs = find_pairs(metric, baseline, condition, cluster=cluster, paired=paired)
+        if pairs is not None:
+            compared[key] = pairs
+    details = _details(compared, stated, confidence) if detail else {}
+    rows = []
+    for metric in wanted:
+        for condition in conditions:
+            row, key = _row(metric, condition), (metric, condition.name)
+            if key in compared:
+                row = _compared(row, compared[key], confidence, details.get(key))
+            rows.append(row)
+    return Summary(
+        tuple(rows),
+        replicates,
+        float(confidence),
+        tuple(each.name for each in conditions[1:] if _is_identical(each, baseline)),
+        tuple(hypotheses),
+    )
 
 
-def _row(
-    metric: str, baseline: ConditionMetrics, condition: ConditionMetrics, confidence: float
-) -> SummaryRow:
+def _check_cluster(cluster: Any, conditions: Sequence[ConditionMetrics], metrics: Sequence[str]) -> None:
+    known = tags_of(conditions, metrics)
+    if cluster not in known:
+        raise InvalidValueError(
+            f"no value has the tag {cluster!r}, so there are no clusters",
+            hint=f"Record it with ctx.record(name, value, tags=...). {name_hint(cluster, 'The tags are', known)}",
+        )
+
+
+def _details(compared: Mapping[Key, Pairs], stated: Stated, confidence: float) -> dict[Key, Detail]:
+    """Return the details of all comparisons: each with what its hypothesis found, or else with a test of our own.
+
+    On clusters, all tests are our own, and a hypothesis gives its family and its standards.
+    """
+    found: dict[Key, Finding] = {}
+    families: dict[int | None, list[Key]] = {}
+    names: dict[int, str] = {}
+    for key, pairs in compared.items():
+        if key in stated and pairs.method != "clusters":
+            hypothesis = stated[key][1]
+            if id(hypothesis) not in names:
+                tests = sum(not math.isnan(each.p_value) for each in hypothesis.comparisons)
+                names[id(hypothesis)] = family_of(hypothesis, tests)
+            found[key] = stated_finding(*stated[key], names[id(hypothesis)])
+        else:
+            families.setdefault(id(stated[key][1]) if key in stated else None, []).append(key)
+    for family, keys in families.items():
+        members = [compared[key] for key in keys]
+        if family is None:
+            found |= zip(keys, unstated_findings(members, 1 - confidence), strict=True)
+        else:
+            found |= zip(keys, clustered_findings(members, stated[keys[0]][1]), strict=True)
+    return {key: describe(pairs, found[key], confidence) for key, pairs in compared.items()}
+
+
+def _row(metric: str, condition: ConditionMetrics) -> SummaryRow:
+    """Return the row of a condition by itself."""
     name, failed = condition.name, len(condition.errors)
     column = condition.columns.get(metric)
     if column is None:
@@ -261,20 +392,21 @@ def _row(
         n = sum(1 for _ in column.by_replicate())
         return SummaryRow(metric, name, n, failed=failed, numeric=False)
     n, mean, sd, *_ = moments(per_replicate(column, metric))
-    row = SummaryRow(metric, name, n, mean, None if n < 2 else sd, failed=failed)
-    other = baseline.columns.get(metric)
-    if condition is baseline or other is None or not other.is_numeric:
-        return row
-    left, right = BaselineColumns(baseline.columns).align(condition.columns, [metric])
-    found = mean_of_differences(
-        paired_differences(left.per_replicate(metric), right.per_replicate(metric)), 1 - confidence
-    )
-    pairs = found["n"]
+    return SummaryRow(metric, name, n, mean, None if n < 2 else sd, failed=failed)
+
+
+def _compared(row: SummaryRow, pairs: Pairs, confidence: float, detail: Detail | None) -> SummaryRow:
+    """Return the row with its difference to the baseline."""
+    n, gain = len(pairs.differences), pairs.gain
     return replace(
         row,
-        pairs=pairs,
-        difference=found["difference"] if pairs else None,
-        interval=found["interval"] if pairs > 1 else None,
+        pairs=n,
+        difference=pairs.mean.difference if n else None,
+        interval=pairs.interval(confidence) if n > 1 else None,
+        dropped=pairs.dropped,
+        method=pairs.method,
+        correlation=None if gain is None else gain.correlation,
+        detail=detail,
     )
 
 
@@ -311,5 +443,6 @@ def _is_same(value: Any, other: Any) -> bool:
         return False
 
 
-def _half_width(row: SummaryRow) -> float | None:
-    return None if row.interval is None else (row.interval[1] - row.interval[0]) / 2
+def _places(found: HypothesisResult) -> dict[str, int]:
+    """Return the place of each treatment in a hypothesis's ranking."""
+    return {name: place for place, name in enumerate(found.ranking["ranked"])}

@@ -10,18 +10,26 @@ import logging
 import math
 import traceback
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError
-from crystallize.statistics.hypothesis_result import WORSE, Comparison, Direction, HypothesisResult, verdict
-from crystallize.statistics.p_values import find_tests, holm, is_number
+from crystallize.statistics.adjustment import CORRECTIONS, Correction
+from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
+from crystallize.statistics.p_values import find_tests, is_number
+from crystallize.statistics.power import smallest_effect, whole_replicates_needed
 from crystallize.statistics.samples import (
     BaselineColumns,
     ConditionSamples,
     difference_of_means,
+    lost_halves,
+    moments,
+    paired_differences,
     replicates_of_one,
 )
+from crystallize.statistics.t_tests import MeanDifference
+from crystallize.statistics.verdicts import UNDECIDED, WORSE, Direction, Evidence, verdict
 from crystallize.statistics.verifier import Verifier, VerifierFactory, check_verifier
+from crystallize.utils.checks import check_size
 from crystallize.utils.factories import Factory, portable, restore
 from crystallize.utils.signatures import name_of
 from crystallize.utils.suggest import listed, name_hint
@@ -32,17 +40,29 @@ if TYPE_CHECKING:
     from crystallize.results.condition import ConditionMetrics
     from crystallize.store.outcome import Outcome
 
+    Pair = tuple[ConditionSamples, ConditionSamples]
+
 _ALPHA = 0.05
 _logger = logging.getLogger("crystallize.hypothesis")
 
 
 class _Test(NamedTuple):
-    """A test that a verifier made."""
+    """A test that a verifier made.
+
+    `mean` is what Student's or Welch's t makes of the same values: margins and numbers of replicates are judged by it.
+    It is None for several metrics that were tested together, and for what is no number.
+    """
 
     treatment: str
     metric: str
     difference: float | None
     p_value: float
+    adjusted: float | None
+    claim: str
+    paired: bool
+    mean: MeanDifference | None
+    n: int
+    is_lopsided: bool
 
 
 class Hypothesis:
@@ -67,6 +87,14 @@ class Hypothesis:
     direction : {"min", "max"}, optional
         Whether smaller or larger values of the metrics are better. Without it, and without a ranker, no
         treatment is called best, and those that differ from the baseline are larger or smaller.
+    smallest_effect : float, optional
+        The smallest difference that matters, in the metrics' unit. What is known to be smaller is too small to
+        matter; of what is undecided it is said how many replicates more would find it.
+    equivalence_margin : float, optional
+        Differences below it, in the metrics' unit, count as none. What is known to be smaller is equivalent.
+    correction : {"holm", "hochberg", "benjamini-hochberg", "bonferroni", "none"}, default "holm"
+        How p-values are corrected for their number. All tests of the hypothesis, of all treatments and metrics, are one
+        family.
 
     Raises
     ------
@@ -82,6 +110,9 @@ class Hypothesis:
         name: str | None = None,
         *,
         direction: Direction | None = None,
+        smallest_effect: float | None = None,
+        equivalence_margin: float | None = None,
+        correction: Correction = "holm",
     ) -> None:
         if isinstance(verifier, VerifierFactory):
             verifier = verifier()
@@ -92,21 +123,38 @@ class Hypothesis:
             raise InvalidTypeError(f"the name of a hypothesis is a str, got {name!r}")
         if name is not None and not name.strip():
             raise InvalidValueError("the name of a hypothesis is empty")
-        if direction not in (None, "min", "max"):
+        for what, size in (("smallest_effect", smallest_effect), ("equivalence_margin", equivalence_margin)):
+            if size is not None:
+                check_size(what, size)
+        if correction not in CORRECTIONS:
             raise InvalidValueError(
-                f"the direction of a hypothesis is 'min' or 'max', got {direction!r}",
-                hint="Say 'min' if smaller values are better, 'max' if larger ones are",
+                f"there is no correction {correction!r}",
+                hint=name_hint(str(correction), "There are", list(CORRECTIONS)),
             )
         self.verifier = verifier
         self.groups, self._is_list = _parse_metrics(metrics)
         self.ranker = ranker
-        self.direction = direction
+        self.direction = _direction(direction, verifier)
+        self.smallest_effect = None if smallest_effect is None else float(smallest_effect)
+        self.equivalence_margin = None if equivalence_margin is None else float(equivalence_margin)
+        self.correction = correction
         self.name: str = name or name_of(verifier)
 
     def __repr__(self) -> str:
         groups: Any = self.groups if self._is_list or self.groups is None else self.groups[0]
-        direction = f", direction={self.direction!r}" if self.direction else ""
-        return f"Hypothesis({self.name!r}, verifier={self.verifier!r}, metrics={groups!r}{direction})"
+        given = {name: value for name, value in self.standards.items() if value not in (None, "holm")}
+        more = "".join(f", {name}={value!r}" for name, value in given.items())
+        return f"Hypothesis({self.name!r}, verifier={self.verifier!r}, metrics={groups!r}{more})"
+
+    @property
+    def standards(self) -> dict[str, Any]:
+        """What the verdicts are measured by: direction, smallest effect, equivalence margin and correction."""
+        return {
+            "direction": self.direction,
+            "smallest_effect": self.smallest_effect,
+            "equivalence_margin": self.equivalence_margin,
+            "correction": self.correction,
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"ranker": None if self.ranker is None else portable(self.ranker)}
@@ -121,12 +169,12 @@ class Hypothesis:
         return float(given) if is_number(given) and 0 < given < 1 else _ALPHA
 
     def describe(self) -> dict[str, Any]:
-        """Return name, verifier with its settings, metrics and direction: what a run's metadata keeps."""
+        """Return name, verifier with its settings, metrics and standards: what a run's metadata keeps."""
         described: dict[str, Any] = {
             "name": self.name,
             "verifier": name_of(self.verifier),
             "metrics": self.groups,
-            "direction": self.direction,
+            **self.standards,
         }
         if isinstance(self.verifier, Verifier):
             described["settings"] = self.verifier.settings
@@ -185,36 +233,32 @@ class Hypothesis:
         A verifier or ranker that raises, and a metric that a condition lacks, is in the result's `errors` and
         stops nothing else. The parameters are those of :meth:`evaluate`.
         """
-        results: dict[str, Any] = {}
         errors: dict[str, str] = {}
-        tests: list[_Test] = []
         dropped: dict[str, dict[str, int]] = {}
         reader = BaselineColumns(baseline.columns)
         baseline_lacks = self._why_missing(baseline)
+        compared: dict[str, list[list[str]]] = {}
         for name, condition in treatments.items():
             lacking = baseline_lacks or self._why_missing(condition)
             if lacking:
                 self._note(errors, name, lacking)
                 continue
-            groups = self.groups or [_shared(baseline, condition)]
-            if reasons := _count_dropped(baseline, condition, groups):
+            compared[name] = self.groups or [_shared(baseline, condition)]
+            if reasons := _count_dropped(baseline, condition, compared[name]):
                 dropped[name] = reasons
-            try:
-                found = []
-                for group in groups:
-                    samples = reader.align(condition.columns, group)
-                    found.append(self.verifier(*samples))
-                    tests += _tests_in(found[-1], name, group, samples)
-            except Exception:
-                tests = [test for test in tests if test.treatment != name]
-                self._note(errors, name, traceback.format_exc())
-                continue
-            results[name] = found if self._is_list else found[0]
-        adjusted = holm([test.p_value for test in tests])
-        comparisons = tuple(
-            Comparison(*test, value, verdict(test.difference, value, self.alpha, self.direction))
-            for test, value in zip(tests, adjusted, strict=True)
-        )
+        samples = {
+            name: [(group, reader.align(treatments[name].columns, group)) for group in groups]
+            for name, groups in compared.items()
+        }
+        found = self._verify(samples, errors)
+        results = {name: each if self._is_list else each[0] for name, each in found.items()}
+        tests = [
+            test
+            for name, parts in found.items()
+            for part, (group, pair) in zip(parts, samples[name], strict=True)
+            for test in _tests_in(part, name, group, pair, (baseline, treatments[name]))
+        ]
+        comparisons, correction = self._judge(tests)
         if self.ranker is None:
             scores = self._scores_by_p_value(comparisons)
             tested = {each.treatment for each in comparisons}
@@ -233,8 +277,81 @@ class Hypothesis:
             self.direction,
             self.alpha,
             self.ranker is not None,
+            correction,
+            self.smallest_effect,
+            self.equivalence_margin,
             dropped,
         )
+
+    def _verify(
+        self, samples: Mapping[str, Sequence[tuple[list[str], Pair]]], errors: dict[str, str]
+    ) -> dict[str, list[Any]]:
+        """Return what the verifier gives for each group of metrics of each treatment, and note where it raises."""
+        if isinstance(self.verifier, Verifier) and self.verifier.many is not None:
+            try:
+                parts = zip(*([pair for _, pair in groups] for groups in samples.values()), strict=True)
+                by_group = [self.verifier.compare_all(pairs) for pairs in parts]
+                return dict(zip(samples, map(list, zip(*by_group, strict=True)), strict=True))
+            except Exception:
+                for name in samples:
+                    self._note(errors, name, traceback.format_exc())
+                return {}
+        found: dict[str, list[Any]] = {}
+        for name, groups in samples.items():
+            try:
+                found[name] = [self.verifier(*pair) for _, pair in groups]
+            except Exception:
+                self._note(errors, name, traceback.format_exc())
+        return found
+
+    def _judge(self, tests: Sequence[_Test]) -> tuple[tuple[Comparison, ...], str]:
+        """Return the tests with their adjusted p-values and verdicts, and how they were adjusted."""
+        own = [test.adjusted for test in tests if test.adjusted is not None]
+        correct = CORRECTIONS[self.correction]
+        is_own = bool(tests) and len(own) == len(tests)
+        adjusted = own if is_own else correct([test.p_value for test in tests])
+        within = [
+            [math.nan] * len(tests)
+            if margin is None
+            else correct([math.nan if test.mean is None else _p_within(test.mean, margin) for test in tests])
+            for margin in (self.equivalence_margin, self.smallest_effect)
+        ]
+        count = (
+            1 if self.correction == "none" else max(1, sum(not math.isnan(each.p_value) for each in tests))
+        )
+        comparisons = []
+        for test, p_value, equivalent, small in zip(tests, adjusted, *within, strict=True):
+            evidence = Evidence(test.difference, p_value, test.claim, equivalent, small, test.is_lopsided)
+            concluded = verdict(evidence, self.alpha, self.direction)
+            more, visible = None, None
+            if concluded == UNDECIDED and not test.claim:
+                more, visible = self._outlook(test, self.alpha / count)
+            comparisons.append(
+                Comparison(
+                    test.treatment,
+                    test.metric,
+                    test.difference,
+                    test.p_value,
+                    p_value,
+                    concluded,
+                    test.paired,
+                    more,
+                    visible,
+                )
+            )
+        return tuple(comparisons), "own" if is_own else self.correction
+
+    def _outlook(self, test: _Test, alpha: float) -> tuple[int | None, float | None]:
+        """Return how many replicates more would find the smallest effect, and what difference so many find."""
+        mean, n, paired = test.mean, test.n, test.paired
+        if mean is None or not mean.error > 0:
+            return None, None
+        sd = mean.error * math.sqrt(n if paired else n / 2)
+        visible = smallest_effect(n, alpha=alpha, paired=paired) * sd
+        if self.smallest_effect is None:
+            return None, visible
+        needed = whole_replicates_needed(self.smallest_effect / sd, alpha=alpha, paired=paired)
+        return None if needed is None or needed <= n else needed - n, visible
 
     def _scores_by_ranker(
         self, ranker: Callable[[Any], float], results: Mapping[str, Any], errors: dict[str, str]
@@ -313,13 +430,85 @@ class Hypothesis:
         )
 
 
+def _direction(given: Direction | None, verifier: object) -> Direction | None:
+    """Return the direction of a hypothesis, or else of its verifier, if that has one."""
+    if given not in (None, "min", "max"):
+        raise InvalidValueError(
+            f"the direction of a hypothesis is 'min' or 'max', got {given!r}",
+            hint="Say 'min' if smaller values are better, 'max' if larger ones are",
+        )
+    of_verifier = verifier.settings.get("direction") if isinstance(verifier, Verifier) else None
+    if of_verifier not in ("min", "max"):
+        return given
+    if given not in (None, of_verifier):
+        raise InvalidValueError(
+            f"the hypothesis has the direction {given!r}, and its verifier {of_verifier!r}",
+            hint="Say it once, to the verifier",
+        )
+    return cast("Direction", of_verifier)
+
+
 def _tests_in(
-    found: Any, treatment: str, group: Sequence[str], samples: tuple[ConditionSamples, ConditionSamples]
+    found: Any,
+    treatment: str,
+    group: Sequence[str],
+    samples: Pair,
+    conditions: tuple[ConditionMetrics, ConditionMetrics],
 ) -> Iterator[_Test]:
     for metric, result, p_value in find_tests(found, ", ".join(group)):
-        difference = result.get("difference")
-        known = float(difference) if is_number(difference) else _difference(samples, metric)
-        yield _Test(treatment, metric, known, p_value)
+        difference, adjusted = result.get("difference"), result.get("adjusted_p_value")
+        paired = not isinstance(result.get("n"), tuple | list)
+        mean, n = _known_mean(result) or _mean_difference(samples, metric, paired)
+        yield _Test(
+            treatment,
+            metric,
+            float(difference) if is_number(difference) else _difference(samples, metric),
+            p_value,
+            float(adjusted) if is_number(adjusted) else None,
+            str(result.get("claim", "")),
+            paired,
+            mean,
+            n,
+            _is_lopsided(conditions, [metric] if metric in samples[0] else group),
+        )
+
+
+def _is_lopsided(conditions: tuple[ConditionMetrics, ConditionMetrics], metrics: Iterable[str]) -> bool:
+    """Tell whether more replicates were lost under one condition than under the other."""
+    baseline, treatment = conditions
+    lost = [lost_halves(baseline.columns[metric], treatment.columns[metric]) for metric in metrics]
+    return any(ours != theirs for theirs, ours in lost)
+
+
+def _known_mean(result: Mapping[str, Any]) -> tuple[MeanDifference, int] | None:
+    """Return the mean difference that a t test tells of itself, and of how many replicates; None if it tells none."""
+    difference, error = result.get("difference"), result.get("standard_error")
+    freedom, n = result.get("degrees_of_freedom"), result.get("n")
+    if not (is_number(difference) and is_number(error) and is_number(freedom)):
+        return None
+    count = min(n) if isinstance(n, tuple | list) else n
+    if not isinstance(count, int) or not error > 0:
+        return None
+    return MeanDifference(difference, error, freedom, 0.0), count
+
+
+def _mean_difference(samples: Pair, metric: str, paired: bool) -> tuple[MeanDifference | None, int]:
+    """Return what a t test makes of a metric, and of how many replicates; nothing if it is not one of numbers."""
+    baseline, treatment = samples
+    try:
+        if not paired:
+            a, b = baseline.moments(metric), treatment.moments(metric)
+            return MeanDifference.of_samples(a, b), min(a.n, b.n)
+        left, right = baseline.per_replicate(metric), treatment.per_replicate(metric)
+        differences = moments(paired_differences(left, right))
+        return MeanDifference.of_pairs(differences), differences.n
+    except (KeyError, InvalidTypeError):
+        return None, 0
+
+
+def _p_within(mean: MeanDifference, margin: float) -> float:
+    """Return the p-value whose level is that of a two-sided interval: within the margin at the same alpha."""
+    return min(1.0, 2 * mean.p_within(margin))
 
 
 def _difference(samples: tuple[ConditionSamples, ConditionSamples], metric: str) -> float | None:
@@ -339,7 +528,7 @@ class HypothesisFactory(Factory[Hypothesis]):
     verifier: Callable[..., Any]
     metrics: str | Sequence[str] | Sequence[Sequence[str]] | None
     name: str
-    direction: Direction | None
+    standards: dict[str, Any]
 
     def make(self, fn: Callable[..., Any], arguments: dict[str, Any]) -> Hypothesis:
         """Return the hypothesis."""
@@ -347,7 +536,7 @@ class HypothesisFactory(Factory[Hypothesis]):
             raise InvalidTypeError(
                 f"hypothesis {self.name} is called without arguments, got {listed(arguments)}"
             )
-        return Hypothesis(self.verifier, self.metrics, fn, self.name, direction=self.direction)
+        return Hypothesis(self.verifier, self.metrics, fn, self.name, **self.standards)
 
 
 def hypothesis(
@@ -356,12 +545,15 @@ def hypothesis(
     metrics: str | Sequence[str] | Sequence[Sequence[str]] | None = None,
     name: str | None = None,
     direction: Direction | None = None,
+    smallest_effect: float | None = None,
+    equivalence_margin: float | None = None,
+    correction: Correction = "holm",
 ) -> Callable[[Callable[[Any], float]], HypothesisFactory]:
     """Turn a ranker into a factory of hypotheses.
 
     Parameters
     ----------
-    verifier, metrics, direction
+    verifier, metrics, direction, smallest_effect, equivalence_margin, correction
         As for :class:`Hypothesis`.
     name : str, optional
         By default the name of the function.
@@ -381,10 +573,16 @@ def hypothesis(
     >>> lower_loss().name
     'lower_loss'
     """
+    standards = {
+        "direction": direction,
+        "smallest_effect": smallest_effect,
+        "equivalence_margin": equivalence_margin,
+        "correction": correction,
+    }
 
     def decorate(ranker: Callable[[Any], float]) -> HypothesisFactory:
         factory = HypothesisFactory(
-            ranker, verifier=verifier, metrics=metrics, name=name or name_of(ranker), direction=direction
+            ranker, verifier=verifier, metrics=metrics, name=name or name_of(ranker), standards=standards
         )
         factory()  # wrong settings are reported where they stand
         return factory

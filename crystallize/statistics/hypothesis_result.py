@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import html
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from itertools import groupby
+from typing import Any
 
 from crystallize.errors import RunFailedError, UnknownNameError
+from crystallize.statistics.adjustment import TITLES
 from crystallize.statistics.p_values import smaller
+from crystallize.statistics.verdicts import BETTER, DIFFERENT, LARGER, SMALLER, WITHHELD, WORSE, Direction
 from crystallize.utils.suggest import counted, did_you_mean, listed
 from crystallize.utils.text_table import (
     WIDTH,
@@ -20,12 +24,14 @@ from crystallize.utils.text_table import (
     wrapped,
 )
 
-Direction = Literal["min", "max"]
-BETTER, WORSE, LARGER, SMALLER = "better", "worse", "larger", "smaller"
-DIFFERENT, UNDECIDED = "different", "undecided"
+_MOST_EXPLAINED = 3
+_MOST_SHOWN = 10
 
 _OF_TESTS = frozenset(
-    ("p_value", "p", "significant", "difference", "statistic", "degrees_of_freedom", "interval", "n")
+    (
+        *("p_value", "p", "adjusted_p_value", "significant", "difference", "statistic"),
+        *("degrees_of_freedom", "standard_error", "interval", "n", "claim"),
+    )
 )
 
 
@@ -45,8 +51,17 @@ class Comparison:
         Corrected for all tests of the hypothesis; see :attr:`HypothesisResult.adjusted_p_values`.
     verdict : str
         ``"better"`` or ``"worse"`` if the hypothesis says in which direction better lies, else ``"larger"`` or
-        ``"smaller"``; ``"different"`` if the sign is not known; ``"undecided"`` unless the adjusted p-value is at
-        most the hypothesis's alpha.
+        ``"smaller"``; ``"different"`` if the sign is not known; ``"equivalent"`` and ``"too small to matter"`` if the
+        difference is known to be within the hypothesis's equivalence margin or smallest effect; the claim of a test
+        that makes one; ``"withheld"`` if more replicates were lost under one condition than under the other; else
+        ``"undecided"``.
+    paired : bool
+        Whether the test was of differences within replicates.
+    more : int or None
+        Of an undecided one: about how many replicates more would find the smallest effect, in 80 % of cases.
+    visible : float or None
+        Of an undecided one: the smallest difference, in the metric's unit, that so many replicates find in 80 % of
+        cases.
     """
 
     treatment: str
@@ -55,17 +70,9 @@ class Comparison:
     p_value: float
     adjusted_p_value: float
     verdict: str
-
-
-def verdict(difference: float | None, adjusted: float, alpha: float, direction: Direction | None) -> str:
-    """Return the verdict of a :class:`Comparison`. NaN decides nothing."""
-    if not adjusted <= alpha:
-        return UNDECIDED
-    if not difference or math.isnan(difference):
-        return DIFFERENT
-    if direction is None:
-        return LARGER if difference > 0 else SMALLER
-    return BETTER if (difference > 0) == (direction == "max") else WORSE
+    paired: bool = True
+    more: int | None = None
+    visible: float | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,6 +99,11 @@ class HypothesisResult:
         The level of the verdicts: the verifier's ``alpha``, 0.05 if it has none.
     has_ranker : bool
         Whether the hypothesis was given a ranker.
+    correction : str
+        How p-values are corrected for the number of tests: a name of
+        :data:`~crystallize.statistics.adjustment.CORRECTIONS`, or ``"own"`` if the verifier does it.
+    smallest_effect, equivalence_margin : float or None
+        What the hypothesis says is the smallest difference that matters, and within what differences count as none.
     dropped : dict of str to dict of str to int
         For each treatment that lacks pairs with the baseline: how many replicates were left out, by the reason:
         ``"failed"``, ``"timeout"``, ``"worker-lost"`` or ``"not recorded by both"``.
@@ -110,6 +122,9 @@ class HypothesisResult:
     direction: Direction | None = None
     alpha: float = 0.05
     has_ranker: bool = False
+    correction: str = "holm"
+    smallest_effect: float | None = None
+    equivalence_margin: float | None = None
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
@@ -150,10 +165,11 @@ class HypothesisResult:
     def adjusted_p_values(self) -> dict[str, float]:
         """The p-value of each treatment, corrected for the number of tests that this hypothesis made.
 
-        By the step-down method of Holm, S. (1979), "A simple sequentially rejective multiple test procedure",
-        Scandinavian Journal of Statistics 6, 65-70. If the treatments with a value of at most alpha are said
-        to differ from the baseline, the probability of even one false claim is at most alpha, however the
-        tests depend on each other. ``p_value`` itself bounds it only for one comparison chosen beforehand.
+        By the hypothesis's `correction`; without another one, by the step-down method of Holm, S. (1979), "A simple
+        sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 65-70. If the treatments
+        with a value of at most alpha are said to differ from the baseline, the probability of even one false claim is
+        at most alpha, however the tests depend on each other. ``p_value`` itself bounds it only for one comparison
+        chosen beforehand.
 
         All p-values of all treatments are one family. A treatment with several (from several metrics) gets
         the smallest of its corrected ones. Tests that gave NaN are not counted; results without a p-value are
@@ -164,6 +180,10 @@ class HypothesisResult:
             value = each.adjusted_p_value
             adjusted[each.treatment] = smaller(adjusted.get(each.treatment, value), value)
         return adjusted
+
+    def has_metric(self, metric: str) -> bool:
+        """Tell whether there is a test of `metric` alone."""
+        return any(each.metric == metric for each in self.comparisons)
 
     # -- handing on ----------------------------------------------------------------------------------------
 
@@ -180,6 +200,9 @@ class HypothesisResult:
             "direction": self.direction,
             "alpha": self.alpha,
             "has_ranker": self.has_ranker,
+            "correction": self.correction,
+            "smallest_effect": self.smallest_effect,
+            "equivalence_margin": self.equivalence_margin,
             "dropped": self.dropped,
         }
 
@@ -218,26 +241,34 @@ class HypothesisResult:
 
     def _table(self) -> TextTable:
         differences: list[str] = []
-        for metric in dict.fromkeys(each.metric for each in self.comparisons):
-            values = [each.difference for each in self.comparisons if each.metric == metric]
+        shown = list(self._shown())
+        for _, comparisons in groupby(shown, lambda each: each.metric):
+            values = [each.difference for each in comparisons]
             decimals = choose_decimals((), values)
             differences += [format_number(value, decimals, sign="+") for value in values]
         rows = [
             (
                 each.metric,
                 each.treatment,
-                shown,
+                difference,
                 f"{each.p_value:.2g}",
                 f"{each.adjusted_p_value:.2g}",
                 each.verdict,
             )
-            for each, shown in zip(self._by_metric(), align_points(differences), strict=True)
+            for each, difference in zip(shown, align_points(differences), strict=True)
         ]
         return TextTable(("metric", "condition", "difference", "p", "adjusted p", "verdict"), rows)
 
-    def _by_metric(self) -> Iterator[Comparison]:
-        for metric in dict.fromkeys(each.metric for each in self.comparisons):
-            yield from (each for each in self.comparisons if each.metric == metric)
+    def _shown(self) -> Iterator[Comparison]:
+        """Yield the comparisons of each metric: all, or of very many the best."""
+        by_metric: dict[str, list[Comparison]] = {}
+        for each in self.comparisons:
+            by_metric.setdefault(each.metric, []).append(each)
+        places = {name: place for place, name in enumerate(self.ranking["ranked"])}
+        for comparisons in by_metric.values():
+            if len(comparisons) > _MOST_SHOWN:
+                comparisons.sort(key=lambda each: places.get(each.treatment, len(places)))
+            yield from comparisons[:_MOST_SHOWN]
 
     def _notes(self) -> Iterator[str]:
         tested = {each.treatment for each in self.comparisons}
@@ -249,12 +280,54 @@ class HypothesisResult:
             left_out = counted(sum(reasons.values()), "replicate")
             why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
             yield f"{treatment}: {left_out} dropped, for only complete pairs are compared: {why}."
+        yield from self._left_out()
         if self.comparisons:
-            yield f"verdict: of the p-value adjusted for all tests (Holm), at {self.alpha:g}."
+            yield f"verdict: {self._rule()}, at {self.alpha:g}."
+            yield from self._undecided()
+        if any(each.verdict == WITHHELD for each in self.comparisons):
+            yield (
+                "withheld: more replicates were lost under one condition than under the other, and those that are left "
+                "may not be like the lost ones. Resume the run to try them again."
+            )
         yield from self._conclusion()
         for treatment, reason in self.errors.items():
             what = "not ranked" if treatment in self.results else "not compared"
             yield f"{treatment} was {what}: {reason.strip().splitlines()[-1]}"
+
+    def _left_out(self) -> Iterator[str]:
+        """Count the verdicts that the table has no line of."""
+        shown = set(self._shown())
+        rest = Counter(each.verdict for each in self.comparisons if each not in shown)
+        if rest:
+            verdicts = ", ".join(f"{count} {word}" for word, count in rest.items())
+            yield f"{counted(rest.total(), 'more comparison')}: {verdicts}."
+
+    def _rule(self) -> str:
+        """Name the family of tests, and what is done for their number."""
+        tests = sum(not math.isnan(each.p_value) for each in self.comparisons)
+        if tests == 1:
+            return "of the p-value of this one test"
+        if self.correction == "none":
+            return f"of the p-value of each of {tests} tests alone"
+        return f"of the p-value adjusted for all {tests} tests ({TITLES[self.correction]})"
+
+    def _undecided(self) -> Iterator[str]:
+        """Say of undecided comparisons what the run can see, and how many replicates would see the smallest effect."""
+        undecided = [each for each in self._shown() if each.visible is not None]
+        for each in undecided[:_MOST_EXPLAINED]:
+            yield f"{each.treatment} on {each.metric}: {self.outlook(each)}."
+        if len(undecided) > _MOST_EXPLAINED:
+            yield f"{len(undecided) - _MOST_EXPLAINED} more are undecided: summary(detail=True) says what they need."
+
+    def outlook(self, undecided: Comparison) -> str:
+        """Return what a run of this size finds, and how many replicates more would find the smallest effect."""
+        if undecided.visible is None:
+            return ""
+        seen = format_number(undecided.visible, choose_decimals((), [undecided.visible]))
+        found = f"4 of 5 such runs find a difference of {seen}"
+        if undecided.more is None:
+            return found
+        return f"about {undecided.more} more replicates needed to find {self.smallest_effect:g}; {found}"
 
     def _conclusion(self) -> Iterator[str]:
         best = self.ranking["best"]

@@ -1,9 +1,9 @@
-"""The tests in what verifiers return, and their correction when there are several."""
+"""The tests in what verifiers return."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 
@@ -26,28 +26,6 @@ def find_tests(result: Any, label: str = "") -> Iterator[tuple[str, Mapping[str,
     elif isinstance(result, list | tuple):
         for part in result:
             yield from find_tests(part, label)
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Correct p-values for their number by the step-down method of Holm (1979).
-
-    Parameters
-    ----------
-    values : sequence of float
-        The p-values of one family of tests. NaN stays NaN and is not counted.
-
-    Returns
-    -------
-    list of float
-        The corrected values, at most 1, in the same order.
-    """
-    order = sorted((i for i, value in enumerate(values) if not math.isnan(value)), key=lambda i: values[i])
-    corrected = [float("nan")] * len(values)
-    so_far = 0.0
-    for rank, i in enumerate(order):
-        so_far = max(so_far, min(1.0, (len(order) - rank) * values[i]))
-        corrected[i] = so_far
-    return corrected
 
 
 def smaller(a: float, b: float) -> float:

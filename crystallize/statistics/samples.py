@@ -156,9 +156,9 @@ class _CommonReplicates:
         lengths = np.array([len(values) for values in self._rows])
         starts = np.cumsum(lengths) - lengths
         with np.errstate(all="ignore"):
-            means: FloatArray = np.add.reduceat(_as_floats(numbers), starts) / lengths
+            means: FloatArray = np.add.reduceat(as_floats(numbers), starts) / lengths
             if not np.isfinite(means).all():  # a sum may be too large where the mean is not
-                means = np.add.reduceat(_as_floats(numbers) / np.repeat(lengths, lengths), starts)
+                means = np.add.reduceat(as_floats(numbers) / np.repeat(lengths, lengths), starts)
         return means
 
     def moments(self, metric: str) -> Moments:
@@ -215,6 +215,31 @@ def replicates_of_one(ours: Column, theirs: Column) -> frozenset[int]:
     return left ^ right
 
 
+def lost_halves(baseline: Column, treatment: Column) -> tuple[int, int]:
+    """Count the pairs that lack a number: in how many the treatment alone has lost it, and in how many the baseline.
+
+    A replicate that recorded nothing has lost its number, and so has one that recorded NaN.
+    """
+    if _are_whole(baseline, treatment) and not (_has_nan(baseline) or _has_nan(treatment)):
+        return 0, 0
+    kept, others = (
+        {
+            replicate
+            for replicate, values in column.by_replicate()
+            if not any(isinstance(value, float) and math.isnan(value) for value in values)
+        }
+        for column in (baseline, treatment)
+    )
+    return len(kept - others), len(others - kept)
+
+
+def _has_nan(column: Column) -> bool:
+    import numpy as np
+
+    array = column.array()
+    return array.dtype.kind == "f" and bool(np.isnan(array).any())
+
+
 def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_CommonReplicates, _CommonReplicates]:
     others = dict(treatment.by_replicate())
     pairs = [
@@ -265,7 +290,7 @@ def moments(values: NumberArray) -> Moments:
         if not _LEAST_SQUARES < squares < math.inf:
             shifted = _subtract(values, origin)
             if not np.isfinite(shifted).all():
-                shifted, origin = _as_floats(values), 0.0
+                shifted, origin = as_floats(values), 0.0
                 if not np.isfinite(shifted).all():
                     mean = float(shifted.mean())
                     return Moments(n, mean, math.nan, mean, 0.0)
@@ -302,7 +327,7 @@ def paired_differences(baseline: NumberArray, treatment: NumberArray) -> FloatAr
         found = _subtract(treatment, baseline)
         if "f" in (baseline.dtype.kind, treatment.dtype.kind):
             # Where it matters, both values of a pair are of one size.
-            rounding = np.abs(_as_floats(treatment))
+            rounding = np.abs(as_floats(treatment))
             rounding *= ROUNDING
             is_rounding = np.abs(found) < rounding
             if is_rounding.any():
@@ -330,7 +355,7 @@ def as_numbers(values: Any, metric: str) -> NumberArray:
         array = np.array(values, dtype=object)  # NumPy makes floats of large integers with signs
     kind = array.dtype.kind
     if array.ndim == 1 and kind == "O" and all(isinstance(value, int | float) for value in array):
-        return array if all(map(_is_int, array)) else _as_floats(array)
+        return array if all(map(_is_int, array)) else as_floats(array)
     if array.ndim != 1 or (kind not in "biuf" and array.size):
         odd = next((value for value in values if not isinstance(value, int | float)), values)
         raise InvalidTypeError(
@@ -355,17 +380,18 @@ def _subtract(values: NumberArray, others: NumberArray | float) -> FloatArray:
     numbers = np.asarray(others)
     kinds = values.dtype.kind + numbers.dtype.kind
     if "f" in kinds:
-        return np.asarray(_as_floats(values) - _as_floats(numbers))
+        return np.asarray(as_floats(values) - as_floats(numbers))
     if kinds == "ii" and all(map(_fits_a_difference, (values, numbers))):
         return np.asarray(values - numbers, dtype=np.float64)
-    return _as_floats(values.astype(object) - numbers.astype(object))
+    return as_floats(values.astype(object) - numbers.astype(object))
 
 
 def _fits_a_difference(values: NumberArray) -> bool:
     return not values.size or bool(values.min() >= -(2**62) and values.max() < 2**62)
 
 
-def _as_floats(values: NumberArray) -> FloatArray:
+def as_floats(values: NumberArray) -> FloatArray:
+    """Return numbers of any kind as floats; an int beyond all floats is infinite."""
     import numpy as np
 
     if values.dtype.kind == "O":

@@ -11,14 +11,24 @@ from crystallize.utils.signatures import is_async, mismatch, name_of, place_of_c
 from crystallize.utils.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class Verifier(ConfiguredFunction):
-    """A verifier with its settings: call it with the samples of the baseline and of a treatment."""
+    """A verifier with its settings: call it with the samples of the baseline and of a treatment.
 
-    def __init__(self, fn: Callable[..., Any], arguments: dict[str, Any]) -> None:
-        super().__init__(fn, arguments)
+    Attributes
+    ----------
+    many : callable or None
+        What compares all treatments at once; see :func:`verifier`.
+    """
+
+    many: Callable[..., Any] | None
+
+    def __init__(
+        self, fn: Callable[..., Any], arguments: dict[str, Any], many: Callable[..., Any] | None = None
+    ) -> None:
+        super().__init__(fn, arguments, many=many)
         self.__name__ = name_of(fn)
         self.__doc__ = fn.__doc__
 
@@ -30,6 +40,12 @@ class Verifier(ConfiguredFunction):
     def __call__(self, baseline_samples: Any, treatment_samples: Any) -> Any:
         """Compare two mappings from metric to values."""
         return self.fn(baseline_samples, treatment_samples, **self.fresh_arguments())
+
+    def compare_all(self, samples: Sequence[tuple[Any, Any]]) -> list[Any]:
+        """Return the results of several treatments, each with the baseline's samples that belong to it."""
+        if self.many is None:
+            return [self(*pair) for pair in samples]
+        return list(self.many(samples, **self.fresh_arguments()))
 
 
 class VerifierFactory(Factory[Verifier]):
@@ -47,9 +63,15 @@ class VerifierFactory(Factory[Verifier]):
     product = "verifier"
     by_hand = "(baseline_samples, treatment_samples)"
     check: Callable[..., None] | None
+    many: Callable[..., Any] | None
 
-    def __init__(self, fn: Callable[..., Any], check: Callable[..., None] | None = None) -> None:
-        super().__init__(fn, check=check)
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        check: Callable[..., None] | None = None,
+        many: Callable[..., Any] | None = None,
+    ) -> None:
+        super().__init__(fn, check=check, many=many)
         _refuse_async(fn)
         signature = signature_of(fn)
         parameters = [] if signature is None else list(signature.parameters.values())
@@ -84,14 +106,18 @@ class VerifierFactory(Factory[Verifier]):
             )
         if self.check is not None:
             self.check(**complete)
-        return Verifier(fn, complete)
+        return Verifier(fn, complete, self.many)
 
 
 @overload
 def verifier(fn: Callable[..., Any]) -> VerifierFactory: ...
 @overload
-def verifier(*, check: Callable[..., None]) -> Callable[[Callable[..., Any]], VerifierFactory]: ...
-def verifier(fn: Any = None, *, check: Callable[..., None] | None = None) -> Any:
+def verifier(
+    *, check: Callable[..., None] | None = None, many: Callable[..., Any] | None = None
+) -> Callable[[Callable[..., Any]], VerifierFactory]: ...
+def verifier(
+    fn: Any = None, *, check: Callable[..., None] | None = None, many: Callable[..., Any] | None = None
+) -> Any:
     """Turn a function into a factory of verifiers.
 
     Parameters
@@ -103,6 +129,9 @@ def verifier(fn: Any = None, *, check: Callable[..., None] | None = None) -> Any
     check : callable, optional
         ``check(**settings)`` raises if the values of the settings cannot be used. It is called when the
         verifier is made, so that nobody learns of a wrong setting at the end of a long run.
+    many : callable, optional
+        ``many(samples, **settings)`` returns the results of all treatments at once, for a test that is of all of them
+        together: `samples` is a list of pairs, for each treatment the baseline's samples and its own.
 
     Returns
     -------
@@ -119,7 +148,7 @@ def verifier(fn: Any = None, *, check: Callable[..., None] | None = None) -> Any
     {'differs': True}
     """
     if fn is None:
-        return lambda function: VerifierFactory(function, check)
+        return lambda function: VerifierFactory(function, check, many)
     return VerifierFactory(fn)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from operator import index
@@ -47,6 +48,22 @@ def check_bool(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise InvalidTypeError(f"{name} is True or False, got {value!r}")
     return value
+
+
+def check_share(name: str, value: Any) -> None:
+    """Refuse a `value` that is no number between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidTypeError(f"{name} is a number between 0 and 1, got {value!r}")
+    if not 0 < value < 1:
+        raise InvalidValueError(f"{name} lies between 0 and 1, got {value!r}")
+
+
+def check_size(name: str, value: Any) -> None:
+    """Refuse a `value` that is no finite number above zero."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidTypeError(f"{name} is a number above 0, got {value!r}")
+    if not 0 < value < math.inf:
+        raise InvalidValueError(f"{name} is above 0, in the metric's unit, got {value!r}")
 
 
 def number_in_environment(variable: str, kind: Callable[[str], _Number]) -> _Number | None:

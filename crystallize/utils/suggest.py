@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
+
+_MOST_LISTED = 40
 
 
 def nearest(name: object, choices: Iterable[str]) -> str:
@@ -29,8 +32,15 @@ def name_hint(wrong: object, there_are: str, names: Iterable[str]) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return `names` as a text for messages: quoted, sorted, ``nothing`` if there are none."""
-    return ", ".join(map(repr, sorted(names))) or "nothing"
+    """Return `names` as a text for messages: quoted, sorted, the first of many, ``nothing`` if there are none."""
+    return first_of([*map(repr, sorted(names))], _MOST_LISTED) or "nothing"
+
+
+def first_of(names: Collection[str], most: int = 12) -> str:
+    """Return the first `most` names and how many more there are: ``a, b and 998 more``."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(islice(names, most - 1))} and {len(names) - most + 1} more"
 
 
 def counted(number: int, noun: str) -> str:

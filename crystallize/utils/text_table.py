@@ -6,6 +6,7 @@ import html
 import math
 import os
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -86,7 +87,8 @@ def wrapped(notes: Iterable[str], width: int = WIDTH) -> list[str]:
 def shorten(names: Iterable[str], width: int) -> dict[str, str]:
     """Return a short form of at most `width` columns for each name.
 
-    The middle is cut out. Names that would be the same then lose what they begin with in common instead.
+    The middle is cut out. Names that would be the same then lose what they begin with in common instead; those that
+    still would be end with a number.
     """
     alike: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
@@ -99,6 +101,11 @@ def shorten(names: Iterable[str], width: int) -> dict[str, str]:
         start = len(os.path.commonprefix(group))  # noqa: RUF071 - of names, not of paths
         ends = shorten([name[start:] for name in group], width - 3)
         found |= {name: f"...{ends[name[start:]]}" for name in group}
+    counts = Counter(found.values())
+    alike_still = [name for name, short in found.items() if counts[short] > 1]
+    if width >= _SHORTEST_NAME + len(str(len(alike_still))):
+        for number, name in enumerate(alike_still, 1):
+            found[name] = f"{_start(name, width - 1 - len(str(number)))}~{number}"
     return found
 
 

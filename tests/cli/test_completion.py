@@ -40,6 +40,7 @@ def test_our_own_commands_and_those_of_plugins_are_completed(complete):
             "list",
             "run",
             "show",
+            "plan",
             "runs",
             "cache",
             "diff",

@@ -97,7 +97,11 @@ treatments:
   baseline: {factor: 1}
 hypotheses:
   - {name: more, verifier: higher, metrics: total, direction: max, args: {margin: 5.0}}
-  - {verifier: welch_t_test, metrics: total}
+  - verifier: welch_t_test
+    metrics: total
+    smallest_effect: 0.5
+    equivalence_margin: 0.25
+    correction: benjamini-hochberg
 cli: {group: Basics}
 """
 
@@ -119,7 +123,10 @@ def test_a_folder_is_an_experiment(study: Path) -> None:
     assert result.metrics.treatments["double"].metrics["total"] == [66, 66, 66]
     assert result.get_hypothesis("more").get_for_treatment("double") == {"p_value": 0.0}
     assert result.get_hypothesis("more").ranking["best"] == "double"
-    assert result.get_hypothesis("welch_t_test").ranking["best"] is None
+    found = result.get_hypothesis("welch_t_test")
+    assert found.ranking["best"] is None
+    standards = (found.smallest_effect, found.equivalence_margin, found.correction)
+    assert standards == (0.5, 0.25, "benjamini-hochberg")
     stored = Path("data/scaling/v0/replicate_2/double/PublishStep/summary.json")
     assert json.loads(stored.read_text()) == {"total": 66, "replicate": 2}
     assert (stored.parents[1] / "Log" / "log.txt").read_text() == "4"

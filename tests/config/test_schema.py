@@ -83,6 +83,18 @@ WRONG: list[tuple[str, str, str, tuple[int, int]]] = [
     ("hypotheses: [{verifier: x, metrics: 3}]", "hypotheses[0].metrics", "found the number 3", (3, 37)),
     ("hypotheses: [{verifier: x, metrics: []}]", "hypotheses[0].metrics", "the list is empty", (3, 37)),
     ("hypotheses: [{verifier: x, metrics: [a, a]}]", "hypotheses[0].metrics", "named twice", (3, 37)),
+    (
+        "hypotheses: [{verifier: x, smallest_effect: 0}]",
+        "hypotheses[0].smallest_effect",
+        "found the number 0",
+        (3, 45),
+    ),
+    (
+        "hypotheses: [{verifier: x, correction: holms}]",
+        "hypotheses[0].correction",
+        "found the text 'holms'",
+        (3, 40),
+    ),
     ("hypotheses: [{verifier: x, direction: up}]", "hypotheses[0].direction", "found the text 'up'", (3, 39)),
     ("hypotheses: [{verifier: x, args: [a]}]", "hypotheses[0].args", "found a list", (3, 34)),
     ("execution: 3", "execution", "found the number 3", (3, 12)),
@@ -135,7 +147,7 @@ def test_everything_that_can_be_said_is_understood(config: Callable[[str], Path]
     assert Call.of(read.steps[3]) == Call("draw", {"size": 3}, ("draw",), cache=False)
     assert read.cache is False
     assert read.outputs["table"].loader == "auto"
-    assert read.treatments == {"double": {"factor": 2}, "control": {}}
+    assert read.treatments.named == {"double": {"factor": 2}, "control": {}}
     assert read.hypotheses[1].metrics == [["a"], ["b", "c"]]
     assert [each.direction for each in read.hypotheses] == ["min", None]
     assert dict(read.execution or ()) == {"strategy": "process", "max_workers": 2}
@@ -306,9 +318,9 @@ def test_the_schema_is_valid_and_tells_an_editor_everything() -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["required"] == ["datasource", "steps"]
     for model in (schema, *schema["$defs"].values()):
-        assert (
-            model["additionalProperties"] is (model["title"] == "StrategyConfig")
-            or model["title"] == "StepConfig"
+        assert model["additionalProperties"] is (model["title"] == "StrategyConfig") or model["title"] in (
+            "StepConfig",
+            "TreatmentsConfig",
         )
         assert model["description"]
         for name, entry in model["properties"].items():

@@ -11,18 +11,18 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from crystallize.errors import CrystallizeError, MissingMetricError
+from crystallize.errors import CrystallizeError, InvalidValueError, MissingMetricError
 from crystallize.results.columns import Column
 from crystallize.results.condition import ConditionMetrics
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.statistics.hypothesis import Hypothesis
-from crystallize.statistics.verifiers import paired_t_test
+from crystallize.statistics.verifiers import paired_t_test, welch_t_test
 from crystallize.store.outcome import OutcomeError
 
 FAILED = None
 
 
-def make_result(**conditions):
+def make_result(hypotheses=(), tags=None, **conditions):
     """Make a result; for each condition the metrics with one entry a replicate."""
     replicates, made = 0, {}
     for name, metrics in conditions.items():
@@ -37,13 +37,14 @@ def make_result(**conditions):
                     column.put(i, entry if isinstance(entry, list) else [entry], place)
             if not len(column):
                 del columns[metric]
-        made[name] = ConditionMetrics(name, columns, {}, [0] * replicates, list(errors.values()))
+        made[name] = ConditionMetrics(name, columns, tags or {}, [0] * replicates, list(errors.values()))
     baseline = made.pop("baseline")
+    found = [each.evaluate(baseline, made) for each in hypotheses]
     return Result(
         experiment="e",
         replicates=replicates,
         master_seed=0,
-        metrics=ExperimentMetrics(baseline, made),
+        metrics=ExperimentMetrics(baseline, made, found),
         errors=[],
         artifacts=[],
         provenance=None,
@@ -258,3 +259,158 @@ def test_the_hypotheses_stand_below_the_summary_wherever_it_is_shown(draws):
         assert str(found) in shown
     assert found._repr_html_() in result._repr_html_()
     assert result.summary().to_dict()["hypotheses"] == [found.to_dict()]
+
+
+# -- all that is known of a comparison ---------------------------------------------------------------------------
+
+
+def detail_of(result, condition="t", **arguments):
+    rows = result.summary(detail=True, **arguments).rows
+    return next(row for row in rows if row.condition == condition)
+
+
+def test_details_of_a_comparison_agree_with_their_definitions(draws):
+    base, better = draws
+    row = detail_of(
+        make_result(
+            [Hypothesis(paired_t_test(), "rmse", direction="min", name="lower")],
+            baseline={"rmse": base.tolist()},
+            t={"rmse": better.tolist()},
+            u={"rmse": (better + 1).tolist()},
+        )
+    )
+    differences, found = better - base, row.detail
+    assert found.d == pytest.approx(differences.mean() / differences.std(ddof=1))
+    assert found.g == pytest.approx(found.d * (1 - 3 / (4 * 39 - 1)), rel=1e-3)
+    assert found.effect_interval[0] < found.d < found.effect_interval[1]
+    assert found.relative == pytest.approx(better.mean() / base.mean() - 1)
+    assert found.relative_interval[0] < found.relative < found.relative_interval[1] < 0
+    assert found.better == np.mean(differences < 0)
+    assert found.correlation == row.correlation == pytest.approx(np.corrcoef(base, better)[0, 1])
+    assert found.worth == pytest.approx((base.var() + better.var()) / differences.var())
+    assert found.p_value == pytest.approx(stats.ttest_rel(better, base).pvalue, rel=1e-12)
+    assert found.adjusted_p_value == 2 * found.p_value
+    assert (found.family, found.verdict) == ("2 tests of hypothesis 'lower', Holm", "better")
+
+
+def test_what_no_hypothesis_asks_for_is_a_family_of_its_own(draws):
+    base, better = draws
+    asked = Hypothesis(paired_t_test(), "a", direction="min")
+    conditions = {name: {m: better.tolist() for m in "abc"} for name in ("t", "u")}
+    result = make_result([asked], baseline={m: base.tolist() for m in "abc"}, **conditions)
+    details = {row.metric: row.detail for row in result.summary(detail=True).rows if row.condition == "t"}
+    assert details["a"].adjusted_p_value == 2 * details["a"].p_value
+    assert details["b"].adjusted_p_value == pytest.approx(4 * details["b"].p_value)
+    assert details["b"].family == "4 comparisons without a hypothesis, Holm"
+    assert [details[metric].verdict for metric in "abc"] == ["better", "smaller", "smaller"]
+
+
+def test_details_are_shown_as_blocks_of_80_columns(draws):
+    base, better = (side.tolist() for side in draws)
+    hypothesis = Hypothesis(paired_t_test(), "rmse", direction="min", name="lower")
+    shown = str(
+        make_result([hypothesis], baseline={"rmse": base}, t={"rmse": [FAILED, *better[1:]]}).summary(
+            detail=True
+        )
+    )
+    assert "\nrmse, t\n  pairs       39; left out: 1 failed\n" in shown
+    assert "  better      in 39 of 39 pairs (100 %)\n" in shown
+    assert "(the only test of hypothesis 'lower')\n" in shown
+    assert "  verdict     withheld\n" in shown
+    assert "  effect      d = -12" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_nan_is_counted_left_out_and_decides_nothing():
+    base = [1.0, 2.0, 3.0, 5.0, 4.0]
+    hypothesis = Hypothesis(paired_t_test(), "a", direction="min")
+    result = make_result([hypothesis], baseline={"a": base}, t={"a": [math.nan, 1.5, 2.0, 4.5, 3.0]})
+    row = detail_of(result)
+    assert (row.pairs, row.dropped, row.difference) == (4, {"NaN": 1}, -0.75)
+    assert row.detail.verdict == "undecided"
+    assert "left out of a: 1 pair, NaN." in str(result.summary())
+    unasked = make_result(baseline={"a": base}, t={"a": [math.nan, -5.0, -4.0, -2.1, -3.0]})
+    assert detail_of(unasked).detail.verdict == "withheld"
+
+
+def test_true_and_false_have_the_intervals_of_shares():
+    base, other = [True] * 4 + [False] * 16, [True] * 16 + [False] * 4
+    result = make_result(baseline={"won": base}, t={"won": other})
+    row = detail_of(result)
+    assert row.method == "shares"
+    assert row.detail.p_value == pytest.approx(stats.binomtest(0, 12).pvalue)
+    wilson = stats.binomtest(4, 20).proportion_ci(method="wilson")
+    assert row.detail.shares[0] == pytest.approx((wilson.low, wilson.high))
+    assert "interval: Agresti and Min." in " ".join(str(result.summary()).split())
+    assert detail_of(make_result(baseline={"won": [1, 0]}, t={"won": [1, 1]})).method == "student"
+
+
+def test_a_metric_whose_hypothesis_has_no_pairs_has_welchs_interval(draws):
+    base, better = draws
+    hypothesis = Hypothesis(welch_t_test(), "rmse")
+    result = make_result([hypothesis], baseline={"rmse": base.tolist()}, t={"rmse": better.tolist()})
+    row, reference = detail_of(result), stats.ttest_ind(better, base, equal_var=False).confidence_interval()
+    assert row.interval == pytest.approx((reference.low, reference.high), rel=1e-12)
+    assert (row.detail.d, row.detail.worth, row.detail.better) == (None, None, None)
+    assert "Welch's t, without pairs" in str(result.summary())
+
+
+def test_values_of_one_cluster_count_together():
+    rng = np.random.default_rng(2)
+    of_patient = rng.normal(0.2, 1, 8)
+    base = rng.normal(size=(40, 1))
+    values = (base + np.repeat(of_patient, 5)[:, None] + rng.normal(0, 0.1, (40, 1))).tolist()
+    tags = {"a": {i: [{"patient": i // 5}] for i in range(40)}}
+    hypothesis = Hypothesis(paired_t_test(), "a", direction="max")
+    result = make_result([hypothesis], tags, baseline={"a": base.tolist()}, t={"a": values})
+    naive, clustered = detail_of(result), detail_of(result, cluster="patient")
+    assert clustered.difference == pytest.approx(naive.difference)
+    assert clustered.method == "clusters"
+    assert clustered.detail.clusters == 8
+    assert np.ptp(clustered.interval) > 1.5 * np.ptp(naive.interval)
+    assert clustered.detail.p_value > naive.detail.p_value
+    assert "40 of 8 clusters" in str(result.summary(detail=True, cluster="patient"))
+    with pytest.raises(InvalidValueError, match=r"no value has the tag 'patent'.*Did you mean 'patient'"):
+        result.summary(cluster="patent")
+
+
+def test_pairs_that_vary_against_each_other_are_told(draws):
+    base, _ = draws
+    result = make_result(baseline={"a": base.tolist()}, t={"a": (114 - base).tolist()})
+    assert "the pairs of 't' on a vary against each other" in str(result.summary())
+    assert "it cost replicates" in " ".join(str(result.summary(detail=True)).split())
+    assert "vary against" not in str(
+        make_result(baseline={"a": base.tolist()}, t={"a": np.roll(base, 2).tolist()}).summary()
+    )
+
+
+@pytest.mark.parametrize(
+    "values", [[1.0], [1.0, 1.0, 1.0], [math.nan] * 3, [math.inf, 1.0, 2.0], [10**400, 1, 2], [True]]
+)
+def test_details_of_extreme_values_claim_nothing(values):
+    for other in (values, values[::-1]):
+        result = make_result([Hypothesis(paired_t_test())], baseline={"a": values}, t={"a": other})
+        assert detail_of(result).detail.verdict == "undecided"
+        assert "verdict     undecided" in str(result.summary(detail=True))
+
+
+def test_of_a_thousand_treatments_the_best_ten_are_shown():
+    rng = np.random.default_rng(3)
+    base = rng.normal(size=6)
+    treatments = {f"t{i}": {"a": (base + i + rng.normal(0, 0.1, 6)).tolist()} for i in range(1000)}
+    hypothesis = Hypothesis(paired_t_test(), "a", direction="min", ranker=lambda found: found["difference"])
+    summary = make_result([hypothesis], baseline={"a": base.tolist()}, **treatments).summary()
+    lines = str(summary).splitlines()
+    assert [line.split()[1] for line in lines[2:13]] == ["baseline", *(f"t{i}" for i in range(10))]
+    assert "990 more treatments: rows and to_frame() have all of them." in lines
+    assert any(line.startswith("990 more comparisons: ") for line in lines)
+    assert len(lines) < 50
+    assert len(summary.rows) == 1001
+
+
+def test_a_frame_has_a_column_for_each_number(draws):
+    base, better = (side.tolist() for side in draws)
+    frame = make_result(baseline={"a": base}, t={"a": better}).summary(detail=True).to_frame()
+    assert list(frame.condition) == ["baseline", "t"]
+    assert {"difference", "interval", "d", "g", "worth", "p_value", "verdict"} <= set(frame.columns)
+    assert frame.verdict[1] == "smaller"

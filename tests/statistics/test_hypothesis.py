@@ -22,8 +22,8 @@ from crystallize.errors import (
 )
 from crystallize.results.columns import Column
 from crystallize.results.condition import ConditionMetrics
+from crystallize.statistics.adjustment import holm
 from crystallize.statistics.hypothesis import Hypothesis, HypothesisResult, as_hypothesis, hypothesis
-from crystallize.statistics.p_values import holm
 from crystallize.statistics.verifier import verifier
 from crystallize.statistics.verifiers import paired_t_test, sign_flip_test, welch_t_test
 from crystallize.store.outcome import OutcomeError
@@ -517,6 +517,9 @@ def test_a_decorated_ranker_makes_hypotheses():
         "verifier": "paired_t_test",
         "metrics": [["loss"]],
         "direction": None,
+        "smallest_effect": None,
+        "equivalence_margin": None,
+        "correction": "holm",
         "settings": {"alpha": 0.01},
     }
 

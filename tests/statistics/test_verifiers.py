@@ -26,6 +26,8 @@ from crystallize.statistics.samples import as_numbers, moments
 from crystallize.statistics.verifier import verifier
 from crystallize.statistics.verifiers import paired_t_test, sign_flip_test, welch_t_test
 
+from .published import MAIZE
+
 TESTS = [welch_t_test, paired_t_test, sign_flip_test]
 
 # Student (1908), section IX: additional hours of sleep of ten patients after two drugs (Cushny and Peebles).
@@ -47,7 +49,7 @@ def test_paired_t_test_gives_what_student_published():
     assert found["difference"] == pytest.approx(1.58)
     assert found["statistic"] == pytest.approx(4.0621, abs=5e-5)
     assert found["degrees_of_freedom"] == 9
-    assert found["p_value"] == pytest.approx(0.00283, abs=5e-6)
+    assert found["p_value"] == pytest.approx(0.002832890197384273, rel=1e-12)
     assert found["interval"] == pytest.approx((0.7001142, 2.4598858), abs=1e-6)
     assert found["significant"] is True
     assert found["n"] == 10
@@ -56,8 +58,8 @@ def test_paired_t_test_gives_what_student_published():
 def test_welch_t_test_gives_the_known_values_for_the_sleep_data():
     found = compare(welch_t_test, DEXTRO, LAEVO)
     assert found["statistic"] == pytest.approx(1.8608, abs=5e-5)
-    assert found["degrees_of_freedom"] == pytest.approx(17.776, abs=5e-4)
-    assert found["p_value"] == pytest.approx(0.07939, abs=5e-6)
+    assert found["degrees_of_freedom"] == pytest.approx(17.776473516178488, rel=1e-12)
+    assert found["p_value"] == pytest.approx(0.0793941401873583, rel=1e-12)
     assert found["interval"] == pytest.approx((-0.2054832, 3.3654832), abs=1e-6)
     assert found["significant"] is False
     assert found["n"] == (10, 10)
@@ -70,10 +72,10 @@ def test_welch_t_test_agrees_with_scipy(n):
     found = compare(welch_t_test, a.tolist(), b.tolist(), alpha=0.1)
     reference = stats.ttest_ind(b, a, equal_var=False)
     interval = reference.confidence_interval(0.9)
-    assert found["p_value"] == pytest.approx(reference.pvalue, rel=1e-9)
-    assert found["statistic"] == pytest.approx(reference.statistic, rel=1e-9)
-    assert found["degrees_of_freedom"] == pytest.approx(reference.df, rel=1e-9)
-    assert found["interval"] == pytest.approx((interval.low, interval.high), rel=1e-9)
+    assert found["p_value"] == pytest.approx(reference.pvalue, rel=1e-12)
+    assert found["statistic"] == pytest.approx(reference.statistic, rel=1e-12)
+    assert found["degrees_of_freedom"] == pytest.approx(reference.df, rel=1e-12)
+    assert found["interval"] == pytest.approx((interval.low, interval.high), rel=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 7, 300])
@@ -84,10 +86,10 @@ def test_paired_t_test_agrees_with_scipy(n):
     found = compare(paired_t_test, a, b, alpha=0.01)
     reference = stats.ttest_rel(b, a)
     interval = reference.confidence_interval(0.99)
-    assert found["p_value"] == pytest.approx(reference.pvalue, rel=1e-9)
-    assert found["statistic"] == pytest.approx(reference.statistic, rel=1e-9)
+    assert found["p_value"] == pytest.approx(reference.pvalue, rel=1e-12)
+    assert found["statistic"] == pytest.approx(reference.statistic, rel=1e-12)
     assert found["degrees_of_freedom"] == reference.df
-    assert found["interval"] == pytest.approx((interval.low, interval.high), rel=1e-9)
+    assert found["interval"] == pytest.approx((interval.low, interval.high), rel=1e-12)
 
 
 def test_exact_sign_flip_test_counts_all_exchanges():
@@ -99,6 +101,14 @@ def test_exact_sign_flip_test_counts_all_exchanges():
     )
     assert found["p_value"] == pytest.approx(reference.pvalue, rel=1e-12)
     assert found["difference"] == found["statistic"] == pytest.approx(1.58)
+
+
+def test_fishers_exact_p_value_of_darwins_maize():
+    found = compare(sign_flip_test, [0] * 15, MAIZE, resamples=2**15)
+    assert found["p_value"] == 1726 / 32768
+    assert compare(paired_t_test, [0] * 15, MAIZE)["p_value"] == pytest.approx(
+        0.049702944021800866, rel=1e-12
+    )
 
 
 def test_random_sign_flip_test_is_close_to_scipy_and_repeatable():
@@ -179,14 +189,16 @@ def test_p_values_are_probabilities_and_agree_with_the_interval(test, pair):
         assert found["significant"] == (not low <= 0 <= high)
 
 
-@pytest.mark.parametrize("test", [welch_t_test, paired_t_test])
-def test_values_that_do_not_vary_give_certainty_without_warnings(test):
+@pytest.mark.parametrize(("test", "least"), [(welch_t_test, 2 / math.comb(20, 10)), (paired_t_test, 2**-9)])
+def test_values_that_do_not_vary_are_judged_by_exchanging_them(test, least):
     same = compare(test, [0.1] * 10, [0.1] * 10)
     assert (same["p_value"], same["statistic"], same["interval"]) == (1.0, 0.0, (0.0, 0.0))
     assert not same["significant"]
     other = compare(test, [0.5] * 10, [0.25] * 10)
-    assert (other["p_value"], other["statistic"], other["interval"]) == (0.0, -math.inf, (-0.25, -0.25))
+    assert (other["p_value"], other["statistic"], other["interval"]) == (least, -math.inf, (-0.25, -0.25))
     assert other["significant"]
+    assert not compare(test, [3, 3], [4, 4])["significant"]
+    assert not compare(test, [3] * 2, [4] * 2, alpha=0.3)["significant"]
 
 
 @pytest.mark.parametrize("test", TESTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crystallize.utils.suggest import did_you_mean, listed, name_hint
+from crystallize.utils.suggest import did_you_mean, first_of, listed, name_hint
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,13 @@ def test_the_nearest_choice_is_suggested_if_one_is_near(
 def test_names_are_listed_quoted_and_sorted() -> None:
     assert listed(["b", "a"]) == "'a', 'b'"
     assert listed(iter(())) == "nothing"
+    assert listed(f"t{number:03}" for number in range(1000)).endswith("'t038' and 961 more")
+
+
+def test_of_many_names_the_first_are_shown_and_the_others_counted() -> None:
+    assert first_of(("a", "b", "c"), 3) == "a, b, c"
+    assert first_of(("a", "b", "c", "d"), 3) == "a, b and 2 more"
+    assert first_of(()) == ""
 
 
 def test_the_advice_for_a_wrong_name_lists_the_right_ones_and_the_nearest() -> None:

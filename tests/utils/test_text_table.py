@@ -42,6 +42,18 @@ def test_names_are_cut_in_the_middle_and_stay_apart() -> None:
     assert all(len(short) <= 12 for short in shorten(alike, 12).values())
 
 
+def test_names_of_many_coordinates_stay_distinct() -> None:
+    cells = [
+        f"lr={lr},depth={depth},model={model},width=64"
+        for lr in (0.1, 0.01)
+        for depth in (2, 4)
+        for model in "ab"
+    ]
+    for width in (12, 16, 20, 24):
+        assert len(set(shorten(cells, width).values())) == len(cells)
+        assert all(len(short) <= width for short in shorten(cells, width).values())
+
+
 def test_what_counts_are_the_columns_of_a_terminal_and_not_the_characters() -> None:
     rows = [("\u8aa4\u5dee", "\u4e2d\u592e\u5024", "1.5"), ("e\u0301te\u0301", "\u975e\u5e38" * 20, "12.0")]
     lines = TextTable(("metric", "condition", "mean"), rows).lines(40)

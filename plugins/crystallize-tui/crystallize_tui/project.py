@@ -12,6 +12,7 @@ from crystallize.cli.stored import location_of
 from crystallize.config.errors import ConfigError
 from crystallize.config.folders import find_folders
 from crystallize.config.reader import read_config
+from crystallize.config.treatments import treatments_of
 from crystallize.results.runs import StoredRun, read_runs
 from crystallize.store.metadata import FINISHED
 
@@ -125,7 +126,7 @@ def read_experiment(folder: ExperimentFolder) -> FoundExperiment:
         priority=config.cli.priority,
         hidden=config.cli.hidden,
         replicates=config.replicates,
-        treatments=tuple(config.treatments),
+        treatments=tuple(each.name for each in treatments_of(config.treatments)),
         outputs=tuple(config.outputs),
         depends_on=tuple(dict.fromkeys(reference.experiment for reference in config.references())),
         runs=location_of(folder.name, config),

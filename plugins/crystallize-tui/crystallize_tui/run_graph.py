@@ -67,7 +67,7 @@ def read_nodes(config: Path) -> list[Node]:
             draft.name,
             location_of(draft.name, draft.config),
             tuple(dict.fromkeys(Call.of(step).name for step in draft.config.steps)),
-            tuple(name for name in draft.config.treatments if name != BASELINE),
+            tuple(each.name for each in draft.treatments if each.name != BASELINE),
             draft.config.cache,
         )
         for draft in drafts

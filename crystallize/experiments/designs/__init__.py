@@ -1,0 +1,1 @@
+"""Designs: treatments made from factors and their levels."""

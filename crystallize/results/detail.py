@@ -1,0 +1,181 @@
+"""All that is known of one comparison: one metric under one treatment and the baseline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from crystallize.statistics.adjustment import CORRECTIONS, TITLES, holm
+from crystallize.statistics.effect_size import effect_size, share_larger
+from crystallize.statistics.intervals import Interval, ratio_of_means, wilson_interval
+from crystallize.statistics.verdicts import Evidence, verdict
+
+if TYPE_CHECKING:
+    from crystallize.results.pairs import Pairs
+    from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
+    from crystallize.statistics.verdicts import Direction
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What stands beside a difference in ``summary(detail=True)``. What is not known, or has no meaning, is None.
+
+    Attributes
+    ----------
+    baseline_mean, treatment_mean : float
+        The means over the pairs.
+    shares : tuple of tuple of float or None
+        Wilson's intervals of the two shares, if the metric is true or false.
+    relative, relative_interval : float and tuple of float, or None
+        The difference as a share of the baseline's mean, and Fieller's interval of it; if the baseline keeps its sign.
+    d, g, effect_interval : float, float and tuple of float, or None
+        The difference in standard deviations of the differences (Cohen's d_z), without its bias (Hedges' g_z), and the
+        exact interval of d.
+    better : float or None
+        The share of pairs in which the treatment was better; in which it was larger, if there is no direction.
+    correlation, worth : float or None
+        Of the pairs; and as how many times the replicates it counted to compare within them.
+    clusters : int or None
+        How many clusters there are.
+    p_value, adjusted_p_value : float
+        Of no difference, of this test alone and for all tests of its family.
+    family : str
+        What p-values were adjusted together.
+    direction : {"min", "max"} or None
+        Where better lies.
+    verdict : str
+        See :class:`~crystallize.statistics.hypothesis_result.Comparison`.
+    outlook : str
+        What an undecided comparison could see, and needs.
+    """
+
+    baseline_mean: float
+    treatment_mean: float
+    shares: tuple[Interval, Interval] | None
+    relative: float | None
+    relative_interval: Interval | None
+    d: float | None
+    g: float | None
+    effect_interval: Interval | None
+    better: float | None
+    correlation: float | None
+    worth: float | None
+    clusters: int | None
+    p_value: float
+    adjusted_p_value: float
+    family: str
+    direction: Direction | None
+    verdict: str
+    outlook: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A p-value with its verdict, and where they are from."""
+
+    p_value: float
+    adjusted_p_value: float
+    family: str
+    direction: Direction | None
+    verdict: str
+    outlook: str = ""
+
+
+def stated_finding(comparison: Comparison, found: HypothesisResult, family: str) -> Finding:
+    """Return what a hypothesis found; `family` is from :func:`family_of`."""
+    return Finding(
+        comparison.p_value,
+        comparison.adjusted_p_value,
+        family,
+        found.direction,
+        comparison.verdict,
+        found.outlook(comparison),
+    )
+
+
+def clustered_findings(pairs: Sequence[Pairs], found: HypothesisResult) -> list[Finding]:
+    """Return the tests of a hypothesis on clusters: its comparisons, by its standards, with other p-values."""
+    correct = CORRECTIONS.get(found.correction, holm)  # type: ignore[call-overload]
+    p_values = [each.p_value for each in pairs]
+    margins = [
+        [math.nan if margin is None else min(1.0, 2 * each.mean.p_within(margin)) for each in pairs]
+        for margin in (found.equivalence_margin, found.smallest_effect)
+    ]
+    families = [correct(values) for values in (p_values, *margins)]
+    tests = []
+    for each, p_value, adjusted, equivalent, small in zip(pairs, p_values, *families, strict=True):
+        evidence = Evidence(each.mean.difference, adjusted, "", equivalent, small, each.is_lopsided)
+        concluded = verdict(evidence, found.alpha, found.direction)
+        tests.append(Finding(p_value, adjusted, family_of(found, len(pairs)), found.direction, concluded))
+    return tests
+
+
+def unstated_findings(pairs: Sequence[Pairs], alpha: float) -> list[Finding]:
+    """Return tests of what no hypothesis asks for: Student's or McNemar's, and Holm over all of them."""
+    p_values = [each.p_value if len(each.differences) else math.nan for each in pairs]
+    several = f"{len(pairs)} comparisons without a hypothesis, Holm"
+    family = "the only comparison without a hypothesis" if len(pairs) == 1 else several
+    return [
+        Finding(
+            p_value,
+            adjusted,
+            family,
+            None,
+            verdict(
+                Evidence(each.mean.difference, adjusted, is_lopsided=each.is_lopsided), alpha, direction=None
+            ),
+        )
+        for each, p_value, adjusted in zip(pairs, p_values, holm(p_values), strict=True)
+    ]
+
+
+def describe(pairs: Pairs, test: Finding, confidence: float) -> Detail:
+    """Return all that is known of a comparison."""
+    baseline, treatment, differences = pairs.sides
+    effect = effect_size(pairs.differences, confidence) if pairs.method == "student" else None
+    gain = pairs.gain
+    ratio = None
+    if pairs.method == "student":
+        ratio = ratio_of_means(pairs.baseline, pairs.treatment, confidence)
+    sign = math.copysign(1, baseline.mean)
+    shares = None
+    if pairs.method == "shares":
+        shares = tuple(
+            wilson_interval(int(values.sum()), len(values), confidence)
+            for values in (pairs.baseline, pairs.treatment)
+        )
+    better = None
+    if pairs.method != "welch" and differences.n:
+        better = share_larger(-pairs.differences if test.direction == "min" else pairs.differences)
+    return Detail(
+        baseline_mean=baseline.mean,
+        treatment_mean=treatment.mean,
+        shares=shares,  # type: ignore[arg-type]
+        relative=None if ratio is None else sign * (ratio.ratio - 1),
+        relative_interval=None
+        if ratio is None
+        else tuple(sorted(sign * (end - 1) for end in ratio.interval)),  # type: ignore[arg-type]
+        d=None if effect is None else effect.d,
+        g=None if effect is None or math.isnan(effect.g) else effect.g,
+        effect_interval=None if effect is None else effect.interval,
+        better=better,
+        correlation=None if gain is None else gain.correlation,
+        worth=None if gain is None else gain.worth,
+        clusters=len(set(pairs.clusters)) if pairs.method == "clusters" else None,
+        p_value=test.p_value,
+        adjusted_p_value=test.adjusted_p_value,
+        family=test.family,
+        direction=test.direction,
+        verdict=test.verdict,
+        outlook=test.outlook,
+    )
+
+
+def family_of(found: HypothesisResult, tests: int) -> str:
+    """Name the tests of a hypothesis, whose p-values are adjusted together."""
+    if tests == 1:
+        return f"the only test of hypothesis {found.name!r}"
+    correction = "not corrected" if found.correction == "none" else TITLES[found.correction]
+    return f"{tests} tests of hypothesis {found.name!r}, {correction}"

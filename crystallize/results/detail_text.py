@@ -1,0 +1,63 @@
+"""The details of a comparison as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from crystallize.results.pairs import counts
+from crystallize.utils.suggest import counted
+from crystallize.utils.text_table import choose_decimals, format_number
+
+if TYPE_CHECKING:
+    from crystallize.results.detail import Detail
+    from crystallize.results.summary_row import SummaryRow
+
+_METHODS = {
+    "student": "Student's t on pairs",
+    "welch": "Welch's t",
+    "shares": "Agresti and Min, of shares",
+    "clusters": "Student's t on clusters",
+}
+
+
+def detail_lines(row: SummaryRow, found: Detail, confidence: float) -> Iterator[tuple[str, str]]:
+    """Yield what is known of a comparison, as names and texts."""
+    level = f"{100 * confidence:g}% interval"
+    decimals = choose_decimals([row.half_width], [row.difference])
+    left_out = f"; left out: {', '.join(counts(row.dropped))}" if row.dropped else ""
+    of_clusters = "" if found.clusters is None else f" of {counted(found.clusters, 'cluster')}"
+    yield "pairs", f"{row.pairs}{of_clusters}{left_out}"
+    means = [format_number(mean, decimals) for mean in (found.baseline_mean, found.treatment_mean)]
+    if found.shares is not None:
+        means = [
+            f"{mean} {_interval(ends, decimals, '')}" for mean, ends in zip(means, found.shares, strict=True)
+        ]
+    yield "means", f"baseline {means[0]}, {row.condition} {means[1]}"
+    if row.difference is None:
+        return
+    difference = format_number(row.difference, decimals, sign="+")
+    ends = "" if row.interval is None else f", {level} {_interval(row.interval, decimals, '+')}"
+    yield "difference", f"{difference}{ends} ({_METHODS[row.method or 'student']})"
+    if found.relative is not None and found.relative_interval is not None:
+        shown = _interval([100 * end for end in found.relative_interval], 1, "+")
+        yield "relative", f"{100 * found.relative:+.1f} %, {level} {shown} (Fieller)"
+    if found.d is not None and found.effect_interval is not None:
+        unbiased = "" if found.g is None else f"; without bias g = {found.g:+.2f}"
+        yield "effect", f"d = {found.d:+.2f}, {level} {_interval(found.effect_interval, 2, '+')}{unbiased}"
+    if found.better is not None:
+        word = "larger" if found.direction is None else "better"
+        yield word, f"in {round(found.better * row.pairs)} of {row.pairs} pairs ({100 * found.better:.0f} %)"
+    if found.worth is not None:
+        cost = "" if found.worth >= 1 else ": it cost replicates"
+        yield (
+            "pairing",
+            f"was worth {found.worth:.3g} times the replicates (correlation {found.correlation:.2f}){cost}",
+        )
+    adjusted = "" if found.adjusted_p_value == found.p_value else f"; adjusted {found.adjusted_p_value:.2g}"
+    yield "p", f"{found.p_value:.2g}{adjusted} ({found.family})"
+    yield "verdict", f"{found.verdict}; {found.outlook}" if found.outlook else found.verdict
+
+
+def _interval(ends: Sequence[float], decimals: int | None, sign: str) -> str:
+    return f"[{', '.join(format_number(end, decimals, sign=sign) for end in ends)}]"

@@ -1,0 +1,447 @@
+"""What each factor of a design does to a metric: main effects and two-way interactions."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize.errors import InvalidValueError, MissingMetricError, UnknownNameError
+from crystallize.statistics.adjustment import holm
+from crystallize.statistics.samples import moments, per_replicate
+from crystallize.statistics.t_tests import MeanDifference
+from crystallize.utils.checks import check_share
+from crystallize.utils.levels import factors_of, level_label
+from crystallize.utils.suggest import counted, listed, name_hint
+from crystallize.utils.text_table import (
+    WIDTH,
+    TextTable,
+    align_points,
+    choose_decimals,
+    format_number,
+    wrapped,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from crystallize.results.condition import ConditionMetrics
+
+    FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+_MOST_ROWS = 20
+_NOISE = 16 * 2.0**-52  # what sums of a few numbers lose, relative to the largest
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the change of one factor, or of two together, does to a metric.
+
+    Attributes
+    ----------
+    factors : tuple of str
+        One for a main effect, two for an interaction.
+    changes : tuple of (str, str)
+        Of each factor, the levels that are compared: from the first one to another. Numbers are in ascending order,
+        other levels in that of the design.
+    estimate : float
+        In the metric's unit. Of one factor: the metric at its second level minus that at its first, averaged over the
+        levels of all others. Of two: half of what the first one's effect differs between the levels of the second.
+    interval : tuple of float or None
+        Student's interval of the mean over replicates; None with one replicate.
+    p_value, adjusted : float or None
+        Two-sided, of no effect: by itself, and corrected by Holm's method for all effects of the table.
+    """
+
+    factors: tuple[str, ...]
+    changes: tuple[tuple[str, str], ...]
+    estimate: float
+    interval: tuple[float, float] | None = None
+    p_value: float | None = None
+    adjusted: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The factors: ``lr``, or ``lr x depth``."""
+        return " x ".join(self.factors)
+
+
+@dataclass(frozen=True, repr=False)
+class Effects(Sequence[Effect]):
+    """The effects of a design on one metric; ``print(effects)`` shows them as a table.
+
+    Attributes
+    ----------
+    metric : str
+        The metric.
+    effects : tuple of Effect
+        Main effects first, in the order of the factors.
+    replicates : int
+        How many replicates count: those with the metric in every cell.
+    dropped : int
+        How many do not.
+    confidence : float
+        Level of the intervals.
+    confounded : tuple of str
+        The effects that this design does not tell from others.
+    notes : tuple of str
+        What else is to be known.
+    """
+
+    metric: str
+    effects: tuple[Effect, ...]
+    replicates: int
+    dropped: int
+    confidence: float
+    confounded: tuple[str, ...]
+    notes: tuple[str, ...]
+    _cells: tuple[tuple[Mapping[str, Any], float], ...]
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.effects[place]
+
+    def __len__(self) -> int:
+        return len(self.effects)
+
+    def of(self, *factors: str) -> list[Effect]:
+        """Return the effects of a factor, or the interactions of two: one for each change of levels.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such effect.
+        """
+        found = [effect for effect in self.effects if set(effect.factors) == set(factors)]
+        if not found:
+            names = dict.fromkeys(effect.name for effect in self.effects)
+            wanted = " x ".join(factors)
+            raise UnknownNameError(
+                f"there is no effect of {wanted!r}", hint=name_hint(wanted, "There are those of", names)
+            )
+        return found
+
+    def interaction(self, first: str, second: str) -> str:
+        """Return a table of the metric's mean at each level of `first` (down) and of `second` (across)."""
+        levels = _levels_in_order(cell for cell, _ in self._cells)
+        for factor in (first, second):
+            if factor not in levels:
+                hint = name_hint(factor, "The factors are", levels)
+                raise UnknownNameError(f"the design has no factor {factor!r}", hint=hint)
+        means: dict[tuple[str, str], list[float]] = {}
+        for cell, mean in self._cells:
+            place = level_label(first, cell[first]), level_label(second, cell[second])
+            means.setdefault(place, []).append(mean)
+        down, across = (
+            [level_label(factor, level) for level in levels[factor]] for factor in (first, second)
+        )
+        averages = {place: math.fsum(found) / len(found) for place, found in means.items()}
+        decimals = choose_decimals([max(averages.values()) - min(averages.values())], averages.values())
+        rows = [
+            (f"{first}={one}", *(format_number(averages.get((one, other)), decimals) for other in across))
+            for one in down
+        ]
+        table = TextTable((self.metric, *(f"{second}={other}" for other in across)), rows, names=1)
+        return "\n".join(table.lines())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts and lists."""
+        return {
+            "metric": self.metric,
+            "replicates": self.replicates,
+            "dropped": self.dropped,
+            "confidence": self.confidence,
+            "effects": [asdict(effect) for effect in self.effects],
+            "confounded": list(self.confounded),
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    __repr__ = __str__
+
+    def lines(self, width: int = WIDTH) -> list[str]:
+        """Return the lines of a text of at most `width` columns: the first effects, and how many more there are."""
+        return [*self._table(_MOST_ROWS).lines(width), "", *wrapped(self._remarks(_MOST_ROWS), width)]
+
+    def _repr_html_(self) -> str:
+        notes = "<br>".join(map(html.escape, self._remarks(len(self))))
+        return f"{self._table(len(self)).html()}<p>{notes}</p>"
+
+    def _table(self, most: int) -> TextTable:
+        shown = self.effects[:most]
+        halves = [None if each.interval is None else each.interval[1] - each.interval[0] for each in shown]
+        decimals = choose_decimals(halves, [each.estimate for each in shown])
+        estimates = align_points([format_number(each.estimate, decimals, sign="+") for each in shown])
+        rows = [
+            (
+                effect.name,
+                ", ".join(f"{low} to {high}" for low, high in effect.changes),
+                estimate,
+                ""
+                if effect.interval is None
+                else "[{}, {}]".format(*(format_number(end, decimals, sign="+") for end in effect.interval)),
+                *("" if p is None else f"{p:.3g}" for p in (effect.p_value, effect.adjusted)),
+            )
+            for effect, estimate in zip(shown, estimates, strict=True)
+        ]
+        header = ("effect", "change", self.metric, f"{100 * self.confidence:g}% interval", "p", "Holm")
+        return TextTable(header, rows)
+
+    def _remarks(self, most: int) -> Iterator[str]:
+        more = len(self) - most
+        if more > 0:
+            yield f"And {counted(more, 'effect')} more."
+        yield f"{counted(self.replicates, 'replicate')}, each a block with all cells."
+        if self.dropped:
+            yield (
+                f"{counted(self.dropped, 'replicate')} left out, where a cell failed or gave no finite number."
+            )
+        if self.replicates > 1:
+            yield f"interval: Student's t over replicates; Holm: p corrected for {counted(len(self), 'effect')}."
+        else:
+            yield "One replicate tells nothing of how sure an effect is."
+        yield from self.notes
+        if self.confounded:
+            shown = ", ".join(self.confounded[:_MOST_ROWS])
+            more = len(self.confounded) - _MOST_ROWS
+            yield f"Not told from other effects by this design: {shown}{f' and {more} more' if more > 0 else ''}."
+
+
+def find_effects(
+    conditions: Sequence[ConditionMetrics],
+    metric: str,
+    replicates: int,
+    *,
+    interactions: bool,
+    confidence: float,
+) -> Effects:
+    """Return the effects of the factors on `metric`; see :meth:`crystallize.Result.effects`."""
+    check_share("confidence", confidence)
+    cells = _cells_of(conditions, metric)
+    values = _complete_blocks(cells, metric)
+    if not len(values):
+        raise InvalidValueError(
+            f"no replicate has a finite {metric!r} in all {len(cells)} cells, so that no effect can be computed"
+        )
+    design = _Design([cell.coordinates for cell in cells])
+    design.check(len(cells))
+    contrasts, confounded, notes = design.contrasts(interactions)
+    found = [_effect(design, each, values, confidence) for each in contrasts]
+    corrected = holm([math.nan if each.p_value is None else each.p_value for each in found])
+    effects = tuple(
+        Effect(
+            each.factors,
+            each.changes,
+            each.estimate,
+            each.interval,
+            each.p_value,
+            None if each.p_value is None else p,
+        )
+        for each, p in zip(found, corrected, strict=True)
+    )
+    means = zip((cell.coordinates for cell in cells), values.mean(axis=0).tolist(), strict=True)
+    names = tuple(dict.fromkeys(" x ".join(contrast.factors) for contrast in confounded))
+    return Effects(
+        metric, effects, len(values), replicates - len(values), float(confidence), names, notes, tuple(means)
+    )
+
+
+def _levels_in_order(cells: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the levels of each factor: numbers in ascending order, others as they come."""
+    return {
+        factor: sorted(levels) if all(type(level) in (int, float) for level in levels) else levels
+        for factor, levels in factors_of(cells).items()
+    }
+
+
+def _cells_of(conditions: Sequence[ConditionMetrics], metric: str) -> list[ConditionMetrics]:
+    cells = [condition for condition in conditions if condition.coordinates]
+    if not cells:
+        raise InvalidValueError(
+            "the run has no design, so that there are no factors",
+            hint="Make its treatments with grid(...), zipped(...), cases(...) or design(...)",
+        )
+    recorded = dict.fromkeys(name for condition in conditions for name in condition.columns)
+    if metric not in recorded:
+        raise MissingMetricError(
+            f"no condition recorded metric {metric!r}", hint=name_hint(metric, "Recorded were", recorded)
+        )
+    factors = factors_of(cell.coordinates for cell in cells)
+    for cell in cells:
+        lacking = factors.keys() - cell.coordinates.keys()
+        if lacking:
+            raise InvalidValueError(
+                f"the cell {cell.name!r} has no {listed(lacking)}, and effects compare cells that have all factors"
+            )
+        if metric not in cell.columns:
+            raise MissingMetricError(f"the cell {cell.name!r} recorded no {metric!r}")
+    return cells
+
+
+def _complete_blocks(cells: Sequence[ConditionMetrics], metric: str) -> FloatArray:
+    """Return a row for each replicate that has a finite number in every cell: replicates x cells."""
+    import numpy as np
+
+    by_cell = []
+    for cell in cells:
+        column = cell.columns[metric]
+        numbers = per_replicate(column, metric)
+        by_cell.append(dict(zip((each for each, _ in column.by_replicate()), numbers, strict=True)))
+    common = sorted(set.intersection(*map(set, by_cell)))
+    values = np.array([[float(each[replicate]) for each in by_cell] for replicate in common])
+    values = values.reshape(len(common), len(cells))
+    complete: FloatArray = values[np.isfinite(values).all(axis=1)]
+    return complete
+
+
+class _Contrast(NamedTuple):
+    """A change of one factor or two: their places, and the places of the levels that are compared with the first."""
+
+    places: tuple[int, ...]
+    levels: tuple[int, ...]
+    factors: tuple[str, ...]
+    weights: Any = None
+
+
+class _Design:
+    """The cells of a design as numbers: of each, the place of its level of each factor that has several."""
+
+    def __init__(self, cells: Sequence[Mapping[str, Any]]) -> None:
+        import numpy as np
+
+        found = {name: levels for name, levels in _levels_in_order(cells).items() if len(levels) > 1}
+        self.labels = {name: [level_label(name, each) for each in levels] for name, levels in found.items()}
+        self.names = list(found)
+        places = {name: {label: place for place, label in enumerate(self.labels[name])} for name in found}
+        self.codes = np.array(
+            [[places[name][level_label(name, cell[name])] for name in found] for cell in cells], dtype=np.intp
+        ).reshape(len(cells), len(found))
+        self.sizes = [len(levels) for levels in found.values()]
+        self.is_full = len(cells) == math.prod(self.sizes)
+
+    def check(self, cells: int) -> None:
+        """Refuse designs whose cells have few levels in common."""
+        if not self.names:
+            raise InvalidValueError("no factor has more than one level, so that there is nothing to compare")
+        for name, size in zip(self.names, self.sizes, strict=True):
+            if not self.is_full and size > 2 and 2 * cells < 3 * size:
+                raise InvalidValueError(
+                    f"the factor {name!r} has {size} levels in {cells} cells, and effects compare levels that several "
+                    "cells share",
+                    hint="Fit a curve to result.to_frame() instead",
+                )
+
+    def contrasts(self, interactions: bool) -> tuple[list[_Contrast], list[_Contrast], tuple[str, ...]]:
+        """Return the contrasts with the weights of the cells, those that are confounded, and what is to be known."""
+        mains = [
+            _Contrast((place,), (level,), (self.names[place],))
+            for place, size in enumerate(self.sizes)
+            for level in range(1, size)
+        ]
+        pairs = [
+            _Contrast(one.places + other.places, one.levels + other.levels, one.factors + other.factors)
+            for one, other in itertools.combinations(mains if interactions else (), 2)
+            if one.places != other.places
+        ]
+        if self.is_full:
+            return [each._replace(weights=self._exact(each)) for each in (*mains, *pairs)], [], ()
+        notes: tuple[str, ...] = (
+            "The cells are no full grid: the effects are those of least squares in each replicate.",
+        )
+        found, confounded = self._fitted(mains, pairs)
+        if pairs and any(each in confounded for each in mains):
+            found, confounded = self._fitted(mains, [])
+            confounded += pairs
+            notes += ("Interactions are taken to be nothing: the cells do not tell them from main effects.",)
+        return found, confounded, notes
+
+    def _exact(self, contrast: _Contrast) -> FloatArray:
+        """Return the weights of a full grid: plain differences of averages."""
+        import numpy as np
+
+        weights = np.ones(len(self.codes))
+        for place, level in zip(contrast.places, contrast.levels, strict=True):
+            codes = self.codes[:, place]
+            weights *= (codes == level) * 1.0 - (codes == 0)
+        cells_at_levels = len(self.codes) // math.prod(self.sizes[place] for place in contrast.places)
+        return weights / (cells_at_levels * len(contrast.places))
+
+    def _fitted(
+        self, mains: Sequence[_Contrast], pairs: Sequence[_Contrast]
+    ) -> tuple[list[_Contrast], list[_Contrast]]:
+        """Return the contrasts that a least squares fit can estimate, with its weights, and those that it cannot."""
+        import numpy as np
+
+        codings = [_sum_to_zero(size) for size in self.sizes]
+        crossed = list(dict.fromkeys(each.places for each in pairs))
+        blocks = [np.ones((len(self.codes), 1))]
+        coded = [coding[self.codes[:, place]] for place, coding in enumerate(codings)]
+        blocks += coded
+        blocks += [_row_products(coded[one], coded[other]) for one, other in crossed]
+        starts = dict(
+            zip(
+                [(), *((place,) for place in range(len(codings))), *crossed],
+                itertools.accumulate((block.shape[1] for block in blocks), initial=0),
+                strict=False,
+            )
+        )
+        matrix = np.concatenate(blocks, axis=1)
+        inverse = np.linalg.pinv(matrix)
+        known = inverse @ matrix
+        found: list[_Contrast] = []
+        confounded: list[_Contrast] = []
+        for each in (*mains, *pairs):
+            changes = [
+                codings[place][level] - codings[place][0]
+                for place, level in zip(each.places, each.levels, strict=True)
+            ]
+            change = changes[0] if len(changes) == 1 else np.kron(*changes) / 2
+            wanted = np.zeros(matrix.shape[1])
+            start = starts[each.places]
+            wanted[start : start + len(change)] = change
+            if np.allclose(wanted @ known, wanted, atol=1e-8):
+                found.append(each._replace(weights=wanted @ inverse))
+            else:
+                confounded.append(each)
+        return found, confounded
+
+    def changes(self, contrast: _Contrast) -> tuple[tuple[str, str], ...]:
+        """Return the labels of the levels that a contrast compares."""
+        return tuple(
+            (self.labels[name][0], self.labels[name][level])
+            for name, level in zip(contrast.factors, contrast.levels, strict=True)
+        )
+
+
+def _sum_to_zero(size: int) -> FloatArray:
+    """Return the coding of a factor whose effects add up to zero: levels x (levels - 1)."""
+    import numpy as np
+
+    return np.vstack([np.eye(size - 1), -np.ones(size - 1)])
+
+
+def _row_products(one: FloatArray, other: FloatArray) -> FloatArray:
+    products: FloatArray = (one[:, :, None] * other[:, None, :]).reshape(len(one), -1)
+    return products
+
+
+def _effect(design: _Design, contrast: _Contrast, values: FloatArray, confidence: float) -> Effect:
+    import numpy as np
+
+    found = values @ contrast.weights
+    noise = _NOISE * float(np.abs(values).max())
+    if np.ptp(found) <= noise:  # the same in each replicate but for what its sum has lost
+        mean = float(found.mean())
+        found = np.full(len(found), mean if abs(mean) > noise else 0.0)
+    difference = MeanDifference.of_pairs(moments(found))
+    is_known = len(found) > 1 and not math.isnan(difference.error)
+    return Effect(
+        contrast.factors,
+        design.changes(contrast),
+        difference.difference,
+        difference.interval(confidence) if is_known else None,
+        difference.p_value if is_known else None,
+    )

@@ -1,0 +1,205 @@
+"""The pairs that a metric of a treatment makes with the baseline: what is compared, and what is left out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from crystallize.statistics.effect_size import Pairing, pairing
+from crystallize.statistics.intervals import Interval, clustered_mean, interval_of_changes
+from crystallize.statistics.mcnemar import Changes, count_changes
+from crystallize.statistics.samples import Moments, as_numbers, lost_halves, moments, paired_differences
+from crystallize.statistics.t_tests import MeanDifference
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
+
+    from crystallize.results.columns import Column
+    from crystallize.results.condition import ConditionMetrics
+    from crystallize.statistics.samples import FloatArray, NumberArray
+
+Method = Literal["student", "welch", "shares", "clusters"]
+"""How a difference is judged: by Student's t on pairs, by Welch's t, as shares of true ones, or by clusters."""
+
+NAN, NOT_BOTH = "NaN", "not recorded by both"
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """One metric under the baseline and a treatment, in the replicates in which both have a number.
+
+    Attributes
+    ----------
+    baseline, treatment : numpy.ndarray
+        A number for each pair: the value, or the mean of the values. With clusters, one for each of them in each
+        replicate.
+    method : str
+        How their difference is judged.
+    dropped : dict of str to int
+        How many replicates are no pair, by the reason.
+    is_lopsided : bool
+        Whether more replicates were lost under one condition than under the other.
+    clusters : list
+        The cluster of each pair, if there are clusters.
+    """
+
+    baseline: NumberArray
+    treatment: NumberArray
+    method: Method
+    dropped: dict[str, int]
+    is_lopsided: bool = False
+    clusters: list[Hashable] = field(default_factory=list)
+
+    @cached_property
+    def differences(self) -> FloatArray:
+        """Treatment minus baseline."""
+        return paired_differences(self.baseline, self.treatment)
+
+    @cached_property
+    def sides(self) -> tuple[Moments, Moments, Moments]:
+        """The moments of the baseline, of the treatment, and of the differences."""
+        return moments(self.baseline), moments(self.treatment), moments(self.differences)
+
+    @cached_property
+    def changes(self) -> Changes:
+        """Of a metric that is true or false: in how many pairs it changed."""
+        return count_changes(self.baseline, self.treatment, "")
+
+    @cached_property
+    def mean(self) -> MeanDifference:
+        """The mean difference with its standard error."""
+        baseline, treatment, differences = self.sides
+        if self.method == "welch":
+            return MeanDifference.of_samples(baseline, treatment)
+        if self.method == "clusters":
+            found = clustered_mean(self.differences, self.clusters)
+            least_p = 2.0 ** (1 - found.clusters)
+            return MeanDifference.of(found.mean, found.error, found.clusters - 1, least_p)
+        return MeanDifference.of_pairs(differences)
+
+    @property
+    def gain(self) -> Pairing | None:
+        """What it gained to compare within replicates."""
+        return None if self.method == "welch" else pairing(*self.sides)
+
+    @property
+    def p_value(self) -> float:
+        """Of no difference, two-sided."""
+        if self.method == "shares":
+            return self.changes.p_value
+        return self.mean.p_value
+
+    def interval(self, confidence: float) -> Interval | None:
+        """Return the interval of the difference; None if there are too few pairs for one."""
+        if self.method == "shares":
+            found = interval_of_changes(self.changes.lost, self.changes.gained, self.changes.n, confidence)
+        elif len(self.differences) < 2:
+            return None
+        else:
+            found = self.mean.interval(confidence)
+        return found if self.method != "clusters" or not math.isnan(found[0]) else None
+
+
+def find_pairs(
+    metric: str,
+    baseline: ConditionMetrics,
+    treatment: ConditionMetrics,
+    *,
+    cluster: str | None = None,
+    paired: bool = True,
+) -> Pairs | None:
+    """Return the pairs of a metric; None if one of the conditions has not recorded it, or not as numbers.
+
+    Parameters
+    ----------
+    metric : str
+        The metric.
+    baseline, treatment : ConditionMetrics
+        The conditions.
+    cluster : str, optional
+        A tag: values of different replicates that have the same one depend on each other.
+    paired : bool
+        Whether values of one replicate belong together.
+    """
+    ours, theirs = baseline.columns.get(metric), treatment.columns.get(metric)
+    if ours is None or theirs is None or not (ours.is_numeric and theirs.is_numeric):
+        return None
+    losses = lost_halves(ours, theirs)
+    is_lopsided = losses[0] != losses[1]
+    if cluster is not None and all(cluster in tags_of([each], [metric]) for each in (baseline, treatment)):
+        cells = [_cells(each, metric, cluster) for each in (baseline, treatment)]
+        common = [key for key in cells[0] if key in cells[1]]
+        left, right = (_array([side[key] for key in common], metric) for side in cells)
+        recorded = [{replicate for replicate, _ in side} for side in cells]
+        dropped = _dropped(baseline, treatment, recorded, set())
+        return Pairs(left, right, "clusters", dropped, is_lopsided, [name for _, name in common])
+    method: Method = "shares" if _is_binary(ours) and _is_binary(theirs) else "student" if paired else "welch"
+    if losses == (0, 0) and ours.is_dense and theirs.is_dense:
+        left, right = (as_numbers(column.array(), metric) for column in (ours, theirs))
+        return Pairs(left, right, method, _dropped(baseline, treatment, [], set()))
+    values = [dict(column.by_replicate()) for column in (ours, theirs)]
+    lost = {replicate for side in values for replicate, given in side.items() if any(map(_is_nan, given))}
+    both = [replicate for replicate in values[0] if replicate in values[1] and replicate not in lost]
+    left, right = (_array([side[replicate] for replicate in both], metric) for side in values)
+    return Pairs(
+        left, right, method, _dropped(baseline, treatment, [set(side) for side in values], lost), is_lopsided
+    )
+
+
+def tags_of(conditions: Sequence[ConditionMetrics], metrics: Sequence[str]) -> set[str]:
+    """Return the names of the tags that values of these metrics have."""
+    return {
+        key
+        for condition in conditions
+        for metric in metrics
+        for tags in condition.tags.get(metric, {}).values()
+        for tag in tags
+        for key in tag or ()
+    }
+
+
+def _is_binary(column: Column) -> bool:
+    return not column.is_dense and all(isinstance(value, bool) for value in column)
+
+
+def _cells(condition: ConditionMetrics, metric: str, cluster: str) -> dict[tuple[int, Hashable], list[float]]:
+    """Return the values of each cluster in each replicate; those without the tag, and NaN, are left out."""
+    found: dict[tuple[int, Hashable], list[float]] = {}
+    tagged = condition.tags[metric]
+    for replicate, values in condition.columns[metric].by_replicate():
+        tags: list[Mapping[str, Any] | None] = tagged.get(replicate, [])
+        for value, tag in zip(values, tags, strict=False):
+            if tag and cluster in tag and not _is_nan(value):
+                found.setdefault((replicate, tag[cluster]), []).append(value)
+    return found
+
+
+def _array(rows: list[list[float]], metric: str) -> NumberArray:
+    """Return the value of each row, or the mean of its values."""
+    if all(len(row) == 1 for row in rows):
+        return as_numbers([row[0] for row in rows], metric)
+    return as_numbers([moments(as_numbers(row, metric)).mean for row in rows], metric)
+
+
+def _dropped(
+    baseline: ConditionMetrics, treatment: ConditionMetrics, recorded: Sequence[set[int]], lost: set[int]
+) -> dict[str, int]:
+    """Count the replicates that are no pair, by what is the matter with them."""
+    reasons = {error.replicate: error.status for error in (*treatment.errors, *baseline.errors)}
+    for replicate in lost:
+        reasons.setdefault(replicate, NAN)
+    for replicate in recorded[0] ^ recorded[1] if recorded else ():
+        reasons.setdefault(replicate, NOT_BOTH)
+    return dict(Counter(reasons[replicate] for replicate in sorted(reasons)))
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def counts(reasons: Mapping[str, int]) -> Iterator[str]:
+    """Yield each reason with its number: ``1 failed``."""
+    return (f"{count} {reason}" for reason, count in reasons.items())

@@ -1,0 +1,321 @@
+"""How many replicates an experiment needs, planned from a pilot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import InvalidValueError, MissingMetricError, StoreError, UnknownNameError
+from crystallize.results.pairs import find_pairs
+from crystallize.statistics.power import (
+    largest_sd,
+    smallest_effect,
+    t_test_power,
+    whole_replicates_needed,
+)
+from crystallize.statistics.samples import moments
+from crystallize.store.journal_reader import JournalReader, StoredOutcomes
+from crystallize.store.layout import JOURNAL
+from crystallize.utils.checks import check_share, check_size
+from crystallize.utils.suggest import listed, name_hint
+from crystallize.utils.text_table import WIDTH, choose_decimals, format_number, wrapped
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crystallize.results.pairs import Pairs
+    from crystallize.results.result import Result
+
+_FOR_A_CURVE = (0.5, 0.75, 1.0, 1.5, 2.0)
+
+
+@dataclass(frozen=True, repr=False)
+class Plan:
+    """How many replicates find an effect; ``print(plan)`` says it.
+
+    Attributes
+    ----------
+    experiment, metric, treatment : str
+        What was planned: of several treatments, the one that needs most.
+    effect : float
+        The difference to be found, in the metric's unit.
+    power : float
+        The chance that a run finds it.
+    assurance : float
+        The share of pilots whose plan has this power.
+    alpha : float
+        The level of the test, for all treatments together.
+    comparisons : int
+        How many treatments are compared with the baseline; each has its share of `alpha`.
+    pilot : int
+        How many pairs the pilot had.
+    sd, sd_limit : float
+        The standard deviation of the differences in the pilot, and the limit that the true one does not exceed at this
+        assurance, which the plan is made with.
+    pairs : int
+        How many replicates are needed, each of which runs all conditions.
+    unpaired : int or None
+        How many replicates of each condition would be needed if they had no random numbers in common. None if there
+        are not enough in the world.
+    unpaired_sd_limit : float
+        The limit of the standard deviation of one condition.
+    seconds_per_replicate : float or None
+        How long a replicate of all conditions took in the pilot; None if that is not stored.
+    """
+
+    experiment: str
+    metric: str
+    treatment: str
+    effect: float
+    power: float
+    assurance: float
+    alpha: float
+    comparisons: int
+    pilot: int
+    sd: float
+    sd_limit: float
+    pairs: int
+    unpaired: int | None
+    unpaired_sd_limit: float
+    seconds_per_replicate: float | None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run takes, on one worker; None if that is not known."""
+        return None if self.seconds_per_replicate is None else self.pairs * self.seconds_per_replicate
+
+    def smallest_effect(self, pairs: int | None = None) -> float:
+        """Return the smallest difference, in the metric's unit, that so many pairs find; by default the pilot's."""
+        n = self.pilot if pairs is None else pairs
+        return smallest_effect(n, power=self.power, alpha=self._alpha) * self.sd_limit
+
+    def power_of(self, pairs: int) -> float:
+        """Return the chance that so many pairs find the effect."""
+        return t_test_power(self.effect / self.sd_limit, pairs, alpha=self._alpha)
+
+    def curve(self, effects: Sequence[float] | None = None) -> list[tuple[float, int | None]]:
+        """Return how many pairs each of several effects needs; by default from half the effect to twice."""
+        wanted = [share * self.effect for share in _FOR_A_CURVE] if effects is None else effects
+        return [(effect, _needed(effect, self.sd_limit, self.power, self._alpha)) for effect in wanted]
+
+    @property
+    def _alpha(self) -> float:
+        return self.alpha / self.comparisons
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it, and the curve, as plain dicts and lists."""
+        return asdict(self) | {
+            "seconds": self.seconds,
+            "smallest_effect": self.smallest_effect(),
+            "curve": [list(point) for point in self.curve()],
+        }
+
+    def lines(self, width: int = WIDTH) -> list[str]:
+        """Return the lines of a text of at most `width` columns."""
+        return wrapped(self._sentences(), width)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    __repr__ = __str__
+
+    def _sentences(self) -> Sequence[str]:
+        cost = "" if self.seconds is None else f", in {_duration(self.seconds)} of work"
+        most = "" if self.comparisons == 1 else f"{self.treatment!r} needs most. "
+        seen = format_number(self.smallest_effect(), choose_decimals((), [self.smallest_effect()]))
+        unpaired = "more than anybody has" if self.unpaired is None else f"{self.unpaired} of each condition"
+        return (
+            f"{self.pairs} replicates find a difference of {self.effect:g} in {self.metric} "
+            f"({100 * self.power:g} % power){cost}.",
+            f"{most}The pilot's {self.pilot} find {seen}. Without pairs: {unpaired}.",
+        )
+
+
+def power(
+    pilot: Result,
+    *,
+    effect: float,
+    metric: str | None = None,
+    treatment: str | None = None,
+    power: float = 0.8,
+    assurance: float = 0.8,
+    alpha: float = 0.05,
+) -> Plan:
+    """Plan how many replicates an experiment needs, from a few that have run.
+
+    The spread of a pilot of ten is known badly, and a plan that takes it as it is has the power that it promises in
+    less than half of all cases. So this one takes the upper limit that the true spread does not exceed in a share
+    `assurance` of pilots. The differences, which a pilot shows larger or smaller than they are, play no part.
+
+    Parameters
+    ----------
+    pilot : Result
+        The result of a run: ten replicates are a good number, two the least.
+    effect : float
+        The smallest difference that matters, in the metric's unit.
+    metric : str, optional
+        Which metric; not needed if there is one only, or one that hypotheses ask for.
+    treatment : str, optional
+        Which treatment is compared with the baseline; by default all are, and the one that needs most counts.
+    power : float, default 0.8
+        The chance that the run finds such a difference.
+    assurance : float, default 0.8
+        The share of pilots whose plan really has this power.
+    alpha : float, default 0.05
+        The level of the test, two-sided, for all treatments together.
+
+    Raises
+    ------
+    MissingMetricError, UnknownNameError
+        If there is no such metric or treatment.
+    InvalidValueError
+        If the pilot has less than two pairs, or its differences do not vary.
+
+    References
+    ----------
+    Browne, R. H. (1995), "On the use of a pilot sample for sample size determination", Statistics in Medicine 14,
+    1933-1940.
+
+    Examples
+    --------
+    >>> from crystallize import Experiment, Treatment, power
+    >>> def measure(data, *, shift=0.0):
+    ...     return data, {"loss": data + shift * (1 + data % 3)}
+    >>> shifted = Treatment("shifted", {"shift": 1.0})
+    >>> experiment = Experiment(lambda ctx: ctx["replicate"] % 7, [measure], treatments=[shifted])
+    >>> power(experiment.run(replicates=10), effect=0.5).pairs
+    43
+    """
+    check_size("effect", effect)
+    for name, value in (("power", power), ("assurance", assurance), ("alpha", alpha)):
+        check_share(name, value)
+    name = _metric(pilot, metric)
+    chosen = _treatments(pilot, treatment)
+    level = alpha / len(chosen)
+    plans = []
+    for each in chosen:
+        pairs = find_pairs(name, pilot.metrics.baseline, pilot.metrics.treatments[each])
+        sd = _spread(pairs, name, each, pilot.experiment)
+        assert pairs is not None
+        n = len(pairs.differences)
+        limit = largest_sd(sd, n - 1, assurance)
+        pooled = math.hypot(*(moments(side).sd for side in (pairs.baseline, pairs.treatment))) / math.sqrt(2)
+        unpaired_limit = largest_sd(pooled, 2 * (n - 1), assurance)
+        needed = _needed(effect, limit, power, level)
+        if needed is None:
+            raise InvalidValueError(
+                f"no number of replicates finds a difference of {effect:g} in {name!r}, which varies by {limit:.3g}",
+                f"experiment {pilot.experiment!r}, treatment {each!r}",
+                "Ask for a larger effect",
+            )
+        unpaired = _needed(effect, unpaired_limit, power, level, paired=False) if pooled > 0 else None
+        plans.append((needed, each, n, sd, limit, unpaired, unpaired_limit))
+    needed, each, n, sd, limit, unpaired, unpaired_limit = max(plans, key=lambda plan: plan[0])
+    return Plan(
+        experiment=pilot.experiment,
+        metric=name,
+        treatment=each,
+        effect=float(effect),
+        power=power,
+        assurance=assurance,
+        alpha=alpha,
+        comparisons=len(chosen),
+        pilot=n,
+        sd=sd,
+        sd_limit=limit,
+        pairs=needed,
+        unpaired=unpaired,
+        unpaired_sd_limit=unpaired_limit,
+        seconds_per_replicate=seconds_per_replicate(pilot.path),
+    )
+
+
+def seconds_per_replicate(run: Path | None) -> float | None:
+    """Return how long a replicate of all conditions took in a stored run; None if that is not known."""
+    if run is None:
+        return None
+    seconds: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    try:
+        for _, outcomes in StoredOutcomes(JournalReader(run / JOURNAL)):
+            for outcome in outcomes:
+                seconds[outcome.condition] = seconds.get(outcome.condition, 0.0) + outcome.seconds
+                counts[outcome.condition] = counts.get(outcome.condition, 0) + 1
+    except (OSError, StoreError):
+        return None
+    return sum(seconds[name] / counts[name] for name in seconds) if seconds else None
+
+
+def _metric(pilot: Result, asked: str | None) -> str:
+    """Return the metric to plan for: the one that is asked for, that hypotheses ask for, or the only one."""
+    baseline = pilot.metrics.baseline
+    numeric = [name for name, column in baseline.columns.items() if column.is_numeric]
+    if asked is not None:
+        if asked not in numeric:
+            raise MissingMetricError(
+                f"the pilot has no numbers of metric {asked!r}",
+                f"experiment {pilot.experiment!r}",
+                name_hint(asked, "It has those of", numeric),
+            )
+        return asked
+    tested = {each.metric for found in pilot.metrics.hypotheses for each in found.comparisons}
+    choice = [name for name in numeric if name in tested] or numeric
+    if len(choice) != 1:
+        raise MissingMetricError(
+            "the plan is for one metric" if choice else "the pilot has recorded no numbers",
+            f"experiment {pilot.experiment!r}",
+            f"Name one of {listed(choice)}" if choice else "",
+        )
+    return choice[0]
+
+
+def _treatments(pilot: Result, asked: str | None) -> list[str]:
+    known = list(pilot.metrics.treatments)
+    if not known:
+        raise InvalidValueError(
+            "the pilot has no treatment to compare with the baseline",
+            f"experiment {pilot.experiment!r}",
+            "Give the experiment one",
+        )
+    if asked is not None and asked not in known:
+        raise UnknownNameError(
+            f"the pilot has no treatment {asked!r}",
+            f"experiment {pilot.experiment!r}",
+            name_hint(asked, "It has", known),
+        )
+    return known if asked is None else [asked]
+
+
+def _spread(pairs: Pairs | None, metric: str, treatment: str, experiment: str) -> float:
+    """Return the standard deviation of the differences; refuse to plan with none."""
+    place = f"experiment {experiment!r}, treatment {treatment!r}"
+    n = 0 if pairs is None else len(pairs.differences)
+    if pairs is None or n < 2:
+        raise InvalidValueError(
+            f"the pilot has {n} complete pair{'' if n == 1 else 's'} of metric {metric!r}, and needs two at least",
+            place,
+            "Run a pilot of ten replicates",
+        )
+    sd = moments(pairs.differences).sd
+    if not sd > 0:
+        raise InvalidValueError(
+            f"the differences of metric {metric!r} are "
+            f"{'all equal' if sd == 0 else 'not all finite'} in the pilot, so nothing can be planned",
+            place,
+            "If they never vary, one replicate says all; else run a larger pilot" if sd == 0 else "",
+        )
+    return sd
+
+
+def _needed(effect: float, sd: float, power: float, alpha: float, *, paired: bool = True) -> int | None:
+    return whole_replicates_needed(effect / sd, power=power, alpha=alpha, paired=paired)
+
+
+def _duration(seconds: float) -> str:
+    """Return a time with its unit: ``12 min``."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s"

@@ -1,0 +1,100 @@
+"""Corrections of p-values for the number of tests that were made.
+
+Two kinds are told apart by what stays below alpha. Holm, Hochberg and Bonferroni: the chance of even one false claim
+in the family. Benjamini and Hochberg: the expected share of false ones among the claims, which lets more of them pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Literal
+
+Correction = Literal["holm", "hochberg", "benjamini-hochberg", "bonferroni", "none"]
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number by the step-down method of Holm.
+
+    Parameters
+    ----------
+    values : sequence of float
+        The p-values of one family of tests. NaN stays NaN and is not counted.
+
+    Returns
+    -------
+    list of float
+        The corrected values, at most 1, in the same order.
+
+    References
+    ----------
+    Holm, S. (1979), "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6,
+    65-70.
+    """
+    return _corrected(
+        values, lambda known: list(accumulate((p * (len(known) - i) for i, p in enumerate(known)), max))
+    )
+
+
+def hochberg(values: Sequence[float]) -> list[float]:
+    """Correct p-values as :func:`holm`, by a step-up method that holds for tests that do not depend negatively.
+
+    References
+    ----------
+    Hochberg, Y. (1988), "A sharper Bonferroni procedure for multiple tests of significance", Biometrika 75, 800-802.
+    """
+    return _corrected(
+        values, lambda known: _from_largest([p * (len(known) - i) for i, p in enumerate(known)])
+    )
+
+
+def benjamini_hochberg(values: Sequence[float]) -> list[float]:
+    """Correct p-values so that the expected share of false claims among the claims is at most alpha.
+
+    References
+    ----------
+    Benjamini, Y. and Hochberg, Y. (1995), "Controlling the false discovery rate", Journal of the Royal Statistical
+    Society B 57, 289-300.
+    """
+    return _corrected(
+        values, lambda known: _from_largest([p * len(known) / (i + 1) for i, p in enumerate(known)])
+    )
+
+
+def bonferroni(values: Sequence[float]) -> list[float]:
+    """Multiply p-values by their number."""
+    return _corrected(values, lambda known: [p * len(known) for p in known])
+
+
+CORRECTIONS: dict[Correction, Callable[[Sequence[float]], list[float]]] = {
+    "holm": holm,
+    "hochberg": hochberg,
+    "benjamini-hochberg": benjamini_hochberg,
+    "bonferroni": bonferroni,
+    "none": list,
+}
+"""Each correction by its name."""
+
+
+TITLES = {
+    "holm": "Holm",
+    "hochberg": "Hochberg",
+    "benjamini-hochberg": "Benjamini-Hochberg, false discovery rate",
+    "bonferroni": "Bonferroni",
+    "own": "by the test itself",
+}
+"""What people read of each; ``"own"`` is that of a verifier which corrects by itself."""
+
+
+def _from_largest(values: list[float]) -> list[float]:
+    return list(accumulate(reversed(values), min))[::-1]
+
+
+def _corrected(values: Sequence[float], correct: Callable[[list[float]], list[float]]) -> list[float]:
+    """Apply `correct` to the known values in ascending order, and put what it gives back in their places."""
+    order = sorted((i for i, value in enumerate(values) if not math.isnan(value)), key=lambda i: values[i])
+    found = [math.nan] * len(values)
+    for i, value in zip(order, correct([values[i] for i in order]), strict=True):
+        found[i] = min(1.0, value)
+    return found

@@ -1,0 +1,90 @@
+"""Dunnett's distribution: of the largest of several t statistics that share one control."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from crystallize.statistics.noncentral_t import bisect
+
+if TYPE_CHECKING:
+    from crystallize.statistics.samples import FloatArray
+
+_NODES = 96
+
+
+def dunnett_p_value(statistic: float, loadings: Sequence[float], freedom: float) -> float:
+    """Return the chance that any of several t statistics is as far from zero, if no treatment differs.
+
+    Parameters
+    ----------
+    statistic : float
+        One treatment's t.
+    loadings : sequence of float
+        For each treatment ``sqrt(n / (n + n_control))``: the correlation of two of them is the product.
+    freedom : float
+        Degrees of freedom of the variance that all share.
+
+    Notes
+    -----
+    The multivariate t integral is the mean, over the control's error and the shared standard deviation, of a product
+    over treatments: a quadrature over two variables, the same in every call. It is good to ten digits for some dozens
+    of treatments, and to five for a thousand.
+
+    References
+    ----------
+    Dunnett, C. W. (1955), "A multiple comparison procedure for comparing several treatments with a control", Journal
+    of the American Statistical Association 50, 1096-1121.
+    """
+    if math.isnan(statistic) or not freedom > 0:
+        return math.nan
+    return max(0.0, 1 - _within(abs(statistic), tuple(loadings), freedom))
+
+
+def dunnett_quantile(loadings: Sequence[float], freedom: float, confidence: float = 0.95) -> float:
+    """Return what all of the t statistics together stay within, at this level; see :func:`dunnett_p_value`."""
+    if not freedom > 0:
+        return math.nan
+    known = tuple(loadings)
+    high = 4.0
+    while _within(high, known, freedom) < confidence:
+        high *= 2
+    return bisect(lambda bound: _within(bound, known, freedom) - confidence, 0.0, high)
+
+
+def _within(bound: float, loadings: tuple[float, ...], freedom: float) -> float:
+    import numpy as np
+    from scipy.special import ndtr
+
+    control, weights = _normal_nodes()
+    scales, shares = _scale_nodes(freedom)
+    inside = np.ones((len(scales), len(control)))
+    for loading in set(loadings):
+        own = math.sqrt(1 - loading * loading)
+        shift, reach = loading * control / own, bound * scales[:, None] / own
+        inside *= (ndtr(shift + reach) - ndtr(shift - reach)) ** loadings.count(loading)
+    return float(shares @ inside @ weights)
+
+
+@cache
+def _normal_nodes() -> tuple[FloatArray, FloatArray]:
+    import numpy as np
+
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    return nodes, weights / weights.sum()
+
+
+@cache
+def _scale_nodes(freedom: float) -> tuple[FloatArray, FloatArray]:
+    """Return values of a standard deviation with this many degrees of freedom, and the probability of each."""
+    import numpy as np
+    from scipy.special import chdtri
+
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    low, high = (math.sqrt(float(chdtri(freedom, tail)) / freedom) for tail in (1 - 1e-16, 1e-16))
+    scales = low + (high - low) * (nodes + 1) / 2
+    logarithms = (freedom - 1) * np.log(scales) - freedom * scales**2 / 2
+    density = np.exp(logarithms - logarithms.max()) * weights
+    return scales, density / density.sum()

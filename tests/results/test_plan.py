@@ -1,0 +1,152 @@
+"""Plans from pilots."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import crystallize
+from crystallize import Experiment, Hypothesis, Treatment, open_run, paired_t_test, power
+from crystallize.errors import CrystallizeError, MissingMetricError, UnknownNameError
+from crystallize.statistics.power import largest_sd, smallest_effect, t_test_power
+
+
+def pilot(replicates=10, spreads=(1.0,), metric="rmse", name=None, **options):
+    """Run an experiment in which treatment i differs from the baseline with a standard deviation of spreads[i]."""
+
+    def measure(data, ctx, *, spread=0.0):
+        common = ctx.stream("common").normal(50, 5)
+        value = common + spread * ctx.stream(f"own {spread}").normal()
+        return data, {metric: float(value), "label": "x"}
+
+    treatments = [Treatment(f"t{i}", {"spread": spread}) for i, spread in enumerate(spreads)]
+    experiment = Experiment(lambda: None, [measure], treatments=treatments, seed=3, name=name, **options)
+    return experiment.run(replicates=replicates)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_plan_takes_the_upper_limit_of_the_pilots_spread():
+    result = pilot()
+    plan = power(result, effect=0.5)
+    baseline, treatment = (np.array(result.condition(name).metrics["rmse"]) for name in ("baseline", "t0"))
+    sd = (treatment - baseline).std(ddof=1)
+    assert plan.sd == pytest.approx(sd)
+    assert plan.sd_limit == pytest.approx(largest_sd(sd, 9, 0.8))
+    assert (
+        t_test_power(0.5 / plan.sd_limit, plan.pairs)
+        >= 0.8
+        > t_test_power(0.5 / plan.sd_limit, plan.pairs - 1)
+    )
+    assert plan.power_of(plan.pairs) == t_test_power(0.5 / plan.sd_limit, plan.pairs)
+    assert plan.smallest_effect() == pytest.approx(smallest_effect(10) * plan.sd_limit)
+    assert plan.smallest_effect(plan.pairs) <= 0.5 < plan.smallest_effect(plan.pairs - 1)
+    pooled = math.sqrt((baseline.var(ddof=1) + treatment.var(ddof=1)) / 2)
+    unpaired = 0.5 / largest_sd(pooled, 18, 0.8)
+    assert t_test_power(unpaired, plan.unpaired, paired=False) >= 0.8
+    assert t_test_power(unpaired, plan.unpaired - 1, paired=False) < 0.8
+
+
+def test_more_assurance_more_power_and_smaller_effects_need_more_pairs():
+    result = pilot()
+    base = power(result, effect=0.5).pairs
+    assert power(result, effect=0.5, assurance=0.9).pairs > base
+    assert power(result, effect=0.5, power=0.9).pairs > base
+    assert power(result, effect=0.5, alpha=0.01).pairs > base
+    effects, pairs = zip(*power(result, effect=0.5).curve(), strict=True)
+    assert effects == (0.25, 0.375, 0.5, 0.75, 1.0)
+    assert pairs[2] == base
+    assert list(pairs) == sorted(pairs, reverse=True)
+    assert power(result, effect=0.5).curve([0.5]) == [(0.5, base)]
+
+
+def test_of_several_treatments_the_one_that_needs_most_counts_and_all_share_alpha():
+    result = pilot(spreads=(0.2, 2.0, 0.3))
+    plan = power(result, effect=1)
+    assert (plan.treatment, plan.comparisons) == ("t1", 3)
+    alone = power(result, effect=1, treatment="t1")
+    assert alone.pairs < plan.pairs
+    assert plan.pairs == power(result, effect=1, treatment="t1", alpha=0.05 / 3).pairs
+    assert "'t1' needs most." in str(plan)
+
+
+def test_the_metric_is_the_only_one_or_that_of_a_hypothesis():
+    assert power(pilot(), effect=1).metric == "rmse"
+
+    def two(data, ctx, *, shift=0.0):
+        return data, {
+            "a": float(ctx.rng.normal(shift)),
+            "b": float(ctx.rng.normal() + shift * ctx.rng.normal()),
+        }
+
+    made = Experiment(lambda: None, [two], treatments=[Treatment("t", {"shift": 1.0})], seed=1)
+    with pytest.raises(MissingMetricError, match=r"the plan is for one metric .*Name one of 'a', 'b'"):
+        power(made.run(replicates=5), effect=1)
+    asked = made.run(replicates=5, hypotheses=[Hypothesis(paired_t_test(), "b")])
+    assert power(asked, effect=1).metric == "b"
+
+
+def test_the_cost_is_that_of_the_pilots_replicates_and_a_stored_pilot_gives_the_same_plan():
+    result = pilot(name="stored")
+    plan = power(result, effect=0.5)
+    assert plan.seconds == plan.pairs * plan.seconds_per_replicate > 0
+    assert power(open_run("stored"), effect=0.5) == plan
+    unstored = power(pilot(disable_plugins=["artifact"]), effect=0.5)
+    assert (unstored.seconds, unstored.pairs) == (None, plan.pairs)
+
+
+def test_a_plan_is_two_lines_and_a_record_that_json_takes():
+    plan = power(pilot(name="e"), effect=0.5)
+    first, second = str(plan).splitlines()
+    assert first.startswith(f"{plan.pairs} replicates find a difference of 0.5 in rmse (80 % power), in ")
+    assert second.startswith("The pilot's 10 find ")
+    assert second.endswith(f"Without pairs: {plan.unpaired} of each condition.")
+    assert max(len(first), len(second)) <= 80
+    record = json.loads(json.dumps(plan.to_dict()))
+    assert record["pairs"] == plan.pairs
+    assert record["curve"][2] == [0.5, plan.pairs]
+
+
+@pytest.mark.parametrize("effect", [0, -1.0, math.nan, math.inf, "1", True])
+def test_an_effect_of_nothing_is_refused(effect):
+    with pytest.raises(CrystallizeError, match="effect is "):
+        power(pilot(2), effect=effect)
+
+
+@pytest.mark.parametrize("name", ["power", "assurance", "alpha"])
+@pytest.mark.parametrize("value", [0, 1, 1.5, "0.8"])
+def test_shares_lie_between_0_and_1(name, value):
+    with pytest.raises(CrystallizeError, match=f"{name} "):
+        power(pilot(2), effect=1, **{name: value})
+
+
+def test_nothing_is_planned_from_nothing():
+    with pytest.raises(
+        ValueError, match="the pilot has 1 complete pair of metric 'rmse', and needs two at least"
+    ):
+        power(pilot(1), effect=1)
+    with pytest.raises(ValueError, match="the differences of metric 'rmse' are all equal in the pilot"):
+        power(pilot(spreads=(0.0,)), effect=1)
+    with pytest.raises(ValueError, match="the pilot has no treatment"):
+        power(pilot(spreads=()), effect=1)
+    with pytest.raises(ValueError, match="no number of replicates finds a difference of 1e-09"):
+        power(pilot(), effect=1e-9)
+
+
+def test_names_that_the_pilot_lacks_are_told_with_the_nearest():
+    with pytest.raises(MissingMetricError, match=r"no numbers of metric 'rsme'.*Did you mean 'rmse'"):
+        power(pilot(2), effect=1, metric="rsme")
+    with pytest.raises(MissingMetricError, match="no numbers of metric 'label'"):
+        power(pilot(2), effect=1, metric="label")
+    with pytest.raises(UnknownNameError, match=r"the pilot has no treatment 'u' .*It has 't0'"):
+        power(pilot(2), effect=1, treatment="u")
+
+
+def test_power_is_public():
+    assert crystallize.power is power

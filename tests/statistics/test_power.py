@@ -1,0 +1,126 @@
+"""Power and numbers of replicates, against R and published figures."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from crystallize.statistics.power import (
+    largest_sd,
+    replicates_needed,
+    smallest_effect,
+    t_test_power,
+    whole_replicates_needed,
+)
+
+PILOTS = 20_000 if os.environ.get("CRYSTALLIZE_ALL_STATISTICS") else 1_000
+
+
+def test_power_is_what_r_documents():
+    # power.t.test leaves out that the test may find the wrong sign: 2.3e-7 here. The others do not.
+    assert t_test_power(1, 20, paired=False) == pytest.approx(0.8689528 + 2.3e-7, abs=1e-7)
+    assert replicates_needed(1, power=0.9, paired=False) == pytest.approx(22.02109, abs=1e-5)
+    assert t_test_power(0.2, 60, alpha=0.1) == pytest.approx(0.4555818, abs=5e-8)
+    assert t_test_power(8 / (16 * math.sqrt(1.2)), 40) == pytest.approx(0.8037381, abs=2e-7)
+
+
+@pytest.mark.parametrize(
+    ("effect", "at_80", "at_90"),
+    [
+        (0.2, 198.1508, 264.6137),
+        (0.3, 89.1494, 118.6865),
+        (0.5, 33.3671, 43.9955),
+        (0.8, 14.3028, 18.4462),
+        (1, 9.9379, 12.5855),
+        (1.5, 5.6861, 6.8700),
+        (2, 4.2207, 4.9124),
+    ],
+)
+def test_pairs_needed(effect, at_80, at_90):
+    assert replicates_needed(effect) == pytest.approx(at_80, abs=6e-5)
+    assert replicates_needed(effect, power=0.9) == pytest.approx(at_90, abs=6e-5)
+    assert replicates_needed(-effect) == pytest.approx(at_80, abs=6e-5)
+
+
+@pytest.mark.parametrize(("effect", "n"), [(0.2, 393.4057), (0.5, 63.7656), (0.8, 25.5246), (1, 16.7147)])
+def test_replicates_of_each_condition_needed(effect, n):
+    assert replicates_needed(effect, paired=False) == pytest.approx(n, abs=6e-5)
+
+
+@pytest.mark.parametrize(
+    ("n", "effect"), [(3, 3.26404), (5, 1.68200), (10, 0.99600), (20, 0.66044), (30, 0.52924)]
+)
+def test_smallest_effect_that_n_pairs_see(n, effect):
+    assert smallest_effect(n) == pytest.approx(effect, abs=6e-6)
+    assert t_test_power(smallest_effect(n), n) == pytest.approx(0.8, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("effect", "n", "power"), [(0.5, 32, 0.782), (0.8, 13, 0.754), (1, 8, 0.681), (1.5, 4, 0.533)]
+)
+def test_the_normal_formula_asks_for_too_few(effect, n, power):
+    assert t_test_power(effect, n) == pytest.approx(power, abs=5e-4)
+    assert replicates_needed(effect) > n + 1
+
+
+@pytest.mark.parametrize("n", [500, 5000])
+def test_power_is_a_number_where_scipys_lower_tail_is_not(n):
+    assert t_test_power(0.5, n) == pytest.approx(1.0)
+
+
+def test_power_grows_with_replicates_and_effect_and_is_alpha_without_one():
+    powers = [t_test_power(0.3, n) for n in (2, 3, 5, 10, 50, 100, 500, 5000, 10**6)]
+    assert powers == sorted(powers)
+    assert t_test_power(0, 20, alpha=0.03) == pytest.approx(0.03)
+    assert t_test_power(50, 100) == 1.0
+
+
+def test_no_effect_is_never_found_and_one_pair_finds_none():
+    assert replicates_needed(0) == math.inf
+    assert replicates_needed(1e-12) == math.inf
+    assert smallest_effect(1) == math.inf
+    assert math.isnan(t_test_power(1, 1))
+
+
+def test_the_upper_limit_of_a_standard_deviation():
+    # Chi-squared with 9 degrees of freedom: 20 % lie below 5.380053.
+    assert largest_sd(1, 9, 0.8) == pytest.approx(math.sqrt(9 / 5.380053), rel=1e-6)
+    assert largest_sd(3, 10**8, 0.8) == pytest.approx(3, rel=1e-3)
+
+
+@pytest.mark.parametrize(("assurance", "share"), [(0.8, 0.82), (0.9, 0.90)])
+def test_plans_from_pilots_of_ten_have_the_power_that_they_promise(assurance, share):
+    rng = np.random.default_rng(1)
+    sds = rng.normal(size=(PILOTS, 10)).std(axis=1, ddof=1)
+    plans = [whole_replicates_needed(0.5 / largest_sd(sd, 9, assurance)) for sd in sds]
+    reached = np.mean([t_test_power(0.5, n) >= 0.8 for n in plans])
+    assert reached == pytest.approx(share, abs=3 * math.sqrt(share * (1 - share) / PILOTS) + 0.005)
+    naive = np.mean([t_test_power(0.5, whole_replicates_needed(0.5 / sd)) >= 0.8 for sd in sds])
+    assert naive == pytest.approx(0.46, abs=3 * math.sqrt(0.25 / PILOTS) + 0.01)
+
+
+@pytest.mark.parametrize(("effect", "n", "paired"), [(0.5, 34, True), (1.0, 10, True), (0.8, 26, False)])
+def test_tests_have_the_power_that_is_said(effect, n, paired):
+    rng = np.random.default_rng(2)
+    treatment, baseline = rng.normal(effect, 1, (PILOTS, n)), rng.normal(0, 1, (PILOTS, n))
+    if paired:
+        found = stats.ttest_1samp(treatment, 0, axis=1).pvalue
+    else:
+        found = stats.ttest_ind(treatment, baseline, axis=1).pvalue
+    expected = t_test_power(effect, n, paired=paired)
+    assert np.mean(found <= 0.05) == pytest.approx(expected, abs=3 * math.sqrt(0.16 / PILOTS))
+
+
+@pytest.mark.parametrize(
+    ("effect", "paired"), [(0.2, True), (0.5, True), (0.5, False), (2.0, True), (30.0, True)]
+)
+def test_whole_replicates_are_the_least_that_are_enough(effect, paired):
+    n = whole_replicates_needed(effect, paired=paired)
+    assert t_test_power(effect, n, paired=paired) >= 0.8
+    assert n == 2 or t_test_power(effect, n - 1, paired=paired) < 0.8
+    assert whole_replicates_needed(0) is None
+    assert whole_replicates_needed(1e-9) is None
