@@ -82,7 +82,6 @@ def show(
                 "metadata": metadata,
                 "metrics": {name: result.condition(name).metrics for name in result.conditions},
                 "errors": [error._asdict() for error in result.errors],
-                "stopping": None if result.stopping is None else result.stopping.to_dict(),
                 "summary": result.summary(detail=True).to_dict(),
             }
         )

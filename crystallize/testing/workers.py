@@ -13,8 +13,11 @@ import pytest
 
 from crystallize.errors import SerializationError
 from crystallize.experiments.experiment import Experiment
+from crystallize.experiments.treatment import treatment
 from crystallize.plugins.artifact import ArtifactPlugin
+from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.execution import SerialExecution
+from crystallize.statistics.stopping.decided import decided
 from crystallize.testing.execution import ExecutionStrategyContract, assert_same
 from crystallize.testing.leftovers import is_alive
 from crystallize.testing.recorder import HookRecorder
@@ -33,6 +36,7 @@ from crystallize.testing.subjects import (
 )
 
 _SECONDS_FOR_A_SECOND_WORKER = 2.0
+_MORE_THAN_ANY_POOL = 100
 
 
 class WorkerProcessesContract(ExecutionStrategyContract):
@@ -51,6 +55,38 @@ class WorkerProcessesContract(ExecutionStrategyContract):
 
     tries: ClassVar[int] = 2
     workers_outlive_the_run: ClassVar[bool] = False
+
+    # -- stopping rules ------------------------------------------------------------------------------------
+
+    def test_what_a_stopping_rule_has_dropped_is_run_no_more(self, strategy: Any, tmp_path: Path) -> None:
+        """Workers are told with each batch; what they ran before they had heard of it is left out."""
+        dropped, ran = tmp_path / "dropped", tmp_path / "ran"
+        ran.mkdir()
+
+        class Telling(BasePlugin):
+            def after_replicate(self, experiment: Any, result: Any) -> None:
+                if experiment.current_run.dropped:
+                    dropped.touch()
+
+        def measure(data: None, ctx: Any) -> tuple[None, dict[str, float]]:
+            condition, replicate = ctx["condition"], ctx["replicate"]
+            (ran / f"{condition}-{replicate}").touch()
+            if replicate >= _MORE_THAN_ANY_POOL:  # so late that nobody has been sent it before the decision
+                assert wait_until(dropped.exists)
+            shift = 4.0 if condition == "large" else 0.0
+            return data, {"loss": shift + float(ctx.stream(condition).normal())}
+
+        Experiment(
+            lambda: None,
+            [measure],
+            treatments=[treatment("large", {}), treatment("none", {})],
+            execution=strategy,
+            plugins=[Telling()],
+            seed=8,
+        ).run(stop_when=decided("loss", max=2 * _MORE_THAN_ANY_POOL, drop=True))
+        last = 2 * _MORE_THAN_ANY_POOL - 1
+        assert (ran / f"none-{last}").exists()
+        assert not (ran / f"large-{last}").exists()
 
     # -- death ---------------------------------------------------------------------------------------------
 

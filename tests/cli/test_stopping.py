@@ -58,7 +58,7 @@ def test_programs_get_what_the_rule_saw(call, sleep):
     told = json.loads(call("run", "sleep", "--json").out)["sleep"]["stopping"]
     assert (told["replicates"], told["is_decided"]) == (8, True)
     stored = json.loads(call("show", "sleep", "--json").out)
-    assert stored["stopping"] == told == stored["metadata"]["stopping"]
+    assert stored["summary"]["stopping"] == told == stored["metadata"]["stopping"]
     assert stored["metadata"]["replicates"] == 8
 
 
