@@ -39,9 +39,6 @@ HEAD_LENGTH = len('{"sum":"0123456789abcdef",')
 
 _FIELDS = 10  # of an outcome that has nothing but metrics, with the sum
 _common_fields = itemgetter("replicate", "condition", "seed", "metrics", "started", "seconds", "attempt")
-_RARE_FIELDS = tuple(
-    Outcome._field_defaults[name] for name in Outcome._fields[Outcome._fields.index("attempt") + 1 :]
-)
 _new = tuple.__new__
 
 
@@ -189,7 +186,7 @@ def trace_from(fields: dict[str, Any]) -> Trace:
     return tuple(_as_tuples(exact_json.unpack(fields["stages"])))
 
 
-def entry_from(fields: dict[str, Any], trace: Trace, *, is_packed: bool, may_unpickle: bool) -> Entry:
+def entry_from(fields: dict[str, Any], trace: Trace, is_packed: bool, may_unpickle: bool) -> Entry:
     """Return the outcome that a line tells of.
 
     Parameters
@@ -214,7 +211,7 @@ def entry_from(fields: dict[str, Any], trace: Trace, *, is_packed: bool, may_unp
         seed = exact_json.unpack(seed, may_unpickle=may_unpickle)
     # Not Outcome(...), which takes three times as long: there is one of these for each line.
     outcome = _new(
-        Outcome, (condition, seed, metrics, {}, (), trace, None, (), started, seconds, attempt, *_RARE_FIELDS)
+        Outcome, (condition, seed, metrics, {}, (), trace, None, (), started, seconds, attempt, None, ())
     )
     if len(fields) > _FIELDS:
         outcome = _with_rare_fields(outcome, replicate, fields, may_unpickle)
@@ -254,15 +251,12 @@ def seed_of(run: str) -> int:
 def with_sum(line: bytes, seed: int) -> bytes:
     """Return a line as it stands in the file."""
     rest = line[1:] + b"\n"
-    return _head(rest, seed) + rest
+    return START + xxhash.xxh3_64_hexdigest(rest, seed).encode() + b'",' + rest
 
 
 def without_sum(line: bytes, seed: int) -> Any:
-    """Return the object of a line; ValueError if its sum is not right."""
-    if line[:HEAD_LENGTH] != _head(line[HEAD_LENGTH:], seed):
+    """Return the object of a line; ValueError, KeyError or TypeError if its sum is not right, or not there."""
+    fields = exact_json.load(line)
+    if fields["sum"] != xxhash.xxh3_64_hexdigest(line[HEAD_LENGTH:], seed):
         raise ValueError("its sum is not that of its content")
-    return exact_json.load(line)
-
-
-def _head(rest: bytes, seed: int) -> bytes:
-    return START + xxhash.xxh3_64_hexdigest(rest, seed).encode() + b'",'
+    return fields
