@@ -119,32 +119,34 @@ def session_line(session: Session, number: int) -> bytes:
 
 def outcome_line(replicate: int, outcome: Outcome, trace: int, attempt: int) -> bytes:
     """Return the line of an outcome, without its sum; `trace` is the number of its trace's line."""
+    condition, seed, metrics, tags, artifacts, _, error, handed_back, started, seconds, _, consumed, cache = (
+        outcome
+    )
     fields: dict[str, Any] = {
         "replicate": replicate,
-        "condition": outcome.condition,
+        "condition": condition,
         "attempt": attempt,
-        "status": outcome.status,
-        "seed": outcome.seed if exact_json.is_plain(outcome.seed) else exact_json.pack(outcome.seed),
-        "metrics": outcome.metrics if _is_plain(outcome.metrics) else exact_json.pack(outcome.metrics),
+        "status": "ok" if error is None else error.status,
+        "seed": seed if exact_json.is_plain(seed) else exact_json.pack(seed),
+        "metrics": metrics if _is_plain(metrics) else exact_json.pack(metrics),
         "trace": trace,
-        "started": outcome.started,
-        "seconds": outcome.seconds,
+        "started": started,
+        "seconds": seconds,
     }
-    if outcome.consumed is not None:
-        fields["consumed"] = outcome.consumed
-    if outcome.tags:
-        fields["tags"] = exact_json.pack(outcome.tags)
-    if outcome.artifacts:
+    if consumed is not None:
+        fields["consumed"] = consumed
+    if tags:
+        fields["tags"] = exact_json.pack(tags)
+    if artifacts:
         fields["artifacts"] = [
-            [entry.name, entry.step, entry.path, entry.size, entry.digest] for entry in outcome.artifacts
+            [entry.name, entry.step, entry.path, entry.size, entry.digest] for entry in artifacts
         ]
-    if outcome.error is not None:
-        error = outcome.error
+    if error is not None:
         fields["error"] = [error.step, error.kind, error.message, error.traceback]
-    if outcome.handed_back:
-        fields["handed_back"] = exact_json.pack(outcome.handed_back)
-    if outcome.cache:
-        fields["cache"] = [tuple(note) for note in outcome.cache]
+    if handed_back:
+        fields["handed_back"] = exact_json.pack(handed_back)
+    if cache:
+        fields["cache"] = [tuple(note) for note in cache]
     return exact_json.dump(fields)
 
 
