@@ -114,7 +114,9 @@ class Intake:
             self._not_owed.update(filter(self.owed.settle, left_out))
         stored, run.stored = run.stored, ()
         all_conditions = frozenset(self._conditions)
-        for replicate, outcomes, *_ in stored:
+        # The plugin that stores runs has nothing to do for them: it is where they come from.
+        after_stored = self.experiment.plugins.direct("after_replicate", but_for=ArtifactPlugin)
+        for replicate, outcomes, _, _ in stored:
             if run.replicates is not None and replicate >= run.replicates:
                 continue  # of a run that a rule watched
             if len(outcomes) < len(all_conditions) and not self._is_enough(replicate, outcomes):
@@ -122,7 +124,7 @@ class Intake:
                 run.done[replicate] = frozenset(self._partial[replicate])
             elif self.owed.settle(replicate):
                 self._not_owed.add(replicate)
-                self._collate(ReplicateResult(replicate, outcomes, run.token, all_conditions))
+                self._collate(ReplicateResult(replicate, outcomes, run.token, all_conditions), after_stored)
         if self._in_order is not None:
             return lambda replicate: replicate in self._not_owed or self._is_left_out(replicate)
         return self._not_owed.__contains__ if self._not_owed else None
@@ -228,7 +230,7 @@ class Intake:
         self._count_run += 1
         if self._partial and replicate in self._partial:
             result = self._completed(result)
-        self._collate(result)
+        self._collate(result, self._after_replicate)
         if replicate == 0:  # the first, under any strategy: it decides alike
             for hypothesis in self.hypotheses:
                 hypothesis.check_first_replicate(result.outcomes)
@@ -244,7 +246,11 @@ class Intake:
         outcomes = tuple(found[name] for name in self._conditions if name in found)
         return result._replace(outcomes=outcomes, reused=frozenset(there))
 
-    def _collate(self, result: ReplicateResult) -> None:
+    def _collate(
+        self,
+        result: ReplicateResult,
+        after_replicate: Callable[[RunningExperiment, ReplicateResult], None] | None,
+    ) -> None:
         if self._in_order is None:
             self._add(result)
         else:
@@ -254,23 +260,12 @@ class Intake:
         for outcome in result.outcomes:
             if outcome.cache:
                 warn_of_cache(outcome.cache, self._told_of_cache)
-            error = outcome.error
-            if error is not None and self._max_failures is not None:
-                self._failures.append(error)
-            if error is not None and error.condition not in self._failed_conditions:
-                self._failed_conditions.add(error.condition)
-                _logger.warning(
-                    "experiment %r: first failure of condition %r: %s\n%s%s",
-                    self.experiment.folder_name,
-                    error.condition,
-                    error,
-                    error.traceback,
-                    "" if len(self._failed_conditions) > 1 else how_to_repeat(self.experiment, error),
-                )
-        if self._after_replicate is not None:
+            if outcome.error is not None:
+                self._note_failure(outcome.error)
+        if after_replicate is not None:
             self.handover.arrive(result)
             try:
-                self._after_replicate(self.experiment, result)
+                after_replicate(self.experiment, result)
             except PluginError as raised:
                 self._keep(raised)
             finally:
@@ -287,6 +282,20 @@ class Intake:
         if in_order.is_over:
             self.owed.end()
             self.run.replicates = in_order.count
+
+    def _note_failure(self, error: OutcomeError) -> None:
+        if self._max_failures is not None:
+            self._failures.append(error)
+        if error.condition not in self._failed_conditions:
+            self._failed_conditions.add(error.condition)
+            _logger.warning(
+                "experiment %r: first failure of condition %r: %s\n%s%s",
+                self.experiment.folder_name,
+                error.condition,
+                error,
+                error.traceback,
+                "" if len(self._failed_conditions) > 1 else how_to_repeat(self.experiment, error),
+            )
 
     def finish(self) -> Result:
         """Compare the conditions, tell the plugins, and return the result.

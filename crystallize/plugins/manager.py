@@ -137,11 +137,11 @@ class PluginManager:
 
     # -- calls -----------------------------------------------------------------------------------------------
 
-    def direct(self, hook_name: str) -> Callable[..., None] | None:
+    def direct(self, hook_name: str, but_for: type | None = None) -> Callable[..., None] | None:
         """Return a function that calls a hook with the arguments of its specification, by position.
 
         It does what :meth:`call` does, without the look at the implementations that pluggy takes in each call and
-        that would be a tenth of a short outcome. None if nobody implements the hook.
+        that would be a tenth of a short outcome. None if nobody implements the hook but plugins of the class `but_for`.
         """
         caller = self._callers[hook_name]
         if caller is None:
@@ -149,6 +149,8 @@ class PluginManager:
         assert caller.spec is not None
         names = list(caller.spec.argnames)
         found = self.implementers(hook_name)
+        if all(type(record.plugin) is but_for for record, _ in found):
+            return None
         if any(each.wrapper or each.hookwrapper for _, each in found):
             return lambda *arguments: self.call(hook_name, **dict(zip(names, arguments, strict=True)))
         return in_a_row(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystallize.results.cache_report import CacheReport
 from crystallize.results.columns import Column, in_order_of_recording
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
     from crystallize.store.layout import ArtifactEntry
     from crystallize.store.outcome import CacheNote, Outcome, OutcomeError
 
+T = TypeVar("T")
+
 _NO_SEED = -1
+_TOGETHER = 32
+"""So many outcomes of a condition are collated at once."""
 
 
 class Collected:
@@ -43,29 +48,50 @@ class Collected:
         self.errors: dict[int, OutcomeError] = {}
         self.artifacts: dict[int, Sequence[ArtifactEntry]] = {}
         self.cache_notes: Counter[CacheNote] = Counter()
+        self._latest: list[tuple[int, Outcome]] = []
 
     def add(self, replicate: int, outcome: Outcome) -> None:
         """Take its outcome in one replicate."""
-        columns, metrics = self.columns, outcome.metrics
-        for place, (metric, values) in enumerate(metrics.items()):
-            column = columns.get(metric)
+        self._latest.append((replicate, outcome))
+        if len(self._latest) == _TOGETHER:
+            self._collate()
+
+    def _collate(self) -> None:
+        """Sort the latest outcomes into columns, which takes a third of the time if many come together."""
+        self._latest.sort(key=itemgetter(0))
+        replicates = [replicate for replicate, _ in self._latest]
+        outcomes = [outcome for _, outcome in self._latest]
+        names = [outcome.metrics.keys() for outcome in outcomes]
+        if replicates[-1] - replicates[0] == len(names) - 1 and names.count(names[0]) == len(names):
+            self._extend(replicates[0], outcomes)
+        else:
+            for replicate, outcome in self._latest:
+                self._extend(replicate, [outcome])
+        self._latest.clear()
+
+    def _extend(self, first: int, outcomes: list[Outcome]) -> None:
+        """Take the outcomes of `first` and the replicates after it, which all have the same metrics."""
+        _, seeds, metrics, tags, artifacts, traces, errors, _, _, _, _, _, notes = zip(*outcomes, strict=True)
+        for place, name in enumerate(metrics[0]):
+            column = self.columns.get(name)
             if column is None:
-                column = columns[metric] = Column()
-            column.put(replicate, values, place)
-        self.seeds.put(replicate, outcome.seed)
-        self.traces.put(replicate, outcome.trace)
-        if outcome.tags:
-            for metric, tagged in outcome.tags.items():
-                self.tags.setdefault(metric, {})[replicate] = tagged
-        if outcome.error is not None:
-            self.errors[replicate] = outcome.error
-        if outcome.artifacts:
-            self.artifacts[replicate] = outcome.artifacts
-        if outcome.cache:
-            self.cache_notes.update(outcome.cache)
+                column = self.columns[name] = Column()
+            column.extend(first, [recorded[name] for recorded in metrics], place)
+        self.seeds.extend(first, seeds)
+        self.traces.extend(first, traces)
+        if any(tags):
+            for replicate, tagged in enumerate(tags, first):
+                for name, each in tagged.items():
+                    self.tags.setdefault(name, {})[replicate] = each
+        self.artifacts.update(_present(artifacts, first))
+        self.errors.update(_present(errors, first))
+        for each in filter(None, notes):
+            self.cache_notes.update(each)
 
     def finish(self) -> ConditionMetrics:
         """Return what all replicates have given."""
+        if self._latest:
+            self._collate()
         return ConditionMetrics(
             self.name,
             in_order_of_recording(self.columns),
@@ -74,6 +100,11 @@ class Collected:
             [error for _, error in sorted(self.errors.items())],
             coordinates=self.coordinates,
         )
+
+
+def _present(values: Sequence[T], first: int) -> dict[int, T]:
+    """Return those that are not empty, by replicate."""
+    return {replicate: value for replicate, value in enumerate(values, first) if value} if any(values) else {}
 
 
 def make_result(
@@ -99,6 +130,7 @@ def make_result(
     steps : iterable of (str, dict)
         Name and parameters of each step of the pipeline.
     """
+    finished = {name: each.finish() for name, each in conditions.items()}
     artifacts = [
         entry
         for replicate in sorted({replicate for each in conditions.values() for replicate in each.artifacts})
@@ -110,8 +142,7 @@ def make_result(
         (error for each in conditions.values() for error in each.errors.values()),
         key=lambda error: (error.replicate, order[error.condition]),
     )
-    baseline = conditions.get(BASELINE) or Collected(BASELINE)  # apply may run a treatment alone
-    treatments = {name: each.finish() for name, each in conditions.items() if name != BASELINE}
+    baseline = finished.pop(BASELINE, None) or Collected(BASELINE).finish()  # apply may run a treatment alone
     provenance = Provenance(
         list(steps),
         {name: (each.traces, each.seeds, each.errors) for name, each in conditions.items()},
@@ -121,7 +152,7 @@ def make_result(
         experiment=experiment,
         replicates=replicates,
         master_seed=master_seed,
-        metrics=ExperimentMetrics(baseline.finish(), treatments),
+        metrics=ExperimentMetrics(baseline, finished),
         errors=errors,
         artifacts=artifacts,
         provenance=provenance,
@@ -143,6 +174,18 @@ class _Seeds(Sequence[int | None]):
         put(self._seeds, replicate, seed if fits else _NO_SEED, _NO_SEED)
         if not fits and seed is not None:
             self._large[replicate] = seed
+
+    def extend(self, first: int, seeds: Sequence[Any]) -> None:
+        if (
+            first == len(self._seeds)
+            and set(map(type, seeds)) == {int}
+            and min(seeds) >= 0
+            and max(seeds) < 2**63
+        ):
+            self._seeds.extend(seeds)
+            return
+        for replicate, seed in enumerate(seeds, first):
+            self.put(replicate, seed)
 
     def __len__(self) -> int:
         return len(self._seeds)

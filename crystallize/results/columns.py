@@ -11,7 +11,7 @@ import functools
 import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -89,11 +89,6 @@ class Column:
 
     def put(self, replicate: int, values: list[Any], place: int) -> None:
         """Store what one replicate recorded. While an :meth:`array` is alive, the column cannot grow."""
-        # The next replicate's number, which is what nearly all calls bring:
-        if len(values) == 1 and type(values[0]) is float is self._kind and replicate == len(self._states):
-            self._numbers.append(values[0])
-            self._states.append(_NUMBER)
-            return
         value, state = 0, _VALUES
         if len(values) == 1:
             kind = type(values[0])
@@ -126,6 +121,26 @@ class Column:
         part._numbers, part._states = self._numbers[:replicate], self._states[:replicate]
         part._others = {key: values for key, values in self._others.items() if key < replicate}
         return part
+
+    def extend(self, first: int, values: list[list[Any]], place: int) -> None:
+        """Store what `first` and the replicates after it recorded, as :meth:`put` does one by one.
+
+        Numbers of one kind, one of each replicate, are stored at once; that is what nearly all steps record.
+        """
+        self.put(first, values[0], place)  # it decides the kind, and fills the gap before it
+        rest = values[1:]
+        numbers = list(chain.from_iterable(rest))
+        if (
+            first + 1 == len(self._states)
+            and set(map(len, rest)) == {1}
+            and set(map(type, numbers)) == {self._kind}
+            and (self._kind is float or (min(numbers) in _INT64 and max(numbers) in _INT64))
+        ):
+            self._numbers.fromlist(numbers)
+            self._states.extend(bytes([_NUMBER]) * len(numbers))
+            return
+        for replicate, recorded in enumerate(rest, first + 1):
+            self.put(replicate, recorded, place)
 
     @property
     def is_dense(self) -> bool:

@@ -146,7 +146,7 @@ class EarlierPart:
         """Yield what still counts; of a replicate that is there in part, those conditions."""
         stored = self._complete_conditions() if self._stored is None else iter(self._stored)
         for replicate, outcomes in stored:
-            kept = tuple(outcome for outcome in outcomes if self._still_counts(replicate, outcome))
+            kept = tuple([outcome for outcome in outcomes if self._still_counts(replicate, outcome)])
             if not kept:
                 continue
             if len(kept) >= self._extent.count_owed(replicate, self._conditions):

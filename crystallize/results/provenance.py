@@ -49,6 +49,15 @@ class TraceStore:
         self._last, self._last_code = trace, code
         put(self._numbers, replicate, code, -1)
 
+    def extend(self, first: int, traces: Sequence[Trace]) -> None:
+        """Keep the traces of `first` and the replicates after it."""
+        self.put(first, traces[0])
+        if first + 1 == len(self._numbers) and all(trace is self._last for trace in traces):
+            self._numbers.extend([self._last_code] * (len(traces) - 1))
+            return
+        for replicate, trace in enumerate(traces[1:], first + 1):
+            self.put(replicate, trace)
+
     def get(self, replicate: int) -> Trace:
         """Return the trace of one outcome; empty if it never arrived."""
         code = self._numbers[replicate] if replicate < len(self._numbers) else -1

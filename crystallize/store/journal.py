@@ -39,9 +39,6 @@ HEAD_LENGTH = len('{"sum":"0123456789abcdef",')
 
 _FIELDS = 10  # of an outcome that has nothing but metrics, with the sum
 _common_fields = itemgetter("replicate", "condition", "seed", "metrics", "started", "seconds", "attempt")
-_RARE_FIELDS = tuple(
-    Outcome._field_defaults[name] for name in Outcome._fields[Outcome._fields.index("attempt") + 1 :]
-)
 _new = tuple.__new__
 
 
@@ -122,32 +119,34 @@ def session_line(session: Session, number: int) -> bytes:
 
 def outcome_line(replicate: int, outcome: Outcome, trace: int, attempt: int) -> bytes:
     """Return the line of an outcome, without its sum; `trace` is the number of its trace's line."""
+    condition, seed, metrics, tags, artifacts, _, error, handed_back, started, seconds, _, consumed, cache = (
+        outcome
+    )
     fields: dict[str, Any] = {
         "replicate": replicate,
-        "condition": outcome.condition,
+        "condition": condition,
         "attempt": attempt,
-        "status": outcome.status,
-        "seed": outcome.seed if exact_json.is_plain(outcome.seed) else exact_json.pack(outcome.seed),
-        "metrics": outcome.metrics if _is_plain(outcome.metrics) else exact_json.pack(outcome.metrics),
+        "status": "ok" if error is None else error.status,
+        "seed": seed if exact_json.is_plain(seed) else exact_json.pack(seed),
+        "metrics": metrics if _is_plain(metrics) else exact_json.pack(metrics),
         "trace": trace,
-        "started": outcome.started,
-        "seconds": outcome.seconds,
+        "started": started,
+        "seconds": seconds,
     }
-    if outcome.consumed is not None:
-        fields["consumed"] = outcome.consumed
-    if outcome.tags:
-        fields["tags"] = exact_json.pack(outcome.tags)
-    if outcome.artifacts:
+    if consumed is not None:
+        fields["consumed"] = consumed
+    if tags:
+        fields["tags"] = exact_json.pack(tags)
+    if artifacts:
         fields["artifacts"] = [
-            [entry.name, entry.step, entry.path, entry.size, entry.digest] for entry in outcome.artifacts
+            [entry.name, entry.step, entry.path, entry.size, entry.digest] for entry in artifacts
         ]
-    if outcome.error is not None:
-        error = outcome.error
+    if error is not None:
         fields["error"] = [error.step, error.kind, error.message, error.traceback]
-    if outcome.handed_back:
-        fields["handed_back"] = exact_json.pack(outcome.handed_back)
-    if outcome.cache:
-        fields["cache"] = [tuple(note) for note in outcome.cache]
+    if handed_back:
+        fields["handed_back"] = exact_json.pack(handed_back)
+    if cache:
+        fields["cache"] = [tuple(note) for note in cache]
     return exact_json.dump(fields)
 
 
@@ -189,7 +188,7 @@ def trace_from(fields: dict[str, Any]) -> Trace:
     return tuple(_as_tuples(exact_json.unpack(fields["stages"])))
 
 
-def entry_from(fields: dict[str, Any], trace: Trace, *, is_packed: bool, may_unpickle: bool) -> Entry:
+def entry_from(fields: dict[str, Any], trace: Trace, is_packed: bool, may_unpickle: bool) -> Entry:
     """Return the outcome that a line tells of.
 
     Parameters
@@ -214,7 +213,7 @@ def entry_from(fields: dict[str, Any], trace: Trace, *, is_packed: bool, may_unp
         seed = exact_json.unpack(seed, may_unpickle=may_unpickle)
     # Not Outcome(...), which takes three times as long: there is one of these for each line.
     outcome = _new(
-        Outcome, (condition, seed, metrics, {}, (), trace, None, (), started, seconds, attempt, *_RARE_FIELDS)
+        Outcome, (condition, seed, metrics, {}, (), trace, None, (), started, seconds, attempt, None, ())
     )
     if len(fields) > _FIELDS:
         outcome = _with_rare_fields(outcome, replicate, fields, may_unpickle)
@@ -254,15 +253,12 @@ def seed_of(run: str) -> int:
 def with_sum(line: bytes, seed: int) -> bytes:
     """Return a line as it stands in the file."""
     rest = line[1:] + b"\n"
-    return _head(rest, seed) + rest
+    return START + xxhash.xxh3_64_hexdigest(rest, seed).encode() + b'",' + rest
 
 
 def without_sum(line: bytes, seed: int) -> Any:
-    """Return the object of a line; ValueError if its sum is not right."""
-    if line[:HEAD_LENGTH] != _head(line[HEAD_LENGTH:], seed):
+    """Return the object of a line; ValueError, KeyError or TypeError if its sum is not right, or not there."""
+    fields = exact_json.load(line)
+    if fields["sum"] != xxhash.xxh3_64_hexdigest(line[HEAD_LENGTH:], seed):
         raise ValueError("its sum is not that of its content")
-    return exact_json.load(line)
-
-
-def _head(rest: bytes, seed: int) -> bytes:
-    return START + xxhash.xxh3_64_hexdigest(rest, seed).encode() + b'",'
+    return fields

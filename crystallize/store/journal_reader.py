@@ -88,11 +88,8 @@ class JournalReader:
                     return  # it is being written, or a crash has cut it off
                 self.size += len(line)
                 self.line += 1
-                if not self.sessions:
-                    yield self._read_first(line)
-                    continue
                 try:
-                    found = self._read_line(line)
+                    found = self._read_line(line) if self.sessions else self._read_first(line)
                 except (ValueError, KeyError, TypeError, AttributeError):
                     self.damaged.append(self.line)
                 else:
@@ -138,8 +135,8 @@ class JournalReader:
         return entry_from(
             fields,
             self._traces[fields["trace"]],
-            is_packed=exact_json.MARK in line,
-            may_unpickle=self._may_unpickle,
+            exact_json.MARK in line,
+            self._may_unpickle,
         )
 
     def _read_other(self, fields: dict[str, Any]) -> Session | None:

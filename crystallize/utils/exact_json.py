@@ -14,14 +14,15 @@ from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
-from functools import cache
 from math import isfinite
 from typing import Any
+
+import orjson
 
 from crystallize.utils.failures import safe_repr
 
 KIND = "~"
-MARK = b'"~":'
+MARK = b"~"
 """Stands in every text that :func:`pack` has put anything into besides JSON's own types."""
 
 _PLAIN = frozenset({bool, str, type(None)})
@@ -78,7 +79,7 @@ _FROM_TEXT: dict[str, Callable[[str], Any]] = {
 def dump(value: Any) -> bytes:
     """Return what :func:`pack` made as text in one line."""
     try:
-        text: bytes = _orjson().dumps(value)
+        text: bytes = orjson.dumps(value)
         return text
     except TypeError:  # half of a surrogate pair, which names of files may hold
         return json.dumps(value, separators=(",", ":")).encode()
@@ -93,16 +94,12 @@ def load(text: bytes) -> Any:
         If it is none.
     """
     try:
-        return _orjson().loads(text)
+        return orjson.loads(text)
     except ValueError:
-        return json.loads(text)
-
-
-@cache
-def _orjson() -> Any:
-    import orjson
-
-    return orjson
+        try:
+            return json.loads(text)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
 
 
 def is_plain(value: Any) -> bool:

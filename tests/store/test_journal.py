@@ -286,6 +286,16 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(file: Path) -> No
 # -- damage ----------------------------------------------------------------------------------------------------
 
 
+def test_a_line_of_brackets_is_damaged_and_costs_no_other(file: Path) -> None:
+    write(file, result(0))
+    with file.open("ab") as stream:
+        stream.write(b"[" * 100_000 + b"\n")
+    continue_with(file, result(1))
+    reader = JournalReader(file)
+    assert [each.replicate for each in reader.read() if isinstance(each, Entry)] == [0, 0, 1, 1]
+    assert reader.damaged == [5]
+
+
 def test_a_journal_that_was_cut_at_any_byte_gives_what_was_whole_and_can_be_continued(file: Path) -> None:
     write(file, result(0), result(1))
     whole = file.read_bytes()
