@@ -37,6 +37,7 @@ from crystallize.utils.suggest import listed, name_hint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from crystallize.results.columns import Column
     from crystallize.results.condition import ConditionMetrics
     from crystallize.store.outcome import Outcome
 
@@ -50,7 +51,8 @@ class _Test(NamedTuple):
     """A test that a verifier made.
 
     `mean` is what Student's or Welch's t makes of the same values: margins and numbers of replicates are judged by it.
-    It is None for several metrics that were tested together, and for what is no number.
+    It is None for several metrics that were tested together, and for what is no number. `columns` are the baseline's
+    and the treatment's of each metric.
     """
 
     treatment: str
@@ -62,7 +64,7 @@ class _Test(NamedTuple):
     paired: bool
     mean: MeanDifference | None
     n: int
-    is_lopsided: bool
+    columns: list[tuple[Column, Column]]
 
 
 class Hypothesis:
@@ -294,21 +296,20 @@ class Hypothesis:
         self, samples: Mapping[str, Sequence[tuple[list[str], Pair]]], errors: dict[str, str]
     ) -> dict[str, list[Any]]:
         """Return what the verifier gives for each group of metrics of each treatment, and note where it raises."""
-        if isinstance(self.verifier, Verifier) and self.verifier.many is not None:
+        verifier = self.verifier if isinstance(self.verifier, Verifier) else Verifier(self.verifier, {})
+        found: dict[str, list[Any]] = {name: [] for name in samples}
+        for part in range(max(map(len, samples.values()), default=0)):
             try:
-                parts = zip(*([pair for _, pair in groups] for groups in samples.values()), strict=True)
-                by_group = [self.verifier.compare_all(pairs) for pairs in parts]
-                return dict(zip(samples, map(list, zip(*by_group, strict=True)), strict=True))
-            except Exception:
-                for name in samples:
-                    self._note(errors, name, traceback.format_exc())
-                return {}
-        found: dict[str, list[Any]] = {}
-        for name, groups in samples.items():
-            try:
-                found[name] = [self.verifier(*pair) for _, pair in groups]
-            except Exception:
-                self._note(errors, name, traceback.format_exc())
+                results = verifier.compare_all([groups[part][1] for groups in samples.values()])
+            except Exception as error:  # of a test that is of all treatments together
+                results = [error] * len(samples)
+            for name, result in zip(samples, results, strict=True):
+                found[name].append(result)
+        for name in samples:
+            raised = next((each for each in found[name] if isinstance(each, Exception)), None)
+            if raised is not None:
+                del found[name]
+                self._note(errors, name, "".join(traceback.format_exception(raised)))
         return found
 
     def _judge(self, tests: Sequence[_Test]) -> tuple[tuple[Comparison, ...], str]:
@@ -328,7 +329,9 @@ class Hypothesis:
         )
         comparisons = []
         for test, p_value, equivalent, small in zip(tests, adjusted, *within, strict=True):
-            evidence = Evidence(test.difference, p_value, test.claim, equivalent, small, test.is_lopsided)
+            concludes = any(each <= self.alpha for each in (p_value, equivalent, small))
+            is_lopsided = concludes and _is_lopsided(test)
+            evidence = Evidence(test.difference, p_value, test.claim, equivalent, small, is_lopsided)
             concluded = verdict(evidence, self.alpha, self.direction)
             more, visible = None, None
             if concluded == UNDECIDED and not test.claim:
@@ -462,6 +465,7 @@ def _tests_in(
     samples: Pair,
     conditions: tuple[ConditionMetrics, ConditionMetrics],
 ) -> Iterator[_Test]:
+    baseline, condition = conditions
     for metric, result, p_value in find_tests(found, ", ".join(group)):
         difference, adjusted = result.get("difference"), result.get("adjusted_p_value")
         paired = not isinstance(result.get("n"), tuple | list)
@@ -476,15 +480,17 @@ def _tests_in(
             paired,
             mean,
             n,
-            _is_lopsided(conditions, [metric] if metric in samples[0] else group),
+            [
+                (baseline.columns[each], condition.columns[each])
+                for each in ([metric] if metric in samples[0] else group)
+            ],
         )
 
 
-def _is_lopsided(conditions: tuple[ConditionMetrics, ConditionMetrics], metrics: Iterable[str]) -> bool:
+def _is_lopsided(test: _Test) -> bool:
     """Tell whether more replicates were lost under one condition than under the other."""
-    baseline, treatment = conditions
-    lost = [lost_halves(baseline.columns[metric], treatment.columns[metric]) for metric in metrics]
-    return any(ours != theirs for theirs, ours in lost)
+    losses = [lost_halves(*columns) for columns in test.columns]
+    return any(ours != theirs for ours, theirs in losses)
 
 
 def _known_mean(result: Mapping[str, Any]) -> tuple[MeanDifference, int] | None:

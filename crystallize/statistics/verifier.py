@@ -41,10 +41,22 @@ class Verifier(ConfiguredFunction):
         """Compare two mappings from metric to values."""
         return self.fn(baseline_samples, treatment_samples, **self.fresh_arguments())
 
+    def _result_or_error(self, baseline_samples: Any, treatment_samples: Any) -> Any:
+        try:
+            return self(baseline_samples, treatment_samples)
+        except Exception as error:
+            return error
+
     def compare_all(self, samples: Sequence[tuple[Any, Any]]) -> list[Any]:
-        """Return the results of several treatments, each with the baseline's samples that belong to it."""
+        """Return the results of several treatments, or the exceptions that they raised.
+
+        Parameters
+        ----------
+        samples : sequence of pairs
+            For each treatment the baseline's samples that belong to it, and its own.
+        """
         if self.many is None:
-            return [self(*pair) for pair in samples]
+            return [self._result_or_error(*pair) for pair in samples]
         return list(self.many(samples, **self.fresh_arguments()))
 
 
@@ -131,7 +143,8 @@ def verifier(
         verifier is made, so that nobody learns of a wrong setting at the end of a long run.
     many : callable, optional
         ``many(samples, **settings)`` returns the results of all treatments at once, for a test that is of all of them
-        together: `samples` is a list of pairs, for each treatment the baseline's samples and its own.
+        together, or that is faster so: `samples` is a list of pairs, for each treatment the baseline's samples and its
+        own. A treatment that cannot be tested has the exception in its place.
 
     Returns
     -------
