@@ -469,7 +469,7 @@ def _tests_in(
     for metric, result, p_value in find_tests(found, ", ".join(group)):
         difference, adjusted = result.get("difference"), result.get("adjusted_p_value")
         paired = not isinstance(result.get("n"), tuple | list)
-        mean, n = _known_mean(result) or _mean_difference(samples, metric, paired)
+        mean, n = _known_mean(result, paired=paired) or _mean_difference(samples, metric, paired)
         yield _Test(
             treatment,
             metric,
@@ -493,16 +493,14 @@ def _is_lopsided(test: _Test) -> bool:
     return any(ours != theirs for ours, theirs in losses)
 
 
-def _known_mean(result: Mapping[str, Any]) -> tuple[MeanDifference, int] | None:
-    """Return the mean difference that a t test tells of itself, and of how many replicates; None if it tells none."""
-    difference, error = result.get("difference"), result.get("standard_error")
-    freedom, n = result.get("degrees_of_freedom"), result.get("n")
-    if not (is_number(difference) and is_number(error) and is_number(freedom)):
-        return None
+def _known_mean(result: Mapping[str, Any], *, paired: bool) -> tuple[MeanDifference, int] | None:
+    """Return the mean difference that a test tells of itself, and of how many replicates; None if it tells none."""
+    difference, error, n = result.get("difference"), result.get("standard_error"), result.get("n")
     count = min(n) if isinstance(n, tuple | list) else n
-    if not isinstance(count, int) or not error > 0:
+    if not (isinstance(count, int) and is_number(difference) and is_number(error) and error > 0):
         return None
-    return MeanDifference(difference, error, freedom, 0.0), count
+    freedom = result.get("degrees_of_freedom", count - 1 if paired else None)
+    return (MeanDifference(difference, error, freedom, 0.0), count) if is_number(freedom) else None
 
 
 def _mean_difference(samples: Pair, metric: str, paired: bool) -> tuple[MeanDifference | None, int]:

@@ -237,7 +237,11 @@ def _has_nan(column: Column) -> bool:
     import numpy as np
 
     array = column.array()
-    return array.dtype.kind == "f" and bool(np.isnan(array).any())
+    if array.dtype.kind != "f":
+        return False
+    with np.errstate(invalid="ignore"):  # of infinities with two signs
+        total = np.add.reduce(array)
+    return math.isnan(total) and bool(np.isnan(array).any())
 
 
 def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_CommonReplicates, _CommonReplicates]:

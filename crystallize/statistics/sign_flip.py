@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from crystallize.statistics.samples import FloatArray
 
 _CHUNK = 2_000_000  # random signs in memory at a time
-_TOGETHER = 64  # tests that share them at a time
+_TOGETHER = 128  # tests that share them at a time
 
 
 class SignFlips(NamedTuple):
@@ -57,7 +57,7 @@ def flip_signs(several: Sequence[FloatArray], alpha: float, resamples: int, seed
             numbers, exponents = zip(*(scaled(several[place]) for place in block), strict=True)
             sums, counts = _sums_of_subsets(np.stack(numbers, axis=1), resamples, seed)
             for column, (place, exponent) in enumerate(zip(block, exponents, strict=True)):
-                found[place] = _judge(numbers[column], exponent, sums[:, column], counts, alpha)
+                found[place] = _judge(numbers[column], exponent, sums[column], counts, alpha)
     return found
 
 
@@ -87,7 +87,7 @@ def _judge(
 
 
 def _sums_of_subsets(values: FloatArray, resamples: int, seed: int) -> tuple[FloatArray, FloatArray]:
-    """Return sums and sizes of subsets of the rows of `values` (2-D), neither empty nor whole.
+    """Return sums, a row for each column of `values`, and sizes of subsets of its rows, neither empty nor whole.
 
     A subset and its complement are one exchange with two signs, so only subsets without the last row are taken: all of
     them, or random ones.
@@ -109,5 +109,5 @@ def _sums_of_subsets(values: FloatArray, resamples: int, seed: int) -> tuple[Flo
         else:
             chosen = rng.integers(0, 2, size=(rows, free), dtype=np.int8)
         parts.append(chosen.astype(np.float64) @ columns)
-    found = np.concatenate(parts) if parts else np.empty((0, columns.shape[1]))
-    return found[:, :-1], found[:, -1]
+    found = np.ascontiguousarray((np.concatenate(parts) if parts else np.empty((0, columns.shape[1]))).T)
+    return found[:-1], found[-1]

@@ -5,11 +5,13 @@ recorded several), and returns a dict:
 
 ``p_value``
     Probability, if the conditions do not differ, of a statistic at least as far from zero; two-sided.
-``statistic``, ``degrees_of_freedom``, ``standard_error``
-    The test's statistic, positive if the treatment's values are larger; the others where the test has them.
+``statistic``, ``degrees_of_freedom``
+    The test's statistic, positive if the treatment's values are larger; the second where the test has it.
 ``difference``, ``interval``
     Mean of the treatment minus mean of the baseline, and both ends of its confidence interval at 1 - alpha. Wilcoxon's
     test, which is not of means, has no interval.
+``standard_error``
+    Of the difference; not of shares.
 ``significant``
     Whether ``p_value <= alpha``, for this one test alone; None if the p-value is NaN.
 ``n``
@@ -185,11 +187,12 @@ def _sign_flips(
     for (place, metric), values, flip in zip(places, differences, flips, strict=True):
         results = found[place]
         assert isinstance(results, dict)
-        mean = moments(values).mean
+        mean = MeanDifference.of_pairs(moments(values))
         results[metric] = {
             "p_value": flip.p_value,
-            "statistic": mean,
-            "difference": mean,
+            "statistic": mean.difference,
+            "standard_error": mean.error,
+            "difference": mean.difference,
             "interval": flip.interval,
             "significant": _is_significant(flip.p_value, alpha),
             "n": len(values),
@@ -281,10 +284,12 @@ def wilcoxon_test(
     def compare(metric: str) -> Found:
         differences = _differences(baseline_samples, treatment_samples, metric)
         found = signed_ranks(differences, method)
+        mean = MeanDifference.of_pairs(moments(differences))
         return {
             "p_value": found.p_value,
             "statistic": found.positive - found.negative,
-            "difference": moments(differences).mean,
+            "standard_error": mean.error,
+            "difference": mean.difference,
             "significant": _is_significant(found.p_value, alpha),
             "n": len(differences),
         }
