@@ -327,15 +327,15 @@ class Hypothesis:
         count = (
             1 if self.correction == "none" else max(1, sum(not math.isnan(each.p_value) for each in tests))
         )
-        comparisons = []
+        alpha, comparisons = self.alpha, []
         for test, p_value, equivalent, small in zip(tests, adjusted, *within, strict=True):
-            concludes = any(each <= self.alpha for each in (p_value, equivalent, small))
+            concludes = any(each <= alpha for each in (p_value, equivalent, small))
             is_lopsided = concludes and _is_lopsided(test)
             evidence = Evidence(test.difference, p_value, test.claim, equivalent, small, is_lopsided)
-            concluded = verdict(evidence, self.alpha, self.direction)
+            concluded = verdict(evidence, alpha, self.direction)
             more, visible = None, None
             if concluded == UNDECIDED and not test.claim:
-                more, visible = self._outlook(test, self.alpha / count)
+                more, visible = self._outlook(test, alpha / count)
             comparisons.append(
                 Comparison(
                     test.treatment,

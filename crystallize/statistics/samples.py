@@ -65,6 +65,9 @@ class ConditionSamples(Mapping[str, list[Any]]):
     def __getitem__(self, metric: str) -> list[Any]:
         return self._sources[metric].values()
 
+    def __contains__(self, metric: object) -> bool:
+        return metric in self._sources  # the mixin's makes the list
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._sources)
 
