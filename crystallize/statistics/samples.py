@@ -242,7 +242,7 @@ def _has_nan(column: Column) -> bool:
     array = column.array()
     if array.dtype.kind != "f":
         return False
-    with np.errstate(invalid="ignore"):  # of infinities with two signs
+    with np.errstate(all="ignore"):  # infinities of two signs, and sums beyond all floats
         total = np.add.reduce(array)
     return math.isnan(total) and bool(np.isnan(array).any())
 
