@@ -469,7 +469,10 @@ def _tests_in(
     for metric, result, p_value in find_tests(found, ", ".join(group)):
         difference, adjusted = result.get("difference"), result.get("adjusted_p_value")
         paired = not isinstance(result.get("n"), tuple | list)
-        mean, n = _known_mean(result, paired=paired) or _mean_difference(samples, metric, paired)
+        if result.get("standard_error", ...) is None:  # a test of what is not for Student's t
+            mean, n = None, 0
+        else:
+            mean, n = _known_mean(result, paired=paired) or _mean_difference(samples, metric, paired)
         yield _Test(
             treatment,
             metric,

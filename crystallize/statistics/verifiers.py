@@ -11,7 +11,7 @@ recorded several), and returns a dict:
     Mean of the treatment minus mean of the baseline, and both ends of its confidence interval at 1 - alpha. Wilcoxon's
     test, which is not of means, has no interval.
 ``standard_error``
-    Of the difference; not of shares.
+    Of the difference; None for shares, of which Student's t says little.
 ``significant``
     Whether ``p_value <= alpha``, for this one test alone; None if the p-value is NaN.
 ``n``
@@ -327,6 +327,7 @@ def mcnemar_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
         return {
             "p_value": p_value,
             "statistic": float(found.gained - found.lost),
+            "standard_error": None,
             "difference": found.difference if found.n else math.nan,
             "interval": interval_of_changes(found.lost, found.gained, found.n, 1 - alpha),
             "significant": _is_significant(p_value, alpha),

@@ -210,6 +210,8 @@ def test_true_and_false_are_compared_by_mcnemars_test():
     )
     assert verdicts(found) == {"t": "better"}
     assert found.comparisons[0].difference == pytest.approx(20 / 30)
+    undecided = evaluate(Hypothesis(mcnemar_test(), "rmse"), baseline, t=[*baseline[:-1], True])
+    assert (undecided.comparisons[0].verdict, undecided.comparisons[0].visible) == ("undecided", None)
 
 
 @pytest.mark.parametrize(
