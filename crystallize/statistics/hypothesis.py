@@ -237,7 +237,6 @@ class Hypothesis:
         """
         errors: dict[str, str] = {}
         dropped: dict[str, dict[str, int]] = {}
-        reader = BaselineColumns(baseline.columns)
         sides = {name: baseline.beside(each) for name, each in treatments.items()}
         baseline_lacks = self._why_missing(baseline)
         compared: dict[str, list[list[str]]] = {}
@@ -251,22 +250,12 @@ class Hypothesis:
             compared[name] = self.groups or [_shared(side, condition)]
             if reasons := _count_dropped(side, condition, compared[name]):
                 dropped[name] = reasons
-        readers = {  # all that nothing was dropped of share one
-            name: reader if each is baseline else BaselineColumns(each.columns)
-            for name, each in sides.items()
-        }
-        samples = {
-            name: [(group, readers[name].align(treatments[name].columns, group)) for group in groups]
-            for name, groups in compared.items()
-        }
-        found = self._verify(samples, errors)
-        results = {name: each if self._is_list else each[0] for name, each in found.items()}
-        tests = [
-            test
-            for name, parts in found.items()
-            for part, (group, pair) in zip(parts, samples[name], strict=True)
-            for test in _tests_in(part, name, group, pair, (sides[name], treatments[name]))
-        ]
+        results: dict[str, Any] = {}
+        tests: list[_Test] = []
+        for name, parts, samples in self._verify(baseline, sides, treatments, compared, errors):
+            results[name] = parts if self._is_list else parts[0]
+            for part, group, pair in zip(parts, compared[name], samples, strict=True):
+                tests += _tests_in(part, name, group, pair, (sides[name], treatments[name]))
         comparisons, correction = self._judge(tests)
         if self.ranker is None:
             scores = self._scores_by_p_value(comparisons)
@@ -293,24 +282,56 @@ class Hypothesis:
         )
 
     def _verify(
-        self, samples: Mapping[str, Sequence[tuple[list[str], Pair]]], errors: dict[str, str]
-    ) -> dict[str, list[Any]]:
-        """Return what the verifier gives for each group of metrics of each treatment, and note where it raises."""
-        verifier = self.verifier if isinstance(self.verifier, Verifier) else Verifier(self.verifier, {})
-        found: dict[str, list[Any]] = {name: [] for name in samples}
-        for part in range(max(map(len, samples.values()), default=0)):
-            try:
-                results = verifier.compare_all([groups[part][1] for groups in samples.values()])
-            except Exception as error:  # of a test that is of all treatments together
-                results = [error] * len(samples)
-            for name, result in zip(samples, results, strict=True):
-                found[name].append(result)
-        for name in samples:
-            raised = next((each for each in found[name] if isinstance(each, Exception)), None)
-            if raised is not None:
-                del found[name]
+        self,
+        baseline: ConditionMetrics,
+        sides: Mapping[str, ConditionMetrics],
+        treatments: Mapping[str, ConditionMetrics],
+        compared: Mapping[str, Sequence[list[str]]],
+        errors: dict[str, str],
+    ) -> Iterator[tuple[str, list[Any], list[Pair]]]:
+        """Yield each treatment with what the verifier gives for its groups of metrics, and note where it raises."""
+        whole = BaselineColumns(baseline.columns)
+        readers = {  # all that nothing was dropped of share one
+            name: whole if side is baseline else BaselineColumns(side.columns) for name, side in sides.items()
+        }
+        aligned = (
+            (name, [readers[name].align(treatments[name].columns, group) for group in groups])
+            for name, groups in compared.items()
+        )
+        together = isinstance(self.verifier, Verifier) and self.verifier.many is not None
+        for name, parts, samples in (self._all_at_once if together else self._one_by_one)(aligned):
+            raised = next((part for part in parts if isinstance(part, Exception)), None)
+            if raised is None:
+                yield name, parts, samples
+            else:
                 self._note(errors, name, "".join(traceback.format_exception(raised)))
-        return found
+
+    def _one_by_one(
+        self, aligned: Iterable[tuple[str, list[Pair]]]
+    ) -> Iterator[tuple[str, list[Any], list[Pair]]]:
+        """Yield what the verifier returns or raises; one treatment's lists are in memory at a time."""
+        for name, samples in aligned:
+            parts: list[Any] = []
+            try:
+                parts += (self.verifier(*pair) for pair in samples)
+            except Exception as error:
+                parts = [error]
+            yield name, parts, samples
+
+    def _all_at_once(
+        self, aligned: Iterable[tuple[str, list[Pair]]]
+    ) -> Iterator[tuple[str, list[Any], list[Pair]]]:
+        """Yield what the verifier returns or raises, asked once for each group of metrics."""
+        assert isinstance(self.verifier, Verifier)
+        every = dict(aligned)
+        found: list[list[Any]] = []
+        for pairs in zip(*every.values(), strict=True):
+            try:
+                found.append(self.verifier.compare_all(pairs))
+            except Exception as error:
+                found.append([error] * len(every))
+        for (name, samples), parts in zip(every.items(), zip(*found, strict=True), strict=True):
+            yield name, list(parts), samples
 
     def _judge(self, tests: Sequence[_Test]) -> tuple[tuple[Comparison, ...], str]:
         """Return the tests with their adjusted p-values and verdicts, and how they were adjusted."""
@@ -499,7 +520,9 @@ def _is_lopsided(test: _Test) -> bool:
 def _known_mean(result: Mapping[str, Any], *, paired: bool) -> tuple[MeanDifference, int] | None:
     """Return the mean difference that a test tells of itself, and of how many replicates; None if it tells none."""
     difference, error, n = result.get("difference"), result.get("standard_error"), result.get("n")
-    count = min(n) if isinstance(n, tuple | list) else n
+    count = (
+        min((each for each in n if isinstance(each, int)), default=None) if isinstance(n, tuple | list) else n
+    )
     if not (isinstance(count, int) and is_number(difference) and is_number(error) and error > 0):
         return None
     freedom = result.get("degrees_of_freedom", count - 1 if paired else None)

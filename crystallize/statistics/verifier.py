@@ -41,22 +41,15 @@ class Verifier(ConfiguredFunction):
         """Compare two mappings from metric to values."""
         return self.fn(baseline_samples, treatment_samples, **self.fresh_arguments())
 
-    def _result_or_error(self, baseline_samples: Any, treatment_samples: Any) -> Any:
-        try:
-            return self(baseline_samples, treatment_samples)
-        except Exception as error:
-            return error
-
     def compare_all(self, samples: Sequence[tuple[Any, Any]]) -> list[Any]:
-        """Return the results of several treatments, or the exceptions that they raised.
+        """Return the results of several treatments, or the exceptions that they raised, by :attr:`many`.
 
         Parameters
         ----------
         samples : sequence of pairs
             For each treatment the baseline's samples that belong to it, and its own.
         """
-        if self.many is None:
-            return [self._result_or_error(*pair) for pair in samples]
+        assert self.many is not None
         return list(self.many(samples, **self.fresh_arguments()))
 
 
