@@ -128,6 +128,7 @@ class Column:
         part._kind, part.first = self._kind, self.first
         part._numbers, part._states = self._numbers[:replicate], self._states[:replicate]
         part._others = {key: values for key, values in self._others.items() if key < replicate}
+        part._gaps = part._states.count(_NOTHING)
         return part
 
     @property
