@@ -76,7 +76,7 @@ class Column:
     after the last one that did: how many replicates the run had is for the one who asks.
     """
 
-    __slots__ = ("_kind", "_numbers", "_others", "_states", "first")
+    __slots__ = ("_gaps", "_kind", "_numbers", "_others", "_states", "first")
 
     def __init__(self) -> None:
         self._kind: type | None = None  # of the numbers, once there is one
@@ -84,6 +84,7 @@ class Column:
         self._numbers: array[Any] = array("d")
         self._states = bytearray()
         self._others: dict[int, list[Any]] = {}
+        self._gaps = 0  # how many of these places are still empty
         self.first: tuple[float, int] = (math.inf, 0)
         """The replicate that recorded the metric first, and its place among that replicate's metrics."""
 
@@ -105,12 +106,14 @@ class Column:
             self.first = (replicate, place)
         missing = replicate - len(self._states)
         if missing < 0:
+            self._gaps -= self._states[replicate] == _NOTHING
             self._numbers[replicate] = value
             self._states[replicate] = state
             return
         if missing:
             self._numbers.frombytes(bytes(8 * missing))
             self._states.extend(bytes(missing))
+            self._gaps += missing
         self._numbers.append(value)
         self._states.append(state)
 
@@ -120,6 +123,7 @@ class Column:
         part._kind, part.first = self._kind, self.first
         part._numbers, part._states = self._numbers[:replicate], self._states[:replicate]
         part._others = {key: values for key, values in self._others.items() if key < replicate}
+        part._gaps = part._states.count(_NOTHING)
         return part
 
     def extend(self, first: int, values: list[list[Any]], place: int) -> None:
@@ -145,12 +149,12 @@ class Column:
     @property
     def is_dense(self) -> bool:
         """Whether the values are one number, all floats or all ints, of each replicate up to the last with any."""
-        return self._kind is not None and not self._others and _NOTHING not in self._states
+        return self._kind is not None and not self._others and not self._gaps
 
     @property
     def is_one_each(self) -> bool:
         """Whether each replicate up to the last with any recorded one value: the n-th value is the n-th replicate's."""
-        return _NOTHING not in self._states and len(self) == len(self._states)
+        return not self._gaps and len(self) == len(self._states)
 
     @property
     def is_numeric(self) -> bool:

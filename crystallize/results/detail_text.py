@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _METHODS = {
     "student": "Student's t on pairs",
+    "bootstrap-t": "bootstrap-t on pairs",
     "welch": "Welch's t",
     "shares": "Agresti and Min, of shares",
     "clusters": "Student's t on clusters",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import RunFailedError, StoreError, UnknownNameError
 from crystallize.results.cache_report import CacheReport
@@ -217,6 +217,7 @@ class Result:
         confidence: float = 0.95,
         detail: bool = False,
         cluster: str | None = None,
+        interval: Literal["student", "bootstrap-t"] = "student",
     ) -> Summary:
         """Return a table with each metric's mean, spread and difference to the baseline, and one of each hypothesis.
 
@@ -232,6 +233,8 @@ class Result:
         cluster : str, optional
             A tag of values, such as ``"patient"``, if those of different replicates that have the same one depend on
             each other. Intervals and p-values then count clusters and not replicates.
+        interval : {"student", "bootstrap-t"}, optional
+            How the interval of a mean of paired differences is found; ``"bootstrap-t"`` is for skewed differences.
         """
         from crystallize.results.summary import summarize
 
@@ -244,6 +247,7 @@ class Result:
             self.metrics.hypotheses,
             detail=detail,
             cluster=cluster,
+            interval=interval,
         )
         return replace(table, preregistration=self.preregistration, stopping=self.stopping)
 

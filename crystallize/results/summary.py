@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import groupby, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import InvalidValueError, MissingMetricError
 from crystallize.results.detail import (
@@ -24,6 +24,7 @@ from crystallize.results.frame import frame_type
 from crystallize.results.pairs import NAN, NOT_BOTH, find_pairs, tags_of
 from crystallize.results.summary_row import SummaryRow
 from crystallize.statistics.effect_size import is_known_to_be_negative
+from crystallize.statistics.intervals import bootstrap_t_interval
 from crystallize.statistics.samples import moments, per_replicate
 from crystallize.utils.checks import check_share
 from crystallize.utils.suggest import counted, did_you_mean, listed, name_hint
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
     from crystallize.statistics.stopping.report import Stopping
 
+    IntervalKind = Literal["student", "bootstrap-t"]
     Key = tuple[str, str]  # a metric and a treatment
     Stated = Mapping[Key, tuple[Comparison, HypothesisResult]]
 
@@ -59,6 +61,7 @@ _MOST_SHOWN = 10
 _WIDE = 120
 _METHODS = {
     "student": "treatment minus baseline within replicates; interval: Student's t.",
+    "bootstrap-t": "treatment minus baseline within replicates; interval: bootstrap-t.",
     "welch": "treatment minus baseline; interval: Welch's t, without pairs.",
     "shares": "shares of true ones, treatment minus baseline; interval: Agresti and Min.",
     "clusters": "treatment minus baseline within replicates; interval: Student's t on clusters.",
@@ -289,6 +292,7 @@ def summarize(
     *,
     detail: bool = False,
     cluster: str | None = None,
+    interval: IntervalKind = "student",
 ) -> Summary:
     """Summarise what the conditions of a run gave.
 
@@ -308,6 +312,8 @@ def summarize(
         Whether to find all that is known of each comparison.
     cluster : str, optional
         A tag of values. Those of different replicates that have the same one depend on each other.
+    interval : {"student", "bootstrap-t"}
+        How the interval of a mean of paired differences is found.
 
     Raises
     ------
@@ -317,6 +323,8 @@ def summarize(
         If an argument cannot be used.
     """
     check_share("confidence", confidence)
+    if interval not in ("student", "bootstrap-t"):
+        raise InvalidValueError(f"interval is 'student' or 'bootstrap-t', got {interval!r}")
     recorded = list(dict.fromkeys(metric for condition in conditions for metric in condition.columns))
     wanted = [metrics] if isinstance(metrics, str) else list(recorded if metrics is None else metrics)
     for metric in wanted:
@@ -346,7 +354,7 @@ def summarize(
         for condition in conditions:
             row, key = _row(metric, condition), (metric, condition.name)
             if key in compared:
-                row = _compared(row, compared[key], confidence, details.get(key))
+                row = _compared(row, compared[key], confidence, details.get(key), interval)
             rows.append(row)
     return Summary(
         tuple(rows),
@@ -405,16 +413,20 @@ def _row(metric: str, condition: ConditionMetrics) -> SummaryRow:
     return SummaryRow(metric, name, n, mean, None if n < 2 else sd, failed=failed)
 
 
-def _compared(row: SummaryRow, pairs: Pairs, confidence: float, detail: Detail | None) -> SummaryRow:
+def _compared(
+    row: SummaryRow, pairs: Pairs, confidence: float, detail: Detail | None, interval: IntervalKind
+) -> SummaryRow:
     """Return the row with its difference to the baseline."""
     n, gain = len(pairs.differences), pairs.gain
+    is_resampled = interval == "bootstrap-t" and pairs.method == "student" and n > 1
+    ends = bootstrap_t_interval(pairs.differences, confidence) if is_resampled else pairs.interval(confidence)
     return replace(
         row,
         pairs=n,
         difference=pairs.mean.difference if n else None,
-        interval=pairs.interval(confidence) if n > 1 else None,
+        interval=ends if n > 1 else None,
         dropped=pairs.dropped,
-        method=pairs.method,
+        method=interval if is_resampled else pairs.method,
         correlation=None if gain is None else gain.correlation,
         detail=detail,
     )

@@ -39,7 +39,7 @@ class SummaryRow:
         How many replicates are not among the pairs, by the reason: they failed, timed out or were lost under one of the
         two conditions, recorded NaN, or recorded the metric under one of them only.
     method : str or None
-        How the interval was found: ``"student"``, ``"welch"``, ``"shares"`` or ``"clusters"``.
+        How the interval was found: ``"student"``, ``"bootstrap-t"``, ``"welch"``, ``"shares"`` or ``"clusters"``.
     correlation : float or None
         Of the pairs; None if it has no meaning.
     detail : Detail or None

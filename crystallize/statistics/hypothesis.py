@@ -37,6 +37,7 @@ from crystallize.utils.suggest import listed, name_hint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from crystallize.results.columns import Column
     from crystallize.results.condition import ConditionMetrics
     from crystallize.store.outcome import Outcome
 
@@ -50,7 +51,8 @@ class _Test(NamedTuple):
     """A test that a verifier made.
 
     `mean` is what Student's or Welch's t makes of the same values: margins and numbers of replicates are judged by it.
-    It is None for several metrics that were tested together, and for what is no number.
+    It is None for several metrics that were tested together, and for what is no number. `columns` are the baseline's
+    and the treatment's of each metric.
     """
 
     treatment: str
@@ -62,7 +64,7 @@ class _Test(NamedTuple):
     paired: bool
     mean: MeanDifference | None
     n: int
-    is_lopsided: bool
+    columns: list[tuple[Column, Column]]
 
 
 class Hypothesis:
@@ -235,7 +237,6 @@ class Hypothesis:
         """
         errors: dict[str, str] = {}
         dropped: dict[str, dict[str, int]] = {}
-        reader = BaselineColumns(baseline.columns)
         sides = {name: baseline.beside(each) for name, each in treatments.items()}
         baseline_lacks = self._why_missing(baseline)
         compared: dict[str, list[list[str]]] = {}
@@ -249,22 +250,12 @@ class Hypothesis:
             compared[name] = self.groups or [_shared(side, condition)]
             if reasons := _count_dropped(side, condition, compared[name]):
                 dropped[name] = reasons
-        readers = {  # all that nothing was dropped of share one
-            name: reader if each is baseline else BaselineColumns(each.columns)
-            for name, each in sides.items()
-        }
-        samples = {
-            name: [(group, readers[name].align(treatments[name].columns, group)) for group in groups]
-            for name, groups in compared.items()
-        }
-        found = self._verify(samples, errors)
-        results = {name: each if self._is_list else each[0] for name, each in found.items()}
-        tests = [
-            test
-            for name, parts in found.items()
-            for part, (group, pair) in zip(parts, samples[name], strict=True)
-            for test in _tests_in(part, name, group, pair, (sides[name], treatments[name]))
-        ]
+        results: dict[str, Any] = {}
+        tests: list[_Test] = []
+        for name, parts, samples in self._verify(baseline, sides, treatments, compared, errors):
+            results[name] = parts if self._is_list else parts[0]
+            for part, group, pair in zip(parts, compared[name], samples, strict=True):
+                tests += _tests_in(part, name, group, pair, (sides[name], treatments[name]))
         comparisons, correction = self._judge(tests)
         if self.ranker is None:
             scores = self._scores_by_p_value(comparisons)
@@ -291,25 +282,56 @@ class Hypothesis:
         )
 
     def _verify(
-        self, samples: Mapping[str, Sequence[tuple[list[str], Pair]]], errors: dict[str, str]
-    ) -> dict[str, list[Any]]:
-        """Return what the verifier gives for each group of metrics of each treatment, and note where it raises."""
-        if isinstance(self.verifier, Verifier) and self.verifier.many is not None:
+        self,
+        baseline: ConditionMetrics,
+        sides: Mapping[str, ConditionMetrics],
+        treatments: Mapping[str, ConditionMetrics],
+        compared: Mapping[str, Sequence[list[str]]],
+        errors: dict[str, str],
+    ) -> Iterator[tuple[str, list[Any], list[Pair]]]:
+        """Yield each treatment with what the verifier gives for its groups of metrics, and note where it raises."""
+        whole = BaselineColumns(baseline.columns)
+        readers = {  # all that nothing was dropped of share one
+            name: whole if side is baseline else BaselineColumns(side.columns) for name, side in sides.items()
+        }
+        aligned = (
+            (name, [readers[name].align(treatments[name].columns, group) for group in groups])
+            for name, groups in compared.items()
+        )
+        together = isinstance(self.verifier, Verifier) and self.verifier.many is not None
+        for name, parts, samples in (self._all_at_once if together else self._one_by_one)(aligned):
+            raised = next((part for part in parts if isinstance(part, Exception)), None)
+            if raised is None:
+                yield name, parts, samples
+            else:
+                self._note(errors, name, "".join(traceback.format_exception(raised)))
+
+    def _one_by_one(
+        self, aligned: Iterable[tuple[str, list[Pair]]]
+    ) -> Iterator[tuple[str, list[Any], list[Pair]]]:
+        """Yield what the verifier returns or raises; one treatment's lists are in memory at a time."""
+        for name, samples in aligned:
+            parts: list[Any] = []
             try:
-                parts = zip(*([pair for _, pair in groups] for groups in samples.values()), strict=True)
-                by_group = [self.verifier.compare_all(pairs) for pairs in parts]
-                return dict(zip(samples, map(list, zip(*by_group, strict=True)), strict=True))
-            except Exception:
-                for name in samples:
-                    self._note(errors, name, traceback.format_exc())
-                return {}
-        found: dict[str, list[Any]] = {}
-        for name, groups in samples.items():
+                parts += (self.verifier(*pair) for pair in samples)
+            except Exception as error:
+                parts = [error]
+            yield name, parts, samples
+
+    def _all_at_once(
+        self, aligned: Iterable[tuple[str, list[Pair]]]
+    ) -> Iterator[tuple[str, list[Any], list[Pair]]]:
+        """Yield what the verifier returns or raises, asked once for each group of metrics."""
+        assert isinstance(self.verifier, Verifier)
+        every = dict(aligned)
+        found: list[list[Any]] = []
+        for pairs in zip(*every.values(), strict=True):
             try:
-                found[name] = [self.verifier(*pair) for _, pair in groups]
-            except Exception:
-                self._note(errors, name, traceback.format_exc())
-        return found
+                found.append(self.verifier.compare_all(pairs))
+            except Exception as error:
+                found.append([error] * len(every))
+        for (name, samples), parts in zip(every.items(), zip(*found, strict=True), strict=True):
+            yield name, list(parts), samples
 
     def _judge(self, tests: Sequence[_Test]) -> tuple[tuple[Comparison, ...], str]:
         """Return the tests with their adjusted p-values and verdicts, and how they were adjusted."""
@@ -326,13 +348,15 @@ class Hypothesis:
         count = (
             1 if self.correction == "none" else max(1, sum(not math.isnan(each.p_value) for each in tests))
         )
-        comparisons = []
+        alpha, comparisons = self.alpha, []
         for test, p_value, equivalent, small in zip(tests, adjusted, *within, strict=True):
-            evidence = Evidence(test.difference, p_value, test.claim, equivalent, small, test.is_lopsided)
-            concluded = verdict(evidence, self.alpha, self.direction)
+            concludes = any(each <= alpha for each in (p_value, equivalent, small))
+            is_lopsided = concludes and _is_lopsided(test)
+            evidence = Evidence(test.difference, p_value, test.claim, equivalent, small, is_lopsided)
+            concluded = verdict(evidence, alpha, self.direction)
             more, visible = None, None
             if concluded == UNDECIDED and not test.claim:
-                more, visible = self._outlook(test, self.alpha / count)
+                more, visible = self._outlook(test, alpha / count)
             comparisons.append(
                 Comparison(
                     test.treatment,
@@ -462,10 +486,14 @@ def _tests_in(
     samples: Pair,
     conditions: tuple[ConditionMetrics, ConditionMetrics],
 ) -> Iterator[_Test]:
+    baseline, condition = conditions
     for metric, result, p_value in find_tests(found, ", ".join(group)):
         difference, adjusted = result.get("difference"), result.get("adjusted_p_value")
         paired = not isinstance(result.get("n"), tuple | list)
-        mean, n = _known_mean(result) or _mean_difference(samples, metric, paired)
+        if result.get("standard_error", ...) is None:  # a test of what is not for Student's t
+            mean, n = None, 0
+        else:
+            mean, n = _known_mean(result, paired=paired) or _mean_difference(samples, metric, paired)
         yield _Test(
             treatment,
             metric,
@@ -476,27 +504,29 @@ def _tests_in(
             paired,
             mean,
             n,
-            _is_lopsided(conditions, [metric] if metric in samples[0] else group),
+            [
+                (baseline.columns[each], condition.columns[each])
+                for each in ([metric] if metric in samples[0] else group)
+            ],
         )
 
 
-def _is_lopsided(conditions: tuple[ConditionMetrics, ConditionMetrics], metrics: Iterable[str]) -> bool:
+def _is_lopsided(test: _Test) -> bool:
     """Tell whether more replicates were lost under one condition than under the other."""
-    baseline, treatment = conditions
-    lost = [lost_halves(baseline.columns[metric], treatment.columns[metric]) for metric in metrics]
-    return any(ours != theirs for theirs, ours in lost)
+    losses = [lost_halves(*columns) for columns in test.columns]
+    return any(ours != theirs for ours, theirs in losses)
 
 
-def _known_mean(result: Mapping[str, Any]) -> tuple[MeanDifference, int] | None:
-    """Return the mean difference that a t test tells of itself, and of how many replicates; None if it tells none."""
-    difference, error = result.get("difference"), result.get("standard_error")
-    freedom, n = result.get("degrees_of_freedom"), result.get("n")
-    if not (is_number(difference) and is_number(error) and is_number(freedom)):
+def _known_mean(result: Mapping[str, Any], *, paired: bool) -> tuple[MeanDifference, int] | None:
+    """Return the mean difference that a test tells of itself, and of how many replicates; None if it tells none."""
+    difference, error, n = result.get("difference"), result.get("standard_error"), result.get("n")
+    count = (
+        min((each for each in n if isinstance(each, int)), default=None) if isinstance(n, tuple | list) else n
+    )
+    if not (isinstance(count, int) and is_number(difference) and is_number(error) and error > 0):
         return None
-    count = min(n) if isinstance(n, tuple | list) else n
-    if not isinstance(count, int) or not error > 0:
-        return None
-    return MeanDifference(difference, error, freedom, 0.0), count
+    freedom = result.get("degrees_of_freedom", count - 1 if paired else None)
+    return (MeanDifference(difference, error, freedom, 0.0), count) if is_number(freedom) else None
 
 
 def _mean_difference(samples: Pair, metric: str, paired: bool) -> tuple[MeanDifference | None, int]:

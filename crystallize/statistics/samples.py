@@ -65,6 +65,9 @@ class ConditionSamples(Mapping[str, list[Any]]):
     def __getitem__(self, metric: str) -> list[Any]:
         return self._sources[metric].values()
 
+    def __contains__(self, metric: object) -> bool:
+        return metric in self._sources  # the mixin's makes the list
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._sources)
 
@@ -237,7 +240,11 @@ def _has_nan(column: Column) -> bool:
     import numpy as np
 
     array = column.array()
-    return array.dtype.kind == "f" and bool(np.isnan(array).any())
+    if array.dtype.kind != "f":
+        return False
+    with np.errstate(all="ignore"):  # infinities of two signs, and sums beyond all floats
+        total = np.add.reduce(array)
+    return math.isnan(total) and bool(np.isnan(array).any())
 
 
 def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_CommonReplicates, _CommonReplicates]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.statistics.intervals import NO_INTERVAL, Interval
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from crystallize.statistics.samples import FloatArray
 
 _CHUNK = 2_000_000  # random signs in memory at a time
+_TOGETHER = 128  # tests that share them at a time
 
 
 class SignFlips(NamedTuple):
@@ -21,10 +23,20 @@ class SignFlips(NamedTuple):
     interval: Interval
 
 
-def flip_signs(differences: FloatArray, alpha: float, resamples: int, seed: int) -> SignFlips:
-    """Test whether the mean of paired `differences` (1-D) is zero, by giving them other signs.
+def flip_signs(several: Sequence[FloatArray], alpha: float, resamples: int, seed: int) -> list[SignFlips]:
+    """Test whether the means of paired differences are zero, by giving them other signs.
 
-    All exchanges are tried if there are at most ``resamples + 1`` that matter, else random ones.
+    All exchanges are tried if there are at most ``resamples + 1`` that matter, else random ones, which are the same for
+    arrays of one length.
+
+    Parameters
+    ----------
+    several : sequence of numpy.ndarray
+        Differences of pairs, 1-D; a test is made of each array.
+    alpha : float
+        The intervals are at 1 - alpha.
+    resamples, seed : int
+        Number of random exchanges, and their seed.
 
     References
     ----------
@@ -34,17 +46,31 @@ def flip_signs(differences: FloatArray, alpha: float, resamples: int, seed: int)
     """
     import numpy as np
 
-    n = len(differences)
-    if not n or not np.isfinite(differences).all():
-        return SignFlips(math.nan, NO_INTERVAL)
-    differences, exponent = scaled(differences)
-    mean = moments(differences).mean
-    sums, counts = _sums_of_subsets(differences, resamples, seed)
+    found = [SignFlips(math.nan, NO_INTERVAL)] * len(several)
+    by_length: dict[int, list[int]] = {}
+    for place, differences in enumerate(several):
+        if len(differences) and np.isfinite(differences).all():
+            by_length.setdefault(len(differences), []).append(place)
+    for places in by_length.values():
+        for start in range(0, len(places), _TOGETHER):
+            block = places[start : start + _TOGETHER]
+            numbers, exponents = zip(*(scaled(several[place]) for place in block), strict=True)
+            sums, counts = _sums_of_subsets(np.stack(numbers, axis=1), resamples, seed)
+            for column, (place, exponent) in enumerate(zip(block, exponents, strict=True)):
+                found[place] = _judge(numbers[column], exponent, sums[column], counts, alpha)
+    return found
+
+
+def _judge(
+    differences: FloatArray, exponent: int, sums: FloatArray, counts: FloatArray, alpha: float
+) -> SignFlips:
+    import numpy as np
+
+    n, tried = len(differences), len(sums)
     total = float(differences.sum())
     # Flipping a subset takes twice its sum from the total. Sums that should be equal differ by rounding.
     rounding = ROUNDING * float(np.abs(differences).sum())
     as_far = int(np.count_nonzero(np.abs(total - 2 * sums) >= abs(total) - rounding))
-    tried = len(sums)
     p_value = (as_far + 1) / (tried + 1)
     # The means of a subset of replicates and of its complement are where the test's answer changes. A random subset
     # may be empty: that exchange, like the observed one, counts at every shift.
@@ -53,25 +79,25 @@ def flip_signs(differences: FloatArray, alpha: float, resamples: int, seed: int)
     outside = math.floor(alpha * (tried + 1) * (1 + 1e-12)) - (tried - len(sums))
     if outside <= 0:
         return SignFlips(p_value, (-math.inf, math.inf))
-    typical = np.sort(
-        np.concatenate([sums / counts, (total - sums) / (n - counts), [mean] * (tried - len(sums) + 1)])
-    )
-    low, high = np.ldexp(typical[[outside - 1, -outside]], exponent)
+    mean = moments(differences).mean
+    typical = np.concatenate([sums / counts, (total - sums) / (n - counts), [mean] * (tried - len(sums) + 1)])
+    ends = [outside - 1, len(typical) - outside]
+    low, high = np.ldexp(np.partition(typical, ends)[ends], exponent)
     return SignFlips(p_value, (float(low), float(high)))
 
 
 def _sums_of_subsets(values: FloatArray, resamples: int, seed: int) -> tuple[FloatArray, FloatArray]:
-    """Return sums and sizes of subsets of `values`, neither empty nor whole.
+    """Return sums, a row for each column of `values`, and sizes of subsets of its rows, neither empty nor whole.
 
-    A subset and its complement are one exchange with two signs, so only subsets without the last value are
-    taken: all of them, or random ones.
+    A subset and its complement are one exchange with two signs, so only subsets without the last row are taken: all of
+    them, or random ones.
     """
     import numpy as np
 
     free = len(values) - 1
     everything = free < 63 and 2**free - 1 <= resamples
     wanted = 2**free - 1 if everything else resamples
-    columns = np.stack([values[:-1], np.ones(free)], axis=1)
+    columns = np.column_stack([values[:-1], np.ones(free)])
     rng = np.random.default_rng(seed)
     parts = []
     step = max(1, _CHUNK // max(free, 1))
@@ -83,5 +109,5 @@ def _sums_of_subsets(values: FloatArray, resamples: int, seed: int) -> tuple[Flo
         else:
             chosen = rng.integers(0, 2, size=(rows, free), dtype=np.int8)
         parts.append(chosen.astype(np.float64) @ columns)
-    found = np.concatenate(parts) if parts else np.empty((0, 2))
-    return found[:, 0], found[:, 1]
+    found = np.ascontiguousarray((np.concatenate(parts) if parts else np.empty((0, columns.shape[1]))).T)
+    return found[:-1], found[-1]

@@ -42,9 +42,14 @@ class Verifier(ConfiguredFunction):
         return self.fn(baseline_samples, treatment_samples, **self.fresh_arguments())
 
     def compare_all(self, samples: Sequence[tuple[Any, Any]]) -> list[Any]:
-        """Return the results of several treatments, each with the baseline's samples that belong to it."""
-        if self.many is None:
-            return [self(*pair) for pair in samples]
+        """Return the results of several treatments, or the exceptions that they raised, by :attr:`many`.
+
+        Parameters
+        ----------
+        samples : sequence of pairs
+            For each treatment the baseline's samples that belong to it, and its own.
+        """
+        assert self.many is not None
         return list(self.many(samples, **self.fresh_arguments()))
 
 
@@ -131,7 +136,8 @@ def verifier(
         verifier is made, so that nobody learns of a wrong setting at the end of a long run.
     many : callable, optional
         ``many(samples, **settings)`` returns the results of all treatments at once, for a test that is of all of them
-        together: `samples` is a list of pairs, for each treatment the baseline's samples and its own.
+        together, or that is faster so: `samples` is a list of pairs, for each treatment the baseline's samples and its
+        own. A treatment that cannot be tested has the exception in its place.
 
     Returns
     -------

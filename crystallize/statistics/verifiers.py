@@ -5,11 +5,13 @@ recorded several), and returns a dict:
 
 ``p_value``
     Probability, if the conditions do not differ, of a statistic at least as far from zero; two-sided.
-``statistic``, ``degrees_of_freedom``, ``standard_error``
-    The test's statistic, positive if the treatment's values are larger; the others where the test has them.
+``statistic``, ``degrees_of_freedom``
+    The test's statistic, positive if the treatment's values are larger; the second where the test has it.
 ``difference``, ``interval``
     Mean of the treatment minus mean of the baseline, and both ends of its confidence interval at 1 - alpha. Wilcoxon's
     test, which is not of means, has no interval.
+``standard_error``
+    Of the difference; None for shares, of which Student's t says little.
 ``significant``
     Whether ``p_value <= alpha``, for this one test alone; None if the p-value is NaN.
 ``n``
@@ -29,9 +31,10 @@ Values that are not finite give NaN, which decides nothing.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError
+from crystallize.errors import CrystallizeError, InvalidValueError, MissingMetricError
 from crystallize.statistics.dunnett import dunnett_p_value, dunnett_quantile
 from crystallize.statistics.intervals import NO_INTERVAL, interval_of_changes
 from crystallize.statistics.mcnemar import count_changes
@@ -48,7 +51,7 @@ from crystallize.statistics.t_tests import MeanDifference
 from crystallize.statistics.verdicts import EQUIVALENT, NOT_WORSE
 from crystallize.statistics.verifier import verifier
 from crystallize.statistics.wilcoxon import signed_ranks
-from crystallize.utils.checks import check_bool, check_share, check_size
+from crystallize.utils.checks import check_bool, check_count, check_share, check_size
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
@@ -61,6 +64,8 @@ if TYPE_CHECKING:
     Samples = Mapping[str, Any]
     Found = dict[str, Any]
 
+T = TypeVar("T")
+
 
 # -- settings ------------------------------------------------------------------------------------------------
 
@@ -71,11 +76,8 @@ def _check_alpha(alpha: Any) -> None:
 
 def _check_resampling(alpha: Any, resamples: Any, seed: Any) -> None:
     _check_alpha(alpha)
-    for name, value, least in (("resamples", resamples, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise InvalidTypeError(f"{name} is an int, got {value!r}")
-        if value < least:
-            raise InvalidValueError(f"{name} is at least {least}, got {value!r}")
+    check_count("resamples", resamples)
+    check_count("seed", seed, least=0)
 
 
 def _check_ranks(alpha: Any, method: Any) -> None:
@@ -166,7 +168,39 @@ def paired_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alph
     return _for_each_metric(compare, baseline_samples, treatment_samples)
 
 
-@verifier(check=_check_resampling)
+def _sign_flips(
+    samples: Sequence[tuple[Samples, Samples]], *, alpha: float, resamples: int, seed: int
+) -> list[Found | Exception]:
+    """Test several treatments with the same random exchanges, which take most of the time."""
+    found: list[Found | Exception] = [{} for _ in samples]
+    differences: list[FloatArray] = []
+    places: list[tuple[int, str]] = []
+    for place, (baseline, treatment) in enumerate(samples):
+        try:
+            given = _for_each(partial(_differences, baseline, treatment), baseline, treatment)
+        except CrystallizeError as error:
+            found[place] = error
+            continue
+        differences += given.values()
+        places += [(place, metric) for metric in given]
+    flips = flip_signs(differences, alpha, resamples, seed)
+    for (place, metric), values, flip in zip(places, differences, flips, strict=True):
+        results = found[place]
+        assert isinstance(results, dict)
+        mean = MeanDifference.of_pairs(moments(values))
+        results[metric] = {
+            "p_value": flip.p_value,
+            "statistic": mean.difference,
+            "standard_error": mean.error,
+            "difference": mean.difference,
+            "interval": flip.interval,
+            "significant": _is_significant(flip.p_value, alpha),
+            "n": len(values),
+        }
+    return [each if isinstance(each, Exception) else _without_one_metric(each) for each in found]
+
+
+@verifier(check=_check_resampling, many=_sign_flips)
 def sign_flip_test(
     baseline_samples: Samples,
     treatment_samples: Samples,
@@ -207,21 +241,12 @@ def sign_flip_test(
     Smyth, G. K. (2010), "Permutation p-values should never be zero", Statistical Applications in Genetics
     and Molecular Biology 9, 39.
     """
-
-    def compare(metric: str) -> Found:
-        differences = _differences(baseline_samples, treatment_samples, metric)
-        mean = moments(differences).mean
-        found = flip_signs(differences, alpha, resamples, seed)
-        return {
-            "p_value": found.p_value,
-            "statistic": mean,
-            "difference": mean,
-            "interval": found.interval,
-            "significant": _is_significant(found.p_value, alpha),
-            "n": len(differences),
-        }
-
-    return _for_each_metric(compare, baseline_samples, treatment_samples)
+    (found,) = _sign_flips(
+        [(baseline_samples, treatment_samples)], alpha=alpha, resamples=resamples, seed=seed
+    )
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 @verifier(check=_check_ranks)
@@ -259,10 +284,12 @@ def wilcoxon_test(
     def compare(metric: str) -> Found:
         differences = _differences(baseline_samples, treatment_samples, metric)
         found = signed_ranks(differences, method)
+        mean = MeanDifference.of_pairs(moments(differences))
         return {
             "p_value": found.p_value,
             "statistic": found.positive - found.negative,
-            "difference": moments(differences).mean,
+            "standard_error": mean.error,
+            "difference": mean.difference,
             "significant": _is_significant(found.p_value, alpha),
             "n": len(differences),
         }
@@ -300,6 +327,7 @@ def mcnemar_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
         return {
             "p_value": p_value,
             "statistic": float(found.gained - found.lost),
+            "standard_error": None,
             "difference": found.difference if found.n else math.nan,
             "interval": interval_of_changes(found.lost, found.gained, found.n, 1 - alpha),
             "significant": _is_significant(p_value, alpha),
@@ -426,7 +454,7 @@ def _dunnett(
         groups = [tuple(_numbers(side, metric) for side in pair) for pair in samples]
         for each, result in zip(found, _dunnett_of_one(metric, groups, alpha, paired), strict=True):
             each[metric] = result
-    return [each if len(each) > 1 else next(iter(each.values())) for each in found]
+    return [_without_one_metric(each) for each in found]
 
 
 def _dunnett_of_one(
@@ -546,12 +574,20 @@ def _is_significant(p_value: float, alpha: float) -> bool | None:
 
 
 def _for_each_metric(compare: Callable[[str], Found], baseline: Samples, treatment: Samples) -> Found:
+    return _without_one_metric(_for_each(compare, baseline, treatment))
+
+
+def _for_each(compare: Callable[[str], T], baseline: Samples, treatment: Samples) -> dict[str, T]:
     if not baseline or set(baseline) != set(treatment):
         raise MissingMetricError(
             "the baseline and the treatment have no metric, or not the same ones",
             f"baseline: {listed(baseline)}; treatment: {listed(treatment)}",
         )
-    found = {metric: compare(metric) for metric in baseline}
+    return {metric: compare(metric) for metric in baseline}
+
+
+def _without_one_metric(found: Found) -> Found:
+    """Return results by metric, or the result itself if there is one metric."""
     return found if len(found) > 1 else next(iter(found.values()))
 
 

@@ -60,21 +60,23 @@ def signed_ranks(differences: FloatArray, method: Method = "auto") -> SignedRank
     n = len(kept)
     if n == 0:
         return SignedRanks(0, 0.0, 0.0, 1.0)
-    doubled, counts = _doubled_ranks(np.abs(kept))
-    above = int(doubled[kept > 0].sum())
+    sizes = np.abs(kept)
+    order = sizes.argsort()
+    doubled, counts = _doubled_ranks(sizes[order])
+    above = int(doubled[kept[order] > 0].sum())
     total = n * (n + 1)
     exact = method == "exact" or (method == "auto" and len(differences) <= MOST_EXACT)
     p_value = _exact(doubled, above) if exact else _normal(n, counts, above)
     return SignedRanks(n, above / 2, (total - above) / 2, p_value)
 
 
-def _doubled_ranks(sizes: FloatArray) -> tuple[NumberArray, NumberArray]:
+def _doubled_ranks(ascending: FloatArray) -> tuple[NumberArray, NumberArray]:
     """Return twice the rank of each size, an integer with ties too, and how many there are of each."""
     import numpy as np
 
-    _, which, counts = np.unique(sizes, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (2 * last - counts + 1)[which], counts
+    starts = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
+    counts = np.diff(starts, append=len(ascending))
+    return np.repeat(2 * starts + counts + 1, counts), counts
 
 
 def _exact(doubled: NumberArray, above: int) -> float:
@@ -85,7 +87,7 @@ def _exact(doubled: NumberArray, above: int) -> float:
     ways = np.zeros(total + 1)
     ways[0] = 1.0
     reached = 0
-    for rank in np.sort(doubled).tolist():
+    for rank in doubled.tolist():  # ascending, so that few places are reached at first
         reached += rank
         ways[rank : reached + 1] += ways[: reached + 1 - rank].copy()
         ways[: reached + 1] /= 2

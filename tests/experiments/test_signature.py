@@ -177,6 +177,16 @@ CHANGES: dict[str, tuple[Callable[[], dict[str, Any]], set[str]]] = {
         lambda: {"hypotheses": [Hypothesis(differs(alpha=0.1), metrics="loss", direction="min")]},
         {"/hypotheses/differs/parameters/alpha"},
     ),
+    "what a hypothesis is measured by": (
+        lambda: {
+            "hypotheses": [
+                Hypothesis(
+                    differs(), metrics="loss", direction="min", smallest_effect=1, correction="hochberg"
+                )
+            ]
+        },
+        {"/hypotheses/differs/smallest_effect", "/hypotheses/differs/correction"},
+    ),
     "nothing": (dict, set()),
     "the execution": (lambda: {"execution": "thread"}, set()),
     "replicates": (lambda: {"replicates": 9}, set()),

@@ -172,3 +172,19 @@ def test_columns_stand_in_the_order_in_which_the_first_replicate_recorded_them()
             for position, metric in enumerate(metrics):
                 columns.setdefault(metric, Column()).put(replicate, [1.0], position)
         assert list(in_order_of_recording(columns)) == ["b", "a", "c", "late"]
+
+
+def test_a_part_with_gaps_is_not_dense_and_one_whose_gaps_are_filled_is():
+    column = Column()
+    column.put(0, [1.0], 0)
+    column.put(3, [4.0], 0)
+    column.put(4, [5.0], 0)
+    part = column.before(4)
+    assert (part.is_dense, part.is_one_each, list(part)) == (False, False, [1.0, 4.0])
+    assert column.before(1).is_dense
+    for replicate in (2, 1):
+        assert not column.is_dense
+        column.put(replicate, [replicate + 1.0], 0)
+    column.put(1, [2.0], 0)  # once more
+    assert column.is_dense
+    assert column.array().tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]

@@ -16,6 +16,7 @@ from crystallize.results.columns import Column
 from crystallize.results.condition import ConditionMetrics
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.statistics.hypothesis import Hypothesis
+from crystallize.statistics.intervals import bootstrap_t_interval
 from crystallize.statistics.verifiers import paired_t_test, welch_t_test
 from crystallize.store.outcome import OutcomeError
 
@@ -319,6 +320,17 @@ def test_details_are_shown_as_blocks_of_80_columns(draws):
     assert "  verdict     withheld\n" in shown
     assert "  effect      d = -12" in shown
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_bootstrap_t_is_there_on_request(draws):
+    base, better = draws
+    result = make_result(baseline={"a": base.tolist()}, t={"a": better.tolist()})
+    summary = result.summary(interval="bootstrap-t", detail=True)
+    assert summary.rows[1].interval == bootstrap_t_interval(better - base)
+    assert "interval: bootstrap-t." in str(summary)
+    assert "(bootstrap-t on pairs)" in str(summary)
+    with pytest.raises(InvalidValueError, match="interval is 'student' or 'bootstrap-t', got 'bca'"):
+        result.summary(interval="bca")
 
 
 def test_nan_is_counted_left_out_and_decides_nothing():

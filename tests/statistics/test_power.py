@@ -92,15 +92,24 @@ def test_the_upper_limit_of_a_standard_deviation():
     assert largest_sd(3, 10**8, 0.8) == pytest.approx(3, rel=1e-3)
 
 
-@pytest.mark.parametrize(("assurance", "share"), [(0.8, 0.82), (0.9, 0.90)])
-def test_plans_from_pilots_of_ten_have_the_power_that_they_promise(assurance, share):
+@pytest.mark.parametrize("assurance", [0.8, 0.9])
+def test_plans_from_pilots_of_ten_have_the_power_that_they_promise(assurance):
     rng = np.random.default_rng(1)
     sds = rng.normal(size=(PILOTS, 10)).std(axis=1, ddof=1)
-    plans = [whole_replicates_needed(0.5 / largest_sd(sd, 9, assurance)) for sd in sds]
-    reached = np.mean([t_test_power(0.5, n) >= 0.8 for n in plans])
-    assert reached == pytest.approx(share, abs=3 * math.sqrt(share * (1 - share) / PILOTS) + 0.005)
-    naive = np.mean([t_test_power(0.5, whole_replicates_needed(0.5 / sd)) >= 0.8 for sd in sds])
-    assert naive == pytest.approx(0.46, abs=3 * math.sqrt(0.25 / PILOTS) + 0.01)
+
+    def share(limits):
+        """Return how many of the plans have a power of 80 % for an effect of half a standard deviation."""
+        return np.mean([t_test_power(0.5, whole_replicates_needed(0.5 / limit)) >= 0.8 for limit in limits])
+
+    # A plan has it with 34 pairs, so from a standard deviation on whose effect 33 pairs just do not find.
+    least = 0.5 / smallest_effect(33)
+    expected = stats.chi2.sf(stats.chi2.ppf(1 - assurance, 9) * least**2, 9)
+    assert assurance <= expected < assurance + 0.01
+    assert share([largest_sd(sd, 9, assurance) for sd in sds]) == pytest.approx(
+        expected, abs=3 * math.sqrt(expected * (1 - expected) / PILOTS)
+    )
+    assert share(sds) == pytest.approx(stats.chi2.sf(9 * least**2, 9), abs=3 * math.sqrt(0.25 / PILOTS))
+    assert share(sds) < 0.5
 
 
 @pytest.mark.parametrize(("effect", "n", "paired"), [(0.5, 34, True), (1.0, 10, True), (0.8, 26, False)])

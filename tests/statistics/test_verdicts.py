@@ -186,6 +186,25 @@ def test_a_hypothesis_takes_its_direction_from_the_verifier_and_refuses_another(
         Hypothesis(verifier, "rmse", direction="max")
 
 
+@pytest.mark.parametrize("n", [(), ["many", "few"], "ten", None, (3, 4)])
+def test_whatever_a_verifier_says_of_numbers_stops_nothing(n):
+    def odd(baseline, treatment):
+        return {"p_value": 0.5, "difference": 1.0, "standard_error": 0.1, "degrees_of_freedom": 9.0, "n": n}
+
+    baseline, treatment = shifted(0.1, n=10)
+    assert verdicts(evaluate(Hypothesis(odd, "rmse"), baseline, t=treatment)) == {"t": "undecided"}
+
+
+def test_a_treatment_that_cannot_be_tested_stops_no_other_of_those_that_are_tested_at_once():
+    baseline, treatment = shifted(-3.0, n=12)
+    hypothesis = Hypothesis(sign_flip_test(), "rmse", direction="min")
+    found = evaluate(hypothesis, baseline, t=treatment, text=["x"] * 12, u=treatment)
+    alone = evaluate(hypothesis, baseline, t=treatment)
+    assert verdicts(found) == {"t": "better", "u": "better"}
+    assert "metric 'rmse' is not numeric" in found.errors["text"]
+    assert found.results["t"]["interval"] == pytest.approx(alone.results["t"]["interval"])
+
+
 def test_dunnetts_own_adjustment_is_taken_as_it_is():
     treatments = {f"t{i}": shifted(-0.25 * i, spread=0.5, seed=0)[1] for i in range(3)}
     found = evaluate(Hypothesis(dunnett_test(), "rmse", direction="min"), shifted(0)[0], **treatments)
@@ -210,6 +229,8 @@ def test_true_and_false_are_compared_by_mcnemars_test():
     )
     assert verdicts(found) == {"t": "better"}
     assert found.comparisons[0].difference == pytest.approx(20 / 30)
+    undecided = evaluate(Hypothesis(mcnemar_test(), "rmse"), baseline, t=[*baseline[:-1], True])
+    assert (undecided.comparisons[0].verdict, undecided.comparisons[0].visible) == ("undecided", None)
 
 
 @pytest.mark.parametrize(
