@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from crystallize.results.result import Result
     from crystallize.results.runs import runs
     from crystallize.statistics.hypothesis import Hypothesis, hypothesis
+    from crystallize.statistics.stopping.best import best
+    from crystallize.statistics.stopping.decided import decided
+    from crystallize.statistics.stopping.looks import looks
+    from crystallize.statistics.stopping.precise import precise
     from crystallize.statistics.verifier import verifier
     from crystallize.statistics.verifiers import (
         dunnett_test,
@@ -69,8 +73,10 @@ _HOMES = {
     "SeedPlugin": "plugins.seed",
     "SerialExecution": "plugins.execution",
     "Treatment": "experiments.treatment",
+    "best": "statistics.stopping.best",
     "cases": "experiments.designs.design",
     "data_source": "datasources.datasource",
+    "decided": "statistics.stopping.decided",
     "design": "experiments.designs.sampled",
     "dunnett_test": "statistics.verifiers",
     "equivalence_test": "statistics.verifiers",
@@ -81,12 +87,14 @@ _HOMES = {
     "integers": "experiments.designs.ranges",
     "linear": "experiments.designs.ranges",
     "log": "experiments.designs.ranges",
+    "looks": "statistics.stopping.looks",
     "mcnemar_test": "statistics.verifiers",
     "non_inferiority_test": "statistics.verifiers",
     "open_run": "results.load",
     "paired_t_test": "statistics.verifiers",
     "pipeline_step": "pipelines.pipeline_step",
     "power": "results.plan",
+    "precise": "statistics.stopping.precise",
     "resource_factory": "utils.resources",
     "runs": "results.runs",
     "sign_flip_test": "statistics.verifiers",
@@ -123,8 +131,10 @@ __all__ = [  # spelled out: type checkers and editors do not run code
     "SeedPlugin",
     "SerialExecution",
     "Treatment",
+    "best",
     "cases",
     "data_source",
+    "decided",
     "design",
     "dunnett_test",
     "equivalence_test",
@@ -135,12 +145,14 @@ __all__ = [  # spelled out: type checkers and editors do not run code
     "integers",
     "linear",
     "log",
+    "looks",
     "mcnemar_test",
     "non_inferiority_test",
     "open_run",
     "paired_t_test",
     "pipeline_step",
     "power",
+    "precise",
     "resource_factory",
     "runs",
     "sign_flip_test",

@@ -61,6 +61,8 @@ class RunningExperiment(Protocol):
         What all random streams derive from.
     is_seed_drawn : bool
         Whether nobody has given a seed.
+    stop_when : StoppingRule or None
+        Its rule that ends a run when it has seen enough; that of the run under way is ``current_run.stop_when``.
     plugins : PluginManager
         The active plugins.
     source : pathlib.Path or None
@@ -71,6 +73,7 @@ class RunningExperiment(Protocol):
     initial_ctx: dict[str, Any]
     master_seed: int
     is_seed_drawn: bool
+    stop_when: Any
     plugins: Any
     source: Path | None
 
@@ -96,7 +99,7 @@ class RunningExperiment(Protocol):
 
     @property
     def replicates(self) -> int | None:
-        """How many replicates there are; None if that is decided while they run."""
+        """How many replicates there are; the most there can be, as long as a stopping rule has not decided."""
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -176,7 +179,8 @@ def run_experiment_loop(
     Parameters
     ----------
     experiment : Experiment
-        Take replicates from ``experiment.owed`` as there is room. Call ``experiment.replicate_done(result)`` as
+        Take replicates from ``experiment.owed`` as there is room; it may end at any time, when a stopping rule has
+        seen enough. Call ``experiment.replicate_done(result)`` as
         each result arrives and keep what it returns: progress and ``after_replicate`` are live then, and memory
         stays flat.
     replicate_fn : callable
@@ -277,7 +281,8 @@ def after_replicate(experiment: RunningExperiment, result: ReplicateResult) -> N
 
     Notes
     -----
-    *Runs in:* the coordinator, one call at a time, in the order of arrival.
+    *Runs in:* the coordinator, one call at a time, in the order of arrival. Where a stopping rule ends the run, it is
+    also told of replicates that were in flight, and are not in the result.
 
     *If it raises:* the other plugins' hooks and the remaining replicates still run; then the run raises
     ``PluginError``, with everything that was measured already stored.

@@ -51,12 +51,16 @@ class RunProgress:
         The folder of its run, once that is complete.
     ended : bool
         Whether it came to its end.
+    is_open : bool
+        Whether a stopping rule decides how many replicates there are: `replicates` is then the most.
     """
 
     def __init__(self, experiment: Experiment) -> None:
         self.name = experiment.folder_name
         self.conditions = experiment.conditions
-        only = None if experiment.current_run is None else experiment.current_run.only
+        run = experiment.current_run
+        only = None if run is None else run.only
+        self.is_open = run is not None and run.stop_when is not None
         self.replicates = (experiment.replicates or 0) if only is None else len(only)
         self.done = 0
         self.failed = dict.fromkeys(self.conditions, 0)
@@ -150,6 +154,9 @@ class ProgressPlugin(BasePlugin):
         with self._lock:
             run.path = result.path
             run.ended = True
+            if run.is_open:  # what was in flight when the rule had seen enough does not count
+                run.replicates = run.done = result.replicates
+                run.is_open = False
             self._display.end(run)
 
     @staticmethod
@@ -184,7 +191,8 @@ class PlainLines:
 
     def begin(self, run: RunProgress) -> None:
         """Show that an experiment starts."""
-        self.say(f"{run.name}: {counted(run.replicates, 'replicate')} under {first_of(run.conditions)}")
+        most = "at most " if run.is_open else ""
+        self.say(f"{run.name}: {most}{counted(run.replicates, 'replicate')} under {first_of(run.conditions)}")
         self._next = time.monotonic() + _SECONDS_BETWEEN_LINES
 
     def advance(self, run: RunProgress) -> None:
@@ -193,7 +201,8 @@ class PlainLines:
         if now >= self._next and run.done < run.replicates:
             self._next = now + _SECONDS_BETWEEN_LINES
             left = (now - run.began) / run.done * (run.replicates - run.done)
-            self.say(f"{run.name}: {_progress_text(run)}, about {format_duration(left)} left")
+            about = "at most" if run.is_open else "about"
+            self.say(f"{run.name}: {_progress_text(run)}, {about} {format_duration(left)} left")
 
     def end(self, run: RunProgress) -> None:
         """Show that an experiment has ended."""
@@ -249,7 +258,9 @@ class Bars:
             self._progress.update(bar, completed=run.done, failures=f"{failed} failed" if failed else "")
 
     def end(self, run: RunProgress) -> None:
-        """Leave the bars as they are."""
+        """Leave the bars as they are, and full if there were fewer replicates than there might have been."""
+        for bar in self._bars[run.name].values():
+            self._progress.update(bar, total=run.replicates, completed=run.done)
         self._progress.refresh()
 
     def say(self, text: str, style: str = "") -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from crystallize.experiments.treatment import Treatment
     from crystallize.graphs.graph import ExperimentGraph
     from crystallize.results.result import Result
+    from crystallize.statistics.stopping.rule import StoppingRule
 
 
 def run(
@@ -87,6 +88,15 @@ def run(
         typer.Option(
             min=1,
             help="How many threads or processes at the same time; with --execution, or the strategy of config.yaml.",
+            show_default=False,
+        ),
+    ] = None,
+    stop_when: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="End the run when a rule has seen enough, such as 'decided(rmse, max=200)' or 'precise(rmse, "
+            "half_width=0.5)'; --replicates is then how many there are at most.",
             show_default=False,
         ),
     ] = None,
@@ -226,9 +236,8 @@ def run(
     from crystallize.cli.progress import ProgressPlugin, make_display, show_log
     from crystallize.config.build import load_nodes
     from crystallize.config.folders import resolve
-    from crystallize.experiments.order import check_order
 
-    if debug and (replicates or execution or workers or only or resume):
+    if debug and (replicates or execution or workers or only or resume or stop_when):
         raise typer.BadParameter(
             "it stands for one replicate of everything, run serially: leave the other option out",
             param_hint="--debug",
@@ -249,6 +258,7 @@ def run(
     design = None if not factors else read_grid(factors)
     if no_cache and refresh_cache:
         raise typer.BadParameter("it keeps no outputs, and --refresh-cache does", param_hint="--no-cache")
+    rule = None if stop_when is None else _rule(stop_when)
     folder = resolve(name)
     overrides: dict[str, Any] = {
         "seed": seed,
@@ -280,11 +290,7 @@ def run(
         try:
             extra = [progress, *_debugging_plugins(debug)]
             nodes = load_nodes(folder.config, **overrides, plugins=extra)
-            if design is not None:
-                nodes[-1].treatments = _with_own_baseline(nodes[-1], design)
-            for node in nodes:
-                node.failure_policy = node.failure_policy.changed(**policy)
-                node.order = node.order if order is None else check_order(order)
+            _adjust(nodes, policy, design, rule, order)
             if dry_run:
                 ahead = look_ahead(_graph(nodes, treatments, replicates, only=only), treatments)
             else:
@@ -301,6 +307,26 @@ def run(
         show(ahead, as_json=as_json)
         return
     _print_and_exit(progress, *outcome, as_json=as_json, again=again)
+
+
+def _adjust(
+    nodes: Sequence[Experiment],
+    policy: Mapping[str, Any],
+    design: Design | None,
+    rule: StoppingRule | None,
+    order: str | None,
+) -> None:
+    """Have all experiments, or the last, which is the one that is named, be as the options say."""
+    from crystallize.experiments.order import check_order
+
+    named = nodes[-1]
+    if design is not None:
+        named.treatments = _with_own_baseline(named, design)
+    if rule is not None:
+        named.stop_when = rule
+    for node in nodes:
+        node.failure_policy = node.failure_policy.changed(**policy)
+        node.order = node.order if order is None else check_order(order)
 
 
 # -- what the options mean -----------------------------------------------------------------------------------
@@ -322,6 +348,16 @@ def _execution(config: Path, execution: str | None, workers: int | None) -> Any:
             param_hint="--workers",
         )
     return {**spelled, "max_workers": workers}
+
+
+def _rule(text: str) -> StoppingRule:
+    from crystallize.errors import InvalidValueError
+    from crystallize.statistics.stopping.text import read_rule
+
+    try:
+        return read_rule(text)
+    except InvalidValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--stop-when") from None
 
 
 def _disabled_plugins(plugins: Sequence[str]) -> list[str]:

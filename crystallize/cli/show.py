@@ -11,6 +11,7 @@ from crystallize.cli import options, screen
 
 def show(
     name: options.ExperimentName,
+    *,
     version: Annotated[
         int | None,
         typer.Option(
@@ -23,6 +24,14 @@ def show(
             metavar="FORMAT",
             help="Print how each number came about instead, as a tree: 'condition > replicate > step', or its levels "
             "in another order.",
+            show_default=False,
+        ),
+    ] = None,
+    effects: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRIC",
+            help="Print what each factor of a grid does to this metric instead: main effects and interactions.",
             show_default=False,
         ),
     ] = None,
@@ -58,6 +67,13 @@ def show(
     if tree is not None:
         screen.echo(result.provenance.tree(tree))
         return
+    if effects is not None:
+        found = result.effects(effects)
+        if as_json:
+            screen.print_json(found.to_dict())
+        else:
+            screen.echo(str(found))
+        return
     if as_json:
         screen.print_json(
             {
@@ -66,6 +82,7 @@ def show(
                 "metadata": metadata,
                 "metrics": {name: result.condition(name).metrics for name in result.conditions},
                 "errors": [error._asdict() for error in result.errors],
+                "stopping": None if result.stopping is None else result.stopping.to_dict(),
                 "summary": result.summary(detail=True).to_dict(),
             }
         )

@@ -24,6 +24,7 @@ from crystallize.experiments.experiment import Experiment
 from crystallize.experiments.preregistration import read_plan
 from crystallize.experiments.settings import readers_of, unread_settings
 from crystallize.experiments.treatment import check_context
+from crystallize.statistics.stopping.text import read_rule
 from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
@@ -188,6 +189,8 @@ class Blueprint:
         lookup = Lookup(draft, self._modules)
         self._settings = Settings(lookup, **overrides)
         self._hypotheses = read_hypotheses(lookup)
+        rule = draft.config.stop
+        self._stop_when = None if rule is None else lookup.attempt(("stop",), read_rule, rule)
         self._parts = Parts(lookup, context, self._settings.may_add_keys, cached_steps)
 
     def problems(self) -> list[Problem]:
@@ -255,6 +258,7 @@ class Blueprint:
                 timeout=config.timeout,
                 cache=settings.cache,
                 order=config.order,
+                stop_when=self._stop_when,
             )
         except CrystallizeError as error:
             error.add_note(f"The experiment is the one of {self.draft.file}")

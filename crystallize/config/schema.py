@@ -324,6 +324,9 @@ class ExperimentConfig(_Model):
     execution: Execution | None = None
     """How replicates are driven: serial, thread, process, async, another installed strategy, or the dotted path
     package.module:Class of any; {strategy: name, ...} with arguments."""
+    stop: Text | None = None
+    """The rule that ends a run when it has seen enough, such as decided(rmse, max=200); replicates is then how many
+    there are at most."""
     on_error: Literal["continue", "stop"] = "continue"
     """Whether the run goes on when an outcome has failed; stop is short for max_failures: 0."""
     max_failures: Annotated[int, Field(ge=0)] | None = None

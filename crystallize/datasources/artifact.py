@@ -21,7 +21,8 @@ from crystallize.errors import (
 )
 from crystallize.loaders import get_loader, get_writer, loader_for
 from crystallize.loaders.base import dump_value, from_bytes, load_file, to_bytes
-from crystallize.store.layout import BASELINE, RunLocation, path_in, replicate_folder
+from crystallize.store.extent import Extent
+from crystallize.store.layout import BASELINE, RunLocation, path_in, replicate_folder, replicate_number
 from crystallize.store.manifest import artifact_names, check_unchanged, find_artifact
 from crystallize.store.metadata import read_metadata
 from crystallize.store.reader import RunReader, replicates_of
@@ -318,7 +319,9 @@ class Artifact(_ReadsStoredRuns):
     def _unwritten_error(self, run: Path, replicate: str, condition: str) -> ArtifactNotFoundError:
         """Make the error for an artifact that the run's manifest does not have."""
         names = artifact_names(run)
-        if self.name in names or not names:
+        if not Extent.of(read_metadata(run) or {}).includes(replicate_number(replicate), condition):
+            hint = "The run's stopping rule had dropped that condition. Run it with a rule that drops none"
+        elif self.name in names or not names:
             hint = "That outcome failed before the step that writes it, or the step did not call write"
         else:
             hint = name_hint(self.name, "The run's artifacts are", names)

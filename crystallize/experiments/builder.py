@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from crystallize.experiments.aggregation import ResultAggregator
     from crystallize.experiments.treatment import Treatment
     from crystallize.statistics.hypothesis import Hypothesis
+    from crystallize.statistics.stopping.rule import StoppingRule
 
 E = TypeVar("E")
 
@@ -133,6 +134,10 @@ class ExperimentBuilder(Generic[E]):
     def order(self, order: str) -> ExperimentBuilder[E]:
         """Choose the order in time of replicates and conditions: ``"interleaved"`` or ``"randomised"``."""
         return self._set("order", order)
+
+    def stop_when(self, rule: StoppingRule) -> ExperimentBuilder[E]:
+        """Set the rule that ends a run when it has seen enough."""
+        return self._set("stop_when", rule)
 
     def build(self) -> E:
         """Make the experiment.

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from crystallize.experiments.aggregation import ResultAggregator
     from crystallize.experiments.treatment import Treatment
     from crystallize.hookspecs import RunningExperiment
+    from crystallize.statistics.stopping.rule import StoppingRule
 
 
 def check_description(description: Any) -> str:
@@ -192,6 +193,42 @@ def resolve_replicates(experiment: RunningExperiment, asked: int | None) -> int:
                 f"Run with replicates={count}, or without replicates, or run the producer again with {wanted}",
             )
     return wanted
+
+
+def resolve_most_replicates(experiment: RunningExperiment, asked: int | None, rule: StoppingRule) -> int:
+    """Return how many replicates a run has at most that a rule ends: the least of what anybody says.
+
+    Raises
+    ------
+    ValidationError
+        If the rule cannot watch the experiment, or nobody says.
+    """
+    rule.begin(experiment.conditions)
+    sources = data_sources(experiment).values()
+    limits = [asked, rule.limit, *(source.replicates for source in sources)]
+    known = [limit for limit in limits if limit is not None]
+    known = known or [count for source in sources if (count := source.default_replicates)]
+    if not known:
+        raise ValidationError(
+            f"nothing ends the run if the rule {rule} never decides",
+            f"experiment {experiment.folder_name!r}",
+            "Give the rule max=200, for example, or the run replicates=",
+        )
+    return min(known)
+
+
+def check_rule(rule: Any) -> StoppingRule | None:
+    """Return `rule` if it is a stopping rule, or None; raise InvalidTypeError if it is neither."""
+    if rule is None:
+        return None
+    from crystallize.statistics.stopping.rule import StoppingRule
+
+    if not isinstance(rule, StoppingRule):
+        raise InvalidTypeError(
+            f"stop_when is a stopping rule, got {rule!r}",
+            hint='Write stop_when=decided("loss", max=200), or looks(...), precise(...), best(...)',
+        )
+    return rule
 
 
 def check_experiment(experiment: RunningExperiment, hypotheses: Sequence[Hypothesis]) -> None:

@@ -19,8 +19,10 @@ from crystallize.experiments.checks import (
     check_description,
     check_experiment,
     check_replicates,
+    check_rule,
     check_strategy,
     data_sources,
+    resolve_most_replicates,
     resolve_replicates,
     settle_sources,
     with_seed,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from crystallize.experiments.handover import HandedBack
     from crystallize.results.result import Result
     from crystallize.statistics.hypothesis import Hypothesis
+    from crystallize.statistics.stopping.rule import StoppingRule
     from crystallize.store.layout import RunLocation
     from crystallize.store.outcome import ReplicateResult
 
@@ -119,6 +122,9 @@ class Experiment:
         The order in time, against drift of the machine: replicate after replicate, in each one the baseline and the
         treatments as they are listed; or replicates, and the conditions of each, as the master seed has drawn it. The
         results are the same.
+    stop_when : StoppingRule, optional
+        A rule that ends a run when it has seen enough, such as ``decided("loss", max=200)``. `replicates` then says
+        how many there are at most.
 
     Attributes
     ----------
@@ -164,8 +170,10 @@ class Experiment:
         timeout: float | None = None,
         cache: bool | str = True,
         order: str = INTERLEAVED,
+        stop_when: StoppingRule | None = None,
     ) -> None:
         CacheSettings.of(cache)
+        self.stop_when = check_rule(stop_when)
         self.cache = cache
         self.order = check_order(order)
         self.failure_policy = FailurePolicy.of(
@@ -280,6 +288,7 @@ class Experiment:
         hypotheses = self.hypotheses if run is None else run.hypotheses
         policy = self.failure_policy if run is None else run.failure_policy
         planned = compare_with_plan(self, hypotheses)
+        rule = self.stop_when if run is None else run.stop_when
         return {
             "id": self.id,
             "name": self.name,
@@ -300,6 +309,7 @@ class Experiment:
             "initial_ctx": sorted(self.initial_ctx),
             "hypotheses": [masked(each.name, each.describe()) for each in hypotheses],
             "failure_policy": asdict(policy),
+            "stopping": None if rule is None else {"rule": str(rule)},
             "master_seed": self.master_seed,
             "order": self.order if run is None else run.order,
             "signature": experiment_signature(self, hypotheses),
@@ -351,7 +361,10 @@ class Experiment:
             If the data source has another number of replicates than the experiment asks for.
         """
         check_experiment(self, self.hypotheses)
-        resolve_replicates(self, self.replicates)
+        if self.stop_when is None:
+            resolve_replicates(self, self.replicates)
+        else:
+            resolve_most_replicates(self, self.replicates, self.stop_when)
 
     # -- running -------------------------------------------------------------------------------------------
 
@@ -362,6 +375,7 @@ class Experiment:
         hypotheses: Sequence[Hypothesis] | None = None,
         replicates: int | None = None,
         strategy: str = "rerun",
+        stop_when: StoppingRule | None = None,
     ) -> Result:
         """Run every replicate under the baseline and every treatment, and compare.
 
@@ -373,6 +387,9 @@ class Experiment:
             What to do about an earlier run: run everything anew, or go on with the newest one. What it has measured is
             taken over as far as it still applies: with the same code, parameters, seed and data. What is owed is run:
             replicates and conditions that it lacks, and outcomes that failed. If nothing is stored, all is owed.
+        stop_when : StoppingRule, optional
+            Takes the place of the experiment's own for this run: the rule looks at the replicates in their order and
+            ends the run when it has seen enough. ``result.stopping`` says why.
 
         Returns
         -------
@@ -391,7 +408,7 @@ class Experiment:
         RunFailedError
             If more outcomes failed than `max_failures` allows; what was measured is its ``result``.
         """
-        return self._execute(treatments, hypotheses, replicates, strategy)
+        return self._execute(treatments, hypotheses, replicates, strategy, stop_when=stop_when)
 
     async def arun(
         self,
@@ -400,6 +417,7 @@ class Experiment:
         hypotheses: Sequence[Hypothesis] | None = None,
         replicates: int | None = None,
         strategy: str = "rerun",
+        stop_when: StoppingRule | None = None,
     ) -> Result:
         """Do what :meth:`run` does without blocking the running event loop.
 
@@ -412,7 +430,9 @@ class Experiment:
         with termination_ends_the_run():
             try:
                 return await in_thread(
-                    lambda: self._execute(treatments, hypotheses, replicates, strategy, loop),
+                    lambda: self._execute(
+                        treatments, hypotheses, replicates, strategy, stop_when=stop_when, loop=loop
+                    ),
                     on_cancel=self.cancel,
                 )
             except BaseException as error:
@@ -562,16 +582,26 @@ class Experiment:
         hypotheses: Sequence[Hypothesis] | None,
         replicates: int | None,
         strategy: str,
+        *,
+        stop_when: StoppingRule | None,
         loop: AbstractEventLoop | None = None,
     ) -> Result:
         check_strategy(strategy)
+        rule = self.stop_when if stop_when is None else check_rule(stop_when)
         chosen = self.treatments if treatments is None else as_treatments(treatments)
         active = {each.name: each for each in chosen}
         asked = self.replicates if replicates is None else check_replicates(replicates)
         hypotheses = self.hypotheses if hypotheses is None else as_hypotheses(hypotheses)
         resumes = strategy == "resume"
         with self._under_way(
-            "run", active, with_baseline(active), hypotheses, replicates=asked, seed=None, resumes=resumes
+            "run",
+            active,
+            with_baseline(active),
+            hypotheses,
+            replicates=asked,
+            seed=None,
+            resumes=resumes,
+            stop_when=rule,
         ) as run:
             return self._drive(run, hypotheses, asked, loop=loop)
 
@@ -586,7 +616,11 @@ class Experiment:
     ) -> Result:
         check_experiment(self, hypotheses)
         settle_sources(self, inputs)
-        run.replicates = resolve_replicates(self, asked)
+        run.replicates = (
+            resolve_replicates(self, asked)
+            if run.stop_when is None
+            else resolve_most_replicates(self, asked, run.stop_when)
+        )
         self.plugins.call("before_run", experiment=self)
         run.preregistration = compare_with_plan(self, hypotheses)
         self._intake = intake = Intake(self, run, self.aggregator(self), hypotheses)
@@ -607,6 +641,7 @@ class Experiment:
         policy: FailurePolicy | None = None,
         cache: bool | None = None,
         only: frozenset[int] | None = None,
+        stop_when: StoppingRule | None = None,
     ) -> Iterator[Run]:
         run = Run(
             kind,
@@ -621,6 +656,7 @@ class Experiment:
             cache=CacheSettings.of(self.cache if cache is None else cache),
             only=only,
             order=check_order(self.order),
+            stop_when=stop_when,
         )
         with _entrance:
             if self.current_run is not None:

@@ -47,10 +47,17 @@ class Handover:
     ----------
     has_arrived : callable
         Tells of a replicate's number whether it has arrived.
+    counts : callable
+        Tells of a replicate that has, and a condition, whether the condition has a part in it.
     """
 
-    def __init__(self, has_arrived: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        has_arrived: Callable[[int], bool],
+        counts: Callable[[int, str], bool] = lambda replicate, condition: True,
+    ) -> None:
         self._has_arrived = has_arrived
+        self._counts = counts
         self._next = 0
         self._early: dict[int, list[_Parcel]] = {}
         self._due: list[_Parcel] | None = None
@@ -67,7 +74,7 @@ class Handover:
             if self._early:
                 due += self._early.pop(self._next, ())
             self._next += 1
-        self._due = due
+        self._due = [each for each in due if self._counts(each.replicate, each.condition)] if due else due
 
     def close(self) -> None:
         """Forget what was due."""

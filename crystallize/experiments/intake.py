@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import CrystallizeError, ExecutionError, MissingMetricError, PluginError, StoreError
 from crystallize.experiments.failure_policy import how_to_repeat
 from crystallize.experiments.handover import Handover
+from crystallize.experiments.in_order import InOrder
 from crystallize.experiments.order import INTERLEAVED, order_of_replicates
 from crystallize.experiments.owed import Owed
 from crystallize.experiments.settings import ReadWatch
@@ -66,15 +67,24 @@ class Intake:
         self.experiment = experiment
         self.run = run
         self.hypotheses = hypotheses
-        self.owed = Owed(order_of_replicates(run.order, run.master_seed, run.replicates or 0))
-        self.handover = Handover(self.owed.has_arrived)
+        self._in_order: InOrder | None = None
+        if run.stop_when is None:
+            self.owed = Owed(order_of_replicates(run.order, run.master_seed, run.replicates or 0))
+            self.handover = Handover(self.owed.has_arrived)
+        else:
+            self._in_order = in_order = InOrder(run.stop_when, run)
+            # Replicates come in their order, as the rule looks at them; and nobody knows how many of them will be run:
+            # a generator does not tell its length.
+            self.owed = Owed(number for number in range(run.replicates or 0))
+            self.handover = Handover(lambda number: number < in_order.count, in_order.counts)
         self._aggregator = aggregator
         self._conditions = list(run.conditions)
-        self._count = 0
+        self._most = run.replicates
+        self._count = 0  # of the replicates that were collated
+        self._count_run = 0  # of those that the strategy gave
         self._not_owed: set[int] = (
             set()
         )  # the replicates that were there already, and those that are left out
-        self._count_stored = 0
         self._partial: dict[int, dict[str, Outcome]] = {}  # what was there of others
         self._failed_conditions: set[str] = set()
         self._max_failures = run.failure_policy.max_failures
@@ -105,14 +115,27 @@ class Intake:
         stored, run.stored = run.stored, ()
         all_conditions = frozenset(self._conditions)
         for replicate, outcomes, *_ in stored:
-            if len(outcomes) < len(all_conditions):
+            if run.replicates is not None and replicate >= run.replicates:
+                continue  # of a run that a rule watched
+            if len(outcomes) < len(all_conditions) and not self._is_enough(replicate, outcomes):
                 self._partial[replicate] = {outcome.condition: outcome for outcome in outcomes}
                 run.done[replicate] = frozenset(self._partial[replicate])
             elif self.owed.settle(replicate):
                 self._not_owed.add(replicate)
-                self._count_stored += 1
                 self._collate(ReplicateResult(replicate, outcomes, run.token, all_conditions))
+        if self._in_order is not None:
+            return lambda replicate: replicate in self._not_owed or self._is_left_out(replicate)
         return self._not_owed.__contains__ if self._not_owed else None
+
+    def _is_enough(self, replicate: int, outcomes: Sequence[Outcome]) -> bool:
+        """Tell whether the outcomes that are there of a replicate are all that a rule still asks for."""
+        if self._in_order is None:
+            return False
+        return {*self._in_order.owed_conditions(replicate)} <= {each.condition for each in outcomes}
+
+    def _is_left_out(self, replicate: int) -> bool:
+        """Tell whether a rule has seen enough without a replicate."""
+        return self._in_order is not None and self._in_order.is_over and replicate >= self._in_order.count
 
     def drive(self, replicate_fn: Callable[[int], Any]) -> Result:
         """Have the execution strategy run all replicates, and finish.
@@ -167,6 +190,9 @@ class Intake:
 
     def _give_result_to(self, error: BaseException) -> None:
         """Have an error that ends the run carry what was measured."""
+        if self._in_order is not None and not self._in_order.is_over:
+            for each in self._in_order.held_back():
+                self._add(each)
         if not self._count:
             return
         try:
@@ -188,11 +214,18 @@ class Intake:
             If the run was cancelled, or more outcomes have failed than it allows, when this is told for the first
             time; the result was taken.
         """
-        if self._not_owed and getattr(result, "replicate", None) in self._not_owed:
+        number = getattr(result, "replicate", None)
+        if self._not_owed and number in self._not_owed:
             return int(result.replicate)  # from a strategy that does not ask what is owed
+        if type(number) is int and self._is_left_out(
+            number
+        ):  # it was in flight when the rule had seen enough
+            self._count_run += self.owed.settle(number)
+            return number
         replicate = self._checked(result)
         if not self.owed.settle(replicate):
             raise self._broken_contract(f"gave replicate {replicate} twice")
+        self._count_run += 1
         if self._partial and replicate in self._partial:
             result = self._completed(result)
         self._collate(result)
@@ -208,12 +241,14 @@ class Intake:
         """Return the result of a replicate with the outcomes that were there already."""
         there = self._partial.pop(result.replicate)
         found = there | {outcome.condition: outcome for outcome in result.outcomes}
-        outcomes = tuple(found[name] for name in self._conditions)
+        outcomes = tuple(found[name] for name in self._conditions if name in found)
         return result._replace(outcomes=outcomes, reused=frozenset(there))
 
     def _collate(self, result: ReplicateResult) -> None:
-        self._count += 1
-        self._aggregator.add(result)
+        if self._in_order is None:
+            self._add(result)
+        else:
+            self._add_in_order(self._in_order, result)
         if self._read_watch.is_watching:
             self._read_watch.look(result)
         for outcome in result.outcomes:
@@ -241,6 +276,18 @@ class Intake:
             finally:
                 self.handover.close()
 
+    def _add(self, result: ReplicateResult) -> None:
+        self._count += 1
+        self._aggregator.add(result)
+
+    def _add_in_order(self, in_order: InOrder, result: ReplicateResult) -> None:
+        """Collate what counts of the replicates whose turn it is, and end the run if the rule has seen enough."""
+        for each in in_order.take(result):
+            self._add(each)
+        if in_order.is_over:
+            self.owed.end()
+            self.run.replicates = in_order.count
+
     def finish(self) -> Result:
         """Compare the conditions, tell the plugins, and return the result.
 
@@ -252,6 +299,8 @@ class Intake:
             What a plugin's hook raised on the way, once everything is stored.
         """
         self._result = result = self._aggregator.finish()
+        if self._in_order is not None:
+            result.tell_stopping(self._in_order.stopping())
         if self.run.only is not None:
             result.arrived = self._count
         error: CrystallizeError | None = None
@@ -310,8 +359,8 @@ class Intake:
         undone = next(self.owed, None)
         if undone is not None:
             raise self._broken_contract(f"returned and left replicate {undone} undone")
-        if len(results) < (owed := self._count - self._count_stored):
-            raise self._broken_contract(f"returned {len(results)} results of {owed} replicates")
+        if len(results) < self._count_run:
+            raise self._broken_contract(f"returned {len(results)} results of {self._count_run} replicates")
         self._taken = results
 
     def _checked(self, result: Any) -> int:
@@ -319,12 +368,18 @@ class Intake:
             raise self._broken_contract(
                 f"gave {_described(result)} as a result; results are what replicate_fn returns"
             )
-        replicate, replicates = result.replicate, self.run.replicates
-        if replicate < 0 or (replicates is not None and replicate >= replicates):
-            raise self._broken_contract(f"gave replicate {replicate} of {replicates}")
+        replicate = result.replicate
+        if replicate < 0 or (self._most is not None and replicate >= self._most):
+            raise self._broken_contract(f"gave replicate {replicate} of {self._most}")
         conditions, owed = list(map(_condition_of, result.outcomes)), self._conditions
         if self._partial and replicate in self._partial:
             owed = [name for name in owed if name not in self._partial[replicate]]
+        if conditions != owed and self.run.dropped:  # a worker may not have heard of it, or not yet
+            owed = [
+                name
+                for name in owed
+                if name in conditions or replicate < self.run.dropped.get(name, replicate + 1)
+            ]
         if conditions != owed:
             raise self._broken_contract(
                 f"gave replicate {replicate} with the conditions {conditions}, not {owed}"

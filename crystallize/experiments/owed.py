@@ -27,17 +27,24 @@ class Owed(Iterator[int]):
         self._taken: set[int] = set()  # and not arrived
         self._arrived = bytearray()  # a flag for each number; it grows
         self._ahead = 0  # how many have arrived without having been taken, and are still to be passed over
+        self._has_ended = False
 
     def __next__(self) -> int:
         with self._lock:
-            for number in self._numbers:
+            for number in () if self._has_ended else self._numbers:
                 if not self.has_arrived(number):
                     self._taken.add(number)
                     return number
                 self._ahead -= 1
         raise StopIteration
 
+    def end(self) -> None:
+        """Give out nothing more, for what was taken is enough; from any thread."""
+        self._has_ended = True
+
     def __length_hint__(self) -> int:
+        if self._has_ended:
+            return 0
         hint = operator.length_hint(self._numbers, -1)
         return NotImplemented if hint < 0 else max(0, hint - self._ahead)
 

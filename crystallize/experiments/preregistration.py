@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import StoreError, ValidationError
-from crystallize.experiments.checks import check_experiment, resolve_replicates
+from crystallize.experiments.checks import check_experiment, resolve_most_replicates, resolve_replicates
 from crystallize.experiments.signature import experiment_signature
 from crystallize.results.circumstances import signature_changes
 from crystallize.results.preregistration import Preregistration
@@ -147,9 +147,15 @@ def compare_with_plan(
 
 
 def _signature(experiment: RunningExperiment, hypotheses: Sequence[Hypothesis]) -> dict[str, Any]:
-    """Return what decides the outcomes and what is asked of them, with the number of replicates."""
-    replicates = resolve_replicates(experiment, experiment.replicates)
-    return {"replicates": replicates, **experiment_signature(experiment, hypotheses)}
+    """Return what decides the outcomes and what is asked of them, with the number of replicates and the rule."""
+    run, asked = experiment.current_run, experiment.replicates
+    rule = experiment.stop_when if run is None else run.stop_when
+    extent: dict[str, Any]
+    if rule is None:
+        extent = {"replicates": resolve_replicates(experiment, asked)}
+    else:
+        extent = {"replicates": resolve_most_replicates(experiment, asked, rule), "stop_when": str(rule)}
+    return {**extent, **experiment_signature(experiment, hypotheses)}
 
 
 def _departures(planned: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:

@@ -79,6 +79,9 @@ class Replicate:
         How many seconds one outcome may take.
     begin_outcome : callable or None
         If there is a `timeout` and somebody who kills what takes longer: told the condition as each outcome begins.
+    dropped : mapping of str to int
+        For each condition that a stopping rule has dropped, the first replicate that it is not run in. It grows; what
+        a worker has not heard of yet it runs in vain.
     timed_out : mapping of int to collection of str
         The conditions that were found to take too long, by replicate: they are not run, and their outcomes are errors.
     is_async : bool
@@ -109,6 +112,7 @@ class Replicate:
         self._run = experiment.current_run.token
         self._done = experiment.current_run.done
         self._order = experiment.current_run.order
+        self.dropped: Mapping[str, int] = experiment.current_run.dropped
         self._retries = experiment.current_run.failure_policy.retries
         self.timeout = experiment.current_run.failure_policy.timeout
         self.begin_outcome: Callable[[str], None] | None = None
@@ -217,10 +221,14 @@ class Replicate:
 
     def _owed(self, replicate: int) -> tuple[Condition, ...]:
         """Return the conditions that a replicate has yet to run."""
-        done = self._done.get(replicate)
-        if done is None:
+        done, dropped = self._done.get(replicate, ()), self.dropped
+        if not done and not dropped:
             return self._conditions
-        return tuple(condition for condition in self._conditions if condition.name not in done)
+        return tuple(
+            condition
+            for condition in self._conditions
+            if condition.name not in done and replicate < dropped.get(condition.name, replicate + 1)
+        )
 
     def _in_time(self, replicate: int, owed: Sequence[Condition]) -> Sequence[Condition]:
         """Return the conditions in the order in which they are run; what a resumed replicate lacks, in the same one."""

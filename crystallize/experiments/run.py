@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from crystallize.plugins.manager import PluginManager
     from crystallize.results.preregistration import Preregistration
     from crystallize.statistics.hypothesis import Hypothesis
+    from crystallize.statistics.stopping.rule import StoppingRule
     from crystallize.store.outcome import ReplicateResult
 
 RunKind = Literal["run", "apply"]
@@ -56,6 +57,9 @@ class Run:
         Those of the replicates that are run; all, if not given.
     order : {"interleaved", "randomised"}
         In which order replicates, and the conditions of each, are run.
+    stop_when : StoppingRule, optional
+        The rule that decides when it has seen enough. `replicates` is then how many there are at most, until that is
+        decided.
 
     Attributes
     ----------
@@ -74,6 +78,8 @@ class Run:
         Of the replicates that are there in part: the conditions that are.
     preregistration : Preregistration or None
         How it relates to the plan of its experiment, if that has one.
+    dropped : dict of str to int
+        For each condition that the rule has dropped, the first replicate that it has no part in.
     exit_stack : contextlib.ExitStack
         Closed in the coordinator when the run is over, however it ended: ``exit_stack.callback(function)`` tidies up.
     """
@@ -93,6 +99,7 @@ class Run:
         cache: CacheSettings,
         only: frozenset[int] | None = None,
         order: Order = INTERLEAVED,
+        stop_when: StoppingRule | None = None,
     ) -> None:
         self.kind = kind
         self.treatments = treatments
@@ -105,11 +112,13 @@ class Run:
         self.cache = cache
         self.only = only
         self.order = order
+        self.stop_when = stop_when
         self.token = secrets.token_hex(8)
         self.started = now()
         self.stored: Iterable[ReplicateResult] = ()
         self.done: dict[int, frozenset[str]] = {}
         self.preregistration: Preregistration | None = None
+        self.dropped: dict[str, int] = {}
         self.has_begun = False
         self.exit_stack = ExitStack()
         self._plugins = plugins

@@ -14,16 +14,17 @@ from crystallize.errors import (
 from crystallize.experiments.checks import (
     check_experiment,
     check_replicates,
+    check_rule,
     check_settings,
     check_strategy,
 )
 from crystallize.experiments.experiment import Experiment
 from crystallize.experiments.treatment import BASELINE
-from crystallize.graphs.dependencies import Dependencies, files_of, in_order
+from crystallize.graphs.dependencies import Dependencies, downstream_of, files_of, in_order
 from crystallize.graphs.planning import make_plan, report_unknown_conditions
 from crystallize.graphs.run import GraphRun
 from crystallize.utils.checks import check_count
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.suggest import listed, name_hint
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from crystallize.graphs.drawing import Picture
     from crystallize.graphs.planning import Plan
     from crystallize.results.result import Result
+    from crystallize.statistics.stopping.rule import StoppingRule
 
 MOST_AT_ONCE = 32
 """How many experiments `max_concurrency=None` runs at the same time at most."""
@@ -220,6 +222,7 @@ class ExperimentGraph:
         treatments: Sequence[str | Treatment] | None = None,
         replicates: int | None = None,
         strategy: str = "rerun",
+        stop_when: StoppingRule | None = None,
     ) -> dict[str, Result]:
         """Run every experiment after those that it depends on, independent ones at the same time.
 
@@ -236,6 +239,9 @@ class ExperimentGraph:
             What to do about earlier runs: run everything anew, or go on with the newest run of each experiment. An
             experiment then runs what it owes: what its stored run lacks, and what was measured with other code,
             settings or inputs. What reads nothing that has changed, and owes nothing, does not run.
+        stop_when : StoppingRule, optional
+            A rule that ends the runs of the experiments that nothing else depends on. By default each experiment has
+            its own, or none.
 
         Returns
         -------
@@ -254,7 +260,7 @@ class ExperimentGraph:
         ReplicateMismatchError
             If an experiment would read what has another number of replicates.
         """
-        graph_run = self._prepare(treatments, replicates, strategy)
+        graph_run = self._prepare(treatments, replicates, strategy, check_rule(stop_when))
         if self._run is not None:
             raise ExecutionError(
                 f"{self!r} is running already", hint="Wait for that run to end, or build a second graph"
@@ -272,12 +278,15 @@ class ExperimentGraph:
         treatments: Sequence[str | Treatment] | None = None,
         replicates: int | None = None,
         strategy: str = "rerun",
+        stop_when: StoppingRule | None = None,
     ) -> dict[str, Result]:
         """Do what :meth:`run` does without blocking the running event loop; a cancelled task ends the run."""
         from crystallize.utils.aio import in_thread
 
         return await in_thread(
-            lambda: self.run(treatments=treatments, replicates=replicates, strategy=strategy),
+            lambda: self.run(
+                treatments=treatments, replicates=replicates, strategy=strategy, stop_when=stop_when
+            ),
             on_cancel=self.cancel,
         )
 
@@ -305,6 +314,7 @@ class ExperimentGraph:
         dependencies = Dependencies(self.experiments, self._declared)
         dependencies.check_outside()
         plan = make_plan(dependencies, treatments, asked)
+        self._check_rules(plan)
         for name, experiment in self.experiments.items():
             chosen = plan.treatments[name]
             if chosen is None:
@@ -399,7 +409,9 @@ class ExperimentGraph:
             )
         return name
 
-    def _prepare(self, treatments: Any, replicates: int | None, strategy: str) -> GraphRun:
+    def _prepare(
+        self, treatments: Any, replicates: int | None, strategy: str, stop_when: StoppingRule | None
+    ) -> GraphRun:
         """Check everything that can be known before anything runs."""
         check_strategy(strategy)
         plan = self.plan(treatments=treatments, replicates=replicates)
@@ -409,4 +421,16 @@ class ExperimentGraph:
             min(self.max_concurrency or MOST_AT_ONCE, max(1, len(plan.order))),
             has_warned=self._has_warned,
             strategy=strategy,
+            stop_when=stop_when,
         )
+
+    def _check_rules(self, plan: Plan) -> None:
+        """Refuse a rule that would leave others without what they read."""
+        for name, readers in downstream_of(plan.upstream).items():
+            rule = self.experiments[name].stop_when
+            if rule is not None and rule.drops and readers:
+                raise GraphError(
+                    f"experiment {name!r} is read by {listed(readers)}, and the rule {rule} drops conditions",
+                    files_of([self.experiments[name]]),
+                    "Give it a rule that drops none, such as decided(...) without drop",
+                )

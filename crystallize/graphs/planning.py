@@ -261,6 +261,8 @@ def _count_replicates(
     known = node.replicates if asked is None else asked
     if known is None:
         known = next(filter(None, offered), None if is_open else 1)
+    if node.stop_when is not None:  # it ends when its rule has seen enough
+        return None
     for label, count in insisted.items():
         if known is not None and count != known:
             raise _mismatch(node, f"will have {known} replicates, and {label}, which it reads, {count}")

@@ -69,7 +69,8 @@ class LoggingPlugin(BasePlugin):
         _level.raise_for(claim)
         experiment.current_run.exit_stack.callback(_level.drop, claim)
         experiment.current_run.state(self).began = time.perf_counter()
-        _log.info("%s: %s starts", _title(experiment), _extent(experiment))
+        is_open = experiment.current_run.stop_when is not None
+        _log.info("%s: %s starts", _title(experiment), _extent(experiment, is_open=is_open))
 
     def before_step(self, experiment: RunningExperiment, step: PipelineStep, ctx: FrozenContext) -> None:
         """Start the clock of the step."""
@@ -95,12 +96,14 @@ def _title(experiment: RunningExperiment) -> str:
     return f"experiment {experiment.name or experiment.id!r}"
 
 
-def _extent(experiment: RunningExperiment) -> str:
+def _extent(experiment: RunningExperiment, *, is_open: bool = False) -> str:
     if experiment.run_kind == "apply":
         return "apply"
     conditions = experiment.conditions
     named = f" ({', '.join(conditions)})" if len(conditions) <= 6 else ""
     replicates = _count(experiment.replicates or 0, "replicate")
+    if is_open:
+        replicates = f"at most {replicates}"
     return f"{replicates} under {_count(len(conditions), 'condition')}{named}"
 
 

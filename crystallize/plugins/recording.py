@@ -14,7 +14,14 @@ from crystallize.results.results_file import format_results
 from crystallize.store.accounting import Account
 from crystallize.store.journal import Session
 from crystallize.store.journal_writer import JournalWriter
-from crystallize.store.layout import COMPLETE, HYPOTHESES, JOURNAL, RESULTS
+from crystallize.store.layout import (
+    COMPLETE,
+    HYPOTHESES,
+    JOURNAL,
+    RESULTS,
+    replicate_number,
+    replicates_in,
+)
 from crystallize.store.manifest import write_manifest
 from crystallize.store.metadata import (
     FAILED,
@@ -24,7 +31,7 @@ from crystallize.store.metadata import (
     write_metadata,
 )
 from crystallize.store.versions import claim_newest, claim_run
-from crystallize.utils.files import atomic_write_bytes
+from crystallize.utils.files import atomic_write_bytes, is_folder, remove_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
     from crystallize.plugins.manager import PluginManager
     from crystallize.results.earlier import Consumed
     from crystallize.results.result import Result
+    from crystallize.statistics.stopping.report import Stopping
     from crystallize.store.layout import RunLocation
     from crystallize.store.outcome import ReplicateResult
     from crystallize.store.versions import Claim
@@ -82,6 +90,7 @@ class Recording:
         self._journal: JournalWriter | None = None
         self._consumed = _consumed(experiment)
         self._is_over = False
+        self._stored_stopping: Any = None  # of a run that is resumed: what its rule saw
         experiment.current_run.exit_stack.push(lambda _, error, __: self._close(error))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -107,7 +116,8 @@ class Recording:
         run = self._experiment.current_run
         if not earlier.has_voided:
             run.token = self._metadata["run"] = earlier.metadata.get("run") or run.token
-        if earlier.is_all_there(run.replicates):
+        self._stored_stopping = earlier.metadata.get("stopping")
+        if earlier.is_all_there(run.replicates, run.dropped):
             return
         with store_errors(str(self.folder)):
             self._journal = JournalWriter(
@@ -127,7 +137,7 @@ class Recording:
         return Session(
             run=self._metadata["run"],
             experiment=experiment.folder_name,
-            replicates=experiment.replicates,
+            replicates=None if experiment.current_run.stop_when else experiment.replicates,
             conditions=experiment.conditions,
             steps=tuple(experiment.pipeline.describe()),
             started=self._metadata["started"],
@@ -162,7 +172,9 @@ class Recording:
             The run's folder.
         """
         folder = self.folder
-        if self._journal is None and not self._has_other_hypotheses(result):
+        stopping = None if result.stopping is None else result.stopping.to_dict()
+        has_other_findings = stopping != self._stored_stopping or self._has_other_hypotheses(result)
+        if self._journal is None and not has_other_findings:
             self._is_over = True
             self._claim.release()
             return folder
@@ -179,13 +191,17 @@ class Recording:
             atomic_write_bytes(folder / HYPOTHESES, format_hypotheses(result.metrics.hypotheses))
         else:
             (folder / HYPOTHESES).unlink(missing_ok=True)
+        if result.stopping is not None:
+            _remove_left_out(folder, result.stopping)
         write_manifest(folder, result.artifacts)
         learnt = _describe_plugins(self._experiment.plugins)  # again: a strategy may have learnt of itself
-        outcome = {
+        outcome: dict[str, Any] = {
             "failed_outcomes": len(result.errors),
             "artifact_bytes": sum({entry.path: entry.size for entry in result.artifacts}.values()),
             "replaces": self._claim.replaces(),
         }
+        if stopping is not None:
+            outcome |= {"replicates": result.replicates, "stopping": stopping}
         write_metadata(folder, self._metadata | learnt | self._account.at_end() | outcome, FINISHED)
         self._is_over = True
         try:
@@ -256,7 +272,8 @@ def resume_recording(experiment: RunningExperiment, location: RunLocation, *, fs
         if earlier.is_all_changed:
             earlier.report()
         else:
-            if run.replicates is not None and run.replicates < (earlier.replicates or 0):
+            asks_for_fewer = run.replicates is not None and run.replicates < (earlier.replicates or 0)
+            if asks_for_fewer and run.stop_when is None:
                 _log.info("%s has %d replicates, and keeps them all", claim.folder, earlier.replicates)
                 run.replicates = earlier.replicates
             run.started = earlier.metadata.get("started") or run.started
@@ -266,6 +283,18 @@ def resume_recording(experiment: RunningExperiment, location: RunLocation, *, fs
             otherwise.pop_all()
             return recording
     return begin_recording(experiment, location, fsync=fsync)
+
+
+def _remove_left_out(folder: Path, stopping: Stopping) -> None:
+    """Remove the artifacts of what was in flight when a rule ended the run, or dropped a condition."""
+    for each in replicates_in(folder):
+        replicate = replicate_number(each.name)
+        if replicate >= stopping.replicates:
+            remove_folder(each)
+            continue
+        for condition, first in stopping.dropped.items():
+            if replicate >= first and is_folder(each / condition):
+                remove_folder(each / condition)
 
 
 def _describe_run(

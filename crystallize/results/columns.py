@@ -119,6 +119,14 @@ class Column:
         self._numbers.append(value)
         self._states.append(state)
 
+    def before(self, replicate: int) -> Column:
+        """Return the part that the replicates before this one have recorded, as a column of its own."""
+        part = Column()
+        part._kind, part.first = self._kind, self.first
+        part._numbers, part._states = self._numbers[:replicate], self._states[:replicate]
+        part._others = {key: values for key, values in self._others.items() if key < replicate}
+        return part
+
     @property
     def is_dense(self) -> bool:
         """Whether the values are one number, all floats or all ints, of each replicate up to the last with any."""

@@ -26,6 +26,8 @@ class ConditionMetrics:
         The failed outcomes, in replicate order.
     coordinates : dict of str to object
         The level of each factor, if the condition is a cell of a design; else empty. What is no plain data is a text.
+    dropped_at : int or None
+        If a stopping rule has dropped it, the first replicate that it has no part in.
     """
 
     def __init__(
@@ -43,12 +45,32 @@ class ConditionMetrics:
         self.tags = tags
         self.errors = errors
         self.coordinates = dict(coordinates or {})
+        self.dropped_at: int | None = None
         self._seeds = seeds
 
     @property
     def seeds(self) -> list[int | None]:
         """The ``seed_used`` of each replicate."""
         return list(self._seeds)
+
+    def beside(self, treatment: ConditionMetrics) -> ConditionMetrics:
+        """Return what a treatment is compared with: all of this, or the replicates before a rule dropped that one."""
+        end = treatment.dropped_at
+        if end is None:
+            return self
+        columns = {metric: column.before(end) for metric, column in self.columns.items()}
+        tags = {
+            metric: {replicate: each for replicate, each in tagged.items() if replicate < end}
+            for metric, tagged in self.tags.items()
+        }
+        return ConditionMetrics(
+            self.name,
+            {metric: column for metric, column in columns.items() if len(column)},
+            {metric: tagged for metric, tagged in tags.items() if tagged},
+            self._seeds[:end],
+            [error for error in self.errors if error.replicate < end],
+            coordinates=self.coordinates,
+        )
 
     @cached_property
     def metrics(self) -> dict[str, list[Any]]:

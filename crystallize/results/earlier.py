@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from crystallize.errors import StoreError
 from crystallize.results.results_file import read_columns
 from crystallize.store.changes import changed_conditions
+from crystallize.store.extent import Extent
 from crystallize.store.journal import Again
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes, has_begun
 from crystallize.store.layout import (
@@ -85,6 +86,8 @@ class EarlierPart:
         self.reader: JournalReader | None = None
         self._conditions = conditions
         self._consumed = consumed
+        self._extent = Extent.of(self.metadata)
+        self._removed: dict[str, list[int]] = {}  # what a rule left out, by condition: its artifacts are gone
         self._changed: dict[str, str] = {}
         self._complete: set[int] = set()
         self._partial: dict[int, frozenset[str]] = {}
@@ -122,15 +125,17 @@ class EarlierPart:
     @property
     def replicates(self) -> int | None:
         """How many replicates the stored run was to have."""
-        if self._stored is not None:
+        if self._stored is not None and self._stored.sessions[-1].replicates is not None:
             return self._stored.sessions[-1].replicates
+        if self._stored is not None:  # a rule decided it, if it came to that
+            return self._extent.replicates
         count = self.metadata.get("replicates")
         return count if type(count) is int and count > 0 else None
 
     @property
     def has_voided(self) -> bool:
         """Whether something that was measured does not count any more."""
-        return bool(self.again)
+        return bool(self._changed or self._dropped)
 
     @property
     def is_all_changed(self) -> bool:
@@ -144,7 +149,7 @@ class EarlierPart:
             kept = tuple(outcome for outcome in outcomes if self._still_counts(replicate, outcome))
             if not kept:
                 continue
-            if len(kept) == len(self._conditions):
+            if len(kept) >= self._extent.count_owed(replicate, self._conditions):
                 self._complete.add(replicate)
             else:
                 self._partial[replicate] = frozenset(outcome.condition for outcome in kept)
@@ -157,6 +162,10 @@ class EarlierPart:
             *(
                 Again(condition, tuple(replicates), reason)
                 for (condition, reason), replicates in self._dropped.items()
+            ),
+            *(
+                Again(condition, tuple(replicates), "a stopping rule had left it out")
+                for condition, replicates in self._removed.items()
             ),
         )
 
@@ -182,6 +191,9 @@ class EarlierPart:
         if outcome.error is not None:
             self.attempts[replicate, condition] = outcome.attempt + 1
             return False
+        if outcome.artifacts and not self._extent.includes(replicate, condition):
+            self._removed.setdefault(condition, []).append(replicate)
+            return False
         if outcome.artifacts or outcome.consumed is not None or self._consumed is not None:
             reason = self._changed_files(replicate, outcome)
             if reason:
@@ -203,15 +215,25 @@ class EarlierPart:
             return "what it reads of other experiments has changed"
         return ""
 
-    def is_all_there(self, replicates: int | None) -> bool:
-        """Tell whether the run is complete as it is stored, and nothing is owed."""
+    def is_all_there(self, replicates: int | None, dropped: Mapping[str, int]) -> bool:
+        """Tell whether the run is complete as it is stored, and nothing is owed.
+
+        Parameters
+        ----------
+        replicates : int or None
+            How many replicates the run that goes on has.
+        dropped : mapping of str to int
+            The conditions that a rule has dropped from it, each with the first replicate that it has no part in.
+        """
         return (
             replicates is not None
-            and len(self._complete) == replicates == self.metadata.get("replicates")
+            and replicates == self.metadata.get("replicates")
+            and self._complete.issuperset(range(replicates))
+            and dropped == self._extent.dropped
             and list(self.metadata.get("conditions", ())) == list(self._conditions)
             and self.metadata.get("status") == FINISHED
             and self._stored is not None
-            and self._stored.sessions[-1].replicates == replicates
+            and self.replicates == replicates
         )
 
     def report(self) -> None:

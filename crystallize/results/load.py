@@ -13,6 +13,8 @@ from crystallize.results.hypotheses_file import read_hypotheses
 from crystallize.results.preregistration import Preregistration
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.results.results_file import read_results
+from crystallize.statistics.stopping.report import Stopping
+from crystallize.store.extent import Extent
 from crystallize.store.finding import LATEST, find_version, locate
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes
 from crystallize.store.layout import BASELINE, JOURNAL, METADATA, ROOT
@@ -118,7 +120,8 @@ def _load(run: Path) -> tuple[Result, dict[str, Any]]:
 
 def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
     """Make the result of the outcomes that have been written by now."""
-    stored = StoredOutcomes(JournalReader(run / JOURNAL))
+    extent = Extent.of(metadata)
+    stored = StoredOutcomes(JournalReader(run / JOURNAL), extent=extent)
     session = stored.sessions[-1]
     _, _, master_seed = _described(run, metadata)
     coordinates = coordinates_of(metadata)
@@ -127,17 +130,19 @@ def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
     for replicate, outcomes in stored:
         for outcome in outcomes:
             collected[outcome.condition].add(replicate, outcome)
-        arrived += len(outcomes) == len(collected)
+        arrived += len(outcomes) == extent.count_owed(replicate, collected)
         last = max(last, replicate + 1)
     result = make_result(
         collected,
         experiment=session.experiment,
-        replicates=last if session.replicates is None else session.replicates,
+        replicates=extent.replicates or session.replicates or last,
         master_seed=master_seed,
         steps=session.steps,
     )
     result.arrived = arrived
     result.metrics.hypotheses += read_hypotheses(run)
+    if (stopping := _stopping(run, metadata)) is not None:
+        result.tell_stopping(stopping)
     return result
 
 
@@ -160,7 +165,7 @@ def from_results(run: Path, metadata: dict[str, Any]) -> Result:
             conditions[name].coordinates = levels
     errors = [error for condition in conditions.values() for error in condition.errors]
     order = {name: place for place, name in enumerate(conditions)}
-    return Result(
+    result = Result(
         experiment=experiment,
         replicates=replicates,
         master_seed=master_seed,
@@ -172,6 +177,19 @@ def from_results(run: Path, metadata: dict[str, Any]) -> Result:
         ),
         provenance=None,
     )
+    if (stopping := _stopping(run, metadata)) is not None:
+        result.tell_stopping(stopping)
+    return result
+
+
+def _stopping(run: Path, metadata: dict[str, Any]) -> Stopping | None:
+    """Return why the rule that watched a run has ended it; None if there was none, or it has not."""
+    if Extent.of(metadata).replicates is None:
+        return None
+    try:
+        return Stopping.from_dict(metadata["stopping"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged_metadata(run) from error
 
 
 def coordinates_of(metadata: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

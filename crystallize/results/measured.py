@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import StoreError
 from crystallize.results.load import from_results
+from crystallize.store.extent import Extent
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes, has_begun
 from crystallize.store.layout import JOURNAL, ArtifactEntry
 from crystallize.store.metadata import read_metadata
@@ -57,12 +58,13 @@ class MeasuredRun:
         if metadata is None:
             raise StoreError("no run is stored here, for there is no metadata", str(folder))
         self.metadata = metadata
+        self._extent = Extent.of(metadata)
         self.steps: Sequence[str] = ()
         self.has_journal = with_journal and has_begun(folder / JOURNAL)
         if self.has_journal:
             session = self._from_journal().sessions[-1]
             self.conditions = session.conditions
-            self.replicates = session.replicates
+            self.replicates = self._extent.replicates or session.replicates
             self.steps = [name for name, _ in session.steps]
         else:
             result = self._result()
@@ -84,7 +86,7 @@ class MeasuredRun:
         return outcome._replace(error=error._replace(message=self._places.sub("<run>", error.message)))
 
     def _from_journal(self) -> StoredOutcomes:
-        return StoredOutcomes(JournalReader(self.folder / JOURNAL))
+        return StoredOutcomes(JournalReader(self.folder / JOURNAL), extent=self._extent)
 
     def _result(self) -> Result:
         return from_results(self.folder, self.metadata)

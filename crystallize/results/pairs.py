@@ -124,6 +124,7 @@ def find_pairs(
     paired : bool
         Whether values of one replicate belong together.
     """
+    baseline = baseline.beside(treatment)
     ours, theirs = baseline.columns.get(metric), treatment.columns.get(metric)
     if ours is None or theirs is None or not (ours.is_numeric and theirs.is_numeric):
         return None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from crystallize.results.provenance import Provenance
     from crystallize.results.summary import Summary
     from crystallize.statistics.hypothesis_result import HypothesisResult
+    from crystallize.statistics.stopping.report import Stopping
     from crystallize.store.layout import ArtifactEntry
     from crystallize.store.outcome import OutcomeError
 
@@ -74,6 +75,8 @@ class Result:
         The plan that was locked before the run, and what departs from it; None if there was none.
     path : pathlib.Path or None
         The folder that the run was stored in.
+    stopping : Stopping or None
+        Why the rule that watched the run has ended it, and what it saw; None if there was none.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Result:
         self._cache = cache or CacheReport({})
         self.preregistration: Preregistration | None = None
         self.path: Path | None = None
+        self.stopping: Stopping | None = None
 
     @classmethod
     def load(
@@ -181,6 +185,12 @@ class Result:
             hint=f"It has {listed(names)}. {did_you_mean(name, names)}".strip(),
         )
 
+    def tell_stopping(self, stopping: Stopping) -> None:
+        """Note why the rule that watched the run has ended it, and what it has dropped on the way."""
+        self.stopping = stopping
+        for name, first in stopping.dropped.items():
+            self.condition(name).dropped_at = first
+
     def raise_for_errors(self) -> None:
         """Raise if any outcome failed.
 
@@ -235,7 +245,7 @@ class Result:
             detail=detail,
             cluster=cluster,
         )
-        return replace(table, preregistration=self.preregistration)
+        return replace(table, preregistration=self.preregistration, stopping=self.stopping)
 
     def effects(self, metric: str, *, interactions: bool = True, confidence: float = 0.95) -> Effects:
         """Return what each factor of a design does to a metric, and what two of them do together.
@@ -314,6 +324,7 @@ class Result:
                 for name in self.conditions
             },
             "hypotheses": [hypothesis.to_dict() for hypothesis in self.metrics.hypotheses],
+            "stopping": None if self.stopping is None else self.stopping.to_dict(),
             "artifacts": [entry._asdict() for entry in self.artifacts],
             "preregistration": None if self.preregistration is None else self.preregistration._asdict(),
         }

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from crystallize.results.pairs import Pairs
     from crystallize.results.preregistration import Preregistration
     from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
+    from crystallize.statistics.stopping.report import Stopping
 
     Key = tuple[str, str]  # a metric and a treatment
     Stated = Mapping[Key, tuple[Comparison, HypothesisResult]]
@@ -82,6 +83,8 @@ class Summary:
         What the run's hypotheses found.
     preregistration : Preregistration or None
         The plan that was locked before the run, and what departs from it.
+    stopping : Stopping or None
+        What the rule saw that ended the run.
     """
 
     rows: tuple[SummaryRow, ...]
@@ -90,6 +93,7 @@ class Summary:
     identical: tuple[str, ...] = ()
     hypotheses: tuple[HypothesisResult, ...] = ()
     preregistration: Preregistration | None = None
+    stopping: Stopping | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as plain dicts and lists."""
@@ -100,6 +104,7 @@ class Summary:
             "identical": list(self.identical),
             "hypotheses": [each.to_dict() for each in self.hypotheses],
             "preregistration": None if self.preregistration is None else self.preregistration._asdict(),
+            "stopping": None if self.stopping is None else self.stopping.to_dict(),
         }
 
     def to_frame(self) -> DataFrame:
@@ -125,6 +130,8 @@ class Summary:
         lines = [*table, *wrapped(self._notes(), width), *self._detail_lines(width)]
         for hypothesis in self.hypotheses:
             lines += ["", *hypothesis.lines(width)]
+        if self.stopping is not None:
+            lines += ["", *wrapped(self.stopping.sentences(), width)]
         if self.preregistration is not None:
             lines += ["", *wrapped(self.preregistration.lines(), width)]
         return lines
@@ -140,9 +147,12 @@ class Summary:
         details = "\n".join(self._detail_lines(_WIDE))
         more = f"<pre>{html.escape(details.strip())}</pre>" if details else ""
         found = "".join(each._repr_html_() for each in self.hypotheses)
-        planned = () if self.preregistration is None else self.preregistration.lines()
-        plan = "<br>".join(map(html.escape, planned))
-        return f"{table}<p>{notes}</p>{more}{found}" + (f"<p>{plan}</p>" if plan else "")
+        told = [
+            () if self.stopping is None else self.stopping.sentences(),
+            () if self.preregistration is None else self.preregistration.lines(),
+        ]
+        texts = ["<br>".join(map(html.escape, lines)) for lines in told]
+        return f"{table}<p>{notes}</p>{more}{found}" + "".join(f"<p>{text}</p>" for text in texts if text)
 
     def _table(self) -> TextTable:
         return TextTable(self._header(), self._cells())

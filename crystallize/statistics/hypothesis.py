@@ -236,18 +236,25 @@ class Hypothesis:
         errors: dict[str, str] = {}
         dropped: dict[str, dict[str, int]] = {}
         reader = BaselineColumns(baseline.columns)
+        sides = {name: baseline.beside(each) for name, each in treatments.items()}
         baseline_lacks = self._why_missing(baseline)
         compared: dict[str, list[list[str]]] = {}
         for name, condition in treatments.items():
-            lacking = baseline_lacks or self._why_missing(condition)
+            side = sides[name]
+            lacking = baseline_lacks if side is baseline else self._why_missing(side)
+            lacking = lacking or self._why_missing(condition)
             if lacking:
                 self._note(errors, name, lacking)
                 continue
-            compared[name] = self.groups or [_shared(baseline, condition)]
-            if reasons := _count_dropped(baseline, condition, compared[name]):
+            compared[name] = self.groups or [_shared(side, condition)]
+            if reasons := _count_dropped(side, condition, compared[name]):
                 dropped[name] = reasons
+        readers = {  # all that nothing was dropped of share one
+            name: reader if each is baseline else BaselineColumns(each.columns)
+            for name, each in sides.items()
+        }
         samples = {
-            name: [(group, reader.align(treatments[name].columns, group)) for group in groups]
+            name: [(group, readers[name].align(treatments[name].columns, group)) for group in groups]
             for name, groups in compared.items()
         }
         found = self._verify(samples, errors)
@@ -256,7 +263,7 @@ class Hypothesis:
             test
             for name, parts in found.items()
             for part, (group, pair) in zip(parts, samples[name], strict=True)
-            for test in _tests_in(part, name, group, pair, (baseline, treatments[name]))
+            for test in _tests_in(part, name, group, pair, (sides[name], treatments[name]))
         ]
         comparisons, correction = self._judge(tests)
         if self.ranker is None:

@@ -7,6 +7,7 @@ import os
 from typing import IO, TYPE_CHECKING, Any
 
 from crystallize.errors import StoreError
+from crystallize.store.extent import Extent
 from crystallize.store.journal import (
     HEAD_LENGTH,
     START,
@@ -205,6 +206,8 @@ class StoredOutcomes:
         One that has read nothing yet.
     conditions : sequence of str, optional
         The conditions wanted; those of the last session, if not given.
+    extent : Extent, optional
+        What counts where a rule has ended the run; all, if not given.
 
     Attributes
     ----------
@@ -217,8 +220,11 @@ class StoredOutcomes:
         If the file is no journal, or one of a later version of Crystallize.
     """
 
-    def __init__(self, reader: JournalReader, conditions: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, reader: JournalReader, conditions: Sequence[str] | None = None, extent: Extent | None = None
+    ) -> None:
         self._reader = reader
+        self._extent = extent or Extent()
         found = reader.find_sessions()
         if not found:
             next(reader.read(), None)  # says what is wrong with it
@@ -236,7 +242,8 @@ class StoredOutcomes:
 
         Replicates come in the order of writing, but for those that several sessions had a part in: they come last.
         """
-        conditions, reader = self._conditions, self._reader
+        conditions, reader, includes = self._conditions, self._reader, self._extent.includes
+        counts_all = self._extent == Extent()
         held: dict[int, dict[str, Outcome]] = {}
         current, line = -1, 0
         group: dict[str, Outcome] = {}
@@ -249,6 +256,8 @@ class StoredOutcomes:
                     yield current, ready
                 current, group = replicate, {}
             line = reader.line
+            if not (counts_all or includes(replicate, outcome.condition)):
+                continue
             if outcome.condition in conditions and not (self._again and self._is_void(entry)):
                 group[outcome.condition] = outcome
         if group and (ready := self._complete(held, current, group, line)):
@@ -262,12 +271,13 @@ class StoredOutcomes:
     ) -> Sequence[Outcome]:
         """Return the outcomes of a replicate if no others can come of it; else hold them back."""
         conditions = self._conditions
+        needed = self._extent.count_owed(replicate, conditions)
         if replicate in self._given:  # the lines stand there twice
             return ()
         is_final = line > self._last_session or not any(each.error for each in group.values())
-        if replicate not in held and len(group) == len(conditions) and is_final:
+        if replicate not in held and len(group) == needed and is_final:
             self._given.add(replicate)
-            return [group[name] for name in conditions]
+            return [group[name] for name in conditions if name in group]
         held.setdefault(replicate, {}).update(group)
         return ()
 

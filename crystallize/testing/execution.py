@@ -17,7 +17,11 @@ from typing import Any, ClassVar
 import pytest
 
 from crystallize.experiments.experiment import Experiment
+from crystallize.experiments.treatment import treatment
+from crystallize.plugins.artifact import ArtifactPlugin
+from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.execution import SerialExecution
+from crystallize.statistics.stopping.decided import decided
 from crystallize.testing.leftovers import open_files, surroundings
 from crystallize.testing.subjects import (
     Cancelled,
@@ -184,6 +188,47 @@ class ExecutionStrategyContract:
         assert sorted(experiment.told) == taken
         assert len(taken) >= 5
         assert len(list(tmp_path.glob("begun-*"))) == len(taken), "replicates were run that are not owed"
+
+    def test_a_stopping_rule_decides_as_in_a_serial_run(self, strategy: Any, tmp_path: Path) -> None:
+        """The same decision, result and files, whatever arrives first; and what the rule has dropped is run no more."""
+        ran, dropped = tmp_path / "ran", tmp_path / "dropped"
+
+        class Telling(BasePlugin):
+            def after_replicate(self, experiment: Any, result: Any) -> None:
+                if experiment.current_run.dropped:
+                    dropped.touch()
+
+        def uneven(data: None, ctx: Any) -> tuple[None, dict[str, float]]:
+            condition, replicate = ctx["condition"], ctx["replicate"]
+            (ran / f"{condition}-{replicate}").touch()
+            time.sleep(0.005 if replicate % 7 == 3 else 0)
+            if replicate >= _MORE_THAN_ANY_POOL:
+                assert wait_until(dropped.exists)
+            shift = 4.0 if condition == "large" else 0.0
+            return data, {"loss": shift + float(ctx.stream(condition).normal())}
+
+        found: dict[str, Any] = {}
+        for name, execution in (("serial", SerialExecution()), ("strategy", strategy)):
+            ran.mkdir()
+            experiment = Experiment(
+                lambda: None,
+                [uneven],
+                name=name,
+                treatments=[treatment("large", {}), treatment("none", {})],
+                execution=execution,
+                plugins=[ArtifactPlugin(root_dir=tmp_path), Telling()],
+                seed=8,
+            )
+            result = experiment.run(stop_when=decided("loss", max=2 * _MORE_THAN_ANY_POOL, drop=True))
+            assert result.path is not None
+            files = [result.path / each / "results.json" for each in result.conditions]
+            found[name] = [file.read_bytes() for file in files], result.stopping, result.replicates
+            last = 2 * _MORE_THAN_ANY_POOL - 1
+            assert (ran / f"none-{last}").exists()
+            assert not (ran / f"large-{last}").exists(), "what the rule has dropped is run"
+            ran.rename(tmp_path / f"ran-{name}")
+            dropped.unlink()
+        assert found["strategy"] == found["serial"]
 
     def test_a_strategy_can_be_used_again(self, strategy: Any) -> None:
         """One strategy drives one run after another."""

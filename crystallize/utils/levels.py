@@ -9,7 +9,7 @@ import enum
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from crystallize.utils.fingerprint import safe_fingerprint
@@ -19,7 +19,7 @@ from crystallize.utils.sharing import to_python
 _LONGEST_LEVEL = 24
 _LONGEST_NAME = 100  # bytes: below it come the folders of steps and the names of artifacts
 _DIGITS = 8
-_UNSAFE = re.compile(r"[^\w.+-]+")
+_UNSAFE = re.compile(r"[^\w.+~-]+")
 
 
 def cell_name(levels: Mapping[str, Any]) -> str:
@@ -41,7 +41,7 @@ def level_label(factor: str, level: Any) -> str:
         return _safe(level.name, level)
     if isinstance(level, PurePath):
         return _safe(level.as_posix(), level)
-    if isinstance(level, FunctionType | type):
+    if isinstance(level, FunctionType | BuiltinFunctionType | type):
         return _safe(level.__name__, level)
     if isinstance(level, list | tuple) and level and all(map(_is_plain, level)):
         return _safe("-".join(str(to_python(each)) for each in level), level)
@@ -121,7 +121,7 @@ def _safe(text: str, level: Any) -> str:
 
 
 def _cut(text: str) -> str:
-    return text[: _LONGEST_LEVEL - _DIGITS].strip("._")
+    return text[: _LONGEST_LEVEL - _DIGITS - 1].strip("._")
 
 
 def _hash(value: Any) -> str:

@@ -175,6 +175,19 @@ def test_show_runs_tells_the_factors(call):
     assert "Factors:    lr (0.1, 0.2), depth (2, 4)" in call("runs", "show", "sweep").out
 
 
+def test_show_tells_the_effects_of_the_factors(call):
+    call("run", "sweep")
+    shown = call("show", "sweep", "--effects", "loss")
+    assert shown.code == 0
+    assert shown.out.splitlines()[2].startswith("lr ")
+    told = json.loads(call("show", "sweep", "--effects", "loss", "--json").out)
+    assert [each["factors"] for each in told["effects"]] == [["lr"], ["depth"], ["lr", "depth"]]
+    wrong = call("show", "sweep", "--effects", "los")
+    assert (wrong.code, "Did you mean 'loss'?" in wrong.err) == (2, True)
+    call("run", "sweep", "-t", "named")
+    assert "the run has no design" in call("show", "sweep", "--effects", "loss").err
+
+
 def test_check_list_and_graph_know_grids(call, sweep):
     assert call("check").out == "sweep  ok\n"
     assert "baseline, named, lr=0.1,depth=2" in call("graph", "sweep").out

@@ -154,7 +154,8 @@ class PoolDriver:
                 return
             worker.is_careful = careful
             self._sent += 1
-            batch = batches[self._sent] = Batch(self._sent, replicates, careful)
+            dropped = dict(getattr(self._replicate_fn, "dropped", ()))
+            batch = batches[self._sent] = Batch(self._sent, replicates, careful, dropped)
             self._transport.send(worker.name, batch)
 
     def _feed_idle_workers(self) -> None:

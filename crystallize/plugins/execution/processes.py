@@ -107,7 +107,7 @@ class ProcessTransport:
     def send(self, worker: Any, batch: Batch) -> None:
         """Send a batch through the worker's pipe."""
         timed_out = {i: self._timed_out[i] for i in batch.replicates if i in self._timed_out}
-        worker.send((batch.number, batch.replicates, timed_out))
+        worker.send((batch.number, batch.replicates, timed_out, batch.dropped))
 
     def wait(self, seconds: float) -> list[Event]:
         """Start a worker if one is missing; else return what the workers have sent, and their deaths."""

@@ -6,7 +6,7 @@ is given which replicates, what a worker's death interrupted, what is tried agai
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -24,11 +24,15 @@ class Batch(NamedTuple):
         The replicates, in the order in which they are to be run. There may be gaps between their numbers.
     careful : bool
         Whether one of them may have taken a worker down: if this one dies too, it should be known of which.
+    dropped : mapping of str to int
+        What the worker's ``replicate_fn.dropped`` is to be, so that it runs no condition in vain that a stopping rule
+        has dropped. A transport that does not pass it on wastes some time, and nothing else.
     """
 
     number: int
     replicates: Sequence[int]
     careful: bool
+    dropped: Mapping[str, int] = {}
 
 
 class Joined(NamedTuple):

@@ -1,6 +1,7 @@
 """What runs in a worker process: it is sent batches of replicates and sends results back.
 
-Messages from the coordinator are pickled ``(number, replicates, timed_out)`` of a batch, or ``None`` for the end.
+Messages from the coordinator are pickled ``(number, replicates, timed_out, dropped)`` of a batch, or ``None`` for the
+end.
 Messages to it are pickled tuples of the kinds below, and log records. Replicates that are through travel in any of
 them.
 """
@@ -203,8 +204,11 @@ class _Worker:
         batch: int,
         replicates: Sequence[int],
         timed_out: Mapping[int, Sequence[str]],
+        dropped: Mapping[str, int],
     ) -> bool:
         """Run a batch; return whether there is a next one."""
+        if dropped:
+            replicate_fn.dropped = dropped
         if timed_out:
             replicate_fn.timed_out = timed_out
         slots, index, clock = self._slots, self._index, time.perf_counter

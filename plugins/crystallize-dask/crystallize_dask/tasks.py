@@ -26,7 +26,7 @@ from crystallize_dask.local_worker import silence_dask
 from crystallize_dask.payload import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from distributed import Worker
 
@@ -87,6 +87,8 @@ class Order(NamedTuple):
     careful: bool
     """Whether the scheduler is told of each replicate before it begins, and not of the first one alone."""
     timeout: float | None
+    dropped: Mapping[str, int]
+    """What a stopping rule has dropped by now."""
 
 
 class Call:
@@ -201,6 +203,8 @@ class _Batch:
 
     def _run(self) -> None:
         order = self._order
+        if order.dropped:
+            self._replicate_fn.dropped = order.dropped
         began, size = time.perf_counter(), 0
         for count, replicate in enumerate(order.replicates, 1):
             if order.careful or count == 1:

@@ -387,7 +387,13 @@ class DaskTransport:
         call = tasks.Call(tasks.load, self._run)
         if batch is not None:
             order = tasks.Order(
-                self._run, key, worker.address, batch.replicates, batch.careful, self._terms.timeout
+                self._run,
+                key,
+                worker.address,
+                batch.replicates,
+                batch.careful,
+                self._terms.timeout,
+                batch.dropped,
             )
             call = tasks.Call(tasks.run_batch, order)
         future = self._client.submit(

@@ -14,7 +14,8 @@ from crystallize_tui.config_tree import ConfigTree
 from crystallize_tui.wording import about, local, one_line, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from textual.app import ComposeResult
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 class Details(Vertical):
     """The pane that tells of one experiment."""
 
+    _experiment: FoundExperiment | None = None
+
     def compose(self) -> ComposeResult:
         """Show facts, and below them the configuration."""
         yield Static(id="facts")
@@ -31,18 +34,20 @@ class Details(Vertical):
 
     def show(self, experiment: FoundExperiment | None, past: Past | None) -> None:
         """Tell of another experiment, or of none."""
-        tree = self.query_one(ConfigTree)
-        facts = self.query_one("#facts", Static)
-        if experiment is None:
-            facts.update("")
-            tree.show(None)
-            return
-        self.show_past(experiment, past)
-        tree.show(ConfigFile(experiment.config))
+        self._experiment = experiment
+        self._tell(past)
+        self.query_one(ConfigTree).show(None if experiment is None else ConfigFile(experiment.config))
 
-    def show_past(self, experiment: FoundExperiment, past: Past | None) -> None:
-        """Tell of the runs of the experiment that is shown."""
-        facts = _problems(experiment) if experiment.problems else _facts(experiment, past)
+    def learn(self, pasts: Mapping[Path, Past]) -> None:
+        """Tell of the runs of the experiment that is shown, if they are among these."""
+        if self._experiment is not None and self._experiment.config in pasts:
+            self._tell(pasts[self._experiment.config])
+
+    def _tell(self, past: Past | None) -> None:
+        facts: Iterable[Text] = ()
+        if self._experiment is not None:
+            is_broken = bool(self._experiment.problems)
+            facts = _problems(self._experiment) if is_broken else _facts(self._experiment, past)
         self.query_one("#facts", Static).update(Text("\n").join(facts))
 
 

@@ -155,13 +155,11 @@ class SelectionScreen(Screen[None]):
         self._root, self._found, self._message = root, found, message
         self._has_searched = True
         self._build()
-        self.refresh_bindings()
+        self.call_after_refresh(self.refresh_bindings)  # the footer may not be there yet
 
     def _show_pasts(self, pasts: dict[Path, Past]) -> None:
         self.experiments.learn(pasts)
-        experiment = self.experiments.experiment
-        if experiment is not None and experiment.config in pasts:
-            self.query_one(Details).show_past(experiment, pasts[experiment.config])
+        self.query_one(Details).learn(pasts)
 
     # -- showing ---------------------------------------------------------------------------------------------
 

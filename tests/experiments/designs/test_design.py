@@ -118,6 +118,7 @@ def halve(x):
         ([64, 64], "64-64"),
         ((0.5, "x"), "0.5-x"),
         (halve, "halve"),
+        (abs, "abs"),
         (Path, "Path"),
         (Kind.FAST, "FAST"),
         (math.inf, "inf"),
@@ -160,6 +161,12 @@ def test_every_name_is_that_of_a_folder_or_the_levels_are_refused(levels):
     made = names(grid(x=levels))
     assert list(map(check_condition_name, made)) == made
     assert len(set(made)) == len(levels)
+
+
+def test_a_label_is_its_own_label():
+    for level in ("data/train.csv", "x" * 60, {"a": 1}, object):
+        label = level_label("x", level)
+        assert level_label("x", label) == label
 
 
 def test_long_names_keep_their_first_coordinates_and_stay_distinct():

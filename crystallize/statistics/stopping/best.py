@@ -1,0 +1,151 @@
+"""The rule that finds the best condition, and has those that cannot win run no further."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from crystallize.errors import InvalidValueError
+from crystallize.statistics.stopping.report import Finding, Look
+from crystallize.statistics.stopping.rule import Row, SingleRule, SingleWatch, Watch
+from crystallize.store.layout import BASELINE
+from crystallize.utils.checks import check_count
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, repr=False)
+class best(SingleRule):
+    """Stop when the best condition is found, the baseline among them, and run those no further that cannot win.
+
+    If the best is better than all others by `delta` or more, it is chosen with a chance of at least ``1 - alpha``; what
+    is chosen is else within `delta` of the best. The variances are those of differences within replicates, so shared
+    random numbers make it several times cheaper (Kim, S.-H. and Nelson, B. L. (2001), "A fully sequential procedure for
+    indifference-zone selection in simulation", ACM TOMACS 11, 251-273).
+
+    Parameters
+    ----------
+    metric : str, optional
+        The metric; the only one that is recorded, if not given.
+    delta : float
+        The smallest difference that is worth finding.
+    direction : {"max", "min"}
+        Whether large values are good, or small ones.
+    alpha : float, default 0.05
+        The chance of a wrong choice that is allowed.
+    first : int, default 10
+        After how many replicates it looks first; from these it learns the variances.
+    max : int, optional
+        How many replicates there are at most. Without it, the run's `replicates` say so.
+    """
+
+    _: KW_ONLY
+    delta: float
+    direction: Literal["max", "min"]
+    alpha: float = 0.05
+    first: int = 10
+    max: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_number("delta")
+        self.check_number("alpha", below=1)
+        if self.direction not in ("max", "min"):
+            raise self.refuse(InvalidValueError, f"direction is 'max' or 'min', got {self.direction!r}")
+        check_count("first", self.first, least=2)
+        self.check_limit(self.first)
+
+    @property
+    def drops(self) -> bool:
+        """Whether it may have a treatment run no further before it comes to its end."""
+        return True
+
+    def begin(self, conditions: Sequence[str]) -> Watch:
+        """Return what watches a run; see :meth:`StoppingRule.begin`."""
+        return _Watch(self, conditions)
+
+
+def kim_nelson_h2(systems: int, first: int, alpha: float) -> float:
+    """Return the constant h squared for the choice among so many systems, of which `first` observations were made."""
+    eta: float = ((2 * alpha / (systems - 1)) ** (-2 / (first - 1)) - 1) / 2
+    return 2 * eta * (first - 1)
+
+
+class _Watch(SingleWatch):
+    rule: best
+
+    def __init__(self, rule: best, conditions: Sequence[str]) -> None:
+        super().__init__(rule, conditions)
+        import numpy as np
+
+        self._h2 = kim_nelson_h2(len(conditions), rule.first, rule.alpha)
+        self._sign = 1.0 if rule.direction == "max" else -1.0
+        self._survives: np.ndarray[Any, Any] = np.ones(len(conditions), dtype=bool)
+        self._sums = np.zeros(len(conditions))
+        self._first: list[list[float]] = []
+        self._variances = np.zeros((len(conditions), len(conditions)))
+        self._n = 0  # replicates in which all that survived had a number
+        self._compared: list[int] = []  # who took part in the last look
+        self._ended: dict[str, tuple[int, float]] = {}  # of those that lost: how many numbers, and their mean
+
+    def _take(self, row: Row) -> None:
+        import numpy as np
+
+        values = [
+            self.number(row, name) if survives else 0.0
+            for name, survives in zip(self.conditions, self._survives, strict=True)
+        ]
+        if not all(map(math.isfinite, values)):
+            return
+        self._n += 1
+        self._sums += values
+        if self._n <= self.rule.first:
+            self._first.append(values)
+        if self._n == self.rule.first:
+            table = np.array(self._first)
+            for place in range(len(self.conditions)):
+                self._variances[place] = (table - table[:, [place]]).var(axis=0, ddof=1)
+
+    def _look(self) -> None:
+        import numpy as np
+
+        n, rule = self._n, self.rule
+        if n < rule.first:
+            return
+        alive = np.flatnonzero(self._survives)
+        means = self._sign * self._sums[alive] / n
+        variances = self._variances[np.ix_(alive, alive)]
+        allowance = np.maximum(0.0, rule.delta / (2 * n) * (self._h2 * variances / rule.delta**2 - n))
+        loses = np.any(means[:, None] < means[None, :] - allowance, axis=1)
+        if n > np.floor(self._h2 * variances / rule.delta**2).max():  # the end, at the latest
+            loses[:] = True
+            loses[int(means.argmax())] = False
+        for place in alive[loses].tolist():
+            name = self.conditions[place]
+            self._ended[name] = n, float(self._sums[place]) / n
+            self._survives[place] = False
+            if name != BASELINE:  # what all are compared with is run to the end
+                self.dropped.add(name)
+        if self._survives.sum() == 1:
+            self.end("one condition is left")
+        self._compared = alive.tolist()
+        if loses.any() and not self.is_over:
+            self._keep_look()
+
+    def _seen(self) -> list[Look]:
+        return [
+            Look(self.replicates, self.conditions[place], self._n, float(self._sums[place]) / self._n)
+            for place in self._compared
+        ]
+
+    def _findings(self) -> list[Finding]:
+        found = []
+        for place, name in enumerate(self.conditions):
+            n, mean = self._ended.get(name, (self._n, float(self._sums[place]) / max(1, self._n)))
+            verdict = "eliminated" if name in self._ended else "best" if self.is_decided else "undecided"
+            at = n if name in self._ended else self._n if self.is_decided else None
+            found.append(Finding(name, verdict, at, n, self.replicates - self._n, mean if n else None))
+        return sorted(found, key=lambda each: each.verdict)
