@@ -82,7 +82,7 @@ async def test_v_verifies_a_version_in_a_process_of_its_own(versions, open_ui):
         await ui.app.push_screen(screen_of(CONFIG))
         await until(ui, "mean in v0")
         await ui.press("v")
-        await until(ui, " PASS\n")
+        await until(ui, "\nPASS\n")
         assert "9 outcomes are the same, to the last bit." in ui.text
         await ui.press("down", "v")
         await until(ui, "INCONCLUSIVE")
