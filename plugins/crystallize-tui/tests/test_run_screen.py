@@ -490,7 +490,6 @@ def test_the_summary_has_intervals_hypotheses_and_artifacts(graph):
         for expected in (
             "95% interval",
             "hypothesis 'larger'",
-            "best is 'more'",
             "Results: data/consumer/v0",
         ):
             assert expected in driven.text
