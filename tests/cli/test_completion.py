@@ -54,5 +54,6 @@ def test_our_own_commands_and_those_of_plugins_are_completed(complete):
             "config",
             "plugins",
             "demo",
+            "tui",
         )
     ]
