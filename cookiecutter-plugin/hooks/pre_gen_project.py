@@ -16,10 +16,11 @@ TAKEN = {
     *("artifact", "logging", "seed"),
     *("async", "dask", "process", "serial", "thread"),
     *("bytes", "csv", "json", "npy", "npz", "pickle", "text", "yaml"),
-    *("paired-t-test", "sign-flip-test", "welch-t-test"),
+    *("dunnett-test", "equivalence-test", "mcnemar-test", "non-inferiority-test"),
+    *("paired-t-test", "sign-flip-test", "welch-t-test", "wilcoxon-test"),
     *("numpy", "pandas", "polars", "pyarrow", "scipy-sparse", "torch"),
-    *("apply", "cache", "check", "config", "demo", "diff", "export", "graph", "list", "new", "plugins", "run"),
-    *("runs", "show", "verify"),
+    *("apply", "cache", "check", "config", "demo", "diff", "export", "graph", "list", "lock", "new", "plan"),
+    *("plugins", "run", "runs", "show", "tui", "verify"),
 }
 # What modules and tests of the project use under names that could also be those of the new function or class.
 USED = {"BasePlugin", "annotations", "called", "entry_points", "math", "pytest", "typer", "verifier"}

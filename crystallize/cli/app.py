@@ -60,12 +60,11 @@ class _Commands(TyperGroup):
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
         """Find the command that the arguments name, or say which name is nearest."""
         name = args[0]
-        if not name.startswith("-") and not ctx.resilient_parsing and name not in BUILT_IN:
-            names = self.list_commands(ctx)
-            if name not in names:
-                from crystallize.utils.suggest import did_you_mean
+        is_a_name = not name.startswith("-") and not ctx.resilient_parsing and name not in BUILT_IN
+        if is_a_name and name not in self.list_commands(ctx):
+            from crystallize.discovery import COMMANDS, advice
 
-                ctx.fail(f"No such command {name!r}. {did_you_mean(name, names)}".rstrip())
+            ctx.fail(f"No such command {name!r}. {advice(COMMANDS, name, BUILT_IN)}".rstrip())
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> None:

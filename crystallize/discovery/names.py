@@ -6,7 +6,7 @@ import logging
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from crystallize.discovery.entry_points import EXECUTION, GROUPS, PLUGINS, Found, normalise
+from crystallize.discovery.entry_points import COMMANDS, EXECUTION, GROUPS, PLUGINS, Found, normalise
 from crystallize.discovery.installed import find
 from crystallize.discovery.loading import cannot_load, load
 from crystallize.errors import PluginLoadError, UnknownNameError
@@ -16,7 +16,7 @@ from crystallize.utils.suggest import nearest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-ADD_ONS = {(EXECUTION, "dask"): "crystallize-dask"}
+ADD_ONS = {(COMMANDS, "tui"): "crystallize-tui", (EXECUTION, "dask"): "crystallize-dask"}
 """What comes with distributions that may not be installed: group and name -> distribution."""
 
 _log = logging.getLogger("crystallize.plugins")
@@ -99,7 +99,7 @@ def advice(group: str, name: str, others: Iterable[str] = ()) -> str:
     hints = [f"Did you mean {meant!r}?"] if meant not in ("", folded) or meant in names else []
     if meant in add_ons and meant not in names:
         hints.append(f"It comes with {add_ons[meant]}: pip install {add_ons[meant]}.")
-    if not meant and "." in name:
+    if not meant and "." in name and group != COMMANDS:
         hints.append("A dotted path is written 'package.module:Name'.")
     return " ".join(hints)
 

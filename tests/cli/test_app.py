@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from crystallize.cli.commands import BUILT_IN, built_in
+from crystallize.discovery import ADD_ONS, COMMANDS
 
 CODE = "from crystallize.cli.app import main; main()"
 
@@ -76,6 +77,13 @@ def test_wrong_use_names_what_was_meant_and_looks_like_any_error(call, arguments
     assert told in first
     assert second.startswith("Try '")
     assert second.endswith(" --help' for help.")
+
+
+def test_a_command_that_an_add_on_brings_comes_with_its_distribution(call, monkeypatch):
+    monkeypatch.setitem(ADD_ONS, (COMMANDS, "board"), "crystallize-board")
+    done = call("board")
+    assert done.code == 2
+    assert "It comes with crystallize-board: pip install crystallize-board." in done.err
 
 
 @pytest.mark.parametrize("command", ["run", "show", "apply", "graph"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -248,8 +249,10 @@ class HistoryScreen(Screen[None]):
         self._verification = None
 
     def action_back(self) -> None:
-        """Go back; a verification is ended, for nobody would see what it finds."""
-        if self._verification is not None:
-            self._verification.cancel()
-            self._close()
+        """Go back."""
         self.app.pop_screen()
+
+    async def on_unmount(self) -> None:
+        """End a verification, for nobody would see what it finds."""
+        if self._verification is not None:
+            await asyncio.to_thread(self._verification.end)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MOST_LINES = 5000
 """So many of the last lines are kept."""
 _MOST_BYTES_AT_ONCE = 1 << 16
+_SECONDS_TO_END = 10
 _IS_WINDOWS = os.name == "nt"
 
 
@@ -96,6 +97,16 @@ class CommandProcess:
             self.is_cancelled = True
             number = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT) if _IS_WINDOWS else signal.SIGINT
             self._process.send_signal(number)
+
+    def end(self) -> None:
+        """End it and wait until it has; a process that does not end by itself is killed."""
+        self.cancel()
+        try:
+            self._process.wait(_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self.close()
 
     def read(self) -> list[str]:
         """Return the lines that it has printed since the last call, but not more than a screen can follow."""

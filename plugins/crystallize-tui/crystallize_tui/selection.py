@@ -331,7 +331,7 @@ class SelectionScreen(Screen[None]):
     def action_filter(self) -> None:
         """Begin to type a filter."""
         self.add_class("-filtering")
-        self.query_one("#filter").focus()
+        self.set_focus(self.query_one("#filter"))  # at once: what is typed next is for the filter
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show what matches, with each key."""
