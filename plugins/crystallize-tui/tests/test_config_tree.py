@@ -55,15 +55,16 @@ async def test_enter_edits_a_value_which_is_checked_and_written(config, open_ui,
         assert tree.cursor_node.data == ("replicates",)  # where it was
 
 
-async def test_a_mistake_is_told_and_the_dialog_stays_until_it_is_right(config, open_ui, same_screen):
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+async def test_a_mistake_is_told_and_the_dialog_stays_until_it_is_right(config, open_ui, same_screen, size):
     before = config.read_text()
-    async with open_ui() as ui:
+    async with open_ui(size=size) as ui:
         await go_to(ui, "replicates")
         await ui.press("enter")
         await ui.type("many")
         await ui.press("enter")
         assert "It is a whole number" in ui.told
-        same_screen("edit-mistake-80x24", ui.text)
+        same_screen(f"edit-mistake-{size[0]}x{size[1]}", ui.text)
         assert config.read_text() == before
         await ui.type("4")
         await ui.press("enter")

@@ -62,10 +62,11 @@ async def test_a_run_that_failed_tells_how_many_outcomes_did(project, open_ui):
         assert "4 failed" in ui.line("make")
 
 
-async def test_a_project_without_experiments_is_welcomed(open_ui, same_screen):
-    async with open_ui() as ui:
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_project_without_experiments_is_welcomed(open_ui, same_screen, size):
+    async with open_ui(size=size) as ui:
         assert "Press n to make the first one" in ui.text
-        same_screen("welcome-80x24", ui.text)
+        same_screen(f"welcome-{size[0]}x{size[1]}", ui.text)
         await ui.press("down", "enter", "h", "e")  # there is nothing to act on
         assert "Press n to make the first one" in ui.text
         Path("experiments/a").mkdir(parents=True)
@@ -118,13 +119,14 @@ async def test_what_would_steer_the_terminal_is_shown_harmless_and_markup_is_tex
 # -- moving about --------------------------------------------------------------------------------------------
 
 
-async def test_the_filter_shows_what_matches_with_each_key(project, open_ui, same_screen):
-    async with open_ui() as ui:
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_filter_shows_what_matches_with_each_key(project, open_ui, same_screen, size):
+    async with open_ui(size=size) as ui:
         await ui.press("slash")
         await ui.press(*"publ")
         assert "Read what make has published" in ui.text
         assert "Basics" not in ui.text
-        same_screen("filter-80x24", ui.text)
+        same_screen(f"filter-{size[0]}x{size[1]}", ui.text)
         await ui.press("enter", "enter")
         assert isinstance(ui.app.screen, RunScreen)
         assert ui.app.screen.experiment.name == "use"
@@ -182,13 +184,14 @@ async def test_after_another_screen_the_runs_are_looked_at_again(project, open_u
         assert "never" in ui.line("make")
 
 
-async def test_all_keys_are_told(project, open_ui, same_screen):
-    async with open_ui() as ui:
+@pytest.mark.parametrize("size", SIZES)
+async def test_all_keys_are_told(project, open_ui, same_screen, size):
+    async with open_ui(size=size) as ui:
         await ui.press("question_mark")
         assert isinstance(ui.app.screen, KeysScreen)
         for key in ["⏎", "h", "/", "n", "e", "r", "!", "H", "q", "?"]:
             assert any(line.startswith(f"{key} ") for line in ui.dialog), key
-        same_screen("keys-80x24", ui.text)
+        same_screen(f"keys-{size[0]}x{size[1]}", ui.text)
         await ui.press("escape")
         assert isinstance(ui.app.screen, SelectionScreen)
 
@@ -203,15 +206,16 @@ async def test_q_quits(project, open_ui):
 # -- what is broken ------------------------------------------------------------------------------------------
 
 
-async def test_load_errors_are_told_with_file_line_and_reason(project, open_ui, same_screen):
+@pytest.mark.parametrize("size", SIZES)
+async def test_load_errors_are_told_with_file_line_and_reason(project, open_ui, same_screen, size):
     (project / "use" / "config.yaml").write_text("steps: [\n")
-    async with open_ui() as ui:
+    async with open_ui(size=size) as ui:
         assert "2 broken" in ui.text
         await ui.press("exclamation_mark")
         assert isinstance(ui.app.screen, ErrorsScreen)
         assert "experiments/torn/config.yaml:3:13: replicates: found the text 'ten'" in ui.told
         assert "experiments/use/config.yaml:2:1: this is not YAML" in ui.told
-        same_screen("errors-80x24", ui.text)
+        same_screen(f"errors-{size[0]}x{size[1]}", ui.text)
 
 
 async def test_without_errors_their_key_is_not_offered(project, open_ui):
