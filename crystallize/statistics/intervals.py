@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.statistics.samples import as_floats, moments
@@ -46,6 +47,7 @@ def student_interval(n: int, mean: float, sd: float, confidence: float = 0.95) -
     return mean - half_width, mean + half_width
 
 
+@lru_cache(maxsize=1024)
 def t_quantile(freedom: float, confidence: float) -> float:
     """Return the number that Student's t with this many degrees of freedom stays within, at this level."""
     from scipy.special import stdtrit

@@ -8,10 +8,10 @@ from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
+from crystallize.statistics.intervals import t_quantile
 from crystallize.statistics.stopping.boundaries import SHAPES, bounds
 from crystallize.statistics.stopping.report import Finding, Look, ends, known
 from crystallize.statistics.stopping.rule import DifferencesWatch, SingleRule, Watch
-from crystallize.statistics.stopping.running import t_quantile
 from crystallize.utils.checks import check_bool, check_count
 from crystallize.utils.suggest import did_you_mean
 

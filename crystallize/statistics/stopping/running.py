@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
+from crystallize.statistics.intervals import t_quantile
 from crystallize.statistics.samples import ROUNDING
 
 
@@ -60,11 +60,3 @@ class RunningMoments:
     def half_width(self, alpha: float) -> float:
         """Return half the width of Student's interval of the mean at the level ``1 - alpha``; NaN of fewer than two."""
         return math.nan if self.n < 2 else t_quantile(self.n - 1, 1 - alpha) * self.sd / math.sqrt(self.n)
-
-
-@lru_cache(maxsize=1024)
-def t_quantile(freedom: int, confidence: float) -> float:
-    """Return the number that Student's t with this many degrees of freedom stays within, at this level."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, (1 + confidence) / 2))
