@@ -25,11 +25,12 @@ _METHODS = {
 def detail_lines(row: SummaryRow, found: Detail, confidence: float) -> Iterator[tuple[str, str]]:
     """Yield what is known of a comparison, as names and texts."""
     level = f"{100 * confidence:g}% interval"
-    decimals = choose_decimals([row.half_width], [row.difference])
+    both = found.baseline_mean, found.treatment_mean
+    decimals = choose_decimals([row.half_width], [row.difference, *both])
     left_out = f"; left out: {', '.join(counts(row.dropped))}" if row.dropped else ""
     of_clusters = "" if found.clusters is None else f" of {counted(found.clusters, 'cluster')}"
     yield "pairs", f"{row.pairs}{of_clusters}{left_out}"
-    means = [format_number(mean, decimals) for mean in (found.baseline_mean, found.treatment_mean)]
+    means = [format_number(mean, decimals) for mean in both]
     if found.shares is not None:
         means = [
             f"{mean} {_interval(ends, decimals, '')}" for mean, ends in zip(means, found.shares, strict=True)

@@ -322,6 +322,11 @@ def test_details_are_shown_as_blocks_of_80_columns(draws):
     assert max(map(len, shown.splitlines())) <= 80
 
 
+def test_means_keep_their_digits_where_the_difference_never_varies():
+    shown = str(make_result(baseline={"a": [0.25, 0.5]}, t={"a": [0.25, 0.5]}).summary(detail=True))
+    assert "  means       baseline 0.375, t 0.375\n" in shown
+
+
 def test_the_bootstrap_t_is_there_on_request(draws):
     base, better = draws
     result = make_result(baseline={"a": base.tolist()}, t={"a": better.tolist()})
