@@ -9,7 +9,7 @@ import os
 import re
 import resource
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -135,15 +135,27 @@ def open_ui() -> Open:
 
 
 @pytest.fixture
-def same_screen() -> Callable[[str, str], None]:
-    """Return what compares a screen with the one that is kept, which the environment variable makes anew."""
+def same_screen() -> Callable[[str, Ui], Awaitable[None]]:
+    """Return what compares a screen with the one that is kept, which the environment variable makes anew.
 
-    def compare(name: str, text: str) -> None:
+    It waits for it: tables settle on their widths when there is nothing else to do.
+    """
+
+    async def compare(name: str, ui: Ui) -> None:
         file = SCREENS / f"{name}.txt"
-        text = _DATE.sub("2000-01-01 00:00", text) + "\n"
+
+        def shown() -> str:
+            return _DATE.sub("2000-01-01 00:00", ui.text) + "\n"
+
         if _is_updating:
-            file.write_text(text, encoding="utf-8")
-        assert text == file.read_text(encoding="utf-8"), f"run with {UPDATE}=1 if it is to look so"
+            await ui.pilot.pause(1)
+            file.write_text(shown(), encoding="utf-8")
+        kept = file.read_text(encoding="utf-8")
+        for _ in range(100):
+            if shown() == kept:
+                return
+            await ui.pilot.pause(0.1)
+        assert shown() == kept, f"run with {UPDATE}=1 if it is to look so"
 
     return compare
 

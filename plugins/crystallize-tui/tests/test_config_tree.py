@@ -29,14 +29,14 @@ async def test_the_whole_file_is_shown_as_a_tree(project, open_ui, same_screen):
         for text in ("replicates: 3", "scale", "factor: 2.0", "- publish", "bigger", "offset: 2"):
             assert text in ui.text
         await ui.press("tab", "down", "down")
-        same_screen("config-200x60", ui.text)
+        await same_screen("config-200x60", ui)
 
 
 async def test_on_a_small_screen_the_tree_has_room_when_it_has_the_focus(project, open_ui, same_screen):
     async with open_ui() as ui:
         await ui.press("tab")
         assert "- publish" in ui.text
-        same_screen("config-80x24", ui.text)
+        await same_screen("config-80x24", ui)
 
 
 async def test_enter_edits_a_value_which_is_checked_and_written(config, open_ui, same_screen):
@@ -44,7 +44,7 @@ async def test_enter_edits_a_value_which_is_checked_and_written(config, open_ui,
         await go_to(ui, "replicates")
         await ui.press("enter")
         assert isinstance(ui.app.screen, EditScreen)
-        same_screen("edit-80x24", ui.text)
+        await same_screen("edit-80x24", ui)
         await ui.type("5")
         await ui.press("enter")
         assert isinstance(ui.app.screen, SelectionScreen)
@@ -64,7 +64,7 @@ async def test_a_mistake_is_told_and_the_dialog_stays_until_it_is_right(config, 
         await ui.type("many")
         await ui.press("enter")
         assert "It is a whole number" in ui.told
-        same_screen(f"edit-mistake-{size[0]}x{size[1]}", ui.text)
+        await same_screen(f"edit-mistake-{size[0]}x{size[1]}", ui)
         assert config.read_text() == before
         await ui.type("4")
         await ui.press("enter")

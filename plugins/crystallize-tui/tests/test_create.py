@@ -25,7 +25,7 @@ async def test_the_form_shows_what_can_be_chosen(project, open_ui, same_screen, 
         assert isinstance(ui.app.screen, CreateScreen)
         await ui.press(*"fresh")
         await tick(ui, "Use outputs")
-        same_screen(f"create-{size[0]}x{size[1]}", ui.text)
+        await same_screen(f"create-{size[0]}x{size[1]}", ui)
         assert "Back" in ui.text  # all of it fits
 
 

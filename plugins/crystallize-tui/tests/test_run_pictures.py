@@ -34,13 +34,13 @@ async def test_the_run_screen_and_its_summary(project, open_ui, same_screen, siz
     async with open_ui(size=size) as ui:
         await ui.app.push_screen(RunScreen(experiment(project / "make" / "config.yaml")))
         await settle(ui, "3/3")
-        same_screen(f"run-{name}", ui.text)
+        await same_screen(f"run-{name}", ui)
         await ui.press("S")
         await settle(ui, "total.json")
-        same_screen(f"summary-{name}", ui.text)
+        await same_screen(f"summary-{name}", ui)
         await ui.press("enter")
         await settle(ui, "o: open it")
-        same_screen(f"artifact-{name}", ui.text)
+        await same_screen(f"artifact-{name}", ui)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -49,13 +49,13 @@ async def test_a_graph_and_its_errors(project, open_ui, same_screen, size):
     async with open_ui(size=size) as ui:
         await ui.app.push_screen(RunScreen(experiment(project / "use" / "config.yaml")))
         await settle(ui, "use: no run yet")
-        same_screen(f"run-graph-{name}", ui.text)
+        await same_screen(f"run-graph-{name}", ui)
         await ui.press("E")
         await settle(ui, "Nothing has failed.")
         (project / "use" / "config.yaml").write_text("steps: 3\n")
         await ui.press("R")
         await settle(ui, "config.yaml:1:1")
-        same_screen(f"run-errors-{name}", ui.text)
+        await same_screen(f"run-errors-{name}", ui)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -63,7 +63,7 @@ async def test_the_history(project, open_ui, same_screen, size):
     async with open_ui(size=size) as ui:
         await ui.app.push_screen(HistoryScreen(experiment(project / "make" / "config.yaml")))
         await settle(ui, "mean in v0")
-        same_screen(f"history-{size[0]}x{size[1]}", ui.text)
+        await same_screen(f"history-{size[0]}x{size[1]}", ui)
 
 
 @pytest.mark.parametrize("theme", ["textual-light", "ansi-dark", "ansi-light"])
@@ -72,7 +72,7 @@ async def test_every_theme_shows_the_same(project, open_ui, same_screen, theme):
         ui.app.theme = theme
         await ui.app.push_screen(RunScreen(experiment(project / "make" / "config.yaml")))
         await settle(ui, "3/3")
-        same_screen("run-80x24", ui.text)
+        await same_screen("run-80x24", ui)
 
 
 async def test_a_run_whose_metadata_are_those_of_another_tool_does_not_break_the_screen(project, open_ui):

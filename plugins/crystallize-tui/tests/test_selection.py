@@ -24,7 +24,7 @@ async def test_the_experiments_are_listed_by_group_with_their_last_runs(project,
         assert "complete, 3 h ago" in ui.line("make")
         assert "never" in ui.line("use")
         assert "📈" in ui.line("use")
-        same_screen(f"selection-{size[0]}x{size[1]}", ui.text)
+        await same_screen(f"selection-{size[0]}x{size[1]}", ui)
 
 
 async def test_the_details_are_those_of_the_experiment_under_the_cursor(project, open_ui):
@@ -66,7 +66,7 @@ async def test_a_run_that_failed_tells_how_many_outcomes_did(project, open_ui):
 async def test_a_project_without_experiments_is_welcomed(open_ui, same_screen, size):
     async with open_ui(size=size) as ui:
         assert "Press n to make the first one" in ui.text
-        same_screen(f"welcome-{size[0]}x{size[1]}", ui.text)
+        await same_screen(f"welcome-{size[0]}x{size[1]}", ui)
         await ui.press("down", "enter", "h", "e")  # there is nothing to act on
         assert "Press n to make the first one" in ui.text
         Path("experiments/a").mkdir(parents=True)
@@ -126,7 +126,7 @@ async def test_the_filter_shows_what_matches_with_each_key(project, open_ui, sam
         await ui.press(*"publ")
         assert "Read what make has published" in ui.text
         assert "Basics" not in ui.text
-        same_screen(f"filter-{size[0]}x{size[1]}", ui.text)
+        await same_screen(f"filter-{size[0]}x{size[1]}", ui)
         await ui.press("enter", "enter")
         assert isinstance(ui.app.screen, RunScreen)
         assert ui.app.screen.experiment.name == "use"
@@ -191,7 +191,7 @@ async def test_all_keys_are_told(project, open_ui, same_screen, size):
         assert isinstance(ui.app.screen, KeysScreen)
         for key in ["⏎", "h", "/", "n", "e", "r", "!", "H", "q", "?"]:
             assert any(line.startswith(f"{key} ") for line in ui.dialog), key
-        same_screen(f"keys-{size[0]}x{size[1]}", ui.text)
+        await same_screen(f"keys-{size[0]}x{size[1]}", ui)
         await ui.press("escape")
         assert isinstance(ui.app.screen, SelectionScreen)
 
@@ -215,7 +215,7 @@ async def test_load_errors_are_told_with_file_line_and_reason(project, open_ui, 
         assert isinstance(ui.app.screen, ErrorsScreen)
         assert "experiments/torn/config.yaml:3:13: replicates: found the text 'ten'" in ui.told
         assert "experiments/use/config.yaml:2:1: this is not YAML" in ui.told
-        same_screen(f"errors-{size[0]}x{size[1]}", ui.text)
+        await same_screen(f"errors-{size[0]}x{size[1]}", ui)
 
 
 async def test_without_errors_their_key_is_not_offered(project, open_ui):

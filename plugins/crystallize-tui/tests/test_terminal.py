@@ -52,10 +52,12 @@ class Terminal:
         """What is on the screen, with its colours."""
         return self._tmux("capture-pane", "-p", "-e")
 
-    def wait_for(self, text: str) -> str:
-        """Wait until a text is on the screen, and return the screen."""
+    def wait_for(self, text: str, press: str = "") -> str:
+        """Wait until a text is on the screen, and return the screen; a key may be pressed again and again meanwhile."""
         end = time.monotonic() + _SECONDS
         while text not in (shown := self.text):
+            if press:
+                self.keys(press)
             assert time.monotonic() < end, f"{text!r} has not come:\n{shown}"
             time.sleep(0.1)
         return shown
@@ -116,8 +118,7 @@ def test_e_hands_the_terminal_to_the_editor_and_shows_what_it_wrote(project, ter
 def test_an_editor_that_cannot_be_started_is_told(project, terminal, editor):
     it = terminal(*CRYSTALLIZE, "tui", EDITOR=editor)
     it.wait_for("description: Make numbers")
-    it.keys("e")
-    it.wait_for("The editor")
+    it.wait_for("The editor", press="e")  # it is told in passing
 
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "screen"}, {"TERM": "vt100"}], ids=str)
