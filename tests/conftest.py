@@ -37,11 +37,6 @@ SLOWEST = (
 """The files, or folders, that take longest, the slowest first."""
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Run three processes of tests on two cores: a quarter of their time they wait, for processes and terminals."""
-    return (os.cpu_count() or 1) * 3 // 2
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slowest files, so that no process is left alone with one of them at the end."""
 

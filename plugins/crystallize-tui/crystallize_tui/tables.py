@@ -49,4 +49,7 @@ class LiveTable(DataTable[Text]):
                 for column, (cell, old) in enumerate(zip(row, before, strict=True)):
                     if cell != old:
                         self.update_cell_at(Coordinate(place, column), Text(cell), update_width=True)
+        if self._rows != list(rows):
+            # Widths settle when there is nothing else to do, and a header that was drawn before would keep its own.
+            self.call_after_refresh(self.notify_style_update)
         self._rows = list(rows)
