@@ -151,8 +151,10 @@ def outcome_line(replicate: int, outcome: Outcome, trace: int, attempt: int) -> 
 
 
 def _is_plain(metrics: dict[str, list[Any]]) -> bool:
-    """Tell whether JSON has a form for all values, which :func:`exact_json.pack` would find out more slowly."""
-    return all(map(exact_json.is_plain, chain.from_iterable(metrics.values())))
+    """Tell whether :func:`exact_json.pack` would return an equal mapping, which it would find out more slowly."""
+    return exact_json.KIND not in metrics and all(
+        map(exact_json.is_plain, chain.from_iterable(metrics.values()))
+    )
 
 
 def trace_line(number: int, trace: Trace) -> bytes:

@@ -24,6 +24,7 @@ from crystallize.store.journal_reader import JournalReader, StoredOutcomes
 from crystallize.store.journal_writer import FLUSH_SECONDS, JournalWriter
 from crystallize.store.layout import ArtifactEntry
 from crystallize.store.outcome import Outcome, OutcomeError, ReplicateResult
+from crystallize.utils.exact_json import KIND
 
 CONDITIONS = ("baseline", "high")
 SESSION = Session("0123456789abcdef", "centre", 3, CONDITIONS, (("FitStep", {"lr": 0.1}),), "2026-01-01")
@@ -134,6 +135,14 @@ def test_every_value_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFacto
         read = each.outcome.metrics["loss"][0]
         assert type(read) is type(value)
         assert spelled(read) == spelled(value)
+
+
+@pytest.mark.parametrize("values", [[1.5], [math.inf], [(1, 2)]])
+def test_a_metric_may_have_the_name_that_marks_packed_values(file: Path, values: list[Any]) -> None:
+    metrics = {KIND: values, f"a{KIND}b": [2.0]}
+    outcomes = tuple(outcome(name)._replace(metrics=metrics) for name in CONDITIONS)
+    write(file, ReplicateResult(0, outcomes))
+    assert [each.outcome.metrics for each in entries(file)] == [metrics, metrics]
 
 
 EDGES = [
