@@ -389,13 +389,7 @@ def read_settings(settings: Sequence[str]) -> dict[str, Any]:
     from crystallize.errors import InvalidValueError
 
     context: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            raise typer.BadParameter(f"{setting!r} is not of the form KEY=VALUE", param_hint="--set")
-        if key in context:
-            raise typer.BadParameter(f"{key!r} is set twice", param_hint="--set")
+    for key, text in _texts_by_key(settings, "--set", "KEY=VALUE").items():
         try:
             context[key] = read_value(text.strip())
         except InvalidValueError as error:
@@ -410,13 +404,7 @@ def read_grid(factors: Sequence[str]) -> Design:
     from crystallize.experiments.designs.design import grid
 
     levels: dict[str, Any] = {}
-    for each in factors:
-        factor, equals, text = each.partition("=")
-        factor = factor.strip()
-        if not equals or not factor:
-            raise typer.BadParameter(f"{each!r} is not of the form FACTOR=LEVEL,...", param_hint="--grid")
-        if factor in levels:
-            raise typer.BadParameter(f"the factor {factor!r} is given twice", param_hint="--grid")
+    for factor, text in _texts_by_key(factors, "--grid", "FACTOR=LEVEL,...").items():
         try:
             levels[factor] = read_value(f"[{text}]")
         except CrystallizeError:
@@ -428,6 +416,20 @@ def read_grid(factors: Sequence[str]) -> Design:
         return grid(levels)
     except CrystallizeError as error:
         raise typer.BadParameter(str(error), param_hint="--grid") from None
+
+
+def _texts_by_key(given: Sequence[str], option: str, form: str) -> dict[str, str]:
+    """Return what stands behind the equals sign of each of several options."""
+    texts: dict[str, str] = {}
+    for each in given:
+        key, equals, text = each.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise typer.BadParameter(f"{each!r} is not of the form {form}", param_hint=option)
+        if key in texts:
+            raise typer.BadParameter(f"{key!r} is given twice", param_hint=option)
+        texts[key] = text
+    return texts
 
 
 def _with_own_baseline(experiment: Experiment, design: Design) -> tuple[Treatment, ...]:

@@ -83,7 +83,7 @@ def test_levels_are_read_as_in_yaml():
         (["--grid", "=1"], "is not of the form"),
         (["--grid", "lr="], "the factor 'lr' has no levels"),
         (["--grid", "lr=1,1"], "the factor 'lr' has the level 1 twice"),
-        (["--grid", "lr=1", "--grid", "lr=2"], "the factor 'lr' is given twice"),
+        (["--grid", "lr=1", "--grid", "lr=2"], "'lr' is given twice"),
         (["--grid", "lr=[1"], "the levels of 'lr' cannot be read: '[1'"),
         (["--grid", "lr=!!set {}"], "cannot be read"),
         (["--grid", "replicate=1"], "which the framework sets itself"),

@@ -306,7 +306,7 @@ def test_a_plugin_that_breaks_off_the_run_makes_it_a_failed_one(call, project, o
         (["run", "use", "--seed", "-1"], "--seed"),
         (["run", "use", "--set", "shift"], "KEY=VALUE"),
         (["run", "use", "--set", "=1"], "KEY=VALUE"),
-        (["run", "use", "--set", "shift=1", "--set", "shift=2"], "set twice"),
+        (["run", "use", "--set", "shift=1", "--set", "shift=2"], "is given twice"),
         (["run", "use", "--set", "shift=[1"], "cannot be read"),
         (["run", "use", "--set", "shfit=1"], "Did you mean 'shift'?"),
         (["run", "use", "--set", "replicate=1"], "replicate"),
