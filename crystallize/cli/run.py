@@ -137,6 +137,10 @@ def run(
             show_default=False,
         ),
     ] = None,
+    use_cache: Annotated[
+        bool,
+        typer.Option("--use-cache", help="Use the step cache, also where config.yaml says cache: false."),
+    ] = False,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Run every step, and keep no outputs.")
     ] = False,
@@ -151,7 +155,8 @@ def run(
         typer.Option(
             "--cache",
             metavar="STEP|no:STEP",
-            help="Cache this step of the experiment, or do not, whatever its files say. May be given several times.",
+            help="Where the step cache is used: cache this step of the experiment, or do not, "
+            "whatever its files say of it. May be given several times.",
             show_default=False,
         ),
     ] = None,
@@ -256,13 +261,14 @@ def run(
             "it says what the treatments are: leave the other option out", param_hint="--grid"
         )
     design = None if not factors else read_grid(factors)
-    if no_cache and refresh_cache:
-        raise typer.BadParameter("it keeps no outputs, and --refresh-cache does", param_hint="--no-cache")
+    if no_cache and (refresh_cache or use_cache):
+        other = "--refresh-cache" if refresh_cache else "--use-cache"
+        raise typer.BadParameter(f"it keeps no outputs, and {other} does", param_hint="--no-cache")
     rule = None if stop_when is None else _rule(stop_when)
     folder = resolve(name)
     overrides: dict[str, Any] = {
         "seed": seed,
-        "cache": False if no_cache else "refresh" if refresh_cache else None,
+        "cache": False if no_cache else "refresh" if refresh_cache else use_cache or None,
         "cached_steps": _cached_steps(cached_steps or ()),
         "execution": "serial" if debug else _execution(folder.config, execution, workers),
         "context": read_settings(settings or ()),

@@ -240,8 +240,11 @@ def read_runs(locations: Iterable[RunLocation], *, with_deleted: bool = False) -
     )
 
 
-def read_run(experiment: str, folder: Path) -> StoredRun:
-    """Return the record of one run: its metadata, and two names that are looked for, are all that is read."""
+def read_run(experiment: str, folder: Path, *, sized: bool = True) -> StoredRun:
+    """Return the record of one run: its metadata, and two names that are looked for, are all that is read.
+
+    Its size is looked for where the metadata do not have it, as while the run goes on; unless it need not be `sized`.
+    """
     try:
         metadata = read_metadata(folder) or {"status": UNKNOWN}
     except StoreError:
@@ -262,7 +265,7 @@ def read_run(experiment: str, folder: Path) -> StoredRun:
         tuple(conditions) if isinstance(conditions, dict) else (),
         failed if type(failed) is int else None,
         is_pinned(folder),
-        0 if status == DELETED else _size(folder, metadata.get("artifact_bytes")),
+        _size(folder, metadata.get("artifact_bytes")) if sized and status != DELETED else 0,
     )
 
 

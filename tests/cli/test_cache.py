@@ -107,6 +107,13 @@ def test_a_run_without_the_cache_neither_takes_nor_keeps(call, study):
     assert {path: path.stat().st_mtime_ns for path in entries()} == before
 
 
+def test_a_run_uses_the_cache_that_config_yaml_switches_off_if_it_is_told_to(call, study):
+    edit(study / "config.yaml", "seed: 1", "seed: 1\ncache: false")
+    assert hits(call) == ""
+    assert hits(call, "--use-cache") == "From the cache: 12 of 12 outputs of 'study'."
+    assert hits(call, "--use-cache", "--cache", "no:fit") == "From the cache: 6 of 6 outputs of 'study'."
+
+
 def test_a_run_that_refreshes_makes_every_output_anew_and_keeps_it(call, study):
     before = {path: path.read_bytes() for path in entries()}
     assert hits(call, "--refresh-cache") == "From the cache: 0 of 12 outputs of 'study'."
@@ -169,10 +176,12 @@ def test_what_is_no_step_cannot_be_cached(call, study, given, told):
     assert told in " ".join(done.err.replace("│", " ").split())
 
 
-def test_both_options_at_once_are_refused(call, study):
-    done = call("run", "study", "--no-cache", "--refresh-cache")
+@pytest.mark.parametrize("other", ["--refresh-cache", "--use-cache"])
+def test_two_options_that_contradict_each_other_are_refused(call, study, other):
+    done = call("run", "study", "--no-cache", other)
     assert done.code == 2
     assert "--no-cache" in done.err
+    assert other in done.err
 
 
 def test_one_outcome_is_run_again_without_the_cache(call, study):

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from contextlib import suppress
 from copy import deepcopy
 from math import isfinite, isnan
@@ -21,6 +20,7 @@ from crystallize.config.errors import Problem, spelled
 from crystallize.errors import InvalidValueError, StoreError
 from crystallize.utils.files import read_plain, unique_suffix, written_beside
 from crystallize.utils.yaml12 import plain_scalar
+from crystallize_tui.run_process import command_line
 from crystallize_tui.yaml_edits import added, removed, replaced
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _content_of(path: Path) -> bytes:
 async def _check(*files: Path) -> list[list[Problem]]:
     """Check config files as `crystallize check` does, in a process of its own: that imports the user's modules."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "crystallize", "check", *map(str, files), "--json"),
+        *command_line("check", *map(str, files), "--json"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

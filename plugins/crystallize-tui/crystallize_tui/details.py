@@ -75,7 +75,7 @@ def _last(past: Past) -> str:
     """Return how the last run ended, and how long the next may take."""
     last = past.last
     if last is None:
-        return "never run"
+        return past.problem or "never run"
     told = f"{last.name} {last.status}" + (f", {local(last.when)}" if last.when else "")
     if last.failed_outcomes:
         told += f", {counted(last.failed_outcomes, 'outcome')} failed"

@@ -145,6 +145,8 @@ def _last_run(past: Past | None) -> tuple[str, str]:
     """Return how the last run ended, and in which style that is told."""
     if past is None:
         return "...", "dim"
+    if past.problem:
+        return "unreadable", "red"
     last = past.last
     if last is None:
         return "never", "dim"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +12,7 @@ from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Static, TabbedContent, TabPane
+from textual.worker import get_current_worker
 
 from crystallize.cli.diff import difference_lines
 from crystallize.cli.quantities import format_size
@@ -91,17 +93,24 @@ class HistoryScreen(Screen[None]):
         self._say("Reading ...")
         self._in_thread(self._read_versions, "versions")
 
-    def _in_thread(self, work: Callable[[], None], group: str) -> None:
-        self.run_worker(work, thread=True, exclusive=True, group=group, exit_on_error=False)
+    def _in_thread(self, work: Callable[[], Callable[[], None]], group: str) -> None:
+        """Work in a thread, and then do what that returns; unless another one of the group has begun meanwhile."""
 
-    def _read_versions(self) -> None:
+        def run() -> None:
+            worker = get_current_worker()
+            show = work()
+            if not worker.is_cancelled:
+                self.app.call_from_thread(show)
+
+        self.run_worker(run, thread=True, exclusive=True, group=group, exit_on_error=False)
+
+    def _read_versions(self) -> Callable[[], None]:
         try:
             location = read_nodes(self.experiment.config)[-1].location
             found = Runs(()) if location is None else read_runs([location])
         except (CrystallizeError, OSError) as error:
-            self.app.call_from_thread(self._say, str(error))
-            return
-        self.app.call_from_thread(self._show_versions, list(reversed(found)))
+            return partial(self._say, str(error))
+        return partial(self._show_versions, list(reversed(found)))
 
     def _show_versions(self, versions: list[StoredRun]) -> None:
         if not self.is_attached:
@@ -135,7 +144,7 @@ class HistoryScreen(Screen[None]):
 
     # -- side by side ----------------------------------------------------------------------------------------
 
-    def _read_means(self) -> None:
+    def _read_means(self) -> Callable[[], None]:
         """Read the means of the newest complete versions."""
         chosen = [run for run in self._versions if run.status == FINISHED][:_MOST_SIDE_BY_SIDE]
         means: dict[tuple[str, str], dict[str, str]] = {}
@@ -148,7 +157,7 @@ class HistoryScreen(Screen[None]):
             for row in rows:
                 shown = "-" if row.mean is None else f"{row.mean:.6g}"
                 means.setdefault((row.metric, row.condition), {})[run.name] = shown
-        self.app.call_from_thread(self._show_means, [run.name for run in chosen], means)
+        return partial(self._show_means, [run.name for run in chosen], means)
 
     def _show_means(self, names: list[str], means: dict[tuple[str, str], dict[str, str]]) -> None:
         if not self.is_attached:
@@ -196,13 +205,13 @@ class HistoryScreen(Screen[None]):
         self._tell(f"Comparing {first.name} with {second.name} ...")
         self._in_thread(lambda: self._compare(first, second), "difference")
 
-    def _compare(self, before: StoredRun, after: StoredRun) -> None:
+    def _compare(self, before: StoredRun, after: StoredRun) -> Callable[[], None]:
         lines = [f"before: {before.name}", f"after:  {after.name}"]
         try:
             lines += difference_lines(compare_runs(before.path, after.path))
         except (CrystallizeError, OSError) as error:
             lines += ["", str(error)]
-        self.app.call_from_thread(self._tell, "\n".join(lines))
+        return partial(self._tell, "\n".join(lines))
 
     def _tell(self, text: str) -> None:
         if self.is_attached:
@@ -233,7 +242,10 @@ class HistoryScreen(Screen[None]):
         if process is None:
             return
         ended = process.code is not None
-        if process.read() or not ended:
+        new = process.read()
+        if not new and not ended:
+            return
+        if new:
             head = "Verifying ..."
         else:
             head = _VERDICTS.get(process.code or 0, "Nothing could be verified")

@@ -8,6 +8,7 @@ from numbers import Real
 from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crystallize.statistics.intervals import t_quantile
 from crystallize.store.journal import Session
 
 if TYPE_CHECKING:
@@ -99,10 +100,8 @@ class RunningMean:
         """Return half the width of the mean's interval by Student's t; None for less than two replicates."""
         if self.n < 2 or not math.isfinite(self._squares):
             return None
-        from scipy.special import stdtrit
-
         error = math.sqrt(self._squares / (self.n - 1) / self.n)
-        return float(stdtrit(self.n - 1, (1 + confidence) / 2)) * error
+        return t_quantile(self.n - 1, confidence) * error
 
 
 class ConditionProgress:
@@ -169,8 +168,6 @@ class RunProgress:
         How many there are to be; None if that is open.
     conditions : dict of str to ConditionProgress
         The baseline first.
-    steps : tuple of str
-        The names of the pipeline's steps.
     failures : dict of (int, str) to Failure
         The last outcomes that failed and were not made good, by replicate and condition, in the order of arrival.
     changes : int
@@ -184,7 +181,6 @@ class RunProgress:
         self.experiment = ""
         self.replicates: int | None = None
         self.conditions: dict[str, ConditionProgress] = {}
-        self.steps: tuple[str, ...] = ()
         self.failures: dict[tuple[int, str], Failure] = {}
         self.changes = 0
         self.is_stale = False
@@ -247,7 +243,6 @@ class RunProgress:
 
     def _describe(self, session: Session) -> None:
         self.experiment, self.replicates = session.experiment, session.replicates
-        self.steps = tuple(name for name, _ in session.steps)
         known = self.conditions
         self.conditions = {name: known.get(name) or ConditionProgress() for name in session.conditions}
 

@@ -13,6 +13,7 @@ from crystallize.config.errors import ConfigError
 from crystallize.config.folders import find_folders
 from crystallize.config.reader import read_config
 from crystallize.config.treatments import treatments_of
+from crystallize.errors import CrystallizeError
 from crystallize.results.runs import StoredRun, read_runs
 from crystallize.store.metadata import FINISHED
 
@@ -91,10 +92,13 @@ class Past(NamedTuple):
         The newest run, however it ended; None if there is none.
     estimate : timedelta or None
         How long the next one may take; None if no complete run tells.
+    problem : str
+        Why they cannot be read.
     """
 
     last: StoredRun | None = None
     estimate: timedelta | None = None
+    problem: str = ""
 
 
 def find_experiments(root: Path) -> Iterator[FoundExperiment]:
@@ -153,7 +157,10 @@ def past_of(experiment: FoundExperiment) -> Past:
     """Return how the last run ended, and how long the next may take."""
     if experiment.runs is None:
         return Past()
-    runs = read_runs([experiment.runs])
+    try:
+        runs = read_runs([experiment.runs])
+    except (CrystallizeError, OSError) as error:
+        return Past(problem=str(error))
     return Past(runs[-1], _estimate(experiment, runs)) if runs else Past()
 
 

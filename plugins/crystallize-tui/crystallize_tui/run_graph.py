@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from crystallize.results.runs import StoredRun
     from crystallize.store.layout import RunLocation
 
-MOST_LINES_AT_ONCE = 2000
-"""So many lines of a journal are read before the screen gets its turn."""
-
 
 @dataclass(frozen=True)
 class Node:
@@ -124,17 +121,19 @@ class NodeRun:
             folder = newest_folder(self.location)
             # A run without versions takes the place of another one at the same path.
             identity = None if folder is None else (folder, folder.stat().st_ino)
-            self.stored = None if folder is None else read_run(self.location.experiment, folder)
+            self.stored = None if folder is None else read_run(self.location.experiment, folder, sized=False)
             if identity != self._identity:
                 self._identity = identity
                 self._follow(folder)
+            elif self._follower is not None:
+                self.problem = ""
         except FileNotFoundError:  # it has just gone elsewhere: the next look finds it
             return False
         except (CrystallizeError, OSError) as error:
             self.problem = str(error)
         return (self.stored, self.problem) != before
 
-    def read(self, most: int = MOST_LINES_AT_ONCE) -> bool:
+    def read(self, most: int) -> bool:
         """Read what is new in the journal, but at most so many lines; tell whether there was anything."""
         if self._follower is None:
             return False
@@ -142,11 +141,11 @@ class NodeRun:
         try:
             for line in islice(self._follower.read(), most):
                 self.progress.add(line)
+            if self.progress.is_stale and self._identity is not None:
+                self._follow(self._identity[0])
+                return True
         except CrystallizeError as error:
             self.problem, self._follower = str(error), None
-            return True
-        if self.progress.is_stale and self._identity is not None:
-            self._follow(self._identity[0])
             return True
         return self.progress.changes != before
 

@@ -23,6 +23,11 @@ _SECONDS_TO_END = 10
 _IS_WINDOWS = os.name == "nt"
 
 
+def command_line(*arguments: str) -> list[str]:
+    """Return what runs ``crystallize ARGUMENTS`` as its script does: nothing is imported from the working directory."""
+    return [sys.executable, "-P", "-m", "crystallize", *arguments]
+
+
 class CommandProcess:
     """``crystallize ARGUMENTS`` in a process, and a session, of its own: it goes on when the terminal is closed.
 
@@ -64,8 +69,7 @@ class CommandProcess:
             session = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
         try:
             self._process = subprocess.Popen(
-                # As the console script: the working directory is no place to import from.
-                [sys.executable, "-P", "-m", "crystallize", *self.arguments],
+                command_line(*self.arguments),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
@@ -115,7 +119,7 @@ class CommandProcess:
         ended = self.code is not None  # asked first: what it wrote before is read at the end
         found = self._output.read(_MOST_BYTES_AT_ONCE)
         *lines, self._rest = (self._rest + found).split(b"\n")
-        if ended and not found and self._rest:
+        if ended and len(found) < _MOST_BYTES_AT_ONCE and self._rest:
             lines, self._rest = [*lines, self._rest], b""
         new = [line.decode(errors="replace").rstrip("\r") for line in lines]
         self.lines += new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -198,7 +199,7 @@ class RunScreen(Screen[None]):
     def _tell_end(self, process: CommandProcess) -> None:
         for run in self._runs.values():
             run.look()
-            run.read()
+            run.read(_LINES_AT_ONCE)
         if process.code == 0 and self._made() == self._made_before:
             self.notify("Nothing was owed. l switches to rerun, which runs everything anew.", markup=False)
         elif process.code == 0:
@@ -324,7 +325,7 @@ class RunScreen(Screen[None]):
             rows.append((one_line(condition), drawn, f"{each.done}{total}", str(each.failed or ""), left))
         self.query_one("#conditions", LiveTable).fill(rows)
         metrics = dict.fromkeys(metric for each in progress.conditions.values() for metric in each.metrics)
-        lines = [
+        lines = (
             (
                 one_line(metric),
                 one_line(condition),
@@ -335,8 +336,8 @@ class RunScreen(Screen[None]):
             for metric in metrics
             for condition, each in progress.conditions.items()
             if (mean := each.metrics.get(metric)) is not None
-        ]
-        self.query_one("#metrics", LiveTable).fill(lines[:_MOST_ROWS])
+        )
+        self.query_one("#metrics", LiveTable).fill(list(islice(lines, _MOST_ROWS)))
 
     def _where(self, name: str, run: NodeRun) -> str:
         """Return which run is shown."""
@@ -390,7 +391,7 @@ class RunScreen(Screen[None]):
         if (earlier := self._active.pop(self.experiment.config, None)) is not None:
             earlier.close()
         own = self._experiments[-1]
-        options = self._toggles.arguments(own.steps, self._treatments())
+        options = self._toggles.arguments(own.steps, self._treatments(), caches=own.caches)
         try:
             self._active[self.experiment.config] = CommandProcess(
                 own.name, ["run", str(self.experiment.config), *options], Path.cwd()
@@ -472,7 +473,6 @@ class RunScreen(Screen[None]):
     def action_toggle_plain(self) -> None:
         """Show everything without colours and drawn characters, or with them."""
         self._is_plain = not self._is_plain
-        self.set_class(self._is_plain, "-plain")
         log = self.query_one(LogPane)
         log.is_plain = self._is_plain
         log.redraw()

@@ -62,9 +62,19 @@ class Toggles:
         """Return these with a treatment the other way."""
         return replace(self, treatments_off=self.treatments_off ^ {treatment})
 
-    def arguments(self, steps: Iterable[str], treatments: Iterable[str]) -> list[str]:
-        """Return the options of ``crystallize run`` that say the same, of those steps and treatments that there are."""
-        chosen = [f"--{self.strategy}"] + ([] if self.cache else ["--no-cache"])
+    def arguments(self, steps: Iterable[str], treatments: Iterable[str], *, caches: bool = True) -> list[str]:
+        """Return the options of ``crystallize run`` that say the same, of those steps and treatments that there are.
+
+        Parameters
+        ----------
+        steps, treatments : iterable of str
+            Those of the experiment, and of all that it depends on.
+        caches : bool
+            Whether config.yaml has the step cache on.
+        """
+        chosen = [f"--{self.strategy}"]
+        if self.cache != caches:
+            chosen.append("--use-cache" if self.cache else "--no-cache")
         for step in dict.fromkeys(steps):
             if self.cache and step in self.steps:
                 chosen += ["--cache", step if self.steps[step] else f"no:{step}"]

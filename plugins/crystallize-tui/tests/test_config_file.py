@@ -230,6 +230,11 @@ def test_what_the_modules_print_does_not_disturb_and_what_they_break_is_told(con
         save(config, config.with_value(("replicates",), "5"))
 
 
+def test_what_lies_in_the_working_directory_is_not_imported_by_the_check(config):
+    Path("yaml.py").write_text("raise SystemExit('not this one')\n")
+    assert save(config, config.with_value(("replicates",), "4")) == []
+
+
 def test_a_full_disk_is_told_and_the_file_stays_as_it_is(config, full_disk):
     before = config.path.read_text()
     files = sorted(config.path.parent.iterdir())

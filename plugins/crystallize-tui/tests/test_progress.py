@@ -52,7 +52,6 @@ def test_outcomes_are_counted_by_condition():
     }
     assert (made.owed("baseline"), made.owed("more")) == (1, 2)
     assert (made.done, made.failed) == (5, 1)
-    assert made.steps == ("FitStep",)
 
 
 def test_the_time_left_is_that_of_what_is_owed_at_the_pace_so_far():

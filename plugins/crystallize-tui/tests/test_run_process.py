@@ -22,6 +22,17 @@ def test_what_a_command_prints_is_read_line_by_line_and_its_exit_code_is_told():
     assert process.read() == []
 
 
+def test_its_last_words_are_read_though_no_line_end_follows_them():
+    folder = Path("torn")
+    folder.mkdir()
+    (folder / "config.yaml").write_text("datasource: source\nsteps: [step]\n")
+    (folder / "steps.py").write_text("import os\nos.write(1, b'first\\nlast words')\nos._exit(3)\n")
+    process = CommandProcess("torn", ["check", "torn/config.yaml"], Path.cwd())
+    assert wait_until(lambda: process.code is not None)
+    assert process.read() == ["first", "last words"]
+    process.close()
+
+
 def test_what_it_prints_has_no_name_that_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "cwd"))
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -62,6 +62,15 @@ async def test_a_run_that_failed_tells_how_many_outcomes_did(project, open_ui):
         assert "4 failed" in ui.line("make")
 
 
+async def test_runs_that_cannot_be_read_are_told_and_the_others_are_shown(project, open_ui):
+    Path("data/make").rename("elsewhere")
+    Path("data/make").symlink_to(Path("elsewhere").absolute())
+    async with open_ui() as ui:
+        assert "unreadable" in ui.line("make")
+        assert "never" in ui.line("use")
+        assert "link" in ui.text  # the details say why
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_project_without_experiments_is_welcomed(open_ui, same_screen, size):
     async with open_ui(size=size) as ui:

@@ -27,6 +27,12 @@ def test_caching_decides_between_resume_and_rerun():
     assert off.arguments(STEPS, TREATMENTS) == ["--rerun", "--no-cache"]
 
 
+def test_caching_is_told_to_a_run_only_where_the_config_says_otherwise():
+    on, off = Toggles(cache=True), Toggles(cache=False)
+    assert off.arguments(STEPS, TREATMENTS, caches=False) == ["--rerun"]
+    assert on.arguments(STEPS, TREATMENTS, caches=False) == ["--resume", "--use-cache"]
+
+
 def test_a_step_is_as_its_files_say_then_cached_then_not():
     on = Toggles().with_step_toggled("fit")
     off = on.with_step_toggled("fit")
