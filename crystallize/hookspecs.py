@@ -67,6 +67,8 @@ class RunningExperiment(Protocol):
         The active plugins.
     source : pathlib.Path or None
         The config.yaml that it was built from.
+    command_name : str or None
+        What the command line calls it, if it was built from one: its name, or its folder.
     """
 
     outputs: dict[str, Artifact]
@@ -76,6 +78,7 @@ class RunningExperiment(Protocol):
     stop_when: Any
     plugins: Any
     source: Path | None
+    command_name: str | None
 
     @property
     def name(self) -> str | None:

@@ -353,7 +353,7 @@ def _table(stored: Sequence[StoredStep]) -> list[str]:
             str(len(group)),
             str(sum(len(each.entries) for each in group)),
             quantities.format_size(sum(each.size for each in group)),
-            _moment(max(each.entries[-1].used for each in group)).strftime("%Y-%m-%d %H:%M"),
+            quantities.format_time(_moment(max(each.entries[-1].used for each in group))),
         )
         for code, group in sorted(versions.items())
     ]

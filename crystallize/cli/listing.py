@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol, TypeVar
 
 import typer
 
+from crystallize.cli.quantities import format_time
 from crystallize.cli.screen import Styled, echo, print_json, styled, wants_colours
 from crystallize.utils.text_table import columns_of, padded
 
@@ -191,8 +192,8 @@ def _ended(each: Listed) -> str:
         return "no complete run"
     failed = each.last_run["failed_outcomes"]
     try:
-        when = datetime.fromisoformat(each.last_run["finished"]).astimezone().strftime("%Y-%m-%d %H:%M")
-    except (TypeError, ValueError, OSError, OverflowError):  # it was written by another tool, or damaged
+        when = format_time(datetime.fromisoformat(each.last_run["finished"]))
+    except (TypeError, ValueError):  # it was written by another tool, or damaged
         when = "date unknown"
     return f"{when}, {failed} failed" if failed else when
 

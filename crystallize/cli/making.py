@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from crystallize.cli.scaffold import NewExperiment, texts_of
 from crystallize.cli.writing import make_folder, refuse_existing
 from crystallize.config.errors import shown
-from crystallize.config.folders import experiments_root, find_folders, resolve
+from crystallize.config.folders import command_name, find_folders, resolve
 from crystallize.config.reader import read_config
 from crystallize.errors import CrystallizeError, InvalidNameError, InvalidValueError, UnknownNameError
 from crystallize.utils.names import check_name
@@ -69,10 +68,9 @@ def make_experiment(
     folders = find_folders(where)
     check_new_name(name, where, folders)
     target = where / name
-    standard = os.path.realpath(where) == os.path.realpath(experiments_root())
     new_experiment = NewExperiment(
         name=name,
-        command_name=name if standard else shown(target),
+        command_name=command_name(name, target),
         example=example,
         inputs=_inputs(references, where, folders),
         requested_modules=frozenset(modules),
@@ -161,13 +159,13 @@ def _check_reference(reference: str, root: Path, folders: Iterable[ExperimentFol
     experiment, separator, artifact = reference.partition(_ARTIFACT)
     if not (experiment and separator and artifact):
         raise InvalidValueError(
-            f"--from is an experiment and one of its outputs, got {reference!r}",
-            hint="Write it like this: --from 'prepare#summary'",
+            f"what is read is an experiment and one of its outputs, got {reference!r}",
+            hint="Write it like this: 'prepare#summary'",
         )
     names = [folder.name for folder in folders]
     if experiment not in names:
         raise UnknownNameError(
-            f"--from {reference}: there is no experiment {experiment!r}",
+            f"{reference}: there is no experiment {experiment!r}",
             shown(root),
             name_hint(experiment, "There is", names),
         )
@@ -175,7 +173,7 @@ def _check_reference(reference: str, root: Path, folders: Iterable[ExperimentFol
     outputs = list(read_config(producer.config).outputs)
     if artifact not in outputs:
         raise UnknownNameError(
-            f"--from {reference}: experiment {experiment!r} has no output {artifact!r}",
+            f"{reference}: experiment {experiment!r} has no output {artifact!r}",
             shown(producer.config),
             name_hint(artifact, "Its outputs are", outputs),
         )

@@ -1,9 +1,9 @@
-"""Ages, durations and sizes as the commands' options take them, and as tables show them."""
+"""Ages, durations, sizes and times as the commands' options take them, and as tables show them."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import typer
 
@@ -56,3 +56,13 @@ def format_duration(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours:,} h {minutes} min"
+
+
+def format_time(when: datetime | None) -> str:
+    """Return a time by the clock on the wall: ``2026-11-29 17:05``; nothing if there is none."""
+    if when is None:
+        return ""
+    try:
+        return when.astimezone().strftime("%Y-%m-%d %H:%M")
+    except (OSError, OverflowError):  # the metadata were written by another tool
+        return "date unknown"

@@ -15,7 +15,7 @@ from crystallize.cli.tail import tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from crystallize.results.runs import Runs, StoredRun
     from crystallize.store.retention import Removed
@@ -399,7 +399,7 @@ def _table(found: Sequence[StoredRun]) -> list[str]:
         "experiment": [run.experiment for run in found],
         **_on_the_left("run", [run.name for run in found]),
         **_on_the_left("status", [_status(run) for run in found]),
-        **_on_the_left("when", [_local(run.when) for run in found]),
+        **_on_the_left("when", [quantities.format_time(run.when) for run in found]),
         "n": ["" if run.replicates is None else str(run.replicates) for run in found],
         "failed": [str(run.failed_outcomes) if run.failed_outcomes else "" for run in found],
         "size": [quantities.format_size(run.size) for run in found],
@@ -417,15 +417,6 @@ def _on_the_left(header: str, cells: Sequence[str]) -> dict[str, list[str]]:
 
 def _status(run: StoredRun) -> str:
     return f"{run.status}, pinned" if run.pinned else run.status
-
-
-def _local(when: datetime | None) -> str:
-    if when is None:
-        return ""
-    try:
-        return when.astimezone().strftime("%Y-%m-%d %H:%M")
-    except (OSError, OverflowError):  # the metadata were written by another tool
-        return ""
 
 
 def _counted(number: int) -> str:
@@ -452,7 +443,7 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     yield "Status", _status(run)
     for key, when in (("Started", run.started), ("Ended", run.finished)):
         if when is not None:
-            yield key, _local(when)
+            yield key, quantities.format_time(when)
     if run.started and run.finished:
         yield "Took", _duration(run.finished - run.started)
     if run.replicates is not None:

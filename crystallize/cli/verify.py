@@ -5,15 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from crystallize.cli import errors, options, screen
-
-if TYPE_CHECKING:
-    from crystallize.results.verification import Difference
 
 INCONCLUSIVE = 3
 """The exit code of a command that could not tell."""
@@ -117,6 +113,7 @@ def verify(
     from crystallize.config.errors import shown
     from crystallize.config.recorded import recorded_overrides, recorded_treatments
     from crystallize.errors import ExecutionError, PluginError, SerializationError
+    from crystallize.experiments.failure_policy import outcome_command
     from crystallize.experiments.verification import verify as verify_run
     from crystallize.results.verification import DIFF, PASS
     from crystallize.store.metadata import read_metadata
@@ -159,12 +156,8 @@ def verify(
         screen.echo(str(replace(found, run=Path(shown(found.run)))))
         outcome = found.findings.first
         if outcome is not None and outcome.condition is not None and not overrides["context"]:
-            screen.echo(f"look at it: {_command(experiment.folder_name, outcome, metadata['master_seed'])}")
+            assert outcome.replicate is not None
+            name = experiment.command_name or experiment.folder_name
+            command = outcome_command(name, outcome.replicate, outcome.condition, metadata["master_seed"])
+            screen.echo(f"look at it: {command}")
     raise typer.Exit({PASS: errors.DONE, DIFF: errors.FAILED}.get(found.verdict, INCONCLUSIVE))
-
-
-def _command(experiment: str, first: Difference, seed: int) -> str:
-    """Return the command that runs the outcome alone that differs first."""
-    assert first.condition is not None
-    outcome = f"--replicate {first.replicate} --condition {quote(first.condition)}"
-    return f"crystallize run {quote(experiment)} {outcome} --debug --seed {seed}"

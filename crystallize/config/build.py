@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.config.errors import ConfigError, ConfigGraphError, KeyPath, Problem, in_order, shown
-from crystallize.config.folders import config_file
+from crystallize.config.folders import command_name, config_file
 from crystallize.config.hypotheses import read_hypotheses
 from crystallize.config.lookup import Lookup
 from crystallize.config.modules import FolderModules, blame
@@ -264,6 +264,7 @@ class Blueprint:
             error.add_note(f"The experiment is the one of {self.draft.file}")
             raise
         experiment.source = self.draft.file
+        experiment.command_name = command_name(self.draft.name, self.draft.file.parent)
         plan = read_plan(self.draft.file)
         if plan is not None and experiment.is_seed_drawn:
             experiment.master_seed = plan.signature["seed"]

@@ -183,6 +183,16 @@ def resolve(name_or_path: str, root: Path | None = None) -> ExperimentFolder:
     )
 
 
+def command_name(name: str, folder: Path) -> str:
+    """Return what the command line calls an experiment: its name, or its folder where the name would not be found."""
+    try:
+        root = os.path.realpath(experiments_root())
+    except ConfigError:  # of a pyproject.toml that does not matter to whoever gives a path
+        return shown(folder)
+    is_below = Path(os.path.realpath(folder)).is_relative_to(root)
+    return name if is_below else shown(folder)
+
+
 def ambiguous(name: str, matches: list[ExperimentFolder]) -> list[Problem]:
     """Return the problems of several experiments that have one name."""
     places = " and ".join(shown(each.path) for each in matches)

@@ -17,7 +17,8 @@ class ResultAggregator:
     """Takes the results of replicates in any order and makes the result of the run.
 
     What it gives depends on the results alone, not on the order of their arrival. To aggregate differently,
-    subclass it and pass the class: ``Experiment(..., aggregator=MyAggregator)``.
+    subclass it and pass the class: ``Experiment(..., aggregator=MyAggregator)``. What it has of a condition is whole
+    after :meth:`finish`, and not before.
 
     Parameters
     ----------

@@ -137,6 +137,8 @@ class Experiment:
         are that run's, since plugins look at the experiment from everywhere; so it does one run at a time.
     source : pathlib.Path or None
         The config.yaml that the experiment was built from.
+    command_name : str or None
+        What the command line calls it, if it was built from one: its name, or its folder.
     is_seed_drawn : bool
         Whether nobody has given a seed, so that the operating system was asked for one. A run that is resumed then
         goes on with the seed that it began with.
@@ -188,6 +190,7 @@ class Experiment:
         self.hypotheses = as_hypotheses(hypotheses)
         self.aggregator = check_aggregator(aggregator)
         self.source: Path | None = None
+        self.command_name: str | None = None
         self.current_run: Run | None = None
         self._intake: Intake | None = None  # of the run under way
         self._replicates = None if replicates is None else check_replicates(replicates)

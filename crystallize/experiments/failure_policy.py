@@ -80,15 +80,22 @@ class FailurePolicy:
 
 def how_to_repeat(experiment: RunningExperiment, error: OutcomeError) -> str:
     """Say what runs the outcome alone that failed in the run under way."""
-    seed = experiment.master_seed
-    if experiment.source is None:
+    seed, name = experiment.master_seed, experiment.command_name
+    if name is None:
         call = f"experiment.apply({error.condition!r}, replicate={error.replicate}, seed={seed})"
     else:
-        name, condition = quote(experiment.folder_name), quote(error.condition)
-        call = f"crystallize run {name} --replicate {error.replicate} --condition {condition} --debug"
-        if experiment.plugins.find(ArtifactPlugin) is None:  # no stored run knows the seed
-            call += f" --seed {seed}"
+        is_stored = experiment.plugins.find(ArtifactPlugin) is not None  # then the stored run knows the seed
+        call = outcome_command(name, error.replicate, error.condition, None if is_stored else seed)
     return f"Run this outcome alone: {call}"
+
+
+def outcome_command(name: str, replicate: int, condition: str, seed: int | None = None) -> str:
+    """Return the command that runs one outcome alone of what the command line calls `name`.
+
+    Without a `seed` it takes the one of the newest stored run.
+    """
+    command = f"crystallize run {quote(name)} --replicate {replicate} --condition {quote(condition)} --debug"
+    return command if seed is None else f"{command} --seed {seed}"
 
 
 def _check_seconds(timeout: Any) -> float:

@@ -179,8 +179,8 @@ class Intake:
     def _failed_run(self) -> CrystallizeError:
         experiment, count = self.experiment, len(self._failures)
         again = "experiment.run(strategy='resume')"
-        if experiment.source is not None:
-            again = f"crystallize run {quote(experiment.folder_name)} --resume"
+        if experiment.command_name is not None:
+            again = f"crystallize run {quote(experiment.command_name)} --resume"
         return failures_error(
             self._failures,
             f"the run of {experiment.folder_name!r} has stopped: {counted(count, 'outcome')} failed, and max_failures "

@@ -261,7 +261,7 @@ def test_the_name_of_an_experiment_elsewhere_below_the_root_is_refused(command):
         ("first#sumary", "has no output 'sumary' (experiments/first/config.yaml). Its outputs are 'summary'. "
                          "Did you mean 'summary'?"),
         ("plain#summary", "experiment 'plain' has no output 'summary' (experiments/plain/config.yaml)"),
-        ("first", "Write it like this: --from 'prepare#summary'"),
+        ("first", "Write it like this: 'prepare#summary'"),
         ("#summary", "Write it like this"),
         ("first#", "Write it like this"),
         ("first#summary#x", "has no output 'summary#x'"),

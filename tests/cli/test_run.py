@@ -370,6 +370,16 @@ def test_the_first_failure_names_the_command_that_runs_it_alone_with_its_seed(ca
     assert [path.name for path in Path("data/fails").iterdir() if path.name.startswith("v")] == ["v0"]
 
 
+def test_the_commands_for_an_experiment_that_no_name_leads_to_have_its_path(call, failing):
+    with Path("fails/config.yaml").open("a") as config:
+        config.write("name: another\n")
+    done = call("run", "fails", "--on-error", "stop")
+    (alone,) = (line for line in done.err.splitlines() if line.startswith("Run this outcome alone: "))
+    again = call(*alone.partition("crystallize ")[2].split())
+    assert "Failed: replicate 3 under 'odd'" in again.err
+    assert "Go on with: crystallize run fails --resume" in done.err
+
+
 def test_a_run_with_too_many_failures_ends_with_its_results_and_how_to_go_on(call, failing):
     done = call("run", "fails", "--on-error", "stop")
     assert done.code == 1

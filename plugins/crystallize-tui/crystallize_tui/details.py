@@ -8,10 +8,11 @@ from rich.text import Text
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from crystallize.cli.quantities import format_time
 from crystallize.utils.suggest import counted
 from crystallize_tui.config_file import ConfigFile
 from crystallize_tui.config_tree import ConfigTree
-from crystallize_tui.wording import about, local, one_line, plain
+from crystallize_tui.wording import about, one_line, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -76,7 +77,7 @@ def _last(past: Past) -> str:
     last = past.last
     if last is None:
         return past.problem or "never run"
-    told = f"{last.name} {last.status}" + (f", {local(last.when)}" if last.when else "")
+    told = f"{last.name} {last.status}" + (f", {format_time(last.when)}" if last.when else "")
     if last.failed_outcomes:
         told += f", {counted(last.failed_outcomes, 'outcome')} failed"
     return told + (f"; the next takes {about(past.estimate)}" if past.estimate else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.cells import cell_len
 from rich.color import Color, ColorParseError
 from rich.style import Style
 from rich.text import Text
@@ -92,7 +93,7 @@ class ExperimentTree(Tree["FoundExperiment | str"]):
     def fit(self) -> Text:
         """Give each column as much room as there is now, and return the heading."""
         width = self.scrollable_content_region.width or self.size.width
-        longest = max((len(one_line(_of(leaf).name)) for leaf in self.leaves), default=0)
+        longest = max((cell_len(one_line(_of(leaf).name)) for leaf in self.leaves), default=0)
         self._name_width = max(10, min(longest, _LONGEST_NAME, width - _INDENT - _SIGNS - _FIXED))
         rest = width - _INDENT - _SIGNS - self._name_width - _FIXED - _APART
         self._rest = rest if rest >= _LEAST_DESCRIPTION else 0

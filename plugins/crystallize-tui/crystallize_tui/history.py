@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Footer, Static, TabbedContent, TabPane
 from textual.worker import get_current_worker
 
 from crystallize.cli.diff import difference_lines
-from crystallize.cli.quantities import format_size
+from crystallize.cli.quantities import format_size, format_time
 from crystallize.errors import CrystallizeError
 from crystallize.results.comparison import compare_runs
 from crystallize.results.runs import Runs, read_runs
@@ -23,7 +23,7 @@ from crystallize.store.metadata import FINISHED
 from crystallize_tui.run_graph import read_nodes
 from crystallize_tui.run_process import CommandProcess
 from crystallize_tui.tables import LiveTable
-from crystallize_tui.wording import local, one_line, plain
+from crystallize_tui.wording import one_line, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,7 @@ class HistoryScreen(Screen[None]):
                     "*" if run.path == self._marked else "",
                     run.name,
                     run.status,
-                    local(run.when) if run.when else "",
+                    format_time(run.when),
                     "" if run.replicates is None else str(run.replicates),
                     "" if run.failed_outcomes is None else str(run.failed_outcomes),
                     format_size(run.size),

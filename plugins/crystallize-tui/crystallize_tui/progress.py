@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from numbers import Real
-from shlex import quote
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from crystallize.statistics.intervals import t_quantile
 from crystallize.store.journal import Session
@@ -143,13 +142,6 @@ class ConditionProgress:
             self.metrics.setdefault(name, RunningMean()).add(values)
 
 
-class Failure(NamedTuple):
-    """A failed outcome, and the command that runs it alone."""
-
-    error: OutcomeError
-    command: str
-
-
 class RunProgress:
     """How far one run has come.
 
@@ -168,7 +160,7 @@ class RunProgress:
         How many there are to be; None if that is open.
     conditions : dict of str to ConditionProgress
         The baseline first.
-    failures : dict of (int, str) to Failure
+    failures : dict of (int, str) to OutcomeError
         The last outcomes that failed and were not made good, by replicate and condition, in the order of arrival.
     changes : int
         How many lines have been counted.
@@ -181,7 +173,7 @@ class RunProgress:
         self.experiment = ""
         self.replicates: int | None = None
         self.conditions: dict[str, ConditionProgress] = {}
-        self.failures: dict[tuple[int, str], Failure] = {}
+        self.failures: dict[tuple[int, str], OutcomeError] = {}
         self.changes = 0
         self.is_stale = False
         self._ahead = deque(sessions)
@@ -204,7 +196,7 @@ class RunProgress:
         self._ended = max(self._ended, outcome.started + outcome.seconds)
         self.failures.pop((replicate, outcome.condition), None)
         if outcome.error is not None:
-            self.failures[replicate, outcome.condition] = Failure(outcome.error, self._command(outcome.error))
+            self.failures[replicate, outcome.condition] = outcome.error
             if len(self.failures) > MOST_FAILURES:
                 del self.failures[next(iter(self.failures))]
 
@@ -252,7 +244,3 @@ class RunProgress:
             for session in self._ahead
             for again in session.again
         )
-
-    def _command(self, error: OutcomeError) -> str:
-        name, condition = quote(self.experiment), quote(error.condition)
-        return f"crystallize run {name} --replicate {error.replicate} --condition {condition} --debug"

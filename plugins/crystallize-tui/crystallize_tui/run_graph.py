@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from crystallize.cli.stored import location_of
 from crystallize.config.errors import ConfigError
+from crystallize.config.folders import command_name
 from crystallize.config.schema import Call
 from crystallize.config.upstream import Gathered
 from crystallize.errors import CrystallizeError
@@ -31,8 +32,8 @@ class Node:
 
     Attributes
     ----------
-    name : str
-        Its name.
+    name, command_name : str
+        Its name, and what the command line calls it.
     location : RunLocation or None
         Where it stores its runs; None if it stores none.
     steps, treatments : tuple of str
@@ -42,6 +43,7 @@ class Node:
     """
 
     name: str
+    command_name: str
     location: RunLocation | None
     steps: tuple[str, ...]
     treatments: tuple[str, ...]
@@ -62,6 +64,7 @@ def read_nodes(config: Path) -> list[Node]:
     return [
         Node(
             draft.name,
+            command_name(draft.name, draft.file.parent),
             location_of(draft.name, draft.config),
             tuple(dict.fromkeys(Call.of(step).name for step in draft.config.steps)),
             tuple(each.name for each in draft.treatments if each.name != BASELINE),

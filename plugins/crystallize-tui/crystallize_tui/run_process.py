@@ -37,7 +37,7 @@ class CommandProcess:
     Parameters
     ----------
     experiment : str
-        The experiment that it is about.
+        What the command line calls the experiment that it is about.
     arguments : sequence of str
         The command's words.
     folder : pathlib.Path

@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 
 from crystallize.cli.errors import WRONG_USE
 from crystallize.errors import CrystallizeError
+from crystallize.experiments.failure_policy import outcome_command
 from crystallize.utils.suggest import counted
 from crystallize_tui.history import HistoryScreen
 from crystallize_tui.log_pane import LogPane
@@ -355,11 +356,13 @@ class RunScreen(Screen[None]):
         if process is not None and process.code and not process.is_cancelled and not failed:
             parts.append(f"The run ended with exit code {process.code}:\n", "bold")
             parts.append_text(plain("\n".join(_last_error(process.lines)) + "\n\n"))
-        for name, run in self._runs.items():
+        for node in self._experiments:
+            run = self._runs[node.name]
             if run.problem:
-                parts.append_text(plain(f"{name}: {run.problem}\n\n"))
-            for error, command in reversed(run.progress.failures.values()):
-                parts.append_text(plain(f"{name}: {error}\n"))
+                parts.append_text(plain(f"{node.name}: {run.problem}\n\n"))
+            for error in reversed(run.progress.failures.values()):
+                command = outcome_command(node.command_name, error.replicate, error.condition)
+                parts.append_text(plain(f"{node.name}: {error}\n"))
                 parts.append_text(plain(f"  {command}\n", "bold"))
         self.query_one("#problems", Static).update(parts if parts else Text("Nothing has failed."))
         count = failed + bool(self._problem)
@@ -394,7 +397,7 @@ class RunScreen(Screen[None]):
         options = self._toggles.arguments(own.steps, self._treatments(), caches=own.caches)
         try:
             self._active[self.experiment.config] = CommandProcess(
-                own.name, ["run", str(self.experiment.config), *options], Path.cwd()
+                own.command_name, ["run", str(self.experiment.config), *options], Path.cwd()
             )
         except OSError as error:
             self.notify(

@@ -124,6 +124,7 @@ class SelectionScreen(Screen[None]):
         found: list[FoundExperiment] = []
         pasts: dict[Path, Past] = {}
         looked = time.monotonic()
+        root: Path | None = self._given_root
         try:
             root = experiments_root() if self._given_root is None else self._given_root.absolute()
             for experiment in find_experiments(root):
@@ -133,14 +134,15 @@ class SelectionScreen(Screen[None]):
                 if not self._found and time.monotonic() - looked > _PAUSE:
                     looked = time.monotonic()
                     self.app.call_from_thread(self._tell_title, f"{len(found)} found so far ...")
+            message = ""
         except ConfigError as error:
-            self.app.call_from_thread(self._show, None, [], str(error))
-            return
+            root, found, message = None, [], str(error)
         except OSError as error:
             reason = f"{error.filename or root}: {error.strerror or error}"
-            self.app.call_from_thread(self._show, None, [], f"The experiments cannot be read: {reason}")
+            root, found, message = None, [], f"The experiments cannot be read: {reason}"
+        if worker.is_cancelled:
             return
-        self.app.call_from_thread(self._show, root, found, "")
+        self.app.call_from_thread(self._show, root, found, message)
         for experiment in found:
             pasts[experiment.config] = past_of(experiment)
             if worker.is_cancelled:

@@ -21,6 +21,7 @@ from crystallize.cli.quantities import format_size
 from crystallize.config.errors import shown
 from crystallize.errors import CrystallizeError
 from crystallize.results.load import load_result
+from crystallize.utils.files import open_plain
 from crystallize.utils.terminal import visible
 from crystallize_tui.tables import LiveTable
 from crystallize_tui.wording import one_line, plain
@@ -151,6 +152,7 @@ class ArtifactScreen(ModalScreen[None]):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
+        self._content = read_artifact(path)
 
     def compose(self) -> ComposeResult:
         """Make the path above the content."""
@@ -159,7 +161,7 @@ class ArtifactScreen(ModalScreen[None]):
                 plain(f"{shown(self.path)}\no: open it with another program. Esc: back"), classes="path"
             )
             with VerticalScroll():
-                yield Static(read_artifact(self.path), classes="content")
+                yield Static(self._content, classes="content")
 
     def on_mount(self) -> None:
         """Let the arrows scroll."""
@@ -167,7 +169,7 @@ class ArtifactScreen(ModalScreen[None]):
 
     def action_open(self) -> None:
         """Open the file: text with the pager, anything else as the desktop does."""
-        command = opener(self.path)
+        command = _opener(is_text=self._content.plain != _NO_TEXT)
         if command is None:
             self.notify(
                 "There is no pager, and no program that opens files.", severity="warning", markup=False
@@ -183,7 +185,7 @@ class ArtifactScreen(ModalScreen[None]):
 def read_artifact(path: Path) -> Text:
     """Return the beginning of a file as text; what it is, if it is none."""
     try:
-        with path.open("rb") as stream:
+        with os.fdopen(open_plain(path), "rb") as stream:
             content = stream.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         return Text("The file is gone: the artifacts of old runs are pruned, or somebody has removed it.")
@@ -203,9 +205,9 @@ def read_artifact(path: Path) -> Text:
     return Text(visible(text) + more)
 
 
-def opener(path: Path) -> list[str] | None:
+def _opener(*, is_text: bool) -> list[str] | None:
     """Return the command that opens a file, without its path; None if there is none."""
-    if read_artifact(path).plain != _NO_TEXT:
+    if is_text:
         pager = os.environ.get("PAGER", "").split() or ["less"]
         if shutil.which(pager[0]):
             return pager

@@ -49,11 +49,3 @@ def about(duration: timedelta) -> str:
         if seconds >= 1.5 * size:
             return f"~{seconds / size:.0f} {unit}"
     return f"~{seconds:.0f} s"
-
-
-def local(when: datetime) -> str:
-    """Return a time by the clock on the wall."""
-    try:
-        return when.astimezone().strftime("%Y-%m-%d %H:%M")
-    except (OSError, OverflowError):  # the metadata were written by another tool
-        return "date unknown"
