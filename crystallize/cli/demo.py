@@ -17,6 +17,7 @@ _NOT_COPIED = {"__pycache__", "data", ".cache"}
 
 
 def demo(
+    ctx: typer.Context,
     directory: Annotated[Path, typer.Argument(help="The folder to make; it must not exist yet.")] = Path(
         "crystallize-demo"
     ),
@@ -37,7 +38,7 @@ def demo(
     make_folder(directory.absolute(), _files(_example()))
     echo(f"Copied the diabetes example to {directory}")
     if not no_run:
-        _run(directory)
+        _run(directory, ctx)
 
 
 def _example() -> Traversable:
@@ -64,22 +65,28 @@ def _files(folder: Traversable, path: str = "") -> dict[str, bytes]:
     return found
 
 
-def _run(directory: Path) -> None:
-    """Run the example as `crystallize run` does, in its own folder: the results are stored there."""
+def _run(directory: Path, ctx: typer.Context) -> None:
+    """Run the example by `crystallize run`, in its own folder: the results are stored there."""
     import os
     import shlex
 
-    from crystallize.cli.run import run
+    from typer.core import TyperGroup
 
-    echo(f"Running it, as `crystallize run experiments/{_EXPERIMENT}` does in that folder:")
+    path = f"experiments/{_EXPERIMENT}"
+    echo(f"Running it, as `crystallize run {path}` does in that folder:")
+    program = ctx.find_root()
+    assert isinstance(program.command, TyperGroup)
+    command = program.command.get_command(program, "run")
+    assert command is not None
     here = Path.cwd()
     os.chdir(directory)
     try:
-        run(f"experiments/{_EXPERIMENT}")
+        with command.make_context("run", [path], parent=program) as called:
+            command.invoke(called)
     finally:
         os.chdir(here)
     echo("")
     echo(f"Go on with `cd {shlex.quote(str(directory))}`, and then for example")
     echo("  crystallize list")
-    echo(f"  crystallize graph experiments/{_EXPERIMENT}")
+    echo(f"  crystallize graph {path}")
     echo("  crystallize run experiments/learning_curve")

@@ -13,6 +13,25 @@ EXPERIMENT = "NAME|PATH"
 """What the argument is called in the help that names an experiment."""
 
 
+def words_given(ctx: typer.Context, *, without: str) -> list[str]:
+    """Return the words of the command line behind the command, but for one parameter's: they repeat the command."""
+    words: list[str] = []
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        source = ctx.get_parameter_source(name)
+        if name == without or source is None or source.name != "COMMANDLINE":
+            continue
+        value, option = ctx.params[name], max(parameter.opts, key=len)
+        if parameter.param_type_name == "argument":
+            words.append(str(value))
+        elif isinstance(value, bool):
+            words.append(option if value else parameter.secondary_opts[0])
+        else:
+            for each in value if isinstance(value, list | tuple) else [value]:
+                words += [option, str(each)]
+    return words
+
+
 def complete_experiments(incomplete: str) -> list[str]:
     """Return the names of this project's experiments that begin with `incomplete`."""
     from crystallize.config.folders import find_folders

@@ -43,7 +43,7 @@ def run_outcome(
     """
     from crystallize.cli.progress import make_display, show_log
     from crystallize.config.build import load_nodes
-    from crystallize.config.recorded import recorded_treatments
+    from crystallize.config.recorded import recorded_context, recorded_treatments
     from crystallize.experiments.treatment import choose_condition
     from crystallize.plugins.artifact import ArtifactPlugin
     from crystallize.plugins.logging import LoggingPlugin
@@ -51,6 +51,7 @@ def run_outcome(
     logger = LoggingPlugin(verbose=True, log_level="DEBUG")
     experiment = load_nodes(config, **overrides, plugins=[logger])[-1]
     stored = _newest_metadata(experiment)
+    experiment.initial_ctx = recorded_context(stored, experiment.initial_ctx)
     experiment.treatments = recorded_treatments(stored, experiment.treatments)
     name, _ = choose_condition(experiment.treatments, condition)
     _check_replicate(experiment, replicate, stored)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 def run(
+    ctx: typer.Context,
     name: options.ExperimentName,
     *,
     replicates: Annotated[
@@ -289,7 +290,7 @@ def run(
         }.items()
         if value is not None
     }
-    again = None if debug else [name, *(f"--grid={each}" for each in factors or ())]
+    again = None if debug else options.words_given(ctx, without="resume")
     display = make_display(plain=debug)
     progress = ProgressPlugin(display)
     with screen.stdout_kept_clean(as_json), show_log(display, logging.DEBUG if debug else logging.WARNING):
@@ -590,7 +591,7 @@ def _print_failed_experiments(error: GraphRunError) -> None:
 
 
 def _print_interruption(progress: ProgressPlugin, again: Sequence[str] | None) -> None:
-    """Say how far it came; `again` is what is to be run to go on."""
+    """Say how far it came; `again` are the words of the command that is to go on."""
     if not progress.runs:
         screen.echo("Interrupted before anything ran.", err=True)
         return
@@ -601,7 +602,7 @@ def _print_interruption(progress: ProgressPlugin, again: Sequence[str] | None) -
 
 
 def _print_resume_command(progress: ProgressPlugin, again: Sequence[str] | None) -> None:
-    """Say how to go on, if anything is stored; `again` is what is to be run."""
+    """Say how to go on, if anything is stored; `again` are the words of the command."""
     if again is not None and any(run.location is not None for run in progress.runs):
         screen.echo(
             f"What was measured is stored. Go on with: crystallize run {join(again)} --resume", err=True

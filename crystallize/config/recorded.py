@@ -38,7 +38,7 @@ def recorded_overrides(metadata: Mapping[str, Any], given: Mapping[str, Any]) ->
     """
     plugins = [each.get("name") for each in metadata.get("plugins") or () if isinstance(each, Mapping)]
     return {
-        "context": _context(metadata, given),
+        "context": recorded_context(metadata, given),
         "execution": _execution(metadata.get("execution")),
         "disable_plugins": [found.name for found in find(PLUGINS) if plugins and found.name not in plugins],
     }
@@ -58,7 +58,14 @@ def recorded_treatments(
     return tuple(found.values())
 
 
-def _context(metadata: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def recorded_context(metadata: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of the context that a stored run was given, those that are `given` now in their place.
+
+    Raises
+    ------
+    InvalidValueError
+        If the value of an entry is not stored, and not given.
+    """
     signature = metadata.get("signature") or {}
     stored: Mapping[str, Any] = (signature.get("initial_ctx") or {}).get("settings") or {}
     lacking = [name for name, value in stored.items() if name not in given and not _is_stored(value)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from operator import attrgetter, length_hint
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError, ExecutionError, MissingMetricError, PluginError, StoreError
@@ -178,16 +177,13 @@ class Intake:
 
     def _failed_run(self) -> CrystallizeError:
         experiment, count = self.experiment, len(self._failures)
-        again = "experiment.run(strategy='resume')"
-        if experiment.command_name is not None:
-            again = f"crystallize run {quote(experiment.command_name)} --resume"
         return failures_error(
             self._failures,
             f"the run of {experiment.folder_name!r} has stopped: {counted(count, 'outcome')} failed, and max_failures "
             f"is {self._max_failures}",
             ""
             if experiment.plugins.find(ArtifactPlugin) is None
-            else f"What was measured is stored. Go on with: {again}",
+            else "What was measured is stored, and a run with strategy='resume', or --resume, goes on with it",
         )
 
     def _give_result_to(self, error: BaseException) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -377,14 +378,36 @@ def test_the_commands_for_an_experiment_that_no_name_leads_to_have_its_path(call
     (alone,) = (line for line in done.err.splitlines() if line.startswith("Run this outcome alone: "))
     again = call(*alone.partition("crystallize ")[2].split())
     assert "Failed: replicate 3 under 'odd'" in again.err
-    assert "Go on with: crystallize run fails --resume" in done.err
+    assert "Go on with: crystallize run fails --on-error stop --resume" in done.err
+
+
+def test_one_outcome_is_run_again_with_the_settings_that_the_run_was_given(call, failing):
+    assert call("run", "fails", "--set", "alpha=3").code == 1
+    again = call("run", "fails", "--replicate", 3, "--condition", "baseline", "--debug")
+    assert "Failed: replicate 3 under 'baseline'" in again.err
+    other = call("run", "fails", "--replicate", 3, "--condition", "baseline", "--debug", "--set", "alpha=4")
+    assert "No error in replicate 3" in other.err
+
+
+def test_what_is_told_to_go_on_with_repeats_what_was_asked_for(call, failing):
+    asked = ("-n", "5", "--set", "alpha= 2", "-t", "odd", "--seed", "5", "--no-cache", "--on-error", "stop")
+    done = call("run", "fails", *asked, "--rerun")
+    (told,) = (line for line in done.err.splitlines() if "Go on with: crystallize " in line)
+    words = shlex.split(told.partition("crystallize ")[2])
+    assert words == [
+        *("run", "fails", "--replicates", "5", "--treatment", "odd", "--set", "alpha= 2", "--seed", "5"),
+        *("--on-error", "stop", "--no-cache", "--resume"),
+    ]
+    again = call(*words)
+    assert "runs again" not in again.err  # everything is as it was
+    assert "1 of 5" not in again.err
 
 
 def test_a_run_with_too_many_failures_ends_with_its_results_and_how_to_go_on(call, failing):
     done = call("run", "fails", "--on-error", "stop")
     assert done.code == 1
     assert "max_failures is 0" in done.err
-    assert "Go on with: crystallize run fails --resume" in done.err
+    assert "Go on with: crystallize run fails --on-error stop --resume" in done.err
     assert "value" in done.out
     assert call("run", "fails", "--max-failures", 1).code == 1
     assert "attempt 2 failed" not in call("run", "fails", "--retries", 1).err
@@ -503,7 +526,7 @@ def test_ctrl_c_and_signals_end_it_cleanly_and_it_says_what_was_written(
     assert "Interrupted." in told
     assert "  make: complete, in data/make/v1" in told
     assert "of 500 replicates had finished" in told
-    assert "Go on with: crystallize run use --resume" in told
+    assert f"Go on with: crystallize run use --replicates 500 --execution {execution} --resume" in told
     assert Path("data/use/v0/metadata.json").read_bytes() == before
     while running(process.pid):
         assert time.monotonic() < deadline

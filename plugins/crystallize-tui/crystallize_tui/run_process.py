@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections import deque
 from contextlib import suppress
-from shlex import quote
+from shlex import join, quote
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,6 +86,12 @@ class CommandProcess:
                 os.unlink(path)  # noqa: PTH108
 
     @property
+    def resuming(self) -> list[str]:
+        """The words of the command that goes on with the run that this one makes."""
+        options = [word for word in self.arguments[2:] if word not in ("--resume", "--rerun")]
+        return [self.arguments[0], self.experiment, *options, "--resume"]
+
+    @property
     def pid(self) -> int:
         """The process's number."""
         return self._process.pid
@@ -145,6 +151,6 @@ class ActiveRuns(dict["Path", CommandProcess]):
             for line in (
                 f"A run of {each.experiment} goes on as process {each.pid}. End it: kill -INT {each.pid}",
                 f"  Watch it: crystallize runs tail {quote(each.experiment)}",
-                f"  Go on with it later: crystallize run {quote(each.experiment)} --resume",
+                f"  Go on with it later: crystallize {join(each.resuming)}",
             )
         ]

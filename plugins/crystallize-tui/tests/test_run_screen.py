@@ -202,13 +202,13 @@ def test_leaving_says_how_a_run_that_goes_on_is_watched_ended_and_resumed():
     Path("closed").touch()
 
     async def scenario(driven: Driven) -> None:
-        await driven.press("R")
+        await driven.press("l", "R")  # without the step cache, and as a rerun
         await driven.until("2/4")
         (process,) = driven.app.active.going_on()
         assert driven.app.active.farewell() == [
             f"A run of study goes on as process {process.pid}. End it: kill -INT {process.pid}",
             "  Watch it: crystallize runs tail study",
-            "  Go on with it later: crystallize run study --resume",
+            "  Go on with it later: crystallize run study --no-cache --resume",
         ]
 
     app = drive(write("study"), scenario)
