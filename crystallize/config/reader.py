@@ -15,14 +15,17 @@ from crystallize.config.folders import config_file
 from crystallize.config.schema import (
     TAGS,
     CliConfig,
+    DesignConfig,
     ExperimentConfig,
     HypothesisConfig,
     OutputConfig,
     PartialConfig,
+    RangeConfig,
     TreatmentsConfig,
 )
 from crystallize.config.treatments import read_treatments
 from crystallize.errors import CrystallizeError
+from crystallize.experiments.designs.sampled import KINDS
 from crystallize.utils.names import check_name
 from crystallize.utils.suggest import did_you_mean, listed, nearest
 
@@ -47,7 +50,12 @@ _HINTS = {
     "model_type": "It is a mapping",
     "too_short": "It has at least one entry",
 }
-_NEEDED = {"datasource": "It says where the data comes from", "steps": "It lists the steps of the pipeline"}
+_NEEDED = {
+    "datasource": "It says where the data comes from",
+    "steps": "It lists the steps of the pipeline",
+    "kind": f"It says which design it is: one of {listed(KINDS)}",
+    "factors": "It has a range of each factor, such as {log: [0.001, 0.1]}, or a list of its levels",
+}
 
 
 @dataclass
@@ -196,14 +204,16 @@ def _note(document: Document, details: Mapping[str, Any]) -> KeyPath:
             message = f"found a mapping with the keys {listed(value)}"
             misspelt = nearest("cache", value) if path[0] == "steps" and "cache" not in value else ""
             hint = f"Is {misspelt!r} 'cache'? {hint}" if misspelt else hint
-        elif kind == "list_type" and path[0] == "treatments":
-            hint = "It is a list of levels, such as [1, 2]" if len(path) > 2 else hint
+        elif kind == "list_type" and path[0] == "treatments" and len(path) > 2:
+            is_end = path[1] == "design"
+            hint = "It is the two ends: [low, high]" if is_end else "It is a list of levels, such as [1, 2]"
         elif kind == "string_pattern_mismatch":
             message = "the text is empty"
         elif kind == "literal_error":
             hint = f"It is {context['expected']}"
         elif kind == "greater_than_equal":
-            hint = f"It is a whole number of at least {context['ge']}"
+            number = "whole number" if isinstance(context["ge"], int) else "number"
+            hint = f"It is a {number} of at least {context['ge']:g}"
         elif kind == "int_type" and isinstance(value, str) and value.strip().isdigit():
             hint += "; write it without quotes"
         elif kind == "bool_type" and isinstance(value, str):
@@ -226,4 +236,6 @@ def _note_missing(document: Document, path: KeyPath, mapping: Mapping[str, Any])
 
 def _keys_at(path: KeyPath) -> list[str]:
     """Return the keys that the schema knows for the mapping at `path`."""
+    if path[:2] == ("treatments", "design"):
+        return list((DesignConfig if len(path) == 2 else RangeConfig).model_fields)
     return list((_MODELS[path[0]] if path else ExperimentConfig).model_fields)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from crystallize.errors import InvalidValueError
+from crystallize.experiments.designs.sampled import KINDS
 from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.names import check_name
 
@@ -247,6 +248,46 @@ Levels = Annotated[list[Any], Field(min_length=1)]
 Coordinates = Annotated[dict[ContextKey, Any], Field(min_length=1)]
 
 
+_NUMBERS = {"items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+Ends = Annotated[list[Any], Field(json_schema_extra=_NUMBERS)]
+
+
+class RangeConfig(_Model):
+    """A range that a design chooses levels from, by one of its scales: the lowest level and the highest."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+    linear: Ends | None = None
+    """All numbers, equal differences equally far apart."""
+    log: Ends | None = None
+    """All numbers, equal ratios equally far apart."""
+    integers: Ends | None = None
+    """Whole numbers."""
+
+
+class DesignConfig(_Model):
+    """A design of experiments: few cells for many factors."""
+
+    kind: Annotated[Text, Field(json_schema_extra={"enum": list(KINDS)})]
+    """Which design it is."""
+    factors: Annotated[
+        dict[
+            ContextKey,
+            Annotated[
+                Annotated[Levels, Tag("<list>")] | Annotated[RangeConfig, Tag("<dict>")],
+                _one_of("a list of levels, or a range such as {log: [0.001, 0.1]}"),
+            ],
+        ],
+        Field(min_length=1),
+    ]
+    """A range of each factor, {linear: [low, high]}, {log: [low, high]} or {integers: [low, high]}; or its levels."""
+    n: Annotated[int, Field(ge=1)] | None = None
+    """How many cells it has, if that is to be chosen."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """Of a design that is drawn; 0, if not given. It is not the experiment's."""
+    axial: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
+    """Of a central composite: how far the ends of the axes are from the centre, where the corners are at 1."""
+
+
 class TreatmentsConfig(_Model):
     """The conditions besides the baseline: what each one sets in the context, by name; and grids of them."""
 
@@ -256,6 +297,8 @@ class TreatmentsConfig(_Model):
     """A treatment for each combination of these levels; with 'zip', of each with each of its cells."""
     zip: Annotated[dict[ContextKey, Levels], Field(min_length=1)] = {}
     """Factors that go together: a treatment of their first levels, one of the second ones, and so on."""
+    design: DesignConfig | None = None
+    """Few treatments for many factors; with 'grid' or 'zip', of each with each of their cells."""
     cases: Annotated[list[Coordinates], Field(min_length=1)] = []
     """Further treatments, each written out."""
     exclude: Annotated[list[Coordinates], Field(min_length=1)] = []
@@ -317,8 +360,8 @@ class ExperimentConfig(_Model):
     outputs: dict[str, OutputConfig] = {}
     """The artifacts that steps write, by the alias that steps and other experiments use."""
     treatments: TreatmentsConfig = TreatmentsConfig.model_construct()
-    """The conditions besides the baseline: what each one sets in the context, by name; and, as 'grid', 'zip', 'cases'
-    and 'exclude', designs of them."""
+    """The conditions besides the baseline: what each one sets in the context, by name; and, as 'grid', 'zip', 'design',
+    'cases' and 'exclude', designs of them."""
     hypotheses: list[HypothesisConfig] = []
     """What to ask of the metrics."""
     execution: Execution | None = None

@@ -18,15 +18,18 @@ from crystallize.experiments.designs.design import (
     grid,
     zipped,
 )
+from crystallize.experiments.designs.ranges import Range, integers, linear, log
+from crystallize.experiments.designs.sampled import KINDS, check_factor, design
 from crystallize.experiments.treatment import Treatment
 from crystallize.utils.names import name_key
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.suggest import listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.config.errors import KeyPath
-    from crystallize.config.schema import TreatmentsConfig
+    from crystallize.config.schema import RangeConfig, TreatmentsConfig
 
 _TOP = "treatments"
+_SCALES: dict[str, Callable[[Any, Any], Range]] = {"linear": linear, "log": log, "integers": integers}
 
 
 class Note(Protocol):
@@ -37,7 +40,7 @@ class Note(Protocol):
 
 
 def read_treatments(config: TreatmentsConfig, note: Note) -> list[Treatment]:
-    """Return the treatments: those with names first, then the cells of ``grid`` times ``zip``, and ``cases``.
+    """Return the treatments: those with names, the cells of ``grid`` times ``zip`` times ``design``, and ``cases``.
 
     Parameters
     ----------
@@ -67,10 +70,10 @@ def read_treatments(config: TreatmentsConfig, note: Note) -> list[Treatment]:
             add(Treatment(name, settings or {}), (_TOP, name), key=True)
         except CrystallizeError as error:
             note((_TOP, name), error.what, error.hint, key=True)
-    design = _read_design(config, note)
-    if design is not None:
-        origin = next(key for key in ("grid", "zip", "cases") if getattr(config, key))
-        for cell in design:
+    cells = _read_cells(config, note)
+    if cells is not None:
+        origin = next(key for key in ("grid", "zip", "design", "cases") if getattr(config, key))
+        for cell in cells:
             add(cell, (_TOP, origin), key=True)
     return list(made.values())
 
@@ -95,37 +98,91 @@ def place_of_factor(config: TreatmentsConfig, factor: str) -> KeyPath:
     for origin in ("grid", "zip"):
         if factor in getattr(config, origin):
             return _TOP, origin, factor
+    if config.design is not None and factor in config.design.factors:
+        return _TOP, "design", "factors", factor
     number = next(number for number, case in enumerate(config.cases) if factor in case)
     return _TOP, "cases", number, factor
 
 
-def _read_design(config: TreatmentsConfig, note: Note) -> Design | None:
-    design = None
+def _read_cells(config: TreatmentsConfig, note: Note) -> Design | None:
+    cells = None
     for origin, make in (("grid", grid), ("zip", zipped)):
         levels = _sound_levels(origin, getattr(config, origin), note)
-        for factor in sorted(levels.keys() & ({} if design is None else design.factors)):
-            note((_TOP, origin, factor), f"the factor {factor!r} is in 'grid', too", "Remove one", key=True)
-            del levels[factor]
+        _drop_repeated(levels, (_TOP, origin), config, note)
         if levels:
-            design = _joined(design, operator.mul, partial(make, levels), origin, note)
+            cells = _joined(cells, operator.mul, partial(make, levels), (_TOP, origin), note)
+    cells = _with_sampled(cells, config, note)
     if config.cases:
-        design = _joined(design, operator.add, partial(cases, config.cases), "cases", note)
-    return _without_excluded(design, config, note)
+        cells = _joined(cells, operator.add, partial(cases, config.cases), (_TOP, "cases"), note)
+    return _without_excluded(cells, config, note)
 
 
 def _joined(
-    design: Design | None,
+    cells: Design | None,
     join: Callable[[Design, Design], Design],
     make: Callable[[], Design],
-    origin: str,
+    path: KeyPath,
     note: Note,
 ) -> Design | None:
+    made = None
     try:
         made = make()
-        return made if design is None else join(design, made)
+        return made if cells is None else join(cells, made)
     except CrystallizeError as error:
-        note((_TOP, origin), error.what, "" if design is not None else error.hint, key=True)
-        return design
+        note(path, error.what, error.hint if made is None else "", key=True)
+        return cells
+
+
+def _drop_repeated(factors: dict[str, Any], path: KeyPath, config: TreatmentsConfig, note: Note) -> None:
+    """Take out the factors that an earlier part of the treatments has, too."""
+    for factor in list(factors):
+        origin = place_of_factor(config, factor)[1]
+        if origin != path[1]:
+            note((*path, factor), f"the factor {factor!r} is in {origin!r}, too", "Remove one", key=True)
+            del factors[factor]
+
+
+def _with_sampled(cells: Design | None, config: TreatmentsConfig, note: Note) -> Design | None:
+    """Return each of the cells with each of ``design``; the cells alone if that is not there, or has a mistake."""
+    written = config.design
+    if written is None:
+        return cells
+    path: KeyPath = (_TOP, "design")
+    kind = KINDS.get(written.kind)
+    if kind is None:
+        hint = name_hint(written.kind, "The designs are", KINDS)
+        note((*path, "kind"), f"there is no design {written.kind!r}", hint)
+        return cells
+    given = {name: getattr(written, name) for name in ("n", "seed", "axial")}
+    options = {name: value for name, value in given.items() if value is not None}
+    unfit = options.keys() - kind.options
+    for option in sorted(unfit):
+        note((*path, option), f"the design {written.kind!r} takes no {option}", "Remove it", key=True)
+    factors: dict[str, Any] = {}
+    for factor, levels in written.factors.items():
+        try:
+            found = levels if isinstance(levels, list) else _read_range(levels)
+            factors[factor] = check_factor(written.kind, factor, found)
+        except CrystallizeError as error:
+            note((*path, "factors", factor), error.what, error.hint)
+    _drop_repeated(factors, (*path, "factors"), config, note)
+    if unfit or len(factors) < len(written.factors):
+        return cells
+    place = (*path, "n") if "n" in options else path
+    return _joined(cells, operator.mul, partial(design, written.kind, factors, **options), place, note)
+
+
+def _read_range(config: RangeConfig) -> Range:
+    scales = {scale: getattr(config, scale) for scale in _SCALES if getattr(config, scale) is not None}
+    if len(scales) != 1:
+        raise InvalidValueError(
+            f"a range has one scale, got {listed(scales)}", hint="Write {log: [low, high]}"
+        )
+    ((scale, ends),) = scales.items()
+    if len(ends) != 2:
+        hint = f"Write {{{scale}: [low, high]}}"
+        raise InvalidValueError(f"a range has a low end and a high one, got {ends!r}", hint=hint)
+    return _SCALES[scale](*ends)
 
 
 def _sound_levels(origin: str, levels: Mapping[str, list[Any]], note: Note) -> dict[str, list[Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from crystallize import design, integers, linear, log
 from crystallize.config.build import load_experiment
 from crystallize.config.document import read_document
 from crystallize.config.errors import Problem
@@ -65,6 +66,51 @@ def test_zip_and_cases_may_stand_alone(make_folder: MakeFolder) -> None:
     assert names(make_folder, "  cases: [{lr: true}, {lr: null}]\n") == ["lr=True", "lr=None"]
 
 
+def test_a_design_has_ranges_or_levels_and_is_the_one_that_python_makes(make_folder: MakeFolder) -> None:
+    written = (
+        "  design:\n    kind: latin_hypercube\n    n: 4\n    seed: 3\n    factors:\n"
+        "      lr: {log: [1e-4, 1e-1]}\n      depth: {integers: [2, 9]}\n"
+        "      width: {linear: [0, 1]}\n      model: [cnn, mlp]\n"
+    )
+    made = design(
+        "latin_hypercube",
+        n=4,
+        seed=3,
+        lr=log(1e-4, 1e-1),
+        depth=integers(2, 9),
+        width=linear(0, 1),
+        model=["cnn", "mlp"],
+    )
+    assert names(make_folder, written) == [each.name for each in made]
+
+
+def test_a_design_goes_with_each_cell_of_grid_and_zip_and_its_levels_can_be_excluded(
+    make_folder: MakeFolder,
+) -> None:
+    written = (
+        "  grid: {lr: [0.1, 0.2]}\n"
+        "  design: {kind: fractional, n: 4, factors: {depth: [1, 2], width: [8, 9], model: [cnn, mlp]}}\n"
+        "  cases: [{lr: 7}]\n  exclude: [{lr: 0.2, depth: 1}]\n"
+    )
+    assert names(make_folder, written) == [
+        "lr=0.1,depth=1,width=8,model=mlp",
+        "lr=0.1,depth=2,width=8,model=cnn",
+        "lr=0.1,depth=1,width=9,model=cnn",
+        "lr=0.1,depth=2,width=9,model=mlp",
+        "lr=0.2,depth=2,width=8,model=cnn",
+        "lr=0.2,depth=2,width=9,model=mlp",
+        "lr=7",
+    ]
+
+
+def test_designs_that_need_no_n_need_none_in_a_file(make_folder: MakeFolder) -> None:
+    ranges = "{lr: {linear: [1, 5]}, depth: {integers: [1, 5]}}"
+    composite = f"  design: {{kind: central_composite, axial: 2, factors: {ranges}}}\n"
+    assert len(names(make_folder, composite)) == 9
+    screening = "  design: {kind: plackett_burman, factors: {lr: [1, 2], width: {integers: [8, 9]}}}\n"
+    assert len(names(make_folder, screening)) == 4
+
+
 def test_true_is_not_the_level_1(make_folder: MakeFolder) -> None:
     assert names(make_folder, "  grid: {lr: [1, true]}\n  exclude: [{lr: 1}]\n") == ["lr=True"]
 
@@ -89,6 +135,161 @@ MISTAKES = [
     ),
     ("zip: {lr: [1, 2], depth: [1]}", "zip", 4, 3, "'lr' has 2, and 'depth' has 1", ""),
     ("grid: {lr: [1]}\n  zip: {lr: [2]}", "zip.lr", 5, 9, "the factor 'lr' is in 'grid', too", "Remove one"),
+    (
+        "design: {kind: sobl, n: 4, factors: {lr: [1, 2]}}",
+        "design.kind",
+        4,
+        18,
+        "no design 'sobl'",
+        "Did you mean 'sobol'?",
+    ),
+    (
+        "design: {n: 4, factors: {lr: [1, 2]}}",
+        "design",
+        4,
+        11,
+        "the key 'kind' is missing",
+        "one of 'central_composite'",
+    ),
+    ("design: {kind: sobol, n: 4}", "design", 4, 11, "the key 'factors' is missing", "{log: [0.001, 0.1]}"),
+    (
+        "design: {kind: sobol, m: 4, factors: {lr: [1, 2]}}",
+        "design.m",
+        4,
+        25,
+        "unknown key 'm'",
+        "'n', 'seed'",
+    ),
+    ("design: {kind: sobol, factors: {lr: [1, 2]}}", "design", 4, 3, "needs n", ""),
+    ("design: {kind: sobol, n: 5, factors: {lr: [1, 2]}}", "design.n", 4, 25, "got n=5", "n=4 or n=8"),
+    (
+        "design: {kind: sobol, n: 4, axial: 2, factors: {lr: [1, 2]}}",
+        "design.axial",
+        4,
+        31,
+        "takes no axial",
+        "Remove it",
+    ),
+    (
+        "design: {kind: central_composite, axial: 0.5, factors: {lr: {log: [1, 2]}}}",
+        "design.axial",
+        4,
+        44,
+        "found the number 0.5",
+        "It is a number of at least 1",
+    ),
+    (
+        "design: {kind: central_composite, factors: {lr: [1, 2]}}",
+        "design.factors.lr",
+        4,
+        51,
+        "is a range, and 'lr' is [1, 2]",
+        "linear, log or integers",
+    ),
+    (
+        "design: {kind: sobol, n: 4, factors: {lr: {lgo: [1, 2]}}}",
+        "design.factors.lr.lgo",
+        4,
+        46,
+        "unknown key 'lgo'",
+        "Did you mean 'log'?",
+    ),
+    (
+        "design: {kind: sobol, n: 4, factors: {lr: {log: 3}}}",
+        "design.factors.lr.log",
+        4,
+        51,
+        "found the number 3",
+        "the two ends",
+    ),
+    (
+        "design: {kind: sobol, n: 4, factors: {lr: {log: [1]}}}",
+        "design.factors.lr",
+        4,
+        45,
+        "a low end and a high one, got [1]",
+        "{log: [low, high]}",
+    ),
+    (
+        "design: {kind: sobol, n: 4, factors: {lr: {log: [0, 1]}}}",
+        "design.factors.lr",
+        4,
+        45,
+        "above zero",
+        "",
+    ),
+    (
+        "design: {kind: sobol, n: 4, factors: {lr: {linear: [2, a]}}}",
+        "design.factors.lr",
+        4,
+        45,
+        "from a number to a number",
+        "",
+    ),
+    (
+        "design: {kind: sobol, n: 4, factors: {lr: {integers: [1, 2.5]}}}",
+        "design.factors.lr",
+        4,
+        45,
+        "got 2.5",
+        "",
+    ),
+    (
+        "design: {kind: sobol, n: 4, factors: {lr: {log: [1, 2], linear: [1, 2]}}}",
+        "design.factors.lr",
+        4,
+        45,
+        "one scale, got 'linear', 'log'",
+        "",
+    ),
+    (
+        "design: {kind: sobol, n: 4, factors: {lr: {}}}",
+        "design.factors.lr",
+        4,
+        45,
+        "one scale, got nothing",
+        "",
+    ),
+    (
+        "design: {kind: sobol, n: 4, factors: {lr: log}}",
+        "design.factors.lr",
+        4,
+        45,
+        "found the text 'log'",
+        "a range such as",
+    ),
+    (
+        "design: {kind: sobol, n: 4, factors: {lr: [1, 1]}}",
+        "design.factors.lr",
+        4,
+        45,
+        "the level 1 twice",
+        "Name it once",
+    ),
+    (
+        "design: {kind: sobol, n: 4, factors: {lr: {integers: [1, 2]}}}",
+        "design.n",
+        4,
+        25,
+        "twice",
+        "wider ranges",
+    ),
+    (
+        "design: {kind: sobol, n: 4, factors: {dept: [1, 2, 3, 4]}}",
+        "design.factors.dept",
+        4,
+        41,
+        "nothing reads the factor 'dept'",
+        "'depth'",
+    ),
+    (
+        "grid: {lr: [1]}\n  design: {kind: sobol, n: 2, factors: {lr: {log: [1, 2]}}}",
+        "design.factors.lr",
+        5,
+        41,
+        "the factor 'lr' is in 'grid', too",
+        "Remove one",
+    ),
     ("cases: [{}]", "cases[0]", 4, 11, "the mapping is empty", ""),
     ("cases: [{lr: 1}, {lr: 1}]", "cases", 4, 3, "cases has the cell lr=1 twice", "Leave it out once"),
     ("grid: {lr: [1]}\n  cases: [{lr: 1}]", "cases", 5, 3, "the cell lr=1 twice", ""),

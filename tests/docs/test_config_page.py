@@ -22,6 +22,7 @@ TABLES = {
     "An output": "OutputConfig",
     "A hypothesis": "HypothesisConfig",
     "Grids": "TreatmentsConfig",
+    "A design": "DesignConfig",
     "cli": "CliConfig",
 }
 TYPES = {

@@ -70,18 +70,16 @@ def design(
     >>> search = design("latin_hypercube", n=64, lr=log(1e-4, 1e-1), depth=integers(2, 9), seed=1)
     >>> screening = design("fractional", n=8, lr=[0.01, 0.1], depth=[2, 4], width=[8, 64], bias=[False, True])
     """
-    if kind not in _KINDS:
-        raise UnknownNameError(
-            f"there is no design {kind!r}", hint=name_hint(kind, "The designs are", _KINDS)
-        )
-    chosen = _KINDS[kind]
+    if kind not in KINDS:
+        raise UnknownNameError(f"there is no design {kind!r}", hint=name_hint(kind, "The designs are", KINDS))
+    chosen = KINDS[kind]
     for option, value in (("n", n), ("seed", seed), ("axial", axial)):
         if value is not None and option not in chosen.options:
             raise InvalidValueError(
                 f"the design {kind!r} takes no {option}",
                 hint=f"If it is a factor, write design({kind!r}, {{{option!r}: ...}})",
             )
-    given = _check(kind, chosen, factors, more_factors)
+    given = _check(kind, factors, more_factors)
     rows = chosen.make(
         len(given),
         None if n is None else check_count("n", n),
@@ -106,23 +104,37 @@ def _level(levels: Range | list[Any], part: float) -> Any:
 
 
 def _check(
-    kind: str, chosen: _Kind, factors: Mapping[str, Any] | None, more: Mapping[str, Any]
+    kind: str, factors: Mapping[str, Any] | None, more: Mapping[str, Any]
 ) -> dict[str, Range | list[Any]]:
     both = {**({} if factors is None else check_context(factors, "design")), **more}
-    lists = {factor: levels for factor, levels in both.items() if not isinstance(levels, Range)}
-    checked = check_factors("design", None, lists) if lists or not both else {}
+    if not both:
+        check_factors("design", None, both)  # refuses it
     check_context(both, "design")
-    for factor, levels in checked.items():
-        if chosen.takes == "two" and len(levels) != 2:
-            raise InvalidValueError(
-                f"a factor of the design {kind!r} has two levels, and {factor!r} has {len(levels)}"
-            )
-        if chosen.takes == "ranges":
-            raise InvalidTypeError(
-                f"a factor of the design {kind!r} is a range, and {factor!r} is {levels!r}",
-                hint="Write linear(low, high), log(low, high) or integers(low, high)",
-            )
-    return {factor: checked.get(factor, levels) for factor, levels in both.items()}
+    return {factor: check_factor(kind, factor, levels) for factor, levels in both.items()}
+
+
+def check_factor(kind: str, factor: str, levels: Any) -> Range | list[Any]:
+    """Return the range of a factor, or its levels, if the design of this kind takes it.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidValueError
+        If it does not, or they are no levels.
+    """
+    if isinstance(levels, Range):
+        return levels
+    found = check_factors("design", None, {factor: levels})[factor]
+    takes = KINDS[kind].takes
+    if takes == "two" and len(found) != 2:
+        raise InvalidValueError(
+            f"a factor of the design {kind!r} has two levels, and {factor!r} has {len(found)}"
+        )
+    if takes == "ranges":
+        raise InvalidTypeError(
+            f"a factor of the design {kind!r} is a range, and {factor!r} is {found!r}",
+            hint="A range is linear, log or integers, from its low end to its high one",
+        )
+    return found
 
 
 def _check_axial(axial: float | None) -> float:
@@ -173,7 +185,7 @@ def _needed(kind: str, n: int | None) -> int:
     return n
 
 
-class _Kind(NamedTuple):
+class Kind(NamedTuple):
     """A kind of design: what makes its rows, which options it has, and what its factors are."""
 
     make: Callable[[int, int | None, int, float], Rows]
@@ -181,14 +193,14 @@ class _Kind(NamedTuple):
     takes: str
 
 
-_KINDS = {
-    "latin_hypercube": _Kind(_latin_hypercube, frozenset({"n", "seed"}), "any"),
-    "sobol": _Kind(_sobol, frozenset({"n", "seed"}), "any"),
-    "fractional": _Kind(lambda factors, n, *_: factorial.fractional(factors, n), frozenset({"n"}), "two"),
-    "plackett_burman": _Kind(
+KINDS = {
+    "latin_hypercube": Kind(_latin_hypercube, frozenset({"n", "seed"}), "any"),
+    "sobol": Kind(_sobol, frozenset({"n", "seed"}), "any"),
+    "fractional": Kind(lambda factors, n, *_: factorial.fractional(factors, n), frozenset({"n"}), "two"),
+    "plackett_burman": Kind(
         lambda factors, n, *_: factorial.plackett_burman(factors, n), frozenset({"n"}), "two"
     ),
-    "central_composite": _Kind(
+    "central_composite": Kind(
         lambda factors, n, seed, axial: factorial.central_composite(factors, axial),
         frozenset({"axial"}),
         "ranges",
