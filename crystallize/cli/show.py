@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crystallize.cli import options, screen
+
+if TYPE_CHECKING:
+    from crystallize.results.best import BestSet
+    from crystallize.results.effects import Effects
+
+
+class Direction(StrEnum):
+    """Where better lies."""
+
+    MIN = "min"
+    MAX = "max"
 
 
 def show(
@@ -35,6 +47,22 @@ def show(
             show_default=False,
         ),
     ] = None,
+    best: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRIC",
+            help="Print which conditions cannot be told from the best by this metric instead, and how much worse than "
+            "the best each one can be.",
+            show_default=False,
+        ),
+    ] = None,
+    direction: Annotated[
+        Direction | None,
+        typer.Option(
+            help="With --best: whether small values are good, or large ones; by default, what a hypothesis says.",
+            show_default=False,
+        ),
+    ] = None,
     detail: Annotated[
         bool,
         typer.Option(
@@ -57,6 +85,8 @@ def show(
 
     The exit code is 2 if nothing is stored.
     """
+    if direction is not None and best is None:
+        raise typer.BadParameter("it goes with --best METRIC", param_hint="--direction")
     from crystallize.cli.stored import find_location
     from crystallize.cli.tables import print_result
     from crystallize.results.load import load_run
@@ -68,11 +98,10 @@ def show(
         screen.echo(result.provenance.tree(tree))
         return
     if effects is not None:
-        found = result.effects(effects)
-        if as_json:
-            screen.print_json(found.to_dict())
-        else:
-            screen.echo(str(found))
+        _print(result.effects(effects), as_json=as_json)
+        return
+    if best is not None:
+        _print(result.best(best, direction=direction), as_json=as_json)  # type: ignore[arg-type]
         return
     if as_json:
         screen.print_json(
@@ -89,3 +118,10 @@ def show(
     status = metadata.get("status")
     ended = "" if status == FINISHED else f", which is {status}"
     print_result(result.experiment, result, f"Run of {metadata.get('started')}{ended}", detail=detail)
+
+
+def _print(found: Effects | BestSet, *, as_json: bool) -> None:
+    if as_json:
+        screen.print_json(found.to_dict())
+    else:
+        screen.echo(str(found))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
-from crystallize.errors import RunFailedError, StoreError, UnknownNameError
+from crystallize.errors import InvalidValueError, RunFailedError, StoreError, UnknownNameError
 from crystallize.results.cache_report import CacheReport
 from crystallize.results.frame import make_frame
 from crystallize.store.layout import ROOT
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from xarray import Dataset
 
+    from crystallize.results.best import BestSet
     from crystallize.results.condition import ConditionMetrics
     from crystallize.results.effects import Effects
     from crystallize.results.preregistration import Preregistration
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from crystallize.results.summary import Summary
     from crystallize.statistics.hypothesis_result import HypothesisResult
     from crystallize.statistics.stopping.report import Stopping
+    from crystallize.statistics.verdicts import Direction
     from crystallize.store.layout import ArtifactEntry
     from crystallize.store.outcome import OutcomeError
 
@@ -285,6 +288,68 @@ class Result:
         return find_effects(
             conditions, metric, self.replicates, interactions=interactions, confidence=confidence
         )
+
+    def best(
+        self,
+        metric: str,
+        *,
+        direction: Direction | None = None,
+        alpha: float = 0.05,
+        fresh: Result | None = None,
+    ) -> BestSet:
+        """Return the conditions that cannot be told from the best one, and how much worse than it each is at most.
+
+        The baseline is one of the conditions. They are compared two by two, by their differences within replicates,
+        at a level that holds for all of them together.
+
+        Parameters
+        ----------
+        metric : str
+            The metric; of several values of a replicate, their mean counts.
+        direction : {"min", "max"}, optional
+            Whether small values are good, or large ones. By default, what a hypothesis on this metric says.
+        alpha : float, optional
+            The chance that the best is not among them, or that a bound does not hold; for all conditions together.
+        fresh : Result, optional
+            The result of another run, under another seed, that has the condition that looks best here. The mean of the
+            best of several is better than it really is, and that of the fresh run is not.
+
+        Returns
+        -------
+        BestSet
+            To print, or to ask for numbers.
+
+        Raises
+        ------
+        MissingMetricError
+            If no condition recorded the metric.
+        InvalidValueError
+            If it is not known where better lies, if there is nothing to compare, or if the other run is not fresh.
+
+        References
+        ----------
+        Nelson, B. L., Swann, J., Goldsman, D. and Song, W. (2001), "Simple procedures for selecting the best simulated
+        system when the number of alternatives is large", Operations Research 49, 950-963: the screening, with
+        Bonferroni's inequality for replicates that share their random numbers.
+
+        Hsu, J. C. (1984), "Constrained simultaneous confidence intervals for multiple comparisons with the best",
+        Annals of Statistics 12, 1136-1144: the bounds.
+        """
+        from crystallize.results.best import find_best, measure_again
+
+        conditions = [self.condition(name) for name in self.conditions]
+        found = find_best(conditions, metric, self.metrics.hypotheses, direction=direction, alpha=alpha)
+        found = replace(found, was_stopped=self.stopping is not None)
+        leader = found.names[0]
+        if fresh is None:
+            again = f"crystallize run {quote(self.experiment)} --treatment {quote(leader)}"
+            return replace(found, again=f"{again} --seed {self.master_seed + 1} --replicates {self.arrived}")
+        if fresh.master_seed == self.master_seed:
+            raise InvalidValueError(
+                f"the fresh run has the seed {self.master_seed}, as this one has: its replicates are the same",
+                hint="Run it with another seed",
+            )
+        return replace(found, fresh=measure_again(fresh.condition(leader), metric, 1 - alpha))
 
     def print_tree(self, fmt: str = "condition > replicate > step") -> None:
         """Print the provenance as a tree.

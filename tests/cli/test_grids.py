@@ -188,6 +188,23 @@ def test_show_tells_the_effects_of_the_factors(call):
     assert "the run has no design" in call("show", "sweep", "--effects", "loss").err
 
 
+def test_show_tells_which_conditions_may_be_the_best(call):
+    call("run", "sweep")
+    shown = call("show", "sweep", "--best", "loss", "--direction", "min")
+    assert shown.code == 0
+    assert shown.out.startswith("condition")
+    assert "cannot be told from the best, the one with the smallest true" in shown.out
+    told = json.loads(call("show", "sweep", "--best", "loss", "--direction", "max", "--json").out)
+    assert (told["direction"], len(told["candidates"])) == ("max", 6)
+    assert "--direction" in call("show", "sweep", "--best", "loss").err
+    for wrong, said in (
+        (("--best", "los", "--direction", "min"), "Did you mean 'loss'?"),
+        (("--direction", "min"), "it goes with --best METRIC"),
+    ):
+        done = call("show", "sweep", *wrong)
+        assert (done.code, said in done.err) == (2, True)
+
+
 def test_check_list_and_graph_know_grids(call, sweep):
     assert call("check").out == "sweep  ok\n"
     assert "baseline, named, lr=0.1,depth=2" in call("graph", "sweep").out
