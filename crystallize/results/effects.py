@@ -27,6 +27,7 @@ from crystallize.utils.text_table import (
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.axes import Axes
 
     from crystallize.results.condition import ConditionMetrics
 
@@ -125,26 +126,72 @@ class Effects(Sequence[Effect]):
 
     def interaction(self, first: str, second: str) -> str:
         """Return a table of the metric's mean at each level of `first` (down) and of `second` (across)."""
+        down, across, means = self._means(first, second)
+        decimals = choose_decimals([max(means.values()) - min(means.values())], means.values())
+        rows = [
+            (f"{first}={one}", *(format_number(means.get((one, other)), decimals) for other in across))
+            for one in down
+        ]
+        table = TextTable((self.metric, *(f"{second}={other}" for other in across)), rows, names=1)
+        return "\n".join(table.lines())
+
+    def plot(self, first: str, second: str, *, axes: Axes | None = None) -> Axes:
+        """Draw the metric's mean at each level of `first`, with a line for each level of `second`.
+
+        Where the lines are parallel, the factors do not interact. Levels stand at equal distances.
+
+        Parameters
+        ----------
+        first, second : str
+            Two factors.
+        axes : matplotlib.axes.Axes, optional
+            Where to draw; by default in a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            To change, or to save: ``effects.plot("lr", "depth").figure.savefig("interaction.png")``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        levels, lines, means = self._means(first, second)
+        if axes is None:
+            try:
+                from matplotlib import pyplot
+            except ImportError:
+                raise ImportError(
+                    "Effects.plot needs matplotlib. Install it with: pip install 'crystallize-lab[plot]'"
+                ) from None
+            axes = pyplot.figure().subplots()
+        for line in lines:
+            heights = [means.get((level, line), math.nan) for level in levels]
+            axes.plot(range(len(levels)), heights, marker="o", label=f"{second}={line}")
+        axes.set_xticks(range(len(levels)), levels)
+        axes.set_xlabel(first)
+        axes.set_ylabel(self.metric)
+        axes.legend()
+        return axes
+
+    def _means(self, first: str, second: str) -> tuple[list[str], list[str], dict[tuple[str, str], float]]:
+        """Return the labels of the levels of two factors, and the mean of the cells with each two of them."""
         levels = _levels_in_order(cell for cell, _ in self._cells)
         for factor in (first, second):
             if factor not in levels:
                 hint = name_hint(factor, "The factors are", levels)
                 raise UnknownNameError(f"the design has no factor {factor!r}", hint=hint)
-        means: dict[tuple[str, str], list[float]] = {}
+        if first == second:
+            raise InvalidValueError(f"an interaction is one of two factors, got {first!r} twice")
+        cells: dict[tuple[str, str], list[float]] = {}
         for cell, mean in self._cells:
             place = level_label(first, cell[first]), level_label(second, cell[second])
-            means.setdefault(place, []).append(mean)
+            cells.setdefault(place, []).append(mean)
         down, across = (
             [level_label(factor, level) for level in levels[factor]] for factor in (first, second)
         )
-        averages = {place: math.fsum(found) / len(found) for place, found in means.items()}
-        decimals = choose_decimals([max(averages.values()) - min(averages.values())], averages.values())
-        rows = [
-            (f"{first}={one}", *(format_number(averages.get((one, other)), decimals) for other in across))
-            for one in down
-        ]
-        table = TextTable((self.metric, *(f"{second}={other}" for other in across)), rows, names=1)
-        return "\n".join(table.lines())
+        return down, across, {place: math.fsum(found) / len(found) for place, found in cells.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain dicts and lists."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib import figure
 from scipy import stats
 
 from crystallize import Experiment, Result, Treatment, cases, design, grid, linear, open_run, zipped
@@ -267,6 +269,40 @@ def test_effects_and_interactions_are_shown_as_tables() -> None:
     assert "<td>T x K</td>" in effects._repr_html_()
 
 
+def test_an_interaction_is_drawn_with_a_line_for_each_level_of_the_second_factor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    effects = run(plant, grid(**TWO_LEVELS), replicates=2).effects("y")
+    axes = effects.plot("T", "K")
+    assert [[*line.get_ydata()] for line in axes.get_lines()] == [[57.0, 70.0], [48.5, 81.5]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["K=0", "K=1"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "1"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("T", "y")
+    axes.figure.savefig("interaction.png")
+    assert Path("interaction.png").read_bytes().startswith(b"\x89PNG")
+    (own,) = figure.Figure().subplots(1, 1, squeeze=False)[0]
+    assert effects.plot("C", "K", axes=own) is own
+
+
+def test_where_a_combination_was_not_run_the_line_has_a_gap() -> None:
+    axes = figure.Figure().subplots()
+    effects = run(noisy, grid(a=[0, 1, 2], b=[0, 1]) - grid(a=[1], b=[1]), replicates=2).effects("y")
+    assert np.isnan(
+        [[*line.get_ydata()] for line in effects.plot("a", "b", axes=axes).get_lines()]
+    ).tolist() == [
+        [False, False, False],
+        [False, True, False],
+    ]
+
+
+def test_without_matplotlib_a_plot_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    effects = run(plant, grid(**TWO_LEVELS), replicates=1).effects("y")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"pip install 'crystallize-lab\[plot\]'"):
+        effects.plot("T", "K")
+
+
 def test_of_many_effects_the_first_are_shown_and_the_others_counted() -> None:
     effects = run(noisy, grid(a=list(range(8)), b=list(range(5))), replicates=2).effects("y")
     assert len(effects) == 7 + 4 + 28
@@ -303,6 +339,10 @@ def test_metrics_and_factors_that_are_not_there_are_named() -> None:
         result.effects("y").of("b")
     with pytest.raises(UnknownNameError, match="the design has no factor 'b'"):
         result.effects("y").interaction("a", "b")
+    with pytest.raises(UnknownNameError, match="the design has no factor 'b'"):
+        result.effects("y").plot("b", "a")
+    with pytest.raises(InvalidValueError, match="of two factors, got 'a' twice"):
+        result.effects("y").interaction("a", "a")
     with pytest.raises(InvalidValueError, match="confidence"):
         result.effects("y", confidence=95)
 
