@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from shlex import join
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -101,7 +102,12 @@ def show(
         _print(result.effects(effects), as_json=as_json)
         return
     if best is not None:
-        _print(result.best(best, direction=direction), as_json=as_json)  # type: ignore[arg-type]
+        found = result.best(best, direction=direction)  # type: ignore[arg-type]
+        _print(found, as_json=as_json)
+        if not as_json and _is_defined(name):
+            arguments = ["--treatment", found.names[0], "--seed", str(result.master_seed + 1)]
+            command = join(["crystallize", "run", name, *arguments, "--replicates", str(result.arrived)])
+            screen.echo(f"  {command}")
         return
     if as_json:
         screen.print_json(
@@ -125,3 +131,15 @@ def _print(found: Effects | BestSet, *, as_json: bool) -> None:
         screen.print_json(found.to_dict())
     else:
         screen.echo(str(found))
+
+
+def _is_defined(name: str) -> bool:
+    """Tell whether the experiment has a folder: that of a script has none, and the command line cannot run it."""
+    from crystallize.config.folders import resolve
+    from crystallize.errors import UnknownNameError
+
+    try:
+        resolve(name)
+    except UnknownNameError:
+        return False
+    return True

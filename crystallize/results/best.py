@@ -78,8 +78,8 @@ class BestSet:
         The other conditions, with the reason.
     fresh : FreshMean or None
         What another run says of the first one.
-    again : str
-        The command that measures the first one again, on new replicates; empty if `fresh` has that.
+    seed : int
+        The master seed of the run; another one makes new replicates.
     was_stopped : bool
         Whether a rule has ended the run by what it saw, so that the level does not hold.
     """
@@ -90,8 +90,8 @@ class BestSet:
     replicates: int
     candidates: tuple[Candidate, ...]
     not_compared: dict[str, str]
+    seed: int
     fresh: FreshMean | None = None
-    again: str = ""
     was_stopped: bool = False
 
     @property
@@ -112,7 +112,7 @@ class BestSet:
             ],
             "not_compared": dict(self.not_compared),
             "fresh": None if self.fresh is None else self.fresh._asdict(),
-            "again": self.again,
+            "seed": self.seed,
             "was_stopped": self.was_stopped,
         }
 
@@ -162,8 +162,8 @@ class BestSet:
         yield from self._cautions()
         if self.fresh is None:
             yield (
-                f"The mean of {self.names[0]} is the best of several, and so it looks better than it is. Measure it "
-                f"again on new replicates, under another seed: {self.again}"
+                f"The mean of {self.names[0]} is the best of several, and so it looks better than it is: measure it "
+                f"again on new replicates, under another seed than {self.seed}."
             )
             return
         low, high = self.fresh.interval
@@ -198,6 +198,7 @@ def find_best(
     *,
     direction: Direction | None,
     alpha: float,
+    seed: int,
 ) -> BestSet:
     """Return the conditions that cannot be told from the best; see :meth:`crystallize.Result.best`."""
     check_share("alpha", alpha)
@@ -209,7 +210,7 @@ def find_best(
     direction = _check_direction(direction, hypotheses, metric)
     names, table, not_compared = _comparable(conditions, metric)
     candidates = _compare(names, table, direction, alpha)
-    return BestSet(metric, direction, float(alpha), len(table), tuple(candidates), not_compared)
+    return BestSet(metric, direction, float(alpha), len(table), tuple(candidates), not_compared, seed)
 
 
 def measure_again(condition: ConditionMetrics, metric: str, confidence: float) -> FreshMean:

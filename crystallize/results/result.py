@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import InvalidValueError, RunFailedError, StoreError, UnknownNameError
@@ -338,18 +337,23 @@ class Result:
         from crystallize.results.best import find_best, measure_again
 
         conditions = [self.condition(name) for name in self.conditions]
-        found = find_best(conditions, metric, self.metrics.hypotheses, direction=direction, alpha=alpha)
+        found = find_best(
+            conditions,
+            metric,
+            self.metrics.hypotheses,
+            direction=direction,
+            alpha=alpha,
+            seed=self.master_seed,
+        )
         found = replace(found, was_stopped=self.stopping is not None)
-        leader = found.names[0]
         if fresh is None:
-            again = f"crystallize run {quote(self.experiment)} --treatment {quote(leader)}"
-            return replace(found, again=f"{again} --seed {self.master_seed + 1} --replicates {self.arrived}")
+            return found
         if fresh.master_seed == self.master_seed:
             raise InvalidValueError(
                 f"the fresh run has the seed {self.master_seed}, as this one has: its replicates are the same",
                 hint="Run it with another seed",
             )
-        return replace(found, fresh=measure_again(fresh.condition(leader), metric, 1 - alpha))
+        return replace(found, fresh=measure_again(fresh.condition(found.names[0]), metric, 1 - alpha))
 
     def print_tree(self, fmt: str = "condition > replicate > step") -> None:
         """Print the provenance as a tree.

@@ -194,7 +194,11 @@ def test_show_tells_which_conditions_may_be_the_best(call):
     assert shown.code == 0
     assert shown.out.startswith("condition")
     assert "cannot be told from the best, the one with the smallest true" in shown.out
-    told = json.loads(call("show", "sweep", "--best", "loss", "--direction", "max", "--json").out)
+    told = shown.out.splitlines()[-1].split()
+    assert told[:4] == ["crystallize", "run", "sweep", "--treatment"]
+    assert call(*told[1:]).code == 0
+    stored = ("show", "sweep", "--version", "0", "--best", "loss")
+    told = json.loads(call(*stored, "--direction", "max", "--json").out)
     assert (told["direction"], len(told["candidates"])) == ("max", 6)
     assert "--direction" in call("show", "sweep", "--best", "loss").err
     for wrong, said in (
