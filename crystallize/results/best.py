@@ -71,6 +71,8 @@ class BestSet:
         The chance that the best is not among them, or that a bound does not hold, for all conditions together.
     replicates : int
         How many replicates count.
+    dropped : int
+        How many do not, since a condition failed in them or gave no finite number.
     candidates : tuple of Candidate
         All conditions that were compared: first those that may be the best, then the others, each with the best mean
         first.
@@ -88,6 +90,7 @@ class BestSet:
     direction: Direction
     alpha: float
     replicates: int
+    dropped: int
     candidates: tuple[Candidate, ...]
     not_compared: dict[str, str]
     seed: int
@@ -106,6 +109,7 @@ class BestSet:
             "direction": self.direction,
             "alpha": self.alpha,
             "replicates": self.replicates,
+            "dropped": self.dropped,
             "candidates": [
                 asdict(each) | {"at_most": each.at_most if math.isfinite(each.at_most) else None}
                 for each in self.candidates
@@ -176,6 +180,9 @@ class BestSet:
         )
 
     def _cautions(self) -> Iterator[str]:
+        if self.dropped:
+            replicates = counted(self.dropped, "replicate")
+            yield f"{replicates} left out, where a condition failed or gave no finite number."
         if self.replicates == 1:
             yield "One replicate tells nothing of how sure a difference is."
         elif any(math.isinf(each.at_most) for each in self.candidates):
@@ -198,6 +205,7 @@ def find_best(
     *,
     direction: Direction | None,
     alpha: float,
+    replicates: int,
     seed: int,
 ) -> BestSet:
     """Return the conditions that cannot be told from the best; see :meth:`crystallize.Result.best`."""
@@ -210,7 +218,16 @@ def find_best(
     direction = _check_direction(direction, hypotheses, metric)
     names, table, not_compared = _comparable(conditions, metric)
     candidates = _compare(names, table, direction, alpha)
-    return BestSet(metric, direction, float(alpha), len(table), tuple(candidates), not_compared, seed)
+    return BestSet(
+        metric,
+        direction,
+        float(alpha),
+        len(table),
+        replicates - len(table),
+        tuple(candidates),
+        not_compared,
+        seed,
+    )
 
 
 def measure_again(condition: ConditionMetrics, metric: str, confidence: float) -> FreshMean:

@@ -343,6 +343,7 @@ class Result:
             self.metrics.hypotheses,
             direction=direction,
             alpha=alpha,
+            replicates=self.arrived,
             seed=self.master_seed,
         )
         found = replace(found, was_stopped=self.stopping is not None)
