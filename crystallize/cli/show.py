@@ -86,6 +86,10 @@ def show(
 
     The exit code is 2 if nothing is stored.
     """
+    if sum(each is not None for each in (tree, effects, best)) > 1:
+        raise typer.BadParameter(
+            "each is printed instead of all else", param_hint="--tree, --effects, --best"
+        )
     if direction is not None and best is None:
         raise typer.BadParameter("it goes with --best METRIC", param_hint="--direction")
     from crystallize.cli.stored import find_location

@@ -204,6 +204,7 @@ def test_show_tells_which_conditions_may_be_the_best(call):
     for wrong, said in (
         (("--best", "los", "--direction", "min"), "Did you mean 'loss'?"),
         (("--direction", "min"), "it goes with --best METRIC"),
+        (("--best", "loss", "--effects", "loss"), "each is printed instead of all else"),
     ):
         done = call("show", "sweep", *wrong)
         assert (done.code, said in done.err) == (2, True)
