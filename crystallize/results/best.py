@@ -297,11 +297,10 @@ def _comparable(
     if len(names) == 1:
         reasons = first_of([f"{name} ({reason})" for name, reason in not_compared.items()])
         raise InvalidValueError(
-            f"there is nothing to compare {names[0]!r} with"
-            + (f", for others are without a finite {metric!r}: {reasons}" if reasons else ""),
-            hint="Resume the run to try them again"
+            f"there is nothing to compare {names[0]!r} with" + (f": {reasons}" if reasons else ""),
+            hint="Resume the run to try again what has failed"
             if reasons
-            else "A run with treatments has several conditions",
+            else "Give the experiment treatments",
         )
     common = sorted(set.intersection(*(set(values[name]) for name in names)))
     if not common:

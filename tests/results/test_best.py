@@ -229,7 +229,11 @@ def test_bad_input_is_told(metric: str, options: dict[str, Any], error: type[Exc
     ("table", "error", "said"),
     [
         ({"baseline": [1, 2]}, InvalidValueError, "nothing to compare 'baseline' with"),
-        ({"baseline": [1, 2], "a": [None, None]}, InvalidValueError, "a .lost 2 of 2 replicates.. Resume"),
+        (
+            {"baseline": [1, 2], "a": [None, None]},
+            InvalidValueError,
+            "with: a .lost 2 of 2 replicates.. Resume",
+        ),
         (
             {"baseline": [1, None], "a": [None, 2]},
             InvalidValueError,
