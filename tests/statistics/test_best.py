@@ -51,4 +51,6 @@ def test_the_best_is_in_the_set_and_all_bounds_hold_in_at_least_95_per_cent_of_r
     assert hits >= least
     assert holds >= least
     assert all("d" not in each.names for each in found)
-    assert lead or looks > best
+    if not lead:  # the largest of nine normal numbers is 1.485 on average
+        noise = math.sqrt((correlation + 0.36 * (1 - correlation)) / n / RUNS)
+        assert looks == pytest.approx(1.485 * math.sqrt((1 - correlation) / n), abs=3 * noise)
