@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crystallize.experiments.treatment import stored_coordinates
-from crystallize.results.collecting import Collected, make_result
+from crystallize.results.collecting import Collection, make_result
 
 if TYPE_CHECKING:
     from crystallize.hookspecs import RunningExperiment
@@ -28,20 +28,18 @@ class ResultAggregator:
 
     def __init__(self, experiment: RunningExperiment) -> None:
         self.experiment = experiment
-        coordinates = stored_coordinates(experiment.active_treatments)
-        self.conditions = {name: Collected(name, coordinates.get(name)) for name in experiment.conditions}
+        self._collection = Collection(experiment.conditions, stored_coordinates(experiment.active_treatments))
         self._steps = experiment.pipeline.describe()  # as they are now, before anything runs
 
     def add(self, result: ReplicateResult) -> None:
         """Take the result of one replicate."""
-        for outcome in result.outcomes:
-            self.conditions[outcome.condition].add(result.replicate, outcome)
+        self._collection.add(result.replicate, result.outcomes)
 
     def finish(self) -> Result:
         """Make the result, once all replicates have been added."""
         experiment = self.experiment
         return make_result(
-            self.conditions,
+            self._collection.finish(),
             experiment=experiment.folder_name,
             replicates=experiment.replicates or 0,
             master_seed=experiment.master_seed,

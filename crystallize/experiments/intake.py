@@ -215,9 +215,8 @@ class Intake:
         number = getattr(result, "replicate", None)
         if self._not_owed and number in self._not_owed:
             return int(result.replicate)  # from a strategy that does not ask what is owed
-        if type(number) is int and self._is_left_out(
-            number
-        ):  # it was in flight when the rule had seen enough
+        if self._in_order is not None and type(number) is int and self._is_left_out(number):
+            # It was in flight when the rule had seen enough.
             self._count_run += self.owed.settle(number)
             return number
         replicate = self._checked(result)

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 _NO_SEED = -1
 _TOGETHER = 32
-"""So many outcomes of a condition are collated at once."""
+"""So many replicates are collated at once."""
 
 
 class Collected:
@@ -48,28 +48,17 @@ class Collected:
         self.errors: dict[int, OutcomeError] = {}
         self.artifacts: dict[int, Sequence[ArtifactEntry]] = {}
         self.cache_notes: Counter[CacheNote] = Counter()
-        self._latest: list[tuple[int, Outcome]] = []
 
-    def add(self, replicate: int, outcome: Outcome) -> None:
-        """Take its outcome in one replicate."""
-        self._latest.append((replicate, outcome))
-        if len(self._latest) == _TOGETHER:
-            self._collate()
-
-    def _collate(self) -> None:
-        """Sort the latest outcomes into columns, which takes a third of the time if many come together."""
-        self._latest.sort(key=itemgetter(0))
-        replicates = [replicate for replicate, _ in self._latest]
-        outcomes = [outcome for _, outcome in self._latest]
+    def extend(self, replicates: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+        """Take its outcomes in these replicates, which are in order."""
         names = [outcome.metrics.keys() for outcome in outcomes]
         if replicates[-1] - replicates[0] == len(names) - 1 and names.count(names[0]) == len(names):
             self._extend(replicates[0], outcomes)
         else:
-            for replicate, outcome in self._latest:
+            for replicate, outcome in zip(replicates, outcomes, strict=True):
                 self._extend(replicate, [outcome])
-        self._latest.clear()
 
-    def _extend(self, first: int, outcomes: list[Outcome]) -> None:
+    def _extend(self, first: int, outcomes: Sequence[Outcome]) -> None:
         """Take the outcomes of `first` and the replicates after it, which all have the same metrics."""
         _, seeds, metrics, tags, artifacts, traces, errors, _, _, _, _, _, notes = zip(*outcomes, strict=True)
         for place, name in enumerate(metrics[0]):
@@ -90,8 +79,6 @@ class Collected:
 
     def finish(self) -> ConditionMetrics:
         """Return what all replicates have given."""
-        if self._latest:
-            self._collate()
         return ConditionMetrics(
             self.name,
             in_order_of_recording(self.columns),
@@ -105,6 +92,46 @@ class Collected:
 def _present(values: Sequence[T], first: int) -> dict[int, T]:
     """Return those that are not empty, by replicate."""
     return {replicate: value for replicate, value in enumerate(values, first) if value} if any(values) else {}
+
+
+class Collection:
+    """What has arrived of all conditions of a run, in any order.
+
+    Parameters
+    ----------
+    conditions : iterable of str
+        The conditions, the baseline first.
+    coordinates : mapping
+        The level of each factor, for those that are cells of a design.
+    """
+
+    def __init__(self, conditions: Iterable[str], coordinates: Mapping[str, Mapping[str, Any]]) -> None:
+        self._conditions = {name: Collected(name, coordinates.get(name)) for name in conditions}
+        self._latest: list[tuple[int, Sequence[Outcome]]] = []
+
+    def add(self, replicate: int, outcomes: Sequence[Outcome]) -> None:
+        """Take the outcomes of one replicate, in the order of the conditions; some may be missing."""
+        self._latest.append((replicate, outcomes))
+        if len(self._latest) == _TOGETHER:
+            self._collate()
+
+    def _collate(self) -> None:
+        """Sort the latest outcomes into columns, which takes a third of the time if many come together."""
+        latest, self._latest = sorted(self._latest, key=itemgetter(0)), []
+        replicates, rows = zip(*latest, strict=True)
+        if set(map(len, rows)) == {len(self._conditions)}:
+            for collected, column in zip(self._conditions.values(), zip(*rows, strict=True), strict=True):
+                collected.extend(replicates, column)
+            return
+        for replicate, outcomes in latest:
+            for outcome in outcomes:
+                self._conditions[outcome.condition].extend((replicate,), (outcome,))
+
+    def finish(self) -> dict[str, Collected]:
+        """Return what all replicates have given, by condition."""
+        if self._latest:
+            self._collate()
+        return self._conditions
 
 
 def make_result(

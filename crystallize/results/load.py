@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crystallize.errors import CrystallizeError, InvalidValueError, StoreError
-from crystallize.results.collecting import Collected, make_result
+from crystallize.results.collecting import Collection, make_result
 from crystallize.results.hypotheses_file import read_hypotheses
 from crystallize.results.preregistration import Preregistration
 from crystallize.results.result import ExperimentMetrics, Result
@@ -124,16 +124,14 @@ def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
     stored = StoredOutcomes(JournalReader(run / JOURNAL), extent=extent)
     session = stored.sessions[-1]
     _, _, master_seed = _described(run, metadata)
-    coordinates = coordinates_of(metadata)
-    collected = {name: Collected(name, coordinates.get(name)) for name in session.conditions}
+    collection = Collection(session.conditions, coordinates_of(metadata))
     arrived = last = 0
     for replicate, outcomes in stored:
-        for outcome in outcomes:
-            collected[outcome.condition].add(replicate, outcome)
-        arrived += len(outcomes) == extent.count_owed(replicate, collected)
+        collection.add(replicate, outcomes)
+        arrived += len(outcomes) == extent.count_owed(replicate, session.conditions)
         last = max(last, replicate + 1)
     result = make_result(
-        collected,
+        collection.finish(),
         experiment=session.experiment,
         replicates=extent.replicates or session.replicates or last,
         master_seed=master_seed,

@@ -52,7 +52,7 @@ class TraceStore:
     def extend(self, first: int, traces: Sequence[Trace]) -> None:
         """Keep the traces of `first` and the replicates after it."""
         self.put(first, traces[0])
-        if first + 1 == len(self._numbers) and all(trace is self._last for trace in traces):
+        if first + 1 == len(self._numbers) and set(map(id, traces)) == {id(self._last)}:
             self._numbers.extend([self._last_code] * (len(traces) - 1))
             return
         for replicate, trace in enumerate(traces[1:], first + 1):
