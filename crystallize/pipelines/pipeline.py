@@ -172,10 +172,13 @@ class Pipeline:
                 before(step, ctx)
             ctx.begin_stage(index, index, name)
             if cached is None:
-                returned = call(data, ctx)
-                if type(returned) is CoroutineType:
-                    returned = yield returned
-                data = _recorded(returned, metrics)
+                data = call(data, ctx)
+                kind = type(data)
+                if kind is CoroutineType:
+                    data = yield data
+                    kind = type(data)
+                if kind is tuple:
+                    data = _without_metrics(data, metrics)
             else:
                 data = yield from cached.flow(data, ctx, is_needed=after is not None)
             if after is not None:
@@ -198,16 +201,12 @@ def _run(call: Callable[[Any, FrozenContext], Any], data: Any, ctx: FrozenContex
     returned = call(data, ctx)
     if type(returned) is CoroutineType:
         returned = yield returned
-    return _recorded(returned, ctx.metrics)
+    return _without_metrics(returned, ctx.metrics) if type(returned) is tuple else returned
 
 
-def _recorded(returned: Any, metrics: MetricLog) -> Any:
-    """Record the metrics that a step has returned, if there are any, and return its data."""
-    if (
-        type(returned) is tuple
-        and len(returned) == 2
-        and (type(returned[1]) is dict or isinstance(returned[1], Mapping))
-    ):
+def _without_metrics(returned: tuple[Any, ...], metrics: MetricLog) -> Any:
+    """Record the metrics that a step has returned beside its data, if it has, and return the data."""
+    if len(returned) == 2 and (type(returned[1]) is dict or isinstance(returned[1], Mapping)):
         data, recorded = returned
         for metric, value in recorded.items():
             metrics.add(metric, value)

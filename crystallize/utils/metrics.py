@@ -66,12 +66,14 @@ class MetricLog(Mapping[str, list[Any]]):
         if type(value) not in SCALARS:
             value = snapshot(value)
         values = self.values_by_name.setdefault(name, [])
-        if tags is not None or name in self.tags:
+        if tags is not None or self.tags:
             self._tag(name, len(values), tags)
         values.append(value)
         self.latest.append(name)
 
     def _tag(self, name: str, position: int, tags: Mapping[str, Any] | None) -> None:
+        if tags is None and name not in self.tags:
+            return
         if self.tags is _NO_TAGS:
             self.tags = {}
         kept = self.tags.setdefault(name, [None] * position)
