@@ -273,7 +273,7 @@ class Replicate:
         if forks != len(_forks):
             _end_forked_child(None)
         trace = self._shared(condition.name, ctx.trace)
-        outcome = _outcome(ctx, condition.name, error, started, trace, attempt)
+        outcome = _outcome(ctx, condition.name, error, started, trace, attempt=attempt)
         if attempt < self._retries and outcome.status == "failed":
             ctx.artifacts.discard()
         return outcome
@@ -382,6 +382,7 @@ def _outcome(
     error: OutcomeError | None,
     started: float,
     trace: Trace,
+    *,
     attempt: int = 0,
 ) -> Outcome:
     seconds = time.time() - started

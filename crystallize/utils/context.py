@@ -106,7 +106,7 @@ class FrozenContext(Mapping[str, Any]):
         "trace",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - with keywords it takes half as long again, and there is one for each outcome
         self,
         initial: Mapping[str, Any] = _EMPTY,
         settings: Mapping[str, Any] = _EMPTY,
@@ -116,7 +116,6 @@ class FrozenContext(Mapping[str, Any]):
         rng_key: int = 0,
         plugin_name: Callable[[object], str] | None = None,
     ) -> None:
-        # By position, too: with keywords, a class takes half as long again to make an object, one for each outcome.
         self._base = initial
         self._settings = settings
         self._own: dict[str, Any] = {}
