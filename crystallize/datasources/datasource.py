@@ -77,11 +77,6 @@ class DataSource(ABC):
     def fetch(self, ctx: FrozenContext) -> Any:
         """Return the data for the outcome that `ctx` belongs to; called once for each, may be ``async``."""
 
-    @property
-    def direct(self) -> Callable[[FrozenContext], Any]:
-        """What does the same as :meth:`fetch`, without a detour if there is one."""
-        return self.fetch
-
 
 class FunctionSource(ConfiguredFunction, DataSource):
     """A data source made from a function of no argument, or of the context.
@@ -114,7 +109,7 @@ class FunctionSource(ConfiguredFunction, DataSource):
 
     @property
     def direct(self) -> Callable[[FrozenContext], Any]:
-        """The function itself, if the context is all it takes."""
+        """What does the same as :meth:`fetch`: the function itself, if the context is all it takes."""
         is_plain = type(self) is FunctionSource and self.takes_context
         return self.fn if is_plain and not self.arguments and not self._changeable else self.fetch
 

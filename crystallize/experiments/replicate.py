@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from crystallize.datasources.datasource import DataSource
+from crystallize.datasources.datasource import DataSource, FunctionSource
 from crystallize.errors import InvalidTypeError
 from crystallize.experiments.order import INTERLEAVED, order_of_conditions
 from crystallize.experiments.time_limit import limited, reported, timeout_error
@@ -461,7 +461,8 @@ def _sees_data(record: PluginRecord) -> bool:
 
 def _condition(name: str, treatment: Treatment | None, datasource: DataSource) -> Condition:
     source = datasource if treatment is None else treatment.datasource or datasource
+    fetch = source.direct if isinstance(source, FunctionSource) else source.fetch
     recheck = None if type(source).recheck is DataSource.recheck else source.recheck
     if treatment is None:
-        return Condition(name, {}, None, source.direct, recheck)
-    return Condition(name, treatment.settings, treatment.function, source.direct, recheck)
+        return Condition(name, {}, None, fetch, recheck)
+    return Condition(name, treatment.settings, treatment.function, fetch, recheck)
