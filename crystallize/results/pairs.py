@@ -105,7 +105,7 @@ class Pairs:
         """Return the interval of the difference; None if there are too few pairs for one."""
         if self.method == "shares":
             found = interval_of_changes(self.changes.lost, self.changes.gained, self.changes.n, confidence)
-        elif len(self.differences) < 2:
+        elif len(self.treatment) < 2:
             return None
         else:
             found = self.mean.interval(confidence)

@@ -423,7 +423,7 @@ def _compared(
     row: SummaryRow, pairs: Pairs, confidence: float, detail: Detail | None, interval: IntervalKind
 ) -> SummaryRow:
     """Return the row with its difference to the baseline."""
-    n, gain = len(pairs.differences), pairs.gain
+    n, gain = len(pairs.treatment), pairs.gain
     is_resampled = interval == "bootstrap-t" and pairs.method == "student" and n > 1
     ends = bootstrap_t_interval(pairs.differences, confidence) if is_resampled else pairs.interval(confidence)
     return replace(
