@@ -151,6 +151,10 @@ class Column:
         """Whether the values are one number, all floats or all ints, of each replicate up to the last with any."""
         return self._kind is not None and not self._others and not self._gaps
 
+    def is_parallel_to(self, other: Column) -> bool:
+        """Tell whether both are dense and of the same replicates, so that their values stand side by side."""
+        return self.is_dense and other.is_dense and len(self._states) == len(other._states)
+
     @property
     def is_one_each(self) -> bool:
         """Whether each replicate up to the last with any recorded one value: the n-th value is the n-th replicate's."""
@@ -202,8 +206,8 @@ class Column:
 
         if self._others or self._kind is None:
             return np.array(list(self))
-        numbers: np.ndarray[Any, Any] = np.frombuffer(self._numbers, dtype=self._numbers.typecode)
-        if not self.is_dense:
+        numbers: np.ndarray[Any, Any] = np.frombuffer(self._numbers, self._numbers.typecode)
+        if self._gaps:
             numbers = numbers[np.frombuffer(self._states, dtype=np.uint8) == _NUMBER]
         numbers.flags.writeable = False
         return numbers

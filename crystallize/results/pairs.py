@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from crystallize.statistics.effect_size import Pairing, pairing
 from crystallize.statistics.intervals import Interval, clustered_mean, interval_of_changes
 from crystallize.statistics.mcnemar import Changes, count_changes
-from crystallize.statistics.samples import Moments, as_numbers, lost_halves, moments, paired_differences
+from crystallize.statistics.samples import (
+    Moments,
+    as_numbers,
+    in_tables,
+    lost_halves,
+    moments,
+    moments_of_pairs,
+    paired_differences,
+)
 from crystallize.statistics.t_tests import MeanDifference
 
 if TYPE_CHECKING:
@@ -90,17 +98,27 @@ class Pairs:
         """Of no difference, two-sided."""
         if self.method == "shares":
             return self.changes.p_value
-        return self.mean.p_value
+        found: float = self.mean.p_value
+        return found
 
     def interval(self, confidence: float) -> Interval | None:
         """Return the interval of the difference; None if there are too few pairs for one."""
         if self.method == "shares":
             found = interval_of_changes(self.changes.lost, self.changes.gained, self.changes.n, confidence)
-        elif len(self.differences) < 2:
+        elif len(self.treatment) < 2:
             return None
         else:
             found = self.mean.interval(confidence)
         return found if self.method != "clusters" or not math.isnan(found[0]) else None
+
+
+def measure_together(several: Sequence[Pairs]) -> None:
+    """Find the moments of many pairs in tables; each would find its own when it is asked for them."""
+    for places, *tables in in_tables([(each.baseline, each.treatment) for each in several]):
+        left, right = (moments(table).each() for table in tables)
+        left *= len(right) if len(left) == 1 else 1
+        for place, *sides in zip(places, left, right, moments_of_pairs(*tables).each(), strict=True):
+            vars(several[place])["sides"] = tuple(sides)  # where cached_property keeps it
 
 
 def find_pairs(

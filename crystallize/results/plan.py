@@ -298,7 +298,7 @@ def _spread(pairs: Pairs | None, metric: str, treatment: str, experiment: str) -
             place,
             "Run a pilot of ten replicates",
         )
-    sd = moments(pairs.differences).sd
+    sd: float = moments(pairs.differences).sd
     if not sd > 0:
         raise InvalidValueError(
             f"the differences of metric {metric!r} are "

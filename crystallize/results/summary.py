@@ -21,11 +21,11 @@ from crystallize.results.detail import (
 )
 from crystallize.results.detail_text import detail_lines
 from crystallize.results.frame import frame_type
-from crystallize.results.pairs import NAN, NOT_BOTH, find_pairs, tags_of
+from crystallize.results.pairs import NAN, NOT_BOTH, find_pairs, measure_together, tags_of
 from crystallize.results.summary_row import SummaryRow
 from crystallize.statistics.effect_size import is_known_to_be_negative
 from crystallize.statistics.intervals import bootstrap_t_interval
-from crystallize.statistics.samples import moments, per_replicate
+from crystallize.statistics.samples import moments_of_each, per_replicate
 from crystallize.utils.checks import check_share
 from crystallize.utils.suggest import counted, did_you_mean, listed, name_hint
 from crystallize.utils.text_table import (
@@ -348,14 +348,16 @@ def summarize(
         pairs = find_pairs(metric, baseline, condition, cluster=cluster, paired=paired)
         if pairs is not None:
             compared[key] = pairs
+    measure_together(list(compared.values()))
     details = _details(compared, stated, confidence) if detail else {}
     rows = []
     for metric in wanted:
-        for condition in conditions:
-            row, key = _row(metric, condition), (metric, condition.name)
+        for row in _rows(metric, conditions):
+            key = (metric, row.condition)
             if key in compared:
-                row = _compared(row, compared[key], confidence, details.get(key), interval)
-            rows.append(row)
+                rows.append(_compared(row, compared[key], confidence, details.get(key), interval))
+            else:
+                rows.append(row)
     return Summary(
         tuple(rows),
         replicates,
@@ -400,24 +402,28 @@ def _details(compared: Mapping[Key, Pairs], stated: Stated, confidence: float) -
     return {key: describe(pairs, found[key], confidence) for key, pairs in compared.items()}
 
 
-def _row(metric: str, condition: ConditionMetrics) -> SummaryRow:
-    """Return the row of a condition by itself."""
-    name, failed = condition.name, len(condition.errors)
-    column = condition.columns.get(metric)
-    if column is None:
-        return SummaryRow(metric, name, 0, failed=failed)
-    if not column.is_numeric:
-        n = sum(1 for _ in column.by_replicate())
-        return SummaryRow(metric, name, n, failed=failed, numeric=False)
-    n, mean, sd, *_ = moments(per_replicate(column, metric))
-    return SummaryRow(metric, name, n, mean, None if n < 2 else sd, failed=failed)
+def _rows(metric: str, conditions: Sequence[ConditionMetrics]) -> Iterator[SummaryRow]:
+    """Yield the row of each condition by itself."""
+    columns = [condition.columns.get(metric) for condition in conditions]
+    numeric = [column for column in columns if column is not None and column.is_numeric]
+    found = iter(moments_of_each([per_replicate(column, metric) for column in numeric]))
+    for condition, column in zip(conditions, columns, strict=True):
+        name, failed = condition.name, len(condition.errors)
+        if column is None:
+            yield SummaryRow(metric, name, 0, failed=failed)
+        elif not column.is_numeric:
+            n = sum(1 for _ in column.by_replicate())
+            yield SummaryRow(metric, name, n, failed=failed, numeric=False)
+        else:
+            n, mean, sd, *_ = next(found)
+            yield SummaryRow(metric, name, n, mean, None if n < 2 else sd, failed=failed)
 
 
 def _compared(
     row: SummaryRow, pairs: Pairs, confidence: float, detail: Detail | None, interval: IntervalKind
 ) -> SummaryRow:
     """Return the row with its difference to the baseline."""
-    n, gain = len(pairs.differences), pairs.gain
+    n, gain = len(pairs.treatment), pairs.gain
     is_resampled = interval == "bootstrap-t" and pairs.method == "student" and n > 1
     ends = bootstrap_t_interval(pairs.differences, confidence) if is_resampled else pairs.interval(confidence)
     return replace(

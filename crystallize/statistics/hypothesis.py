@@ -15,19 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError
 from crystallize.statistics.adjustment import CORRECTIONS, Correction
 from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
-from crystallize.statistics.p_values import find_tests, is_number
-from crystallize.statistics.power import smallest_effect, whole_replicates_needed
-from crystallize.statistics.samples import (
-    BaselineColumns,
-    ConditionSamples,
-    difference_of_means,
-    lost_halves,
-    moments,
-    paired_differences,
-    replicates_of_one,
-)
-from crystallize.statistics.t_tests import MeanDifference
-from crystallize.statistics.verdicts import UNDECIDED, WORSE, Direction, Evidence, verdict
+from crystallize.statistics.judging import Standards, Test, judge, tests_in
+from crystallize.statistics.p_values import is_number
+from crystallize.statistics.samples import BaselineColumns, ConditionSamples, replicates_of_one
+from crystallize.statistics.verdicts import WORSE, Direction
 from crystallize.statistics.verifier import Verifier, VerifierFactory, check_verifier
 from crystallize.utils.checks import check_size
 from crystallize.utils.factories import Factory, portable, restore
@@ -35,9 +26,8 @@ from crystallize.utils.signatures import name_of
 from crystallize.utils.suggest import listed, name_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from crystallize.results.columns import Column
     from crystallize.results.condition import ConditionMetrics
     from crystallize.store.outcome import Outcome
 
@@ -47,24 +37,12 @@ _ALPHA = 0.05
 _logger = logging.getLogger("crystallize.hypothesis")
 
 
-class _Test(NamedTuple):
-    """A test that a verifier made.
+class _Compared(NamedTuple):
+    """A treatment, the baseline beside it, and the groups of metrics that are compared."""
 
-    `mean` is what Student's or Welch's t makes of the same values: margins and numbers of replicates are judged by it.
-    It is None for several metrics that were tested together, and for what is no number. `columns` are the baseline's
-    and the treatment's of each metric.
-    """
-
-    treatment: str
-    metric: str
-    difference: float | None
-    p_value: float
-    adjusted: float | None
-    claim: str
-    paired: bool
-    mean: MeanDifference | None
-    n: int
-    columns: list[tuple[Column, Column]]
+    baseline: ConditionMetrics
+    treatment: ConditionMetrics
+    groups: list[list[str]]
 
 
 class Hypothesis:
@@ -236,27 +214,17 @@ class Hypothesis:
         stops nothing else. The parameters are those of :meth:`evaluate`.
         """
         errors: dict[str, str] = {}
-        dropped: dict[str, dict[str, int]] = {}
-        sides = {name: baseline.beside(each) for name, each in treatments.items()}
-        baseline_lacks = self._why_missing(baseline)
-        compared: dict[str, list[list[str]]] = {}
-        for name, condition in treatments.items():
-            side = sides[name]
-            lacking = baseline_lacks if side is baseline else self._why_missing(side)
-            lacking = lacking or self._why_missing(condition)
-            if lacking:
-                self._note(errors, name, lacking)
-                continue
-            compared[name] = self.groups or [_shared(side, condition)]
-            if reasons := _count_dropped(side, condition, compared[name]):
-                dropped[name] = reasons
+        compared = self._comparable(baseline, treatments, errors)
+        dropped = {name: reasons for name, each in compared.items() if (reasons := _count_dropped(*each))}
         results: dict[str, Any] = {}
-        tests: list[_Test] = []
-        for name, parts, samples in self._verify(baseline, sides, treatments, compared, errors):
+        tests: list[Test] = []
+        for name, parts, samples in self._verify(baseline, compared, errors):
             results[name] = parts if self._is_list else parts[0]
-            for part, group, pair in zip(parts, compared[name], samples, strict=True):
-                tests += _tests_in(part, name, group, pair, (sides[name], treatments[name]))
-        comparisons, correction = self._judge(tests)
+            side, treatment, groups = compared[name]
+            columns = side.columns, treatment.columns
+            for part, group, pair in zip(parts, groups, samples, strict=True):
+                tests += tests_in(part, name, group, pair, columns)
+        comparisons, correction = judge(tests, Standards(self.alpha, **self.standards))
         if self.ranker is None:
             scores = self._scores_by_p_value(comparisons)
             tested = {each.treatment for each in comparisons}
@@ -281,22 +249,41 @@ class Hypothesis:
             dropped,
         )
 
-    def _verify(
+    def _comparable(
         self,
         baseline: ConditionMetrics,
-        sides: Mapping[str, ConditionMetrics],
         treatments: Mapping[str, ConditionMetrics],
-        compared: Mapping[str, Sequence[list[str]]],
         errors: dict[str, str],
+    ) -> dict[str, _Compared]:
+        """Return what can be compared of each treatment, and note where a metric is missing."""
+        of_baseline = self._why_missing(baseline)
+        compared = {}
+        for name, treatment in treatments.items():
+            side = baseline.beside(treatment)
+            lacking = of_baseline if side is baseline else self._why_missing(side)
+            lacking = lacking or self._why_missing(treatment)
+            if lacking:
+                self._note(errors, name, lacking)
+            else:
+                compared[name] = _Compared(side, treatment, self.groups or [_shared(side, treatment)])
+        return compared
+
+    def _verify(
+        self, baseline: ConditionMetrics, compared: Mapping[str, _Compared], errors: dict[str, str]
     ) -> Iterator[tuple[str, list[Any], list[Pair]]]:
         """Yield each treatment with what the verifier gives for its groups of metrics, and note where it raises."""
-        whole = BaselineColumns(baseline.columns)
-        readers = {  # all that nothing was dropped of share one
-            name: whole if side is baseline else BaselineColumns(side.columns) for name, side in sides.items()
-        }
+        whole = BaselineColumns(baseline.columns)  # all that nothing was dropped of share one
         aligned = (
-            (name, [readers[name].align(treatments[name].columns, group) for group in groups])
-            for name, groups in compared.items()
+            (
+                name,
+                [
+                    (whole if side is baseline else BaselineColumns(side.columns)).align(
+                        treatment.columns, group
+                    )
+                    for group in groups
+                ],
+            )
+            for name, (side, treatment, groups) in compared.items()
         )
         together = isinstance(self.verifier, Verifier) and self.verifier.many is not None
         for name, parts, samples in (self._all_at_once if together else self._one_by_one)(aligned):
@@ -332,57 +319,6 @@ class Hypothesis:
                 found.append([error] * len(every))
         for (name, samples), parts in zip(every.items(), zip(*found, strict=True), strict=True):
             yield name, list(parts), samples
-
-    def _judge(self, tests: Sequence[_Test]) -> tuple[tuple[Comparison, ...], str]:
-        """Return the tests with their adjusted p-values and verdicts, and how they were adjusted."""
-        own = [test.adjusted for test in tests if test.adjusted is not None]
-        correct = CORRECTIONS[self.correction]
-        is_own = bool(tests) and len(own) == len(tests)
-        adjusted = own if is_own else correct([test.p_value for test in tests])
-        within = [
-            [math.nan] * len(tests)
-            if margin is None
-            else correct([math.nan if test.mean is None else _p_within(test.mean, margin) for test in tests])
-            for margin in (self.equivalence_margin, self.smallest_effect)
-        ]
-        count = (
-            1 if self.correction == "none" else max(1, sum(not math.isnan(each.p_value) for each in tests))
-        )
-        alpha, comparisons = self.alpha, []
-        for test, p_value, equivalent, small in zip(tests, adjusted, *within, strict=True):
-            concludes = any(each <= alpha for each in (p_value, equivalent, small))
-            is_lopsided = concludes and _is_lopsided(test)
-            evidence = Evidence(test.difference, p_value, test.claim, equivalent, small, is_lopsided)
-            concluded = verdict(evidence, alpha, self.direction)
-            more, visible = None, None
-            if concluded == UNDECIDED and not test.claim:
-                more, visible = self._outlook(test, alpha / count)
-            comparisons.append(
-                Comparison(
-                    test.treatment,
-                    test.metric,
-                    test.difference,
-                    test.p_value,
-                    p_value,
-                    concluded,
-                    test.paired,
-                    more,
-                    visible,
-                )
-            )
-        return tuple(comparisons), "own" if is_own else self.correction
-
-    def _outlook(self, test: _Test, alpha: float) -> tuple[int | None, float | None]:
-        """Return how many replicates more would find the smallest effect, and what difference so many find."""
-        mean, n, paired = test.mean, test.n, test.paired
-        if mean is None or not mean.error > 0:
-            return None, None
-        sd = mean.error * math.sqrt(n if paired else n / 2)
-        visible = smallest_effect(n, alpha=alpha, paired=paired) * sd
-        if self.smallest_effect is None:
-            return None, visible
-        needed = whole_replicates_needed(self.smallest_effect / sd, alpha=alpha, paired=paired)
-        return None if needed is None or needed <= n else needed - n, visible
 
     def _scores_by_ranker(
         self, ranker: Callable[[Any], float], results: Mapping[str, Any], errors: dict[str, str]
@@ -445,11 +381,13 @@ class Hypothesis:
             return f"{why}: {len(condition.errors)} replicates failed, first {condition.errors[0]}"
         return f"{why}; it recorded {listed(condition.columns)}"
 
-    def _lacking(self, recorded: Iterable[str]) -> str:
+    def _lacking(self, recorded: Collection[str]) -> str:
         """Return what is asked for and is not among the metrics that were recorded; empty if nothing lacks."""
-        known = set(recorded)
-        missing = (metric for group in self.groups or [] for metric in group if metric not in known)
-        return next((f"metric {metric!r}" for metric in missing), "" if known else "any metric")
+        for group in self.groups or ():
+            for metric in group:
+                if metric not in recorded:
+                    return f"metric {metric!r}"
+        return "" if recorded else "any metric"
 
     def _refuse(self, what: str, recorded: Iterable[str], when: str = "") -> NoReturn:
         names = list(recorded)
@@ -477,83 +415,6 @@ def _direction(given: Direction | None, verifier: object) -> Direction | None:
             hint="Say it once, to the verifier",
         )
     return cast("Direction", of_verifier)
-
-
-def _tests_in(
-    found: Any,
-    treatment: str,
-    group: Sequence[str],
-    samples: Pair,
-    conditions: tuple[ConditionMetrics, ConditionMetrics],
-) -> Iterator[_Test]:
-    baseline, condition = conditions
-    for metric, result, p_value in find_tests(found, ", ".join(group)):
-        difference, adjusted = result.get("difference"), result.get("adjusted_p_value")
-        paired = not isinstance(result.get("n"), tuple | list)
-        if result.get("standard_error", ...) is None:  # a test of what is not for Student's t
-            mean, n = None, 0
-        else:
-            mean, n = _known_mean(result, paired=paired) or _mean_difference(samples, metric, paired)
-        yield _Test(
-            treatment,
-            metric,
-            float(difference) if is_number(difference) else _difference(samples, metric),
-            p_value,
-            float(adjusted) if is_number(adjusted) else None,
-            str(result.get("claim", "")),
-            paired,
-            mean,
-            n,
-            [
-                (baseline.columns[each], condition.columns[each])
-                for each in ([metric] if metric in samples[0] else group)
-            ],
-        )
-
-
-def _is_lopsided(test: _Test) -> bool:
-    """Tell whether more replicates were lost under one condition than under the other."""
-    losses = [lost_halves(*columns) for columns in test.columns]
-    return any(ours != theirs for ours, theirs in losses)
-
-
-def _known_mean(result: Mapping[str, Any], *, paired: bool) -> tuple[MeanDifference, int] | None:
-    """Return the mean difference that a test tells of itself, and of how many replicates; None if it tells none."""
-    difference, error, n = result.get("difference"), result.get("standard_error"), result.get("n")
-    count = (
-        min((each for each in n if isinstance(each, int)), default=None) if isinstance(n, tuple | list) else n
-    )
-    if not (isinstance(count, int) and is_number(difference) and is_number(error) and error > 0):
-        return None
-    freedom = result.get("degrees_of_freedom", count - 1 if paired else None)
-    return (MeanDifference(difference, error, freedom, 0.0), count) if is_number(freedom) else None
-
-
-def _mean_difference(samples: Pair, metric: str, paired: bool) -> tuple[MeanDifference | None, int]:
-    """Return what a t test makes of a metric, and of how many replicates; nothing if it is not one of numbers."""
-    baseline, treatment = samples
-    try:
-        if not paired:
-            a, b = baseline.moments(metric), treatment.moments(metric)
-            return MeanDifference.of_samples(a, b), min(a.n, b.n)
-        left, right = baseline.per_replicate(metric), treatment.per_replicate(metric)
-        differences = moments(paired_differences(left, right))
-        return MeanDifference.of_pairs(differences), differences.n
-    except (KeyError, InvalidTypeError):
-        return None, 0
-
-
-def _p_within(mean: MeanDifference, margin: float) -> float:
-    """Return the p-value whose level is that of a two-sided interval: within the margin at the same alpha."""
-    return min(1.0, 2 * mean.p_within(margin))
-
-
-def _difference(samples: tuple[ConditionSamples, ConditionSamples], metric: str) -> float | None:
-    """Return the difference of the means of what a verifier compared without telling its sign, if they have one."""
-    try:
-        return difference_of_means(*(each.moments(metric) for each in samples))
-    except (KeyError, InvalidTypeError):  # several metrics were tested together, or they are not numeric
-        return None
 
 
 class HypothesisFactory(Factory[Hypothesis]):
@@ -649,10 +510,13 @@ def _count_dropped(
 ) -> dict[str, int]:
     """Count the replicates that are no complete pair, by what is the matter with them."""
     reasons = {error.replicate: error.status for error in (*treatment.errors, *baseline.errors)}
-    for metric in {metric for group in groups for metric in group}:
-        for replicate in replicates_of_one(baseline.columns[metric], treatment.columns[metric]):
-            reasons.setdefault(replicate, "not recorded by both")
-    return dict(Counter(reasons[replicate] for replicate in sorted(reasons)))
+    for group in groups:
+        for metric in group:
+            ours, theirs = baseline.columns[metric], treatment.columns[metric]
+            if not ours.is_parallel_to(theirs):
+                for replicate in replicates_of_one(ours, theirs):
+                    reasons.setdefault(replicate, "not recorded by both")
+    return dict(Counter(reasons[replicate] for replicate in sorted(reasons))) if reasons else {}
 
 
 def _shared(baseline: ConditionMetrics, treatment: ConditionMetrics) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError
@@ -31,20 +31,27 @@ from here. Integers are exact, and have no rounding.
 """
 
 _LEAST_SQUARES = 1e-290  # sums of squares below this have lost digits
+_CACHED, _TABLE = 2**15, 2**17  # numbers that are in the processor's cache, and in a table, at a time
 
 
 class Moments(NamedTuple):
     """Number of values, mean, and standard deviation with ``n - 1``; NaN where there are too few values.
 
-    The mean is ``origin + offset``. The origin is one of the values, and an int if all of them are: so means of large
-    integers differ by what a float of their size cannot hold.
+    Of a table, all but `n` are arrays, with a number for each row. The mean is ``origin + offset``. The origin is one
+    of the values, or zero, and an int if all of them are: so means of large integers differ by what a float of their
+    size cannot hold.
     """
 
     n: int
-    mean: float
-    sd: float
-    origin: float
-    offset: float
+    mean: Any
+    sd: Any
+    origin: Any
+    offset: Any
+
+    def each(self) -> list[Moments]:
+        """Return the moments of each row of a table."""
+        columns = (column.tolist() for column in self[1:])
+        return [Moments(self.n, *row) for row in zip(*columns, strict=True)]
 
 
 class ConditionSamples(Mapping[str, list[Any]]):
@@ -97,20 +104,16 @@ class ConditionSamples(Mapping[str, list[Any]]):
         """
         return self._sources[metric].per_replicate(metric)
 
-    def moments(self, metric: str) -> Moments:
-        """Return number, mean and variance of :meth:`per_replicate`."""
-        return self._sources[metric].moments(metric)
-
 
 class _WholeColumn:
     """A column with one number in each replicate: nothing to align, nothing to copy."""
 
-    __slots__ = ("_list", "_moments", "column")
+    __slots__ = ("_list", "_numbers", "column")
 
     def __init__(self, column: Column) -> None:
         self.column = column
         self._list: list[Any] | None = None
-        self._moments: Moments | None = None
+        self._numbers: NumberArray | None = None
 
     def values(self) -> list[Any]:
         # Made from the column once, and handed out in copies: a verifier may sort its list in place, and the
@@ -123,12 +126,10 @@ class _WholeColumn:
         return self.column.array()
 
     def per_replicate(self, metric: str) -> NumberArray:
-        return as_numbers(self.column.array(), metric)
-
-    def moments(self, metric: str) -> Moments:
-        if self._moments is None:
-            self._moments = moments(self.per_replicate(metric))
-        return self._moments
+        # One array for all treatments, by which is seen that their baseline is the same.
+        if self._numbers is None:
+            self._numbers = self.column.array()
+        return self._numbers
 
 
 class _CommonReplicates:
@@ -164,16 +165,13 @@ class _CommonReplicates:
                 means = np.add.reduceat(as_floats(numbers) / np.repeat(lengths, lengths), starts)
         return means
 
-    def moments(self, metric: str) -> Moments:
-        return moments(self.per_replicate(metric))
-
 
 class BaselineColumns:
     """The baseline's side of all comparisons of a run, read once and used for every treatment."""
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
         self._columns = columns
-        self._whole: dict[str, _WholeColumn] = {}
+        self._whole = {metric: _WholeColumn(column) for metric, column in columns.items()}
 
     def align(
         self, treatment: Mapping[str, Column], metrics: Iterable[str]
@@ -196,22 +194,16 @@ class BaselineColumns:
         right: dict[str, _WholeColumn | _CommonReplicates] = {}
         for metric in metrics:
             ours, theirs = self._columns[metric], treatment[metric]
-            if _are_whole(ours, theirs):
-                left[metric] = self._whole.setdefault(metric, _WholeColumn(ours))
+            if ours.is_parallel_to(theirs):
+                left[metric] = self._whole[metric]
                 right[metric] = _WholeColumn(theirs)
             else:
                 left[metric], right[metric] = _align(metric, ours, theirs)
         return ConditionSamples(left), ConditionSamples(right)
 
 
-def _are_whole(ours: Column, theirs: Column) -> bool:
-    return ours.is_dense and theirs.is_dense and len(ours) == len(theirs)
-
-
 def replicates_of_one(ours: Column, theirs: Column) -> frozenset[int]:
     """Return the replicates that only one of two conditions has recorded a metric in."""
-    if _are_whole(ours, theirs):
-        return frozenset()
     left, right = (
         frozenset(replicate for replicate, _ in column.by_replicate()) for column in (ours, theirs)
     )
@@ -223,7 +215,7 @@ def lost_halves(baseline: Column, treatment: Column) -> tuple[int, int]:
 
     A replicate that recorded nothing has lost its number, and so has one that recorded NaN.
     """
-    if _are_whole(baseline, treatment) and not (_has_nan(baseline) or _has_nan(treatment)):
+    if baseline.is_parallel_to(treatment) and not (_has_nan(baseline) or _has_nan(treatment)):
         return 0, 0
     kept, others = (
         {
@@ -237,14 +229,8 @@ def lost_halves(baseline: Column, treatment: Column) -> tuple[int, int]:
 
 
 def _has_nan(column: Column) -> bool:
-    import numpy as np
-
     array = column.array()
-    if array.dtype.kind != "f":
-        return False
-    with np.errstate(all="ignore"):  # infinities of two signs, and sums beyond all floats
-        total = np.add.reduce(array)
-    return math.isnan(total) and bool(np.isnan(array).any())
+    return array.dtype.kind == "f" and len(array) > 0 and math.isnan(array.min())
 
 
 def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_CommonReplicates, _CommonReplicates]:
@@ -276,58 +262,154 @@ def per_replicate(column: Column, metric: str) -> NumberArray:
 
 
 def moments(values: NumberArray) -> Moments:
-    """Return the moments of a 1-D array, as :func:`as_numbers` makes it.
+    """Return the moments of a 1-D array, as :func:`as_numbers` makes it, or of each row of a table.
 
     Values of any size have a standard deviation, and integers of any size a mean with all digits. If a value is not
     finite, the mean is what IEEE 754 gives, and the standard deviation NaN.
     """
+    if values.ndim == 1:
+        n, *found = moments(values[None])
+        return Moments(n, *(each.item() for each in found))
+    return Moments(values.shape[1], *by_blocks(_moments_of_rows, values))
+
+
+def moments_of_each(arrays: Sequence[NumberArray]) -> list[Moments]:
+    """Return the moments of 1-D arrays, found together for those of one kind and length."""
     import numpy as np
 
-    n = len(values)
+    nothing = np.empty(0)
+    found: dict[int, Moments] = {}
+    for places, _, table in in_tables([(nothing, values) for values in arrays]):
+        found |= zip(places, moments(table).each(), strict=True)
+    return [found[place] for place in range(len(arrays))]
+
+
+def moments_of_pairs(baseline: NumberArray, treatment: NumberArray) -> Moments:
+    """Return the moments of the :func:`paired_differences` of the rows of two tables."""
+    found = by_blocks(lambda *rows: _moments_of_rows(paired_differences(*rows)), baseline, treatment)
+    return Moments(treatment.shape[1], *found)
+
+
+def by_blocks(compute: Callable[..., Sequence[NumberArray]], *tables: NumberArray) -> Sequence[NumberArray]:
+    """Return what `compute` makes of tables, in blocks of rows that stay in the processor's cache.
+
+    Larger ones would take several times as long.
+
+    Parameters
+    ----------
+    compute : callable
+        Takes some rows of each table, and returns arrays with a number for each row.
+    *tables : numpy.ndarray
+        Of as many rows, or of one that belongs to all.
+    """
+    import numpy as np
+
+    rows, n = max(table.shape for table in tables)
+    step = max(1, _CACHED // max(1, n))
+    if rows <= step:
+        return compute(*tables)
+    blocks = [
+        compute(*(table if len(table) == 1 else table[start : start + step] for table in tables))
+        for start in range(0, rows, step)
+    ]
+    return [np.concatenate(column) for column in zip(*blocks, strict=True)]
+
+
+def _moments_of_rows(values: NumberArray) -> tuple[FloatArray, FloatArray, NumberArray, FloatArray]:
+    """Return mean, standard deviation, origin and offset of each row."""
+    import numpy as np
+
+    rows, n = values.shape
     if n == 0:
-        return Moments(0, math.nan, math.nan, math.nan, 0.0)
-    origin = values.item(0)
+        nothing = np.full(rows, math.nan)
+        return nothing, nothing, nothing, np.zeros(rows)
     with np.errstate(all="ignore"):
         # Counted from the first value: equal values have variance zero exactly, large ones lose no digits.
-        shifted = _subtract(values, origin)
-        offset = float(shifted.mean())
-        shifted -= offset
-        squares, exponent = float(shifted @ shifted), 0
+        origin = values[:, 0]
+        shifted = _subtract(values, values[:, :1])
+        offset, squares = _centre(shifted)
+        sd = np.sqrt(squares / (n - 1)) if n > 1 else np.full(rows, math.nan)
         # Else the values are equal or not finite, or what was squared is no float.
-        if not _LEAST_SQUARES < squares < math.inf:
-            shifted = _subtract(values, origin)
-            if not np.isfinite(shifted).all():
-                shifted, origin = as_floats(values), 0.0
-                if not np.isfinite(shifted).all():
-                    mean = float(shifted.mean())
-                    return Moments(n, mean, math.nan, mean, 0.0)
-            small, exponent = scaled(shifted)
-            mean = float(small.mean())
-            offset = float(np.ldexp(mean, exponent))
-            small -= mean
-            squares = float(small @ small)
-        sd = float(np.ldexp(math.sqrt(squares / (n - 1)), exponent)) if n > 1 else math.nan
-    mean = _to_float(origin) + offset
-    if isinstance(origin, float) and sd < ROUNDING * abs(mean):
-        sd = 0.0
-    return Moments(n, mean, sd, origin, offset)
+        odd = np.flatnonzero(~((squares > _LEAST_SQUARES) & (squares < math.inf)))
+        if odd.size:
+            origin = origin.copy()
+            origin[odd], offset[odd], sd[odd] = _moments_of_any_size(values[odd])
+        mean = as_floats(origin) + offset
+        if origin.dtype.kind == "f":
+            sd[sd < ROUNDING * np.abs(mean)] = 0.0
+    return mean, sd, origin, offset
 
 
-def difference_of_means(baseline: Moments, treatment: Moments) -> float:
+def _centre(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Take the mean from each row, in place; return the means, and the sums of the squares of what is left."""
+    means: FloatArray = rows.mean(axis=1)
+    rows -= means[:, None]
+    return means, (rows[:, None, :] @ rows[:, :, None])[:, 0, 0]
+
+
+def _moments_of_any_size(values: NumberArray) -> tuple[NumberArray, FloatArray, FloatArray]:
+    """Return origin, offset and standard deviation of each row, whatever becomes of squares."""
+    import numpy as np
+
+    n = values.shape[1]
+    origin = values[:, 0].copy()
+    shifted = _subtract(values, values[:, :1])
+    far = ~np.isfinite(shifted).all(axis=1)
+    origin[far] = 0
+    shifted[far] = as_floats(values[far])
+    small, exponents = scaled(shifted)
+    means, squares = _centre(small)
+    sd = np.ldexp(np.sqrt(squares / (n - 1)), exponents) if n > 1 else np.full(len(values), math.nan)
+    return origin, np.ldexp(means, exponents), sd
+
+
+def difference_of_means(baseline: Moments, treatment: Moments) -> Any:
     """Return the mean of the treatment minus that of the baseline; zero if it is their rounding."""
-    start, end = baseline.origin, treatment.origin
-    if isinstance(start, int) and isinstance(end, int):
-        gap = _to_float(end - start)
-        scale = max(abs(gap), abs(baseline.offset), abs(treatment.offset))
-    else:
-        gap = _to_float(end) - _to_float(start)
-        scale = max(abs(baseline.mean), abs(treatment.mean))
-    difference = gap + (treatment.offset - baseline.offset)
-    return 0.0 if abs(difference) < ROUNDING * scale else difference
+    import numpy as np
+
+    start, end = np.asarray(baseline.origin), np.asarray(treatment.origin)
+    with np.errstate(all="ignore"):
+        gap = _subtract(end, start)
+        if "f" in start.dtype.kind + end.dtype.kind:
+            scale = np.maximum(np.abs(baseline.mean), np.abs(treatment.mean))
+        else:
+            scale = np.maximum(np.maximum(np.abs(gap), np.abs(baseline.offset)), np.abs(treatment.offset))
+        difference = gap + (treatment.offset - np.asarray(baseline.offset))
+        return number_or_array(np.where(np.abs(difference) < ROUNDING * scale, 0.0, difference))
+
+
+def in_tables(
+    pairs: Sequence[tuple[NumberArray, NumberArray]],
+) -> Iterator[tuple[list[int], NumberArray, NumberArray]]:
+    """Put arrays of one kind and length into tables, so that tests take all of them at once.
+
+    Parameters
+    ----------
+    pairs : sequence of tuples of numpy.ndarray
+        The numbers of the baseline and of a treatment, 1-D, as :func:`as_numbers` makes them.
+
+    Yields
+    ------
+    tuple
+        The places in `pairs` of what a table holds; the baselines, a row for each place, or one row if all are the same
+        array; the treatments, a row for each.
+    """
+    import numpy as np
+
+    kinds: dict[Hashable, list[int]] = {}
+    for place, (left, right) in enumerate(pairs):
+        kinds.setdefault((left.dtype.kind, len(left), right.dtype.kind, len(right)), []).append(place)
+    for places in kinds.values():
+        rows = max(1, _TABLE // max(1, *map(len, pairs[places[0]])))
+        for start in range(0, len(places), rows):
+            block = places[start : start + rows]
+            lefts, rights = zip(*(pairs[place] for place in block), strict=True)
+            is_one = len(set(map(id, lefts))) == 1
+            yield block, lefts[0][None] if is_one else np.array(lefts), np.array(rights)
 
 
 def paired_differences(baseline: NumberArray, treatment: NumberArray) -> FloatArray:
-    """Return ``treatment - baseline`` of two arrays of one length; what is the rounding of a pair is zero."""
+    """Return ``treatment - baseline`` of two arrays or tables; what is the rounding of a pair is zero."""
     import numpy as np
 
     with np.errstate(all="ignore"):
@@ -390,7 +472,7 @@ def _subtract(values: NumberArray, others: NumberArray | float) -> FloatArray:
         return np.asarray(as_floats(values) - as_floats(numbers))
     if kinds == "ii" and all(map(_fits_a_difference, (values, numbers))):
         return np.asarray(values - numbers, dtype=np.float64)
-    return as_floats(values.astype(object) - numbers.astype(object))
+    return as_floats(np.asarray(values.astype(object) - numbers.astype(object), dtype=object))
 
 
 def _fits_a_difference(values: NumberArray) -> bool:
@@ -414,12 +496,17 @@ def _to_float(value: float) -> float:
         return math.copysign(math.inf, value > 0 or -1)
 
 
-def scaled(values: FloatArray) -> tuple[FloatArray, int]:
-    """Return finite `values` divided by a power of two, so that sums of them are floats, and its exponent."""
+def scaled(values: FloatArray) -> tuple[FloatArray, NumberArray]:
+    """Return finite rows divided by powers of two, so that sums of them are floats, and the exponents of the rows."""
     import numpy as np
 
-    exponent = math.frexp(max(-float(values.min()), float(values.max())))[1]
-    return np.ldexp(values, -exponent), exponent
+    exponents = np.frexp(np.abs(values).max(axis=1))[1]
+    return np.ldexp(values, -exponents[:, None]), exponents
+
+
+def number_or_array(found: Any) -> Any:
+    """Return what has no dimensions as a float, and an array as it is."""
+    return found if found.ndim else float(found)
 
 
 def _shorten(value: object) -> str:

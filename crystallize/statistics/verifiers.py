@@ -31,19 +31,19 @@ Values that are not finite give NaN, which decides nothing.
 from __future__ import annotations
 
 import math
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError, InvalidValueError, MissingMetricError
 from crystallize.statistics.dunnett import dunnett_p_value, dunnett_quantile
-from crystallize.statistics.intervals import NO_INTERVAL, interval_of_changes
+from crystallize.statistics.intervals import interval_of_changes
 from crystallize.statistics.mcnemar import count_changes
 from crystallize.statistics.samples import (
     ConditionSamples,
-    Moments,
     as_numbers,
     difference_of_means,
+    in_tables,
     moments,
+    moments_of_pairs,
     paired_differences,
 )
 from crystallize.statistics.sign_flip import flip_signs
@@ -62,9 +62,8 @@ if TYPE_CHECKING:
     from crystallize.statistics.wilcoxon import Method
 
     Samples = Mapping[str, Any]
+    Pair = tuple[Samples, Samples]
     Found = dict[str, Any]
-
-T = TypeVar("T")
 
 
 # -- settings ------------------------------------------------------------------------------------------------
@@ -104,7 +103,15 @@ def _check_margin(alpha: Any, paired: Any, margin: Any, direction: Any = "max") 
 # -- differences of means ------------------------------------------------------------------------------------
 
 
-@verifier(check=_check_alpha)
+def _welch(samples: Sequence[Pair], *, alpha: float) -> list[Found | Exception]:
+    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
+        found, n = _mean_difference(baseline, treatment, paired=False)
+        return _records(alpha, **_of_means(found, alpha, n))
+
+    return _compare_all(samples, compare, paired=False)
+
+
+@verifier(check=_check_alpha, many=_welch)
 def welch_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha: float = 0.05) -> Found:
     """Welch's t-test of the means of two independent samples, whose variances may differ.
 
@@ -130,15 +137,18 @@ def welch_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
     Welch, B. L. (1947), "The generalization of 'Student's' problem when several different population
     variances are involved", Biometrika 34, 28-35.
     """
-
-    def compare(metric: str) -> Found:
-        found, n = _mean_difference(baseline_samples, treatment_samples, metric, paired=False)
-        return _report(found, alpha) | {"n": n}
-
-    return _for_each_metric(compare, baseline_samples, treatment_samples)
+    return _only(_welch([(baseline_samples, treatment_samples)], alpha=alpha))
 
 
-@verifier(check=_check_alpha)
+def _paired_t(samples: Sequence[Pair], *, alpha: float) -> list[Found | Exception]:
+    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
+        found, n = _mean_difference(baseline, treatment, paired=True)
+        return _records(alpha, **_of_means(found, alpha, n))
+
+    return _compare_all(samples, compare, paired=True)
+
+
+@verifier(check=_check_alpha, many=_paired_t)
 def paired_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha: float = 0.05) -> Found:
     """Student's t-test of the differences within replicates.
 
@@ -160,44 +170,27 @@ def paired_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alph
     ----------
     Student (1908), "The probable error of a mean", Biometrika 6, 1-25.
     """
-
-    def compare(metric: str) -> Found:
-        found, n = _mean_difference(baseline_samples, treatment_samples, metric, paired=True)
-        return _report(found, alpha) | {"n": n}
-
-    return _for_each_metric(compare, baseline_samples, treatment_samples)
+    return _only(_paired_t([(baseline_samples, treatment_samples)], alpha=alpha))
 
 
 def _sign_flips(
-    samples: Sequence[tuple[Samples, Samples]], *, alpha: float, resamples: int, seed: int
+    samples: Sequence[Pair], *, alpha: float, resamples: int, seed: int
 ) -> list[Found | Exception]:
-    """Test several treatments with the same random exchanges, which take most of the time."""
-    found: list[Found | Exception] = [{} for _ in samples]
-    differences: list[FloatArray] = []
-    places: list[tuple[int, str]] = []
-    for place, (baseline, treatment) in enumerate(samples):
-        try:
-            given = _for_each(partial(_differences, baseline, treatment), baseline, treatment)
-        except CrystallizeError as error:
-            found[place] = error
-            continue
-        differences += given.values()
-        places += [(place, metric) for metric in given]
-    flips = flip_signs(differences, alpha, resamples, seed)
-    for (place, metric), values, flip in zip(places, differences, flips, strict=True):
-        results = found[place]
-        assert isinstance(results, dict)
-        mean = MeanDifference.of_pairs(moments(values))
-        results[metric] = {
-            "p_value": flip.p_value,
-            "statistic": mean.difference,
-            "standard_error": mean.error,
-            "difference": mean.difference,
-            "interval": flip.interval,
-            "significant": _is_significant(flip.p_value, alpha),
-            "n": len(values),
-        }
-    return [each if isinstance(each, Exception) else _without_one_metric(each) for each in found]
+    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
+        differences = paired_differences(baseline, treatment)
+        mean = MeanDifference.of_pairs(moments(differences))
+        flips = flip_signs(differences, alpha, resamples, seed)
+        return _records(
+            alpha,
+            p_value=flips.p_value,
+            statistic=mean.difference,
+            standard_error=mean.error,
+            difference=mean.difference,
+            interval=_pairs_of(flips.low, flips.high),
+            n=differences.shape[1],
+        )
+
+    return _compare_all(samples, compare, paired=True)
 
 
 @verifier(check=_check_resampling, many=_sign_flips)
@@ -241,15 +234,28 @@ def sign_flip_test(
     Smyth, G. K. (2010), "Permutation p-values should never be zero", Statistical Applications in Genetics
     and Molecular Biology 9, 39.
     """
-    (found,) = _sign_flips(
-        [(baseline_samples, treatment_samples)], alpha=alpha, resamples=resamples, seed=seed
-    )
-    if isinstance(found, Exception):
-        raise found
-    return found
+    samples = [(baseline_samples, treatment_samples)]
+    return _only(_sign_flips(samples, alpha=alpha, resamples=resamples, seed=seed))
 
 
-@verifier(check=_check_ranks)
+def _wilcoxon(samples: Sequence[Pair], *, alpha: float, method: Method) -> list[Found | Exception]:
+    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
+        differences = paired_differences(baseline, treatment)
+        found = signed_ranks(differences, method)
+        mean = MeanDifference.of_pairs(moments(differences))
+        return _records(
+            alpha,
+            p_value=found.p_value,
+            statistic=found.positive - found.negative,
+            standard_error=mean.error,
+            difference=mean.difference,
+            n=differences.shape[1],
+        )
+
+    return _compare_all(samples, compare, paired=True)
+
+
+@verifier(check=_check_ranks, many=_wilcoxon)
 def wilcoxon_test(
     baseline_samples: Samples,
     treatment_samples: Samples,
@@ -280,21 +286,7 @@ def wilcoxon_test(
     ----------
     Wilcoxon, F. (1945), "Individual comparisons by ranking methods", Biometrics Bulletin 1, 80-83.
     """
-
-    def compare(metric: str) -> Found:
-        differences = _differences(baseline_samples, treatment_samples, metric)
-        found = signed_ranks(differences, method)
-        mean = MeanDifference.of_pairs(moments(differences))
-        return {
-            "p_value": found.p_value,
-            "statistic": found.positive - found.negative,
-            "standard_error": mean.error,
-            "difference": mean.difference,
-            "significant": _is_significant(found.p_value, alpha),
-            "n": len(differences),
-        }
-
-    return _for_each_metric(compare, baseline_samples, treatment_samples)
+    return _only(_wilcoxon([(baseline_samples, treatment_samples)], alpha=alpha, method=method))
 
 
 @verifier(check=_check_alpha)
@@ -320,9 +312,8 @@ def mcnemar_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
     McNemar, Q. (1947), Psychometrika 12, 153-157. Agresti, A. and Min, Y. (2005), Statistics in Medicine 24, 729-740.
     """
 
-    def compare(metric: str) -> Found:
-        left, right = _pairs(baseline_samples, treatment_samples, metric)
-        found = count_changes(left, right, metric)
+    def compare(metric: str, baseline: NumberArray, treatment: NumberArray) -> Found:
+        found = count_changes(baseline, treatment, metric)
         p_value = found.p_value if found.n else math.nan
         return {
             "p_value": p_value,
@@ -336,13 +327,32 @@ def mcnemar_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
             "gained": found.gained,
         }
 
-    return _for_each_metric(compare, baseline_samples, treatment_samples)
+    numbers = _numbers_of(baseline_samples, treatment_samples, paired=True)
+    return _without_one_metric({metric: compare(metric, *pair) for metric, pair in numbers.items()})
 
 
 # -- against a margin ----------------------------------------------------------------------------------------
 
 
-@verifier(check=_check_margin)
+def _equivalence(
+    samples: Sequence[Pair], *, margin: float, alpha: float, paired: bool
+) -> list[Found | Exception]:
+    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
+        import numpy as np
+
+        found, n = _mean_difference(baseline, treatment, paired=paired)
+        nearer = np.where(found.difference > 0, margin, -margin)
+        return _records(
+            alpha,
+            **_of_means(found, 2 * alpha, n)
+            | {"p_value": found.p_within(margin), "statistic": found.at(nearer)},
+            claim=EQUIVALENT,
+        )
+
+    return _compare_all(samples, compare, paired=paired)
+
+
+@verifier(check=_check_margin, many=_equivalence)
 def equivalence_test(
     baseline_samples: Samples,
     treatment_samples: Samples,
@@ -376,22 +386,28 @@ def equivalence_test(
     ----------
     Schuirmann, D. J. (1987), Journal of Pharmacokinetics and Biopharmaceutics 15, 657-680.
     """
-
-    def compare(metric: str) -> Found:
-        found, n = _mean_difference(baseline_samples, treatment_samples, metric, paired=paired)
-        p_value = found.p_within(margin)
-        return _report(found, 2 * alpha) | {
-            "p_value": p_value,
-            "statistic": found.at(margin if found.difference > 0 else -margin),
-            "significant": _is_significant(p_value, alpha),
-            "claim": EQUIVALENT,
-            "n": n,
-        }
-
-    return _for_each_metric(compare, baseline_samples, treatment_samples)
+    samples = [(baseline_samples, treatment_samples)]
+    return _only(_equivalence(samples, margin=margin, alpha=alpha, paired=paired))
 
 
-@verifier(check=_check_margin)
+def _non_inferiority(
+    samples: Sequence[Pair], *, margin: float, direction: Direction, alpha: float, paired: bool
+) -> list[Found | Exception]:
+    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
+        found, n = _mean_difference(baseline, treatment, paired=paired)
+        is_max = direction == "max"
+        p_values = found.p_above(-margin) if is_max else found.p_below(margin)
+        return _records(
+            alpha,
+            **_of_means(found, 2 * alpha, n)
+            | {"p_value": p_values, "statistic": found.at(-margin if is_max else margin)},
+            claim=NOT_WORSE,
+        )
+
+    return _compare_all(samples, compare, paired=paired)
+
+
+@verifier(check=_check_margin, many=_non_inferiority)
 def non_inferiority_test(
     baseline_samples: Samples,
     treatment_samples: Samples,
@@ -425,27 +441,14 @@ def non_inferiority_test(
     ----------
     Wellek, S. (2010), Testing Statistical Hypotheses of Equivalence and Noninferiority, 2nd ed., section 2.
     """
-
-    def compare(metric: str) -> Found:
-        found, n = _mean_difference(baseline_samples, treatment_samples, metric, paired=paired)
-        p_value = found.p_above(-margin) if direction == "max" else found.p_below(margin)
-        return _report(found, 2 * alpha) | {
-            "p_value": p_value,
-            "statistic": found.at(-margin if direction == "max" else margin),
-            "significant": _is_significant(p_value, alpha),
-            "claim": NOT_WORSE,
-            "n": n,
-        }
-
-    return _for_each_metric(compare, baseline_samples, treatment_samples)
+    samples = [(baseline_samples, treatment_samples)]
+    return _only(_non_inferiority(samples, margin=margin, direction=direction, alpha=alpha, paired=paired))
 
 
 # -- all treatments at once ----------------------------------------------------------------------------------
 
 
-def _dunnett(
-    samples: Sequence[tuple[Samples, Samples]], *, alpha: float = 0.05, paired: bool = True
-) -> list[Found]:
+def _dunnett(samples: Sequence[Pair], *, alpha: float = 0.05, paired: bool = True) -> list[Found]:
     found: list[Found] = [{} for _ in samples]
     metrics = {frozenset(side) for pair in samples for side in pair}
     if len(metrics) != 1 or not all(metrics):
@@ -460,6 +463,8 @@ def _dunnett(
 def _dunnett_of_one(
     metric: str, groups: Sequence[tuple[NumberArray, ...]], alpha: float, paired: bool
 ) -> list[Found]:
+    import numpy as np
+
     control = moments(max((left for left, _ in groups), key=len))  # of the treatment that lacks the fewest
     treatments = [moments(right) for _, right in groups]
     sizes = [each.n for each in treatments]
@@ -477,23 +482,19 @@ def _dunnett_of_one(
         variance = squares / freedom if freedom > 0 else math.nan
     loadings = [math.sqrt(n / (n + control.n)) for n in sizes] if control.n else []
     bound = dunnett_quantile(loadings, freedom, 1 - alpha) if math.isfinite(variance) else math.nan
-    found = []
-    for each in treatments:
-        difference = difference_of_means(control, each)
-        error = math.sqrt(variance * (1 / (each.n or math.nan) + 1 / (control.n or math.nan)))
-        mean = MeanDifference.of(difference, error, freedom, 0.0)
-        adjusted = dunnett_p_value(mean.statistic, loadings, freedom)
-        ends = (difference - bound * error, difference + bound * error) if error else (difference,) * 2
-        found.append(
-            _report(mean, alpha)
-            | {
-                "adjusted_p_value": adjusted,
-                "interval": NO_INTERVAL if math.isnan(mean.error) else ends,
-                "significant": _is_significant(adjusted, alpha),
-                "n": control.n if paired else (control.n, each.n),
-            }
-        )
-    return found
+    differences = np.array([difference_of_means(control, each) for each in treatments])
+    errors = np.array(
+        [math.sqrt(variance * (1 / (n or math.nan) + 1 / (control.n or math.nan))) for n in sizes]
+    )
+    mean = MeanDifference.of(differences, errors, freedom, 0.0)
+    adjusted = [dunnett_p_value(each, loadings, freedom) for each in mean.statistic.tolist()]
+    half_widths = np.where(mean.error == 0, 0.0, bound * mean.error)
+    return _records(
+        alpha,
+        **_of_means(mean, alpha, control.n if paired else [(control.n, n) for n in sizes])
+        | {"interval": _pairs_of(differences - half_widths, differences + half_widths)},
+        adjusted_p_value=adjusted,
+    )
 
 
 def _residual(conditions: Sequence[NumberArray]) -> tuple[float, float]:
@@ -545,50 +546,62 @@ def dunnett_test(
 # -- parts ---------------------------------------------------------------------------------------------------
 
 
-def _mean_difference(
-    baseline: Samples, treatment: Samples, metric: str, *, paired: bool
-) -> tuple[MeanDifference, int | tuple[int, int]]:
-    """Return the difference of the means, and how many values it is of."""
-    if paired:
-        found = moments(_differences(baseline, treatment, metric))
-        return MeanDifference.of_pairs(found), found.n
-    a, b = _moments(baseline, metric), _moments(treatment, metric)
-    return MeanDifference.of_samples(a, b), (a.n, b.n)
+def _compare_all(
+    samples: Sequence[Pair],
+    compare: Callable[[NumberArray, NumberArray], list[Found]],
+    *,
+    paired: bool,
+) -> list[Found | Exception]:
+    """Return what a test finds of each treatment, or why it cannot be tested.
+
+    Parameters
+    ----------
+    samples : sequence of tuple
+        For each treatment the baseline's samples that belong to it, and its own.
+    compare : callable
+        Takes tables, see :func:`in_tables`, and returns a result for each row.
+    paired : bool
+        Whether values of one replicate belong together.
+    """
+    found: list[Found | Exception] = []
+    places: dict[str, list[int]] = {}
+    pairs: dict[str, list[tuple[NumberArray, NumberArray]]] = {}
+    for place, (baseline, treatment) in enumerate(samples):
+        try:
+            numbers = _numbers_of(baseline, treatment, paired=paired)
+        except CrystallizeError as error:
+            found.append(error)
+            continue
+        found.append(dict.fromkeys(numbers))
+        for metric, pair in numbers.items():
+            places.setdefault(metric, []).append(place)
+            pairs.setdefault(metric, []).append(pair)
+    for metric, given in pairs.items():
+        for rows, left, right in in_tables(given):
+            for row, result in zip(rows, compare(left, right), strict=True):
+                found[places[metric][row]][metric] = result  # type: ignore[index]
+    return [each if isinstance(each, Exception) else _without_one_metric(each) for each in found]
 
 
-def _report(found: MeanDifference, alpha: float) -> Found:
-    p_value = found.p_value
-    return {
-        "p_value": p_value,
-        "statistic": found.statistic,
-        "degrees_of_freedom": found.freedom,
-        "standard_error": found.error,
-        "difference": found.difference,
-        "interval": found.interval(1 - alpha),
-        "significant": _is_significant(p_value, alpha),
-    }
-
-
-def _is_significant(p_value: float, alpha: float) -> bool | None:
-    return None if math.isnan(p_value) else p_value <= alpha
-
-
-def _for_each_metric(compare: Callable[[str], Found], baseline: Samples, treatment: Samples) -> Found:
-    return _without_one_metric(_for_each(compare, baseline, treatment))
-
-
-def _for_each(compare: Callable[[str], T], baseline: Samples, treatment: Samples) -> dict[str, T]:
-    if not baseline or set(baseline) != set(treatment):
+def _numbers_of(
+    baseline: Samples, treatment: Samples, *, paired: bool
+) -> dict[str, tuple[NumberArray, NumberArray]]:
+    """Return the numbers of each metric of both sides."""
+    found = {}
+    for metric in baseline:
+        if metric in treatment:
+            left, right = _numbers(baseline, metric), _numbers(treatment, metric)
+            if paired and len(left) != len(right):
+                raise InvalidValueError(
+                    f"metric {metric!r} is compared in pairs, but has {len(left)} and {len(right)} values"
+                )
+            found[metric] = left, right
+    if not len(baseline) == len(treatment) == len(found) > 0:
         raise MissingMetricError(
             "the baseline and the treatment have no metric, or not the same ones",
             f"baseline: {listed(baseline)}; treatment: {listed(treatment)}",
         )
-    return {metric: compare(metric) for metric in baseline}
-
-
-def _without_one_metric(found: Found) -> Found:
-    """Return results by metric, or the result itself if there is one metric."""
-    return found if len(found) > 1 else next(iter(found.values()))
+    return found
 
 
 def _numbers(samples: Samples, metric: str) -> NumberArray:
@@ -597,20 +610,63 @@ def _numbers(samples: Samples, metric: str) -> NumberArray:
     return as_numbers(samples[metric], metric)
 
 
-def _moments(samples: Samples, metric: str) -> Moments:
-    if isinstance(samples, ConditionSamples):
-        return samples.moments(metric)
-    return moments(as_numbers(samples[metric], metric))
+def _mean_difference(
+    baseline: NumberArray, treatment: NumberArray, *, paired: bool
+) -> tuple[MeanDifference, int | tuple[int, int]]:
+    """Return the differences of the means of rows, and how many values they are of."""
+    if paired:
+        found = moments_of_pairs(baseline, treatment)
+        return MeanDifference.of_pairs(found), found.n
+    a, b = moments(baseline), moments(treatment)
+    return MeanDifference.of_samples(a, b), (a.n, b.n)
 
 
-def _differences(baseline: Samples, treatment: Samples, metric: str) -> FloatArray:
-    return paired_differences(*_pairs(baseline, treatment, metric))
+def _of_means(found: MeanDifference, alpha: float, n: Any) -> dict[str, Any]:
+    """Return the columns of a test of means."""
+    return {
+        "p_value": found.p_value,
+        "statistic": found.statistic,
+        "degrees_of_freedom": found.freedom,
+        "standard_error": found.error,
+        "difference": found.difference,
+        "interval": _pairs_of(*found.interval(1 - alpha)),
+        "n": n,
+    }
 
 
-def _pairs(baseline: Samples, treatment: Samples, metric: str) -> tuple[NumberArray, NumberArray]:
-    left, right = _numbers(baseline, metric), _numbers(treatment, metric)
-    if len(left) != len(right):
-        raise InvalidValueError(
-            f"metric {metric!r} is compared in pairs, but has {len(left)} and {len(right)} values"
-        )
-    return left, right
+def _pairs_of(low: FloatArray, high: FloatArray) -> list[tuple[float, float]]:
+    return list(zip(low.tolist(), high.tolist(), strict=True))
+
+
+def _records(alpha: float, **columns: Any) -> list[Found]:
+    """Return the results of the rows, from columns: arrays, lists, and what is the same for all rows."""
+    rows = len(columns["p_value"])
+    found = {
+        name: column
+        if isinstance(column, list)
+        else column.tolist()
+        if hasattr(column, "tolist")
+        else [column] * rows
+        for name, column in columns.items()
+    }
+    decisive = found.get("adjusted_p_value", found["p_value"])
+    found["significant"] = [_is_significant(each, alpha) for each in decisive]
+    found["n"] = found.pop("n")  # what a reader looks for first stands first
+    return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+
+
+def _is_significant(p_value: float, alpha: float) -> bool | None:
+    return None if math.isnan(p_value) else p_value <= alpha
+
+
+def _only(found: Sequence[Found | Exception]) -> Found:
+    """Return the result of the only treatment."""
+    (result,) = found
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _without_one_metric(found: Found) -> Found:
+    """Return results by metric, or the result itself if there is one metric."""
+    return found if len(found) > 1 else next(iter(found.values()))

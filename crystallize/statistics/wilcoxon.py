@@ -1,11 +1,15 @@
-"""The null distribution of Wilcoxon's signed-rank statistic."""
+"""Wilcoxon's signed-rank statistic and its null distribution."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from crystallize.statistics.samples import by_blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from crystallize.statistics.samples import FloatArray, NumberArray
 
 Method = Literal["auto", "exact", "normal"]
@@ -15,7 +19,7 @@ MOST_EXACT = 50
 
 
 class SignedRanks(NamedTuple):
-    """What Wilcoxon's test is made of.
+    """What Wilcoxon's test is made of: numbers, or, of a table, arrays with one for each row.
 
     Attributes
     ----------
@@ -27,14 +31,14 @@ class SignedRanks(NamedTuple):
         Two-sided; NaN if a difference is not finite, 1 if all are zero.
     """
 
-    n: int
-    positive: float
-    negative: float
-    p_value: float
+    n: Any
+    positive: Any
+    negative: Any
+    p_value: Any
 
 
 def signed_ranks(differences: FloatArray, method: Method = "auto") -> SignedRanks:
-    """Return the signed-rank statistic of `differences` (1-D) and its p-value.
+    """Return the signed-rank statistic of `differences` (1-D), or of each row of a table, and its p-value.
 
     Zeros are left out, and equal sizes share their ranks. The exact distribution is that of the ranks as they are, so
     it is exact with ties too.
@@ -52,52 +56,100 @@ def signed_ranks(differences: FloatArray, method: Method = "auto") -> SignedRank
     (1981), Concepts of Nonparametric Theory, chapter 3, for ties. The normal approximation has no correction for
     continuity.
     """
+    if differences.ndim == 1:
+        return SignedRanks(*(each.item() for each in signed_ranks(differences[None], method)))
+    return SignedRanks(*by_blocks(lambda rows: _ranks_of_rows(rows, method), differences))
+
+
+def _ranks_of_rows(differences: FloatArray, method: Method) -> SignedRanks:
     import numpy as np
 
-    if not len(differences) or not np.isfinite(differences).all():
-        return SignedRanks(len(differences), math.nan, math.nan, math.nan)
-    kept = differences[differences != 0]
-    n = len(kept)
-    if n == 0:
-        return SignedRanks(0, 0.0, 0.0, 1.0)
-    sizes = np.abs(kept)
-    order = sizes.argsort()
-    doubled, counts = _doubled_ranks(sizes[order])
-    above = int(doubled[kept[order] > 0].sum())
+    length = differences.shape[1]
+    known = np.isfinite(differences).all(axis=1) & (length > 0)
+    keys = _sorted_by_size(differences)
+    sizes, positive = keys >> np.uint64(1), keys & np.uint64(1) == 0
+    zeros = np.count_nonzero(sizes == 0, axis=1)
+    n = length - zeros
+    # Twice the rank is an integer, with ties too.
+    doubled = 2 * (np.arange(1, length + 1) - zeros[:, None])
+    tied = np.zeros(len(n))
+    for row in np.flatnonzero((sizes[:, 1:] == sizes[:, :-1]).any(axis=1)):
+        first = zeros[row]
+        doubled[row, first:], tied[row] = _shared_ranks(sizes[row, first:])
+    positive &= sizes != 0
+    above = (doubled * positive).sum(axis=1)
     total = n * (n + 1)
-    exact = method == "exact" or (method == "auto" and len(differences) <= MOST_EXACT)
-    p_value = _exact(doubled, above) if exact else _normal(n, counts, above)
-    return SignedRanks(n, above / 2, (total - above) / 2, p_value)
+    if method == "exact" or (method == "auto" and length <= MOST_EXACT):
+        p_value: Any = _exact(
+            [row[first:] for row, first in zip(doubled, zeros, strict=True)], above.tolist()
+        )
+    else:
+        p_value = _normal(n, tied, above)
+    return SignedRanks(
+        np.where(known, n, length),
+        np.where(known, above / 2, math.nan),
+        np.where(known, (total - above) / 2, math.nan),
+        np.where(known, p_value, math.nan),
+    )
 
 
-def _doubled_ranks(ascending: FloatArray) -> tuple[NumberArray, NumberArray]:
-    """Return twice the rank of each size, an integer with ties too, and how many there are of each."""
+def _sorted_by_size(differences: FloatArray) -> NumberArray:
+    """Return each row in the order of the sizes: twice the bits of the size, and 1 more for a negative one.
+
+    The bits of positive floats, as integers, are in the order of the floats. With the sign behind them, one sort of
+    integers gives sizes and signs, in a fifth of the time of an order by which both are then taken.
+    """
+    import numpy as np
+
+    bits = differences.view(np.uint64)
+    keys = bits << np.uint64(1)
+    keys |= bits >> np.uint64(63)
+    keys.sort(axis=1)
+    return keys
+
+
+def _shared_ranks(ascending: NumberArray) -> tuple[NumberArray, float]:
+    """Return twice the rank of each size, and what ties take from the variance of the statistic, times 48."""
     import numpy as np
 
     starts = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
     counts = np.diff(starts, append=len(ascending))
-    return np.repeat(2 * starts + counts + 1, counts), counts
+    return np.repeat(2 * starts + counts + 1, counts), float((counts.astype(float) ** 3 - counts).sum())
 
 
-def _exact(doubled: NumberArray, above: int) -> float:
-    """Return the share of all choices of signs that are at least as far from the middle."""
+def _exact(doubled: Sequence[NumberArray], above: Sequence[int]) -> list[float]:
+    """Return, for each row of ranks, the share of all choices of signs that are at least as far from the middle."""
+    found: list[float] = []
+    before, shares = b"", _distribution(doubled[0][:0])
+    for ranks, reached in zip(doubled, above, strict=True):
+        these = ranks.tobytes()
+        if these != before:  # without ties, those of one number are all the same
+            before, shares = these, _distribution(ranks)
+        nearest_end = min(reached, len(shares) - 1 - reached)
+        found.append(min(1.0, 2 * float(shares[: nearest_end + 1].sum())))
+    return found
+
+
+def _distribution(doubled: NumberArray) -> FloatArray:
+    """Return for each number the share of all choices of signs with which the positive ranks sum up to it."""
     import numpy as np
 
-    total = int(doubled.sum())
-    ways = np.zeros(total + 1)
-    ways[0] = 1.0
+    shares = np.zeros(int(doubled.sum()) + 1)
+    shares[0] = 1.0
     reached = 0
     for rank in doubled.tolist():  # ascending, so that few places are reached at first
         reached += rank
-        ways[rank : reached + 1] += ways[: reached + 1 - rank].copy()
-        ways[: reached + 1] /= 2
-    return min(1.0, 2 * float(ways[: min(above, total - above) + 1].sum()))
+        shares[rank : reached + 1] += shares[: reached + 1 - rank].copy()
+        shares[: reached + 1] /= 2
+    return shares
 
 
-def _normal(n: int, counts: NumberArray, above: int) -> float:
+def _normal(n: NumberArray, tied: FloatArray, above: NumberArray) -> FloatArray:
+    import numpy as np
     from scipy.special import ndtr
 
-    ties = float((counts.astype(float) ** 3 - counts).sum())
-    variance = (n * (n + 1) * (2 * n + 1) - ties / 2) / 24
-    z = (above / 2 - n * (n + 1) / 4) / math.sqrt(variance)
-    return float(2 * ndtr(-abs(z)))
+    variance = (n * (n + 1) * (2 * n + 1) - tied / 2) / 24
+    with np.errstate(invalid="ignore"):
+        z = (above / 2 - n * (n + 1) / 4) / np.sqrt(variance)
+    p_values: FloatArray = np.where(n > 0, 2 * ndtr(-np.abs(z)), 1.0)
+    return p_values

@@ -24,7 +24,14 @@ from crystallize.errors import (
 )
 from crystallize.statistics.samples import as_numbers, moments
 from crystallize.statistics.verifier import verifier
-from crystallize.statistics.verifiers import paired_t_test, sign_flip_test, welch_t_test
+from crystallize.statistics.verifiers import (
+    equivalence_test,
+    non_inferiority_test,
+    paired_t_test,
+    sign_flip_test,
+    welch_t_test,
+    wilcoxon_test,
+)
 
 from .published import MAIZE
 
@@ -422,3 +429,54 @@ def test_all_tests_agree_on_clear_cases():
     for test, shift in itertools.product(TESTS, (0.0, 5.0)):
         found = compare(test, a, rng.permutation(a) + shift)
         assert found["significant"] == (shift > 0), test
+
+
+# -- all treatments at once --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        welch_t_test(),
+        paired_t_test(),
+        sign_flip_test(resamples=99),
+        wilcoxon_test(),
+        wilcoxon_test(method="normal"),
+        equivalence_test(margin=1),
+        non_inferiority_test(margin=1, direction="max", paired=False),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("n", [1, 12, 70])
+def test_all_treatments_at_once_give_what_each_gives_alone(test, n):
+    rng = np.random.default_rng(n)
+    whole = [int(value) for value in rng.integers(-3, 4, n)]
+    treatments = [
+        *rng.normal(0.3, 2, (40, n)).tolist(),
+        whole,
+        [value + 2**70 for value in whole],
+        [value * 2.0**900 for value in whole],
+        [1.5] * n,
+        [0.0] * n,
+        [math.nan] + [1.0] * (n - 1),
+    ]
+    baseline = rng.normal(size=n).tolist()
+    pairs = [({"x": baseline}, {"x": values}) for values in treatments]
+    pairs += [({"x": [0.0] * n}, {"x": whole}), ({"x": whole[:1]}, {"x": whole[-1:]})]
+    for pair, found in zip(pairs, test.compare_all(pairs), strict=True):
+        alone = test(*pair)
+        assert list(found) == list(alone)
+        size = abs(alone["difference"])
+        rounding = 1e-12 * (size if math.isfinite(size) else 1.0)
+        for key, value in alone.items():
+            is_number = value is not None and key != "claim"
+            expected = pytest.approx(value, rel=1e-12, abs=rounding, nan_ok=True) if is_number else value
+            assert found[key] == expected, key
+
+
+def test_a_treatment_that_cannot_be_tested_spoils_no_other():
+    pairs = [({"x": DEXTRO}, {"x": values}) for values in (LAEVO, ["a"] * 10, LAEVO[:9])]
+    good, odd, short = paired_t_test().compare_all(pairs)
+    assert good == compare(paired_t_test, DEXTRO, LAEVO)
+    assert isinstance(odd, InvalidTypeError)
+    assert isinstance(short, InvalidValueError)

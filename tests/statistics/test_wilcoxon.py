@@ -54,6 +54,15 @@ def test_the_exact_p_value_counts_all_choices_of_signs(differences):
     assert signed_ranks(np.array(differences, dtype=float)).p_value == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("method", ["exact", "normal"])
+def test_one_difference_of_zero_takes_no_rank(method):
+    differences = np.array([0.0, 1.5, -2.5, 3.5, 4.5, -5.5, 6.5, 7.5, 8.5])
+    found = signed_ranks(differences, method)
+    reference = stats.wilcoxon(differences[1:], method={"exact": "exact", "normal": "asymptotic"}[method])
+    assert (found.n, found.positive, found.negative) == (8, 29, 7)
+    assert found.p_value == pytest.approx(reference.pvalue, rel=1e-12)
+
+
 def test_the_method_is_chosen_by_the_number_of_pairs_alone():
     rng = np.random.default_rng(3)
     for n, method in ((50, "exact"), (51, "normal")):

@@ -1,0 +1,222 @@
+"""What the tests of a hypothesis say: its p-values are corrected for their number, and each gets a verdict."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize.errors import InvalidTypeError
+from crystallize.statistics.adjustment import CORRECTIONS
+from crystallize.statistics.hypothesis_result import Comparison
+from crystallize.statistics.p_values import find_tests, is_number
+from crystallize.statistics.power import smallest_effect, whole_replicates_needed
+from crystallize.statistics.samples import difference_of_means, lost_halves, moments, paired_differences
+from crystallize.statistics.t_tests import MeanDifference
+from crystallize.statistics.verdicts import UNDECIDED, Evidence, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from crystallize.results.columns import Column
+    from crystallize.statistics.adjustment import Correction
+    from crystallize.statistics.samples import ConditionSamples
+    from crystallize.statistics.verdicts import Direction
+
+    Pair = tuple[ConditionSamples, ConditionSamples]
+    Mean = tuple[float, float, float, float]
+
+_NO_MEAN = (math.nan, math.nan, math.nan, math.nan)
+
+
+class Test(NamedTuple):
+    """A test that a verifier made.
+
+    Attributes
+    ----------
+    treatment, metric : str
+        What was compared; several metrics that were tested together stand in one text.
+    difference : float or None
+        Treatment minus baseline; None if it is not known.
+    p_value : float
+        Of this test alone.
+    adjusted : float or None
+        What the verifier has made of it for the number of treatments, if it does that.
+    claim : str
+        What a small p-value says, if that is not a difference.
+    is_paired : bool
+        Whether the test was of differences within replicates.
+    mean : tuple of float
+        What Student's or Welch's t makes of the same values, as the attributes of a
+        :class:`~crystallize.statistics.t_tests.MeanDifference`: margins and numbers of replicates are judged by it. NaN
+        for several metrics that were tested together, and for what is no number.
+    n : int
+        Of how many replicates the mean is.
+    columns : list of tuple of Column
+        The baseline's and the treatment's of each metric.
+    """
+
+    treatment: str
+    metric: str
+    difference: float | None
+    p_value: float
+    adjusted: float | None
+    claim: str
+    is_paired: bool
+    mean: Mean
+    n: int
+    columns: list[tuple[Column, Column]]
+
+
+class Standards(NamedTuple):
+    """What verdicts are measured by; see :class:`~crystallize.statistics.hypothesis.Hypothesis`."""
+
+    alpha: float
+    direction: Direction | None
+    smallest_effect: float | None
+    equivalence_margin: float | None
+    correction: Correction
+
+
+def tests_in(
+    found: Any,
+    treatment: str,
+    group: Sequence[str],
+    samples: Pair,
+    columns: tuple[Mapping[str, Column], Mapping[str, Column]],
+) -> Iterator[Test]:
+    """Yield the tests in what a verifier returned of one treatment.
+
+    Parameters
+    ----------
+    found : object
+        What it returned.
+    treatment : str
+        The treatment's name.
+    group : sequence of str
+        The metrics that were compared.
+    samples : tuple of ConditionSamples
+        What the verifier was given: the baseline's and the treatment's.
+    columns : tuple of mappings of str to Column
+        All that the baseline and the treatment have recorded.
+    """
+    baseline, own = columns
+    for metric, result, p_value in find_tests(found, ", ".join(group)):
+        difference, adjusted, n = result.get("difference"), result.get("adjusted_p_value"), result.get("n")
+        is_paired = not isinstance(n, tuple | list)
+        mean, count = _mean_of(result, n, samples, metric, is_paired=is_paired)
+        names = [metric] if metric in group else group
+        yield Test(
+            treatment,
+            metric,
+            float(difference) if is_number(difference) else _difference(samples, metric),
+            p_value,
+            None if adjusted is None or not is_number(adjusted) else float(adjusted),
+            str(result.get("claim", "")),
+            is_paired,
+            mean,
+            count,
+            [(baseline[name], own[name]) for name in names],
+        )
+
+
+def _mean_of(
+    result: Mapping[str, Any], n: Any, samples: Pair, metric: str, *, is_paired: bool
+) -> tuple[Mean, int]:
+    """Return the mean difference of a test, and of how many replicates it is.
+
+    It is what the test tells of itself, or else what a t test makes of the samples, if they are numbers.
+    """
+    error = result.get("standard_error", math.nan)
+    if error is None:  # a test of what is not for Student's t
+        return _NO_MEAN, 0
+    count = n if is_paired else min((each for each in n if isinstance(each, int)), default=None)
+    difference = result.get("difference")
+    if isinstance(count, int) and is_number(error) and error > 0 and is_number(difference):
+        freedom = result.get("degrees_of_freedom", count - 1 if is_paired else None)
+        if is_number(freedom):
+            return (difference, error, freedom, 0.0), count
+    try:
+        left, right = (side.per_replicate(metric) for side in samples)
+        if is_paired:
+            differences = moments(paired_differences(left, right))
+            mean, count = MeanDifference.of_pairs(differences), differences.n
+        else:
+            a, b = moments(left), moments(right)
+            mean, count = MeanDifference.of_samples(a, b), min(a.n, b.n)
+    except (KeyError, InvalidTypeError):
+        return _NO_MEAN, 0
+    return (mean.difference, mean.error, mean.freedom, mean.least_p), count
+
+
+def _difference(samples: Pair, metric: str) -> float | None:
+    """Return the difference of the means of what a verifier compared without telling its sign, if they have one."""
+    try:
+        found: float = difference_of_means(*(moments(each.per_replicate(metric)) for each in samples))
+    except (KeyError, InvalidTypeError):  # several metrics were tested together, or they are not numeric
+        return None
+    return found
+
+
+def judge(tests: Sequence[Test], standards: Standards) -> tuple[tuple[Comparison, ...], str]:
+    """Return the tests with their adjusted p-values and verdicts, and how they were adjusted."""
+    alpha, direction, *margins, correction = standards
+    own = [test.adjusted for test in tests if test.adjusted is not None]
+    is_own = bool(tests) and len(own) == len(tests)
+    correct = CORRECTIONS[correction]
+    p_values = [test.p_value for test in tests]
+    adjusted = own if is_own else correct(p_values)
+    small, equivalent = (
+        [math.nan] * len(tests) if margin is None else correct(_p_within(tests, margin)) for margin in margins
+    )
+    count = 1 if correction == "none" else max(1, sum(not math.isnan(each) for each in p_values))
+    comparisons = []
+    for test, p_value, p_equivalent, p_small in zip(tests, adjusted, equivalent, small, strict=True):
+        concluded, more, visible = UNDECIDED, None, None
+        if p_value <= alpha or p_equivalent <= alpha or p_small <= alpha:
+            is_lopsided = _is_lopsided(test)
+            evidence = Evidence(test.difference, p_value, test.claim, p_equivalent, p_small, is_lopsided)
+            concluded = verdict(evidence, alpha, direction)
+        if concluded == UNDECIDED and not test.claim:
+            more, visible = _outlook(test, alpha / count, standards.smallest_effect)
+        comparisons.append(
+            Comparison(
+                test.treatment,
+                test.metric,
+                test.difference,
+                test.p_value,
+                p_value,
+                concluded,
+                test.is_paired,
+                more,
+                visible,
+            )
+        )
+    return tuple(comparisons), "own" if is_own else correction
+
+
+def _p_within(tests: Sequence[Test], margin: float) -> list[float]:
+    """Return the p-values whose level is that of a two-sided interval: within the margin at the same alpha."""
+    import numpy as np
+
+    means = MeanDifference(*np.array([test.mean for test in tests]).reshape(-1, 4).T)
+    found: list[float] = np.minimum(1.0, 2 * means.p_within(margin)).tolist()
+    return found
+
+
+def _is_lopsided(test: Test) -> bool:
+    """Tell whether more replicates were lost under one condition than under the other."""
+    losses = [lost_halves(*columns) for columns in test.columns]
+    return any(ours != theirs for ours, theirs in losses)
+
+
+def _outlook(test: Test, alpha: float, smallest: float | None) -> tuple[int | None, float | None]:
+    """Return how many replicates more would find the smallest effect, and what difference so many find."""
+    error, n, paired = test.mean[1], test.n, test.is_paired
+    if not error > 0:
+        return None, None
+    sd = error * math.sqrt(n if paired else n / 2)
+    visible = smallest_effect(n, alpha=alpha, paired=paired) * sd
+    if smallest is None:
+        return None, visible
+    needed = whole_replicates_needed(smallest / sd, alpha=alpha, paired=paired)
+    return None if needed is None or needed <= n else needed - n, visible
