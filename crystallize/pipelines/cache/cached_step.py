@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 Run: TypeAlias = "Callable[[Any, FrozenContext], Flow[Any]]"
 """Runs a step, records the metrics that it returned, and returns its output."""
 
+_SMALL = 1 << 14  # bytes: an entry that may stay in memory
+_MOST_RECENT = 256  # such entries of one step
+_JUST_NOW = 1.0  # seconds for which they do: what others do to an entry is noticed after that
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25  # seconds between two looks at a lock
 
 
@@ -56,6 +59,14 @@ class _Found(NamedTuple):
     output: Any
     output_hash: str
     trace: StepTrace
+
+
+class _Opened(NamedTuple):
+    """An entry, with what the step did if that is in its record, and when it was opened."""
+
+    entry: Entry
+    trace: StepTrace | None
+    at: float
 
 
 class CachedStep:
@@ -102,6 +113,7 @@ class CachedStep:
         self._is_last_word = is_last_word
         self._may_wait = is_last_word and is_followed
         self._ignored = frozenset(step.ignore)
+        self._recent: dict[str, _Opened | None] = {}
         self._preparing = threading.Lock()
         self._folder: StepFolder | None = None
         self._history: History | None = None
@@ -197,24 +209,49 @@ class CachedStep:
             except UnhashableContentError:
                 continue  # it is told if the step takes this way
             try:
-                entry = self._folder.open(name)
-                if entry is not None:
-                    with entry:
-                        return self._found(entry, name, asked, may_wait), ""
+                found = self._found(name, asked, may_wait)
             except DamagedEntryError as error:
                 damage = f"the entry {self._folder.entry(name)} is made anew: {error}"
+            else:
+                if found is not None:
+                    return found, ""
         return None, damage
 
-    def _found(self, entry: Entry, name: str, asked: _Input, may_wait: bool) -> _Found:
-        output_hash = entry.about["output"]
-        trace = _record(entry)
-        if may_wait and trace is not None and trace.can_be_undone(asked.ctx):
-            read = partial(self._read, name, output_hash, asked.data)
-            output: Any = UnreadOutput(self, asked.data, output_hash, asked.ctx.mark(), read)
-        else:
-            output, rest = _rebuilt(entry.output(), asked.data)
-            trace = trace or StepTrace(*rest)
+    def _found(self, name: str, asked: _Input, may_wait: bool) -> _Found | None:
+        opened = self._open(name)
+        if opened is None:
+            return None
+        entry, trace, _ = opened
+        with entry:
+            output_hash = entry.about["output"]
+            if may_wait and trace is not None and trace.can_be_undone(asked.ctx):
+                read = partial(self._read, name, output_hash, asked.data)
+                output: Any = UnreadOutput(self, asked.data, output_hash, asked.ctx.mark(), read)
+            else:
+                output, rest = _rebuilt(entry.output(), asked.data)
+                trace = trace or StepTrace(*rest)
         return _Found(output, output_hash, trace)
+
+    def _open(self, name: str) -> _Opened | None:
+        """Open the entry of this name, unless it is a small one that was opened just now; None if there is none."""
+        assert self._folder is not None
+        now = time.monotonic()
+        opened = self._recent.get(name)
+        if opened is not None and opened.at > now - _JUST_NOW:
+            return opened
+        entry = self._folder.open(name)
+        if entry is None:
+            return None
+        try:
+            opened = _Opened(entry, _record(entry), now)
+        except BaseException:
+            entry.close()
+            raise
+        if entry.size <= _SMALL:
+            if len(self._recent) >= _MOST_RECENT:
+                self._recent.clear()
+            self._recent[name] = opened if name in self._recent else None  # most are asked for once
+        return opened
 
     def _read(self, name: str, output_hash: str, data: Any) -> Any:
         """Read an output that was left unread.
@@ -224,11 +261,10 @@ class CachedStep:
         DamagedEntryError
             If it is not there any more, or cannot be read.
         """
-        assert self._folder is not None
-        entry = self._folder.open(name)
-        if entry is None:
+        opened = self._open(name)
+        if opened is None:
             raise DamagedEntryError("it is gone")
-        with entry:
+        with opened.entry as entry:
             if entry.about["output"] != output_hash:
                 raise DamagedEntryError("it was replaced")
             return _rebuilt(entry.output(), data)[0]
@@ -330,7 +366,9 @@ class CachedStep:
             try:
                 self._folder.describe(self._history.describe())
                 self._folder.remember_way(answers)
-                self._folder.store(input_hash(asked.data_hash, answers), about, *packed)
+                name = input_hash(asked.data_hash, answers)
+                self._folder.store(name, about, *packed)
+                self._recent.pop(name, None)
             except OSError as error:
                 self._stop_storing(asked.ctx, error)
         return output_hash
