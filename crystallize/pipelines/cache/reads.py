@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xxhash
@@ -54,12 +55,18 @@ class Answers:
     def __init__(self, ctx: FrozenContext, ignored: frozenset[str]) -> None:
         self._ctx = ctx
         self._ignored = ignored
-        self._keys = ctx.keys_held()
-        self._metrics = ctx.metrics.counts()
         self._global_states: dict[str, Any] = {}
         self._known: dict[Question, str] = {}
         self._seen: dict[str, Any] = {}
         self._problem: UnhashableContentError | None = None
+
+    @cached_property
+    def _keys(self) -> tuple[str, ...]:
+        return self._ctx.keys_held()
+
+    @cached_property
+    def _metrics(self) -> dict[str, int]:
+        return self._ctx.metrics.counts()
 
     def to(self, question: Question) -> str:
         """Return the answer to a question.
@@ -77,6 +84,7 @@ class Answers:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch what the step asks while it runs in the block."""
+        _ = self._keys, self._metrics  # which the step may add to
         notes = self._ctx.notes
         notes.watch = self._see
         self._ctx.metrics.was_read = False

@@ -66,7 +66,8 @@ class StepTrace(NamedTuple):
                 ctx.get(key)
             else:
                 notes.reads[key] = described
-        notes.missing.update(dict.fromkeys(self.missing))
+        if self.missing:
+            notes.missing.update(dict.fromkeys(self.missing))
         if self.present:
             notes.rare.present.update(dict.fromkeys(self.present))
         if self.keys is not None:
