@@ -127,8 +127,7 @@ class Encoder:
             out += written
             if is_whole:
                 self._known[identity] = value, written
-        if lowest < self._lowest:
-            self._lowest = lowest
+        self._lowest = min(self._lowest, lowest)
 
     def _close(self, place: int) -> None:
         opened = self._open

@@ -188,6 +188,7 @@ class Entry:
         about: dict[str, Any],
         record: memoryview,
         rest: memoryview,
+        *,
         found: os.stat_result,
     ) -> None:
         self._file: int | None = file
@@ -325,7 +326,7 @@ def _opened(file: int, found: os.stat_result, key: bytes | None) -> Entry:
         raise DamagedEntryError(
             "it is not signed" if key is not None else "it is signed, and there is no key"
         )
-    entry = Entry(file, key, about, view[line_end:end], view[end:], found)
+    entry = Entry(file, key, about, view[line_end:end], view[end:], found=found)
     if len(head) == found.st_size:
         entry.close()
     return entry
@@ -350,9 +351,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
     try:
         about = exact_json.load(line)
         sizes, read_only = about["sizes"], about["read_only"]
-        is_ours = len(sizes) == len(read_only) + 1 > 1 and all(
-            type(size) is int and size >= 0 for size in sizes
-        )
+        is_ours = len(sizes) == len(read_only) + 1 > 1 and set(map(type, sizes)) == {int} and min(sizes) >= 0
     except (ValueError, LookupError, TypeError):
         is_ours = False
     if not is_ours:
