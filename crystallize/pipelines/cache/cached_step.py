@@ -6,7 +6,7 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -51,6 +51,11 @@ class _Input(NamedTuple):
     data_hash: str
     ctx: FrozenContext
     answers: Answers
+
+    def entry_name(self, questions: Iterable[Question]) -> str:
+        """Return the name of the entry for it, if the step asks these questions."""
+        to = self.answers.to
+        return input_hash(self.data_hash, tuple([(each, to(each)) for each in questions]))
 
 
 class _Found(NamedTuple):
@@ -205,7 +210,7 @@ class CachedStep:
         damage = ""
         for way in () if self._settings.mode == "refresh" else self._folder.ways():
             try:
-                name = input_hash(asked.data_hash, {question: asked.answers.to(question) for question in way})
+                name = asked.entry_name(way)
             except UnhashableContentError:
                 continue  # it is told if the step takes this way
             try:
@@ -305,7 +310,7 @@ class CachedStep:
             if not hasattr(self._step, "signature") or self._step.signature.context is not None:
                 questions |= {Question("value", "replicate"), Question("value", "condition")}
         with suppress(UnhashableContentError):
-            return input_hash(asked.data_hash, {each: asked.answers.to(each) for each in questions})
+            return asked.entry_name(questions)
         return unique_suffix()
 
     # -- putting into the cache --------------------------------------------------------------------------------
@@ -366,7 +371,7 @@ class CachedStep:
             try:
                 self._folder.describe(self._history.describe())
                 self._folder.remember_way(answers)
-                name = input_hash(asked.data_hash, answers)
+                name = asked.entry_name(answers)
                 self._folder.store(name, about, *packed)
                 self._recent.pop(name, None)
             except OSError as error:

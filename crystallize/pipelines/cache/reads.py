@@ -6,9 +6,9 @@ and does the same. So what it asked when it ran is what a look-up asks before it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xxhash
@@ -173,7 +173,8 @@ class Answers:
         }
 
 
-def input_hash(data: str, answers: Mapping[Question, str]) -> str:
-    """Return the name of the entry for data of this hash and these answers."""
-    asked = sorted((*question, answer) for question, answer in answers.items())
+@lru_cache(maxsize=1 << 10)
+def input_hash(data: str, answers: tuple[tuple[Question, str], ...]) -> str:
+    """Return the name of the entry for data of this hash and these answers, in any order."""
+    asked = sorted((*question, answer) for question, answer in answers)
     return xxhash.xxh3_128_hexdigest(exact_json.dump([data, asked]))
