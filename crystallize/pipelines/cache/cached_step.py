@@ -323,7 +323,7 @@ class CachedStep:
             output = yield from self._run(asked.data, ctx)
         seconds = time.perf_counter() - started
         try:
-            trace = recorder.trace(asked.answers.drawn_from())
+            trace = recorder.trace(asked.answers.drawn_from)
             output_hash = self._keep(asked, output, trace, seconds, damage)
         except CannotKeepError as error:
             self._give_up(ctx, str(error))

@@ -50,11 +50,18 @@ class Answers:
         The context, with the step's stage open and nothing asked yet.
     ignored : frozenset of str
         Keys whose values do not matter.
+
+    Attributes
+    ----------
+    drawn_from : dict of str to object
+        The state afterwards of each generator of the whole process that the step has drawn from while it was watched,
+        as far as it was alone.
     """
 
     def __init__(self, ctx: FrozenContext, ignored: frozenset[str]) -> None:
         self._ctx = ctx
         self._ignored = ignored
+        self.drawn_from: dict[str, Any] = {}
         self._global_states: dict[str, Any] = {}
         self._known: dict[Question, str] = {}
         self._seen: dict[str, Any] = {}
@@ -92,6 +99,7 @@ class Answers:
             self._global_states = global_states()
         try:
             yield
+            self.drawn_from = self._changed_generators()
         finally:
             notes.watch = None
 
@@ -136,20 +144,17 @@ class Answers:
                 asked.add(question)
         if self._ctx.metrics.was_read:
             asked.add(Question("metrics"))
-        asked |= {Question("global", name) for name in self.drawn_from()}
+        asked |= {Question("global", name) for name in self.drawn_from}
         return {
             each: self.to(each)
             for each in sorted(asked)
             if not (each.kind in ("value", "has") and each.name in self._ignored)
         }
 
-    def drawn_from(self) -> list[str]:
-        """Return the names of the process's own generators that the step has drawn from, as far as it was alone."""
-        if not self._ctx.was_alone():
-            return []
-        return [
-            name for name, state in self._global_states.items() if GLOBAL_GENERATORS[name].state() != state
-        ]
+    def _changed_generators(self) -> dict[str, Any]:
+        after = {name: GLOBAL_GENERATORS[name].state() for name in self._global_states}
+        changed = {name: state for name, state in after.items() if state != self._global_states[name]}
+        return changed if self._ctx.was_alone() else {}  # asked last: another one may have begun meanwhile
 
     def _answer(self, question: Question) -> str:
         ctx, (kind, name) = self._ctx, question
