@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -74,8 +75,8 @@ class Collected:
                     self.tags.setdefault(name, {})[replicate] = each
         self.artifacts.update(_present(artifacts, first))
         self.errors.update(_present(errors, first))
-        for each in filter(None, notes):
-            self.cache_notes.update(each)
+        if any(notes):
+            self.cache_notes.update(chain.from_iterable(notes))
 
     def finish(self) -> ConditionMetrics:
         """Return what all replicates have given."""

@@ -15,7 +15,7 @@ import struct
 import types
 from array import array
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from operator import itemgetter
 from pathlib import PosixPath, WindowsPath
 from typing import Any
@@ -103,30 +103,30 @@ class Encoder:
         if plain is not None:
             self._out += plain(value)
             return
-        identity = id(value)
+        identity, out, opened = id(value), self._out, self._open
         if identity in self._known:
-            self._out += self._known[identity][1]
-        elif identity in self._places:
+            out += self._known[identity][1]
+            return
+        if identity in self._places:
             place = self._places[identity]
-            self._out += _sized(b"^", len(self._open) - place)
+            out += _sized(b"^", len(opened) - place)
             self._lowest = min(self._lowest, place)
-        else:
-            self._put_within(value, _COMPOUND.get(kind, Encoder._object))
-
-    def _put_within(self, value: Any, write: Callable[[Encoder, Any], None]) -> None:
-        """Write down what may hold other things, itself among them."""
-        out, start, place, lowest = self._out, len(self._out), len(self._open), self._lowest
-        self._open.append(value)
-        self._places[id(value)] = self._lowest = place
-        write(self, value)
+            return
+        start, place, lowest = len(out), len(opened), self._lowest
+        opened.append(value)
+        self._places[identity] = self._lowest = place
+        _COMPOUND.get(kind, Encoder._object)(self, value)
         is_whole = self._lowest == place  # it does not refer to anything that it is inside of
-        if is_whole:
+        if is_whole and opened[-1] is value:  # as _close() does
+            opened.pop()
+            del self._places[identity]
+        elif is_whole:
             self._close(place)
         if len(out) - start > _MOST_INLINE:
             written = b"#" + xxhash.xxh3_128_digest(self._cut(start))
             out += written
             if is_whole:
-                self._known[id(value)] = value, written
+                self._known[identity] = value, written
         self._lowest = min(self._lowest, lowest)
 
     def _close(self, place: int) -> None:
@@ -384,7 +384,7 @@ _PLAIN: dict[type, Callable[[Any], bytes | bytearray]] = {
     type(None): lambda value: b"n",
     bool: lambda value: b"1" if value else b"0",
     int: _int,
-    float: lambda value: _float(b"f", value),
+    float: partial(_float, b"f"),
     complex: lambda value: _complex(b"j", value.real, value.imag),
     str: _text,
     bytes: lambda value: _sized(b"b", len(value)) + _hashed(value),

@@ -428,9 +428,9 @@ class FrozenContext(Mapping[str, Any]):
 
     def enter(self) -> Token[FrozenContext]:
         """Make this the context that :func:`current_context` finds, until :meth:`leave`."""
+        _in_force.add(id(self))  # before the look at who watches, who looks the other way round
         if _undisturbed and _current.get(None) is not self:
             _undisturbed.clear()
-        _in_force.add(id(self))
         return _current.set(self)
 
     def leave(self, token: Token[FrozenContext]) -> None:
@@ -441,10 +441,11 @@ class FrozenContext(Mapping[str, Any]):
 
     def watch_alone(self) -> bool:
         """Tell whether no other context is in force in this process; :meth:`was_alone` tells whether it stayed so."""
-        is_alone = _in_force <= {id(self)}
-        if is_alone:
-            _undisturbed.add(id(self))
-        return is_alone
+        _undisturbed.add(id(self))
+        if _in_force <= {id(self)}:
+            return True
+        _undisturbed.discard(id(self))
+        return False
 
     def was_alone(self) -> bool:
         """Tell whether no other context has been in force since :meth:`watch_alone`."""

@@ -170,12 +170,35 @@ def open_plain(path: str | Path, *, follow_links: bool = True) -> int:
     OSError
         If it is something else, or cannot be opened.
     """
-    found = os.stat(path, follow_symlinks=follow_links)  # noqa: PTH116
+    _check_plain(os.stat(path, follow_symlinks=follow_links), path)  # noqa: PTH116
+    return os.open(path, _READ | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0)))
+
+
+def open_our_own(path: str | Path) -> tuple[int, os.stat_result]:
+    """Open a file where nobody but us puts any, and return its descriptor and what it is.
+
+    As :func:`open_plain`, but what is in its place by accident is opened before it is refused, which saves a look.
+
+    Raises
+    ------
+    OSError
+        If it is no plain file, or cannot be opened.
+    """
+    descriptor = os.open(path, _READ)
+    try:
+        found = os.fstat(descriptor)
+        _check_plain(found, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, found
+
+
+def _check_plain(found: os.stat_result, path: str | Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
         number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
         raise OSError(number, f"it is {kind}, not a plain file", os.fspath(path))
-    return os.open(path, _READ | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0)))
 
 
 def read_plain(path: str | Path, most: int, *, follow_links: bool = True) -> bytes:

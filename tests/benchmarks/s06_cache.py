@@ -13,7 +13,7 @@ from typing import Any
 
 from harness import OURS, Budget, NotComparableError, Reading, Scenario, Variant, memory, time_each
 
-REPLICATES = {"dict": 500, "array": 5, "chain": 5, "frame": 5, "array-memory": 2, "miss": 5}
+REPLICATES = {"dict": 500, "dicts": 500, "array": 5, "chain": 5, "frame": 5, "array-memory": 2, "miss": 5}
 LENGTH = {"chain": 3}
 
 
@@ -21,7 +21,7 @@ def value(size: int, variant: str) -> Any:
     """Make the input: a small dict, an array of `size` megabytes, or a data frame of `size` million rows."""
     import numpy as np
 
-    if variant == "dict":
+    if variant in ("dict", "dicts"):
         return {"lr": 0.1, "depth": 3, "weights": [0.25, 0.5, 0.25], "name": "first"}
     if variant == "frame":
         import pandas as pd
@@ -29,6 +29,24 @@ def value(size: int, variant: str) -> Any:
         rows = np.arange(size * 1_000_000)
         return pd.DataFrame({"number": rows, "share": rows / 7.0, "group": rows % 5})
     return np.arange(size * 125_000, dtype=float)
+
+
+def inputs(size: int, variant: str) -> list[Any]:
+    """Make the input of each replicate: the same object, or in ``dicts`` a dict of its own."""
+    data = value(size, variant)
+    count = REPLICATES[variant]
+    return [{**data, "depth": number} for number in range(count)] if variant == "dicts" else [data] * count
+
+
+class Each:
+    """A data source that gives each replicate its own input."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self.values = values
+
+    def fetch(self, ctx: Any) -> Any:
+        """Return the input of the replicate."""
+        return self.values[ctx["replicate"]]
 
 
 def per_hit(run: Callable[[], object], variant: str) -> Reading:
@@ -45,7 +63,7 @@ def floor(size: int, variant: str) -> Reading:
 
     if variant == "miss":
         raise NotComparableError("what it would store, nobody would check")
-    data = value(size, variant)
+    given = inputs(size, variant)
 
     def digest(given: Any) -> str:
         buffers: list[pickle.PickleBuffer] = []
@@ -57,12 +75,13 @@ def floor(size: int, variant: str) -> Reading:
 
     folder = Path("by-hand")
     folder.mkdir(exist_ok=True)
-    buffers: list[pickle.PickleBuffer] = []
-    body = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
-    name = digest(data)
-    (folder / name).write_bytes(body)
-    for number, buffer in enumerate(buffers):
-        (folder / f"{name}.{number}").write_bytes(buffer.raw())
+    for data in given if variant == "dicts" else given[:1]:
+        buffers: list[pickle.PickleBuffer] = []
+        body = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
+        name = digest(data)
+        (folder / name).write_bytes(body)
+        for number, buffer in enumerate(buffers):
+            (folder / f"{name}.{number}").write_bytes(buffer.raw())
 
     def load(name: str) -> Any:
         body = (folder / name).read_bytes()
@@ -73,7 +92,7 @@ def floor(size: int, variant: str) -> Reading:
         return pickle.loads(body, buffers=parts)
 
     def run() -> None:
-        for _ in range(REPLICATES[variant]):
+        for data in given:
             load(digest(data))
 
     return per_hit(run, variant)
@@ -84,12 +103,12 @@ def joblib(size: int, variant: str) -> Reading:
     from joblib import Memory
 
     cached = Memory("joblib", mmap_mode="c", verbose=0).cache(_same)
-    data = value(size, variant)
+    given = inputs(size, variant)
 
     def run() -> None:
         if variant == "miss":
             cached.clear(warn=False)
-        for _ in range(REPLICATES[variant]):
+        for data in given:
             for _ in range(LENGTH.get(variant, 1)):
                 cached(data)
 
@@ -108,8 +127,9 @@ def crystallize(size: int, variant: str) -> Reading:
     from crystallize import Experiment, pipeline_step
 
     steps = [pipeline_step(cacheable=True)(_same)] * LENGTH.get(variant, 1)
+    given = inputs(size, variant)
     experiment = Experiment(
-        api.Held(value(size, variant)),
+        Each(given) if variant == "dicts" else api.Held(given[0]),
         steps,
         seed=1,
         disable_plugins=["artifact"],
@@ -132,6 +152,7 @@ SCENARIO = Scenario(
     stated=(1, 100),
     variants=(
         Variant("dict", "us/hit", (Budget(2, "floor"),), "a small dict, whatever the size", sizes=(1,)),
+        Variant("dicts", "us/hit", (), "a small dict for each replicate", sizes=(1,)),
         Variant("array", "us/hit", (Budget(5, "floor"),), "an array of so many megabytes, read into memory"),
         Variant("chain", "us/replicate", (), "three cached steps, one after the other, over it"),
         Variant("array-memory", "MB", (), "peak (tracemalloc) of two hits"),

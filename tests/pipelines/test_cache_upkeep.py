@@ -253,6 +253,18 @@ def test_an_entry_that_is_taken_is_used():
     assert len(beyond(stored(), CacheLimits(age=DAY / 2))) == 2
 
 
+def test_an_entry_that_was_used_lately_is_left_as_it_is():
+    run()
+    for step in stored():
+        used(step, 5, 5, 30 / DAY)
+    before = {entry.path: entry.used for step in stored() for entry in step.entries}
+    run()
+    after = {entry.path: entry.used for step in stored() for entry in step.entries}
+    lately = {path for path in before if before[path] > time.time() - DAY}
+    assert {path for path in before if after[path] == before[path]} == lately
+    assert len(lately) == 2
+
+
 def test_the_limits_of_the_environment_are_kept_when_a_run_ends(monkeypatch: pytest.MonkeyPatch):
     run()
     for step in stored():

@@ -6,7 +6,7 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 Run: TypeAlias = "Callable[[Any, FrozenContext], Flow[Any]]"
 """Runs a step, records the metrics that it returned, and returns its output."""
 
+_SMALL = 1 << 14  # bytes: an entry that may stay in memory
+_MOST_RECENT = 256  # such entries of one step
+_JUST_NOW = 1.0  # seconds for which they do: what others do to an entry is noticed after that
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25  # seconds between two looks at a lock
 
 
@@ -49,6 +52,11 @@ class _Input(NamedTuple):
     ctx: FrozenContext
     answers: Answers
 
+    def entry_name(self, questions: Iterable[Question]) -> str:
+        """Return the name of the entry for it, if the step asks these questions."""
+        to = self.answers.to
+        return input_hash(self.data_hash, tuple([(each, to(each)) for each in questions]))
+
 
 class _Found(NamedTuple):
     """What the cache has for an input; the output may be unread."""
@@ -56,6 +64,14 @@ class _Found(NamedTuple):
     output: Any
     output_hash: str
     trace: StepTrace
+
+
+class _Opened(NamedTuple):
+    """An entry, with what the step did if that is in its record, and when it was opened."""
+
+    entry: Entry
+    trace: StepTrace | None
+    at: float
 
 
 class CachedStep:
@@ -102,6 +118,7 @@ class CachedStep:
         self._is_last_word = is_last_word
         self._may_wait = is_last_word and is_followed
         self._ignored = frozenset(step.ignore)
+        self._recent: dict[str, _Opened | None] = {}
         self._preparing = threading.Lock()
         self._folder: StepFolder | None = None
         self._history: History | None = None
@@ -193,28 +210,53 @@ class CachedStep:
         damage = ""
         for way in () if self._settings.mode == "refresh" else self._folder.ways():
             try:
-                name = input_hash(asked.data_hash, {question: asked.answers.to(question) for question in way})
+                name = asked.entry_name(way)
             except UnhashableContentError:
                 continue  # it is told if the step takes this way
             try:
-                entry = self._folder.open(name)
-                if entry is not None:
-                    with entry:
-                        return self._found(entry, name, asked, may_wait), ""
+                found = self._found(name, asked, may_wait)
             except DamagedEntryError as error:
                 damage = f"the entry {self._folder.entry(name)} is made anew: {error}"
+            else:
+                if found is not None:
+                    return found, ""
         return None, damage
 
-    def _found(self, entry: Entry, name: str, asked: _Input, may_wait: bool) -> _Found:
-        output_hash = entry.about["output"]
-        trace = _record(entry)
-        if may_wait and trace is not None and trace.can_be_undone(asked.ctx):
-            read = partial(self._read, name, output_hash, asked.data)
-            output: Any = UnreadOutput(self, asked.data, output_hash, asked.ctx.mark(), read)
-        else:
-            output, rest = _rebuilt(entry.output(), asked.data)
-            trace = trace or StepTrace(*rest)
+    def _found(self, name: str, asked: _Input, may_wait: bool) -> _Found | None:
+        opened = self._open(name)
+        if opened is None:
+            return None
+        entry, trace, _ = opened
+        with entry:
+            output_hash = entry.about["output"]
+            if may_wait and trace is not None and trace.can_be_undone(asked.ctx):
+                read = partial(self._read, name, output_hash, asked.data)
+                output: Any = UnreadOutput(self, asked.data, output_hash, asked.ctx.mark(), read)
+            else:
+                output, rest = _rebuilt(entry.output(), asked.data)
+                trace = trace or StepTrace(*rest)
         return _Found(output, output_hash, trace)
+
+    def _open(self, name: str) -> _Opened | None:
+        """Open the entry of this name, unless it is a small one that was opened just now; None if there is none."""
+        assert self._folder is not None
+        now = time.monotonic()
+        opened = self._recent.get(name)
+        if opened is not None and opened.at > now - _JUST_NOW:
+            return opened
+        entry = self._folder.open(name)
+        if entry is None:
+            return None
+        try:
+            opened = _Opened(entry, _record(entry), now)
+        except BaseException:
+            entry.close()
+            raise
+        if entry.size <= _SMALL:
+            if len(self._recent) >= _MOST_RECENT:
+                self._recent.clear()
+            self._recent[name] = opened if name in self._recent else None  # most are asked for once
+        return opened
 
     def _read(self, name: str, output_hash: str, data: Any) -> Any:
         """Read an output that was left unread.
@@ -224,11 +266,10 @@ class CachedStep:
         DamagedEntryError
             If it is not there any more, or cannot be read.
         """
-        assert self._folder is not None
-        entry = self._folder.open(name)
-        if entry is None:
+        opened = self._open(name)
+        if opened is None:
             raise DamagedEntryError("it is gone")
-        with entry:
+        with opened.entry as entry:
             if entry.about["output"] != output_hash:
                 raise DamagedEntryError("it was replaced")
             return _rebuilt(entry.output(), data)[0]
@@ -269,7 +310,7 @@ class CachedStep:
             if not hasattr(self._step, "signature") or self._step.signature.context is not None:
                 questions |= {Question("value", "replicate"), Question("value", "condition")}
         with suppress(UnhashableContentError):
-            return input_hash(asked.data_hash, {each: asked.answers.to(each) for each in questions})
+            return asked.entry_name(questions)
         return unique_suffix()
 
     # -- putting into the cache --------------------------------------------------------------------------------
@@ -282,7 +323,7 @@ class CachedStep:
             output = yield from self._run(asked.data, ctx)
         seconds = time.perf_counter() - started
         try:
-            trace = recorder.trace(asked.answers.drawn_from())
+            trace = recorder.trace(asked.answers.drawn_from)
             output_hash = self._keep(asked, output, trace, seconds, damage)
         except CannotKeepError as error:
             self._give_up(ctx, str(error))
@@ -330,7 +371,9 @@ class CachedStep:
             try:
                 self._folder.describe(self._history.describe())
                 self._folder.remember_way(answers)
-                self._folder.store(input_hash(asked.data_hash, answers), about, *packed)
+                name = asked.entry_name(answers)
+                self._folder.store(name, about, *packed)
+                self._recent.pop(name, None)
             except OSError as error:
                 self._stop_storing(asked.ctx, error)
         return output_hash

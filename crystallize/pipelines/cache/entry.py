@@ -28,7 +28,7 @@ import xxhash
 
 from crystallize.errors import CrystallizeError
 from crystallize.utils import exact_json
-from crystallize.utils.files import atomic_write_parts, open_plain
+from crystallize.utils.files import atomic_write_parts, open_our_own
 
 FIRST_LINE = b"crystallize step cache 1\n"
 SUFFIX = ".pkl"
@@ -69,8 +69,18 @@ class Pickled(NamedTuple):
         Exception
             Whatever their classes or `given` raise.
         """
-        unpickler = _Unpickler(io.BytesIO(self.body), buffers=self.buffers)
-        unpickler.given = given
+        data: list[Any] = []
+
+        def part(place: tuple[Any, ...]) -> Any:
+            if not data:
+                data.append(given())  # once: a part that is there twice is one object
+            found = data[0]
+            for key in place:
+                found = found[key]
+            return found
+
+        unpickler = pickle.Unpickler(io.BytesIO(self.body), buffers=self.buffers)
+        unpickler.persistent_load = part  # type: ignore[method-assign]
         return unpickler.load()
 
 
@@ -110,22 +120,6 @@ class _Pickler(pickle.Pickler):
 
     def persistent_id(self, each: Any) -> tuple[Any, ...] | None:
         return self.places.get(id(each))
-
-
-_UNKNOWN: Any = object()
-
-
-class _Unpickler(pickle.Unpickler):
-    given: Callable[[], Any]
-    data: Any = _UNKNOWN
-
-    def persistent_load(self, place: tuple[Any, ...]) -> Any:
-        if self.data is _UNKNOWN:
-            self.data = self.given()  # once: a part that is there twice is one object
-        part = self.data
-        for key in place:
-            part = part[key]
-        return part
 
 
 def _places(data: Any) -> dict[int, tuple[Any, ...]]:
@@ -171,24 +165,40 @@ def write_entry(
 class Entry:
     """An entry that is open: what it is and its record have been read and checked. It is a context manager.
 
+    A small one is read as a whole, and needs its file no more.
+
     Attributes
     ----------
     about : dict
         What it is.
     record : memoryview
         The record.
+    size : int
+        Its bytes.
+    used : float
+        When it was stored or taken last, in seconds since 1970.
     """
 
-    __slots__ = ("_file", "_key", "_rest", "about", "record")
+    __slots__ = ("_file", "_key", "_output", "_rest", "about", "record", "size", "used")
 
     def __init__(
-        self, file: io.FileIO, key: bytes | None, about: dict[str, Any], record: memoryview, rest: memoryview
+        self,
+        file: int,
+        key: bytes | None,
+        about: dict[str, Any],
+        record: memoryview,
+        rest: memoryview,
+        *,
+        found: os.stat_result,
     ) -> None:
-        self._file = file
+        self._file: int | None = file
         self._key = key
         self._rest = rest
+        self._output: Pickled | None = None
         self.about = about
         self.record = record
+        self.size = found.st_size
+        self.used = found.st_mtime
 
     def __enter__(self) -> Self:
         return self
@@ -197,30 +207,33 @@ class Entry:
         self.close()
 
     def close(self) -> None:
-        """Close its file."""
-        self._file.close()
+        """Close its file, if it is not closed."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
     def output(self) -> Pickled:
-        """Read the output, once, and check it.
+        """Read the output and check it: once, unless the entry is a small one.
 
         Raises
         ------
         DamagedEntryError
             If it cannot be used.
         """
+        if self._output is not None:
+            return self._output
         about = self.about
         sizes = about["sizes"][1:]
         if sizes == [len(self._rest)]:
-            checksum, parts = _digest([self._rest], self._key), [self._rest]
-        else:
-            hasher = _hasher(self._key)
-            try:
-                parts = [self._part(size, hasher.update) for size in sizes]
-            except OSError as error:
-                raise DamagedEntryError(f"it cannot be read: {error.strerror or error}") from error
-            checksum = hasher.hexdigest()
-        if not hmac.compare_digest(checksum, about["output_checksum"]):
-            raise _changed(self._key)
+            self._check(_digest([self._rest], self._key))
+            self._output = Pickled(self._rest)
+            return self._output
+        hasher = _hasher(self._key)
+        try:
+            parts = [self._part(size, hasher.update) for size in sizes]
+        except OSError as error:
+            raise DamagedEntryError(f"it cannot be read: {error.strerror or error}") from error
+        self._check(hasher.hexdigest())
         # An array that could not be written to will not be able to be now.
         body, *buffers = [
             part.toreadonly() if is_read_only else part
@@ -228,18 +241,25 @@ class Entry:
         ]
         return Pickled(body, tuple(buffers))
 
+    def _check(self, checksum: str) -> None:
+        if not hmac.compare_digest(checksum, self.about["output_checksum"]):
+            raise _changed(self._key)
+
     def _part(self, size: int, observe: Callable[[memoryview], object]) -> memoryview:
         part = memoryview(bytearray(size))
         have = min(size, len(self._rest))
         part[:have] = self._rest[:have]
         self._rest = self._rest[have:]
         observe(part[:have])
-        while have < size:
-            count = self._file.readinto(part[have : have + _CHUNK])
-            if not count:
-                raise DamagedEntryError("it was cut off while it was read")
-            observe(part[have : have + count])
-            have += count
+        if have < size:
+            assert self._file is not None
+            with io.FileIO(self._file, closefd=False) as file:
+                while have < size:
+                    count = file.readinto(part[have : have + _CHUNK])
+                    if not count:
+                        raise DamagedEntryError("it was cut off while it was read")
+                    observe(part[have : have + count])
+                    have += count
         return part
 
 
@@ -252,15 +272,15 @@ def open_entry(path: str | Path, key: bytes | None) -> Entry | None:
         If what is there cannot be used: it is torn, changed, something else, or not signed with the key.
     """
     try:
-        file = io.FileIO(open_plain(path))
+        file, found = open_our_own(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise DamagedEntryError(f"it cannot be opened: {error.strerror or error}") from error
     try:
-        return _opened(file, key)
+        return _opened(file, found, key)
     except BaseException as error:
-        file.close()
+        os.close(file)
         if isinstance(error, OSError):
             raise DamagedEntryError(f"it cannot be read: {error.strerror or error}") from error
         raise
@@ -275,47 +295,52 @@ def read_about(path: Path) -> dict[str, Any]:
         If it is none.
     """
     try:
-        with io.FileIO(open_plain(path)) as file:
+        file, _ = open_our_own(path)
+        try:
             head, start, end = _read_head(file)
+        finally:
+            os.close(file)
     except OSError as error:
         raise DamagedEntryError(f"it cannot be read: {error.strerror or error}") from error
     return _parsed(head[start:end])
 
 
-def _opened(file: io.FileIO, key: bytes | None) -> Entry:
+def _opened(file: int, found: os.stat_result, key: bytes | None) -> Entry:
     head, start, line_end = _read_head(file)
     about = _parsed(head[start:line_end])
     sizes = about["sizes"]
-    size = len(head) if len(head) < _HEAD else os.fstat(file.fileno()).st_size
-    left = size - line_end
+    left = found.st_size - line_end
     if sum(sizes) != left:
         raise DamagedEntryError(f"it ends too early or too late: {left} bytes in place of {sum(sizes)}")
     end = line_end + sizes[0]
     while len(head) < end:
-        more = file.read(end - len(head))
+        more = os.read(file, end - len(head))
         if not more:
             raise DamagedEntryError("it was cut off while it was read")
         head += more
     view = memoryview(head)
-    found, expected = head[len(FIRST_LINE) : start], _check_line(view[start:end], key)
-    if not hmac.compare_digest(found, expected):
-        if found.split(b" ")[0] == expected.split(b" ")[0]:
+    check, expected = head[len(FIRST_LINE) : start], _check_line(view[start:end], key)
+    if not hmac.compare_digest(check, expected):
+        if check.split(b" ")[0] == expected.split(b" ")[0]:
             raise _changed(key)
         raise DamagedEntryError(
             "it is not signed" if key is not None else "it is signed, and there is no key"
         )
-    return Entry(file, key, about, view[line_end:end], view[end:])
+    entry = Entry(file, key, about, view[line_end:end], view[end:], found=found)
+    if len(head) == found.st_size:
+        entry.close()
+    return entry
 
 
-def _read_head(file: io.FileIO) -> tuple[bytes, int, int]:
+def _read_head(file: int) -> tuple[bytes, int, int]:
     """Return the beginning of an entry, and where the line that says what it is begins and ends there."""
-    head = file.read(_HEAD) or b""
+    head = os.read(file, _HEAD)
     if not head.startswith(FIRST_LINE):
         raise DamagedEntryError("it is no entry of the step cache, or one of another version")
     start = head.find(b"\n", len(FIRST_LINE)) + 1
     end = head.find(b"\n", start) + 1
     if not end and len(head) == _HEAD:
-        head += file.read(_LONGEST_LINE) or b""
+        head += os.read(file, _LONGEST_LINE)
         end = head.find(b"\n", start) + 1
     if not start or not end:
         raise DamagedEntryError("it ends too early")
@@ -326,9 +351,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
     try:
         about = exact_json.load(line)
         sizes, read_only = about["sizes"], about["read_only"]
-        is_ours = len(sizes) == len(read_only) + 1 > 1 and all(
-            type(size) is int and size >= 0 for size in sizes
-        )
+        is_ours = len(sizes) == len(read_only) + 1 > 1 and set(map(type, sizes)) == {int} and min(sizes) >= 0
     except (ValueError, LookupError, TypeError):
         is_ours = False
     if not is_ours:

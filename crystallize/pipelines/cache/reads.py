@@ -6,8 +6,9 @@ and does the same. So what it asked when it ran is what a look-up asks before it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xxhash
@@ -49,17 +50,30 @@ class Answers:
         The context, with the step's stage open and nothing asked yet.
     ignored : frozenset of str
         Keys whose values do not matter.
+
+    Attributes
+    ----------
+    drawn_from : dict of str to object
+        The state afterwards of each generator of the whole process that the step has drawn from while it was watched,
+        as far as it was alone.
     """
 
     def __init__(self, ctx: FrozenContext, ignored: frozenset[str]) -> None:
         self._ctx = ctx
         self._ignored = ignored
-        self._keys = ctx.keys_held()
-        self._metrics = ctx.metrics.counts()
+        self.drawn_from: dict[str, Any] = {}
         self._global_states: dict[str, Any] = {}
         self._known: dict[Question, str] = {}
         self._seen: dict[str, Any] = {}
         self._problem: UnhashableContentError | None = None
+
+    @cached_property
+    def _keys(self) -> tuple[str, ...]:
+        return self._ctx.keys_held()
+
+    @cached_property
+    def _metrics(self) -> dict[str, int]:
+        return self._ctx.metrics.counts()
 
     def to(self, question: Question) -> str:
         """Return the answer to a question.
@@ -77,6 +91,7 @@ class Answers:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch what the step asks while it runs in the block."""
+        _ = self._keys, self._metrics  # which the step may add to
         notes = self._ctx.notes
         notes.watch = self._see
         self._ctx.metrics.was_read = False
@@ -84,6 +99,7 @@ class Answers:
             self._global_states = global_states()
         try:
             yield
+            self.drawn_from = self._changed_generators()
         finally:
             notes.watch = None
 
@@ -128,20 +144,17 @@ class Answers:
                 asked.add(question)
         if self._ctx.metrics.was_read:
             asked.add(Question("metrics"))
-        asked |= {Question("global", name) for name in self.drawn_from()}
+        asked |= {Question("global", name) for name in self.drawn_from}
         return {
             each: self.to(each)
             for each in sorted(asked)
             if not (each.kind in ("value", "has") and each.name in self._ignored)
         }
 
-    def drawn_from(self) -> list[str]:
-        """Return the names of the process's own generators that the step has drawn from, as far as it was alone."""
-        if not self._ctx.was_alone():
-            return []
-        return [
-            name for name, state in self._global_states.items() if GLOBAL_GENERATORS[name].state() != state
-        ]
+    def _changed_generators(self) -> dict[str, Any]:
+        after = {name: GLOBAL_GENERATORS[name].state() for name in self._global_states}
+        changed = {name: state for name, state in after.items() if state != self._global_states[name]}
+        return changed if self._ctx.was_alone() else {}  # asked last: another one may have begun meanwhile
 
     def _answer(self, question: Question) -> str:
         ctx, (kind, name) = self._ctx, question
@@ -165,7 +178,8 @@ class Answers:
         }
 
 
-def input_hash(data: str, answers: Mapping[Question, str]) -> str:
-    """Return the name of the entry for data of this hash and these answers."""
-    asked = sorted((*question, answer) for question, answer in answers.items())
+@lru_cache(maxsize=1 << 10)
+def input_hash(data: str, answers: tuple[tuple[Question, str], ...]) -> str:
+    """Return the name of the entry for data of this hash and these answers, in any order."""
+    asked = sorted((*question, answer) for question, answer in answers)
     return xxhash.xxh3_128_hexdigest(exact_json.dump([data, asked]))

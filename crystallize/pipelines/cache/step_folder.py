@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ STEP = "step.json"
 READS = "reads"
 LOCK = ".lock"
 _LARGEST_JSON = 1 << 24
+_LATELY = 60.0  # seconds: whether an entry was used in the last minute makes no difference
 
 
 class StepFolder:
@@ -78,8 +80,9 @@ class StepFolder:
         if (entry.about.get("step"), entry.about.get("input")) != (self.step_hash, name):
             entry.close()
             raise DamagedEntryError("it is the entry of another step or input")
-        with contextlib.suppress(OSError):  # others may read a cache that they must not write
-            os.utime(path)  # the least recently used ones are the first to go
+        if entry.used < time.time() - _LATELY:
+            with contextlib.suppress(OSError):  # others may read a cache that they must not write
+                os.utime(path)  # the least recently used ones are the first to go
         return entry
 
     def store(self, name: str, about: Mapping[str, Any], record: bytes, output: Pickled) -> None:

@@ -66,7 +66,8 @@ class StepTrace(NamedTuple):
                 ctx.get(key)
             else:
                 notes.reads[key] = described
-        notes.missing.update(dict.fromkeys(self.missing))
+        if self.missing:
+            notes.missing.update(dict.fromkeys(self.missing))
         if self.present:
             notes.rare.present.update(dict.fromkeys(self.present))
         if self.keys is not None:
@@ -108,13 +109,13 @@ class TraceRecorder:
     def __exit__(self, *error: object) -> None:
         self._artifacts, self._ctx.notes.written = self._ctx.notes.written, None
 
-    def trace(self, drawn_from: list[str]) -> StepTrace:
+    def trace(self, global_states: Mapping[str, Any]) -> StepTrace:
         """Return what the step has done.
 
         Parameters
         ----------
-        drawn_from : list of str
-            The generators of the whole process that it drew from.
+        global_states : mapping of str to object
+            The state of each generator of the whole process that it drew from.
         """
         ctx, notes = self._ctx, self._ctx.notes
         rare = notes.rest
@@ -133,7 +134,7 @@ class TraceRecorder:
                 (stream.name, stream.generator.bit_generator.state, stream.position()[1] - spawned)
                 for stream, (_, spawned) in rare.streams.items()
             ),
-            global_states={name: GLOBAL_GENERATORS[name].state() for name in drawn_from},
+            global_states=global_states,
         )
 
     def _recorded(self) -> list[tuple[str, Any, Mapping[str, Any] | None]]:

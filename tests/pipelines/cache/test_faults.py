@@ -113,6 +113,80 @@ def test_a_folder_in_the_place_of_an_entry_is_a_miss(
     assert any("a folder" in warning for warning in warnings())
 
 
+def test_a_pipe_in_the_place_of_an_entry_is_a_miss_for_which_nobody_waits(
+    run: Any, measure: Any, entries: Any, warnings: Any
+) -> None:
+    run(measure)
+    (entry,) = entries()
+    entry.unlink()
+    os.mkfifo(entry)
+    run(measure)
+    assert "it is a pipe, not a plain file" in warnings()[0]
+    assert entry.read_bytes().startswith(FIRST_LINE)
+    assert calls() == 2
+
+
+@pipeline_step(cacheable=True)
+def name_it(data: int) -> Any:
+    with Path("calls").open("ab") as file:
+        file.write(b".")
+    return [str(data)], {"size": data}
+
+
+@pytest.mark.parametrize("is_short", [True, False], ids=["small", "large"])
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"")], ids=["gone", "damaged"])
+def test_what_becomes_of_an_entry_that_a_run_has_taken_many_times_changes_no_outcome(
+    harm: Callable[[Path], Any], is_short: bool, run: Any, measure: Any, entries: Any
+) -> None:
+    step = name_it if is_short else measure
+    seen = []
+
+    @pipeline_step()
+    def look(data: Any, ctx: Any) -> Any:
+        if ctx["replicate"] == 5:
+            harm(entries()[0])
+        seen.append([type(data), len(data), str(data[0])])
+        data[0] = 4  # an output is one's own
+        return data
+
+    result = run(step, look, replicates=10)
+    assert seen == 10 * [seen[0]]
+    assert result.metrics.baseline.metrics["size"] == 10 * [3]
+    run(step)
+    run(step)
+    assert entries()[0].read_bytes().startswith(FIRST_LINE)
+    assert calls() == 2
+
+
+def test_one_run_does_not_keep_what_another_one_made_anew(run: Any, entries: Any) -> None:
+    """Each run looks for itself: what is in memory is the run's that read it."""
+    Path("hidden").write_text("old", encoding="utf-8")
+
+    @pipeline_step(cacheable=True)
+    def hides(data: int) -> Any:
+        return data, {"found": Path("hidden").read_text(encoding="utf-8")}
+
+    def found(**options: Any) -> list[str]:
+        return sorted(set(run(hides, replicates=5, **options).metrics.baseline.metrics["found"]))
+
+    assert found() == found() == ["old"]
+    Path("hidden").write_text("new", encoding="utf-8")
+    assert found() == ["old"]
+    assert found(cache="refresh") == ["new"]
+    assert found() == ["new"]
+    assert len(entries()) == 1
+
+
+def test_more_small_outputs_than_stay_in_memory_are_each_their_own(run: Any, entries: Any) -> None:
+    def numbers() -> list[int]:
+        result = run(name_it, data=lambda ctx: ctx["replicate"] % 300, replicates=600)
+        return list(result.metrics.baseline.metrics["size"])
+
+    expected = [replicate % 300 for replicate in range(600)]
+    assert numbers() == numbers() == expected
+    assert calls() == len(entries()) == 300
+
+
 def test_what_a_step_asks_is_learnt_again_if_that_file_is_damaged(
     run: Any, measure: Any, warnings: Any
 ) -> None:
