@@ -26,10 +26,12 @@ settings.register_profile(
 settings.load_profile("any-machine")
 
 SLOWEST = (
+    "plugins/crystallize-tui/tests/test_run_screen",
     "tests/template/test_projects",
     "plugins/crystallize-dask/tests/test_contract",
     "tests/docs/test_code_blocks",
     "tests/testing/test_contracts",
+    "tests/plugins/execution/test_contract",
     "plugins/crystallize-dask/",
     "plugins/crystallize-tui/",
     "tests/examples/",

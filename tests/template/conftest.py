@@ -95,6 +95,22 @@ def needed_by(*names: str) -> dict[str, Distribution]:
     return found
 
 
+BUILD = """
+import os, sys, tarfile
+from hatchling.build import build_sdist, build_wheel
+
+dist, *projects = sys.argv[1:]
+for project in projects:
+    os.chdir(project)
+    archive = build_sdist(dist)
+    os.chdir(dist)
+    with tarfile.open(archive) as source:
+        source.extractall(filter="data")
+    os.chdir(archive.removesuffix(".tar.gz"))
+    build_wheel(dist)
+"""
+
+
 class Environment:
     """A virtual environment with Crystallize and pytest, as a stranger has it.
 
@@ -132,12 +148,15 @@ class Environment:
         self._run(*pip, *arguments, cwd=self._folder)
 
     def build_and_install(self, *projects: Path) -> None:
-        """Build projects, each wheel from its source distribution, and install the wheels."""
+        """Build projects, each wheel from its source distribution, and install the wheels.
+
+        The first one is built as a stranger does it, by a front end; the others by the back end that it has named,
+        which spares them four interpreters each.
+        """
         dist = self._folder / "dist" / projects[0].name
-        for project in projects:
-            self._run(
-                sys.executable, "-m", "build", "--no-isolation", "--outdir", dist, project, cwd=self._folder
-            )
+        front_end = (sys.executable, "-m", "build", "--no-isolation", "--outdir", dist)
+        self._run(*front_end, projects[0], cwd=self._folder)
+        self._run(sys.executable, "-c", BUILD, dist, *projects[1:], cwd=self._folder)
         self.pip("install", "--no-index", *sorted(dist.glob("*.whl")))
 
     def crystallize(self, *arguments: object, cwd: Path) -> str:

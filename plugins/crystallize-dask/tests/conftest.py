@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import dask
 import pytest
 from distributed import Client
 
+from crystallize.testing.leftovers import is_alive
 from crystallize.testing.subjects import wait_until
 
 _MOST_SECONDS = 1200
@@ -44,19 +46,84 @@ def own_folder_and_environment(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
 
 
-class Cluster:
-    """``dask scheduler`` and ``dask worker`` processes."""
+# Forks for each line that it reads: the child is ``dask scheduler`` or ``dask worker``, and saves the second that
+# importing Dask takes. Nannies have a server of their own, of the standard library, which has imported Dask once.
+STARTER = """
+import json, multiprocessing, os, signal, sys
+from importlib import import_module
+import crystallize.plugins.execution, distributed.cli.dask_scheduler, distributed.cli.dask_worker, distributed.utils
 
-    def __init__(self, folder):
+distributed.utils._forkserver_preload_set = True  # else it preloads pandas
+multiprocessing.set_forkserver_preload(["crystallize.plugins.execution", "distributed.nanny", "crystallize_dask.tasks"])
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a child ended
+requests = os.fdopen(int(sys.argv[1]), "r")
+answers = os.fdopen(os.dup(requests.fileno()), "w")
+for request in map(json.loads, iter(requests.readline, "")):
+    child = os.fork()
+    if not child:
+        break
+    print(child, file=answers, flush=True)
+else:
+    sys.exit()
+requests.close()
+answers.close()
+signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+os.setsid()
+os.environ.clear()
+os.environ.update(request["environment"])
+sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+os.chdir(request["folder"])
+os.dup2(os.open(request["log"], os.O_WRONLY | os.O_CREAT, 0o600), 2)
+sys.argv[:] = request["words"]
+import_module(f"distributed.cli.{sys.argv[0]}").main()
+"""
+
+
+class Starter:
+    """Starts schedulers and workers as forks of a process that has imported Dask."""
+
+    def __init__(self):
+        ours, theirs = socket.socketpair()
+        self._lines = ours.makefile("rw")
+        ours.close()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", STARTER, str(theirs.fileno())],
+                env={
+                    **os.environ,
+                    "DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver",
+                    "OPENBLAS_NUM_THREADS": "1",  # a process with threads had better not fork
+                },
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+
+    def start(self, words, folder, log):
+        """Start a process, which leads a group of its own; return its id."""
+        request = {"words": words, "folder": str(folder), "log": str(log), "environment": dict(os.environ)}
+        print(json.dumps(request), file=self._lines, flush=True)
+        return int(self._lines.readline())
+
+    def close(self):
+        self._lines.close()
+        self._process.wait()
+
+
+class Cluster:
+    """``dask scheduler`` and ``dask worker`` processes, by their ids."""
+
+    def __init__(self, folder, starter):
         self.folder = folder
         self.file = folder / "scheduler.json"
         self.processes = []
+        self._starter = starter
         self.scheduler = self._start("dask_scheduler", "--port", "0", "--idle-timeout", f"{_MOST_SECONDS}s")
         assert wait_until(lambda: self.file.exists() and self.file.stat().st_size)
         self.address = json.loads(self.file.read_text())["address"]
 
     def worker(self, *options):
-        """Start a worker; return its process, which is its nanny unless there is none."""
+        """Start a worker; return its process id, which is its nanny's unless there is none."""
         ours = ["--local-directory", str(self.folder), "--death-timeout", "60"]
         return self._start("dask_worker", *ours, *options)
 
@@ -65,22 +132,9 @@ class Cluster:
 
     def _start(self, what, *options):
         self.folder.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", f"distributed.cli.{what}", "--host", "127.0.0.1", "--no-dashboard"]
-        with (self.folder / f"{what}-{len(self.processes)}.log").open("w") as log:
-            process = subprocess.Popen(
-                [
-                    *command,
-                    "--dashboard-address",
-                    "127.0.0.1:0",
-                    "--scheduler-file",
-                    str(self.file),
-                    *options,
-                ],
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stderr=log,
-                start_new_session=True,
-            )
+        words = [what, "--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+        words += ["--scheduler-file", str(self.file), *options]
+        process = self._starter.start(words, self.folder, self.folder / f"{what}-{len(self.processes)}.log")
         self.processes.append(process)
         return process
 
@@ -95,11 +149,11 @@ class Cluster:
         self._end(self.processes)
 
     def _end(self, processes):
-        for process in reversed(processes):
+        for process in processes:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        self.processes = [process for process in self.processes if process.returncode is None]
+                os.killpg(process, signal.SIGKILL)
+        assert wait_until(lambda: not any(map(is_alive, processes)))
+        self.processes = [process for process in self.processes if process not in processes]
 
 
 _running: dict[str, Cluster] = {}
@@ -119,12 +173,19 @@ def pytest_runtest_teardown(nextitem):
 
 
 @pytest.fixture(scope="session")
-def _start_once(tmp_path_factory):
+def _starter():
+    starter = Starter()
+    yield starter
+    starter.close()
+
+
+@pytest.fixture(scope="session")
+def _start_once(tmp_path_factory, _starter):
     """Return a function that starts a cluster unless it runs already: ``_start_once(name, workers=0)``."""
 
     def start_once(name, workers=0):
         if name not in _running:
-            _running[name] = Cluster(tmp_path_factory.mktemp(name))
+            _running[name] = Cluster(tmp_path_factory.mktemp(name), _starter)
             for _ in range(workers):
                 _running[name].worker("--nthreads", "1")
         return _running[name]
@@ -151,9 +212,9 @@ def new_cluster(_start_once):
 
 
 @pytest.fixture
-def mortal_cluster(tmp_path):
+def mortal_cluster(tmp_path, _starter):
     """Return a scheduler without workers, which the test may kill."""
-    cluster = Cluster(tmp_path / "cluster")
+    cluster = Cluster(tmp_path / "cluster", _starter)
     yield cluster
     cluster.close()
 

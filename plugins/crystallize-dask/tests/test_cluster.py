@@ -347,7 +347,7 @@ def test_a_scheduler_that_ends_during_the_run_ends_the_run_and_what_arrived_is_k
         def replicate_done(self, result):
             self.told = (*self.told, result)
             if result == 3:
-                os.kill(mortal_cluster.scheduler.pid, signal.SIGKILL)
+                os.kill(mortal_cluster.scheduler, signal.SIGKILL)
             return result
 
     def replicate_fn(replicate):

@@ -36,7 +36,7 @@ def test_a_worker_that_is_killed_from_outside_and_never_replaced_loses_nothing(n
     workers = [new_cluster.worker("--nthreads", "1", "--no-nanny") for _ in range(2)]
     with new_cluster.client() as client:
         client.wait_for_workers(2)
-    victim, killed = workers[0].pid, tmp_path / "killed"
+    victim, killed = workers[0], tmp_path / "killed"
 
     class Killing:
         owed = iter(range(60))
@@ -46,7 +46,7 @@ def test_a_worker_that_is_killed_from_outside_and_never_replaced_loses_nothing(n
             self.told = (*self.told, result)
             if len(self.told) >= 20 and victim in dict(self.told).values() and not killed.exists():
                 os.kill(victim, signal.SIGKILL)
-                os.waitid(os.P_PID, victim, os.WEXITED | os.WNOWAIT)
+                assert wait_until(lambda: not is_alive(victim))
                 killed.touch()
             return result
 
@@ -74,7 +74,7 @@ def test_a_replicate_is_tried_again_as_often_as_was_asked_for(address, tmp_path)
             os._exit(3)
         return replicate
 
-    results = run(address, kills, retries=2, max_workers=2)
+    results = run(address, kills, retries=2, max_workers=1)
     *_, message = results.pop(2)
     assert results == [0, 1, 3, 4, 5, 6, 7]
     assert "its worker died 3 times, the last time: exit code 3 (replicate 2)" in message
@@ -90,7 +90,7 @@ def test_without_retries_one_death_is_enough_if_there_is_no_doubt(address, tmp_p
             time.sleep(30)
         return replicate
 
-    ((*_, message),) = run(address, kills, replicates=1, retries=0)
+    ((*_, message),) = run(address, kills, replicates=1, retries=0, max_workers=1)
     assert re.search(r"its worker died: .*\(replicate 0\)", message)
     assert (tmp_path / "begun-0").read_text().count("once") == 1
 
@@ -197,7 +197,7 @@ def test_an_experiment_that_kills_the_workers_that_open_it_is_given_up(address, 
 
     experiment = SimpleNamespace(owed=iter(range(4)))
     with pytest.raises(ExecutionError, match=r"3 workers died one after the other.*serially") as caught:
-        DaskExecution(address, max_workers=2).run_experiment_loop(experiment, Deadly(None))
+        DaskExecution(address, max_workers=1).run_experiment_loop(experiment, Deadly(None))
     assert ("exit code 5" if address is None else "the scheduler lost it") in str(caught.value)
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPLICATES = 6
 KILLED_AFTER = 3
 
@@ -16,7 +18,8 @@ SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 from crystallize import ArtifactPlugin, BasePlugin, Experiment, Treatment
-from crystallize_dask import DaskExecution
+if sys.argv[2]:
+    from crystallize_dask import DaskExecution
 
 def measure(data, ctx):
     time.sleep(0.06)
@@ -80,10 +83,16 @@ def journaled() -> list[str]:
     return [f"{line['condition']} {line['replicate']}" for line in lines if "replicate" in line]
 
 
-def test_a_run_whose_coordinator_was_killed_owes_what_had_not_arrived(shared_cluster):
-    assert run("undisturbed") == 0
-    undisturbed = ended("undisturbed")
-    ran()
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Return the end of a run that nobody disturbs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("undisturbed"))
+        assert run("data") == 0
+        return ended("data")
+
+
+def test_a_run_whose_coordinator_was_killed_owes_what_had_not_arrived(undisturbed, shared_cluster):
     assert run("data", shared_cluster.address, KILLED_AFTER) == -signal.SIGKILL
     there = journaled()
     assert len(there) == 2 * KILLED_AFTER
@@ -96,10 +105,7 @@ def test_a_run_whose_coordinator_was_killed_owes_what_had_not_arrived(shared_clu
     )
 
 
-def test_a_run_goes_on_under_dask_and_a_killed_worker_leaves_no_trace(shared_cluster):
-    assert run("undisturbed") == 0
-    undisturbed = ended("undisturbed")
-    ran()
+def test_a_run_goes_on_under_dask_and_a_killed_worker_leaves_no_trace(undisturbed, shared_cluster):
     assert run("data", killed_after=1) == -signal.SIGKILL
     Path("marks").unlink()
     Path("marks-kill").touch()
