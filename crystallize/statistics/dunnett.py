@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from crystallize.statistics.noncentral_t import bisect
+from crystallize.statistics.noncentral_t import bisect, scale_nodes
 
 if TYPE_CHECKING:
     from crystallize.statistics.samples import FloatArray
@@ -59,7 +59,7 @@ def _within(bound: float, loadings: tuple[float, ...], freedom: float) -> float:
     from scipy.special import ndtr
 
     control, weights = _normal_nodes()
-    scales, shares = _scale_nodes(freedom)
+    scales, shares = scale_nodes(freedom)
     inside = np.ones((len(scales), len(control)))
     for loading in set(loadings):
         own = math.sqrt(1 - loading * loading)
@@ -74,17 +74,3 @@ def _normal_nodes() -> tuple[FloatArray, FloatArray]:
 
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     return nodes, weights / weights.sum()
-
-
-@cache
-def _scale_nodes(freedom: float) -> tuple[FloatArray, FloatArray]:
-    """Return values of a standard deviation with this many degrees of freedom, and the probability of each."""
-    import numpy as np
-    from scipy.special import chdtri
-
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    low, high = (math.sqrt(float(chdtri(freedom, tail)) / freedom) for tail in (1 - 1e-16, 1e-16))
-    scales = low + (high - low) * (nodes + 1) / 2
-    logarithms = (freedom - 1) * np.log(scales) - freedom * scales**2 / 2
-    density = np.exp(logarithms - logarithms.max()) * weights
-    return scales, density / density.sum()
