@@ -35,7 +35,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystallize.errors import CrystallizeError, InvalidValueError, MissingMetricError
-from crystallize.statistics.dunnett import dunnett_p_value, dunnett_quantile
+from crystallize.statistics.dunnett import dunnett_p_value, dunnett_quantile, pooled_sd, residual_sd
 from crystallize.statistics.intervals import NO_INTERVAL, interval_of_changes
 from crystallize.statistics.mcnemar import count_changes
 from crystallize.statistics.samples import (
@@ -470,19 +470,21 @@ def _dunnett_of_one(
                 f"metric {metric!r} is compared in blocks, but its conditions have {counts} values",
                 hint="Run what failed again, or compare with dunnett_test(paired=False)",
             )
-        variance, freedom = _residual([groups[0][0], *(right for _, right in groups)])
+        sd, freedom = residual_sd([groups[0][0], *(right for _, right in groups)])
     else:
-        freedom = sum(sizes) + control.n - len(sizes) - 1
-        squares = sum((each.n - 1) * each.sd**2 for each in (control, *treatments) if each.n > 1)
-        variance = squares / freedom if freedom > 0 else math.nan
+        sd, freedom = pooled_sd([control, *treatments])
     loadings = [math.sqrt(n / (n + control.n)) for n in sizes] if control.n else []
-    bound = dunnett_quantile(loadings, freedom, 1 - alpha) if math.isfinite(variance) else math.nan
+    bound = dunnett_quantile(loadings, freedom, 1 - alpha) if math.isfinite(sd) else math.nan
     found = []
     for each in treatments:
         difference = difference_of_means(control, each)
-        error = math.sqrt(variance * (1 / (each.n or math.nan) + 1 / (control.n or math.nan)))
-        mean = MeanDifference.of(difference, error, freedom, 0.0)
-        adjusted = dunnett_p_value(mean.statistic, loadings, freedom)
+        error = sd * math.sqrt(1 / (each.n or math.nan) + 1 / (control.n or math.nan))
+        least_p = 0.0 if sd else 2.0 ** (1 - each.n) if paired else 2 / math.comb(each.n + control.n, each.n)
+        mean = MeanDifference.of(difference, error, freedom, least_p)
+        if sd:
+            adjusted = dunnett_p_value(mean.statistic, loadings, freedom)
+        else:  # nothing varies, and t says nothing
+            adjusted = min(1.0, len(treatments) * mean.p_value)
         ends = (difference - bound * error, difference + bound * error) if error else (difference,) * 2
         found.append(
             _report(mean, alpha)
@@ -494,20 +496,6 @@ def _dunnett_of_one(
             }
         )
     return found
-
-
-def _residual(conditions: Sequence[NumberArray]) -> tuple[float, float]:
-    """Return the variance within replicates that conditions do not explain, and its degrees of freedom."""
-    import numpy as np
-
-    first, n = conditions[0], len(conditions[0])
-    if n < 2:
-        return math.nan, math.nan
-    table = np.stack([paired_differences(first, values) for values in conditions])
-    table -= table.mean(axis=1, keepdims=True)
-    table -= table.mean(axis=0)
-    freedom = (len(conditions) - 1) * (n - 1)
-    return float((table**2).sum()) / freedom, float(freedom)
 
 
 @verifier(check=_check_paired, many=_dunnett)
