@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MOST_TRUSTED = 1000.0  # of noncentralities, by ``nctdtr``; measured: from 4000 on it loses digits
 _FAR = 9.0  # standard deviations of a normal variable, beyond which there is nothing
+_NEVER_BELOW_ZERO = 40.0  # is a normal variable with this mean
 _NODES = 96  # of each integral: the probability is then right to eleven digits
 _MOST_STEPS = 200
 
@@ -50,12 +51,15 @@ def _integral(t: float, freedom: float, noncentrality: float) -> float:
     if t * t <= 2 * freedom:
         scales, shares = scale_nodes(freedom)
         return float(shares @ ndtr(t * scales - noncentrality))
+    if t < 0 and noncentrality > _NEVER_BELOW_ZERO:
+        return 0.0
     # A numerator below zero makes t negative, whatever the denominator is, and one above zero makes it positive.
     low, high = (max(-noncentrality, -_FAR), _FAR) if t > 0 else (-noncentrality - _FAR, -noncentrality)
     nodes, weights = _legendre_nodes()
     errors = low + (high - low) * nodes
     density = weights * (high - low) * np.exp(-errors * errors / 2) / math.sqrt(2 * math.pi)
-    squares = freedom * ((errors + noncentrality) / t) ** 2
+    with np.errstate(over="ignore"):
+        squares = freedom * ((errors + noncentrality) / t) ** 2
     if t > 0:
         return float(ndtr(-noncentrality) + density @ chdtrc(freedom, squares))
     return float(density @ chdtr(freedom, squares))

@@ -87,7 +87,7 @@ def test_power_grows_with_replicates_and_effect_and_is_alpha_without_one():
     powers = [t_test_power(0.3, n) for n in (2, 3, 5, 10, 50, 100, 500, 5000, 10**6)]
     assert powers == sorted(powers)
     assert t_test_power(0, 20, alpha=0.03) == pytest.approx(0.03)
-    assert t_test_power(50, 100) == 1.0
+    assert t_test_power(50, 100) == t_test_power(1e300, 2) == t_test_power(math.inf, 3) == 1.0
 
 
 def test_no_effect_is_never_found_and_one_pair_finds_none():
