@@ -39,6 +39,8 @@ def lock(
     from crystallize.config.folders import resolve
     from crystallize.experiments import preregistration
 
+    if check and force:
+        raise typer.BadParameter("it writes nothing: leave --force out", param_hint="--check")
     with screen.stdout_kept_clean(True):  # what the user's modules print is no part of our answer
         experiment = load_nodes(resolve(name).config)[-1]
         if check:

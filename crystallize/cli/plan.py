@@ -71,7 +71,7 @@ def plan(
     check_size("effect", effect)  # not after the pilot
     for setting, value in (("power", power), ("assurance", assurance), ("alpha", alpha)):
         check_share(setting, value)
-    result = _stored(name) if pilot is None else _run(name, pilot, as_json=as_json)
+    result = _stored(name) if pilot is None else _run(name, pilot, treatment, as_json=as_json)
     made = make_plan(
         result,
         effect=effect,
@@ -95,17 +95,20 @@ def _stored(name: str) -> Result:
     return load_result(find_version(find_location(name)))
 
 
-def _run(name: str, replicates: int, *, as_json: bool) -> Result:
+def _run(name: str, replicates: int, treatment: str | None, *, as_json: bool) -> Result:
     from crystallize.cli.progress import ProgressPlugin, make_display, show_log
     from crystallize.cli.run import run_nodes
     from crystallize.config.build import load_nodes
     from crystallize.config.folders import resolve
+    from crystallize.experiments.treatment import choose_condition
 
     display = make_display()
     progress = ProgressPlugin(display)
     with screen.stdout_kept_clean(as_json), show_log(display, logging.WARNING):
         try:
             nodes = load_nodes(resolve(name).config, plugins=[progress])
+            if treatment is not None:  # not after the pilot
+                choose_condition(nodes[-1].treatments, treatment)
             results, error = run_nodes(nodes, None, replicates, only=False, debug=False, resume=False)
         except KeyboardInterrupt as interrupt:
             screen.echo("Interrupted.", err=True)

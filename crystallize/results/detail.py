@@ -100,7 +100,8 @@ def clustered_findings(pairs: Sequence[Pairs], found: HypothesisResult) -> list[
     correct = CORRECTIONS.get(found.correction, holm)  # type: ignore[call-overload]
     p_values = [each.p_value for each in pairs]
     margins = [
-        [math.nan if margin is None else min(1.0, 2 * each.mean.p_within(margin)) for each in pairs]
+        # NaN stays NaN, which min(1.0, nan) is not: what is not known is no test of the family.
+        [math.nan if margin is None else min(2 * each.mean.p_within(margin), 1.0) for each in pairs]
         for margin in (found.equivalence_margin, found.smallest_effect)
     ]
     families = [correct(values) for values in (p_values, *margins)]

@@ -1,4 +1,4 @@
-"""Dunnett's distribution: of the largest of several t statistics that share one control."""
+"""Dunnett's test: the standard deviation that all conditions share, and the largest of their t statistics."""
 
 from __future__ import annotations
 
@@ -7,12 +7,43 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from crystallize.statistics.noncentral_t import bisect
+from crystallize.statistics.noncentral_t import bisect, scale_nodes
+from crystallize.statistics.samples import ROUNDING, paired_differences, scaled
 
 if TYPE_CHECKING:
-    from crystallize.statistics.samples import FloatArray
+    from crystallize.statistics.samples import FloatArray, Moments, NumberArray
 
 _NODES = 96
+
+
+def pooled_sd(conditions: Sequence[Moments]) -> tuple[float, float]:
+    """Return the standard deviation within independent conditions, and its degrees of freedom."""
+    freedom = sum(each.n - 1 for each in conditions)
+    if freedom <= 0:
+        return math.nan, freedom
+    parts = (each.sd * math.sqrt(each.n - 1) for each in conditions if each.n > 1)
+    return math.hypot(*parts) / math.sqrt(freedom), freedom
+
+
+def residual_sd(conditions: Sequence[NumberArray]) -> tuple[float, float]:
+    """Return the standard deviation within replicates that conditions do not explain, and its degrees of freedom."""
+    import numpy as np
+
+    first, n = conditions[0], len(conditions[0])
+    if n < 2:
+        return math.nan, math.nan
+    table = np.stack([paired_differences(first, values) for values in conditions])
+    freedom = float((len(conditions) - 1) * (n - 1))
+    if not np.isfinite(table).all():
+        return math.nan, freedom
+    whole, (exponent,) = scaled(table.reshape(1, -1))
+    table = whole.reshape(table.shape)
+    table -= table.mean(axis=1, keepdims=True)
+    table -= table.mean(axis=0)
+    sd = math.ldexp(math.sqrt(float((table**2).sum()) / freedom), int(exponent))
+    sizes = (float(np.abs(values).max()) for values in conditions if values.dtype.kind == "f")
+    largest = max(sizes, default=0.0)  # integers have no rounding
+    return (sd if sd > ROUNDING * largest else 0.0), freedom
 
 
 def dunnett_p_value(statistic: float, loadings: Sequence[float], freedom: float) -> float:
@@ -59,7 +90,7 @@ def _within(bound: float, loadings: tuple[float, ...], freedom: float) -> float:
     from scipy.special import ndtr
 
     control, weights = _normal_nodes()
-    scales, shares = _scale_nodes(freedom)
+    scales, shares = scale_nodes(freedom)
     inside = np.ones((len(scales), len(control)))
     for loading in set(loadings):
         own = math.sqrt(1 - loading * loading)
@@ -74,17 +105,3 @@ def _normal_nodes() -> tuple[FloatArray, FloatArray]:
 
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     return nodes, weights / weights.sum()
-
-
-@cache
-def _scale_nodes(freedom: float) -> tuple[FloatArray, FloatArray]:
-    """Return values of a standard deviation with this many degrees of freedom, and the probability of each."""
-    import numpy as np
-    from scipy.special import chdtri
-
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    low, high = (math.sqrt(float(chdtri(freedom, tail)) / freedom) for tail in (1 - 1e-16, 1e-16))
-    scales = low + (high - low) * (nodes + 1) / 2
-    logarithms = (freedom - 1) * np.log(scales) - freedom * scales**2 / 2
-    density = np.exp(logarithms - logarithms.max()) * weights
-    return scales, density / density.sum()

@@ -161,8 +161,11 @@ def ratio_of_means(baseline: NumberArray, treatment: NumberArray, confidence: fl
     if not ((baseline > 0).all() or (baseline < 0).all()):
         return None
     scale = float(np.abs(baseline).max())
-    below, above = baseline / scale, treatment / scale  # squares of large numbers are no floats
-    (a, b), covariance = (float(below.mean()), float(above.mean())), np.cov(below, above)
+    with np.errstate(over="ignore", invalid="ignore"):
+        below, above = baseline / scale, treatment / scale  # squares of large numbers are no floats
+        (a, b), covariance = (float(below.mean()), float(above.mean())), np.cov(below, above)
+    if not (math.isfinite(b * b) and np.isfinite(covariance).all()):
+        return None  # the ratio itself is too large to say anything of
     t2 = t_quantile(n - 1, confidence) ** 2 / n
     # The ratios r for which mean(treatment - r * baseline) is no further from zero than Student's t allows.
     square = a * a - t2 * float(covariance[0, 0])

@@ -43,8 +43,6 @@ def t_test_power(effect: float, n: float, *, alpha: float = 0.05, paired: bool =
         return math.nan
     noncentrality = abs(effect) * math.sqrt(n if paired else n / 2)
     bound = t_quantile(freedom, 1 - alpha)
-    if noncentrality > bound + 40:  # beyond what the distribution function is good for, and certain
-        return 1.0
     above = 1 - noncentral_t_cdf(bound, freedom, noncentrality)
     return above + noncentral_t_cdf(-bound, freedom, noncentrality)
 

@@ -409,7 +409,10 @@ def in_tables(
 
 
 def paired_differences(baseline: NumberArray, treatment: NumberArray) -> FloatArray:
-    """Return ``treatment - baseline`` of two arrays or tables; what is the rounding of a pair is zero."""
+    """Return ``treatment - baseline`` of two arrays or tables.
+
+    What is the rounding of a pair is zero, and differences that vary by rounding alone are their mean.
+    """
     import numpy as np
 
     with np.errstate(all="ignore"):
@@ -421,6 +424,10 @@ def paired_differences(baseline: NumberArray, treatment: NumberArray) -> FloatAr
             is_rounding = np.abs(found) < rounding
             if is_rounding.any():
                 found[is_rounding] = 0.0
+            if found.size:
+                is_constant = found.max(axis=-1) - found.min(axis=-1) <= rounding.max(axis=-1)
+                if is_constant.any():
+                    found[is_constant] = found[is_constant].mean(axis=-1, keepdims=True)
     return found
 
 

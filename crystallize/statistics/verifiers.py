@@ -34,7 +34,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError, InvalidValueError, MissingMetricError
-from crystallize.statistics.dunnett import dunnett_p_value, dunnett_quantile
+from crystallize.statistics.dunnett import dunnett_p_value, dunnett_quantile, pooled_sd, residual_sd
 from crystallize.statistics.intervals import interval_of_changes
 from crystallize.statistics.mcnemar import count_changes
 from crystallize.statistics.samples import (
@@ -130,7 +130,7 @@ def welch_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
     dict
         See the module. ``n`` is a tuple, the baseline's number first. With fewer than two values in a
         condition all but ``difference`` and ``n`` is NaN. If neither condition varies, equal means give
-        ``p_value`` 1, and different ones the share of ways to divide the values that is as extreme.
+        ``p_value`` 1, and different ones twice the share of ways to divide the values so.
 
     References
     ----------
@@ -475,19 +475,19 @@ def _dunnett_of_one(
                 f"metric {metric!r} is compared in blocks, but its conditions have {counts} values",
                 hint="Run what failed again, or compare with dunnett_test(paired=False)",
             )
-        variance, freedom = _residual([groups[0][0], *(right for _, right in groups)])
+        sd, freedom = residual_sd([groups[0][0], *(right for _, right in groups)])
     else:
-        freedom = sum(sizes) + control.n - len(sizes) - 1
-        squares = sum((each.n - 1) * each.sd**2 for each in (control, *treatments) if each.n > 1)
-        variance = squares / freedom if freedom > 0 else math.nan
+        sd, freedom = pooled_sd([control, *treatments])
     loadings = [math.sqrt(n / (n + control.n)) for n in sizes] if control.n else []
-    bound = dunnett_quantile(loadings, freedom, 1 - alpha) if math.isfinite(variance) else math.nan
+    bound = dunnett_quantile(loadings, freedom, 1 - alpha) if math.isfinite(sd) else math.nan
     differences = np.array([difference_of_means(control, each) for each in treatments])
-    errors = np.array(
-        [math.sqrt(variance * (1 / (n or math.nan) + 1 / (control.n or math.nan))) for n in sizes]
-    )
-    mean = MeanDifference.of(differences, errors, freedom, 0.0)
-    adjusted = [dunnett_p_value(each, loadings, freedom) for each in mean.statistic.tolist()]
+    errors = np.array([sd * math.sqrt(1 / (n or math.nan) + 1 / (control.n or math.nan)) for n in sizes])
+    least_p = [0.0 if sd else 2.0 ** (1 - n) if paired else 2 / math.comb(n + control.n, n) for n in sizes]
+    mean = MeanDifference.of(differences, errors, freedom, np.array(least_p))
+    if sd:
+        adjusted = [dunnett_p_value(each, loadings, freedom) for each in mean.statistic.tolist()]
+    else:  # nothing varies, and t says nothing
+        adjusted = np.minimum(1.0, len(treatments) * mean.p_value).tolist()
     half_widths = np.where(mean.error == 0, 0.0, bound * mean.error)
     return _records(
         alpha,
@@ -495,20 +495,6 @@ def _dunnett_of_one(
         | {"interval": _pairs_of(differences - half_widths, differences + half_widths)},
         adjusted_p_value=adjusted,
     )
-
-
-def _residual(conditions: Sequence[NumberArray]) -> tuple[float, float]:
-    """Return the variance within replicates that conditions do not explain, and its degrees of freedom."""
-    import numpy as np
-
-    first, n = conditions[0], len(conditions[0])
-    if n < 2:
-        return math.nan, math.nan
-    table = np.stack([paired_differences(first, values) for values in conditions])
-    table -= table.mean(axis=1, keepdims=True)
-    table -= table.mean(axis=0)
-    freedom = (len(conditions) - 1) * (n - 1)
-    return float((table**2).sum()) / freedom, float(freedom)
 
 
 @verifier(check=_check_paired, many=_dunnett)

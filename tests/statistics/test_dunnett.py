@@ -91,3 +91,36 @@ def test_nothing_is_claimed_from_nothing(values, paired):
     for found in compare(values, values, values, paired=paired):
         assert not found["significant"]
         assert not found["adjusted_p_value"] < 1
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, 3.0], [1.1, 2.2, 3.3], [3.0, 3.0, 3.0], [1e6, 1.5e6, 1.25e6]])
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_shift_without_any_spread_is_worth_what_exchanging_the_conditions_says(values, paired):
+    shifted = [value + 0.1 for value in values]  # their differences vary by rounding
+    for found in compare(values, shifted, shifted, paired=paired):
+        if paired:
+            assert found["p_value"] == 0.25
+            assert found["adjusted_p_value"] == 0.5
+        elif values == [3.0, 3.0, 3.0]:
+            assert found["p_value"] == pytest.approx(2 / 20)
+            assert found["adjusted_p_value"] == pytest.approx(2 * 2 / 20)
+        assert not found["significant"]
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("size", [1e-290, 1e-200, 1e200, 1e303])
+def test_the_unit_of_a_metric_does_not_matter(size, paired):
+    rng = np.random.default_rng(2)
+    groups = np.round(rng.normal([[0], [50], [150]], 100, (3, 6)))
+    alike, other = (
+        [each["adjusted_p_value"] for each in compare(*(groups * unit).tolist(), paired=paired)]
+        for unit in (1.0, 2.0 ** math.floor(math.log2(size)))
+    )
+    assert other == pytest.approx(alike, rel=1e-9)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_infinite_values_decide_nothing(paired):
+    for found in compare([1.0, 2.0, 3.0], [1.0, math.inf, 2.0], [4.0, 5.0, 7.0], paired=paired)[:1]:
+        assert math.isnan(found["adjusted_p_value"])
+        assert found["significant"] is None

@@ -59,6 +59,30 @@ def test_what_has_no_spread_has_no_effect_size():
     )  # one degree of freedom: Hedges' factor is not defined
 
 
+@pytest.mark.parametrize(
+    ("t", "freedom", "noncentrality", "probability"),  # integrated with 30 digits by mpmath
+    [
+        (-3.5, 1250, 5.5, 1.38585951558876e-19),
+        (-2.0, 444, 1.5, 0.000240568882588406),
+        (4.0, 1250, 4.5, 0.308816923213178),
+        (4.4, 94_658, 5.0, 0.274259467716068),
+        (3e4, 5, 28_000, 0.499438967629037),
+        (2e5, 2, 1e5, 0.77880078306167),
+        (5e4, 1000, 50_100, 0.458459381726054),
+    ],
+)
+def test_the_noncentral_t_is_right_where_scipys_is_not(t, freedom, noncentrality, probability):
+    assert noncentral_t_cdf(t, freedom, noncentrality) == pytest.approx(probability, abs=1e-12)
+    assert noncentral_t_cdf(-t, freedom, -noncentrality) == pytest.approx(1 - probability, abs=1e-12)
+
+
+def test_the_effect_of_differences_that_hardly_vary_has_an_interval():
+    # Chi-squared with 2 degrees of freedom says how far the standard deviation may be off.
+    low, high = noncentrality_interval(1e8, 2)
+    ends = [1e8 * math.sqrt(stats.chi2.ppf(share, 2) / 2) for share in (0.025, 0.975)]
+    assert (low, high) == pytest.approx(ends, rel=1e-9)
+
+
 def test_the_share_of_pairs_of_darwins_maize():
     assert share_larger(np.array(MAIZE)) == 13 / 15
     assert share_larger(np.array([0.0, 1.0])) == 0.5

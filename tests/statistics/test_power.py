@@ -72,11 +72,22 @@ def test_power_is_a_number_where_scipys_lower_tail_is_not(n):
     assert t_test_power(0.5, n) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 1000])
+@pytest.mark.parametrize("paired", [True, False])
+def test_searches_are_not_misled_where_scipys_lower_tail_is_not_a_number(alpha, paired):
+    for n in (444, 493, 1000, 4562, 94_658, 10**6):
+        effect = smallest_effect(n, alpha=alpha, paired=paired)
+        # So many replicates leave little between Student's t and the normal distribution.
+        size = stats.norm.isf(alpha / 2) + stats.norm.isf(0.2)
+        assert effect * math.sqrt(n if paired else n / 2) == pytest.approx(size, rel=0.03)
+        assert whole_replicates_needed(effect, alpha=alpha, paired=paired) in (n, n + 1)
+
+
 def test_power_grows_with_replicates_and_effect_and_is_alpha_without_one():
     powers = [t_test_power(0.3, n) for n in (2, 3, 5, 10, 50, 100, 500, 5000, 10**6)]
     assert powers == sorted(powers)
     assert t_test_power(0, 20, alpha=0.03) == pytest.approx(0.03)
-    assert t_test_power(50, 100) == 1.0
+    assert t_test_power(50, 100) == t_test_power(1e300, 2) == t_test_power(math.inf, 3) == 1.0
 
 
 def test_no_effect_is_never_found_and_one_pair_finds_none():

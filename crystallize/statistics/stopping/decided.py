@@ -20,7 +20,8 @@ class decided(SingleRule):
 
     After every replicate it looks at the e-value of the differences within replicates, which may be looked at as
     often as one likes: without any difference, the chance of ever claiming one is at most `alpha`. Of several
-    treatments, Holm's method on ``p = 1 / e`` keeps the chance of any false claim at `alpha`.
+    treatments, Holm's method on ``p = 1 / e`` keeps the chance of any false difference at `alpha`; that any is falsely
+    called too small to matter has a chance of at most `alpha` of its own.
 
     Parameters
     ----------

@@ -21,6 +21,7 @@ Row: TypeAlias = "Mapping[str, Mapping[str, Sequence[Any]]]"
 
 _ALL_LOOKS_UP_TO = 20
 _GROWTH = 1.05
+_MOST_BITS = 1023  # of integers whose difference is a float
 
 
 class StoppingRule(ABC):
@@ -235,10 +236,15 @@ class SingleWatch(Watch):
         self._is_metric_known = True
 
     def number(self, row: Row, condition: str) -> float:
-        """Return what a condition recorded: a number, or the mean of several; NaN if it recorded none."""
+        """Return what a condition recorded: a number, or the mean of several; NaN if it recorded none.
+
+        One integer stays one, so that differences of large ones are exact.
+        """
         metrics = row.get(condition)
         values = () if metrics is None or self.metric is None else metrics.get(self.metric, ())
         if len(values) == 1 and type(values[0]) is float:  # as nearly always
+            return values[0]
+        if len(values) == 1 and type(values[0]) is int and values[0].bit_length() < _MOST_BITS:
             return values[0]
         try:
             return math.fsum(values) / len(values) if values else math.nan
@@ -313,7 +319,8 @@ class DifferencesWatch(SingleWatch):
         for name, moments in self.pairs.items():
             if name not in dropped:
                 value = number(row, name)
-                difference, scale = value - baseline, abs(value)
+                difference = value - baseline
+                scale = 0.0 if type(difference) is int else abs(value)  # integers have no rounding
                 if abs(difference) < ROUNDING * scale:
                     difference = 0.0
                 moments.add(difference, scale)

@@ -53,7 +53,8 @@ class RunningMoments:
     def t(self) -> float:
         """Student's t of the mean against zero; NaN if the numbers do not vary, which no test of ours decides on."""
         n, squares = self.n, self._squares
-        if n < 2 or squares <= (n - 1) * (ROUNDING * max(self._scale, abs(self.mean))) ** 2:
+        rounding = ROUNDING * max(self._scale, abs(self.mean))
+        if n < 2 or squares <= (n - 1) * (rounding * rounding):  # a power of a large number would raise
             return math.nan
         return self.mean * math.sqrt(n * (n - 1) / squares)
 

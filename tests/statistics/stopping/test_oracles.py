@@ -162,3 +162,10 @@ def test_numbers_that_differ_by_their_rounding_do_not_vary() -> None:
     assert moments.sd == 0
     assert math.isnan(moments.t)
     assert log_e_value(moments.t, moments.n) == 0
+
+
+@pytest.mark.parametrize("size", [1e155, 1e200, 1e307])
+def test_numbers_whose_squares_are_no_floats_decide_nothing(size: float) -> None:
+    moments = seen([size * value for value in SLEEP])
+    assert not log_e_value(moments.t, moments.n) > 0
+    assert math.isinf(sequence_half_width(moments.sd, moments.n, 0.05))
