@@ -35,7 +35,7 @@ class CrystallizeApp(App[None]):
     """
 
     TITLE = "Crystallize"
-    CSS_PATH = "styles.tcss"
+    CSS_PATH = ["styles.tcss", "run.tcss"]  # noqa: RUF012 - all at once: a screen with its own has all read anew
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012 - no class variable of App
     BINDINGS: ClassVar[list[Any]] = [

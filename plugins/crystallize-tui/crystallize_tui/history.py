@@ -11,7 +11,7 @@ from rich.text import Text
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer, Static, TabbedContent, TabPane
+from textual.widgets import DataTable, Static, TabbedContent, TabPane
 from textual.worker import get_current_worker
 
 from crystallize.cli.diff import difference_lines
@@ -20,6 +20,7 @@ from crystallize.errors import CrystallizeError
 from crystallize.results.comparison import compare_runs
 from crystallize.results.runs import Runs, read_runs
 from crystallize.store.metadata import FINISHED
+from crystallize_tui.footer import KeyFooter
 from crystallize_tui.run_graph import read_nodes
 from crystallize_tui.run_process import CommandProcess
 from crystallize_tui.tables import LiveTable
@@ -47,7 +48,6 @@ class HistoryScreen(Screen[None]):
         The experiment.
     """
 
-    CSS_PATH = "run.tcss"
     BINDINGS: ClassVar[list[Any]] = [
         Binding("space", "mark", "Mark to compare"),
         Binding("d", "compare", "Difference"),
@@ -78,7 +78,7 @@ class HistoryScreen(Screen[None]):
                 yield Static(
                     "v runs the highlighted version again, in a scratch folder.", id="verdict", markup=False
                 )
-        yield Footer(compact=True)
+        yield KeyFooter(compact=True)
 
     def on_mount(self) -> None:
         """Read what is stored."""

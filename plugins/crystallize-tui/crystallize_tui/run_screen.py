@@ -11,13 +11,14 @@ from rich.text import Text
 from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer, OptionList, Static, TabbedContent, TabPane
+from textual.widgets import OptionList, Static, TabbedContent, TabPane
 from textual.widgets.option_list import Option
 
 from crystallize.cli.errors import WRONG_USE
 from crystallize.errors import CrystallizeError
 from crystallize.experiments.failure_policy import outcome_command
 from crystallize.utils.suggest import counted
+from crystallize_tui.footer import KeyFooter
 from crystallize_tui.history import HistoryScreen
 from crystallize_tui.log_pane import LogPane
 from crystallize_tui.run_graph import Node, NodeRun, read_nodes
@@ -63,7 +64,6 @@ class RunScreen(Screen[None]):
         How often what is shown of the run has been drawn.
     """
 
-    CSS_PATH = "run.tcss"
     BINDINGS: ClassVar[list[Any]] = [
         Binding("R", "run_or_cancel", "Run"),
         Binding("l", "toggle_cache", "Cache"),
@@ -108,7 +108,7 @@ class RunScreen(Screen[None]):
                     yield Static(id="problems", markup=False)
                 with TabPane("Summary", id="summary"):
                     yield SummaryPane()
-        yield Footer(compact=True)
+        yield KeyFooter(compact=True)
 
     def on_mount(self) -> None:
         """Read the config, take up a run that goes on, and begin to look."""

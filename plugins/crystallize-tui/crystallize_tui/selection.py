@@ -14,7 +14,7 @@ from textual.app import SuspendNotSupported
 from textual.binding import Binding
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Footer, Input, Static, Tree
+from textual.widgets import Input, Static, Tree
 from textual.worker import get_current_worker
 
 from crystallize.config.errors import ConfigError, shown
@@ -23,6 +23,7 @@ from crystallize.utils.suggest import counted
 from crystallize_tui.create import CreateScreen
 from crystallize_tui.details import Details
 from crystallize_tui.experiment_tree import ExperimentTree
+from crystallize_tui.footer import KeyFooter
 from crystallize_tui.history import HistoryScreen
 from crystallize_tui.project import (
     FoundExperiment,
@@ -94,7 +95,7 @@ class SelectionScreen(Screen[None]):
                 with VerticalScroll(id="message-pane", can_focus=False):
                     yield Static(id="message")
             yield Details(id="details")
-        yield Footer()
+        yield KeyFooter()
 
     @property
     def experiments(self) -> ExperimentTree:

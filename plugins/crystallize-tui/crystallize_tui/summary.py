@@ -143,7 +143,6 @@ class ArtifactScreen(ModalScreen[None]):
         The file.
     """
 
-    CSS_PATH = "run.tcss"
     BINDINGS: ClassVar[list[Any]] = [
         Binding("escape,q", "app.pop_screen", "Back"),
         Binding("o", "open", "Open"),

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
-from crystallize_tui.app import CrystallizeApp
 from crystallize_tui.project import read_experiment
+from crystallize_tui.run_process import CommandProcess
 from crystallize_tui.run_screen import SECONDS_BETWEEN_TICKS, RunScreen
 from crystallize_tui.state import STATE
-from textual.pilot import Pilot  # noqa: TC002
 from textual.widgets import OptionList
 
+from crystallize import ExperimentGraph
 from crystallize.config.folders import folder_of
 from crystallize.store.journal_reader import JournalReader
 from crystallize.store.journal_writer import JournalWriter
 from crystallize.store.outcome import Outcome, ReplicateResult
 
-MOST_SECONDS = 60.0
 CONFIG = """
 replicates: 4
 seed: 1
@@ -67,206 +63,150 @@ def write(name: str, config: str = CONFIG, steps: str = STEPS, sources: str = SO
     return folder / "config.yaml"
 
 
-def text_of(app: CrystallizeApp) -> str:
-    """Return what is on the screen."""
-    return "\n".join("".join(part.text for part in strip) for strip in app.screen._compositor.render_strips())
+def run(config: Path) -> None:
+    """Run an experiment here: for tests of what is shown of a run that is stored."""
+    ExperimentGraph.from_yaml(config).run()
 
 
-class Driven:
-    """A run screen that is driven by keys."""
-
-    def __init__(self, app: CrystallizeApp, pilot: Pilot[Any], screen: RunScreen) -> None:
-        self.app, self.pilot, self.screen = app, pilot, screen
-
-    @property
-    def text(self) -> str:
-        return text_of(self.app)
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-        await self.pilot.pause()
-
-    async def until(self, wanted: str | Callable[[], bool]) -> None:
-        """Wait until a text is on the screen, or something holds."""
-        end = time.monotonic() + MOST_SECONDS
-        while not (wanted in self.text if isinstance(wanted, str) else wanted()):
-            assert time.monotonic() < end, f"not there: {wanted}\n{self.text}"
-            await self.pilot.pause(0.05)
-
-    async def highlight(self, option: str) -> None:
-        plan = self.screen.query_one("#plan", OptionList)
-        plan.highlighted = plan.get_option_index(option)
-        await self.pilot.pause()
+Open = Callable[..., AbstractAsyncContextManager[Any]]
 
 
-def drive(
-    config: Path, scenario: Callable[[Driven], Awaitable[None]], size: tuple[int, int] = (80, 24)
-) -> CrystallizeApp:
-    """Open the run screen of an experiment and let the scenario drive it; what still runs is ended."""
+@pytest.fixture
+def open_run(open_ui) -> Open:
+    """Return what opens the run screen of an experiment; what still runs when it is left is ended."""
 
-    async def run() -> CrystallizeApp:
-        app = CrystallizeApp()
-        async with app.run_test(size=size, notifications=True) as pilot:
-            screen = RunScreen(read_experiment(folder_of(config.absolute())))
-            await app.push_screen(screen)
-            await pilot.pause()
+    @asynccontextmanager
+    async def opened(config: Path, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Any]:
+        async with open_ui(size=size) as ui:
+            await ui.app.push_screen(screen_of(config))
+            await ui.pilot.pause()
             try:
-                await scenario(Driven(app, pilot, screen))
+                yield ui
             finally:
-                for process in app.active.values():
-                    process.cancel()
-                    process._process.wait(MOST_SECONDS)
-                    process.close()
-        return app
+                for process in ui.app.active.values():
+                    process.end()
 
-    return asyncio.run(run())
+    return opened
+
+
+def screen_of(config: Path) -> RunScreen:
+    return RunScreen(read_experiment(folder_of(config.absolute())))
+
+
+async def highlight(ui, option: str) -> None:
+    plan = ui.app.screen.query_one("#plan", OptionList)
+    plan.highlighted = plan.get_option_index(option)
+    await ui.settled()
 
 
 # -- running -------------------------------------------------------------------------------------------------
 
 
-def test_an_experiment_runs_and_its_conditions_and_metrics_are_shown():
-    async def scenario(driven: Driven) -> None:
-        await driven.until("has no run yet: R runs it")
-        await driven.press("R")
-        await driven.until("v0 is complete")
+async def test_an_experiment_runs_and_its_conditions_and_metrics_are_shown(open_run):
+    async with open_run(write("study")) as ui:
+        await ui.until("has no run yet: R runs it")
+        await ui.press("R")
+        await ui.until("The run is complete.")
+        await ui.until("v0 is complete")
         for expected in ("baseline   ━━━━━━━━━━  4/4", "more       ━━━━━━━━━━  4/4", "11.5 ± 2.1", "▁▃▆█"):
-            await driven.until(expected)
-
-    drive(write("study"), scenario)
+            await ui.until(expected)
 
 
-def test_what_has_arrived_is_shown_while_the_run_goes_on():
+async def test_what_has_arrived_is_shown_while_the_run_goes_on(open_run):
     Path("closed").touch()
-
-    async def scenario(driven: Driven) -> None:
-        await driven.press("R")
-        await driven.until("2/4")
-        await driven.until("runs, also when the terminal is closed")
-        await driven.until("● study")
+    async with open_run(write("study")) as ui:
+        await ui.press("R")
+        await ui.until("2/4")
+        await ui.until("runs, also when the terminal is closed")
+        await ui.until("● study")
         Path("closed").unlink()
-        await driven.until("v0 is complete")
-
-    drive(write("study"), scenario)
+        await ui.until("v0 is complete")
 
 
-def test_a_run_that_is_cancelled_keeps_what_has_finished_and_goes_on_from_there():
+async def test_a_run_that_is_cancelled_keeps_what_has_finished_and_goes_on_from_there(open_run):
     Path("closed").touch()
-
-    async def scenario(driven: Driven) -> None:
-        await driven.press("R")
-        await driven.until("2/4")
-        await driven.press("R")
-        await driven.until("v0 is interrupted: R goes on with it")
-        await driven.until("2/4")
+    async with open_run(write("study")) as ui:
+        await ui.press("R")
+        await ui.until("2/4")
+        await ui.press("R")
+        await ui.until("v0 is interrupted: R goes on with it")
+        await ui.until("2/4")
         Path("closed").unlink()
-        await driven.press("R")
-        await driven.until("v0 is complete")
-        await driven.until("4/4")
+        await ui.press("R")
+        await ui.until("v0 is complete")
+        await ui.until("4/4")
         assert not Path("data/study/v1").exists()
 
-    drive(write("study"), scenario)
+
+async def test_a_resume_that_owes_nothing_says_how_to_run_everything_anew(open_run):
+    config = write("study")
+    run(config)
+    async with open_run(config) as ui:
+        await ui.press("R")
+        await ui.until("Nothing was owed.")
 
 
-def test_a_resume_that_owes_nothing_says_how_to_run_everything_anew():
-    async def scenario(driven: Driven) -> None:
-        await driven.press("R")
-        await driven.until("The run is complete.")
-        await driven.press("R")
-        await driven.until("Nothing was owed.")
-
-    drive(write("study"), scenario)
-
-
-def test_a_screen_that_was_left_finds_its_run_again():
+async def test_a_screen_that_was_left_finds_its_run_again(open_run):
+    config = write("study")
     Path("closed").touch()
-
-    async def scenario(driven: Driven) -> None:
-        await driven.press("R")
-        await driven.until("2/4")
-        await driven.press("escape")
-        await driven.until("The run of study goes on.")
-        (process,) = driven.app.active.going_on()
-        again = RunScreen(driven.screen.experiment)
-        await driven.app.push_screen(again)
-        await driven.until(f"(process {process.pid})")
-        await driven.press("L")
-        await driven.until("study: 4 replicates under baseline, more, less")
+    async with open_run(config) as ui:
+        await ui.press("R")
+        await ui.until("2/4")
+        await ui.press("escape")
+        await ui.until("The run of study goes on.")
+        (process,) = ui.app.active.going_on()
+        await ui.app.push_screen(screen_of(config))
+        await ui.until(f"(process {process.pid})")
+        await ui.press("L")
+        await ui.until("study: 4 replicates under baseline, more, less")
         Path("closed").unlink()
-        await driven.until("v0 is complete")
-
-    drive(write("study"), scenario)
+        await ui.until("v0 is complete")
 
 
-def test_leaving_says_how_a_run_that_goes_on_is_watched_ended_and_resumed():
+async def test_leaving_says_how_a_run_that_goes_on_is_watched_ended_and_resumed(open_run):
     Path("closed").touch()
-
-    async def scenario(driven: Driven) -> None:
-        await driven.press("l", "R")  # without the step cache, and as a rerun
-        await driven.until("2/4")
-        (process,) = driven.app.active.going_on()
-        assert driven.app.active.farewell() == [
+    async with open_run(write("study")) as ui:
+        await ui.press("l", "R")  # without the step cache, and as a rerun
+        await ui.until("2/4")
+        (process,) = ui.app.active.going_on()
+        assert os.getsid(process.pid) != os.getsid(0)
+        assert ui.app.active.farewell() == [
             f"A run of study goes on as process {process.pid}. End it: kill -INT {process.pid}",
             "  Watch it: crystallize runs tail study",
             "  Go on with it later: crystallize run study --no-cache --resume",
         ]
-
-    app = drive(write("study"), scenario)
-    assert app.active.farewell() == []
+    assert ui.app.active.farewell() == []
 
 
-def test_a_run_is_no_child_of_the_terminal():
-    Path("closed").touch()
-
-    async def scenario(driven: Driven) -> None:
-        await driven.press("R")
-        await driven.until("2/4")
-        (process,) = driven.app.active.going_on()
-        assert os.getsid(process.pid) != os.getsid(0)
-
-    drive(write("study"), scenario)
-
-
-def test_a_run_of_another_process_is_watched_and_not_run_a_second_time():
+async def test_a_run_of_another_process_is_watched_and_not_run_a_second_time(open_run):
     config = write("study")
     Path("closed").touch()
-    other = subprocess.Popen(
-        [sys.executable, "-m", "crystallize", "run", "study"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    async def scenario(driven: Driven) -> None:
-        await driven.until("is run by another process, which is watched here")
-        await driven.until("2/4")
-        await driven.press("R")
-        await driven.until("Another process makes a run")
-        await driven.press("L")
-        await driven.until("Another process makes this run")
-        Path("closed").unlink()
-        await driven.until("v0 is complete")
-
+    other = CommandProcess("study", ["run", "study"], Path.cwd())  # of no screen
     try:
-        drive(config, scenario)
+        async with open_run(config) as ui:
+            await ui.until("is run by another process, which is watched here")
+            await ui.until("2/4")
+            await ui.press("R")
+            await ui.until("Another process makes a run")
+            await ui.press("L")
+            await ui.until("Another process makes this run")
+            Path("closed").unlink()
+            await ui.until("v0 is complete")
     finally:
-        other.send_signal(signal.SIGINT)
-        other.wait()
+        other.end()
 
 
-def test_a_run_that_was_killed_is_interrupted_and_can_be_resumed():
+async def test_a_run_that_was_killed_is_interrupted_and_can_be_resumed(open_run):
     Path("closed").touch()
-
-    async def scenario(driven: Driven) -> None:
-        await driven.press("R")
-        await driven.until("2/4")
-        (process,) = driven.app.active.going_on()
+    async with open_run(write("study")) as ui:
+        await ui.press("R")
+        await ui.until("2/4")
+        (process,) = ui.app.active.going_on()
         os.kill(process.pid, signal.SIGKILL)
-        await driven.until("v0 is interrupted: R goes on with it")
+        await ui.until("v0 is interrupted: R goes on with it")
         Path("closed").unlink()
-        await driven.press("R")
-        await driven.until("v0 is complete")
-
-    drive(write("study"), scenario)
+        await ui.press("R")
+        await ui.until("v0 is complete")
 
 
 # -- graphs --------------------------------------------------------------------------------------------------
@@ -310,299 +250,245 @@ def publish(data, ctx, *, extra=0, out: Artifact):
     )
 
 
-def test_what_a_graph_depends_on_runs_first_and_is_shown_while_it_runs(graph):
+async def test_what_a_graph_depends_on_runs_first_is_shown_while_it_runs_and_later_by_enter(open_run, graph):
     Path("closed").touch()
-
-    async def scenario(driven: Driven) -> None:
-        await driven.until("Runs first")
-        await driven.until("○ producer")
-        await driven.press("R")
-        await driven.until("producer v0: running")
-        await driven.until("● producer")
-        await driven.until("○ consumer")
+    async with open_run(graph) as ui:
+        await ui.until("Runs first")
+        await ui.until("○ producer")
+        await ui.press("R")
+        await ui.until("producer v0: running")
+        await ui.until("● producer")
+        await ui.until("○ consumer")
         Path("closed").unlink()
-        await driven.until("v0 is complete")
-        await driven.until("✓ producer")
-        await driven.until("✓ consumer")
-        await driven.until("consumer v0: complete")
-
-    drive(graph, scenario)
-
-
-def test_enter_shows_another_experiment_of_the_graph(graph):
-    async def scenario(driven: Driven) -> None:
-        await driven.press("R")
-        await driven.until("v0 is complete")
-        await driven.highlight("node:producer")
-        await driven.press("enter")
-        await driven.until("producer v0: complete")
-        await driven.until("made")
-
-    drive(graph, scenario)
+        await ui.until("v0 is complete")
+        await ui.until("✓ producer")
+        await ui.until("✓ consumer")
+        await ui.until("consumer v0: complete")
+        await highlight(ui, "node:producer")
+        await ui.press("enter")
+        await ui.until("producer v0: complete")
+        await ui.until("made")
 
 
 # -- switches ------------------------------------------------------------------------------------------------
 
 
-def test_l_switches_caching_and_the_strategy_with_it_and_the_state_is_kept():
+async def test_l_switches_caching_and_the_strategy_with_it_and_the_state_is_kept(open_run):
     config = write("study")
-
-    async def scenario(driven: Driven) -> None:
-        await driven.until("Next run: resume, cache on")
-        await driven.press("l")
-        await driven.until("Next run: rerun, cache off")
-
-    async def next_start(driven: Driven) -> None:
-        await driven.until("Next run: rerun, cache off")
-        await driven.press("R")
-        await driven.until("v0 is complete")
-        await driven.press("R")
-        await driven.until("v1 is complete")
-
-    drive(config, scenario)
-    assert json.loads((config.parent / STATE).read_text())["cache"] is False
-    drive(config, next_start)
+    run(config)
+    async with open_run(config) as ui:
+        await ui.until("Next run: resume, cache on")
+        await ui.press("l")
+        await ui.until("Next run: rerun, cache off")
+        assert json.loads((config.parent / STATE).read_text())["cache"] is False
+        await ui.app.push_screen(screen_of(config))
+        await ui.until("Next run: rerun, cache off")
+        await ui.press("R")
+        await ui.until("v1 is complete")
 
 
-def test_l_on_a_step_switches_that_one_and_the_run_does_what_the_screen_says():
-    async def scenario(driven: Driven) -> None:
-        await driven.press("R")
-        await driven.until("v0 is complete")
-        await driven.highlight("step:score")
-        await driven.press("l")
-        await driven.until("score: cached")
-        await driven.press("l")
-        await driven.until("score: not cached")
-        await driven.until("Next run: rerun, cache on")
-        await driven.press("R")
-        await driven.until("v1 is complete")
-        assert "--cache no:score" in " ".join(driven.app.active[driven.screen.experiment.config].arguments)
-        await driven.press("l")
-        await driven.until("Next run: resume")
-
-    drive(write("study"), scenario)
-
-
-def test_x_switches_a_treatment_off_which_then_does_not_run():
+async def test_l_on_a_step_switches_that_one_and_the_run_does_what_the_screen_says(open_run):
     config = write("study")
+    run(config)
+    async with open_run(config) as ui:
+        await highlight(ui, "step:score")
+        await ui.press("l")
+        await ui.until("score: cached")
+        await ui.press("l")
+        await ui.until("score: not cached")
+        await ui.until("Next run: rerun, cache on")
+        await ui.press("R")
+        await ui.until("v1 is complete")
+        assert "--cache no:score" in " ".join(ui.app.active[config.absolute()].arguments)
+        await ui.press("l")
+        await ui.until("Next run: resume")
 
-    async def scenario(driven: Driven) -> None:
-        await driven.press("x")
-        await driven.until("Move to a treatment in the list")
-        await driven.highlight("treatment:more")
-        await driven.press("x")
-        await driven.until("[ ] more")
-        await driven.until("1 treatment off")
-        await driven.press("R")
-        await driven.until("v0 is complete")
 
-    drive(config, scenario)
+async def test_x_switches_a_treatment_off_which_then_does_not_run(open_run):
+    config = write("study")
+    async with open_run(config) as ui:
+        await ui.press("x")
+        await ui.until("Move to a treatment in the list")
+        await highlight(ui, "treatment:more")
+        await ui.press("x")
+        await ui.until("[ ] more")
+        await ui.until("1 treatment off")
+        await ui.press("R")
+        await ui.until("v0 is complete")
+
     assert sorted(folder.name for folder in Path("data/study/v0").iterdir() if folder.is_dir()) == [
         "baseline",
         "less",
     ]
 
 
-def test_with_all_treatments_off_the_baseline_runs_alone():
-    async def scenario(driven: Driven) -> None:
+async def test_with_all_treatments_off_the_baseline_runs_alone(open_run):
+    async with open_run(write("study")) as ui:
         for name in ("more", "less"):
-            await driven.highlight(f"treatment:{name}")
-            await driven.press("enter")
-        await driven.press("R")
-        await driven.until("v0 is complete")
+            await highlight(ui, f"treatment:{name}")
+            await ui.press("enter")
+        await ui.press("R")
+        await ui.until("v0 is complete")
 
-    drive(write("study"), scenario)
     assert [folder.name for folder in Path("data/study/v0").iterdir() if folder.is_dir()] == ["baseline"]
 
 
-def test_a_damaged_state_is_told_and_left_out():
+async def test_a_damaged_state_is_told_and_left_out(open_run):
     config = write("study")
     (config.parent / STATE).write_text("{")
-
-    async def scenario(driven: Driven) -> None:
-        await driven.until(f"{STATE} is damaged, and is left out")
-        await driven.press("l")
-        assert "damaged" not in driven.text
-
-    drive(config, scenario, (120, 24))
+    async with open_run(config, (120, 24)) as ui:
+        await ui.until(f"{STATE} is damaged, and is left out")
+        await ui.press("l")
+        assert "damaged" not in ui.text
 
 
-def test_t_shows_everything_in_plain_characters():
-    async def scenario(driven: Driven) -> None:
-        await driven.press("R")
-        await driven.until("v0 is complete")
-        await driven.press("t")
-        await driven.until("##########  4/4")
-        await driven.until("11.5 +- 2.1")
-        await driven.until("_-+#")
-        await driven.until("ok study")
-        await driven.press("t")
-        await driven.until("━━━━━━━━━━  4/4")
-
-    drive(write("study"), scenario)
+async def test_t_shows_everything_in_plain_characters(open_run):
+    config = write("study")
+    run(config)
+    async with open_run(config) as ui:
+        await ui.until("v0 is complete")
+        await ui.press("t")
+        await ui.until("##########  4/4")
+        await ui.until("11.5 +- 2.1")
+        await ui.until("_-+#")
+        await ui.until("ok study")
+        await ui.press("t")
+        await ui.until("━━━━━━━━━━  4/4")
 
 
 # -- the log -------------------------------------------------------------------------------------------------
 
 
-def test_the_log_can_be_searched_and_escape_ends_the_search():
-    async def scenario(driven: Driven) -> None:
-        await driven.press("R")
-        await driven.until("v0 is complete")
-        await driven.press("L")
-        await driven.until("Seed: 1")
-        await driven.press("slash")
-        await driven.press(*"SEED:")
-        await driven.until(lambda: "Seed: 1" in driven.text and "Results:" not in driven.text)
-        await driven.press("enter", "escape")
-        await driven.until("Results:")
-        await driven.press("escape")
-        assert driven.app.screen is not driven.screen
+async def test_the_log_can_be_searched_and_escape_ends_the_search(open_run):
+    async with open_run(write("study")) as ui:
+        screen = ui.app.screen
+        await ui.press("R")
+        await ui.until("v0 is complete")
+        await ui.press("L")
+        await ui.until("Seed: 1")
+        await ui.press("slash")
+        await ui.press(*"SEED:")
+        await ui.until(lambda: "Seed: 1" in ui.text and "Results:" not in ui.text)
+        await ui.press("enter", "escape")
+        await ui.until("Results:")
+        await ui.press("escape")
+        assert ui.app.screen is not screen
 
-    drive(write("study"), scenario)
 
-
-def test_what_steps_print_cannot_steer_the_terminal():
+async def test_what_steps_print_cannot_steer_the_terminal(open_run):
     steps = STEPS.replace(
         "    ctx.metrics.add", "    print('\\x1b[2Jgone', flush=True)\n    ctx.metrics.add"
     ).replace('"score"', '"sc\\x1b[31more"')
-
-    async def scenario(driven: Driven) -> None:
-        await driven.press("R")
-        await driven.until("v0 is complete")
-        assert r"sc\x1b[31more" in driven.text
-        await driven.press("L", "slash", *"gone")
-        await driven.until(r"\x1b[2Jgone")
-        assert "\x1b" not in driven.text
-
-    drive(write("study", steps=steps), scenario)
+    async with open_run(write("study", steps=steps)) as ui:
+        await ui.press("R")
+        await ui.until("v0 is complete")
+        assert r"sc\x1b[31more" in ui.text
+        await ui.press("L", "slash", *"gone")
+        await ui.until(r"\x1b[2Jgone")
+        assert "\x1b" not in ui.text
 
 
 # -- the summary ---------------------------------------------------------------------------------------------
 
 
-def test_the_summary_has_intervals_hypotheses_and_artifacts(graph):
-    async def scenario(driven: Driven) -> None:
-        await driven.press("S")
-        await driven.until("No run is stored yet")
-        await driven.press("R")
-        await driven.until("verdict")
-        for expected in (
-            "95% interval",
-            "hypothesis 'larger'",
-            "Results: data/consumer/v0",
-        ):
-            await driven.until(expected)
-
-    drive(graph, scenario, (110, 40))
+async def test_the_summary_has_intervals_hypotheses_and_artifacts(open_run, graph):
+    async with open_run(graph, (110, 40)) as ui:
+        await ui.press("S")
+        await ui.until("No run is stored yet")
+        await ui.press("R")
+        await ui.until("verdict")
+        for expected in ("95% interval", "hypothesis 'larger'", "Results: data/consumer/v0"):
+            await ui.until(expected)
 
 
-def test_enter_opens_an_artifact(graph):
-    async def scenario(driven: Driven) -> None:
-        await driven.press("R")
-        await driven.until("v0 is complete")
-        await driven.press("S")
-        await driven.until("out.json")
-        await driven.press("enter")
-        await driven.until('"value": 0')
-        await driven.until("replicate_0/baseline/PublishStep/out.json")
-        await driven.press("escape")
-        assert driven.app.screen is driven.screen
-
-    drive(graph.parent.parent / "producer" / "config.yaml", scenario, (120, 40))
+async def test_enter_opens_an_artifact(open_run, graph):
+    producer = graph.parent.parent / "producer" / "config.yaml"
+    run(producer)
+    async with open_run(producer, (120, 40)) as ui:
+        screen = ui.app.screen
+        await ui.until("v0 is complete")
+        await ui.press("S")
+        await ui.until("out.json")
+        await ui.press("enter")
+        await ui.until('"value": 0')
+        await ui.until("replicate_0/baseline/PublishStep/out.json")
+        await ui.press("escape")
+        assert ui.app.screen is screen
 
 
 # -- what goes wrong -----------------------------------------------------------------------------------------
 
 
-def test_a_failed_outcome_is_listed_with_the_command_that_repeats_it():
+async def test_a_failed_outcome_is_listed_with_the_command_that_repeats_it(open_run):
     Path("broken").touch()
-
-    async def scenario(driven: Driven) -> None:
-        await driven.press("R")
-        await driven.until("v0 is complete, 8 failed outcomes")
-        await driven.until("✗ study")
-        await driven.until("Errors (8)")
-        await driven.press("E")
-        await driven.until("nowhere/model.bin")
-        await driven.until("crystallize run study --replicate 3 --condition less --debug")
+    async with open_run(write("study"), (120, 40)) as ui:
+        await ui.press("R")
+        await ui.until("v0 is complete, 8 failed outcomes")
+        await ui.until("✗ study")
+        await ui.until("Errors (8)")
+        await ui.press("E")
+        await ui.until("nowhere/model.bin")
+        await ui.until("crystallize run study --replicate 3 --condition less --debug")
         Path("broken").unlink()
-        await driven.press("R")
-        await driven.until("v0 is complete")
-        await driven.until(lambda: "Errors (" not in driven.text)
-
-    drive(write("study"), scenario, (120, 40))
+        await ui.press("R")
+        await ui.until("v0 is complete")
+        await ui.until(lambda: "Errors (" not in ui.text)
 
 
-def test_a_run_that_fails_at_once_says_why():
-    async def scenario(driven: Driven) -> None:
-        await driven.press("R")
-        await driven.until("could not be run: E shows why")
-        await driven.press("E")
-        await driven.until("'scores'")
-
-    drive(write("study", config=CONFIG.replace("score]", "scores]")), scenario, (120, 30))
+async def test_a_run_that_fails_at_once_says_why(open_run):
+    async with open_run(write("study", config=CONFIG.replace("score]", "scores]")), (120, 30)) as ui:
+        await ui.press("R")
+        await ui.until("could not be run: E shows why")
+        await ui.press("E")
+        await ui.until("'scores'")
 
 
-def test_a_config_that_breaks_while_it_is_open_is_told_and_mended_by_the_next_start():
+async def test_a_config_that_breaks_while_it_is_open_is_told_and_mended_by_the_next_start(open_run):
     config = write("study")
-
-    async def scenario(driven: Driven) -> None:
+    async with open_run(config, (120, 30)) as ui:
         config.write_text("steps: [")
-        await driven.press("R")
-        await driven.until("cannot be run: E shows why")
-        await driven.until("config.yaml:2:1")
+        await ui.press("R")
+        await ui.until("cannot be run: E shows why")
+        await ui.until("config.yaml:2:1")
         config.write_text(CONFIG)
-        await driven.press("R")
-        await driven.until("v0 is complete")
-
-    drive(config, scenario, (120, 30))
+        await ui.press("R")
+        await ui.until("v0 is complete")
 
 
-def test_a_config_that_is_gone_is_told():
+async def test_a_config_that_is_gone_is_told(open_run):
     config = write("study")
-
-    async def scenario(driven: Driven) -> None:
+    async with open_run(config, (120, 30)) as ui:
+        screen = ui.app.screen
         config.unlink()
-        await driven.press("R")
-        await driven.until("cannot be run: E shows why")
-        await driven.press("l", "S", "P", "h", "escape")
-        assert driven.app.screen is driven.screen
-
-    drive(config, scenario, (120, 30))
+        await ui.press("R")
+        await ui.until("cannot be run: E shows why")
+        await ui.press("l", "S", "P", "h", "escape")
+        assert ui.app.screen is screen
 
 
-def test_an_experiment_whose_config_is_broken_from_the_start_can_be_opened():
+async def test_an_experiment_whose_config_is_broken_from_the_start_can_be_opened(open_run):
     config = write("study", config="steps: [")
-
-    async def scenario(driven: Driven) -> None:
-        await driven.until("cannot be run: E shows why")
-        await driven.press("l", "x", "S", "L", "P", "E", "t", "enter")
-        await driven.until("config.yaml:2:1")
-
-    drive(config, scenario, (120, 30))
+    async with open_run(config, (120, 30)) as ui:
+        await ui.until("cannot be run: E shows why")
+        await ui.press("l", "x", "S", "L", "P", "E", "t", "enter")
+        await ui.until("config.yaml:2:1")
 
 
-def test_a_damaged_journal_is_told():
+async def test_a_damaged_journal_is_told(open_run):
     config = write("study")
-    subprocess.run([sys.executable, "-m", "crystallize", "run", "study"], check=True, capture_output=True)
+    run(config)
     journal = Path("data/study/v0/journal.jsonl")
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join([*lines[:-1], b"nonsense\n"]))
-
-    async def scenario(driven: Driven) -> None:
-        await driven.until("1 damaged line in its journal")
-        await driven.until("3/4")
-
-    async def no_journal_at_all(driven: Driven) -> None:
-        await driven.press("E")
-        await driven.until("the file is no journal of a run")
-        await driven.press("S")
-        await driven.until("journal.jsonl")
-
-    drive(config, scenario, (120, 30))
-    journal.write_bytes(b"nonsense\n")
-    drive(config, no_journal_at_all, (120, 30))
+    async with open_run(config, (120, 30)) as ui:
+        await ui.until("1 damaged line in its journal")
+        await ui.until("3/4")
+        journal.write_bytes(b"nonsense\n")
+        await ui.app.push_screen(screen_of(config))
+        await ui.press("E")
+        await ui.until("the file is no journal of a run")
+        await ui.press("S")
+        await ui.until("journal.jsonl")
 
 
 # -- a long run ----------------------------------------------------------------------------------------------
@@ -620,22 +506,22 @@ def write_long_journal(run: Path, replicates: int) -> None:
     writer.close()
 
 
-def test_a_run_of_100_000_replicates_is_drawn_at_most_ten_times_a_second_and_keys_are_answered_meanwhile():
+async def test_a_run_of_100_000_replicates_is_drawn_at_most_ten_times_a_second_and_keys_are_answered_meanwhile(
+    open_run,
+):
     config = write("study")
-    subprocess.run([sys.executable, "-m", "crystallize", "run", "study"], check=True, capture_output=True)
+    run(config)
     write_long_journal(Path("data/study/v0"), 100_000)
-
-    async def scenario(driven: Driven) -> None:
-        assert "100000/100000" not in driven.text
-        await driven.press("l")
-        assert "Next run: rerun" in driven.text
-        assert "100000/100000" not in driven.text  # the key did not wait for the journal
-        ticks, draws = driven.screen.ticks, driven.screen.redraws
-        await driven.until("100000/100000")
-        assert driven.screen.redraws - draws <= driven.screen.ticks - ticks < 1000
+    async with open_run(config) as ui:
+        screen = ui.app.screen
+        assert "100000/100000" not in ui.text
+        await ui.pilot.press("l")
+        assert "Next run: rerun" in ui.text
+        assert "100000/100000" not in ui.text  # the key did not wait for the journal
+        ticks, draws = screen.ticks, screen.redraws
+        await ui.until("100000/100000")
+        assert screen.redraws - draws <= screen.ticks - ticks < 1000
         assert SECONDS_BETWEEN_TICKS >= 0.1
-        draws = driven.screen.redraws
-        await driven.pilot.pause(1.0)
-        assert driven.screen.redraws == draws  # nothing is new
-
-    drive(config, scenario)
+        ticks, draws = screen.ticks, screen.redraws
+        await ui.until(lambda: screen.ticks >= ticks + 10)
+        assert screen.redraws == draws  # nothing is new
