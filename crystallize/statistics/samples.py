@@ -425,9 +425,11 @@ def paired_differences(baseline: NumberArray, treatment: NumberArray) -> FloatAr
             if is_rounding.any():
                 found[is_rounding] = 0.0
             if found.size:
-                is_constant = found.max(axis=-1) - found.min(axis=-1) <= rounding.max(axis=-1)
-                if is_constant.any():
-                    found[is_constant] = found[is_constant].mean(axis=-1, keepdims=True)
+                may_be_constant = found.max(axis=-1) - found.min(axis=-1) <= rounding.max(axis=-1)
+                if may_be_constant.any():
+                    means = found.mean(axis=-1, keepdims=True)
+                    is_constant = (np.abs(found - means) <= rounding).all(axis=-1, keepdims=True)
+                    found = np.where(is_constant, means, found)
     return found
 
 

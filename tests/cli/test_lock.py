@@ -185,6 +185,14 @@ def test_check_without_a_plan_says_how_to_write_one(call, project):
     assert "crystallize lock NAME" in done.err
 
 
+def test_what_is_only_checked_is_not_replaced(call, locked):
+    before = PLAN.read_bytes()
+    done = call("lock", "use", "--check", "--force")
+    assert done.code == 2
+    assert "--force" in done.err
+    assert PLAN.read_bytes() == before
+
+
 def test_an_experiment_that_cannot_run_is_not_locked(call, project):
     edit(Path("experiments/make/config.yaml"), "factor: 2", "factr: 2")
     done = call("lock", "make")

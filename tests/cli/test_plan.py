@@ -76,6 +76,13 @@ def test_mistakes_are_told_with_exit_code_2(call, trial, arguments, message):
     assert message in found.err
 
 
+def test_a_treatment_that_is_not_there_is_told_before_the_pilot(call, trial):
+    found = call("plan", "trial", "--effect", "1", "--pilot", "4", "-t", "shited")
+    assert found.code == 2
+    assert "Did you mean 'shifted'" in found.err
+    assert not Path("data").exists()
+
+
 def test_without_a_stored_run_it_says_what_to_run(call, trial):
     found = call("plan", "trial", "--effect", "1")
     assert found.code == 2

@@ -258,6 +258,17 @@ def test_differences_that_never_vary_decide_nothing() -> None:
     }
 
 
+def test_large_integers_differ_by_what_they_differ_by() -> None:
+    def count(data: None, ctx: Any) -> tuple[None, dict[str, int]]:
+        more = 100 * ctx.get("shift", 0.0) + ctx["replicate"] % 7 if "shift" in ctx else 0
+        return data, {"count": 2**60 + ctx["replicate"] + int(more)}
+
+    result = make(LARGE, step=count).run(stop_when=decided("count", max=30))
+    (finding,) = result.stopping.parts[0].findings
+    assert finding.verdict == "higher"
+    assert 300 < finding.estimate < 307
+
+
 def test_one_replicate_decides_nothing() -> None:
     result = make(LARGE).run(stop_when=decided("loss", max=50), replicates=1)
     assert result.stopping is not None

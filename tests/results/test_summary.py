@@ -125,7 +125,7 @@ def test_table_stands_on_the_decimal_point_with_digits_that_the_spread_allows():
 def test_rounding_is_not_shown_as_spread():
     base = [0.1, 0.7, 1.3]
     table = str(make_result(baseline={"a": base}, t={"a": [value + 1 for value in base]}).summary())
-    assert table.splitlines()[3].endswith("+1.00  [+1.00, +1.00]")
+    assert table.splitlines()[3].endswith("+1      [+1, +1]")
 
 
 def test_failures_are_counted_below_the_table():

@@ -132,6 +132,10 @@ def test_fiellers_interval_holds_the_ratios_that_student_does_not_reject():
     assert ratio_of_means(1e300 * baseline, 1e300 * treatment)[1] == pytest.approx(found.interval)
 
 
+def test_a_ratio_whose_square_is_no_float_is_none():
+    assert ratio_of_means(np.array([1e-10, 2e-10, 3e-10]), np.array([1e308, 2e307, 1e307])) is None
+
+
 @pytest.mark.parametrize(
     "baseline", [[1.0, -1.0, 2.0], [0.0, 1.0, 2.0], [0.01, 5.0, 0.02], [1.0], [1.0, math.nan]]
 )

@@ -292,11 +292,24 @@ def test_a_difference_that_is_rounding_is_none(test):
     assert (found["difference"], found["p_value"], found["significant"]) == (0.0, 1.0, False)
 
 
+@pytest.mark.parametrize("test", [paired_t_test, sign_flip_test, wilcoxon_test])
+def test_differences_that_vary_by_rounding_alone_are_all_the_same(test):
+    baseline = [1e6 * (1 + place / 7) for place in range(10)]
+    treatment = [value + 0.1 for value in baseline]
+    assert len({after - before for before, after in zip(baseline, treatment, strict=True)}) > 1
+    found = compare(test, baseline, treatment)
+    assert (found["p_value"], found["standard_error"]) == (2**-9, 0.0)
+    assert found["difference"] == pytest.approx(0.1)
+    mixed = compare(paired_t_test, [*baseline, 1.0, 2.0], [*treatment, 1.2, 2.0])
+    assert mixed["standard_error"] > 0.01  # the small ones are exact
+
+
 @pytest.mark.parametrize("test", [paired_t_test, sign_flip_test])
 def test_rounding_hides_no_pair_that_differs(test):
     baseline = [1e15] * 4 + [1.0] * 6
     found = compare(test, baseline, [value + 0.5 * (value == 1.0) for value in baseline])
     assert found["difference"] == pytest.approx(0.3)
+    assert found["standard_error"] > 0.05
 
 
 @pytest.mark.parametrize("test", TESTS)
