@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from shlex import join
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crystallize.cli import options, screen
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from crystallize.results.best import BestSet
     from crystallize.results.effects import Effects
+    from crystallize.results.result import Result
 
 
 class Direction(StrEnum):
@@ -108,10 +112,9 @@ def show(
     if best is not None:
         found = result.best(best, direction=direction)  # type: ignore[arg-type]
         _print(found, as_json=as_json)
-        if not as_json and _is_defined(name):
-            arguments = ["--treatment", found.names[0], "--seed", str(result.master_seed + 1)]
-            command = join(["crystallize", "run", name, *arguments, "--replicates", str(result.arrived)])
-            screen.echo(f"  {command}")
+        if not as_json and (words := _words_for(name, result, metadata, found.names[0])) is not None:
+            again = [*words, "--seed", str(result.master_seed + 1), "--replicates", str(result.arrived)]
+            screen.echo(f"  crystallize run {join(again)}")
         return
     if as_json:
         screen.print_json(
@@ -137,13 +140,29 @@ def _print(found: Effects | BestSet, *, as_json: bool) -> None:
         screen.echo(str(found))
 
 
-def _is_defined(name: str) -> bool:
-    """Tell whether the experiment has a folder: that of a script has none, and the command line cannot run it."""
+def _words_for(name: str, result: Result, metadata: Mapping[str, Any], condition: str) -> list[str] | None:
+    """Return what `crystallize run` needs to run one condition as a stored run had it; None if it cannot be told.
+
+    An experiment of a script has no folder, and a treatment or a setting may be gone, or not stored as it was.
+    """
     from crystallize.config.folders import resolve
-    from crystallize.errors import UnknownNameError
+    from crystallize.config.reader import read_config
+    from crystallize.config.recorded import recorded_context
+    from crystallize.config.treatments import treatments_of
+    from crystallize.errors import CrystallizeError
+    from crystallize.store.layout import BASELINE
 
     try:
-        resolve(name)
-    except UnknownNameError:
-        return False
-    return True
+        defined = treatments_of(read_config(resolve(name).config).treatments)
+        settings = recorded_context(metadata, {})
+    except CrystallizeError:
+        return None
+    words = [name, *_assigned("--set", settings)]
+    if condition in {BASELINE, *(each.name for each in defined)}:
+        return [*words, "--treatment", condition]
+    coordinates = result.condition(condition).coordinates
+    return [*words, *_assigned("--grid", coordinates)] if coordinates else None
+
+
+def _assigned(option: str, values: Mapping[str, Any]) -> list[str]:
+    return [word for key, value in values.items() for word in (option, f"{key}={json.dumps(value)}")]

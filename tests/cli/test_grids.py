@@ -210,6 +210,19 @@ def test_show_tells_which_conditions_may_be_the_best(call):
         assert (done.code, said in done.err) == (2, True)
 
 
+def test_what_measures_the_best_again_has_the_levels_and_settings_of_the_command_line(call):
+    call("run", "sweep", "--grid", "lr=0.7,0.8", "--set", "depth=3")
+    told = {
+        end: call("show", "sweep", "--best", "loss", "--direction", end).out.splitlines()[-1].split()
+        for end in ("min", "max")
+    }
+    (cell,) = (words for words in told.values() if "--grid" in words)
+    assert cell[:5] == ["crystallize", "run", "sweep", "--set", "depth=3"]
+    assert call(*cell[1:]).code == 0
+    assert cell[6] in ("lr=0.7", "lr=0.8")
+    assert cell[6] in call("show", "sweep").out
+
+
 def test_check_list_and_graph_know_grids(call, sweep):
     assert call("check").out == "sweep  ok\n"
     assert "baseline, named, lr=0.1,depth=2" in call("graph", "sweep").out
