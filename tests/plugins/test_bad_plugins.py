@@ -67,7 +67,7 @@ FAULTS = {
         "DeprecationWarning: old",
     ),
     "is no Python": ("class P(:", "SyntaxError: invalid syntax"),
-    "is no text": (b"\x00\xff", "SyntaxError"),
+    "is no text": (b"\xff", "SyntaxError"),
     "lacks the attribute": (
         "PP = 1",
         "AttributeError: module 'wrong' has no attribute 'P'. Did you mean 'PP'?",

@@ -105,7 +105,8 @@ for project in projects:
     archive = build_sdist(dist)
     os.chdir(dist)
     with tarfile.open(archive) as source:
-        source.extractall(filter="data")
+        source.extraction_filter = getattr(tarfile, "data_filter", None)  # which Python 3.11.3 lacks
+        source.extractall()
     os.chdir(archive.removesuffix(".tar.gz"))
     build_wheel(dist)
 """
