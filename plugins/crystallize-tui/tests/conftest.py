@@ -99,6 +99,7 @@ class Ui:
         while before != (before := self.text):
             await self.pilot.pause()
             await self.app.workers.wait_for_complete()
+            await self.pilot.pause()  # a cursor moves after what it stands on is drawn, and is no text
 
     async def until(self, wanted: str | Callable[[], bool]) -> None:
         """Wait until a text is on the screen, or something holds."""

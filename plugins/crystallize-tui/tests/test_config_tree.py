@@ -52,7 +52,7 @@ async def test_enter_edits_a_value_which_is_checked_and_written(config, open_ui,
         assert "replicates: 5" in ui.text
         assert "5 replicates" in ui.text
         tree = ui.app.screen.query_one(ConfigTree)
-        assert tree.cursor_node.data == ("replicates",)  # where it was
+        await ui.until(lambda: tree.cursor_node.data == ("replicates",))  # where it was
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])

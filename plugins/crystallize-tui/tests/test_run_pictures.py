@@ -19,27 +19,18 @@ def experiment(config: Path):
     return read_experiment(folder_of(config.absolute()))
 
 
-async def settle(ui, wanted: str) -> None:
-    for _ in range(600):
-        if wanted in ui.text:
-            await ui.settled()
-            return
-        await ui.pilot.pause(0.1)
-    raise AssertionError(f"not there: {wanted}\n{ui.text}")
-
-
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_run_screen_and_its_summary(project, open_ui, same_screen, size):
     name = f"{size[0]}x{size[1]}"
     async with open_ui(size=size) as ui:
         await ui.app.push_screen(RunScreen(experiment(project / "make" / "config.yaml")))
-        await settle(ui, "3/3")
+        await ui.until("3/3")
         await same_screen(f"run-{name}", ui)
         await ui.press("S")
-        await settle(ui, "total.json")
+        await ui.until("total.json")
         await same_screen(f"summary-{name}", ui)
         await ui.press("enter")
-        await settle(ui, "o: open it")
+        await ui.until("o: open it")
         await same_screen(f"artifact-{name}", ui)
 
 
@@ -48,13 +39,13 @@ async def test_a_graph_and_its_errors(project, open_ui, same_screen, size):
     name = f"{size[0]}x{size[1]}"
     async with open_ui(size=size) as ui:
         await ui.app.push_screen(RunScreen(experiment(project / "use" / "config.yaml")))
-        await settle(ui, "use: no run yet")
+        await ui.until("use: no run yet")
         await same_screen(f"run-graph-{name}", ui)
         await ui.press("E")
-        await settle(ui, "Nothing has failed.")
+        await ui.until("Nothing has failed.")
         (project / "use" / "config.yaml").write_text("steps: 3\n")
         await ui.press("R")
-        await settle(ui, "config.yaml:1:1")
+        await ui.until("config.yaml:1:1")
         await same_screen(f"run-errors-{name}", ui)
 
 
@@ -62,7 +53,7 @@ async def test_a_graph_and_its_errors(project, open_ui, same_screen, size):
 async def test_the_history(project, open_ui, same_screen, size):
     async with open_ui(size=size) as ui:
         await ui.app.push_screen(HistoryScreen(experiment(project / "make" / "config.yaml")))
-        await settle(ui, "mean in v0")
+        await ui.until("mean in v0")
         await same_screen(f"history-{size[0]}x{size[1]}", ui)
 
 
@@ -71,7 +62,7 @@ async def test_every_theme_shows_the_same(project, open_ui, same_screen, theme):
     async with open_ui() as ui:
         ui.app.theme = theme
         await ui.app.push_screen(RunScreen(experiment(project / "make" / "config.yaml")))
-        await settle(ui, "3/3")
+        await ui.until("3/3")
         await same_screen("run-80x24", ui)
 
 
@@ -80,6 +71,6 @@ async def test_a_run_whose_metadata_are_those_of_another_tool_does_not_break_the
     metadata.write_text(json.dumps({"status": "\x1b[2J", "conditions": 3, "replicates": "many"}))
     async with open_ui() as ui:
         await ui.app.push_screen(RunScreen(experiment(project / "make" / "config.yaml")))
-        await settle(ui, "v0 is damaged: R runs it anew")
+        await ui.until("v0 is damaged: R runs it anew")
         await ui.press("S", "h")
-        await settle(ui, "damaged")
+        await ui.until("damaged")
