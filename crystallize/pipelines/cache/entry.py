@@ -313,7 +313,8 @@ def _opened(file: int, found: os.stat_result, key: bytes | None) -> Entry:
     if sum(sizes) != left:
         raise DamagedEntryError(f"it ends too early or too late: {left} bytes in place of {sum(sizes)}")
     end = line_end + sizes[0]
-    wanted = max(end, min(found.st_size, _HEAD))  # of a small one all, also where a read gives less than was asked for
+    # Of a small one all, also where a read gives less than was asked for.
+    wanted = max(end, min(found.st_size, _HEAD))
     while len(head) < wanted:
         more = os.read(file, wanted - len(head))
         if not more:
