@@ -1,7 +1,8 @@
 """S6: what it takes to get a step's output from the cache, per hit.
 
-``floor`` is a cache by hand: it hashes the input with xxh3, opens the file of that name, and unpickles it with the
-arrays' memory read in one piece. It neither checks what it reads nor follows what else a step reads.
+``floor`` is a cache by hand, in the experiment by hand of ``floor.py``: it hashes the input with xxh3, opens the file of
+that name, and unpickles it with the arrays' memory read in one piece. It neither checks what it reads nor follows what
+else a step reads.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def per_hit(run: Callable[[], object], variant: str) -> Reading:
 def floor(size: int, variant: str) -> Reading:
     """A cache by hand: hash, open, unpickle."""
     import xxhash
+    from floor import run_floor
 
     if variant == "miss":
         raise NotComparableError("what it would store, nobody would check")
@@ -83,7 +85,8 @@ def floor(size: int, variant: str) -> Reading:
         for number, buffer in enumerate(buffers):
             (folder / f"{name}.{number}").write_bytes(buffer.raw())
 
-    def load(name: str) -> Any:
+    def step(data: Any, ctx: Any) -> Any:
+        name = digest(data)
         body = (folder / name).read_bytes()
         parts = [bytearray((folder / f"{name}.{number}").stat().st_size) for number in range(len(buffers))]
         for number, part in enumerate(parts):
@@ -91,11 +94,8 @@ def floor(size: int, variant: str) -> Reading:
                 file.readinto(part)
         return pickle.loads(body, buffers=parts)
 
-    def run() -> None:
-        for data in given:
-            load(digest(data))
-
-    return per_hit(run, variant)
+    source = Each(given).fetch
+    return per_hit(lambda: run_floor([step], source, len(given)), variant)
 
 
 def joblib(size: int, variant: str) -> Reading:
