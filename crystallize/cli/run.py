@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crystallize.cli import errors, options, screen
+from crystallize.cli import errors, option_values, options, screen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -261,19 +261,19 @@ def run(
         raise typer.BadParameter(
             "it says what the treatments are: leave the other option out", param_hint="--grid"
         )
-    design = None if not factors else read_grid(factors)
+    design = None if not factors else option_values.read_grid(factors)
     if no_cache and (refresh_cache or use_cache):
         other = "--refresh-cache" if refresh_cache else "--use-cache"
         raise typer.BadParameter(f"it keeps no outputs, and {other} does", param_hint="--no-cache")
-    rule = None if stop_when is None else _rule(stop_when)
+    rule = None if stop_when is None else option_values.read_stop_when(stop_when)
     folder = resolve(name)
     overrides: dict[str, Any] = {
         "seed": seed,
         "cache": False if no_cache else "refresh" if refresh_cache else use_cache or None,
-        "cached_steps": _cached_steps(cached_steps or ()),
-        "execution": "serial" if debug else _execution(folder.config, execution, workers),
-        "context": read_settings(settings or ()),
-        "disable_plugins": _disabled_plugins(plugins or ()),
+        "cached_steps": option_values.read_cached_steps(cached_steps or ()),
+        "execution": "serial" if debug else option_values.read_execution(folder.config, execution, workers),
+        "context": option_values.read_settings(settings or ()),
+        "disable_plugins": option_values.read_disabled_plugins(plugins or ()),
     }
     if replicate is not None or condition is not None:
         from crystallize.cli.outcome import run_outcome
@@ -334,109 +334,6 @@ def _adjust(
     for node in nodes:
         node.failure_policy = node.failure_policy.changed(**policy)
         node.order = node.order if order is None else check_order(order)
-
-
-# -- what the options mean -----------------------------------------------------------------------------------
-
-
-def _execution(config: Path, execution: str | None, workers: int | None) -> Any:
-    """Return the strategy that the options ask for, or None for those of the files."""
-    if workers is None:
-        return execution
-    from crystallize.config.reader import read_config
-    from crystallize.plugins.execution.resolution import find_strategy
-    from crystallize.utils.signatures import takes_keyword
-
-    chosen: Any = execution or read_config(config).execution or "serial"
-    spelled = {"strategy": chosen} if isinstance(chosen, str) else dict(chosen)
-    if not takes_keyword(find_strategy(spelled["strategy"]), "max_workers"):
-        raise typer.BadParameter(
-            f"the strategy {spelled['strategy']!r} has no max_workers. Say --execution process or thread",
-            param_hint="--workers",
-        )
-    return {**spelled, "max_workers": workers}
-
-
-def _rule(text: str) -> StoppingRule:
-    from crystallize.errors import InvalidValueError
-    from crystallize.statistics.stopping.text import read_rule
-
-    try:
-        return read_rule(text)
-    except InvalidValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--stop-when") from None
-
-
-def _disabled_plugins(plugins: Sequence[str]) -> list[str]:
-    names = []
-    for plugin in plugins:
-        name = plugin.removeprefix("no:").strip()
-        if not plugin.startswith("no:") or not name:
-            raise typer.BadParameter(f"{plugin!r} is not of the form no:NAME", param_hint="-p")
-        names.append(name)
-    return names
-
-
-def _cached_steps(steps: Sequence[str]) -> dict[str, bool]:
-    """Return whether each of these steps is to be cached."""
-    found: dict[str, bool] = {}
-    for step in steps:
-        name = step.removeprefix("no:").strip()
-        if not name:
-            raise typer.BadParameter(f"{step!r} is not of the form STEP or no:STEP", param_hint="--cache")
-        if name in found:
-            raise typer.BadParameter(f"the step {name!r} is named twice", param_hint="--cache")
-        found[name] = name == step.strip()
-    return found
-
-
-def read_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """Return what several ``--set KEY=VALUE`` say."""
-    from crystallize.config.document import read_value
-    from crystallize.errors import InvalidValueError
-
-    context: dict[str, Any] = {}
-    for key, text in _texts_by_key(settings, "--set", "KEY=VALUE").items():
-        try:
-            context[key] = read_value(text.strip())
-        except InvalidValueError as error:
-            raise typer.BadParameter(f"{key}: {error}", param_hint="--set") from None
-    return context
-
-
-def read_grid(factors: Sequence[str]) -> Design:
-    """Return the design that several ``--grid FACTOR=LEVEL,...`` say."""
-    from crystallize.config.document import read_value
-    from crystallize.errors import CrystallizeError
-    from crystallize.experiments.designs.design import grid
-
-    levels: dict[str, Any] = {}
-    for factor, text in _texts_by_key(factors, "--grid", "FACTOR=LEVEL,...").items():
-        try:
-            levels[factor] = read_value(f"[{text}]")
-        except CrystallizeError:
-            raise typer.BadParameter(
-                f"the levels of {factor!r} cannot be read: {text!r}. Put text with brackets or quotes in quotes",
-                param_hint="--grid",
-            ) from None
-    try:
-        return grid(levels)
-    except CrystallizeError as error:
-        raise typer.BadParameter(str(error), param_hint="--grid") from None
-
-
-def _texts_by_key(given: Sequence[str], option: str, form: str) -> dict[str, str]:
-    """Return what stands behind the equals sign of each of several options."""
-    texts: dict[str, str] = {}
-    for each in given:
-        key, equals, text = each.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            raise typer.BadParameter(f"{each!r} is not of the form {form}", param_hint=option)
-        if key in texts:
-            raise typer.BadParameter(f"{key!r} is given twice", param_hint=option)
-        texts[key] = text
-    return texts
 
 
 def _with_own_baseline(experiment: Experiment, design: Design) -> tuple[Treatment, ...]:

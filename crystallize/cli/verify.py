@@ -106,8 +106,8 @@ def verify(
     in code or environment has changed; 3 for INCONCLUSIVE, if something has,
     or what the run needs is gone; and 2 if nothing could be run.
     """
+    from crystallize.cli.option_values import read_settings
     from crystallize.cli.progress import ProgressPlugin, make_display, show_log
-    from crystallize.cli.run import read_settings
     from crystallize.cli.stored import find_definition, find_named_run
     from crystallize.config.build import load_experiment
     from crystallize.config.errors import shown

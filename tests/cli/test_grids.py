@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from crystallize.cli.option_values import read_grid
 from crystallize.cli.quantities import format_duration
-from crystallize.cli.run import read_grid
 
 CONFIG = """
 replicates: 4
