@@ -209,7 +209,7 @@ class Column:
         numbers: np.ndarray[Any, Any] = np.frombuffer(self._numbers, self._numbers.typecode)
         if self._gaps:
             numbers = numbers[np.frombuffer(self._states, dtype=np.uint8) == _NUMBER]
-        numbers.flags.writeable = False
+        numbers.setflags(write=False)
         return numbers
 
 

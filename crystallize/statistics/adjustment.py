@@ -93,7 +93,7 @@ def _from_largest(values: list[float]) -> list[float]:
 
 def _corrected(values: Sequence[float], correct: Callable[[list[float]], list[float]]) -> list[float]:
     """Apply `correct` to the known values in ascending order, and put what it gives back in their places."""
-    order = sorted((i for i, value in enumerate(values) if not math.isnan(value)), key=lambda i: values[i])
+    order = sorted((i for i, value in enumerate(values) if not math.isnan(value)), key=values.__getitem__)
     found = [math.nan] * len(values)
     for i, value in zip(order, correct([values[i] for i in order]), strict=True):
         found[i] = min(1.0, value)

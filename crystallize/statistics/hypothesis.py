@@ -10,7 +10,7 @@ import logging
 import math
 import traceback
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError
 from crystallize.statistics.adjustment import CORRECTIONS, Correction
@@ -32,17 +32,11 @@ if TYPE_CHECKING:
     from crystallize.store.outcome import Outcome
 
     Pair = tuple[ConditionSamples, ConditionSamples]
+    # The baseline as far as it is beside a treatment, the treatment, and the groups of metrics that are compared.
+    Compared = tuple[ConditionMetrics, ConditionMetrics, list[list[str]]]
 
 _ALPHA = 0.05
 _logger = logging.getLogger("crystallize.hypothesis")
-
-
-class _Compared(NamedTuple):
-    """A treatment, the baseline beside it, and the groups of metrics that are compared."""
-
-    baseline: ConditionMetrics
-    treatment: ConditionMetrics
-    groups: list[list[str]]
 
 
 class Hypothesis:
@@ -219,7 +213,7 @@ class Hypothesis:
         results: dict[str, Any] = {}
         tests: list[Test] = []
         for name, parts, samples in self._verify(baseline, compared, errors):
-            results[name] = parts if self._is_list else parts[0]
+            results[name] = list(parts) if self._is_list else parts[0]
             side, treatment, groups = compared[name]
             columns = side.columns, treatment.columns
             for part, group, pair in zip(parts, groups, samples, strict=True):
@@ -254,7 +248,7 @@ class Hypothesis:
         baseline: ConditionMetrics,
         treatments: Mapping[str, ConditionMetrics],
         errors: dict[str, str],
-    ) -> dict[str, _Compared]:
+    ) -> dict[str, Compared]:
         """Return what can be compared of each treatment, and note where a metric is missing."""
         of_baseline = self._why_missing(baseline)
         compared = {}
@@ -265,60 +259,51 @@ class Hypothesis:
             if lacking:
                 self._note(errors, name, lacking)
             else:
-                compared[name] = _Compared(side, treatment, self.groups or [_shared(side, treatment)])
+                compared[name] = side, treatment, self.groups or [_shared(side, treatment)]
         return compared
 
     def _verify(
-        self, baseline: ConditionMetrics, compared: Mapping[str, _Compared], errors: dict[str, str]
-    ) -> Iterator[tuple[str, list[Any], list[Pair]]]:
+        self, baseline: ConditionMetrics, compared: Mapping[str, Compared], errors: dict[str, str]
+    ) -> Iterator[tuple[str, Sequence[Any], list[Pair]]]:
         """Yield each treatment with what the verifier gives for its groups of metrics, and note where it raises."""
         whole = BaselineColumns(baseline.columns)  # all that nothing was dropped of share one
-        aligned = (
-            (
-                name,
-                [
-                    (whole if side is baseline else BaselineColumns(side.columns)).align(
-                        treatment.columns, group
-                    )
-                    for group in groups
-                ],
-            )
-            for name, (side, treatment, groups) in compared.items()
-        )
         together = isinstance(self.verifier, Verifier) and self.verifier.many is not None
-        for name, parts, samples in (self._all_at_once if together else self._one_by_one)(aligned):
-            raised = next((part for part in parts if isinstance(part, Exception)), None)
-            if raised is None:
-                yield name, parts, samples
+        aligned = (
+            [
+                (whole if side is baseline else BaselineColumns(side.columns)).align(treatment.columns, group)
+                for group in groups
+            ]
+            for side, treatment, groups in compared.values()
+        )
+        found = (self._all_at_once if together else self._one_by_one)(aligned)
+        for name, (parts, samples) in zip(compared, found, strict=True):
+            raised = [part for part in parts if isinstance(part, Exception)]
+            if raised:
+                self._note(errors, name, "".join(traceback.format_exception(raised[0])))
             else:
-                self._note(errors, name, "".join(traceback.format_exception(raised)))
+                yield name, parts, samples
 
-    def _one_by_one(
-        self, aligned: Iterable[tuple[str, list[Pair]]]
-    ) -> Iterator[tuple[str, list[Any], list[Pair]]]:
+    def _one_by_one(self, aligned: Iterable[list[Pair]]) -> Iterator[tuple[Sequence[Any], list[Pair]]]:
         """Yield what the verifier returns or raises; one treatment's lists are in memory at a time."""
-        for name, samples in aligned:
+        for samples in aligned:
             parts: list[Any] = []
             try:
                 parts += (self.verifier(*pair) for pair in samples)
             except Exception as error:
                 parts = [error]
-            yield name, parts, samples
+            yield parts, samples
 
-    def _all_at_once(
-        self, aligned: Iterable[tuple[str, list[Pair]]]
-    ) -> Iterator[tuple[str, list[Any], list[Pair]]]:
-        """Yield what the verifier returns or raises, asked once for each group of metrics."""
+    def _all_at_once(self, aligned: Iterable[list[Pair]]) -> Iterable[tuple[Sequence[Any], list[Pair]]]:
+        """Return what the verifier returns or raises, asked once for each group of metrics."""
         assert isinstance(self.verifier, Verifier)
-        every = dict(aligned)
+        every = list(aligned)
         found: list[list[Any]] = []
-        for pairs in zip(*every.values(), strict=True):
+        for pairs in zip(*every, strict=True):
             try:
                 found.append(self.verifier.compare_all(pairs))
             except Exception as error:
                 found.append([error] * len(every))
-        for (name, samples), parts in zip(every.items(), zip(*found, strict=True), strict=True):
-            yield name, list(parts), samples
+        return zip(zip(*found, strict=True), every, strict=True)
 
     def _scores_by_ranker(
         self, ranker: Callable[[Any], float], results: Mapping[str, Any], errors: dict[str, str]
@@ -509,7 +494,9 @@ def _count_dropped(
     baseline: ConditionMetrics, treatment: ConditionMetrics, groups: Iterable[Iterable[str]]
 ) -> dict[str, int]:
     """Count the replicates that are no complete pair, by what is the matter with them."""
-    reasons = {error.replicate: error.status for error in (*treatment.errors, *baseline.errors)}
+    reasons: dict[int, str] = {}
+    if treatment.errors or baseline.errors:
+        reasons = {error.replicate: error.status for error in (*treatment.errors, *baseline.errors)}
     for group in groups:
         for metric in group:
             ours, theirs = baseline.columns[metric], treatment.columns[metric]

@@ -6,9 +6,9 @@ import html
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from crystallize.errors import RunFailedError, UnknownNameError
 from crystallize.statistics.adjustment import TITLES
@@ -35,8 +35,7 @@ _OF_TESTS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """One test of one treatment against the baseline.
 
     Attributes
@@ -192,7 +191,7 @@ class HypothesisResult:
         return {
             "name": self.name,
             "results": self.results,
-            "comparisons": [asdict(each) for each in self.comparisons],
+            "comparisons": [each._asdict() for each in self.comparisons],
             "adjusted_p_values": self.adjusted_p_values,
             "ranking": self.ranking,
             "scores": self.scores,

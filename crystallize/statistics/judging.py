@@ -15,7 +15,7 @@ from crystallize.statistics.t_tests import MeanDifference
 from crystallize.statistics.verdicts import UNDECIDED, Evidence, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from crystallize.results.columns import Column
     from crystallize.statistics.adjustment import Correction
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from crystallize.statistics.verdicts import Direction
 
     Pair = tuple[ConditionSamples, ConditionSamples]
+    Columns = tuple[Mapping[str, Column], Mapping[str, Column]]
     Mean = tuple[float, float, float, float]
 
+_SEVERAL = (tuple, list)
 _NO_MEAN = (math.nan, math.nan, math.nan, math.nan)
 
 
@@ -51,8 +53,10 @@ class Test(NamedTuple):
         for several metrics that were tested together, and for what is no number.
     n : int
         Of how many replicates the mean is.
-    columns : list of tuple of Column
-        The baseline's and the treatment's of each metric.
+    names : sequence of str
+        The metrics that were tested.
+    columns : tuple of mappings of str to Column
+        All that the baseline and the treatment have recorded.
     """
 
     treatment: str
@@ -64,7 +68,8 @@ class Test(NamedTuple):
     is_paired: bool
     mean: Mean
     n: int
-    columns: list[tuple[Column, Column]]
+    names: Sequence[str]
+    columns: Columns
 
 
 class Standards(NamedTuple):
@@ -77,14 +82,8 @@ class Standards(NamedTuple):
     correction: Correction
 
 
-def tests_in(
-    found: Any,
-    treatment: str,
-    group: Sequence[str],
-    samples: Pair,
-    columns: tuple[Mapping[str, Column], Mapping[str, Column]],
-) -> Iterator[Test]:
-    """Yield the tests in what a verifier returned of one treatment.
+def tests_in(found: Any, treatment: str, group: Sequence[str], samples: Pair, columns: Columns) -> list[Test]:
+    """Return the tests in what a verifier returned of one treatment.
 
     Parameters
     ----------
@@ -99,42 +98,48 @@ def tests_in(
     columns : tuple of mappings of str to Column
         All that the baseline and the treatment have recorded.
     """
-    baseline, own = columns
+    tests = []
     for metric, result, p_value in find_tests(found, ", ".join(group)):
         difference, adjusted, n = result.get("difference"), result.get("adjusted_p_value"), result.get("n")
-        is_paired = not isinstance(n, tuple | list)
-        mean, count = _mean_of(result, n, samples, metric, is_paired=is_paired)
-        names = [metric] if metric in group else group
-        yield Test(
+        is_paired = not isinstance(n, _SEVERAL)
+        own = _own_mean(result, difference, n, is_paired=is_paired)
+        mean, count = own or _mean_of(samples, metric, is_paired=is_paired)
+        test = (
             treatment,
             metric,
-            float(difference) if is_number(difference) else _difference(samples, metric),
+            _difference(samples, metric)
+            if difference is None or not is_number(difference)
+            else float(difference),
             p_value,
             None if adjusted is None or not is_number(adjusted) else float(adjusted),
             str(result.get("claim", "")),
             is_paired,
             mean,
             count,
-            [(baseline[name], own[name]) for name in names],
+            (metric,) if metric in group else group,
+            columns,
         )
+        tests.append(tuple.__new__(Test, test))  # there may be thousands, and Test(...) takes twice as long
+    return tests
 
 
-def _mean_of(
-    result: Mapping[str, Any], n: Any, samples: Pair, metric: str, *, is_paired: bool
-) -> tuple[Mean, int]:
-    """Return the mean difference of a test, and of how many replicates it is.
-
-    It is what the test tells of itself, or else what a t test makes of the samples, if they are numbers.
-    """
+def _own_mean(
+    result: Mapping[str, Any], difference: Any, n: Any, *, is_paired: bool
+) -> tuple[Mean, int] | None:
+    """Return the mean difference that a test tells of itself, and of how many replicates it is, if it does."""
     error = result.get("standard_error", math.nan)
     if error is None:  # a test of what is not for Student's t
         return _NO_MEAN, 0
-    count = n if is_paired else min((each for each in n if isinstance(each, int)), default=None)
-    difference = result.get("difference")
+    count = n if is_paired else min([each for each in n if isinstance(each, int)], default=None)
     if isinstance(count, int) and is_number(error) and error > 0 and is_number(difference):
         freedom = result.get("degrees_of_freedom", count - 1 if is_paired else None)
         if is_number(freedom):
             return (difference, error, freedom, 0.0), count
+    return None
+
+
+def _mean_of(samples: Pair, metric: str, *, is_paired: bool) -> tuple[Mean, int]:
+    """Return what a t test makes of the samples, if they are numbers, and of how many replicates it is."""
     try:
         left, right = (side.per_replicate(metric) for side in samples)
         if is_paired:
@@ -178,19 +183,9 @@ def judge(tests: Sequence[Test], standards: Standards) -> tuple[tuple[Comparison
             concluded = verdict(evidence, alpha, direction)
         if concluded == UNDECIDED and not test.claim:
             more, visible = _outlook(test, alpha / count, standards.smallest_effect)
-        comparisons.append(
-            Comparison(
-                test.treatment,
-                test.metric,
-                test.difference,
-                test.p_value,
-                p_value,
-                concluded,
-                test.is_paired,
-                more,
-                visible,
-            )
-        )
+        treatment, metric, difference, own_p, _, _, is_paired, *_ = test
+        values = treatment, metric, difference, own_p, p_value, concluded, is_paired, more, visible
+        comparisons.append(tuple.__new__(Comparison, values))
     return tuple(comparisons), "own" if is_own else correction
 
 
@@ -205,8 +200,16 @@ def _p_within(tests: Sequence[Test], margin: float) -> list[float]:
 
 def _is_lopsided(test: Test) -> bool:
     """Tell whether more replicates were lost under one condition than under the other."""
-    losses = [lost_halves(*columns) for columns in test.columns]
-    return any(ours != theirs for ours, theirs in losses)
+    baseline, own = test.columns
+    for name in test.names:
+        ours, theirs = baseline[name], own[name]
+        # The mean difference of all replicates is a number: none has lost its own.
+        is_whole = math.isfinite(test.mean[0]) and ours.is_parallel_to(theirs) and test.n == len(ours)
+        if not is_whole:
+            lost, of_baseline = lost_halves(ours, theirs)
+            if lost != of_baseline:
+                return True
+    return False
 
 
 def _outlook(test: Test, alpha: float, smallest: float | None) -> tuple[int | None, float | None]:

@@ -62,11 +62,12 @@ class ConditionSamples(Mapping[str, list[Any]]):
 
     Parameters
     ----------
-    sources : mapping of str to _WholeColumn or _CommonReplicates
-        Where the values of each metric come from.
+    sources : mapping of str to Column, _SharedColumn or _CommonReplicates
+        Where the values of each metric come from: whole columns, with one number in each replicate, or what is left of
+        them.
     """
 
-    def __init__(self, sources: Mapping[str, _WholeColumn | _CommonReplicates]) -> None:
+    def __init__(self, sources: Mapping[str, _Source]) -> None:
         self._sources = sources
 
     def __getitem__(self, metric: str) -> list[Any]:
@@ -102,34 +103,34 @@ class ConditionSamples(Mapping[str, list[Any]]):
         InvalidTypeError
             If a value is not a number.
         """
-        return self._sources[metric].per_replicate(metric)
+        return _per_replicate(self._sources[metric], metric)
+
+    def numbers(self) -> dict[str, NumberArray]:
+        """Return what :meth:`per_replicate` gives of each metric."""
+        return {metric: _per_replicate(source, metric) for metric, source in self._sources.items()}
 
 
-class _WholeColumn:
-    """A column with one number in each replicate: nothing to align, nothing to copy."""
+class _SharedColumn:
+    """The baseline's column, whose list and array serve every treatment."""
 
-    __slots__ = ("_list", "_numbers", "column")
+    __slots__ = ("_array", "_column", "_list")
 
     def __init__(self, column: Column) -> None:
-        self.column = column
+        self._column = column
         self._list: list[Any] | None = None
-        self._numbers: NumberArray | None = None
+        self._array: NumberArray | None = None
 
     def values(self) -> list[Any]:
-        # Made from the column once, and handed out in copies: a verifier may sort its list in place, and the
-        # baseline's serves every treatment.
+        # Handed out in copies: a verifier may sort its list in place.
         if self._list is None:
-            self._list = self.column.values()
-        return Samples(self._list, self.column.array())
+            self._list = self._column.values()
+        return Samples(self._list, self.array())
 
-    def array(self) -> np.ndarray[Any, Any]:
-        return self.column.array()
-
-    def per_replicate(self, metric: str) -> NumberArray:
+    def array(self) -> NumberArray:
         # One array for all treatments, by which is seen that their baseline is the same.
-        if self._numbers is None:
-            self._numbers = self.column.array()
-        return self._numbers
+        if self._array is None:
+            self._array = self._column.array()
+        return self._array
 
 
 class _CommonReplicates:
@@ -166,12 +167,20 @@ class _CommonReplicates:
         return means
 
 
+_Source = Column | _SharedColumn | _CommonReplicates
+
+
+def _per_replicate(source: _Source, metric: str) -> NumberArray:
+    return source.per_replicate(metric) if isinstance(source, _CommonReplicates) else source.array()
+
+
 class BaselineColumns:
     """The baseline's side of all comparisons of a run, read once and used for every treatment."""
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
         self._columns = columns
-        self._whole = {metric: _WholeColumn(column) for metric, column in columns.items()}
+        self._shared = {metric: _SharedColumn(column) for metric, column in columns.items()}
+        self._whole: dict[tuple[str, ...], ConditionSamples] = {}
 
     def align(
         self, treatment: Mapping[str, Column], metrics: Iterable[str]
@@ -190,16 +199,20 @@ class BaselineColumns:
         tuple of ConditionSamples
             The baseline's and the treatment's. A replicate is in both or in neither.
         """
-        left: dict[str, _WholeColumn | _CommonReplicates] = {}
-        right: dict[str, _WholeColumn | _CommonReplicates] = {}
+        left: dict[str, _Source] = {}
+        right: dict[str, _Source] = {}
         for metric in metrics:
             ours, theirs = self._columns[metric], treatment[metric]
             if ours.is_parallel_to(theirs):
-                left[metric] = self._whole[metric]
-                right[metric] = _WholeColumn(theirs)
+                right[metric] = theirs
             else:
                 left[metric], right[metric] = _align(metric, ours, theirs)
-        return ConditionSamples(left), ConditionSamples(right)
+        own, names = ConditionSamples(right), tuple(right)
+        if left:
+            return ConditionSamples({name: left.get(name, self._shared[name]) for name in names}), own
+        if names not in self._whole:  # treatments that lack nothing share the baseline's samples
+            self._whole[names] = ConditionSamples({name: self._shared[name] for name in names})
+        return self._whole[names], own
 
 
 def replicates_of_one(ours: Column, theirs: Column) -> frozenset[int]:
@@ -257,7 +270,7 @@ def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_CommonRep
 def per_replicate(column: Column, metric: str) -> NumberArray:
     """Return one number for each replicate that recorded `metric`: its value, or the mean of its values."""
     if column.is_dense:
-        return _WholeColumn(column).per_replicate(metric)
+        return column.array()
     return _CommonReplicates([values for _, values in column.by_replicate()], []).per_replicate(metric)
 
 
@@ -270,7 +283,7 @@ def moments(values: NumberArray) -> Moments:
     if values.ndim == 1:
         n, *found = moments(values[None])
         return Moments(n, *(each.item() for each in found))
-    return Moments(values.shape[1], *by_blocks(_moments_of_rows, values))
+    return _moments_of_rows(lambda rows: rows, values)
 
 
 def moments_of_each(arrays: Sequence[NumberArray]) -> list[Moments]:
@@ -286,8 +299,7 @@ def moments_of_each(arrays: Sequence[NumberArray]) -> list[Moments]:
 
 def moments_of_pairs(baseline: NumberArray, treatment: NumberArray) -> Moments:
     """Return the moments of the :func:`paired_differences` of the rows of two tables."""
-    found = by_blocks(lambda *rows: _moments_of_rows(paired_differences(*rows)), baseline, treatment)
-    return Moments(treatment.shape[1], *found)
+    return _moments_of_rows(paired_differences, baseline, treatment)
 
 
 def by_blocks(compute: Callable[..., Sequence[NumberArray]], *tables: NumberArray) -> Sequence[NumberArray]:
@@ -315,29 +327,33 @@ def by_blocks(compute: Callable[..., Sequence[NumberArray]], *tables: NumberArra
     return [np.concatenate(column) for column in zip(*blocks, strict=True)]
 
 
-def _moments_of_rows(values: NumberArray) -> tuple[FloatArray, FloatArray, NumberArray, FloatArray]:
-    """Return mean, standard deviation, origin and offset of each row."""
+def _moments_of_rows(values_of: Callable[..., NumberArray], *tables: NumberArray) -> Moments:
+    """Return the moments of the rows that `values_of` makes of the rows of tables."""
     import numpy as np
 
-    rows, n = values.shape
+    rows, n = max(table.shape for table in tables)
     if n == 0:
         nothing = np.full(rows, math.nan)
-        return nothing, nothing, nothing, np.zeros(rows)
-    with np.errstate(all="ignore"):
+        return Moments(n, nothing, nothing, nothing, np.zeros(rows))
+
+    def sums(*block: NumberArray) -> tuple[NumberArray, FloatArray, FloatArray]:
+        values = values_of(*block)
         # Counted from the first value: equal values have variance zero exactly, large ones lose no digits.
-        origin = values[:, 0]
-        shifted = _subtract(values, values[:, :1])
-        offset, squares = _centre(shifted)
+        return values[:, 0], *_centre(_subtract(values, values[:, :1]))
+
+    with np.errstate(all="ignore"):
+        origin, offset, squares = by_blocks(sums, *tables)
         sd = np.sqrt(squares / (n - 1)) if n > 1 else np.full(rows, math.nan)
         # Else the values are equal or not finite, or what was squared is no float.
         odd = np.flatnonzero(~((squares > _LEAST_SQUARES) & (squares < math.inf)))
         if odd.size:
             origin = origin.copy()
-            origin[odd], offset[odd], sd[odd] = _moments_of_any_size(values[odd])
+            values = values_of(*(table if len(table) == 1 else table[odd] for table in tables))
+            origin[odd], offset[odd], sd[odd] = _moments_of_any_size(values)
         mean = as_floats(origin) + offset
         if origin.dtype.kind == "f":
             sd[sd < ROUNDING * np.abs(mean)] = 0.0
-    return mean, sd, origin, offset
+    return Moments(n, mean, sd, origin, offset)
 
 
 def _centre(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -398,14 +414,15 @@ def in_tables(
 
     kinds: dict[Hashable, list[int]] = {}
     for place, (left, right) in enumerate(pairs):
-        kinds.setdefault((left.dtype.kind, len(left), right.dtype.kind, len(right)), []).append(place)
+        kinds.setdefault((left.dtype, left.size, right.dtype, right.size), []).append(place)
     for places in kinds.values():
         rows = max(1, _TABLE // max(1, *map(len, pairs[places[0]])))
         for start in range(0, len(places), rows):
             block = places[start : start + rows]
             lefts, rights = zip(*(pairs[place] for place in block), strict=True)
-            is_one = len(set(map(id, lefts))) == 1
-            yield block, lefts[0][None] if is_one else np.array(lefts), np.array(rights)
+            one_or_all = lefts[:1] if len(set(map(id, lefts))) == 1 else lefts
+            left, right = (np.concatenate(side).reshape(len(side), -1) for side in (one_or_all, rights))
+            yield block, left, right
 
 
 def paired_differences(baseline: NumberArray, treatment: NumberArray) -> FloatArray:
@@ -417,19 +434,16 @@ def paired_differences(baseline: NumberArray, treatment: NumberArray) -> FloatAr
 
     with np.errstate(all="ignore"):
         found = _subtract(treatment, baseline)
-        if "f" in (baseline.dtype.kind, treatment.dtype.kind):
-            # Where it matters, both values of a pair are of one size.
-            rounding = np.abs(as_floats(treatment))
-            rounding *= ROUNDING
-            is_rounding = np.abs(found) < rounding
-            if is_rounding.any():
-                found[is_rounding] = 0.0
-            if found.size:
-                may_be_constant = found.max(axis=-1) - found.min(axis=-1) <= rounding.max(axis=-1)
-                if may_be_constant.any():
-                    means = found.mean(axis=-1, keepdims=True)
-                    is_constant = (np.abs(found - means) <= rounding).all(axis=-1, keepdims=True)
-                    found = np.where(is_constant, means, found)
+        if found.size and "f" in (baseline.dtype.kind, treatment.dtype.kind):
+            # Where it matters, both values of a pair are of one size. Few rows are near any rounding at all.
+            floats = as_floats(treatment)
+            largest = ROUNDING * np.maximum(floats.max(axis=-1), -floats.min(axis=-1))
+            if not (np.abs(found).min(axis=-1) >= largest).all():
+                found[np.abs(found) < ROUNDING * np.abs(floats)] = 0.0
+            if (found.max(axis=-1) - found.min(axis=-1) <= largest).any():
+                means = found.mean(axis=-1, keepdims=True)
+                is_near = np.abs(found - means) <= ROUNDING * np.abs(floats)
+                found = np.where(is_near.all(axis=-1, keepdims=True), means, found)
     return found
 
 

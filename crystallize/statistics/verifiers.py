@@ -327,8 +327,9 @@ def mcnemar_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
             "gained": found.gained,
         }
 
-    numbers = _numbers_of(baseline_samples, treatment_samples, paired=True)
-    return _without_one_metric({metric: compare(metric, *pair) for metric, pair in numbers.items()})
+    ours, theirs = _numbers_of(baseline_samples), _numbers_of(treatment_samples)
+    _check_alike(ours, theirs, paired=True)
+    return _without_one_metric({metric: compare(metric, ours[metric], theirs[metric]) for metric in ours})
 
 
 # -- against a margin ----------------------------------------------------------------------------------------
@@ -453,8 +454,9 @@ def _dunnett(samples: Sequence[Pair], *, alpha: float = 0.05, paired: bool = Tru
     metrics = {frozenset(side) for pair in samples for side in pair}
     if len(metrics) != 1 or not all(metrics):
         raise MissingMetricError("the baseline and the treatments have no metric, or not the same ones")
+    numbers = [tuple(_numbers_of(side) for side in pair) for pair in samples]
     for metric in samples[0][0]:
-        groups = [tuple(_numbers(side, metric) for side in pair) for pair in samples]
+        groups = [tuple(side[metric] for side in pair) for pair in numbers]
         for each, result in zip(found, _dunnett_of_one(metric, groups, alpha, paired), strict=True):
             each[metric] = result
     return [_without_one_metric(each) for each in found]
@@ -549,51 +551,53 @@ def _compare_all(
     paired : bool
         Whether values of one replicate belong together.
     """
-    found: list[Found | Exception] = []
+    found: list[Any] = []
     places: dict[str, list[int]] = {}
     pairs: dict[str, list[tuple[NumberArray, NumberArray]]] = {}
+    last: Samples | None = None  # treatments that lack nothing share the baseline's
     for place, (baseline, treatment) in enumerate(samples):
         try:
-            numbers = _numbers_of(baseline, treatment, paired=paired)
+            if baseline is not last:
+                ours, last = _numbers_of(baseline), baseline
+            theirs = _numbers_of(treatment)
+            _check_alike(ours, theirs, paired=paired)
         except CrystallizeError as error:
             found.append(error)
             continue
-        found.append(dict.fromkeys(numbers))
-        for metric, pair in numbers.items():
+        found.append({})
+        for metric, numbers in ours.items():
             places.setdefault(metric, []).append(place)
-            pairs.setdefault(metric, []).append(pair)
+            pairs.setdefault(metric, []).append((numbers, theirs[metric]))
     for metric, given in pairs.items():
         for rows, left, right in in_tables(given):
             for row, result in zip(rows, compare(left, right), strict=True):
-                found[places[metric][row]][metric] = result  # type: ignore[index]
+                found[places[metric][row]][metric] = result
     return [each if isinstance(each, Exception) else _without_one_metric(each) for each in found]
 
 
-def _numbers_of(
-    baseline: Samples, treatment: Samples, *, paired: bool
-) -> dict[str, tuple[NumberArray, NumberArray]]:
-    """Return the numbers of each metric of both sides."""
-    found = {}
-    for metric in baseline:
-        if metric in treatment:
-            left, right = _numbers(baseline, metric), _numbers(treatment, metric)
-            if paired and len(left) != len(right):
-                raise InvalidValueError(
-                    f"metric {metric!r} is compared in pairs, but has {len(left)} and {len(right)} values"
-                )
-            found[metric] = left, right
-    if not len(baseline) == len(treatment) == len(found) > 0:
+def _numbers_of(samples: Samples) -> dict[str, NumberArray]:
+    """Return the numbers of each metric."""
+    if isinstance(samples, ConditionSamples):
+        return samples.numbers()
+    return {metric: as_numbers(values, metric) for metric, values in samples.items()}
+
+
+def _check_alike(
+    baseline: Mapping[str, NumberArray], treatment: Mapping[str, NumberArray], *, paired: bool
+) -> None:
+    """Refuse to compare what has not the same metrics, or, in pairs, not as many values of each."""
+    if not baseline or baseline.keys() != treatment.keys():
         raise MissingMetricError(
             "the baseline and the treatment have no metric, or not the same ones",
             f"baseline: {listed(baseline)}; treatment: {listed(treatment)}",
         )
-    return found
-
-
-def _numbers(samples: Samples, metric: str) -> NumberArray:
-    if isinstance(samples, ConditionSamples):
-        return samples.per_replicate(metric)
-    return as_numbers(samples[metric], metric)
+    if paired:
+        for metric, numbers in baseline.items():
+            if len(numbers) != len(treatment[metric]):
+                raise InvalidValueError(
+                    f"metric {metric!r} is compared in pairs, but has "
+                    f"{len(numbers)} and {len(treatment[metric])} values"
+                )
 
 
 def _mean_difference(
@@ -636,7 +640,7 @@ def _records(alpha: float, **columns: Any) -> list[Found]:
         for name, column in columns.items()
     }
     decisive = found.get("adjusted_p_value", found["p_value"])
-    found["significant"] = [_is_significant(each, alpha) for each in decisive]
+    found["significant"] = [None if math.isnan(each) else each <= alpha for each in decisive]
     found["n"] = found.pop("n")  # what a reader looks for first stands first
     return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 

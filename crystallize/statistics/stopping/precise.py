@@ -79,9 +79,10 @@ class _Watch(DifferencesWatch):
         self.interval = f"{100 * (1 - rule.alpha):g}% Student interval of {what}"
 
     def _take(self, row: Row) -> None:
-        self._baseline.add(self.number(row, BASELINE))
+        baseline = self.number(row, BASELINE)
+        self._baseline.add(baseline)
         if BASELINE not in self.pairs:
-            super()._take(row)
+            self._take_pairs(row, baseline)
 
     def _look(self) -> None:
         rule = self.rule

@@ -200,6 +200,7 @@ class SingleWatch(Watch):
         self.looks: list[Look] = []
         self._is_metric_known = False
         self._next_kept = 1
+        self._limit = math.inf if rule.limit is None else rule.limit
 
     def see(self, row: Row) -> None:
         """Look at the next replicate; see :meth:`Watch.see`."""
@@ -210,10 +211,9 @@ class SingleWatch(Watch):
         self._look()
         if self.replicates >= self._next_kept or self.is_over:
             self._keep_look()
-        limit = self.rule.limit
-        if not self.is_over and limit is not None and self.replicates >= limit:
+        if self.replicates >= self._limit and not self.is_over:
             self.is_over = True
-            self.reason = f"undecided when its largest number of replicates, {limit}, was reached"
+            self.reason = f"undecided when its largest number of replicates, {self._limit}, was reached"
 
     def _find_metric(self, row: Row) -> None:
         recorded = dict.fromkeys(metric for metrics in row.values() for metric in metrics)
@@ -242,10 +242,10 @@ class SingleWatch(Watch):
         """
         metrics = row.get(condition)
         values = () if metrics is None or self.metric is None else metrics.get(self.metric, ())
-        if len(values) == 1 and type(values[0]) is float:  # as nearly always
-            return values[0]
-        if len(values) == 1 and type(values[0]) is int and values[0].bit_length() < _MOST_BITS:
-            return values[0]
+        if len(values) == 1:
+            value = values[0]
+            if type(value) is float or (type(value) is int and value.bit_length() < _MOST_BITS):
+                return value
         try:
             return math.fsum(values) / len(values) if values else math.nan
         except (OverflowError, ValueError):  # infinities of both signs, or an int beyond all floats
@@ -314,11 +314,12 @@ class DifferencesWatch(SingleWatch):
         self.each_difference = "the difference" if len(self.pairs) == 1 else "each difference by itself"
 
     def _take(self, row: Row) -> None:
-        number, dropped = self.number, self.dropped
-        baseline = number(row, BASELINE)
+        self._take_pairs(row, self.number(row, BASELINE))
+
+    def _take_pairs(self, row: Row, baseline: float) -> None:
         for name, moments in self.pairs.items():
-            if name not in dropped:
-                value = number(row, name)
+            if name not in self.dropped:
+                value = self.number(row, name)
                 difference = value - baseline
                 scale = 0.0 if type(difference) is int else abs(value)  # integers have no rounding
                 if abs(difference) < ROUNDING * scale:

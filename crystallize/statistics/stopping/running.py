@@ -35,10 +35,11 @@ class RunningMoments:
         if not math.isfinite(value):
             self.missing += 1
             return
-        self.n += 1
-        distance = value - self.mean
-        self.mean += distance / self.n
-        self._squares += distance * (value - self.mean)
+        self.n = n = self.n + 1
+        mean = self.mean
+        distance = value - mean
+        self.mean = mean = mean + distance / n
+        self._squares += distance * (value - mean)
         self._scale = max(self._scale, scale)
 
     @property
@@ -52,11 +53,11 @@ class RunningMoments:
     @property
     def t(self) -> float:
         """Student's t of the mean against zero; NaN if the numbers do not vary, which no test of ours decides on."""
-        n, squares = self.n, self._squares
-        rounding = ROUNDING * max(self._scale, abs(self.mean))
+        n, mean, squares = self.n, self.mean, self._squares
+        rounding = ROUNDING * max(self._scale, abs(mean))
         if n < 2 or squares <= (n - 1) * (rounding * rounding):  # a power of a large number would raise
             return math.nan
-        return self.mean * math.sqrt(n * (n - 1) / squares)
+        return mean * math.sqrt(n * (n - 1) / squares)
 
     def half_width(self, alpha: float) -> float:
         """Return half the width of Student's interval of the mean at the level ``1 - alpha``; NaN of fewer than two."""
