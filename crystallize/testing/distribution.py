@@ -17,6 +17,7 @@ from crystallize.loaders.lookup import usable
 if TYPE_CHECKING:
     import pytest
 
+_SECONDS_AGO = 60
 _NAME = re.compile(r"[A-Z0-9]([A-Z0-9._-]*[A-Z0-9])?", re.IGNORECASE)
 _VERSION = re.compile(r"[A-Z0-9.+!_]+", re.IGNORECASE)
 _GROUP = re.compile(r"[\w.-]+")
@@ -100,6 +101,11 @@ class TmpPlugin:
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(text.encode() if isinstance(text, str) else text)
+        # As if it had been there for a while: a folder that has just changed, as by what an import adds to it, is
+        # searched with every look-up.
+        (folder / "__pycache__").mkdir(exist_ok=True)
+        before = folder.stat().st_mtime - _SECONDS_AGO
+        os.utime(folder, (before, before))
         if on_path:
             self._monkeypatch.syspath_prepend(str(folder))
             self._monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
@@ -107,10 +113,13 @@ class TmpPlugin:
 
     def forget(self) -> None:
         """Forget the modules that came from the folders, so that the next test imports its own."""
-        # All are found before the first is forgotten: where a namespace package is, its parent has to say.
-        modules = list(sys.modules.items())
-        for name in [name for name, module in modules if any(map(self._owns, _places(module)))]:
-            del sys.modules[name]
+        # As text: a path would be made of each module of the process, after each test.
+        ours = tuple(f"{folder}{os.sep}" for folder in self._folders)
+        # All places are found before the first is forgotten: where a namespace package is, its parent has to say.
+        modules = [(name, _places(module)) for name, module in list(sys.modules.items()) if ours]
+        for name, places in modules:
+            if any(f"{place}{os.sep}".startswith(ours) for place in places):
+                del sys.modules[name]
         # What was made of them, or warned about, is remembered by what the entry point says, which another test's
         # may say as well.
         usable.cache_clear()
@@ -126,10 +135,6 @@ class TmpPlugin:
         folder.mkdir(parents=True)
         self._folders.append(folder)
         return folder
-
-    def _owns(self, place: str) -> bool:
-        # As text: a path would be made of each module of the process, after each test.
-        return f"{place}{os.sep}".startswith(tuple(f"{folder}{os.sep}" for folder in self._folders))
 
 
 def _places(module: object) -> list[str]:

@@ -224,10 +224,11 @@ class WorkerProcessesContract(ExecutionStrategyContract):
         self, strategy: Any, tmp_path: Path
     ) -> None:
         """Unless they are seeded: two replicates with the same numbers would count as two measurements."""
+        import numpy as np
+
+        np.random.random()  # it is here already when the workers start
 
         def draw(replicate: int) -> Any:
-            import numpy as np
-
             mine = tmp_path / f"begun-{os.getpid()}"
             if not mine.exists():  # else there is one worker only, and the first replicate has waited in vain
                 mine.touch()

@@ -272,12 +272,13 @@ Experiment(lambda: 0, [step], name="demo", treatments=[Treatment("high", treat)]
 """
 
 
-def test_changed_code_is_found_wherever_the_step_reaches_it() -> None:
+def test_changed_code_is_found_wherever_the_step_reaches_it(warm_interpreter: Any) -> None:
     def run(code: str = CODE, helper: str = "def double(x):\n    return 2 * x\n") -> list[str]:
         Path("script.py").write_text(code)
         Path("helper.py").write_text(helper)
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        subprocess.run([sys.executable, "script.py"], check=True, env=environment)
+        done = warm_interpreter.run("script.py", cwd=Path.cwd(), environment=environment)
+        assert done.returncode == 0, done.stderr
         return ran()
 
     everything = owed(0, 1)

@@ -311,7 +311,7 @@ def test_the_order_of_arrival_changes_nothing(rule: StoppingRule) -> None:
     make(LARGE, SMALL, step=with_artifact).run(stop_when=rule)
     wanted = stored()
 
-    @settings(max_examples=6)
+    @settings(max_examples=4)
     @given(order=st.randoms(use_true_random=False), ahead=st.integers(1, 12))
     def check(order: Any, ahead: int) -> None:
         strategy = Shuffled(order.randrange, ahead)

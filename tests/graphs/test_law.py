@@ -53,7 +53,7 @@ def run(
     return {name: result.to_json() for name, result in results.items()} | contents, began
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shape=shapes(), data=st.data())
 def test_any_order_and_any_concurrency_give_the_same(node: Any, shape: dict[str, Any], data: Any) -> None:
     expected, began = run(node, shape, list(shape), 1)

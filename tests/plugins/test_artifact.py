@@ -457,11 +457,11 @@ Experiment(lambda: None, [step], name="exp", plugins=[ArtifactPlugin(versioned=F
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
-def test_after_a_kill_the_old_run_is_whole_and_the_newest_remains_are_kept() -> None:
+def test_after_a_kill_the_old_run_is_whole_and_the_newest_remains_are_kept(warm_interpreter: Any) -> None:
     experiment(ArtifactPlugin(versioned=False)).run(replicates=1)
     before = {name: (Path("data") / name).read_bytes() for name in tree(Path("data"))}
     for _ in range(3):
-        killed = subprocess.run([sys.executable, "-c", KILLED], check=False, capture_output=True)
+        killed = warm_interpreter.run("-c", KILLED, cwd=Path.cwd())
         assert killed.returncode == -signal.SIGKILL
         assert {name: (Path("data") / name).read_bytes() for name in before} == before
     assert statuses().count("running") <= 2
@@ -556,7 +556,7 @@ print(run(sys.argv[1], sys.argv[2] == "versioned").path.name)
 
 
 @pytest.mark.parametrize("mode", ["versioned", "single"])
-def test_a_root_is_shared_by_several_users(mode: str) -> None:
+def test_a_root_is_shared_by_several_users(mode: str, warm_interpreter: Any) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as made:
         for folder in (Path(made), Path(made, "exp")):
             folder.mkdir(exist_ok=True)
@@ -565,12 +565,7 @@ def test_a_root_is_shared_by_several_users(mode: str) -> None:
         for lock in locks:
             lock.touch()
             lock.chmod(0o444)  # which its owner, too, may only read, unless that is root
-        done = subprocess.run(
-            [sys.executable, "-c", AS_ANOTHER, made, mode],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = warm_interpreter.run("-c", AS_ANOTHER, made, mode, cwd=Path.cwd())
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == "v0\n"
         assert experiment(ArtifactPlugin(made, versioned=mode == "versioned")).run().path is not None

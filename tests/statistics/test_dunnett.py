@@ -44,13 +44,13 @@ def test_bounds_are_those_of_dunnetts_table(k, freedom, bound):
 def test_the_integral_agrees_with_simulation(k, freedom):
     rng = np.random.default_rng(k)
     loading = 0.8
-    control, own = rng.normal(size=(20_000, 1)), rng.normal(size=(20_000, k))
-    scale = np.sqrt(rng.chisquare(freedom, size=20_000) / freedom)
+    control, own = rng.normal(size=(10_000, 1)), rng.normal(size=(10_000, k))
+    scale = np.sqrt(rng.chisquare(freedom, size=10_000) / freedom)
     largest = np.abs(loading * control + math.sqrt(1 - loading**2) * own).max(axis=1) / scale
     for share in (0.05, 0.3):
         bound = dunnett_quantile([loading] * k, freedom, 1 - share)
         assert np.mean(largest > bound) == pytest.approx(
-            share, abs=3.5 * math.sqrt(share * (1 - share) / 20_000)
+            share, abs=3.5 * math.sqrt(share * (1 - share) / 10_000)
         )
         assert dunnett_p_value(-bound, [loading] * k, freedom) == pytest.approx(share, rel=1e-6)
 

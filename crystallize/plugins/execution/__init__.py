@@ -39,12 +39,7 @@ from crystallize.utils.checks import check_bool, check_count
 
 if TYPE_CHECKING:
     from crystallize.plugins.execution.driver import PoolDriver
-    from crystallize.plugins.execution.launch import (
-        environment_for_workers,
-        leave_interrupts_to_the_coordinator,
-        threads_for,
-        without_interrupts,
-    )
+    from crystallize.plugins.execution.launch import start_worker, threads_for, worker_context
     from crystallize.plugins.execution.messages import (
         Finished,
         cause_of_death,
@@ -56,17 +51,13 @@ if TYPE_CHECKING:
         result_of,
         unpack,
     )
+    from crystallize.plugins.execution.worker import WorkerSettings, become_worker
     from crystallize.utils.aio import close_loop
     from crystallize.utils.pickling import Packed
 
 _HOMES = {
     "crystallize.plugins.execution.driver": ("PoolDriver",),
-    "crystallize.plugins.execution.launch": (
-        "environment_for_workers",
-        "leave_interrupts_to_the_coordinator",
-        "threads_for",
-        "without_interrupts",
-    ),
+    "crystallize.plugins.execution.launch": ("start_worker", "threads_for", "worker_context"),
     "crystallize.plugins.execution.messages": (
         "Finished",
         "cause_of_death",
@@ -78,6 +69,7 @@ _HOMES = {
         "result_of",
         "unpack",
     ),
+    "crystallize.plugins.execution.worker": ("WorkerSettings", "become_worker"),
     "crystallize.utils.aio": ("close_loop",),
     "crystallize.utils.pickling": ("Packed",),
 }
@@ -106,23 +98,24 @@ __all__ = [
     "Surroundings",
     "ThreadExecution",
     "Transport",
+    "WorkerSettings",
+    "become_worker",
     "cause_of_death",
     "check_bool",
     "check_count",
     "close_loop",
     "dump_error",
-    "environment_for_workers",
     "finish",
     "give_up",
-    "leave_interrupts_to_the_coordinator",
     "load_error",
     "pack_replicate_fn",
     "result_of",
+    "start_worker",
     "threads_for",
     "unpack",
     "usable_cores",
     "warn_of_shared_random_state",
-    "without_interrupts",
+    "worker_context",
 ]
 
 

@@ -60,11 +60,16 @@ def start_method() -> str:
     return wanted
 
 
-def get_context(preload: list[str]) -> ForkServerContext | SpawnContext:
+def worker_context(*more: str) -> ForkServerContext | SpawnContext:
     """Return the multiprocessing context of the workers.
 
-    With ``forkserver`` the server has been started when this returns, and imports `preload` while the caller
-    goes on.
+    With ``forkserver`` the server has been started when this returns, and imports what every worker needs while the
+    caller goes on: the engine, but no user's code.
+
+    Parameters
+    ----------
+    *more : str
+        Names of modules that the workers need besides.
 
     Raises
     ------
@@ -86,9 +91,10 @@ def get_context(preload: list[str]) -> ForkServerContext | SpawnContext:
     from multiprocessing import forkserver
 
     context = multiprocessing.get_context("forkserver")
+    engine = sorted(name for name in list(sys.modules) if name.startswith("crystallize."))
     try:
         with without_main_module(), without_interrupts():
-            context.set_forkserver_preload(preload)
+            context.set_forkserver_preload([*engine, *more, "crystallize.plugins.execution.preload"])
             forkserver.ensure_running()
     except ChildProcessError as error:
         raise ExecutionError(
@@ -107,7 +113,7 @@ def get_context(preload: list[str]) -> ForkServerContext | SpawnContext:
     return context
 
 
-def start(
+def start_worker(
     context: ForkServerContext | SpawnContext, target: Callable[..., None], args: tuple[Any, ...]
 ) -> BaseProcess:
     """Start a worker; again if the fork server was killed, since another start brings it back.

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import pickle
-import sys
 import time
 from contextlib import suppress
 from itertools import islice
 from multiprocessing.connection import wait
-from multiprocessing.util import get_temp_dir
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ExecutionError
@@ -86,10 +84,9 @@ class ProcessTransport:
     def __init__(self, replicate_fn: Callable[[int], Any], size: int, threads: int | None) -> None:
         self._size = size
         self._wanted = 0
-        self._context = launch.get_context(_modules_to_preload())
-        self._settings = worker.Settings(
-            launch.environment_for_workers(threads), threads, pack(Surroundings()), get_temp_dir()
-        )
+        self._context = launch.worker_context()
+        self._settings = worker.WorkerSettings.of_this_process(threads)
+        self._surroundings = pack(Surroundings())
         self._timeout: float | None = getattr(replicate_fn, "timeout", None)
         self._timed_out: dict[int, list[str]] = {}
         # When, and with which of `_conditions`, each worker has begun; see worker.Clock.
@@ -198,9 +195,17 @@ class ProcessTransport:
         if self._begun is not None:
             self._begun[2 * slot] = 0
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, slot, self._slots, self._begun, self._payload, self._settings)
+        arguments = (
+            theirs,
+            slot,
+            self._slots,
+            self._begun,
+            self._surroundings,
+            self._payload,
+            self._settings,
+        )
         try:
-            process = launch.start(self._context, worker.main, arguments)
+            process = launch.start_worker(self._context, worker.main, arguments)
         except OSError as error:
             ours.close()
             if not self._workers:
@@ -234,12 +239,6 @@ class ProcessTransport:
             was_loading=current == worker.LOADING,
         )
         return [*events, report]
-
-
-def _modules_to_preload() -> list[str]:
-    """Name what every worker needs, for the fork server to import once: the engine, but no user's code."""
-    engine = sorted(name for name in list(sys.modules) if name.startswith("crystallize."))
-    return [*engine, "crystallize.plugins.execution.preload"]
 
 
 class _Worker:

@@ -20,9 +20,11 @@ import traceback
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import wait
+from multiprocessing.util import get_temp_dir
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.plugins.execution.launch import (
+    environment_for_workers,
     has_ended,
     leave_interrupts_to_the_coordinator,
     loading,
@@ -76,14 +78,19 @@ class Failure(NamedTuple):
     traceback: str
 
 
-class Settings(NamedTuple):
-    """What a worker is told before it loads any of the user's code."""
+class WorkerSettings(NamedTuple):
+    """What a worker process of this machine is told before it loads any of the user's code."""
 
     environment: dict[str, str]
     threads: int | None
-    surroundings: Packed
-    temporary_folder: str
-    """Where the coordinator's multiprocessing keeps its sockets."""
+    """To how many threads the numeric libraries are limited; None for no limit."""
+    folders: tuple[str, ...]
+    """What is to be removed if the coordinator was killed, and could not."""
+
+    @classmethod
+    def of_this_process(cls, threads: int | None, *folders: str) -> WorkerSettings:
+        """Return those of a worker that this process, the coordinator, starts."""
+        return cls(environment_for_workers(threads), threads, (get_temp_dir(), *folders))
 
 
 def main(  # noqa: PLR0917 - a process is started with positional arguments
@@ -91,8 +98,9 @@ def main(  # noqa: PLR0917 - a process is started with positional arguments
     index: int,
     slots: MutableSequence[int],
     begun: MutableSequence[float] | None,
+    surroundings: Packed,
     payload: SharedPayload,
-    settings: Settings,
+    settings: WorkerSettings,
 ) -> None:
     """Work until the coordinator says, or its end of the connection shows, that there is no more to do.
 
@@ -108,26 +116,36 @@ def main(  # noqa: PLR0917 - a process is started with positional arguments
     begun : sequence of float or None
         Shared memory, if outcomes may take only so long: ``begun[2 * index]`` is when, by the monotonic clock, this
         worker began the outcome that it is at, or 0 between outcomes; the next is the position of its condition.
+    surroundings : Packed
+        The packed `Surroundings` of the coordinator.
     payload : SharedPayload
         Holds the packed ``replicate_fn``.
-    settings : Settings
+    settings : WorkerSettings
         Of this process.
     """
-    leave_interrupts_to_the_coordinator()
-    _end_with_the_coordinator(settings.temporary_folder)
-    os.environ.clear()
-    os.environ.update(settings.environment)
-    _limit_loaded_libraries(settings.threads)
-    reseed_numpy()
+    become_worker(settings)
     channel = _Channel(connection)
     logging.root.handlers[:] = [_LogSender(channel)]
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the coordinator is gone
-        _Worker(channel, slots, begun, index).work(settings.surroundings, payload)
+        _Worker(channel, slots, begun, index).work(surroundings, payload)
     close_loop()
     connection.close()
 
 
-def _end_with_the_coordinator(temporary_folder: str) -> None:
+def become_worker(settings: WorkerSettings) -> None:
+    """Make this process, which :func:`start_worker` has started, a worker: the first that it does.
+
+    It has the coordinator's environment, leaves Ctrl-C to it, and ends with it.
+    """
+    leave_interrupts_to_the_coordinator()
+    _end_with_the_coordinator(settings.folders)
+    os.environ.clear()
+    os.environ.update(settings.environment)
+    _limit_loaded_libraries(settings.threads)
+    reseed_numpy()
+
+
+def _end_with_the_coordinator(folders: Sequence[str]) -> None:
     """End this process, whatever it is doing, when the coordinator has ended and could not say so."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -136,9 +154,13 @@ def _end_with_the_coordinator(temporary_folder: str) -> None:
         wait([parent.sentinel])
         for _ in range(_LOOKS):
             if has_ended(parent.pid):  # else it takes this process for dead, for the fork server is
-                shutil.rmtree(temporary_folder, ignore_errors=True)  # a coordinator that was killed could not
+                for folder in folders:  # a coordinator that was killed could not
+                    shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(
+                _SECONDS_BETWEEN_LOOKS
+            )  # its pipes are closed before it has ended, and others may be writing
+            if not any(map(os.path.exists, folders)):
                 break
-            time.sleep(_SECONDS_BETWEEN_LOOKS)  # its pipes are closed before it has ended
         os._exit(1)
 
     threading.Thread(target=watch, name="crystallize-coordinator", daemon=True).start()

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,22 +17,17 @@ import distributed
 from dask.utils import parse_timedelta
 
 from crystallize.errors import ExecutionError
-from crystallize.plugins.execution import cause_of_death, environment_for_workers, without_interrupts
+from crystallize.plugins.execution import WorkerSettings, cause_of_death, start_worker, worker_context
+from crystallize_dask.local_worker import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from multiprocessing.process import BaseProcess
 
 _SECONDS_TO_CLOSE = 5.0
 _SECONDS_TO_ANSWER = 30.0
 _ANYTHING = logging.CRITICAL + 1
 _NEVER = 10 * 365 * 24 * 3600
-_PROFILE = "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"
-"""Dask's profiler looks at the frames of running threads, which crashes Python 3.11 sooner or later (gh-111363)."""
-
-_BOOT = (
-    "import json, sys; given = json.loads(sys.stdin.readline()); sys.path[:] = given.pop('path'); "
-    "from crystallize_dask.local_worker import main; main(**given)"
-)
 
 
 def patience() -> float:
@@ -120,12 +112,13 @@ class LocalCluster:
         self.joined: set[int] = set()
         self._resources = resources
         self._threads = threads
-        self._processes: list[subprocess.Popen[str]] = []
-        self._exit_codes: dict[int, int] = {}
+        self._processes: dict[int | None, BaseProcess] = {}
+        self._exit_codes: dict[int | None, int | None] = {}
         self._folder = ""
         self._scheduler = _SchedulerThread(_NEVER if timeout is None else timeout + _SECONDS_TO_ANSWER)
 
     def __enter__(self) -> LocalCluster:
+        self._context = worker_context("crystallize_dask.preload")
         self._folder = tempfile.mkdtemp(prefix="crystallize-dask-")
         try:
             self.address = self._scheduler.start(self._folder)
@@ -138,81 +131,60 @@ class LocalCluster:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._close(kill=kind is not None)
 
-    def staff(self, size: int) -> list[int]:
+    def staff(self, size: int) -> list[int | None]:
         """Start workers until there are `size`; return the process ids of those that have died since last time."""
-        dead = [process for process in self._processes if process.poll() is not None]
-        for process in dead:
-            self._processes.remove(process)
-            self._exit_codes[process.pid] = process.returncode
-            if process.stdin is not None:
-                process.stdin.close()
+        dead = [pid for pid, process in self._processes.items() if process.exitcode is not None]
+        for pid in dead:
+            process = self._processes.pop(pid)
+            self._exit_codes[pid] = process.exitcode
+            process.close()
         while len(self._processes) < min(size, self.size):
             self._start()
-        return [process.pid for process in dead]
+        return dead
 
     def cause_of_death(self, pid: int | None) -> str:
         """Say what a worker died of that is dead or about to be; None if it has never told its process id."""
-        for process in self._processes:
-            if process.pid == pid:
-                try:
-                    return cause_of_death(process.wait(_SECONDS_TO_CLOSE))
-                except subprocess.TimeoutExpired:
-                    self.kill(process.pid)
-                    return "it no longer answered"
-        if pid in self._exit_codes:
-            return cause_of_death(self._exit_codes[pid])
-        return "unknown"
+        if (process := self._processes.get(pid)) is not None:
+            process.join(_SECONDS_TO_CLOSE)
+            if process.exitcode is None:
+                self.kill(pid)
+                return "it no longer answered"
+            return cause_of_death(process.exitcode)
+        return cause_of_death(self._exit_codes[pid]) if pid in self._exit_codes else "unknown"
 
-    def kill(self, pid: int) -> None:
+    def kill(self, pid: int | None) -> None:
         """Have a worker end, whatever it is doing."""
-        for process in self._processes:
-            if process.pid == pid:
-                process.kill()
-                process.wait()
+        if (process := self._processes.get(pid)) is not None:
+            process.kill()
+            process.join()
 
     def _start(self) -> None:
-        given = {
-            "path": sys.path,
-            "address": self.address,
-            "folder": self._folder,
-            "resources": self._resources,
-        }
+        settings = WorkerSettings.of_this_process(self._threads, self._folder)
+        arguments = (self.address, self._folder, self._resources, settings)
         try:
-            with without_interrupts():
-                process = subprocess.Popen(
-                    [sys.executable, "-c", _BOOT],
-                    stdin=subprocess.PIPE,
-                    env={_PROFILE: "False", **environment_for_workers(self._threads)},
-                    text=True,
-                )
+            process = start_worker(self._context, main, arguments)
         except OSError as error:
             raise ExecutionError(
                 f"no worker process can be started: {error}", hint="Use fewer workers, or run serially"
             ) from error
-        self._processes.append(process)
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):  # it has died: staff() sees it
-            process.stdin.write(json.dumps(given) + "\n")
-            process.stdin.flush()  # and it stays open: its end is ours
+        self._processes[process.pid] = process
 
     def _close(self, *, kill: bool) -> None:
         """End what was started: at once, or when the workers have been told by the scheduler."""
         try:
-            for process in self._processes:
-                if kill or process.pid not in self.joined:  # the scheduler will not reach it
+            for pid, process in self._processes.items():
+                if kill or pid not in self.joined:  # the scheduler will not reach it
                     process.kill()
             self._scheduler.close()
             deadline = time.monotonic() + _SECONDS_TO_CLOSE
-            for process in self._processes:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(max(0.0, deadline - time.monotonic()))
+            for process in self._processes.values():
+                process.join(max(0.0, deadline - time.monotonic()))
         finally:  # a second Ctrl-C does not wait
             while self._processes:
-                process = self._processes.pop()
+                _, process = self._processes.popitem()
                 process.kill()
-                process.wait()
-                if process.stdin is not None:
-                    process.stdin.close()
+                process.join()
+                process.close()
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -254,7 +226,7 @@ class _SchedulerThread:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
-        with dask.config.set({"distributed.worker.profile.enabled": False}):  # see _PROFILE
+        with dask.config.set({"distributed.worker.profile.enabled": False}):  # see local_worker
             scheduler = self._scheduler()
         async with scheduler:
             self._address.set_result(scheduler.address)

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import shutil
-import threading
-import time
 import warnings
-from pathlib import Path
 
-from crystallize.plugins.execution import leave_interrupts_to_the_coordinator
-
-_TRIES = 5
-_SECONDS_BETWEEN_TRIES = 0.05
+from crystallize.plugins.execution import WorkerSettings, become_worker
 
 
-def main(address: str, folder: str, resources: dict[str, float]) -> None:
-    """Work for the scheduler at `address` until it says, or the end of standard input shows, that all is over.
+def main(address: str, folder: str, resources: dict[str, float], settings: WorkerSettings) -> None:
+    """Work for the scheduler at `address` until it says that all is over, or the coordinator has ended.
 
     Parameters
     ----------
@@ -28,14 +20,17 @@ def main(address: str, folder: str, resources: dict[str, float]) -> None:
         Where Dask may write.
     resources : mapping of str to number
         What this worker offers.
+    settings : WorkerSettings
+        Of this process.
     """
-    leave_interrupts_to_the_coordinator()
-    _end_with_the_coordinator(folder)
-    warnings.filterwarnings(
-        "default", module=r"(dask|distributed|tornado)\b"
-    )  # -W error is for the user's code
+    become_worker(settings)
+    spare_dask_the_filters()
+    import dask
     import distributed
 
+    dask.config.refresh()  # the environment has changed since Dask was imported
+    # Dask's profiler looks at the frames of running threads, which crashes Python 3.11 sooner or later (gh-111363).
+    dask.config.set({"distributed.worker.profile.enabled": False})
     silence_dask()
 
     async def work() -> None:
@@ -52,27 +47,11 @@ def main(address: str, folder: str, resources: dict[str, float]) -> None:
     asyncio.run(work())
 
 
+def spare_dask_the_filters() -> None:
+    """Have warnings in Dask's own code be no errors: ``-W error`` is for the user's code."""
+    warnings.filterwarnings("default", module=r"(dask|distributed|tornado)\b")
+
+
 def silence_dask() -> None:
     """Have Dask itself log nothing in this worker: the coordinator says what matters."""
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-
-
-def _end_with_the_coordinator(folder: str) -> None:
-    """End this process, and remove the folder, when the coordinator's end of standard input is closed."""
-    line = os.dup(0)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)  # steps that read their input find none
-    os.close(nothing)
-
-    def wait() -> None:
-        while os.read(line, 1):
-            pass
-        # A coordinator that was killed could not remove it, and Dask may be making folders in it.
-        for _ in range(_TRIES):
-            shutil.rmtree(folder, ignore_errors=True)
-            time.sleep(_SECONDS_BETWEEN_TRIES)
-            if not Path(folder).exists():
-                break
-        os._exit(1)
-
-    threading.Thread(target=wait, name="crystallize-coordinator", daemon=True).start()

@@ -26,7 +26,7 @@ class TestThisMachine(
 ):
     """A cluster of our own differs in its scheduler, which is a thread here, and in how workers start and end.
 
-    What a run does on it is what it does on anybody's, and each worker that imports Dask anew costs a second.
+    What a run does on it is what it does on anybody's, and it starts a scheduler and workers for each test.
     `test_deaths` has more of how these workers die, and `test_this_machine` of what they leave.
     """
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -374,7 +372,9 @@ def test_a_step_without_source_is_cached_by_what_was_compiled(run: Any) -> None:
     assert hits == [0, 1, 0]
 
 
-def test_a_result_that_cannot_be_rebuilt_in_another_process_is_made_anew(tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_rebuilt_in_another_process_is_made_anew(
+    tmp_path: Path, warm_interpreter: Any
+) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import importlib, sys\n"
@@ -387,15 +387,11 @@ def test_a_result_that_cannot_be_rebuilt_in_another_process_is_made_anew(tmp_pat
         encoding="utf-8",
     )
     # Without bytecode: Python takes two sources of one size and one second for the same.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     for name, ran in (("Thing", 1), ("Thing", 0), ("Other", 1)):
         (tmp_path / "things.py").write_text(f"class {name}: pass\n", encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, "-B", str(script), name],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = warm_interpreter.run(script, name, cwd=tmp_path, environment=environment)
+        assert done.returncode == 0, done.stderr
         assert done.stdout.count("ran") == ran
     assert "cannot be rebuilt here" in done.stderr
 

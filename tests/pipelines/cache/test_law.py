@@ -227,7 +227,7 @@ def fetch(ctx: FrozenContext) -> Any:
 
 
 class Saboteur(BasePlugin):
-    """Watches the steps begin without getting their data, and damages entries before each of them, if it is to.
+    """Watches the steps begin without getting their data, and damages entries before some of them, if it is to.
 
     An output that was left unread may be gone by the time that somebody needs it.
     """
@@ -240,7 +240,7 @@ class Saboteur(BasePlugin):
 
     def before_step(self, experiment: Any, step: Any, ctx: FrozenContext) -> None:
         self.calls.append(ctx.place())
-        if self.choose is not None:
+        if self.choose is not None and self.choose.random() < 0.4:
             damage(Path(".cache"), self.choose)
 
 
@@ -297,12 +297,11 @@ class Everything:
 def damage(folder: Path, choose: random.Random) -> None:
     """Damage about half of the entries, each in one of several ways."""
     for path in sorted(folder.rglob("*.pkl")):
+        if choose.random() < 0.5:
+            continue
         content = path.read_bytes() or b"."
         at = choose.randrange(len(content))
         damaged = [
-            content,
-            content,
-            content,
             content[:-1] + bytes([content[-1] ^ 1]),  # of the output
             content[:at],
             content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :],
@@ -388,7 +387,7 @@ def test_nobody_can_tell_it_where_the_output_of_a_step_is_not_read_for_the_next_
         check(numbers, ["serial"], fresh(), with_hooks=False, states=UNREAD)
 
 
-LAW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LAW = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @LAW
@@ -403,7 +402,7 @@ def test_nobody_can_tell_which_outputs_were_read(steps: list[int], fresh: Callab
     check(steps, ["serial"], fresh(), with_hooks=False, states=UNREAD)
 
 
-@settings(LAW, max_examples=6)
+@settings(LAW, max_examples=4)
 @given(steps=st.lists(st.integers(0, len(STEPS) - 1), min_size=2, max_size=5))
 def test_nobody_can_tell_it_under_any_execution_strategy(steps: list[int], fresh: Callable[[], Path]) -> None:
     check(steps, ["serial", {"strategy": "thread", "max_workers": 3}, "async", "serial"], fresh())

@@ -79,8 +79,6 @@ class TestProcess(WorkerProcessesContract, Undemanding):
 class TestProcessUnderSpawn(
     WorkerProcessesContract,
     only=[
-        "test_several_replicates_may_lose_their_workers",
-        "test_an_experiment_gives_the_bytes_of_a_serial_run",
         "test_an_experiment_whose_worker_is_killed_gives_the_bytes_of_a_serial_run",
         "test_workers_draw_different_numbers_from_global_generators",
         "test_no_worker_is_left_after_a_run",
