@@ -156,9 +156,8 @@ def _end_with_the_coordinator(folders: Sequence[str]) -> None:
             if has_ended(parent.pid):  # else it takes this process for dead, for the fork server is
                 for folder in folders:  # a coordinator that was killed could not
                     shutil.rmtree(folder, ignore_errors=True)
-            time.sleep(
-                _SECONDS_BETWEEN_LOOKS
-            )  # its pipes are closed before it has ended, and others may be writing
+            # Its pipes are closed before it has ended, and others may be writing.
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
             if not any(map(os.path.exists, folders)):
                 break
         os._exit(1)
