@@ -209,7 +209,7 @@ class WarmInterpreter:
         """Whether nothing differs that an interpreter, or a module, reads once and never again."""
         differing = {name for name, _ in self._environment.items() ^ environment.items()}
         read_late = ("COLUMNS", "NO_COLOR", "PATH", "PY_COLORS", "TERM", "CRYSTALLIZE_", "PYTEST_")
-        read_late += ("COMP_", "_CRYSTALLIZE_COMPLETE")  # what the shell completes
+        read_late += ("COMP_", "_CRYSTALLIZE_COMPLETE", "_TYPER_COMPLETE_ARGS")  # what the shell completes
         # threadpoolctl and scikit-learn set these in each process that imports them.
         read_late += ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
         if environment.get("PYTHONWARNINGS") == "error":  # as it is here already
