@@ -60,6 +60,8 @@ def own_folder_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Run each test in an empty folder (runs write to ``data/``), without the developer's settings."""
     for name in [name for name in os.environ if name.startswith("CRYSTALLIZE_")]:
         monkeypatch.delenv(name)
+    # A pytest that a test starts would look for its own folders beside ours, and remove ours.
+    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(tmp_path))
     folder = tmp_path / "cwd"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -175,12 +177,19 @@ class WarmInterpreter:
         Where it notes what is printed.
     python : Path or str
         The interpreter.
+    environment : dict of str
+        The environment that it starts in.
     """
 
-    def __init__(self, folder: Path, python: Path | str = sys.executable) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        python: Path | str = sys.executable,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
         self._folder = folder
         self._python = [str(python), "-W", "error"]
-        self._environment = dict(os.environ)
+        self._environment = dict(environment)
         self._start()
 
     def _start(self) -> None:
@@ -200,7 +209,7 @@ class WarmInterpreter:
         """Whether nothing differs that an interpreter, or a module, reads once and never again."""
         differing = {name for name, _ in self._environment.items() ^ environment.items()}
         read_late = ("COLUMNS", "NO_COLOR", "PATH", "PY_COLORS", "TERM", "CRYSTALLIZE_", "PYTEST_")
-        read_late += ("COMP_", "_CRYSTALLIZE_COMPLETE")  # what the shell completes
+        read_late += ("COMP_", "_CRYSTALLIZE_COMPLETE", "_TYPER_COMPLETE_ARGS")  # what the shell completes
         # threadpoolctl and scikit-learn set these in each process that imports them.
         read_late += ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
         if environment.get("PYTHONWARNINGS") == "error":  # as it is here already
@@ -267,11 +276,24 @@ class WarmInterpreter:
 
 
 @pytest.fixture(scope="session")
-def warm_interpreter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmInterpreter]:
+def start_interpreter(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., WarmInterpreter]]:
+    """Return what makes a `WarmInterpreter`, which ends with the tests."""
+    with contextlib.ExitStack() as started:
+
+        def start(**options: Any) -> WarmInterpreter:
+            interpreter = WarmInterpreter(tmp_path_factory.mktemp("warm"), **options)
+            started.callback(interpreter.close)
+            return interpreter
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def warm_interpreter(start_interpreter: Callable[..., WarmInterpreter]) -> WarmInterpreter:
     """Return an interpreter that starts at once."""
-    interpreter = WarmInterpreter(tmp_path_factory.mktemp("warm"))
-    yield interpreter
-    interpreter.close()
+    return start_interpreter()
 
 
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]

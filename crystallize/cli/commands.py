@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -66,6 +66,7 @@ def starting() -> list[Found]:
     return [] if is_off is None else [found for found in find(START, is_off) if not is_off(found)]
 
 
+@cache
 def built_in(name: str) -> Any:
     """Import one of our own commands."""
     entry = BUILT_IN[name]

@@ -21,13 +21,41 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 COMPLETE = "import sys; sys.argv = ['crystallize']; from crystallize.cli.app import main; main()"
 
 
+class Done(NamedTuple):
+    """What a command in this process came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Done]
+
+
 @pytest.fixture
-def command(warm_interpreter: WarmInterpreter) -> Command:
-    """Return a function that runs ``crystallize`` in a process of its own, in the test's folder.
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Return a function that runs ``crystallize`` in this process: ``call(*arguments) -> (code, out, err)``."""
+    from crystallize.cli.app import main
+
+    def run(*arguments: object, columns: int = 200) -> Done:
+        monkeypatch.setattr(sys, "argv", ["crystallize", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", str(columns))
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return Done(code if isinstance(code, int) else 0, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def command(call: Call, monkeypatch: pytest.MonkeyPatch, warm_interpreter: WarmInterpreter) -> Command:
+    """Return a function that runs ``crystallize`` in the test's folder, in this process.
 
     ``command(*arguments, code=0, cwd=None, fresh=False, **environment)``; any exit code will do if `code` is
-    None. Warnings are errors, and a traceback is one whatever the code. With `fresh` the process starts from
-    nothing, as a user's does; it does so too where the environment asks for it.
+    None. Warnings are errors, and a traceback is one whatever the code. With `fresh` a process starts for it from
+    nothing, as a user's does; the environment asks for a process of its own where it names folders to import from.
     """
 
     def run(
@@ -37,9 +65,18 @@ def command(warm_interpreter: WarmInterpreter) -> Command:
         fresh: bool = False,
         **environment: str,
     ) -> subprocess.CompletedProcess[str]:
-        variables = {**os.environ, "COLUMNS": "100", **environment}
+        variables = {"COLUMNS": "100", **environment}
         folder = Path.cwd() / (cwd or "")
-        done = warm_interpreter.crystallize(*arguments, cwd=folder, environment=variables, fresh=fresh)
+        if fresh or "PYTHONPATH" in environment:
+            variables = {**os.environ, **variables}
+            done = warm_interpreter.crystallize(*arguments, cwd=folder, environment=variables, fresh=fresh)
+        else:
+            with monkeypatch.context() as patch:
+                for name, value in variables.items():
+                    patch.setenv(name, value)
+                patch.chdir(folder)
+                ended = call(*arguments, columns=int(variables["COLUMNS"]))
+            done = subprocess.CompletedProcess(arguments, *ended)
         told = f"{done.stdout}\n{done.stderr}"
         assert code is None or done.returncode == code, f"exit code {done.returncode}\n{told}"
         assert "Traceback" not in told
@@ -77,34 +114,6 @@ def in_a_terminal() -> Callable[..., tuple[int, bytes]]:
                 shown += part
         os.close(terminal)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
-
-    return run
-
-
-class Done(NamedTuple):
-    """What a command in this process came to."""
-
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Done]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    """Return a function that runs ``crystallize`` in this process: ``call(*arguments) -> (code, out, err)``."""
-    from crystallize.cli.app import main
-
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["crystallize", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        code = ended.value.code
-        return Done(code if isinstance(code, int) else 0, *capfd.readouterr())
 
     return run
 

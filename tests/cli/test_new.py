@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -75,6 +76,15 @@ def result_of(command, name: str, *arguments: str) -> dict:
     return json.loads(command("run", name, "--json", *arguments).stdout)
 
 
+def make_example(command, name: str, *flags: str) -> None:
+    """Make an experiment that another one can read, which has fewer replicates than a new one has."""
+    command("new", name, "--example", *flags)
+    config = ROOT / name / "config.yaml"
+    text, number = re.subn(r"^replicates: 100\b", "replicates: 6", config.read_text(), flags=re.MULTILINE)
+    assert number == 1
+    config.write_text(text)
+
+
 # -- what is made runs -------------------------------------------------------------------------------------
 
 
@@ -99,7 +109,7 @@ def test_a_new_experiment_runs_as_it_is(command, flags, files, metrics, conditio
 
 @pytest.mark.parametrize(("flags", "files", "metrics", "conditions"), READING, ids=to_id)
 def test_a_new_experiment_that_reads_another_runs_after_it(command, flags, files, metrics, conditions):
-    command("new", "first", "--example")
+    make_example(command, "first")
     command("new", "second", "--from", "first#summary", *flags)
     assert {path.name for path in (ROOT / "second").iterdir()} == files
     assert command("check").stdout.split() == ["first", "ok", "second", "ok"]
@@ -115,7 +125,7 @@ def test_a_new_experiment_that_reads_another_runs_after_it(command, flags, files
 
 
 def test_what_arrives_is_what_the_other_experiment_wrote(command):
-    command("new", "first", "--example")
+    make_example(command, "first")
     command("new", "second", "--from", "first#summary")
     results = result_of(command, "second", "--replicates", "5")
     arrived = results["second"]["conditions"]["baseline"]["metrics"]["first_summary.centre"]
@@ -133,8 +143,8 @@ def test_the_table_of_a_new_experiment_says_something(command):
 
 
 def test_several_artifacts_of_several_experiments_arrive_by_alias(command):
-    command("new", "first", "--example")
-    command("new", "1st-try", "--example")
+    make_example(command, "first")
+    make_example(command, "1st-try")
     sources = ["first#summary", "1st-try#summary", "first#summary"]
     command("new", "third", *(word for source in sources for word in ("--from", source)))
     config = (ROOT / "third" / "config.yaml").read_text()
@@ -161,7 +171,7 @@ def test_references_whose_aliases_would_be_equal_get_their_own(command):
     "name", ["with space", "süß", "3", "true", "it's {odd}", "a.b", "$HOME", "ünder-score"]
 )
 def test_an_odd_name_is_no_hindrance(command, name):
-    command("new", name, "--example", "--files", "hooks")
+    make_example(command, name, "--files", "hooks")
     command("new", "reader", "--from", f"{name}#summary")
     command("run", "reader", "--replicates", "2")
 
@@ -210,7 +220,7 @@ def test_artifacts_are_looked_for_below_the_chosen_root(command):
     command("new", "first", "--example", "--root", "elsewhere")
     assert "no experiment 'first'" in command("new", "second", "--from", "first#summary", code=2).stderr
     command("new", "second", "--from", "first#summary", "--root", "elsewhere")
-    command("run", "elsewhere/second")
+    command("run", "elsewhere/second", "--replicates", "2")
 
 
 # -- what is refused ---------------------------------------------------------------------------------------

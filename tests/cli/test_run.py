@@ -198,15 +198,11 @@ def test_debug_leaves_what_is_stored_as_it_is_and_one_folder_for_all_its_runs(ca
 # -- what is shown -------------------------------------------------------------------------------------------
 
 
-def test_json_is_one_document_whatever_the_steps_print(project):
+def test_json_is_one_document_whatever_the_steps_print(project, warm_interpreter):
     for execution, version in (("serial", "v0"), ("process", "v1")):
-        done = subprocess.run(
-            [sys.executable, "-c", CODE, "run", "use", "--json", "--execution", execution],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-        )
+        options = ("--json", "--execution", execution)
+        done = warm_interpreter.crystallize("run", "use", *options, cwd=Path.cwd())
+        assert done.returncode == 0
         document = json.loads(done.stdout)
         assert list(document) == ["make", "use"]
         assert document["use"]["path"] == str(Path("data/use", version).absolute())
@@ -465,16 +461,11 @@ def test_a_setting_that_the_step_is_given_in_config_yaml_is_told_with_its_line(c
     assert call("run", "make", "--set", "factor=4").code == 2
 
 
-def test_an_unknown_plugin_is_warned_of_with_the_nearest_name(project):
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, "run", "make", "-p", "no:sed"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert "Warning: no installed plugin is called 'sed'" in done.stderr
-    assert "Did you mean 'seed'?" in done.stderr
+def test_an_unknown_plugin_is_warned_of_with_the_nearest_name(call, project):
+    done = call("run", "make", "-p", "no:sed")
+    assert done.code == 0
+    assert "Warning: no installed plugin is called 'sed'" in done.err
+    assert "Did you mean 'seed'?" in done.err
 
 
 # -- Ctrl-C --------------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -42,10 +44,26 @@ def change(run: Path, **metadata: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | metadata))
 
 
+@pytest.fixture(scope="module")
+def store_of_four(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Store three runs of ``centre`` and one of ``other``, once for all tests; return the folder."""
+    folder = tmp_path_factory.mktemp("stored")
+    with contextlib.chdir(folder):
+        for name, rmse, replicates in (
+            ("centre", 40, 2),
+            ("centre", 80, 5),
+            ("centre", 60, 2),
+            ("other", 50, 2),
+        ):
+            store(name, rmse, replicates)
+    return folder
+
+
 @pytest.fixture
-def stored() -> list[Path]:
-    """Store three runs of ``centre``, the second of which is from last month, and one of ``other``."""
-    runs = [store("centre", 40), store("centre", 80, replicates=5), store("centre", 60), store("other", 50)]
+def stored(store_of_four: Path) -> list[Path]:
+    """Put three runs of ``centre``, the second of which is from last month, and one of ``other`` into the store."""
+    shutil.copytree(store_of_four, Path(), dirs_exist_ok=True)
+    runs = [Path("data", run).absolute() for run in ("centre/v0", "centre/v1", "centre/v2", "other/v0")]
     change(runs[1], finished=(datetime.now(UTC) - timedelta(days=30)).isoformat())
     return runs
 

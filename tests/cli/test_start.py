@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 HELP = "Replicated, reproducible experiments"
@@ -75,6 +77,8 @@ def test_one_that_cannot_be_imported_is_told_without_a_traceback(install, in_a_t
 
 def test_plugins_show_tells_how_to_switch_it_off(install, command):
     install("board", "their_board:board")
-    listed = command("plugins", "list", "--group", "start").stdout
+    installed = {"PYTHONPATH": os.environ["PYTHONPATH"]}
+    listed = command("plugins", "list", "--group", "start", **installed).stdout
     assert "board" in listed
-    assert "CRYSTALLIZE_DISABLE_PLUGINS=board" in command("plugins", "show", "board").stdout
+    shown = command("plugins", "show", "board", **installed).stdout
+    assert "CRYSTALLIZE_DISABLE_PLUGINS=board" in shown

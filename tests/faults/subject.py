@@ -6,6 +6,7 @@ and answers with their exit codes when all have ended.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -19,7 +20,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import calls
 
@@ -145,12 +146,21 @@ def run(job: dict[str, Any]) -> None:
     Path(job["report"]).write_text(json.dumps(report))
 
 
-def _child(job: dict[str, Any]) -> None:
+def _child(job: dict[str, Any]) -> NoReturn:
     with Path(job["cwd"], "output").open("ab") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
-    run(job)
-    sys.exit()
+    code: Any = None
+    try:
+        run(job)
+    except SystemExit as ended:  # so ends a command
+        code = ended.code
+    # As any process ends, but for taking down all that was imported, which most of the time of a job would go into.
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
 
 
 def _warm_up() -> None:
@@ -180,7 +190,7 @@ def serve(descriptor: int) -> None:
             child = os.fork()
             if not child:
                 os.close(descriptor)
-                return _child(job)
+                _child(job)
             children.append(child)
         for child, job in zip(children, jobs, strict=True):
             if "kill_after" in job:
@@ -188,4 +198,3 @@ def serve(descriptor: int) -> None:
                 os.kill(child, getattr(signal, job["signal"]))
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         os.write(descriptor, json.dumps(codes).encode() + b"\n")
-    return None

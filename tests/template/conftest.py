@@ -6,11 +6,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from packaging.requirements import Requirement
+
+if TYPE_CHECKING:
+    from tests.conftest import WarmInterpreter
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,30 +57,40 @@ def bake(template: Path, cookiecutter_config: Path) -> Bake:
 
 
 @pytest.fixture(scope="session")
-def run() -> Run:
+def strangers_environment() -> dict[str, str]:
+    """Return the environment of processes, without the developer's settings."""
+    private = ("CRYSTALLIZE_", "PYTHON", "PYTEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(private)}
+    return {**kept, "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@pytest.fixture(scope="session")
+def run(strangers_environment: dict[str, str]) -> Run:
     """Return a function that runs a command, without the developer's settings, and returns what it printed.
 
     ``run(*command, cwd=folder)``; it fails with all that was printed unless the exit code is 0.
     """
-    private = ("CRYSTALLIZE_", "PYTHON", "PYTEST_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(private)}
 
     def call(*command: object, cwd: Path) -> str:
         done = subprocess.run(
             [str(part) for part in command],
             cwd=cwd,
-            env={**kept, "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"},
+            env=strangers_environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
         )
-        told = f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert done.returncode == 0, told
-        return done.stdout
+        return printed(done)
 
     return call
+
+
+def printed(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what a command printed, if it ended well."""
+    assert done.returncode == 0, f"{done.args}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 def needed_by(*names: str) -> dict[str, Distribution]:
@@ -160,19 +175,36 @@ class Environment:
         self._run(sys.executable, "-c", BUILD, dist, *projects[1:], cwd=self._folder)
         self.pip("install", "--no-index", *sorted(dist.glob("*.whl")))
 
-    def crystallize(self, *arguments: object, cwd: Path) -> str:
-        """Call the command ``crystallize``, with warnings as errors."""
+    def start(self, start_interpreter: Callable[..., WarmInterpreter], environment: dict[str, str]) -> None:
+        """Start an interpreter of this environment, for the commands to come."""
+        # The folders of a pytest are not beside those of another.
+        environment = {**environment, "PYTEST_DEBUG_TEMPROOT": str(self._folder)}
+        interpreter = start_interpreter(python=self.python, environment=environment)
+        self._warm = partial(interpreter.run, environment=environment)
+
+    def script(self, *arguments: object, cwd: Path) -> str:
+        """Call the command ``crystallize`` as it is installed, with warnings as errors."""
         command = self.python.with_name("crystallize")
         return self._run(self.python, "-W", "error", command, *arguments, cwd=cwd)
 
+    def crystallize(self, *arguments: object, cwd: Path) -> str:
+        """Do what the command ``crystallize`` does, with warnings as errors."""
+        return printed(self._warm(self.python.with_name("crystallize"), *arguments, cwd=cwd))
+
     def pytest(self, project: Path) -> str:
         """Run the tests of a project, with warnings as errors."""
-        return self._run(self.python, "-W", "error", "-m", "pytest", "-p", "no:cacheprovider", cwd=project)
+        return printed(self._warm("-m", "pytest", "-p", "no:cacheprovider", cwd=project))
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Environment:
+def environment(
+    tmp_path_factory: pytest.TempPathFactory,
+    run: Run,
+    start_interpreter: Callable[..., WarmInterpreter],
+    strangers_environment: dict[str, str],
+) -> Environment:
     """Return an environment with nothing but our own wheel, its dependencies, and pytest."""
     made = Environment(tmp_path_factory.mktemp("environment") / "venv", run)
     made.build_and_install(ROOT)
+    made.start(start_interpreter, strangers_environment)
     return made
