@@ -26,7 +26,7 @@ from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
 from crystallize.utils.randomness import stream_key
 from crystallize.utils.signatures import is_async
-from crystallize.utils.stage import DATA_SOURCE, TREATMENT, trace_key, trace_of, with_plain_names
+from crystallize.utils.stage import DATA_SOURCE, TREATMENT, trace_key, with_plain_names
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -42,6 +42,7 @@ _logger = logging.getLogger("crystallize.experiment")
 FETCH: Any = object()
 """Stands for data that the data source has yet to give."""
 
+_FEW_NOTES = 100
 _new = tuple.__new__
 _HOOKS_RNG = stream_key("crystallize.hooks")
 
@@ -281,16 +282,17 @@ class Replicate:
 
         A step that is given up because of its time may go on, and note more in the context; nothing of that is in it.
         """
-        noted = ctx.noted
+        # The values of a metric are counted in a trace, so that many notes have no long key.
+        noted = ctx.noted if len(ctx.noted) <= _FEW_NOTES else ctx.trace
+        is_plain = True
         try:
             key = trace_key(noted)
         except ValueError:
-            noted = with_plain_names(noted)
-            key = trace_key(noted)
+            key, is_plain = trace_key(with_plain_names(noted)), False
         last_key, last = self._last_traces.get(condition, (b"", ()))
         if key == last_key:
             return last
-        trace = tuple(trace_of(noted))
+        trace = tuple(ctx.trace if is_plain else with_plain_names(ctx.trace))
         self._last_traces[condition] = key, trace  # another thread may put its own there at once
         return trace
 

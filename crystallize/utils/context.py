@@ -90,6 +90,8 @@ class FrozenContext(Mapping[str, Any]):
         What was recorded.
     noted : list
         What stages have done, as :func:`crystallize.utils.stage.trace_of` takes it.
+    looks : Looks
+        What the stage that is running has looked up; what is put there while none runs is forgotten.
     rest : RareNotes or None
         What the stage that is running has done and few do.
     watch : callable or None
@@ -105,7 +107,6 @@ class FrozenContext(Mapping[str, Any]):
     __slots__ = (
         "_base",
         "_is_enclosed",
-        "_looks",
         "_master_seed",
         "_outer_rng_key",
         "_own",
@@ -117,6 +118,7 @@ class FrozenContext(Mapping[str, Any]):
         "cache_notes",
         "handed_back",
         "known_content",
+        "looks",
         "metrics",
         "noted",
         "plugin_name",
@@ -147,7 +149,7 @@ class FrozenContext(Mapping[str, Any]):
         self._streams: dict[int, Stream] | None = None
         self._is_enclosed = False
         self._stage: int | None = None  # None while none runs: what plugins do is noted nowhere
-        self._looks: Looks | None = None
+        self.looks: Looks = {}
         self.noted: list[Any] = []
         self.rest: RareNotes | None = None
         self.watch: Callable[[str, Any], None] | None = None
@@ -240,9 +242,7 @@ class FrozenContext(Mapping[str, Any]):
         return self._base.get(key, _MISSING)
 
     def _hand_out(self, key: str, value: Any) -> Any:
-        looks, kind = self._looks, type(value)
-        if looks is None:
-            looks = self.looks
+        looks, kind = self.looks, type(value)
         if kind in _ATOMIC:
             if key in RESERVED_KEYS:
                 looks[key] = None  # they differ from outcome to outcome, whose own they are
@@ -371,17 +371,8 @@ class FrozenContext(Mapping[str, Any]):
 
     @property
     def trace(self) -> list[tuple[Any, ...]]:
-        """The record of each stage that has ended and had anything to tell."""
+        """The record of each stage that had anything to tell."""
         return trace_of(self.noted)
-
-    @property
-    def looks(self) -> Looks:
-        """Where to note what the stage that is running looks up; what is noted while none runs is forgotten."""
-        if self._looks is None:
-            self._looks = {}
-            if self._stage is not None:
-                self.noted.append(self._looks)
-        return self._looks
 
     @property
     def rare(self) -> RareNotes:
@@ -409,8 +400,8 @@ class FrozenContext(Mapping[str, Any]):
         if not self._is_enclosed:
             if self.rest is not None:
                 self._end_rest()
-            self.noted.append(number)
-            self._looks = None
+            self.looks = {}
+            self.noted += number, self.looks
 
     def end_stage(self) -> None:
         """Take no more notes."""
@@ -418,7 +409,7 @@ class FrozenContext(Mapping[str, Any]):
             if self.rest is not None:
                 self._end_rest()
             self.noted.append(None)
-            self._stage = self._looks = None
+            self._stage, self.looks = None, {}
 
     def _end_rest(self) -> None:
         assert self.rest is not None
@@ -446,14 +437,17 @@ class FrozenContext(Mapping[str, Any]):
         """Return where it stands, at the beginning of a stage."""
         log = self.metrics
         streams = frozenset(self._streams or ())
-        return Mark(log.counts(), frozenset(log.tags), len(self.artifact_entries), len(self.noted), streams)
+        noted = len(self.noted) - 2  # all but the stage that begins
+        return Mark(log.counts(), frozenset(log.tags), len(self.artifact_entries), noted, streams)
 
     def rewind(self, mark: Mark) -> None:
-        """Undo what stages have done since then: metrics, artifacts, streams that are new; they must not do more."""
+        """Undo what stages have done since then: metrics, artifacts, streams that are new; they must not do more.
+
+        The first of them is to begin once more.
+        """
         self.metrics.shorten(mark.metrics, mark.tagged)
         self.artifacts.discard(mark.artifacts)
         del self.noted[mark.noted :]
-        self._looks = None
         self._streams = {key: each for key, each in (self._streams or {}).items() if key in mark.streams}
 
     def peek(self, key: str) -> Any:

@@ -117,12 +117,12 @@ Looks: TypeAlias = dict[str | tuple[str], Any]
 
 def reads_in(looks: Looks) -> tuple[tuple[str, Any], ...]:
     """Return the keys that were there, each with what stands for its value."""
-    return tuple((key, value) for key, value in looks.items() if isinstance(key, str))
+    return tuple((key, value) for key, value in list(looks.items()) if isinstance(key, str))
 
 
 def missing_in(looks: Looks) -> tuple[str, ...]:
     """Return the keys that were not there."""
-    return tuple(key[0] for key in looks if not isinstance(key, str))
+    return tuple(key[0] for key in list(looks) if not isinstance(key, str))
 
 
 def trace_of(noted: Iterable[Any]) -> list[tuple[Any, ...]]:
@@ -131,8 +131,8 @@ def trace_of(noted: Iterable[Any]) -> list[tuple[Any, ...]]:
     Parameters
     ----------
     noted : iterable
-        The number of each stage as it begins, and None where the last one ends. Behind it the name of each metric value
-        that it records, its :data:`Looks`, and, last, the record of its :class:`RareNotes`.
+        The number of each stage as it begins, and None where the last one ends. Behind it its :data:`Looks`, the name
+        of each metric value that it records, and, last, the record of its :class:`RareNotes`.
     """
     trace = []
     number: int | None = None

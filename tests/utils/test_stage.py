@@ -378,3 +378,34 @@ def test_the_same_acts_leave_the_same_record_and_none_leave_none(picks: list[str
     assert bool(record.reads) == ("read" in picks)
     assert dict(record.metrics).get("loss", 0) == picks.count("metric")
     assert [use[3] for use in record.streams] == ([picks.count("rng")] if "rng" in picks else [])
+
+
+def test_a_stage_that_is_undone_and_begins_once_more_leaves_one_record() -> None:
+    ctx = FrozenContext({"alpha": 1}, replicate=0)
+    ctx.begin_stage(0, "A")
+    mark = ctx.mark()
+    ctx["alpha"], ctx.metrics.add("loss", 1), "alpha" in ctx
+    ctx.begin_stage(1, "B")
+    ctx.rewind(mark)
+    ctx.begin_stage(0, "A")
+    ctx.get("absent")
+    ctx.end_stage()
+    assert records(ctx) == [StageRecord(0, missing=("absent",))]
+
+
+@pytest.mark.parametrize("values", [1, 500])
+def test_replicates_that_do_the_same_share_one_trace(values: int) -> None:
+    traces = []
+
+    class Watching(BasePlugin):
+        def after_replicate(self, result: Any) -> None:
+            traces.extend(outcome.trace for outcome in result.outcomes)
+
+    def fit(data: Any, ctx: FrozenContext) -> Any:
+        for value in range(values):
+            ctx.record("loss", value)
+        return data + ctx["alpha"]
+
+    Experiment(lambda: 1, [fit], plugins=[Watching()], initial_ctx={"alpha": 2}).run(replicates=3)
+    assert traces[0] == ((0, (("alpha", 2),), (("loss", values),)),)
+    assert traces[1] is traces[0] is traces[2]
