@@ -371,7 +371,7 @@ class FrozenContext(Mapping[str, Any]):
 
     @property
     def trace(self) -> list[tuple[Any, ...]]:
-        """The record of each stage that had anything to tell."""
+        """The record of each stage that has ended and had anything to tell."""
         return trace_of(self.noted)
 
     @property
@@ -395,26 +395,28 @@ class FrozenContext(Mapping[str, Any]):
 
         What is read and recorded, and `rng`, are the stage's until the next one or :meth:`end_stage`.
         """
+        if not self._is_enclosed:
+            if self.looks or self.rest is not None:
+                self._end_notes()
+            self.noted.append(number)
         self._stage = number
         self._own["step_name"] = step_name
-        if not self._is_enclosed:
-            if self.rest is not None:
-                self._end_rest()
-            self.looks = {}
-            self.noted += number, self.looks
 
     def end_stage(self) -> None:
         """Take no more notes."""
         if self._stage is not None and not self._is_enclosed:
-            if self.rest is not None:
-                self._end_rest()
+            self._end_notes()
             self.noted.append(None)
-            self._stage, self.looks = None, {}
+            self._stage = None
 
-    def _end_rest(self) -> None:
-        assert self.rest is not None
-        self.noted.append(self.rest.record())
-        self.rest = None
+    def _end_notes(self) -> None:
+        if self.looks:
+            if self._stage is not None:
+                self.noted.append(self.looks)
+            self.looks = {}
+        if self.rest is not None:
+            self.noted.append(self.rest.record())
+            self.rest = None
 
     @property
     def keeps_artifacts(self) -> bool:
@@ -437,8 +439,7 @@ class FrozenContext(Mapping[str, Any]):
         """Return where it stands, at the beginning of a stage."""
         log = self.metrics
         streams = frozenset(self._streams or ())
-        noted = len(self.noted) - 2  # all but the stage that begins
-        return Mark(log.counts(), frozenset(log.tags), len(self.artifact_entries), noted, streams)
+        return Mark(log.counts(), frozenset(log.tags), len(self.artifact_entries), len(self.noted), streams)
 
     def rewind(self, mark: Mark) -> None:
         """Undo what stages have done since then: metrics, artifacts, streams that are new; they must not do more.
@@ -448,6 +449,7 @@ class FrozenContext(Mapping[str, Any]):
         self.metrics.shorten(mark.metrics, mark.tagged)
         self.artifacts.discard(mark.artifacts)
         del self.noted[mark.noted :]
+        self.looks = {}
         self._streams = {key: each for key, each in (self._streams or {}).items() if key in mark.streams}
 
     def peek(self, key: str) -> Any:

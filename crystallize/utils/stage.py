@@ -131,8 +131,8 @@ def trace_of(noted: Iterable[Any]) -> list[tuple[Any, ...]]:
     Parameters
     ----------
     noted : iterable
-        The number of each stage as it begins, and None where the last one ends. Behind it its :data:`Looks`, the name
-        of each metric value that it records, and, last, the record of its :class:`RareNotes`.
+        The number of each stage as it begins, and None where the last one ends. Behind it the name of each metric value
+        that it records, and as it ends its :data:`Looks` and the record of its :class:`RareNotes`, if there are any.
     """
     trace = []
     number: int | None = None
