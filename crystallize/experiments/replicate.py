@@ -10,9 +10,10 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from crystallize.datasources.datasource import DataSource, FunctionSource
 from crystallize.errors import InvalidTypeError
@@ -41,13 +42,13 @@ _logger = logging.getLogger("crystallize.experiment")
 FETCH: Any = object()
 """Stands for data that the data source has yet to give."""
 
+_FEW_NOTES = 100
 _new = tuple.__new__
 _HOOKS_RNG = stream_key("crystallize.hooks")
-_DATA_SOURCE_RNG = stream_key("crystallize.data source")
-_TREATMENT_RNG = stream_key("crystallize.treatment")
 
 
-class Condition(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Condition:
     """A condition, ready to run."""
 
     name: str
@@ -189,7 +190,7 @@ class Replicate:
         """
         chosen = next(each for each in self._conditions if each.name == condition)
         if data is not FETCH:
-            chosen = chosen._replace(fetch=lambda ctx: data, recheck=None)
+            chosen = replace(chosen, fetch=lambda ctx: data, recheck=None)
         ctx = self._context(replicate, chosen)
         started = time.time()
         with ctx.in_force():
@@ -208,7 +209,7 @@ class Replicate:
         timed_out = self.timed_out.get(replicate, ())
         owed = self._owed(replicate)
         for condition in self._in_time(replicate, owed):
-            if condition.name in timed_out:
+            if timed_out and condition.name in timed_out:
                 assert self.timeout is not None
                 error = timeout_error(replicate, condition.name, self.timeout)
                 outcomes.append(_given_up(replicate, condition.name, error))
@@ -252,15 +253,13 @@ class Replicate:
 
     def _outcome(self, replicate: int, condition: Condition, attempt: int = 0) -> Flow[Outcome]:
         started = time.time()
+        play = self._play if self.timeout is None else self._play_in_time
         ctx = self._context(replicate, condition)
         error = None
         forks = len(_forks)
         token = ctx.enter()
         try:
-            if self.timeout is None:
-                yield from self._play(ctx, condition)
-            else:
-                yield from self._play_in_time(ctx, condition, self.timeout)
+            yield from play(ctx, condition)
         except BaseException as raised:  # a step that calls sys.exit() fails like any other
             if is_addressed_to_the_run(raised):
                 raise
@@ -272,31 +271,34 @@ class Replicate:
             ctx.leave(token)
         if forks != len(_forks):
             _end_forked_child(None)
-        trace = self._shared(condition.name, ctx.trace)
+        trace = self._trace(ctx, condition.name)
         outcome = _outcome(ctx, condition.name, error, started, trace, attempt=attempt)
         if attempt < self._retries and outcome.status == "failed":
             ctx.artifacts.discard()
         return outcome
 
-    def _shared(self, condition: str, trace: Trace) -> Trace:
-        """Return a trace, or the one that the condition left last if it is the same: it is sent and kept once.
+    def _trace(self, ctx: FrozenContext, condition: str) -> Trace:
+        """Return the trace, which is the one that the condition left last if it is the same: it is sent and kept once.
 
-        It is a tuple: a step that is given up because of its time may go on, and write into the context's own.
+        A step that is given up because of its time may go on, and note more in the context; nothing of that is in it.
         """
+        # The values of a metric are counted in a trace, so that many notes have no long key.
+        noted = ctx.noted if len(ctx.noted) <= _FEW_NOTES else ctx.trace
+        is_plain = True
         try:
-            key = trace_key(trace)
+            key = trace_key(noted)
         except ValueError:
-            trace = with_plain_names(trace)
-            key = trace_key(trace)
+            key, is_plain = trace_key(with_plain_names(noted)), False
         last_key, last = self._last_traces.get(condition, (b"", ()))
         if key == last_key:
             return last
-        shared = tuple(trace)
-        self._last_traces[condition] = key, shared  # another thread may put its own there at once
-        return shared
+        trace = tuple(ctx.trace if is_plain else with_plain_names(ctx.trace))
+        self._last_traces[condition] = key, trace  # another thread may put its own there at once
+        return trace
 
-    def _play_in_time(self, ctx: FrozenContext, condition: Condition, seconds: float) -> Flow[Any]:
-        replicate = ctx.peek("replicate")
+    def _play_in_time(self, ctx: FrozenContext, condition: Condition) -> Flow[Any]:
+        replicate, seconds = ctx.peek("replicate"), self.timeout
+        assert seconds is not None
         flow = limited(self._play(ctx, condition), timeout_error(replicate, condition.name, seconds), seconds)
         if self.begin_outcome is not None:
             self.begin_outcome(condition.name)
@@ -308,7 +310,7 @@ class Replicate:
         if self._before_replicate is not None:
             self._before_replicate(self.experiment, ctx)
         if condition.function is not None:
-            ctx.begin_stage(TREATMENT, _TREATMENT_RNG, "treatment")
+            ctx.begin_stage(TREATMENT, "treatment")
             returned = condition.function(ctx)
             if returned is not None:
                 raise InvalidTypeError(
@@ -318,7 +320,7 @@ class Replicate:
                 )
         recheck = condition.recheck
         try:
-            ctx.begin_stage(DATA_SOURCE, _DATA_SOURCE_RNG, "data source")
+            ctx.begin_stage(DATA_SOURCE, "data source")
             data = condition.fetch(ctx)
             if type(data) is CoroutineType:
                 data = yield data

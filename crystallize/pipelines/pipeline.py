@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from crystallize.utils.metrics import MetricLog
 
 _Call: TypeAlias = "tuple[int, str, PipelineStep, Callable[[Any, FrozenContext], Any], CachedStep | None]"
+_OF_INTEREST = frozenset({CoroutineType, tuple})  # what a step may return besides data
 BeforeStep: TypeAlias = Callable[[PipelineStep, FrozenContext], None]
 AfterStep: TypeAlias = Callable[[PipelineStep, Any, FrozenContext], None]
 
@@ -164,21 +165,20 @@ class Pipeline:
         before, after : callable, optional
             Called around each step; None costs nothing.
         """
-        metrics = ctx.metrics
+        begin_stage = ctx.begin_stage
         for index, name, step, call, cached in self._calls:
             if before is not None:
                 ctx.end_stage()
                 ctx.set_step_name(name)
                 before(step, ctx)
-            ctx.begin_stage(index, index, name)
+            begin_stage(index, name)
             if cached is None:
                 data = call(data, ctx)
-                kind = type(data)
-                if kind is CoroutineType:
-                    data = yield data
-                    kind = type(data)
-                if kind is tuple:
-                    data = _without_metrics(data, metrics)
+                if type(data) in _OF_INTEREST:
+                    if type(data) is CoroutineType:
+                        data = yield data
+                    if type(data) is tuple:
+                        data = _without_metrics(data, ctx.metrics)
             else:
                 data = yield from cached.flow(data, ctx, is_needed=after is not None)
             if after is not None:

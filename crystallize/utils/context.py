@@ -14,18 +14,30 @@ from crystallize.utils.artifact_log import ArtifactLog, Sink
 from crystallize.utils.metrics import MetricLog
 from crystallize.utils.randomness import Stream, draw_master_seed, generator, stream_key
 from crystallize.utils.sharing import protect
-from crystallize.utils.stage import Stage, describe_value
+from crystallize.utils.stage import (
+    DATA_SOURCE,
+    TREATMENT,
+    RareNotes,
+    describe_value,
+    trace_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.random import Generator
 
+    from crystallize.utils.stage import Looks
+
 RESERVED_KEYS = frozenset({"replicate", "condition", "seed_used", "step_name"})
 """Keys that the framework sets; a treatment or an initial context must not use them."""
 
 _ATOMIC = frozenset({int, float, bool, str, bytes, complex, type(None), frozenset})
 _EMPTY: Mapping[str, Any] = {}
+_RNG_KEYS = {
+    DATA_SOURCE: stream_key("crystallize.data source"),
+    TREATMENT: stream_key("crystallize.treatment"),
+}
 
 _current: ContextVar[FrozenContext] = ContextVar("crystallize_context")
 _in_force: set[int] = set()  # identities of the contexts that are in force in any thread or task
@@ -46,7 +58,7 @@ class Mark(NamedTuple):
     metrics: dict[str, int]
     tagged: frozenset[str]
     artifacts: int
-    stages: int
+    noted: int
     streams: frozenset[int]
 
 
@@ -55,7 +67,7 @@ class FrozenContext(Mapping[str, Any]):
 
     What is read cannot be changed for others: lists, dicts and sets come as copies, NumPy arrays as
     read-only views without a copy, anything else by reference. While a stage is open (a step, the data source or a
-    treatment runs), all that is read, drawn, added and recorded is noted in the `trace`.
+    treatment runs), all that is read, drawn, added and recorded is noted, which the `trace` is made of.
 
     Parameters
     ----------
@@ -76,8 +88,16 @@ class FrozenContext(Mapping[str, Any]):
     ----------
     metrics : MetricLog
         What was recorded.
-    trace : Trace
-        The record of each stage that has ended and had anything to tell.
+    noted : list
+        What stages have done, as :func:`crystallize.utils.stage.trace_of` takes it.
+    looks : Looks
+        What the stage that is running has looked up; what is put there while none runs is forgotten.
+    rest : RareNotes or None
+        What the stage that is running has done and few do.
+    watch : callable or None
+        Called with key and value before the stage gets a value that it could change.
+    written : list of (str, bytes) or None
+        Name and content of each artifact that the stage writes, if somebody wants to have them.
     cache_notes : list of CacheNote or None
         What the step cache did.
     known_content : tuple of (object, str, int) or None
@@ -88,22 +108,23 @@ class FrozenContext(Mapping[str, Any]):
         "_base",
         "_is_enclosed",
         "_master_seed",
-        "_notes",
-        "_open",
         "_outer_rng_key",
         "_own",
-        "_recorded",
-        "_rng_key",
         "_settings",
+        "_stage",
         "_streams",
         "artifact_entries",
         "artifact_sink",
         "cache_notes",
         "handed_back",
         "known_content",
+        "looks",
         "metrics",
+        "noted",
         "plugin_name",
-        "trace",
+        "rest",
+        "watch",
+        "written",
     )
 
     def __init__(  # noqa: PLR0917 - with keywords it takes half as long again, and there is one for each outcome
@@ -124,19 +145,21 @@ class FrozenContext(Mapping[str, Any]):
         if condition is not None:
             self._own["condition"] = condition
         self._master_seed = master_seed
-        self._rng_key = self._outer_rng_key = rng_key
+        self._outer_rng_key = rng_key
         self._streams: dict[int, Stream] | None = None
         self._is_enclosed = False
-        self._notes = Stage()
-        self._open: Stage | None = None  # the notes, while a stage runs; what plugins read is nobody's
-        self.metrics = MetricLog()
-        self._recorded = self.metrics.latest
+        self._stage: int | None = None  # None while none runs: what plugins do is noted nowhere
+        self.looks: Looks = {}
+        self.noted: list[Any] = []
+        self.rest: RareNotes | None = None
+        self.watch: Callable[[str, Any], None] | None = None
+        self.written: list[tuple[str, bytes]] | None = None
+        self.metrics = MetricLog(self.noted)
         self.artifact_sink: Sink | None = None
         self.artifact_entries: dict[str, tuple[str, str | None, Any]] = {}
         self.plugin_name = plugin_name
         self.handed_back: list[tuple[str, bytes]] | None = []
         """What hooks send to their plugins in the coordinator: name and pickled value. None when it is too late."""
-        self.trace: list[tuple[Any, ...]] = []
         self.cache_notes: list[Any] | None = None
         self.known_content: tuple[Any, str, int] | None = None
 
@@ -150,8 +173,7 @@ class FrozenContext(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         value = self._find(key)
         if value is _MISSING:
-            if self._open is not None:
-                self._open.missing[key] = None
+            self.looks[key,] = None
             held = ", ".join(sorted(map(repr, self.keys_held()))) or "nothing"
             raise ContextKeyError(f"the context has no {key!r}", self.place(), f"It holds {held}")
         return self._hand_out(key, value)
@@ -160,8 +182,7 @@ class FrozenContext(Mapping[str, Any]):
         """Return the value of `key`, or `default` if the context does not have it."""
         value = self._find(key)
         if value is _MISSING:
-            if self._open is not None:
-                self._open.missing[key] = None
+            self.looks[key,] = None
             return default
         return self._hand_out(key, value)
 
@@ -175,24 +196,27 @@ class FrozenContext(Mapping[str, Any]):
         """
         if not isinstance(key, str):
             raise ContextMutationError(f"a context key is a str, got {key!r}", self.place())
-        if self._find(key) is not _MISSING:
+        if key in self._own or key in self._settings or key in self._base:
             raise ContextMutationError(
                 f"the context has {key!r} already and is immutable", self.place(), "Add a new key instead"
             )
         self._own[key] = value
-        if self._open is not None:
-            self._open.rare.added[key] = describe_value(key, value)
+        if self._stage is not None:
+            self.rare.added[key] = describe_value(key, value)
 
     def __contains__(self, key: object) -> bool:
         found = self._find(key) is not _MISSING
-        if self._open is not None and isinstance(key, str):
-            (self._open.rare.present if found else self._open.missing)[key] = None
+        if self._stage is not None and isinstance(key, str):
+            if found:
+                self.rare.present[key] = None
+            else:
+                self.looks[key,] = None
         return found
 
     def __iter__(self) -> Iterator[str]:
         held = self.keys_held()
-        if self._open is not None and self._open.rare.keys is None:
-            self._open.rare.keys = held
+        if self._stage is not None and self.rare.keys is None:
+            self.rare.keys = held
         return iter(held)
 
     def __len__(self) -> int:
@@ -218,21 +242,19 @@ class FrozenContext(Mapping[str, Any]):
         return self._base.get(key, _MISSING)
 
     def _hand_out(self, key: str, value: Any) -> Any:
-        kind = type(value)
+        looks, kind = self.looks, type(value)
         if kind in _ATOMIC:
-            if self._open is not None:
-                if key in RESERVED_KEYS:
-                    noted = None  # they differ from outcome to outcome, whose own they are
-                else:
-                    noted = value if kind is float or kind is int else describe_value(key, value)
-                self._open.reads[key] = noted
+            if key in RESERVED_KEYS:
+                looks[key] = None  # they differ from outcome to outcome, whose own they are
+            else:
+                looks[key] = value if kind is float or kind is int else describe_value(key, value)
             return value
+        if self.watch is not None:
+            self.watch(key, value)
         if isinstance(value, Resource):
-            if self._open is not None:
-                self._open.note_read(key, value, "<resource>")
+            looks[key] = "<resource>"
             return value.resolve(key, self)
-        if self._open is not None:
-            self._open.note_read(key, value, describe_value(key, value))
+        looks[key] = describe_value(key, value)
         return protect(value)
 
     # -- what a step records -------------------------------------------------------------------------------
@@ -304,6 +326,12 @@ class FrozenContext(Mapping[str, Any]):
         """The random generator of this replicate and step, the same under every condition."""
         return self._generator(self._rng_key)
 
+    @property
+    def _rng_key(self) -> int:
+        if self._stage is None:
+            return self._outer_rng_key
+        return self._stage if self._stage >= 0 else _RNG_KEYS[self._stage]
+
     def stream(self, name: str) -> Generator:
         """Return the random generator of this replicate and `name`, whichever step asks for it."""
         return self._generator(stream_key(name), name)
@@ -317,8 +345,8 @@ class FrozenContext(Mapping[str, Any]):
                 self._master_seed = draw_master_seed()
             made = generator(self._master_seed, self._own.get("replicate", 0), key)
             stream = self._streams[key] = Stream(made, key, name)
-        if self._open is not None and stream not in self._open.rare.streams:
-            self._open.rare.streams[stream] = stream.position()
+        if self._stage is not None and stream not in self.rare.streams:
+            self.rare.streams[stream] = stream.position()
         return stream.generator
 
     def stream_place(self, name: str | None, position: tuple[float, int] | None = None) -> tuple[Any, ...]:
@@ -342,9 +370,16 @@ class FrozenContext(Mapping[str, Any]):
     # -- for the engine ------------------------------------------------------------------------------------
 
     @property
-    def notes(self) -> Stage:
-        """The notes of the stage that is running."""
-        return self._notes
+    def trace(self) -> list[tuple[Any, ...]]:
+        """The record of each stage that has ended and had anything to tell."""
+        return trace_of(self.noted)
+
+    @property
+    def rare(self) -> RareNotes:
+        """Where to note what few stages do."""
+        if self.rest is None:
+            self.rest = RareNotes()
+        return self.rest
 
     @property
     def is_enclosed(self) -> bool:
@@ -355,43 +390,45 @@ class FrozenContext(Mapping[str, Any]):
         """Let ``ctx["step_name"]`` be that of the stage to come, whose hooks are called before it begins."""
         self._own["step_name"] = step_name
 
-    def begin_stage(self, number: int, rng_key: int, step_name: str) -> None:
+    def begin_stage(self, number: int, step_name: str) -> None:
         """Begin to take notes of a stage, after the one that is running, if one is.
 
         What is read and recorded, and `rng`, are the stage's until the next one or :meth:`end_stage`.
         """
-        self._rng_key = rng_key
+        if not self._is_enclosed:
+            if self.looks or self.rest is not None:
+                self._end_notes()
+            self.noted.append(number)
+        self._stage = number
         self._own["step_name"] = step_name
-        notes = self._open
-        if notes is None:
-            notes = self._open = self._notes
-            self._recorded.clear()  # what hooks have recorded is no stage's
-        elif self._is_enclosed:
-            return
-        elif notes.reads or self._recorded or notes.missing or notes.rest is not None:
-            self.trace.append(notes.record(self._recorded))
-        notes.number = number
 
     def end_stage(self) -> None:
         """Take no more notes."""
-        notes = self._open
-        if notes is not None and not self._is_enclosed:
-            if notes.reads or self._recorded or notes.missing or notes.rest is not None:
-                self.trace.append(notes.record(self._recorded))
-            self._open = None
-            self._rng_key = self._outer_rng_key
+        if self._stage is not None and not self._is_enclosed:
+            self._end_notes()
+            self.noted.append(None)
+            self._stage = None
+
+    def _end_notes(self) -> None:
+        if self.looks:
+            if self._stage is not None:
+                self.noted.append(self.looks)
+            self.looks = {}
+        if self.rest is not None:
+            self.noted.append(self.rest.record())
+            self.rest = None
 
     @property
     def keeps_artifacts(self) -> bool:
         """Whether somebody wants to have the content of what the stage that is running writes."""
-        return self._open is not None and self._open.written is not None
+        return self._stage is not None and self.written is not None
 
     def note_artifact(self, name: str, content: bytes | bytearray | memoryview) -> None:
         """Note that the stage that is running writes an artifact; without its content if nobody wants that."""
-        if self._open is not None:
-            self._open.rare.artifacts[name] = None
-            if self._open.written is not None:
-                self._open.written.append((name, bytes(content)))
+        if self._stage is not None:
+            self.rare.artifacts[name] = None
+            if self.written is not None:
+                self.written.append((name, bytes(content)))
 
     def has_stream(self, name: str | None) -> bool:
         """Tell whether somebody has taken the stream of this name already, or `rng` if it has none."""
@@ -402,13 +439,17 @@ class FrozenContext(Mapping[str, Any]):
         """Return where it stands, at the beginning of a stage."""
         log = self.metrics
         streams = frozenset(self._streams or ())
-        return Mark(log.counts(), frozenset(log.tags), len(self.artifact_entries), len(self.trace), streams)
+        return Mark(log.counts(), frozenset(log.tags), len(self.artifact_entries), len(self.noted), streams)
 
     def rewind(self, mark: Mark) -> None:
-        """Undo what stages have done since then: metrics, artifacts, streams that are new; they must not do more."""
+        """Undo what stages have done since then: metrics, artifacts, streams that are new; they must not do more.
+
+        The first of them is to begin once more.
+        """
         self.metrics.shorten(mark.metrics, mark.tagged)
         self.artifacts.discard(mark.artifacts)
-        del self.trace[mark.stages :]
+        del self.noted[mark.noted :]
+        self.looks = {}
         self._streams = {key: each for key, each in (self._streams or {}).items() if key in mark.streams}
 
     def peek(self, key: str) -> Any:
@@ -463,15 +504,15 @@ class FrozenContext(Mapping[str, Any]):
     @contextmanager
     def within_stage(self) -> Iterator[None]:
         """Note what a pipeline's steps do as the present stage's: for a pipeline that a step runs inside of itself."""
-        if self._open is None:
+        if self._stage is None:
             yield
             return
-        before = self._rng_key, self._own["step_name"], self._is_enclosed
+        before = self._stage, self._own["step_name"], self._is_enclosed
         self._is_enclosed = True
         try:
             yield
         finally:
-            self._rng_key, self._own["step_name"], self._is_enclosed = before
+            self._stage, self._own["step_name"], self._is_enclosed = before
 
 
 def current_context() -> FrozenContext | None:

@@ -22,19 +22,19 @@ class MetricLog(Mapping[str, list[Any]]):
 
     Attributes
     ----------
-    latest : list of str
-        The name of each value that was recorded since a stage of the context began.
+    noted : list
+        Gets the name of each value as it is recorded.
     tags : dict of str to list
         For each metric that was recorded with tags: one mapping, or None, for each value.
     was_read : bool
         Whether somebody has looked at what is in it.
     """
 
-    __slots__ = ("latest", "tags", "values_by_name", "was_read")
+    __slots__ = ("noted", "tags", "values_by_name", "was_read")
 
-    def __init__(self) -> None:
+    def __init__(self, noted: list[Any] | None = None) -> None:
         self.values_by_name: dict[str, list[Any]] = {}
-        self.latest: list[str] = []
+        self.noted = [] if noted is None else noted
         self.tags = _NO_TAGS
         self.was_read = False
 
@@ -69,7 +69,7 @@ class MetricLog(Mapping[str, list[Any]]):
         if tags is not None or self.tags:
             self._tag(name, len(values), tags)
         values.append(value)
-        self.latest.append(name)
+        self.noted.append(name)
 
     def _tag(self, name: str, position: int, tags: Mapping[str, Any] | None) -> None:
         if tags is None and name not in self.tags:

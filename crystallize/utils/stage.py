@@ -7,7 +7,7 @@ Provenance shows these records, and so nothing else needs to watch a step.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from crystallize.utils.failures import safe_repr
@@ -66,97 +66,30 @@ Trace: TypeAlias = list[tuple[Any, ...]] | tuple[tuple[Any, ...], ...]
 """The record of each stage of one outcome that has left one: the first fields of a `StageRecord`, as a plain tuple."""
 
 
-def trace_key(trace: Trace) -> bytes:
-    """Return what two traces have in common if they are the same; equal ones need not be, as 1, 1.0 and True are."""
+def trace_key(trace: Trace | list[Any]) -> bytes:
+    """Return what two traces have in common if they are the same; equal ones need not be, as 1, 1.0 and True are.
+
+    Of what :func:`trace_of` makes a trace, too: where it is the same, so is the trace.
+
+    Raises
+    ------
+    ValueError
+        If there is a text of a class of its own in it.
+    """
     return marshal.dumps(trace, _MARSHAL_BY_VALUE)
 
 
 def with_plain_names(trace: Any) -> Any:
-    """Return a trace in which every text is a ``str`` and nothing more, and no member of an enumeration, say."""
+    """Return a trace, or what becomes one, in which every text is a ``str`` and nothing more, and no enumeration's."""
+    if isinstance(trace, dict):
+        return {with_plain_names(key): value for key, value in trace.items()}
     if isinstance(trace, list | tuple):
         return tuple(map(with_plain_names, trace))
     return str.__str__(trace) if isinstance(trace, str) else trace
 
 
-class Stage:
-    """The notes of the stage that is running; one object serves all stages of a context in turn.
-
-    Attributes
-    ----------
-    number : int
-        As in :class:`StageRecord`.
-    reads, missing : dict
-        What it read, and what it looked for in vain; as in :class:`StageRecord`.
-    rest : RareNotes or None
-        What few steps do.
-    watch : callable or None
-        Called with key and value before the stage gets a value that it could change.
-    written : list of (str, bytes) or None
-        Name and content of each artifact that it writes, if somebody wants to have them.
-    """
-
-    __slots__ = ("missing", "number", "reads", "rest", "watch", "written")
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.reads: dict[str, Any] = {}
-        self.missing: dict[str, None] = {}
-        self.rest: RareNotes | None = None
-        self.watch: Callable[[str, Any], None] | None = None
-        self.written: list[tuple[str, bytes]] | None = None
-
-    def note_read(self, key: str, value: Any, described: Any) -> None:
-        """Note that the stage is about to get `value`, which it could change."""
-        if self.watch is not None:
-            self.watch(key, value)
-        self.reads[key] = described
-
-    @property
-    def rare(self) -> RareNotes:
-        """Where to note what few steps do."""
-        if self.rest is None:
-            self.rest = RareNotes()
-        return self.rest
-
-    def record(self, recorded: list[str]) -> tuple[Any, ...]:
-        """Return the fields of the :class:`StageRecord`, as far as they are not empty, and go on with empty notes.
-
-        Parameters
-        ----------
-        recorded : list of str
-            The name of each metric value that the stage has recorded; it is emptied.
-        """
-        counted: tuple[tuple[str, int], ...] = ()
-        if recorded:
-            counted = ((recorded[0], 1),) if len(recorded) == 1 else _counted(recorded)
-            recorded.clear()
-        reads: tuple[tuple[str, Any], ...] = ()
-        if self.reads:
-            reads = tuple(self.reads.items())
-            self.reads = {}
-        missing: tuple[str, ...] = ()
-        if self.missing:
-            missing = tuple(self.missing)
-            self.missing = {}
-        rest = self.rest
-        if rest is None:
-            return (self.number, reads, counted, missing) if missing else (self.number, reads, counted)
-        self.rest = None
-        return (
-            self.number,
-            reads,
-            counted,
-            missing,
-            tuple(rest.present),
-            rest.keys,
-            tuple(tuple(stream.use_since(*position)) for stream, position in rest.streams.items()),
-            tuple(rest.added.items()),
-            tuple(rest.artifacts),
-        )
-
-
 class RareNotes:
-    """Notes of what few steps do; as in :class:`StageRecord`, and where each stream stood before."""
+    """Notes of what few stages do; as in :class:`StageRecord`, and where each stream stood before."""
 
     __slots__ = ("added", "artifacts", "keys", "present", "streams")
 
@@ -166,6 +99,66 @@ class RareNotes:
         self.streams: dict[Stream, tuple[float, int]] = {}
         self.added: dict[str, Any] = {}
         self.artifacts: dict[str, None] = {}
+
+    def record(self) -> tuple[Any, ...]:
+        """Return the last fields of the :class:`StageRecord`, as of now."""
+        return (
+            tuple(self.present),
+            self.keys,
+            tuple(tuple(stream.use_since(*position)) for stream, position in self.streams.items()),
+            tuple(self.added.items()),
+            tuple(self.artifacts),
+        )
+
+
+Looks: TypeAlias = dict[str | tuple[str], Any]
+"""What a stage has looked up: each key with what stands for its value, and in a tuple each key that was not there."""
+
+
+def reads_in(looks: Looks) -> tuple[tuple[str, Any], ...]:
+    """Return the keys that were there, each with what stands for its value."""
+    return tuple((key, value) for key, value in list(looks.items()) if isinstance(key, str))
+
+
+def missing_in(looks: Looks) -> tuple[str, ...]:
+    """Return the keys that were not there."""
+    return tuple(key[0] for key in list(looks) if not isinstance(key, str))
+
+
+def trace_of(noted: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Return the record of each stage, made of what an outcome's context has noted, one thing after another.
+
+    Parameters
+    ----------
+    noted : iterable
+        The number of each stage as it begins, and None where the last one ends. Behind it the name of each metric value
+        that it records, and as it ends its :data:`Looks` and the record of its :class:`RareNotes`, if there are any.
+    """
+    trace = []
+    number: int | None = None
+    names: list[str] = []
+    looks: Looks = {}
+    rest: tuple[Any, ...] = ()
+    for each in (*noted, None):
+        kind = type(each)
+        if kind is str:
+            names.append(each)
+        elif kind is dict:
+            looks = each
+        elif kind is tuple:
+            rest = each
+        else:
+            if number is not None and (names or looks or rest):
+                trace.append(_record(number, names, looks, rest))
+            number, names, looks, rest = each, [], {}, ()
+    return trace
+
+
+def _record(number: int, names: list[str], looks: Looks, rest: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the fields of the :class:`StageRecord`, as far as they are not empty."""
+    fields = (number, reads_in(looks), _counted(names))
+    missing = missing_in(looks)
+    return (*fields, missing, *rest) if missing or rest else fields
 
 
 def _counted(names: Iterable[str]) -> tuple[tuple[str, int], ...]:

@@ -87,7 +87,7 @@ def test_it_has_no_method_of_a_mutable_mapping(method: str) -> None:
 
 def test_a_missing_key_is_a_key_error_that_says_where_and_what_there_is() -> None:
     ctx = FrozenContext({"alpha": 1}, replicate=4, condition="low")
-    ctx.begin_stage(0, 0, "FitStep")
+    ctx.begin_stage(0, "FitStep")
     with pytest.raises(ContextKeyError) as raised:
         ctx["beta"]
     assert isinstance(raised.value, KeyError)
@@ -223,7 +223,7 @@ def test_place_says_as_much_as_is_known(ctx: FrozenContext, place: str) -> None:
 
 def test_the_logger_names_the_place_in_each_message(caplog: pytest.LogCaptureFixture) -> None:
     ctx = FrozenContext(replicate=2, condition="low")
-    ctx.begin_stage(1, 1, "FitStep")
+    ctx.begin_stage(1, "FitStep")
     with caplog.at_level(logging.INFO, "crystallize"):
         ctx.logger.info("%d rows", 7)
     (record,) = caplog.records
@@ -241,7 +241,7 @@ def test_the_logger_of_a_context_without_a_place_adds_nothing(caplog: pytest.Log
 
 def place(replicate: int = 0, step: int = 0, seed: int = 1, condition: str = "baseline") -> FrozenContext:
     ctx = FrozenContext(replicate=replicate, condition=condition, master_seed=seed)
-    ctx.begin_stage(step, step, f"Step{step}")
+    ctx.begin_stage(step, f"Step{step}")
     return ctx
 
 
@@ -299,7 +299,7 @@ def test_how_much_earlier_steps_drew_is_of_no_consequence() -> None:
     wasteful.rng.random(1000)
     wasteful.stream("other").random(10)
     for ctx in (wasteful, thrifty):
-        ctx.begin_stage(1, 1, "Second")
+        ctx.begin_stage(1, "Second")
     assert numbers(wasteful.rng) == numbers(thrifty.rng)
     assert numbers(wasteful.stream("noise")) == numbers(thrifty.stream("noise"))
 
@@ -374,7 +374,7 @@ def test_peek_neither_copies_nor_leaves_a_trace() -> None:
     ctx = FrozenContext({"rows": rows})
     assert ctx.peek("rows") is rows
     assert ctx.peek("absent") is None
-    ctx.begin_stage(0, 0, "A")
+    ctx.begin_stage(0, "A")
     assert ctx.peek("rows") is rows
     ctx.end_stage()
     assert ctx.trace == []

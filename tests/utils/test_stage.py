@@ -34,7 +34,7 @@ def records(ctx: FrozenContext) -> list[StageRecord]:
 def noted(act: Act, entries: dict[str, Any] | None = None) -> StageRecord:
     """Return the record of a stage that does `act`; an empty one if it left none."""
     ctx = FrozenContext(entries or {}, replicate=3, condition="low", master_seed=5)
-    ctx.begin_stage(2, 2, "FitStep")
+    ctx.begin_stage(2, "FitStep")
     act(ctx)
     ctx.end_stage()
     found = records(ctx)
@@ -166,13 +166,13 @@ def test_what_is_added_is_noted() -> None:
 
 def test_every_value_of_a_metric_is_its_own_stages() -> None:
     ctx = FrozenContext(replicate=0)
-    ctx.begin_stage(0, 0, "A")
+    ctx.begin_stage(0, "A")
     ctx.metrics.add("loss", 1.0)
-    ctx.begin_stage(1, 1, "B")
+    ctx.begin_stage(1, "B")
     ctx.metrics.add("loss", 2.0)
     ctx.record("loss", 3.0, tags={"epoch": 1})
     ctx.metrics.add("time", 4.0)
-    ctx.begin_stage(2, 2, "C")
+    ctx.begin_stage(2, "C")
     ctx.end_stage()
     assert records(ctx) == [
         StageRecord(0, metrics=(("loss", 1),)),
@@ -191,7 +191,7 @@ def test_metrics_that_a_step_returns_are_its_own() -> None:
 
 def test_artifacts_are_noted_by_their_names() -> None:
     ctx = standalone_context()
-    ctx.begin_stage(0, 0, "A")
+    ctx.begin_stage(0, "A")
     ctx.artifacts.write("model.bin", b"1")
     ctx.artifacts.write("model.bin", b"2")
     ctx.artifacts.write("plot.png", b"3")
@@ -214,7 +214,7 @@ def test_a_stream_that_was_taken_and_not_drawn_from_is_noted() -> None:
 def test_a_named_stream_begins_where_an_earlier_step_has_left_it() -> None:
     ctx = FrozenContext(replicate=0, master_seed=1)
     for step in range(2):
-        ctx.begin_stage(step, step, f"Step{step}")
+        ctx.begin_stage(step, f"Step{step}")
         ctx.stream("noise").random(3)
     ctx.end_stage()
     uses = [StreamUse(*use) for record in records(ctx) for use in record.streams]
@@ -253,7 +253,7 @@ def test_the_position_is_right_after_a_long_way() -> None:
 def test_outside_of_a_stage_nothing_is_noted() -> None:
     ctx = FrozenContext({"alpha": 0.5}, replicate=0)
     ctx["alpha"], ctx.rng, list(ctx), ctx.get("absent"), ctx.add("beta", 1), ctx.metrics.add("loss", 1)
-    ctx.begin_stage(0, 0, "A")
+    ctx.begin_stage(0, "A")
     ctx.end_stage()
     ctx["alpha"], ctx.metrics.add("loss", 2)
     ctx.end_stage()
@@ -378,3 +378,34 @@ def test_the_same_acts_leave_the_same_record_and_none_leave_none(picks: list[str
     assert bool(record.reads) == ("read" in picks)
     assert dict(record.metrics).get("loss", 0) == picks.count("metric")
     assert [use[3] for use in record.streams] == ([picks.count("rng")] if "rng" in picks else [])
+
+
+def test_a_stage_that_is_undone_and_begins_once_more_leaves_one_record() -> None:
+    ctx = FrozenContext({"alpha": 1}, replicate=0)
+    ctx.begin_stage(0, "A")
+    mark = ctx.mark()
+    ctx["alpha"], ctx.metrics.add("loss", 1), "alpha" in ctx
+    ctx.begin_stage(1, "B")
+    ctx.rewind(mark)
+    ctx.begin_stage(0, "A")
+    ctx.get("absent")
+    ctx.end_stage()
+    assert records(ctx) == [StageRecord(0, missing=("absent",))]
+
+
+@pytest.mark.parametrize("values", [1, 500])
+def test_replicates_that_do_the_same_share_one_trace(values: int) -> None:
+    traces = []
+
+    class Watching(BasePlugin):
+        def after_replicate(self, result: Any) -> None:
+            traces.extend(outcome.trace for outcome in result.outcomes)
+
+    def fit(data: Any, ctx: FrozenContext) -> Any:
+        for value in range(values):
+            ctx.record("loss", value)
+        return data + ctx["alpha"]
+
+    Experiment(lambda: 1, [fit], plugins=[Watching()], initial_ctx={"alpha": 2}).run(replicates=3)
+    assert traces[0] == ((0, (("alpha", 2),), (("loss", values),)),)
+    assert traces[1] is traces[0] is traces[2]

@@ -170,7 +170,7 @@ class CachedStep:
 
     def again(self, data: Any, ctx: FrozenContext, *, is_needed: bool = True) -> Flow[Any]:
         """Begin the step once more, after `ctx` may have gone back; see :meth:`flow`."""
-        ctx.begin_stage(self._place, self._place, self._name)
+        ctx.begin_stage(self._place, self._name)
         return (yield from self.flow(data, ctx, is_needed=is_needed))
 
     def _input(self, data: Any, ctx: FrozenContext) -> _Input | None:

@@ -17,6 +17,7 @@ from crystallize.errors import UnhashableContentError
 from crystallize.hashing import content_hash
 from crystallize.pipelines.cache.global_random import GLOBAL_GENERATORS, global_states
 from crystallize.utils import exact_json
+from crystallize.utils.stage import missing_in, reads_in
 
 if TYPE_CHECKING:
     from crystallize.utils.context import FrozenContext
@@ -92,8 +93,7 @@ class Answers:
     def watching(self) -> Iterator[None]:
         """Watch what the step asks while it runs in the block."""
         _ = self._keys, self._metrics  # which the step may add to
-        notes = self._ctx.notes
-        notes.watch = self._see
+        self._ctx.watch = self._see
         self._ctx.metrics.was_read = False
         if self._ctx.watch_alone():
             self._global_states = global_states()
@@ -101,7 +101,7 @@ class Answers:
             yield
             self.drawn_from = self._changed_generators()
         finally:
-            notes.watch = None
+            self._ctx.watch = None
 
     def _see(self, key: str, value: Any) -> None:
         """Take note of a value just before the step gets it, and could change it."""
@@ -129,11 +129,10 @@ class Answers:
         """
         if self._problem is not None:
             raise self._problem
-        notes, asked = self._ctx.notes, set[Question]()
-        rare = notes.rest
+        looks, rare, asked = self._ctx.looks, self._ctx.rest, set[Question]()
         own = rare.added.keys() if rare is not None else ()
-        asked |= {Question("value", key) for key in notes.reads if key not in own}
-        asked |= {Question("has", key) for key in notes.missing}
+        asked |= {Question("value", key) for key, _ in reads_in(looks) if key not in own}
+        asked |= {Question("has", key) for key in missing_in(looks)}
         if rare is not None:
             asked |= {Question("has", key) for key in rare.present if key not in own}
             if rare.keys is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from crystallize.pipelines.cache.global_random import GLOBAL_GENERATORS
 from crystallize.utils.sharing import SCALARS
+from crystallize.utils.stage import missing_in, reads_in
 
 if TYPE_CHECKING:
     from crystallize.utils.context import FrozenContext
@@ -60,18 +61,18 @@ class StepTrace(NamedTuple):
 
     def repeat(self, ctx: FrozenContext, ignored: frozenset[str]) -> None:
         """Do to a context what the step did; it reads the keys in `ignored` anew."""
-        notes = ctx.notes
+        looks = ctx.looks
         for key, described in self.reads:
             if key in ignored:
                 ctx.get(key)
             else:
-                notes.reads[key] = described
-        if self.missing:
-            notes.missing.update(dict.fromkeys(self.missing))
+                looks[key] = described
+        for key in self.missing:
+            looks[key,] = None
         if self.present:
-            notes.rare.present.update(dict.fromkeys(self.present))
+            ctx.rare.present.update(dict.fromkeys(self.present))
         if self.keys is not None:
-            notes.rare.keys = self.keys
+            ctx.rare.keys = self.keys
         for name, state, spawned in self.streams:
             bits = (ctx.rng if name is None else ctx.stream(name)).bit_generator
             bits.seed_seq.spawn(spawned)  # type: ignore[attr-defined]
@@ -101,13 +102,14 @@ class TraceRecorder:
         self._ctx = ctx
         self._handed_back = len(ctx.handed_back or ())
         self._metrics = ctx.metrics.counts()
+        self._noted = len(ctx.metrics.noted)
 
     def __enter__(self) -> Self:
-        self._ctx.notes.written = []
+        self._ctx.written = []
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._artifacts, self._ctx.notes.written = self._ctx.notes.written, None
+        self._artifacts, self._ctx.written = self._ctx.written, None
 
     def trace(self, global_states: Mapping[str, Any]) -> StepTrace:
         """Return what the step has done.
@@ -117,15 +119,14 @@ class TraceRecorder:
         global_states : mapping of str to object
             The state of each generator of the whole process that it drew from.
         """
-        ctx, notes = self._ctx, self._ctx.notes
-        rare = notes.rest
+        ctx, rare = self._ctx, self._ctx.rest
         return StepTrace(
             metrics=tuple(self._recorded()),
             added={} if rare is None else {key: ctx.peek(key) for key in rare.added},
             artifacts=tuple(self._artifacts or ()),
             handed_back=tuple((ctx.handed_back or [])[self._handed_back :]),
-            reads=tuple(notes.reads.items()),
-            missing=tuple(notes.missing),
+            reads=reads_in(ctx.looks),
+            missing=missing_in(ctx.looks),
             present=() if rare is None else tuple(rare.present),
             keys=None if rare is None else rare.keys,
             streams=()
@@ -141,7 +142,9 @@ class TraceRecorder:
         log = self._ctx.metrics
         at = dict(self._metrics)
         recorded = []
-        for name in log.latest:
+        for name in log.noted[self._noted :]:
+            if type(name) is not str:
+                continue
             place = at.get(name, 0)
             at[name] = place + 1
             tags = log.tags[name][place] if name in log.tags else None
