@@ -9,8 +9,8 @@ import json
 import os
 import re
 import resource
+import selectors
 import shutil
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -33,10 +33,74 @@ if TYPE_CHECKING:
     from textual.pilot import Pilot
 
 MOST_SECONDS = 60.0
+SOON = 0.03
+"""So many seconds from now is soon: the next picture is drawn within them, 60 in a second."""
 SCREENS = Path(__file__).parent / "screens"
 UPDATE = "CRYSTALLIZE_UPDATE_SCREENS"
 _is_updating = bool(os.environ.get(UPDATE))  # before each test loses what begins with CRYSTALLIZE_
 _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
+
+
+class Waits(selectors.DefaultSelector):
+    """What an event loop waits with: it knows when there is nothing to do.
+
+    Attributes
+    ----------
+    for_idle, for_news : list of asyncio.Future
+        They are done as soon as there is nothing to do, now or soon; those for news once something has happened before.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.for_idle: list[asyncio.Future[None]] = []
+        self.for_news: list[asyncio.Future[None]] = []
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for what happens, but not before those who wait for idleness are told of it."""
+        if self.for_idle and (timeout is None or timeout > SOON):
+            happened = super().select(0)
+            while not happened and self.for_idle:
+                future = self.for_idle.pop()
+                if not future.done():
+                    future.set_result(None)
+            return happened
+        happened = super().select(timeout)
+        if timeout is None or timeout > 0:
+            self.for_idle += self.for_news
+            self.for_news.clear()
+        return happened
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop that a test can wait for, in place of guessing how long something takes."""
+
+    def __init__(self) -> None:
+        self._waits = Waits()
+        super().__init__(self._waits)
+
+    async def idle(self) -> None:
+        """Wait until nothing is to be done, now or soon."""
+        self._waits.for_idle.append(future := self.create_future())
+        await future
+
+    async def news(self) -> None:
+        """Wait until something has happened, and what it led to is done."""
+        self._waits.for_news.append(future := self.create_future())
+        await future
+
+
+async def idle(*_: object) -> None:
+    """Wait until nothing is to be done, now or soon."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, Loop)
+    await loop.idle()
+
+
+@pytest.fixture(autouse=True)
+def no_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Textual's pilot wait until nothing is to be done; it would look at how busy the processor is."""
+    monkeypatch.setattr("textual.app.wait_for_idle", idle)
+    monkeypatch.setattr("textual.pilot.wait_for_idle", idle)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -45,7 +109,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = pyfuncitem._fixtureinfo.argnames
-    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
 
 
@@ -84,29 +149,32 @@ class Ui:
         self.app = pilot.app
 
     async def press(self, *keys: str) -> None:
-        """Press keys, and wait for what they lead to."""
-        await self.pilot.press(*keys)
-        await self.settled()
+        """Press keys, and wait for what each leads to."""
+        for key in keys:
+            await self.app._press_keys([key])
+            await self.settled()
 
     async def type(self, text: str) -> None:
         """Type a text where the focus is, in place of what is there."""
-        await self.pilot.press("end", "ctrl+u", *text)
-        await self.settled()
+        await self.press("end", "ctrl+u", *text)
 
     async def settled(self) -> None:
-        """Wait until nothing is going on any more: all workers have ended, and the screen stays as it is."""
-        before = None
-        while before != (before := self.text):
-            await self.pilot.pause()
+        """Wait until nothing is going on any more: all workers have ended, and nothing is to be done."""
+        await idle()
+        while self.app.workers:
             await self.app.workers.wait_for_complete()
-            await self.pilot.pause()  # a cursor moves after what it stands on is drawn, and is no text
+            await idle()
 
     async def until(self, wanted: str | Callable[[], bool]) -> None:
         """Wait until a text is on the screen, or something holds."""
-        end = time.monotonic() + MOST_SECONDS
-        while not (wanted in self.text if isinstance(wanted, str) else wanted()):
-            assert time.monotonic() < end, f"not there: {wanted}\n{self.text}"
-            await asyncio.sleep(0.05)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Loop)
+        try:
+            async with asyncio.timeout(MOST_SECONDS):
+                while not (wanted in self.text if isinstance(wanted, str) else wanted()):
+                    await loop.news()
+        except TimeoutError:
+            raise AssertionError(f"not there: {wanted}\n{self.text}") from None
 
     @property
     def text(self) -> str:
@@ -155,10 +223,7 @@ def open_ui() -> Open:
 
 @pytest.fixture
 def same_screen() -> Callable[[str, Ui], Awaitable[None]]:
-    """Return what compares a screen with the one that is kept, which the environment variable makes anew.
-
-    It waits for it: tables settle on their widths when there is nothing else to do.
-    """
+    """Return what compares a screen with the one that is kept, which the environment variable makes anew."""
 
     async def compare(name: str, ui: Ui) -> None:
         file = SCREENS / f"{name}.txt"
@@ -166,15 +231,10 @@ def same_screen() -> Callable[[str, Ui], Awaitable[None]]:
         def shown() -> str:
             return _DATE.sub("2000-01-01 00:00", ui.text) + "\n"
 
+        await ui.settled()
         if _is_updating:
-            await ui.pilot.pause(1)
             file.write_text(shown(), encoding="utf-8")
-        kept = file.read_text(encoding="utf-8")
-        for _ in range(100):
-            if shown() == kept:
-                return
-            await ui.pilot.pause(0.1)
-        assert shown() == kept, f"run with {UPDATE}=1 if it is to look so"
+        assert shown() == file.read_text(encoding="utf-8"), f"run with {UPDATE}=1 if it is to look so"
 
     return compare
 
