@@ -24,6 +24,8 @@ from crystallize.store.journal_reader import JournalReader
 from crystallize.store.journal_writer import JournalWriter
 from crystallize.store.outcome import Outcome, ReplicateResult
 
+pytestmark = pytest.mark.usefixtures("warm_commands")
+
 CONFIG = """
 replicates: 4
 seed: 1
