@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from crystallize_tui.app import CrystallizeApp
+from textual.css.stylesheet import Stylesheet
 
 from crystallize import ExperimentGraph
 
@@ -105,6 +106,23 @@ def no_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have Textual's pilot wait until nothing is to be done; it would look at how busy the processor is."""
     monkeypatch.setattr("textual.app.wait_for_idle", idle)
     monkeypatch.setattr("textual.pilot.wait_for_idle", idle)
+
+
+_parse = Stylesheet._parse_rules
+_parsed: dict[Any, Any] = {}
+
+
+@pytest.fixture(autouse=True)
+def styles_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parse each style sheet once for all tests, for each theme: a terminal UI does so when it opens."""
+
+    def parse(self: Stylesheet, *what: Any, **more: Any) -> Any:
+        key = (what, *more.items(), *self._variables.items())
+        if key not in _parsed:
+            _parsed[key] = _parse(self, *what, **more)
+        return _parsed[key]
+
+    monkeypatch.setattr(Stylesheet, "_parse_rules", parse)
 
 
 @pytest.hookimpl(tryfirst=True)
