@@ -84,9 +84,9 @@ class Loop(asyncio.SelectorEventLoop):
         super().__init__(self._waits)
 
     async def idle(self) -> None:
-        """Wait until nothing is to be done, now or soon."""
+        """Wait until nothing is to be done, now or soon; not long, for the timers of an app that ends tick on."""
         self._waits.for_idle.append(future := self.create_future())
-        await future
+        await asyncio.wait([future], timeout=5)
 
     async def news(self) -> None:
         """Wait until something has happened, and what it led to is done."""
