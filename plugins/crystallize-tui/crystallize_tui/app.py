@@ -58,9 +58,9 @@ class CrystallizeApp(App[None]):
         """Tell whether the terminal has more than the 16 colours that its user has chosen, and they are wanted."""
         return not self.no_color and self.console.color_system in ("256", "truecolor")
 
-    def on_mount(self) -> None:
-        """Open the first screen."""
-        self.push_screen(SelectionScreen(self.root))
+    def get_default_screen(self) -> SelectionScreen:
+        """Return the first screen."""
+        return SelectionScreen(self.root)
 
     def on_resize(self, event: events.Resize) -> None:
         """Say so while the terminal is too small, and go on when it is not any more."""

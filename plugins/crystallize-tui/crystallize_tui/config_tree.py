@@ -16,6 +16,7 @@ from crystallize.config.errors import spelled
 from crystallize.errors import CrystallizeError
 from crystallize.utils.yaml12 import plain_scalar
 from crystallize_tui.config_file import as_text
+from crystallize_tui.trees import go_to
 from crystallize_tui.wording import one_line, plain
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class ConfigTree(Tree["KeyPath"]):
         super().__init__("config.yaml", data=(), **options)
         self.root.expand()
         self.guide_depth = 2
+        self.display = False
         self._file: ConfigFile | None = None
 
     def show(self, file: ConfigFile | None) -> None:
@@ -62,7 +64,7 @@ class ConfigTree(Tree["KeyPath"]):
             self._add(self.root, key, value, (key,), is_open)
         self.root.expand()
         found = next((node for node in _below(self.root) if node.data == cursor), self.root)
-        self.call_after_refresh(self.move_cursor, found)
+        go_to(self, found)
 
     def _add(
         self, parent: TreeNode[KeyPath], key: Any, value: Any, path: KeyPath, is_open: dict[Any, bool]

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 class Details(Vertical):
     """The pane that tells of one experiment."""
 
-    _experiment: FoundExperiment | None = None
+    _experiment: FoundExperiment | None = (
+        None  # as it was read: after another look at the disk it is another one
+    )
 
     def compose(self) -> ComposeResult:
         """Show facts, and below them the configuration."""
@@ -34,7 +36,9 @@ class Details(Vertical):
         yield ConfigTree(id="config")
 
     def show(self, experiment: FoundExperiment | None, past: Past | None) -> None:
-        """Tell of another experiment, or of none."""
+        """Tell of another experiment, or of none; of one that is shown already nothing is new."""
+        if experiment is self._experiment:
+            return
         self._experiment = experiment
         self._tell(past)
         self.query_one(ConfigTree).show(None if experiment is None else ConfigFile(experiment.config))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from rich.highlighter import ReprHighlighter
 from rich.text import Text
 from textual.containers import Vertical
-from textual.widgets import Input, RichLog, Static
+from textual.widgets import Input, RichLog
 
 from crystallize.utils.terminal import visible
 from crystallize_tui.run_process import MOST_LINES
+from crystallize_tui.tables import LiveText
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,7 @@ class LogPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """Make the log above the line to search in."""
-        yield Static(self._note, classes="note", markup=False)
+        yield LiveText(self._note, classes="note", markup=False)
         yield RichLog(max_lines=MOST_LINES, wrap=True, min_width=20)
         yield Input(placeholder="Only lines with this text. Esc: all lines", classes="search")
 
@@ -50,7 +51,7 @@ class LogPane(Vertical):
 
     def note(self, text: str) -> None:
         """Say something above the lines."""
-        self.query_one(".note", Static).update(text)
+        self.query_one(".note", LiveText).update(text)
 
     def clear(self) -> None:
         """Forget all lines."""

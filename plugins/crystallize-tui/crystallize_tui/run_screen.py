@@ -26,7 +26,7 @@ from crystallize_tui.run_process import CommandProcess
 from crystallize_tui.run_text import bar, estimate, sparkline, time_left
 from crystallize_tui.state import Toggles, read_toggles, write_toggles
 from crystallize_tui.summary import SummaryPane
-from crystallize_tui.tables import LiveTable
+from crystallize_tui.tables import LiveTable, LiveText
 from crystallize_tui.wording import one_line, plain
 
 if TYPE_CHECKING:
@@ -94,18 +94,18 @@ class RunScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Make the plan on the left, and what is told of the run on the right."""
-        yield Static(id="title", markup=False)
+        yield LiveText(id="title", markup=False)
         with Horizontal():
             yield OptionList(id="plan", markup=False)
             with TabbedContent(initial="progress"):
                 with TabPane("Progress", id="progress"):
-                    yield Static(id="where", classes="note", markup=False)
+                    yield LiveText(id="where", classes="note", markup=False)
                     yield LiveTable("condition", "", "done", "failed", "left", id="conditions")
                     yield LiveTable("metric", "condition", "n", "mean, 95%", "course", id="metrics")
                 with TabPane("Log", id="log"):
                     yield LogPane(_NO_LOG)
                 with TabPane("Errors", id="errors"), VerticalScroll(can_focus=True):
-                    yield Static(id="problems", markup=False)
+                    yield LiveText(id="problems", markup=False)
                 with TabPane("Summary", id="summary"):
                     yield SummaryPane()
         yield KeyFooter(compact=True)
@@ -366,7 +366,12 @@ class RunScreen(Screen[None]):
                 parts.append_text(plain(f"  {command}\n", "bold"))
         self.query_one("#problems", Static).update(parts if parts else Text("Nothing has failed."))
         count = failed + bool(self._problem)
-        self.query_one(TabbedContent).get_tab("errors").label = f"Errors ({count})" if count else "Errors"
+        tab, label = (
+            self.query_one(TabbedContent).get_tab("errors"),
+            f"Errors ({count})" if count else "Errors",
+        )
+        if tab.label_text != label:
+            tab.label = label
 
     # -- keys ------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ from crystallize_tui.project import (
     read_experiment,
 )
 from crystallize_tui.run_screen import RunScreen
+from crystallize_tui.trees import go_to
 from crystallize_tui.wording import one_line, plain
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class SelectionScreen(Screen[None]):
         self.query_one("#columns", Static).update(tree.fit())
         at = (before and tree.leaf_of(before.config)) or next(iter(tree.leaves), None)
         if at is not None:
-            self.call_after_refresh(tree.move_cursor, at)
+            go_to(tree, at)
         self._tell_title()
         self._tell_message(has_any=bool(wanted))
         shown_one = at.data if at is not None and not isinstance(at.data, str) else None
@@ -295,12 +296,12 @@ class SelectionScreen(Screen[None]):
             self.experiments.learn({made.config: Past()})
             self._filter = self.query_one("#filter", Input).value = ""
             self._build()
-            self.call_after_refresh(self._go_to, made.config)
+            self._go_to(made.config)
 
     def _go_to(self, config: Path) -> None:
         leaf = self.experiments.leaf_of(config)
         if leaf is not None:
-            self.experiments.move_cursor(leaf)
+            go_to(self.experiments, leaf)
 
     def action_edit(self) -> None:
         """Open the experiment's config.yaml in the user's editor."""

@@ -1,15 +1,27 @@
-"""Tables that are refilled often: only the cells that differ are drawn again."""
+"""Tables and texts that are filled anew often: only what differs is drawn again."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.coordinate import Coordinate
-from textual.widgets import DataTable
+from textual.widgets import DataTable, Static
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from textual.visual import VisualType
+
+
+class LiveText(Static):
+    """A text that is told again and again while a run goes on: the screen is laid out anew when it is another one."""
+
+    def update(self, content: VisualType = "", *, layout: bool = True) -> None:
+        """Show a text, if it is not there already."""
+        if content != self.content:
+            super().update(content, layout=layout)
 
 
 class LiveTable(DataTable[Text]):
@@ -38,7 +50,8 @@ class LiveTable(DataTable[Text]):
 
     def fill(self, rows: Sequence[tuple[str, ...]]) -> None:
         """Show these rows, of texts that are safe for a terminal."""
-        if len(rows) != len(self._rows):
+        is_resized = len(rows) != len(self._rows)
+        if is_resized:
             cursor = self.cursor_row
             self.clear()
             for row in rows:
@@ -48,8 +61,10 @@ class LiveTable(DataTable[Text]):
             for place, (row, before) in enumerate(zip(rows, self._rows, strict=True)):
                 for column, (cell, old) in enumerate(zip(row, before, strict=True)):
                     if cell != old:
-                        self.update_cell_at(Coordinate(place, column), Text(cell), update_width=True)
-        if self._rows != list(rows):
+                        other_width = cell_len(cell) != cell_len(old)
+                        is_resized = is_resized or other_width
+                        self.update_cell_at(Coordinate(place, column), Text(cell), update_width=other_width)
+        if is_resized:
             # Widths settle when there is nothing else to do, and a header that was drawn before would keep its own.
             self.call_after_refresh(self.notify_style_update)
         self._rows = list(rows)

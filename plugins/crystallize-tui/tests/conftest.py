@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import inspect
 import json
 import os
 import re
 import resource
+import selectors
 import shutil
-import time
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -26,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from crystallize_tui.app import CrystallizeApp
+from textual.css.stylesheet import Stylesheet
 
 from crystallize import ExperimentGraph
 
@@ -33,10 +38,91 @@ if TYPE_CHECKING:
     from textual.pilot import Pilot
 
 MOST_SECONDS = 60.0
+SOON = 0.03
+"""So many seconds from now is soon: the next picture is drawn within them, 60 in a second."""
 SCREENS = Path(__file__).parent / "screens"
 UPDATE = "CRYSTALLIZE_UPDATE_SCREENS"
 _is_updating = bool(os.environ.get(UPDATE))  # before each test loses what begins with CRYSTALLIZE_
 _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
+
+
+class Waits(selectors.DefaultSelector):
+    """What an event loop waits with: it knows when there is nothing to do.
+
+    Attributes
+    ----------
+    for_idle, for_news : list of asyncio.Future
+        They are done as soon as there is nothing to do, now or soon; those for news once something has happened before.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.for_idle: list[asyncio.Future[None]] = []
+        self.for_news: list[asyncio.Future[None]] = []
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for what happens, but not before those who wait for idleness are told of it."""
+        if self.for_idle and (timeout is None or timeout > SOON):
+            happened = super().select(0)
+            while not happened and self.for_idle:
+                future = self.for_idle.pop()
+                if not future.done():
+                    future.set_result(None)
+            return happened
+        happened = super().select(timeout)
+        if timeout is None or timeout > 0:
+            self.for_idle += self.for_news
+            self.for_news.clear()
+        return happened
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop that a test can wait for, in place of guessing how long something takes."""
+
+    def __init__(self) -> None:
+        self._waits = Waits()
+        super().__init__(self._waits)
+
+    async def idle(self) -> None:
+        """Wait until nothing is to be done, now or soon; not long, for the timers of an app that ends tick on."""
+        self._waits.for_idle.append(future := self.create_future())
+        await asyncio.wait([future], timeout=5)
+
+    async def news(self) -> None:
+        """Wait until something has happened, and what it led to is done."""
+        self._waits.for_news.append(future := self.create_future())
+        await future
+
+
+async def idle(*_: object) -> None:
+    """Wait until nothing is to be done, now or soon."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, Loop)
+    await loop.idle()
+
+
+@pytest.fixture(autouse=True)
+def no_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Textual's pilot wait until nothing is to be done; it would look at how busy the processor is."""
+    monkeypatch.setattr("textual.app.wait_for_idle", idle)
+    monkeypatch.setattr("textual.pilot.wait_for_idle", idle)
+
+
+_parse = Stylesheet._parse_rules
+_parsed: dict[Any, Any] = {}
+
+
+@pytest.fixture(autouse=True)
+def styles_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parse each style sheet once for all tests, for each theme: a terminal UI does so when it opens."""
+
+    def parse(self: Stylesheet, *what: Any, **more: Any) -> Any:
+        key = (what, *more.items(), *self._variables.items())
+        if key not in _parsed:
+            _parsed[key] = _parse(self, *what, **more)
+        return _parsed[key]
+
+    monkeypatch.setattr(Stylesheet, "_parse_rules", parse)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -45,7 +131,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = pyfuncitem._fixtureinfo.argnames
-    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
 
 
@@ -84,29 +171,32 @@ class Ui:
         self.app = pilot.app
 
     async def press(self, *keys: str) -> None:
-        """Press keys, and wait for what they lead to."""
-        await self.pilot.press(*keys)
-        await self.settled()
+        """Press keys, and wait for what each leads to."""
+        for key in keys:
+            await self.app._press_keys([key])
+            await self.settled()
 
     async def type(self, text: str) -> None:
         """Type a text where the focus is, in place of what is there."""
-        await self.pilot.press("end", "ctrl+u", *text)
-        await self.settled()
+        await self.press("end", "ctrl+u", *text)
 
     async def settled(self) -> None:
-        """Wait until nothing is going on any more: all workers have ended, and the screen stays as it is."""
-        before = None
-        while before != (before := self.text):
-            await self.pilot.pause()
+        """Wait until nothing is going on any more: all workers have ended, and nothing is to be done."""
+        await idle()
+        while self.app.workers:
             await self.app.workers.wait_for_complete()
-            await self.pilot.pause()  # a cursor moves after what it stands on is drawn, and is no text
+            await idle()
 
     async def until(self, wanted: str | Callable[[], bool]) -> None:
         """Wait until a text is on the screen, or something holds."""
-        end = time.monotonic() + MOST_SECONDS
-        while not (wanted in self.text if isinstance(wanted, str) else wanted()):
-            assert time.monotonic() < end, f"not there: {wanted}\n{self.text}"
-            await asyncio.sleep(0.05)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Loop)
+        try:
+            async with asyncio.timeout(MOST_SECONDS):
+                while not (wanted in self.text if isinstance(wanted, str) else wanted()):
+                    await loop.news()
+        except TimeoutError:
+            raise AssertionError(f"not there: {wanted}\n{self.text}") from None
 
     @property
     def text(self) -> str:
@@ -155,10 +245,7 @@ def open_ui() -> Open:
 
 @pytest.fixture
 def same_screen() -> Callable[[str, Ui], Awaitable[None]]:
-    """Return what compares a screen with the one that is kept, which the environment variable makes anew.
-
-    It waits for it: tables settle on their widths when there is nothing else to do.
-    """
+    """Return what compares a screen with the one that is kept, which the environment variable makes anew."""
 
     async def compare(name: str, ui: Ui) -> None:
         file = SCREENS / f"{name}.txt"
@@ -166,15 +253,10 @@ def same_screen() -> Callable[[str, Ui], Awaitable[None]]:
         def shown() -> str:
             return _DATE.sub("2000-01-01 00:00", ui.text) + "\n"
 
+        await ui.settled()
         if _is_updating:
-            await ui.pilot.pause(1)
             file.write_text(shown(), encoding="utf-8")
-        kept = file.read_text(encoding="utf-8")
-        for _ in range(100):
-            if shown() == kept:
-                return
-            await ui.pilot.pause(0.1)
-        assert shown() == kept, f"run with {UPDATE}=1 if it is to look so"
+        assert shown() == file.read_text(encoding="utf-8"), f"run with {UPDATE}=1 if it is to look so"
 
     return compare
 
@@ -268,6 +350,118 @@ def project(made_project: Path) -> Path:
     times = {"started": str(ended - timedelta(minutes=2)), "finished": str(ended)}
     metadata.write_text(json.dumps(json.loads(metadata.read_text()) | times))
     return Path("experiments").absolute()
+
+
+# An interpreter that has imported all of Crystallize, and forks for each command: that saves the second that importing
+# takes. The process is its grandchild, whose parent ends at once, so that the process that asked becomes its parent.
+WARM = """
+import atexit, gc, importlib, json, os, pkgutil, runpy, socket, sys, threading
+import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, scipy.special
+import rich.console, rich.table, typer.rich_utils
+
+for module in pkgutil.walk_packages(crystallize.__path__, "crystallize."):
+    if not module.name.startswith("crystallize.testing"):
+        importlib.import_module(module.name)
+
+gc.freeze()
+requests = socket.socket(fileno=int(sys.argv[1]))
+while True:
+    request, files, _, _ = socket.recv_fds(requests, 1 << 20, 3)
+    if not request:
+        sys.exit()
+    if child := os.fork():
+        os.waitpid(child, 0)
+        requests.sendall(b".")
+        for file in files:
+            os.close(file)
+    elif grandchild := os.fork():
+        requests.sendall(b"%d" % grandchild)
+        os._exit(0)
+    else:
+        break
+requests.close()
+
+request = json.loads(request)
+if request["is_session"]:
+    os.setsid()
+for number, file in enumerate(files):
+    os.dup2(file, number)
+    os.close(file)
+os.chdir(request["folder"])
+os.environ.clear()
+os.environ.update(request["environment"])
+sys.argv[:] = request["arguments"]
+code = None
+try:
+    runpy.run_module("crystallize", run_name="__main__", alter_sys=True)
+except SystemExit as ended:
+    code = ended.code
+if code is not None and not isinstance(code, int):
+    sys.exit(code)
+# What Python does at its end, but for taking down all modules, whose memory is shared and would be copied first.
+threading._shutdown()
+atexit._run_exitfuncs()
+sys.stdout.flush()
+os._exit(code or 0)
+"""
+_SUBREAPER = 36  # of prctl: who becomes the parent of a process whose own has ended
+
+
+@pytest.fixture(scope="session")
+def warm_interpreter() -> Iterator[socket.socket]:
+    """Return what takes the requests of an interpreter that has imported all of Crystallize."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-u", "-c", WARM, str(theirs.fileno())],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # a process with threads had better not fork
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+        theirs.close()
+        yield ours
+    process.wait()
+
+
+@pytest.fixture
+def warm_commands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start the commands of Crystallize as forks of a warm interpreter, where the system knows how to."""
+    if sys.platform != "linux":
+        return
+    requests: socket.socket = request.getfixturevalue("warm_interpreter")
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    names = list(inspect.signature(subprocess.Popen._execute_child).parameters)
+
+    class Popen(subprocess.Popen[Any]):
+        def _execute_child(self, *values: Any) -> None:
+            given = dict(zip(names, (self, *values), strict=True))
+            folder = given["cwd"] or Path.cwd()
+            if (
+                list(given["args"][:4]) != [sys.executable, "-P", "-m", "crystallize"]
+                or not Path(folder).is_dir()
+            ):
+                super()._execute_child(*values)
+                return
+            files = [given["p2cread"], given["c2pwrite"], given["errwrite"]]
+            assert min(files) >= 0, "all three are given or piped"
+            wanted = {
+                "arguments": ["crystallize", *given["args"][4:]],
+                "environment": dict(given["env"] or os.environ),
+                "folder": str(folder),
+                "is_session": bool(given["start_new_session"]),
+            }
+            prctl(_SUBREAPER, 1)
+            socket.send_fds(requests, [json.dumps(wanted).encode()], files)
+            answer = b""
+            while not answer.endswith(b"."):
+                answer += requests.recv(32)
+            prctl(_SUBREAPER, 0)
+            self.pid = int(answer[:-1])
+            self._child_created = True
+            self._close_pipe_fds(*(given[name] for name in names if name[:3] in ("p2c", "c2p", "err")))
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
 
 
 def pytest_make_parametrize_id(val: Any) -> str | None:

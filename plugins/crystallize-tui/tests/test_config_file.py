@@ -168,7 +168,7 @@ def save(config: ConfigFile, text: str) -> list[str]:
     return [str(problem) for problem in asyncio.run(config.save(text))]
 
 
-def test_a_sound_edit_is_written_and_leaves_nothing_beside(config):
+def test_a_sound_edit_is_written_and_leaves_nothing_beside(config, warm_commands):
     config.path.chmod(0o640)
     files = sorted(config.path.parent.iterdir())
     text = config.with_value(("replicates",), "4")
@@ -178,7 +178,7 @@ def test_a_sound_edit_is_written_and_leaves_nothing_beside(config):
     assert sorted(config.path.parent.iterdir()) == files
 
 
-def test_what_check_finds_is_told_with_the_place_in_the_file_and_nothing_is_written(config):
+def test_what_check_finds_is_told_with_the_place_in_the_file_and_nothing_is_written(config, warm_commands):
     before = config.path.read_text()
     (told,) = save(config, config.with_value(("steps", 1), "publsh"))
     assert told.startswith("experiments/make/config.yaml:8:5: steps[1]: no step is called 'publsh'")
@@ -188,7 +188,7 @@ def test_what_check_finds_is_told_with_the_place_in_the_file_and_nothing_is_writ
     assert "It is a whole number" in told
 
 
-def test_of_several_mistakes_one_after_the_other_can_be_removed(project):
+def test_of_several_mistakes_one_after_the_other_can_be_removed(project, warm_commands):
     path = project / "make" / "config.yaml"
     path.write_text(
         path.read_text().replace("replicates: 3", "replicates: many").replace("seed: 1", "seed: x")
@@ -198,7 +198,7 @@ def test_of_several_mistakes_one_after_the_other_can_be_removed(project):
     assert "replicates: 5" in path.read_text()
 
 
-def test_a_config_that_was_changed_or_removed_meanwhile_is_left_as_it_is(config):
+def test_a_config_that_was_changed_or_removed_meanwhile_is_left_as_it_is(config, warm_commands):
     text = config.with_value(("replicates",), "4")
     config.path.write_text("datasource: other\nsteps: [x]\n")
     with pytest.raises(StoreError, match="was changed by somebody else"):
@@ -210,7 +210,7 @@ def test_a_config_that_was_changed_or_removed_meanwhile_is_left_as_it_is(config)
     assert not config.path.exists()
 
 
-def test_a_link_stays_a_link_and_the_file_behind_it_is_written(config, tmp_path):
+def test_a_link_stays_a_link_and_the_file_behind_it_is_written(config, tmp_path, warm_commands):
     real = tmp_path / "real.yaml"
     config.path.rename(real)
     config.path.symlink_to(real)
@@ -220,7 +220,7 @@ def test_a_link_stays_a_link_and_the_file_behind_it_is_written(config, tmp_path)
     assert real.read_text() == text
 
 
-def test_what_the_modules_print_does_not_disturb_and_what_they_break_is_told(config):
+def test_what_the_modules_print_does_not_disturb_and_what_they_break_is_told(config, warm_commands):
     steps = config.path.with_name("steps.py")
     steps.write_text("print('[{]')\n" + steps.read_text())
     assert save(config, config.with_value(("replicates",), "4")) == []
@@ -235,7 +235,7 @@ def test_what_lies_in_the_working_directory_is_not_imported_by_the_check(config)
     assert save(config, config.with_value(("replicates",), "4")) == []
 
 
-def test_a_full_disk_is_told_and_the_file_stays_as_it_is(config, full_disk):
+def test_a_full_disk_is_told_and_the_file_stays_as_it_is(config, full_disk, warm_commands):
     before = config.path.read_text()
     files = sorted(config.path.parent.iterdir())
     with full_disk(), pytest.raises(StoreError, match=r"config.yaml cannot be written"):

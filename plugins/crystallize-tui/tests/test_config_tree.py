@@ -6,6 +6,8 @@ import pytest
 from crystallize_tui.config_tree import ConfigTree, EditScreen
 from crystallize_tui.selection import SelectionScreen
 
+pytestmark = pytest.mark.usefixtures("warm_commands")
+
 
 @pytest.fixture
 def config(project):

@@ -14,6 +14,8 @@ from crystallize_tui.project import read_experiment
 from crystallize.config.build import load_experiment
 from crystallize.config.folders import folder_of
 
+pytestmark = pytest.mark.usefixtures("warm_commands")
+
 SIZE = (110, 40)
 CONFIG = Path("experiments/make/config.yaml")
 

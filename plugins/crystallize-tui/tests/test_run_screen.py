@@ -24,6 +24,8 @@ from crystallize.store.journal_reader import JournalReader
 from crystallize.store.journal_writer import JournalWriter
 from crystallize.store.outcome import Outcome, ReplicateResult
 
+pytestmark = pytest.mark.usefixtures("warm_commands")
+
 CONFIG = """
 replicates: 4
 seed: 1
@@ -169,7 +171,7 @@ async def test_leaving_says_how_a_run_that_goes_on_is_watched_ended_and_resumed(
         await ui.press("l", "R")  # without the step cache, and as a rerun
         await ui.until("2/4")
         (process,) = ui.app.active.going_on()
-        assert os.getsid(process.pid) != os.getsid(0)
+        assert os.getsid(process.pid) == process.pid  # a session of its own
         assert ui.app.active.farewell() == [
             f"A run of study goes on as process {process.pid}. End it: kill -INT {process.pid}",
             "  Watch it: crystallize runs tail study",

@@ -7,10 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from crystallize_tui.footer import KeyFooter
 from crystallize_tui.history import HistoryScreen
 from crystallize_tui.keys import KeysScreen
 from crystallize_tui.run_screen import RunScreen
 from crystallize_tui.selection import ErrorsScreen, SelectionScreen
+from crystallize_tui.trees import go_to
 
 SIZES = [(80, 24), (200, 60)]
 
@@ -165,6 +167,14 @@ async def test_enter_opens_and_closes_a_group_which_stays_so_after_a_refresh(pro
         assert not any(line.startswith("  *") for line in ui.text.splitlines())
 
 
+async def test_the_cursor_goes_to_a_line_that_was_added_just_now(project, open_ui):
+    async with open_ui() as ui:
+        tree = ui.app.screen.experiments
+        added = tree.root.children[0].add_leaf("", tree.experiment)
+        go_to(tree, added)
+        assert tree.cursor_node is added
+
+
 async def test_a_refresh_finds_what_is_new_and_keeps_the_cursor(project, open_ui):
     async with open_ui() as ui:
         await ui.press("down", "down")
@@ -205,11 +215,20 @@ async def test_all_keys_are_told(project, open_ui, same_screen, size):
         assert isinstance(ui.app.screen, SelectionScreen)
 
 
+async def test_a_key_in_the_last_line_can_be_clicked_and_tells_more_under_the_mouse(project, open_ui):
+    async with open_ui() as ui:
+        column = ui.text.splitlines()[-1].index("History")
+        await ui.pilot.hover(KeyFooter, offset=(column, 0))
+        assert ui.app.screen.query_one(KeyFooter).tooltip == "Compare the earlier versions of the experiment"
+        await ui.pilot.click(KeyFooter, offset=(column, 0))
+        await ui.settled()
+        assert isinstance(ui.app.screen, HistoryScreen)
+
+
 async def test_q_quits(project, open_ui):
     async with open_ui() as ui:
-        await ui.pilot.press("q")
-        await ui.pilot.pause()
-        assert not ui.app.is_running
+        await ui.press("q")
+        await ui.until(lambda: not ui.app.is_running)
 
 
 # -- what is broken ------------------------------------------------------------------------------------------
@@ -261,13 +280,16 @@ async def test_one_that_was_deleted_since_is_told_to_be_gone(project, open_ui, k
         assert "Make numbers" not in ui.text
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"- a\n- b\n", b"a: &a [*a]\n", b"\t\x1b\n"])
-async def test_no_content_of_a_config_takes_the_screen_down(project, open_ui, content):
-    (project / "use" / "config.yaml").write_bytes(content)
+async def test_no_content_of_a_config_takes_the_screen_down(project, open_ui):
     async with open_ui() as ui:
-        assert "2 broken" in ui.text
-        await ui.press("exclamation_mark", "escape", "end", "up", "tab", "down", "a", "escape", "d", "escape")
-        assert "\x1b" not in ui.text
+        for content in (b"", b"\xff\xfe\x00", b"- a\n- b\n", b"a: &a [*a]\n", b"\t\x1b\n"):
+            (project / "use" / "config.yaml").write_bytes(content)
+            await ui.press("r")
+            assert "2 broken" in ui.text
+            await ui.press(
+                "exclamation_mark", "escape", "end", "up", "tab", "down", "a", "escape", "d", "escape"
+            )
+            assert "\x1b" not in ui.text
 
 
 async def test_hundreds_of_experiments_are_listed(project, open_ui):

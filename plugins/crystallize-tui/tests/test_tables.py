@@ -1,0 +1,39 @@
+"""Tables and texts that are filled anew while they are looked at."""
+
+from __future__ import annotations
+
+from crystallize_tui.tables import LiveTable, LiveText
+from textual.screen import Screen
+
+
+async def shown_alone(ui, widget):
+    """Show a widget on a screen that has nothing else, and return it."""
+    await ui.app.push_screen(Screen())
+    await ui.app.screen.mount(widget)
+    await ui.settled()
+    return widget
+
+
+async def test_a_column_is_as_wide_as_what_is_filled_in_under_its_title(open_ui):
+    async with open_ui() as ui:
+        table = await shown_alone(ui, LiveTable("name", "second"))
+        for name in ("a", "a much longer name", "b"):
+            table.fill([(name, "x"), ("other", "y")])
+            await ui.settled()
+            title, first, *_ = ui.text.splitlines()
+            assert title.index("second") == first.index("x") == 1 + max(len(name), len("other")) + 2
+
+
+async def test_a_text_that_is_there_already_is_not_laid_out_again(open_ui):
+    async with open_ui() as ui:
+        text = await shown_alone(ui, LiveText("first", markup=False))
+        layouts = []
+        ui.app.screen.screen_layout_refresh_signal.subscribe(text, layouts.append)
+        text.update("[second]")
+        await ui.settled()
+        assert "[second]" in ui.text
+        assert layouts
+        layouts.clear()
+        text.update("[second]")
+        await ui.settled()
+        assert not layouts
