@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -46,6 +47,13 @@ def start_script(tmp_path):
         process.communicate()
 
 
+@pytest.fixture
+def temporary():
+    """Return a folder for temporary files whose path is short, as that of a socket must be."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 LONG_RUN = """
     import os, time
     from pathlib import Path
@@ -63,7 +71,7 @@ LONG_RUN = """
 """
 
 
-def test_a_script_without_a_guard_runs_once_says_nothing_and_leaves_no_file(start_script, tmp_path):
+def test_a_script_without_a_guard_runs_once_says_nothing_and_leaves_no_file(start_script, temporary):
     script = start_script(
         """
         import logging
@@ -81,24 +89,22 @@ def test_a_script_without_a_guard_runs_once_says_nothing_and_leaves_no_file(star
         "-W",
         "error",
         PYTHONWARNINGS="error",
-        TMPDIR=str(tmp_path),
+        TMPDIR=str(temporary),
     )
     out, err = script.communicate(timeout=60)
     assert (out.splitlines(), err) == (["started", "[0, 3, 6, 9, 12] {True}"], "")
     assert not list(Path.cwd().iterdir())
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cwd", "script.py"]
+    assert list(temporary.iterdir()) == []
 
 
-def test_workers_end_when_the_coordinator_is_killed_and_leave_no_file(start_script, tmp_path):
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
+def test_workers_end_when_the_coordinator_is_killed_and_leave_no_file(start_script, temporary):
     script = start_script(LONG_RUN, TMPDIR=str(temporary))
     assert wait_until(lambda: len(list(Path().glob("begun-*"))) == 2)
     script.kill()
     script.wait()
     workers = [int(path.name.partition("-")[2]) for path in Path().glob("begun-*")]
     assert wait_until(lambda: not any(map(is_running, workers)))
-    assert not [path.name for path in temporary.iterdir() if path.name.startswith("crystallize-dask")]
+    assert list(temporary.iterdir()) == []
 
 
 def test_ctrl_c_in_a_terminal_ends_everything_and_the_metadata_say_so(start_script):
