@@ -1,8 +1,8 @@
 """S6: what it takes to get a step's output from the cache, per hit.
 
-``floor`` is a cache by hand, in the experiment by hand of ``floor.py``: it hashes the input with xxh3, opens the file of
-that name, and unpickles it with the arrays' memory read in one piece. It neither checks what it reads nor follows what
-else a step reads.
+``floor`` is a cache by hand, in the experiment by hand of ``floor.py``: it hashes the input with xxh3, opens the file
+of that name, and unpickles it with the arrays' memory read in one piece. It neither checks what it reads nor follows
+what else a step reads.
 """
 
 from __future__ import annotations
