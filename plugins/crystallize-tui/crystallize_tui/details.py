@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 class Details(Vertical):
     """The pane that tells of one experiment."""
 
-    _experiment: FoundExperiment | None = (
-        None  # as it was read: after another look at the disk it is another one
-    )
+    # As it was read: after another look at the disk it is another one.
+    _experiment: FoundExperiment | None = None
 
     def compose(self) -> ComposeResult:
         """Show facts, and below them the configuration."""

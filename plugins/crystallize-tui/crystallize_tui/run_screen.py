@@ -366,10 +366,8 @@ class RunScreen(Screen[None]):
                 parts.append_text(plain(f"  {command}\n", "bold"))
         self.query_one("#problems", Static).update(parts if parts else Text("Nothing has failed."))
         count = failed + bool(self._problem)
-        tab, label = (
-            self.query_one(TabbedContent).get_tab("errors"),
-            f"Errors ({count})" if count else "Errors",
-        )
+        tab = self.query_one(TabbedContent).get_tab("errors")
+        label = f"Errors ({count})" if count else "Errors"
         if tab.label_text != label:
             tab.label = label
 
