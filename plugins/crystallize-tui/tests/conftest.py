@@ -22,6 +22,7 @@ from contextlib import (
     asynccontextmanager,
     chdir,
     contextmanager,
+    suppress,
 )
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -187,12 +188,12 @@ class Ui:
             await self.app.workers.wait_for_complete()
             await idle()
 
-    async def until(self, wanted: str | Callable[[], bool]) -> None:
+    async def until(self, wanted: str | Callable[[], bool], seconds: float = MOST_SECONDS) -> None:
         """Wait until a text is on the screen, or something holds."""
         loop = asyncio.get_running_loop()
         assert isinstance(loop, Loop)
         try:
-            async with asyncio.timeout(MOST_SECONDS):
+            async with asyncio.timeout(seconds):
                 while not (wanted in self.text if isinstance(wanted, str) else wanted()):
                     await loop.news()
         except TimeoutError:
@@ -256,7 +257,10 @@ def same_screen() -> Callable[[str, Ui], Awaitable[None]]:
         await ui.settled()
         if _is_updating:
             file.write_text(shown(), encoding="utf-8")
-        assert shown() == file.read_text(encoding="utf-8"), f"run with {UPDATE}=1 if it is to look so"
+        wanted = file.read_text(encoding="utf-8")
+        with suppress(AssertionError):  # the next one says more
+            await ui.until(lambda: shown() == wanted, seconds=10)
+        assert shown() == wanted, f"run with {UPDATE}=1 if it is to look so"
 
     return compare
 
