@@ -132,6 +132,11 @@ def test_random_sign_flip_test_is_close_to_scipy_and_repeatable():
     assert found["interval"] == pytest.approx(stats.ttest_rel(b, a).confidence_interval(), abs=0.05)
 
 
+def test_random_sign_flips_count_the_observed_one_so_that_no_p_value_is_zero():
+    # Of 2^60 exchanges two are as far from zero: none of the 999 random ones is.
+    assert compare(sign_flip_test, [0.0] * 60, [1.0] * 60, resamples=999)["p_value"] == 1 / 1000
+
+
 def test_sign_flip_test_keeps_its_level_for_skewed_data_where_few_pairs_are_random():
     # Under the null hypothesis P(p <= alpha) <= alpha: with 5 random exchanges too, some of them empty.
     rng = np.random.default_rng(3)
