@@ -26,7 +26,7 @@ from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
 from crystallize.utils.randomness import stream_key
 from crystallize.utils.signatures import is_async
-from crystallize.utils.stage import DATA_SOURCE, TREATMENT, trace_key, with_plain_names
+from crystallize.utils.stage import DATA_SOURCE, TREATMENT, trace_key, trace_of, with_plain_names
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -282,17 +282,16 @@ class Replicate:
 
         A step that is given up because of its time may go on, and note more in the context; nothing of that is in it.
         """
-        # The values of a metric are counted in a trace, so that many notes have no long key.
-        noted = ctx.noted if len(ctx.noted) <= _FEW_NOTES else ctx.trace
-        is_plain = True
+        noted = tuple(ctx.noted)
         try:
-            key = trace_key(noted)
+            key = _key_of(noted)
         except ValueError:
-            key, is_plain = trace_key(with_plain_names(noted)), False
+            noted = with_plain_names(noted)
+            key = _key_of(noted)
         last_key, last = self._last_traces.get(condition, (b"", ()))
         if key == last_key:
             return last
-        trace = tuple(ctx.trace if is_plain else with_plain_names(ctx.trace))
+        trace = tuple(trace_of(noted))
         self._last_traces[condition] = key, trace  # another thread may put its own there at once
         return trace
 
@@ -343,6 +342,12 @@ class Replicate:
             _HOOKS_RNG,
             self._plugin_name,
         )
+
+
+def _key_of(noted: tuple[Any, ...]) -> bytes:
+    """Return what the notes of two outcomes have in common only if their traces are the same."""
+    # The values of a metric are counted in a trace, so that many notes have no long key.
+    return trace_key(noted if len(noted) <= _FEW_NOTES else trace_of(noted))
 
 
 def describe_error(error: BaseException, replicate: int, condition: str, step: str | None) -> OutcomeError:

@@ -66,7 +66,7 @@ Trace: TypeAlias = list[tuple[Any, ...]] | tuple[tuple[Any, ...], ...]
 """The record of each stage of one outcome that has left one: the first fields of a `StageRecord`, as a plain tuple."""
 
 
-def trace_key(trace: Trace | list[Any]) -> bytes:
+def trace_key(trace: Trace) -> bytes:
     """Return what two traces have in common if they are the same; equal ones need not be, as 1, 1.0 and True are.
 
     Of what :func:`trace_of` makes a trace, too: where it is the same, so is the trace.

@@ -345,7 +345,7 @@ BROKEN_STRATEGIES = {
 
 
 def test_a_strategy_that_is_broken_fails_the_test_that_says_how(pytester: pytest.Pytester) -> None:
-    settings = dict.fromkeys(BROKEN_STRATEGIES, "most_seconds = 1")
+    settings = dict.fromkeys(BROKEN_STRATEGIES, "most_seconds = 2")
     found = outcomes(pytester, STRATEGIES, "ExecutionStrategyContract", settings, BROKEN_STRATEGIES)
     assert found == BROKEN_STRATEGIES
 

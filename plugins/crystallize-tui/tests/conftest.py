@@ -480,9 +480,8 @@ def full_disk() -> Callable[[], AbstractContextManager[None]]:
     @contextmanager
     def limit() -> Iterator[None]:
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(
-            resource.RLIMIT_FSIZE, (10, before[1])
-        )  # Python ignores the signal that comes with it
+        # Python ignores the signal that comes with it.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
         try:
             yield
         finally:
