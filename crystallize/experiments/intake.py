@@ -336,6 +336,21 @@ class Intake:
         """
         if not isinstance(results, list):
             raise self._broken_contract(f"returned {type(results).__name__}, not a list")
+        if not self.owed.is_settled_by(results):
+            self._take_one_by_one(results)
+        if lost := self.owed.lost():
+            raise self._broken_contract(
+                f"returned without replicate {lost[0]}, which it had taken"
+                + (f", and without {len(lost) - 1} more" if len(lost) > 1 else "")
+            )
+        undone = next(self.owed, None)
+        if undone is not None:
+            raise self._broken_contract(f"returned and left replicate {undone} undone")
+        if len(results) < self._count_run:
+            raise self._broken_contract(f"returned {len(results)} results of {self._count_run} replicates")
+        self._taken = results
+
+    def _take_one_by_one(self, results: list[Any]) -> None:
         last = -1
         returned: set[int] = set()  # if they may come in any order
         for result in results:
@@ -355,17 +370,6 @@ class Intake:
                         f"returned {replicate} for a replicate that it never reported"
                     )
                 self.take(result)
-        if lost := self.owed.lost():
-            raise self._broken_contract(
-                f"returned without replicate {lost[0]}, which it had taken"
-                + (f", and without {len(lost) - 1} more" if len(lost) > 1 else "")
-            )
-        undone = next(self.owed, None)
-        if undone is not None:
-            raise self._broken_contract(f"returned and left replicate {undone} undone")
-        if len(results) < self._count_run:
-            raise self._broken_contract(f"returned {len(results)} results of {self._count_run} replicates")
-        self._taken = results
 
     def _checked(self, result: Any) -> int:
         if not isinstance(result, ReplicateResult):
