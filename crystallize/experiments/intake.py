@@ -15,6 +15,7 @@ from crystallize.experiments.owed import Owed
 from crystallize.experiments.settings import ReadWatch
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.results.result import failures_error
+from crystallize.store.extent import takes_part
 from crystallize.store.outcome import ReplicateResult, warn_of_cache
 from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, RunCancelled, safe_repr
 from crystallize.utils.suggest import counted, listed
@@ -384,9 +385,7 @@ class Intake:
             owed = [name for name in owed if name not in self._partial[replicate]]
         if conditions != owed and self.run.dropped:  # a worker may not have heard of it, or not yet
             owed = [
-                name
-                for name in owed
-                if name in conditions or replicate < self.run.dropped.get(name, replicate + 1)
+                name for name in owed if name in conditions or takes_part(name, replicate, self.run.dropped)
             ]
         if conditions != owed:
             raise self._broken_contract(

@@ -19,6 +19,7 @@ from crystallize.datasources.datasource import DataSource, FunctionSource
 from crystallize.errors import InvalidTypeError
 from crystallize.experiments.order import INTERLEAVED, order_of_conditions
 from crystallize.experiments.time_limit import limited, reported, timeout_error
+from crystallize.store.extent import takes_part
 from crystallize.store.outcome import Outcome, OutcomeError, ReplicateResult
 from crystallize.utils.context import FrozenContext
 from crystallize.utils.failures import is_addressed_to_the_run, users_frames
@@ -247,7 +248,7 @@ class Replicate:
         return tuple(
             condition
             for condition in self._conditions
-            if condition.name not in done and replicate < dropped.get(condition.name, replicate + 1)
+            if condition.name not in done and takes_part(condition.name, replicate, dropped)
         )
 
     def _in_time(self, replicate: int, owed: Sequence[Condition]) -> Sequence[Condition]:
