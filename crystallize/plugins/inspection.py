@@ -174,7 +174,7 @@ def _check(implementation: Implementation) -> None:
         _check_arguments(hook, function)
 
 
-@lru_cache(maxsize=256)  # each experiment has plugins of the same classes, and to read a signature takes longest
+@lru_cache(maxsize=256)  # each experiment has plugins of the same classes; a signature takes long to read
 def _check_method(hook: str, function: Callable[..., Any], is_of_class: bool) -> None:
     """Check the arguments of a method, whatever the object that it is bound to."""
     _check_arguments(hook, MethodType(function, object if is_of_class else object()))
