@@ -107,7 +107,7 @@ def _stamp(path: str) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)  # a folder that is on the path for a while is no reason to search the rest again
 def _search(
     paths: tuple[str, ...], stamps: tuple[tuple[int, int] | None, ...]
 ) -> tuple[list[Found], list[Found]]:

@@ -168,7 +168,16 @@ def _check(implementation: Implementation) -> None:
         if hook == LOOP:
             raise PluginError(f"{hook} has a yield, and returns a list; a wrapper is marked as one")
         raise PluginError(f"{hook} has a yield and is no wrapper; mark it with @hookimpl(wrapper=True)")
-    _check_arguments(hook, function)
+    if isinstance(function, MethodType) and inspect.isfunction(function.__func__):
+        _check_method(hook, function.__func__, inspect.isclass(function.__self__))
+    else:
+        _check_arguments(hook, function)
+
+
+@lru_cache(maxsize=256)  # each experiment has plugins of the same classes; a signature takes long to read
+def _check_method(hook: str, function: Callable[..., Any], is_of_class: bool) -> None:
+    """Check the arguments of a method, whatever the object that it is bound to."""
+    _check_arguments(hook, MethodType(function, object if is_of_class else object()))
 
 
 def _check_arguments(hook: str, function: Callable[..., Any]) -> None:

@@ -42,6 +42,7 @@ class TmpPlugin:
         self._root = root
         self._monkeypatch = monkeypatch
         self._folders: list[Path] = []
+        self._before = dict(sys.modules)
 
     def __call__(
         self,
@@ -115,8 +116,13 @@ class TmpPlugin:
         """Forget the modules that came from the folders, so that the next test imports its own."""
         # As text: a path would be made of each module of the process, after each test.
         ours = tuple(f"{folder}{os.sep}" for folder in self._folders)
-        # All places are found before the first is forgotten: where a namespace package is, its parent has to say.
-        modules = [(name, _places(module)) for name, module in list(sys.modules.items()) if ours]
+        # Those that were there before are from elsewhere, and to ask thousands where they are takes a while. All places
+        # are found before the first is forgotten: where a namespace package is, its parent has to say.
+        modules = [
+            (name, _places(module))
+            for name, module in list(sys.modules.items())
+            if ours and self._before.get(name) is not module
+        ]
         for name, places in modules:
             if any(f"{place}{os.sep}".startswith(ours) for place in places):
                 del sys.modules[name]

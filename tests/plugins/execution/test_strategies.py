@@ -85,9 +85,15 @@ def test_an_unknown_executor_type_brings_a_suggestion():
 
 def test_there_are_no_more_threads_than_replicates_and_at_most_32_by_default():
     for replicates, most in ((3, 3), (80, 32)):
-        found = ThreadExecution().run_experiment_loop(
-            plain(replicates), lambda i: (time.sleep(0.02), threading.get_ident())[1]
-        )
+        together = threading.Barrier(most)
+
+        def thread_of(i, together=together, most=most):
+            if i < most:
+                together.wait(60)
+            time.sleep(0.02)
+            return threading.get_ident()
+
+        found = ThreadExecution().run_experiment_loop(plain(replicates), thread_of)
         assert len(set(found)) == most
 
 
