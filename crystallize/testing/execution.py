@@ -11,6 +11,7 @@ import time
 import traceback
 import weakref
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -88,7 +89,12 @@ class ExecutionStrategyContract:
         monkeypatch.delenv("CRYSTALLIZE_DISABLE_PLUGINS", raising=False)
 
     @pytest.fixture(autouse=True)
-    def _ends_in_time(self) -> Iterator[None]:
+    def _ends_in_time(self, request: pytest.FixtureRequest) -> None:
+        # The test alone: an alarm that goes off in pytest's own code ends pytest.
+        request.node.obj = self._in_time()(request.node.obj)
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
         if not hasattr(signal, "SIGALRM") or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
             yield  # no alarm on this system, or somebody else's
             return
