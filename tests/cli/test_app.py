@@ -234,3 +234,16 @@ def test_ctrl_c_before_anything_ran_ends_it_with_130(project):
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130
     assert told == "Interrupted before anything ran.\n"
+
+
+def test_ctrl_c_while_the_command_line_is_imported_ends_it_with_130(tmp_path):
+    (tmp_path / "typer.py").write_text(
+        "raise KeyboardInterrupt\n"
+    )  # what a signal does in the middle of an import
+    done = subprocess.run(
+        [sys.executable, "-m", "crystallize", "list"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

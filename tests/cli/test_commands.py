@@ -58,8 +58,8 @@ async def inner() -> None:
     print("inner")
     raise typer.Exit(3)
 
-def failing() -> None:
-    raise RuntimeError("out of order")
+def failing(interrupted: bool = False) -> None:
+    raise KeyboardInterrupt if interrupted else RuntimeError("out of order")
 
 number = 7
 '''
@@ -117,6 +117,11 @@ def test_what_is_defined_with_async_def_is_awaited(crystallize):
     assert (done.returncode, done.stdout, done.stderr) == (0, "at last, world\n", "")
     done = crystallize("awaiting", "inner")
     assert (done.returncode, done.stdout, done.stderr) == (3, "before\ninner\n", "")
+
+
+def test_one_that_is_interrupted_ends_with_130(crystallize):
+    done = crystallize("failing", "--interrupted")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_each_has_its_help_under_its_own_name(crystallize):
