@@ -115,7 +115,7 @@ def _part(thing: Any, *others: Any) -> dict[str, Any]:
     defaults = _defaults(function) if isinstance(function, FunctionType) else {}
     return {
         "code": code_of(function, *parameters.values(), *others, without_defaults_of=function),
-        "callable": None if function is None else name_of_code(function),
+        **({} if function is None else {"callable": name_of_code(function)}),
         "parameters": _readable_settings(parameters),
         "defaults": _readable_settings(
             {name: value for name, value in defaults.items() if name not in parameters}
@@ -152,7 +152,7 @@ def _condition(treatment: Treatment | None) -> dict[str, Any]:
 
 def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:
     part = _part(hypothesis.verifier, hypothesis.ranker)
-    del part["callable"]
+    del part["callable"]  # its own name says more
     asked = {"verifier": name_of(hypothesis.verifier), "metrics": hypothesis.groups, **hypothesis.standards}
     return part | _readable_settings(asked)
 

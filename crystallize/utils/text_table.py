@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 WIDTH = 80
-_SHORTEST_NAME = 7
+_SHORTEST_NAME = len("baseline")
 _DIGITS = 3  # significant ones, of the spread: more would be noise
 _LARGEST = 1e9  # a number from here on is not written out
 

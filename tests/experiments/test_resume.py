@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -227,6 +228,19 @@ def test_what_was_measured_with_other_settings_is_never_taken_up_again() -> None
     result = experiment(lr=0.05).run(strategy="resume")
     assert ran() == owed(*range(REPLICATES), conditions=("high",))
     assert_same(result, undisturbed(lr=0.05))
+
+
+def test_another_function_of_a_library_as_the_data_source_is_a_change(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def run(source: Any, strategy: str) -> Result:
+        step = lambda data, ctx: ctx.record("name", data)  # noqa: E731
+        return Experiment(source, [step], name="demo", replicates=2, seed=1).run(strategy=strategy)
+
+    run(platform.node, "rerun")
+    found = run(platform.machine, "resume")
+    assert found.metrics.baseline.metrics["name"] == [platform.machine()] * 2
+    assert "callable of the data source was 'platform.node', is 'platform.machine'" in told(caplog)
 
 
 def other_source(ctx: Any) -> float:

@@ -151,6 +151,8 @@ def test_settings_are_values_that_every_reader_gets_exactly() -> None:
     export(run())
     assert settings() == {
         "replicates": 2,
+        "datasource.callable": "test_export.run.<locals>.<lambda>",
+        "steps.FitStep.callable": "test_export.fit",
         "master_seed": str(2**60 + 1),
         "execution": "serial",
         "execution.progress": False,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from crystallize.discovery.imported import distributions_of
-from crystallize.utils.code import changes_of_code, code_of, reached_code
+from crystallize.utils.code import changes_of_code, code_of, name_of_code, reached_code
 
 STEPS = '''
 """Steps."""
@@ -497,3 +497,11 @@ def test_a_class_is_the_same_after_one_of_its_objects_was_pickled() -> None:
     assert pickle_of_the_state
     assert "__slotnames__" in vars(Mesh)  # which Python adds then
     assert code_of(Mesh) == before
+
+
+def test_what_is_installed_is_called_by_the_whole_name_of_its_module_and_the_users_own_by_the_last_part():
+    assert name_of_code(json.JSONDecoder.decode) == "json.decoder.JSONDecoder.decode"
+    assert name_of_code(name_of_code) == "crystallize.utils.code.name_of_code"
+    own: dict[str, Any] = {"__name__": "project.steps"}
+    exec("def fit(): ...", own)
+    assert name_of_code(own["fit"]) == "steps.fit"
