@@ -143,7 +143,9 @@ def run(job: dict[str, Any]) -> None:
         report["failed"] = len(result.errors)
     if counted is not None:
         report["calls"] = counted.count
-    Path(job["report"]).write_text(json.dumps(report))
+    part = Path(job["report"]).with_suffix(".part")  # a kill may come while it is written
+    part.write_text(json.dumps(report))
+    part.replace(job["report"])
 
 
 def _child(job: dict[str, Any]) -> NoReturn:
@@ -170,7 +172,7 @@ def _warm_up() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for resume in (False, True):
             job = {"plan": plan, "execution": "serial", "phase": 0, "resume": resume, "prompt": True}
-            run(job | {"cwd": folder, "report": os.devnull})
+            run(job | {"cwd": folder, "report": f"{folder}/report"})
         os.chdir(here)
     journal_writer.FLUSH_SECONDS = FLUSH_SECONDS
     assert threading.active_count() == 1, "a process with threads had better not fork"
