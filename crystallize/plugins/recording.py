@@ -272,10 +272,10 @@ def resume_recording(experiment: RunningExperiment, location: RunLocation, *, fs
         if earlier.is_all_changed:
             earlier.report()
         else:
-            asks_for_fewer = run.replicates is not None and run.replicates < (earlier.replicates or 0)
-            if asks_for_fewer and run.stop_when is None:
-                _log.info("%s has %d replicates, and keeps them all", claim.folder, earlier.replicates)
-                run.replicates = earlier.replicates
+            if run.replicates is not None and run.stop_when is None:
+                asked, run.replicates = run.replicates, earlier.settle_replicates(run.replicates)
+                if asked < run.replicates == earlier.replicates:
+                    _log.info("%s has %d replicates, and keeps them all", claim.folder, run.replicates)
             run.started = earlier.metadata.get("started") or run.started
             definition = experiment.definition()  # it may relate to a plan otherwise
             recording = Recording(experiment, claim, definition, is_resumed=True, fsync=fsync)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Consumed: TypeAlias = "Callable[[int, str], tuple[str, ...]]"
 
+_BEYOND = "fewer replicates are asked for, and what it reads of other experiments has changed"
 _log = logging.getLogger("crystallize.store")
 
 
@@ -91,6 +92,7 @@ class EarlierPart:
         self._changed: dict[str, str] = {}
         self._complete: set[int] = set()
         self._partial: dict[int, frozenset[str]] = {}
+        self._limit: int | None = None  # what is stored from this replicate on has no part in the run that goes on
         self._dropped: dict[tuple[str, str], list[int]] = {}  # condition and reason: replicates
         self._stored: StoredOutcomes | None = None
         if has_begun(folder / JOURNAL):
@@ -132,10 +134,35 @@ class EarlierPart:
         count = self.metadata.get("replicates")
         return count if type(count) is int and count > 0 else None
 
+    def settle_replicates(self, asked: int) -> int:
+        """Return how many replicates the run has that goes on, if `asked` are asked for now: never fewer.
+
+        Those that are stored beyond stay. But what reads artifacts of others is not run again, or for the first time,
+        beyond the number that is asked for now: with a producer of fewer replicates it would read from the first
+        one on, and give copies. There the run ends before the first that would read something else now, and with the
+        last that is stored.
+        """
+        before = self.replicates or 0
+        if before <= asked or self._consumed is None or self._stored is None:
+            return max(before, asked)
+        consumed = self._consumed
+        reads_the_same: dict[int, bool] = {}
+        for replicate, outcomes in StoredOutcomes(JournalReader(self.folder / JOURNAL), self._conditions):
+            if asked <= replicate < before:
+                reads_the_same[replicate] = all(
+                    each.consumed == consumed(replicate, each.condition) for each in outcomes
+                )
+        end = min((number for number, same in reads_the_same.items() if not same), default=before)
+        self._limit = 1 + max((number for number in reads_the_same if number < end), default=asked - 1)
+        if self._limit == before:
+            self._limit = None
+            return before
+        return self._limit
+
     @property
     def has_voided(self) -> bool:
         """Whether something that was measured does not count any more."""
-        return bool(self._changed or self._dropped)
+        return bool(self._changed or self._dropped or self._limit is not None)
 
     @property
     def is_all_changed(self) -> bool:
@@ -146,6 +173,8 @@ class EarlierPart:
         """Yield what still counts; of a replicate that is there in part, those conditions."""
         stored = self._complete_conditions() if self._stored is None else iter(self._stored)
         for replicate, outcomes in stored:
+            if self._limit is not None and replicate >= self._limit:
+                continue
             kept = tuple([outcome for outcome in outcomes if self._still_counts(replicate, outcome)])
             if not kept:
                 continue
@@ -166,6 +195,10 @@ class EarlierPart:
             *(
                 Again(condition, tuple(replicates), "a stopping rule had left it out")
                 for condition, replicates in self._removed.items()
+            ),
+            *(
+                Again(condition, tuple(range(self._limit, self.replicates or 0)), _BEYOND)
+                for condition in (() if self._limit is None else self._conditions)
             ),
         )
 
@@ -241,6 +274,14 @@ class EarlierPart:
         there = counted(len(self._complete), "replicate")
         partly = f", and {counted(len(self._partial), 'replicate')} in part" if self._partial else ""
         _log.info("%s is resumed: %s there%s", self.folder, there, partly)
+        if self._limit is not None:
+            _log.warning(
+                "%s has %d of its %s now: what the others read of other experiments is not there any more. Run those "
+                "with more replicates first, or say how many this one is to have",
+                self.folder,
+                self._limit,
+                counted(self.replicates or 0, "replicate"),
+            )
         for condition, reason in self._changed.items():
             _log.warning("condition %s runs again: %s", condition, reason)
         for (condition, reason), replicates in self._dropped.items():
@@ -261,6 +302,9 @@ class EarlierPart:
         for folder in replicates_in(self.folder):
             replicate = replicate_number(folder.name)
             if replicate in self._complete:
+                continue
+            if self._limit is not None and replicate >= self._limit:
+                remove_folder(folder)
                 continue
             kept = self._partial.get(replicate, frozenset())
             for condition in self._conditions:
