@@ -110,10 +110,18 @@ class Recording:
         """Yield what is there of a run that is resumed, and then begin to write the rest.
 
         If nothing is owed, nothing is written, so that a complete run stays as it is.
+
+        Raises
+        ------
+        ValidationError
+            If a stopping rule would take away what is there.
         """
-        yield from earlier.outcomes()
-        earlier.report()
         run = self._experiment.current_run
+        most = run.replicates
+        yield from earlier.outcomes()
+        if run.stop_when is not None and run.replicates is not None and most is not None:  # both are known by now
+            earlier.check_left_out(run.stop_when, run.replicates, run.dropped, most=most)
+        earlier.report()
         if not earlier.has_voided:
             run.token = self._metadata["run"] = earlier.metadata.get("run") or run.token
         self._stored_stopping = earlier.metadata.get("stopping")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from crystallize.errors import StoreError
+from crystallize.errors import StoreError, ValidationError
 from crystallize.results.results_file import read_columns
 from crystallize.store.changes import changed_conditions
-from crystallize.store.extent import Extent
+from crystallize.store.extent import Extent, takes_part
 from crystallize.store.journal import Again
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes, has_begun
 from crystallize.store.layout import (
@@ -92,7 +93,9 @@ class EarlierPart:
         self._changed: dict[str, str] = {}
         self._complete: set[int] = set()
         self._partial: dict[int, frozenset[str]] = {}
-        self._limit: int | None = None  # what is stored from this replicate on has no part in the run that goes on
+        self._limit: int | None = (
+            None  # what is stored from this replicate on has no part in the run that goes on
+        )
         self._dropped: dict[tuple[str, str], list[int]] = {}  # condition and reason: replicates
         self._stored: StoredOutcomes | None = None
         if has_begun(folder / JOURNAL):
@@ -131,8 +134,8 @@ class EarlierPart:
             return self._stored.sessions[-1].replicates
         if self._stored is not None:  # a rule decided it, if it came to that
             return self._extent.replicates
-        count = self.metadata.get("replicates")
-        return count if type(count) is int and count > 0 else None
+        known = self.metadata.get("replicates")
+        return known if type(known) is int and known > 0 else None
 
     def settle_replicates(self, asked: int) -> int:
         """Return how many replicates the run has that goes on, if `asked` are asked for now: never fewer.
@@ -268,6 +271,49 @@ class EarlierPart:
             and self._stored is not None
             and self.replicates == replicates
         )
+
+    def check_left_out(self, rule: object, end: int, dropped: Mapping[str, int], *, most: int) -> None:
+        """Refuse a rule that would leave out what was measured, and was not in flight when that rule ended the run.
+
+        Parameters
+        ----------
+        rule : StoppingRule
+            The rule that has looked at what is there.
+        end : int
+            How many replicates the run has by the rule: `most`, if it has not decided.
+        dropped : mapping of str to int
+            The conditions that the rule has dropped, each with the first replicate that it has no part in.
+        most : int
+            How many it was to have at most.
+
+        Raises
+        ------
+        ValidationError
+            If it would.
+        """
+        stopping = self.metadata.get("stopping")
+        if isinstance(stopping, dict) and stopping.get("rule") == str(rule):
+            if end < most:
+                return  # it leaves out what was in flight, as it would have done then
+            dropped = {}
+        else:
+            # It has not seen what comes after the first replicate that is owed, and may end the run there.
+            end = min(end, next(number for number in count() if number not in self._complete))
+        lost = 0
+        for number in {*self._complete, *self._partial}:
+            is_left_out = number > end or (number == end and number in self._complete)
+            lost += sum(
+                self._extent.includes(number, name) and (is_left_out or not takes_part(name, number, dropped))
+                for name in self._partial.get(number, self._conditions)
+            )
+        if lost:
+            raise ValidationError(
+                f"the rule {rule} may end the stored run after {counted(end, 'replicate')}, and leave out "
+                f"{counted(lost, 'outcome')} that were measured without it, or when more replicates were asked for",
+                str(self.folder),
+                "Run without --resume (or strategy='resume') for a new version, which the rule watches from the start, "
+                "or go on with this one without the rule",
+            )
 
     def report(self) -> None:
         """Log what is there, and what is run again for which reason."""
