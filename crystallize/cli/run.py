@@ -428,7 +428,8 @@ def _print_and_exit(
         if not isinstance(error, GraphRunError):
             errors.fail(error, code)
         _print_failed_experiments(error)
-        if isinstance(error.__cause__, RunFailedError):
+        is_in_part = any(run.path is None for run in progress.runs)
+        if is_in_part and (isinstance(error.__cause__, RunFailedError) or _started_and_broke(error)):
             _print_resume_command(progress, again)
         raise typer.Exit(code)
     failed = {name: len(result.errors) for name, result in results.items() if result.errors}
@@ -502,7 +503,7 @@ def _print_resume_command(progress: ProgressPlugin, again: Sequence[str] | None)
     """Say how to go on, if anything is stored; `again` are the words of the command."""
     if again is not None and any(run.location is not None for run in progress.runs):
         screen.echo(
-            f"What was measured is stored. Go on with: crystallize run {join(again)} --resume", err=True
+            f"What was measured by then is stored. Go on with: crystallize run {join(again)} --resume", err=True
         )
 
 

@@ -237,12 +237,17 @@ class Recording:
         if self._journal is None:  # of a run that was to be resumed nothing has changed
             self._claim.release()
             return
+        measured: Result | None = getattr(error, "result", None)
+        outcome = {}
+        if measured is not None:
+            measured.path = self.folder
+            outcome["failed_outcomes"] = len(measured.errors)
         # A plugin's hook may have called sys.exit().
         ended_by = error.__cause__ if isinstance(error, PluginError) else error
         status = INTERRUPTED if ended_by is not None and not isinstance(ended_by, Exception) else FAILED
         try:
             self._journal.close()
-            write_metadata(self.folder, self._metadata | self._account.at_end(), status)
+            write_metadata(self.folder, self._metadata | self._account.at_end() | outcome, status)
         except OSError:  # the error that ended the run says more
             self._claim.leave()
         else:
