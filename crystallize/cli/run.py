@@ -503,7 +503,8 @@ def _print_resume_command(progress: ProgressPlugin, again: Sequence[str] | None)
     """Say how to go on, if anything is stored; `again` are the words of the command."""
     if again is not None and any(run.location is not None for run in progress.runs):
         screen.echo(
-            f"What was measured by then is stored. Go on with: crystallize run {join(again)} --resume", err=True
+            f"What was measured by then is stored. Go on with: crystallize run {join(again)} --resume",
+            err=True,
         )
 
 

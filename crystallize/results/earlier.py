@@ -199,11 +199,12 @@ class EarlierPart:
                 Again(condition, tuple(replicates), "a stopping rule had left it out")
                 for condition, replicates in self._removed.items()
             ),
-            *(
-                Again(condition, tuple(range(self._limit, self.replicates or 0)), _BEYOND)
-                for condition in (() if self._limit is None else self._conditions)
-            ),
+            *(Again(condition, self._beyond(), _BEYOND) for condition in self._conditions if self._beyond()),
         )
+
+    def _beyond(self) -> tuple[int, ...]:
+        """Return the replicates that are stored, or were to be, and have no part in the run that goes on."""
+        return () if self._limit is None else tuple(range(self._limit, self.replicates or 0))
 
     def _complete_conditions(self) -> Iterator[tuple[int, Sequence[Outcome]]]:
         """Yield the replicates of a run without a journal, under the conditions that are marked as complete."""
