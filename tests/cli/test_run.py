@@ -401,7 +401,9 @@ def test_what_is_told_to_go_on_with_repeats_what_was_asked_for(call, failing):
 
 def test_a_run_that_the_disk_does_not_take_ends_with_its_results_and_how_to_go_on(call, failing):
     with Path("fails/steps.py").open("a") as steps:
-        steps.write("\nimport resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (9000, resource.RLIM_INFINITY))\n")
+        steps.write(
+            "\nimport resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (9000, resource.RLIM_INFINITY))\n"
+        )
     command = [sys.executable, "-m", "crystallize", "run", "fails", "-n", "2000"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
