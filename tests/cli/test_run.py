@@ -414,6 +414,13 @@ def test_a_run_that_the_disk_does_not_take_ends_with_its_results_and_how_to_go_o
     assert (stored["status"], stored["failed_outcomes"]) == ("failed", 1)
 
 
+def test_a_run_goes_on_or_begins_anew_and_not_both(call, failing):
+    for both in (("--resume", "--rerun"), ("--rerun", "--resume")):
+        done = call("run", "fails", *both)
+        assert (done.code, "--rerun" in done.err) == (2, True)
+    assert not Path("data").exists()
+
+
 def test_a_run_with_too_many_failures_ends_with_its_results_and_how_to_go_on(call, failing):
     done = call("run", "fails", "--on-error", "stop")
     assert done.code == 1
@@ -423,6 +430,7 @@ def test_a_run_with_too_many_failures_ends_with_its_results_and_how_to_go_on(cal
     assert "Results: data/fails/v0\n" in done.out
     (stored,) = json.loads(call("runs", "list", "fails", "--json").out)
     assert (stored["status"], stored["failed_outcomes"]) == ("failed", 1)
+    assert "Failed:     1 outcome\n" in call("runs", "show", "fails", "--version", "0").out
     assert call("run", "fails", "--max-failures", 1).code == 1
     assert "attempt 2 failed" not in call("run", "fails", "--retries", 1).err
 
