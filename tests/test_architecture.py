@@ -250,6 +250,10 @@ def test_every_command_and_option_is_documented_in_its_section() -> None:
     sections = {"crystallize": first} | {text.partition("\n")[0]: text for text in others}
     options = list(options_of(typer.main.get_command(app), "crystallize"))
     assert {path.split()[1] for path, _ in options if " " in path} == set(BUILT_IN)
+    listed = re.findall(r"^\| \[`(crystallize [a-z ]+)`\]", first, flags=re.MULTILINE)
+    groups = {path.rpartition(" ")[0] for path in sections}
+    commands = [path for path in sections if path not in groups]
+    assert sorted(listed) == sorted(commands), "the table at the top and the sections"
     for path, option in options:
         assert path in sections, f"the command {path} has no section"
         if option != "--help":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from crystallize.config.errors import Problem
     from crystallize.config.folders import ExperimentFolder
+    from crystallize.graphs.planning import RuleFault
 
 
 class _Checked(NamedTuple):
@@ -100,23 +101,29 @@ def _check(folder: ExperimentFolder) -> tuple[_Checked, list[Path]]:
     from crystallize.config.build import load_nodes
     from crystallize.config.errors import ConfigError
     from crystallize.errors import CrystallizeError
-    from crystallize.experiments.checks import check_experiment
     from crystallize.graphs.graph import ExperimentGraph
 
     problems: Sequence[Problem] = ()
     try:
         graph = ExperimentGraph(*load_nodes(folder.config))
-        for experiment in graph.experiments.values():
-            check_experiment(experiment, experiment.hypotheses)
-        graph.picture()  # finds numbers of replicates that do not fit together
+        problems = [_rule_problem(fault, folder.config) for fault in graph.faulty_rules()]
     except ConfigError as error:
         problems = error.problems
     except CrystallizeError as error:
         problems = [_problem(folder.config, error.what, error.hint)]
     else:
-        sources = [experiment.source for experiment in graph.experiments.values()]
-        return _Checked(folder.name, folder.config, ()), [source for source in sources if source is not None]
+        if not problems:
+            sources = [experiment.source for experiment in graph.experiments.values()]
+            return _Checked(folder.name, folder.config, ()), [each for each in sources if each is not None]
     return _Checked(folder.name, folder.config, problems), []
+
+
+def _rule_problem(fault: RuleFault, config: Path) -> Problem:
+    """Make the record of a stopping rule that a run would be refused for."""
+    from crystallize.config.document import read_document
+
+    file = fault.experiment.source or config
+    return read_document(file).problem(("stop",), fault.error.what, fault.error.hint)
 
 
 def _problem(config: Path, what: str, hint: str) -> Problem:

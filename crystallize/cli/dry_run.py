@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.treatment import Treatment
     from crystallize.graphs.graph import ExperimentGraph
+    from crystallize.graphs.planning import Plan
 
 _MOST_SHOWN = 20
 
@@ -27,7 +27,11 @@ class Prospect(NamedTuple):
     conditions : tuple of str
         All of them, the baseline first.
     replicates : int or None
-        How many; None if the data will tell.
+        How many, or how many at most; None if the data will tell.
+    is_exact : bool
+        Whether there will be as many, and no stopping rule decides.
+    rule : str or None
+        The rule, as it is written.
     factors : dict of str to int
         How many levels each factor of its designs has.
     seconds : float or None
@@ -41,6 +45,8 @@ class Prospect(NamedTuple):
     experiment: str
     conditions: tuple[str, ...]
     replicates: int | None
+    is_exact: bool
+    rule: str | None
     factors: dict[str, int]
     seconds: float | None
     version: str
@@ -57,6 +63,8 @@ class Prospect(NamedTuple):
         return {
             "conditions": list(self.conditions),
             "replicates": self.replicates,
+            "at_most": not self.is_exact,
+            "rule": self.rule,
             "outcomes": self.outcomes,
             "factors": self.factors,
             "seconds": seconds,
@@ -73,10 +81,7 @@ def look_ahead(graph: ExperimentGraph, treatments: list[str] | None) -> list[Pro
         If it could not run.
     """
     plan = graph.plan(treatments=treatments)
-    return [
-        _prospect(graph.experiments[name], plan.treatments[name], plan.replicates[name])
-        for name in plan.order
-    ]
+    return [_prospect(graph.experiments[name], plan) for name in plan.order]
 
 
 def show(found: Sequence[Prospect], *, as_json: bool) -> None:
@@ -90,19 +95,30 @@ def show(found: Sequence[Prospect], *, as_json: bool) -> None:
     screen.echo("Nothing was run.", err=True)
 
 
-def _prospect(experiment: Experiment, chosen: Sequence[Treatment] | None, replicates: int | None) -> Prospect:
+def _prospect(experiment: Experiment, plan: Plan) -> Prospect:
     from crystallize.experiments.treatment import with_baseline
     from crystallize.utils.levels import factors_of
 
+    name = experiment.folder_name
+    chosen, rule = plan.treatments[name], plan.rules[name]
     treatments = experiment.treatments if chosen is None else chosen
     conditions = with_baseline(each.name for each in treatments)
     factors = factors_of(each.coordinates for each in treatments)
     version, durations = _durations(experiment)
-    known = [durations[name] for name in conditions if name in durations]
+    known = [durations[each] for each in conditions if each in durations]
     new = len(conditions) - len(known)
     seconds = sum(known) + new * fmean(durations.values()) if durations else None
-    sizes = {name: len(levels) for name, levels in factors.items()}
-    return Prospect(experiment.folder_name, conditions, replicates, sizes, seconds, version, new)
+    return Prospect(
+        name,
+        conditions,
+        plan.most[name],
+        plan.replicates[name] is not None,
+        None if rule is None else str(rule),
+        {factor: len(levels) for factor, levels in factors.items()},
+        seconds,
+        version,
+        new,
+    )
 
 
 def _durations(experiment: Experiment) -> tuple[str, dict[str, float]]:
@@ -131,12 +147,14 @@ def _lines(each: Prospect) -> Iterator[str]:
     from crystallize.cli.quantities import format_duration
     from crystallize.utils.suggest import counted
 
-    conditions = counted(len(each.conditions), "condition")
+    conditions, most = counted(len(each.conditions), "condition"), "" if each.is_exact else "at most "
     if each.replicates is None:
         yield f"{each.experiment}: {conditions}, as many replicates as there is data"
     else:
         outcomes, replicates = counted(each.outcomes or 0, "outcome"), counted(each.replicates, "replicate")
-        yield f"{each.experiment}: {conditions} x {replicates} = {outcomes}"
+        yield f"{each.experiment}: {conditions} x {most}{replicates} = {most}{outcomes}"
+    if each.rule is not None:
+        yield f"  ends when {each.rule} has seen enough"
     if each.factors:
         sizes = (f"{name} ({counted(size, 'level')})" for name, size in each.factors.items())
         yield f"  factors: {', '.join(sizes)}"
@@ -149,5 +167,6 @@ def _lines(each: Prospect) -> Iterator[str]:
         return
     replicate = f"{format_duration(each.seconds)} a replicate"
     whole = "" if each.replicates is None else f"{format_duration(each.seconds * each.replicates)} of work, "
+    about = "about" if each.is_exact or each.replicates is None else "at most about"
     new = f"; {counted(each.new, 'condition')} new, taken to be like the others" if each.new else ""
-    yield f"  cost: about {whole}{replicate}, by {each.version}{new}"
+    yield f"  cost: {about} {whole}{replicate}, by {each.version}{new}"

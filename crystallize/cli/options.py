@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 EXPERIMENT = "NAME|PATH"
 """What the argument is called in the help that names an experiment."""
 
 
-def words_given(ctx: typer.Context, *, without: str) -> list[str]:
-    """Return the words of the command line behind the command, but for one parameter's: they repeat the command."""
+def words_given(ctx: typer.Context, *, without: Collection[str]) -> list[str]:
+    """Return the words of the command line behind the command, but for some parameters': they repeat the command."""
     words: list[str] = []
     for parameter in ctx.command.params:
         name = parameter.name or ""
         source = ctx.get_parameter_source(name)
-        if name == without or source is None or source.name != "COMMANDLINE":
+        if name in without or source is None or source.name != "COMMANDLINE":
             continue
         value, option = ctx.params[name], max(parameter.opts, key=len)
         if parameter.param_type_name == "argument":

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from crystallize.statistics.stopping.rule import StoppingRule
 
 
+_NOT_WITH_DEBUG = ("replicates", "execution", "workers", "only", "resume", "stop_when")
+
+
 def run(
     ctx: typer.Context,
     name: options.ExperimentName,
@@ -36,7 +39,7 @@ def run(
             "--replicates",
             "-n",
             min=1,
-            help="How many replicates the experiment gets; what it depends on keeps the number of its config.yaml.",
+            help="How many replicates the experiment gets, and what it depends on if that has no number of its own.",
             show_default=False,
         ),
     ] = None,
@@ -182,11 +185,12 @@ def run(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume/--rerun",
-            help="Go on with the newest run, of each experiment: run what it lacks and what has changed since. Or run "
-            "everything anew, which is the default.",
-            show_default=False,
+            "--resume",
+            help="Go on with the newest run, of each experiment: run what it lacks and what has changed since.",
         ),
+    ] = False,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Run everything anew, which is the default.")
     ] = False,
     debug: Annotated[
         bool,
@@ -243,28 +247,8 @@ def run(
     from crystallize.config.build import load_nodes
     from crystallize.config.folders import resolve
 
-    if debug and (replicates or execution or workers or only or resume or stop_when):
-        raise typer.BadParameter(
-            "it stands for one replicate of everything, run serially: leave the other option out",
-            param_hint="--debug",
-        )
-    if (replicate is not None or condition is not None) and (not debug or treatments or as_json):
-        raise typer.BadParameter(
-            "it goes with --debug, and without --treatment and --json",
-            param_hint="--condition" if replicate is None else "--replicate",
-        )
-    if dry_run and (debug or resume):
-        raise typer.BadParameter(
-            "it tells of a whole run: leave the other option out", param_hint="--dry-run"
-        )
-    if factors and (treatments or replicate is not None or condition is not None):
-        raise typer.BadParameter(
-            "it says what the treatments are: leave the other option out", param_hint="--grid"
-        )
+    _check_together(ctx.params)
     design = None if not factors else option_values.read_grid(factors)
-    if no_cache and (refresh_cache or use_cache):
-        other = "--refresh-cache" if refresh_cache else "--use-cache"
-        raise typer.BadParameter(f"it keeps no outputs, and {other} does", param_hint="--no-cache")
     rule = None if stop_when is None else option_values.read_stop_when(stop_when)
     folder = resolve(name)
     overrides: dict[str, Any] = {
@@ -290,7 +274,7 @@ def run(
         }.items()
         if value is not None
     }
-    again = None if debug else options.words_given(ctx, without="resume")
+    again = None if debug else options.words_given(ctx, without=("resume", "rerun"))
     display = make_display(plain=debug)
     progress = ProgressPlugin(display)
     with screen.stdout_kept_clean(as_json), show_log(display, logging.DEBUG if debug else logging.WARNING):
@@ -314,6 +298,34 @@ def run(
         show(ahead, as_json=as_json)
         return
     _print_and_exit(progress, *outcome, as_json=as_json, again=again)
+
+
+def _check_together(asked: Mapping[str, Any]) -> None:
+    """Refuse options, by the names of their parameters, that exclude each other."""
+    if asked["debug"] and any(map(asked.get, _NOT_WITH_DEBUG)):
+        raise typer.BadParameter(
+            "it stands for one replicate of everything, run serially: leave the other option out",
+            param_hint="--debug",
+        )
+    is_one_outcome = asked["replicate"] is not None or asked["condition"] is not None
+    if is_one_outcome and (not asked["debug"] or asked["treatments"] or asked["as_json"]):
+        raise typer.BadParameter(
+            "it goes with --debug, and without --treatment and --json",
+            param_hint="--condition" if asked["replicate"] is None else "--replicate",
+        )
+    if asked["resume"] and asked["rerun"]:
+        raise typer.BadParameter("it runs everything anew, and --resume does not", param_hint="--rerun")
+    if asked["dry_run"] and (asked["debug"] or asked["resume"]):
+        raise typer.BadParameter(
+            "it tells of a whole run: leave the other option out", param_hint="--dry-run"
+        )
+    if asked["factors"] and (asked["treatments"] or is_one_outcome):
+        raise typer.BadParameter(
+            "it says what the treatments are: leave the other option out", param_hint="--grid"
+        )
+    if asked["no_cache"] and (asked["refresh_cache"] or asked["use_cache"]):
+        other = "--refresh-cache" if asked["refresh_cache"] else "--use-cache"
+        raise typer.BadParameter(f"it keeps no outputs, and {other} does", param_hint="--no-cache")
 
 
 def _adjust(
@@ -402,11 +414,15 @@ def run_nodes(
     try:
         graph = _graph(nodes, treatments, replicates, only=only)
         strategy = "resume" if resume else "rerun"
-        return graph.run(treatments=treatments, replicates=1 if debug else None, strategy=strategy), None
+        results = graph.run(treatments=treatments, replicates=1 if debug else None, strategy=strategy)
+        failure: Exception | None = None
     except GraphRunError as error:
-        return error.results, error
+        results, failure = error.results, error
     except CrystallizeError as error:
         return {}, error
+    for result in results.values() if debug else ():
+        result.preregistration = None  # one replicate is no run of the plan
+    return results, failure
 
 
 def _print_and_exit(
@@ -428,7 +444,8 @@ def _print_and_exit(
         if not isinstance(error, GraphRunError):
             errors.fail(error, code)
         _print_failed_experiments(error)
-        if isinstance(error.__cause__, RunFailedError):
+        is_in_part = any(run.path is None for run in progress.runs)
+        if is_in_part and (isinstance(error.__cause__, RunFailedError) or _started_and_broke(error)):
             _print_resume_command(progress, again)
         raise typer.Exit(code)
     failed = {name: len(result.errors) for name, result in results.items() if result.errors}
@@ -502,7 +519,8 @@ def _print_resume_command(progress: ProgressPlugin, again: Sequence[str] | None)
     """Say how to go on, if anything is stored; `again` are the words of the command."""
     if again is not None and any(run.location is not None for run in progress.runs):
         screen.echo(
-            f"What was measured is stored. Go on with: crystallize run {join(again)} --resume", err=True
+            f"What was measured by then is stored. Go on with: crystallize run {join(again)} --resume",
+            err=True,
         )
 
 

@@ -165,6 +165,9 @@ def list_runs(
     elif found:
         for line in _table(found):
             screen.echo(line)
+        for run in found:
+            if run.problem:
+                screen.echo(f"{run.experiment} {run.name} is damaged: {run.problem}", err=True)
     elif everything:
         screen.echo(f"None of the {_counted(len(everything))} is what you ask for.")
     else:
@@ -438,7 +441,7 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     from crystallize.results.load import coordinates_of
     from crystallize.store.retention import pruned_of
     from crystallize.utils.levels import factors_of
-    from crystallize.utils.suggest import first_of
+    from crystallize.utils.suggest import counted, first_of
 
     yield "Status", _status(run)
     for key, when in (("Started", run.started), ("Ended", run.finished)):
@@ -456,13 +459,13 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     if metadata.get("order") == "randomised":
         yield "Order", "randomised"
     if run.failed_outcomes:
-        yield "Failed", f"{run.failed_outcomes} outcomes"
+        yield "Failed", counted(run.failed_outcomes, "outcome")
     if "master_seed" in metadata:
         yield "Seed", metadata["master_seed"]
     yield "Artifacts", quantities.format_size(run.size)
     pruned = pruned_of(run.path)
     if pruned.files:
-        yield "Pruned", f"{pruned.files} files, {quantities.format_size(pruned.size)}"
+        yield "Pruned", f"{counted(pruned.files, 'file')}, {quantities.format_size(pruned.size)}"
     code = metadata.get("code")
     if isinstance(code, dict):
         if code.get("git_commit"):

@@ -16,7 +16,7 @@ from crystallize.errors import (
     ValidationError,
 )
 from crystallize.experiments.settings import hooks_with_context, unread_settings
-from crystallize.experiments.treatment import BASELINE
+from crystallize.experiments.treatment import BASELINE, with_baseline
 from crystallize.pipelines.injection import REQUIRED
 from crystallize.pipelines.pipeline_step import FunctionStep
 from crystallize.plugins.seed import SeedPlugin
@@ -209,12 +209,17 @@ def resolve_most_replicates(experiment: RunningExperiment, asked: int | None, ru
     known = [limit for limit in limits if limit is not None]
     known = known or [count for source in sources if (count := source.default_replicates)]
     if not known:
-        raise ValidationError(
-            f"nothing ends the run if the rule {rule} never decides",
-            f"experiment {experiment.folder_name!r}",
-            "Give the rule max=200, for example, or the run replicates=",
-        )
+        raise nothing_ends(experiment, rule)
     return min(known)
+
+
+def nothing_ends(experiment: RunningExperiment, rule: StoppingRule) -> ValidationError:
+    """Return the error for a run that may have no end."""
+    return ValidationError(
+        f"nothing ends the run if the rule {rule} never decides",
+        f"experiment {experiment.folder_name!r}",
+        "Give the rule max=200, for example, or the run replicates=",
+    )
 
 
 def check_rule(rule: Any) -> StoppingRule | None:
@@ -231,8 +236,12 @@ def check_rule(rule: Any) -> StoppingRule | None:
     return rule
 
 
-def check_experiment(experiment: RunningExperiment, hypotheses: Sequence[Hypothesis]) -> None:
-    """Check what a run of `experiment` with its active treatments can be known to lack.
+def check_experiment(
+    experiment: RunningExperiment,
+    hypotheses: Sequence[Hypothesis],
+    treatments: Sequence[Treatment] | None = None,
+) -> None:
+    """Check what a run of `experiment` with these treatments, or else its active ones, can be known to lack.
 
     Raises
     ------
@@ -242,7 +251,9 @@ def check_experiment(experiment: RunningExperiment, hypotheses: Sequence[Hypothe
         If a treatment sets what nothing reads.
     """
     place = f"experiment {experiment.folder_name!r}"
-    if hypotheses and experiment.conditions == (BASELINE,):
+    active = experiment.active_treatments if treatments is None else {each.name: each for each in treatments}
+    conditions = with_baseline(active) if experiment.current_run is None else experiment.conditions
+    if hypotheses and conditions == (BASELINE,):
         raise ValidationError(
             f"the hypotheses {listed(each.name for each in hypotheses)} have nothing to compare with the baseline",
             place,
@@ -254,23 +265,22 @@ def check_experiment(experiment: RunningExperiment, hypotheses: Sequence[Hypothe
             place,
             "Install crystallize-lab properly (its entry points are missing), or pass a strategy in plugins=[...]",
         )
-    check_settings(experiment, experiment.active_treatments.values())
-    _check_parameters(experiment, place)
+    for fault in unread_settings(experiment, active.values()):
+        raise UnknownNameError(fault.message, place, fault.hint)
+    _check_parameters(experiment, active, conditions, place)
 
 
-def check_settings(experiment: RunningExperiment, treatments: Iterable[Treatment]) -> None:
-    """Check that what `treatments` set can be read; raise UnknownNameError if nothing can."""
-    for fault in unread_settings(experiment, treatments):
-        raise UnknownNameError(fault.message, f"experiment {experiment.folder_name!r}", fault.hint)
-
-
-def _check_parameters(experiment: RunningExperiment, place: str) -> None:
+def _check_parameters(
+    experiment: RunningExperiment,
+    treatments: Mapping[str, Treatment],
+    conditions: Iterable[str],
+    place: str,
+) -> None:
     """Find parameters without a value, where nothing that runs before the step could add one to the context."""
     if hooks_with_context(experiment):
         return
     source_may_add = getattr(experiment.datasource, "takes_context", True)
-    treatments = experiment.active_treatments
-    for condition in experiment.conditions:
+    for condition in conditions:
         treatment = treatments.get(condition)
         if source_may_add or (treatment is not None and (treatment.function or treatment.datasource)):
             continue

@@ -318,6 +318,12 @@ def _check_asked(
             raise UnknownNameError(
                 f"the run has not measured replicate {lacking[0]}", where, f"It has {ranges(survey.measured)}"
             )
+    elif replicates is not None and replicates > survey.measured[-1] + 1:
+        raise UnknownNameError(
+            f"the run has not measured {counted(replicates, 'replicate')}",
+            where,
+            f"It has {ranges(survey.measured)}",
+        )
     for name in ignore:
         if name not in survey.names:
             raise UnknownNameError(

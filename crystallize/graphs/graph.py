@@ -15,16 +15,15 @@ from crystallize.experiments.checks import (
     check_experiment,
     check_replicates,
     check_rule,
-    check_settings,
     check_strategy,
 )
 from crystallize.experiments.experiment import Experiment
 from crystallize.experiments.treatment import BASELINE
-from crystallize.graphs.dependencies import Dependencies, downstream_of, files_of, in_order
-from crystallize.graphs.planning import make_plan, report_unknown_conditions
+from crystallize.graphs.dependencies import Dependencies, files_of, in_order
+from crystallize.graphs.planning import make_plan, report_unknown_conditions, rule_faults
 from crystallize.graphs.run import GraphRun
 from crystallize.utils.checks import check_count
-from crystallize.utils.suggest import listed, name_hint
+from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from crystallize.experiments.treatment import Treatment
     from crystallize.graphs.drawing import Picture
-    from crystallize.graphs.planning import Plan
+    from crystallize.graphs.planning import Plan, RuleFault
     from crystallize.results.result import Result
     from crystallize.statistics.stopping.rule import StoppingRule
 
@@ -260,7 +259,7 @@ class ExperimentGraph:
         ReplicateMismatchError
             If an experiment would read what has another number of replicates.
         """
-        graph_run = self._prepare(treatments, replicates, strategy, check_rule(stop_when))
+        graph_run = self._prepare(treatments, replicates, strategy, stop_when)
         if self._run is not None:
             raise ExecutionError(
                 f"{self!r} is running already", hint="Wait for that run to end, or build a second graph"
@@ -296,13 +295,17 @@ class ExperimentGraph:
             self._run.cancel()
 
     def plan(
-        self, *, treatments: Sequence[str | Treatment] | None = None, replicates: int | None = None
+        self,
+        *,
+        treatments: Sequence[str | Treatment] | None = None,
+        replicates: int | None = None,
+        stop_when: StoppingRule | None = None,
     ) -> Plan:
         """Check everything that can be known before a run, and return what it would do; nothing runs.
 
         Parameters
         ----------
-        treatments, replicates : optional
+        treatments, replicates, stop_when : optional
             As for :meth:`run`.
 
         Raises
@@ -310,19 +313,21 @@ class ExperimentGraph:
         CrystallizeError
             What :meth:`run` raises before anything runs.
         """
-        asked = None if replicates is None else check_replicates(replicates)
-        dependencies = Dependencies(self.experiments, self._declared)
-        dependencies.check_outside()
-        plan = make_plan(dependencies, treatments, asked)
-        self._check_rules(plan)
-        for name, experiment in self.experiments.items():
-            chosen = plan.treatments[name]
-            if chosen is None:
-                check_experiment(experiment, experiment.hypotheses)
-            else:
-                check_settings(experiment, chosen)
+        dependencies, plan = self._planned(treatments, replicates, check_rule(stop_when))
+        for fault in rule_faults(self.experiments, plan):
+            raise fault.error
         report_unknown_conditions(dependencies, plan)
         return plan
+
+    def faulty_rules(self) -> list[RuleFault]:
+        """Return the stopping rules with which the graph, as it is defined, would not run.
+
+        Raises
+        ------
+        CrystallizeError
+            What else :meth:`run` raises before anything runs.
+        """
+        return list(rule_faults(self.experiments, self._planned(None, None, None)[1]))
 
     # -- drawing -------------------------------------------------------------------------------------------
 
@@ -409,28 +414,29 @@ class ExperimentGraph:
             )
         return name
 
+    def _planned(
+        self, treatments: Any, replicates: int | None, stop_when: StoppingRule | None
+    ) -> tuple[Dependencies, Plan]:
+        """Plan a run, and check everything but the rules."""
+        asked = None if replicates is None else check_replicates(replicates)
+        dependencies = Dependencies(self.experiments, self._declared)
+        dependencies.check_outside()
+        plan = make_plan(dependencies, treatments, asked, stop_when)
+        for name, experiment in self.experiments.items():
+            hypotheses = () if name in plan.without_hypotheses else experiment.hypotheses
+            check_experiment(experiment, hypotheses, plan.treatments[name])
+        return dependencies, plan
+
     def _prepare(
         self, treatments: Any, replicates: int | None, strategy: str, stop_when: StoppingRule | None
     ) -> GraphRun:
         """Check everything that can be known before anything runs."""
         check_strategy(strategy)
-        plan = self.plan(treatments=treatments, replicates=replicates)
+        plan = self.plan(treatments=treatments, replicates=replicates, stop_when=stop_when)
         return GraphRun(
             self.experiments,
             plan,
             min(self.max_concurrency or MOST_AT_ONCE, max(1, len(plan.order))),
             has_warned=self._has_warned,
             strategy=strategy,
-            stop_when=stop_when,
         )
-
-    def _check_rules(self, plan: Plan) -> None:
-        """Refuse a rule that would leave others without what they read."""
-        for name, readers in downstream_of(plan.upstream).items():
-            rule = self.experiments[name].stop_when
-            if rule is not None and rule.drops and readers:
-                raise GraphError(
-                    f"experiment {name!r} is read by {listed(readers)}, and the rule {rule} drops conditions",
-                    files_of([self.experiments[name]]),
-                    "Give it a rule that drops none, such as decided(...) without drop",
-                )

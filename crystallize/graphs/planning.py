@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.datasources.artifact import ArtifactSource
 from crystallize.datasources.experiment_input import ExperimentInput
-from crystallize.errors import InvalidTypeError, ReplicateMismatchError, UnknownNameError
+from crystallize.errors import (
+    CrystallizeError,
+    GraphError,
+    InvalidTypeError,
+    ReplicateMismatchError,
+    UnknownNameError,
+    ValidationError,
+)
+from crystallize.experiments.checks import nothing_ends
 from crystallize.experiments.settings import readers_of
-from crystallize.experiments.treatment import BASELINE, Treatment, TreatmentFactory, as_treatments
+from crystallize.experiments.treatment import (
+    BASELINE,
+    Treatment,
+    TreatmentFactory,
+    as_treatments,
+    with_baseline,
+)
 from crystallize.graphs.dependencies import (
+    downstream_of,
     files_of,
     in_order,
     sources_of,
@@ -23,6 +38,7 @@ if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
     from crystallize.experiments.experiment import Experiment
     from crystallize.graphs.dependencies import Dependencies, Nodes, Upstream
+    from crystallize.statistics.stopping.rule import StoppingRule
 
 _logger = logging.getLogger("crystallize.graph")
 
@@ -40,6 +56,10 @@ class Plan(NamedTuple):
         What each experiment runs with; None stands for its own.
     replicates : dict of str to (int or None)
         How many replicates each will have; None where that is not known before it runs.
+    most : dict of str to (int or None)
+        How many replicates each will have at most; None where that is not known either.
+    rules : dict of str to (StoppingRule or None)
+        The rule that ends each one's run, if any does.
     asked_replicates : int or None
         How many the run was asked for.
     without_hypotheses : frozenset of str
@@ -50,11 +70,32 @@ class Plan(NamedTuple):
     order: list[str]
     treatments: dict[str, tuple[Treatment, ...] | None]
     replicates: dict[str, int | None]
+    most: dict[str, int | None]
+    rules: dict[str, StoppingRule | None]
     asked_replicates: int | None
     without_hypotheses: frozenset[str]
 
 
-def make_plan(dependencies: Dependencies, treatments: Any = None, replicates: int | None = None) -> Plan:
+class _Count(NamedTuple):
+    """How many replicates an experiment will have; None stands for what only its run will tell."""
+
+    exactly: int | None
+    most: int | None
+
+
+class RuleFault(NamedTuple):
+    """A stopping rule with which an experiment would not run."""
+
+    experiment: Experiment
+    error: CrystallizeError
+
+
+def make_plan(
+    dependencies: Dependencies,
+    treatments: Any = None,
+    replicates: int | None = None,
+    stop_when: StoppingRule | None = None,
+) -> Plan:
     """Plan a run of a graph.
 
     Parameters
@@ -65,6 +106,8 @@ def make_plan(dependencies: Dependencies, treatments: Any = None, replicates: in
         The treatments to run; all that there are, if not given.
     replicates : int, optional
         The number for every experiment.
+    stop_when : StoppingRule, optional
+        The rule of the experiments that nothing else depends on, in place of their own.
 
     Raises
     ------
@@ -90,15 +133,24 @@ def make_plan(dependencies: Dependencies, treatments: Any = None, replicates: in
         chosen = {
             name: _treatments_of(node, requested, joining.get(name, {})) for name, node in nodes.items()
         }
-    planned: dict[str, int | None] = {}
+    readers = downstream_of(upstream)
+    rules = {
+        name: node.stop_when if stop_when is None or readers[name] else stop_when
+        for name, node in nodes.items()
+    }
+    planned: dict[str, _Count] = {}
     for name in order:
         sources = [*sources_of(nodes[name]), *extra_sources.get(name, ())]
-        planned[name] = _count_replicates(nodes[name], sources, dependencies, planned, replicates)
+        planned[name] = _count_replicates(
+            nodes[name], sources, dependencies, planned, asked=replicates, rule=rules[name]
+        )
     return Plan(
         upstream,
         order,
         chosen,
-        planned,
+        {name: count.exactly for name, count in planned.items()},
+        {name: count.most for name, count in planned.items()},
+        rules,
         replicates,
         frozenset(name for name, node in nodes.items() if _leaves_out_all_treatments(node, chosen[name])),
     )
@@ -221,14 +273,36 @@ def _leaves_out_all_treatments(node: Experiment, chosen: Sequence[Treatment] | N
     return bool(has) and not keeps
 
 
+def rule_faults(nodes: Nodes, plan: Plan) -> Iterator[RuleFault]:
+    """Yield the stopping rules that a run would be refused for: one for each experiment."""
+    for name, readers in downstream_of(plan.upstream).items():
+        node, rule = nodes[name], plan.rules[name]
+        if rule is None:
+            continue
+        chosen = plan.treatments[name]
+        try:
+            rule.begin(with_baseline(each.name for each in (node.treatments if chosen is None else chosen)))
+        except ValidationError as error:
+            yield RuleFault(node, error)
+            continue
+        if plan.most[name] is None:
+            yield RuleFault(node, nothing_ends(node, rule))
+        elif rule.drops and readers:
+            what = f"experiment {name!r} is read by {listed(readers)}, and the rule {rule} drops conditions"
+            hint = "Give it a rule that drops none, such as decided(...) without drop"
+            yield RuleFault(node, GraphError(what, files_of([node]), hint))
+
+
 def _count_replicates(
     node: Experiment,
     sources: Sequence[DataSource],
     dependencies: Dependencies,
-    planned: Mapping[str, int | None],
+    planned: Mapping[str, _Count],
+    *,
     asked: int | None,
-) -> int | None:
-    """Return how many replicates an experiment with these `sources` will have; None if only its run will tell.
+    rule: StoppingRule | None,
+) -> _Count:
+    """Return how many replicates an experiment with these `sources` will have.
 
     `planned` is the same of those that it depends on.
 
@@ -238,6 +312,7 @@ def _count_replicates(
         If what it reads will have different numbers, or another one than it asks for.
     """
     offered: list[int] = []
+    offered_most: list[int] = []
     insisted: dict[str, int] = {}
     is_open = False
     for source in sources:
@@ -247,9 +322,10 @@ def _count_replicates(
             if producer is None:
                 label, count, needed = repr(leaf), leaf.default_replicates, leaf.replicates
             else:
-                label, count = f"experiment {producer!r}", planned[producer]
+                label, count = f"experiment {producer!r}", planned[producer].exactly
                 needed = count if isinstance(leaf, ArtifactSource) else None
                 is_open = is_open or count is None
+                offered_most += filter(None, [planned[producer].most])
             if count is not None:
                 counts[label] = count
             if needed is not None:
@@ -259,14 +335,15 @@ def _count_replicates(
             raise _mismatch(node, f"reads what has different numbers of replicates: {had}")
         offered += counts.values()
     known = node.replicates if asked is None else asked
+    if rule is not None:  # it ends when the rule has seen enough
+        limits = [*filter(None, (known, rule.limit)), *insisted.values()]
+        return _Count(None, min(limits or offered or offered_most, default=None))
     if known is None:
         known = next(filter(None, offered), None if is_open else 1)
-    if node.stop_when is not None:  # it ends when its rule has seen enough
-        return None
     for label, count in insisted.items():
         if known is not None and count != known:
             raise _mismatch(node, f"will have {known} replicates, and {label}, which it reads, {count}")
-    return known
+    return _Count(known, next(iter(offered_most), None) if known is None else known)
 
 
 def _mismatch(node: Experiment, what: str) -> ReplicateMismatchError:

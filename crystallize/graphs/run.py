@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from crystallize.graphs.dependencies import Nodes
     from crystallize.graphs.planning import Plan
     from crystallize.results.result import Result
-    from crystallize.statistics.stopping.rule import StoppingRule
 
 _logger = logging.getLogger("crystallize.graph")
 _SECONDS_BETWEEN_CHECKS = 1.0
@@ -50,8 +49,6 @@ class GraphRun:
         Whether the user knows of the random state that they share.
     strategy : {"rerun", "resume"}
         What to do about earlier runs.
-    stop_when : StoppingRule, optional
-        Ends the runs of the experiments that nothing else depends on.
     """
 
     def __init__(
@@ -62,11 +59,9 @@ class GraphRun:
         *,
         has_warned: bool,
         strategy: str,
-        stop_when: StoppingRule | None = None,
     ) -> None:
         self.nodes = nodes
         self._strategy = strategy
-        self._stop_when = stop_when
         self.plan = plan
         self.order = plan.order
         self.results: dict[str, Result] = {}
@@ -176,7 +171,7 @@ class GraphRun:
                 hypotheses=() if name in self.plan.without_hypotheses else None,
                 replicates=self.plan.asked_replicates,
                 strategy=self._strategy,
-                stop_when=None if self._downstream[name] else self._stop_when,
+                stop_when=self.plan.rules[name],
             )
         except BaseException as error:  # the coordinator decides what an error means
             return _Finished(name, None, error)

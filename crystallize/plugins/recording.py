@@ -110,10 +110,20 @@ class Recording:
         """Yield what is there of a run that is resumed, and then begin to write the rest.
 
         If nothing is owed, nothing is written, so that a complete run stays as it is.
+
+        Raises
+        ------
+        ValidationError
+            If a stopping rule would take away what is there.
         """
-        yield from earlier.outcomes()
-        earlier.report()
         run = self._experiment.current_run
+        most = run.replicates
+        yield from earlier.outcomes()
+        if (
+            run.stop_when is not None and run.replicates is not None and most is not None
+        ):  # both are known by now
+            earlier.check_left_out(run.stop_when, run.replicates, run.dropped, most=most)
+        earlier.report()
         if not earlier.has_voided:
             run.token = self._metadata["run"] = earlier.metadata.get("run") or run.token
         self._stored_stopping = earlier.metadata.get("stopping")
@@ -229,12 +239,17 @@ class Recording:
         if self._journal is None:  # of a run that was to be resumed nothing has changed
             self._claim.release()
             return
+        measured: Result | None = getattr(error, "result", None)
+        outcome = {}
+        if measured is not None:
+            measured.path = self.folder
+            outcome["failed_outcomes"] = len(measured.errors)
         # A plugin's hook may have called sys.exit().
         ended_by = error.__cause__ if isinstance(error, PluginError) else error
         status = INTERRUPTED if ended_by is not None and not isinstance(ended_by, Exception) else FAILED
         try:
             self._journal.close()
-            write_metadata(self.folder, self._metadata | self._account.at_end(), status)
+            write_metadata(self.folder, self._metadata | self._account.at_end() | outcome, status)
         except OSError:  # the error that ended the run says more
             self._claim.leave()
         else:
@@ -272,10 +287,10 @@ def resume_recording(experiment: RunningExperiment, location: RunLocation, *, fs
         if earlier.is_all_changed:
             earlier.report()
         else:
-            asks_for_fewer = run.replicates is not None and run.replicates < (earlier.replicates or 0)
-            if asks_for_fewer and run.stop_when is None:
-                _log.info("%s has %d replicates, and keeps them all", claim.folder, earlier.replicates)
-                run.replicates = earlier.replicates
+            if run.replicates is not None and run.stop_when is None:
+                asked, run.replicates = run.replicates, earlier.settle_replicates(run.replicates)
+                if asked < run.replicates == earlier.replicates:
+                    _log.info("%s has %d replicates, and keeps them all", claim.folder, run.replicates)
             run.started = earlier.metadata.get("started") or run.started
             definition = experiment.definition()  # it may relate to a plan otherwise
             recording = Recording(experiment, claim, definition, is_resumed=True, fsync=fsync)

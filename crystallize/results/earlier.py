@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from crystallize.errors import StoreError
+from crystallize.errors import StoreError, ValidationError
 from crystallize.results.results_file import read_columns
 from crystallize.store.changes import changed_conditions
-from crystallize.store.extent import Extent
+from crystallize.store.extent import Extent, takes_part
 from crystallize.store.journal import Again
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes, has_begun
 from crystallize.store.layout import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 Consumed: TypeAlias = "Callable[[int, str], tuple[str, ...]]"
 
+_BEYOND = "fewer replicates are asked for, and what it reads of other experiments has changed"
 _log = logging.getLogger("crystallize.store")
 
 
@@ -91,6 +93,9 @@ class EarlierPart:
         self._changed: dict[str, str] = {}
         self._complete: set[int] = set()
         self._partial: dict[int, frozenset[str]] = {}
+        self._limit: int | None = (
+            None  # what is stored from this replicate on has no part in the run that goes on
+        )
         self._dropped: dict[tuple[str, str], list[int]] = {}  # condition and reason: replicates
         self._stored: StoredOutcomes | None = None
         if has_begun(folder / JOURNAL):
@@ -129,13 +134,38 @@ class EarlierPart:
             return self._stored.sessions[-1].replicates
         if self._stored is not None:  # a rule decided it, if it came to that
             return self._extent.replicates
-        count = self.metadata.get("replicates")
-        return count if type(count) is int and count > 0 else None
+        known = self.metadata.get("replicates")
+        return known if type(known) is int and known > 0 else None
+
+    def settle_replicates(self, asked: int) -> int:
+        """Return how many replicates the run has that goes on, if `asked` are asked for now: never fewer.
+
+        Those that are stored beyond stay. But what reads artifacts of others is not run again, or for the first time,
+        beyond the number that is asked for now: with a producer of fewer replicates it would read from the first
+        one on, and give copies. There the run ends before the first that would read something else now, and with the
+        last that is stored.
+        """
+        before = self.replicates or 0
+        if before <= asked or self._consumed is None or self._stored is None:
+            return max(before, asked)
+        consumed = self._consumed
+        reads_the_same: dict[int, bool] = {}
+        for replicate, outcomes in StoredOutcomes(JournalReader(self.folder / JOURNAL), self._conditions):
+            if asked <= replicate < before:
+                reads_the_same[replicate] = all(
+                    each.consumed == consumed(replicate, each.condition) for each in outcomes
+                )
+        end = min((number for number, same in reads_the_same.items() if not same), default=before)
+        self._limit = 1 + max((number for number in reads_the_same if number < end), default=asked - 1)
+        if self._limit == before:
+            self._limit = None
+            return before
+        return self._limit
 
     @property
     def has_voided(self) -> bool:
         """Whether something that was measured does not count any more."""
-        return bool(self._changed or self._dropped)
+        return bool(self._changed or self._dropped or self._limit is not None)
 
     @property
     def is_all_changed(self) -> bool:
@@ -146,6 +176,8 @@ class EarlierPart:
         """Yield what still counts; of a replicate that is there in part, those conditions."""
         stored = self._complete_conditions() if self._stored is None else iter(self._stored)
         for replicate, outcomes in stored:
+            if self._limit is not None and replicate >= self._limit:
+                continue
             kept = tuple([outcome for outcome in outcomes if self._still_counts(replicate, outcome)])
             if not kept:
                 continue
@@ -167,7 +199,12 @@ class EarlierPart:
                 Again(condition, tuple(replicates), "a stopping rule had left it out")
                 for condition, replicates in self._removed.items()
             ),
+            *(Again(condition, self._beyond(), _BEYOND) for condition in self._conditions if self._beyond()),
         )
+
+    def _beyond(self) -> tuple[int, ...]:
+        """Return the replicates that are stored, or were to be, and have no part in the run that goes on."""
+        return () if self._limit is None else tuple(range(self._limit, self.replicates or 0))
 
     def _complete_conditions(self) -> Iterator[tuple[int, Sequence[Outcome]]]:
         """Yield the replicates of a run without a journal, under the conditions that are marked as complete."""
@@ -236,11 +273,62 @@ class EarlierPart:
             and self.replicates == replicates
         )
 
+    def check_left_out(self, rule: object, end: int, dropped: Mapping[str, int], *, most: int) -> None:
+        """Refuse a rule that would leave out what was measured, and was not in flight when that rule ended the run.
+
+        Parameters
+        ----------
+        rule : StoppingRule
+            The rule that has looked at what is there.
+        end : int
+            How many replicates the run has by the rule: `most`, if it has not decided.
+        dropped : mapping of str to int
+            The conditions that the rule has dropped, each with the first replicate that it has no part in.
+        most : int
+            How many it was to have at most.
+
+        Raises
+        ------
+        ValidationError
+            If it would.
+        """
+        stopping = self.metadata.get("stopping")
+        if isinstance(stopping, dict) and stopping.get("rule") == str(rule):
+            if end < most:
+                return  # it leaves out what was in flight, as it would have done then
+            dropped = {}
+        else:
+            # It has not seen what comes after the first replicate that is owed, and may end the run there.
+            end = min(end, next(number for number in count() if number not in self._complete))
+        lost = 0
+        for number in {*self._complete, *self._partial}:
+            is_left_out = number > end or (number == end and number in self._complete)
+            lost += sum(
+                self._extent.includes(number, name) and (is_left_out or not takes_part(name, number, dropped))
+                for name in self._partial.get(number, self._conditions)
+            )
+        if lost:
+            raise ValidationError(
+                f"the rule {rule} may end the stored run after {counted(end, 'replicate')}, and leave out "
+                f"{counted(lost, 'outcome')} that were measured without it, or when more replicates were asked for",
+                str(self.folder),
+                "Run without --resume (or strategy='resume') for a new version, which the rule watches from the start, "
+                "or go on with this one without the rule",
+            )
+
     def report(self) -> None:
         """Log what is there, and what is run again for which reason."""
         there = counted(len(self._complete), "replicate")
         partly = f", and {counted(len(self._partial), 'replicate')} in part" if self._partial else ""
         _log.info("%s is resumed: %s there%s", self.folder, there, partly)
+        if self._limit is not None:
+            _log.warning(
+                "%s has %d of its %s now: what the others read of other experiments is not there any more. Run those "
+                "with more replicates first, or say how many this one is to have",
+                self.folder,
+                self._limit,
+                counted(self.replicates or 0, "replicate"),
+            )
         for condition, reason in self._changed.items():
             _log.warning("condition %s runs again: %s", condition, reason)
         for (condition, reason), replicates in self._dropped.items():
@@ -261,6 +349,9 @@ class EarlierPart:
         for folder in replicates_in(self.folder):
             replicate = replicate_number(folder.name)
             if replicate in self._complete:
+                continue
+            if self._limit is not None and replicate >= self._limit:
+                remove_folder(folder)
                 continue
             kept = self._partial.get(replicate, frozenset())
             for condition in self._conditions:

@@ -19,7 +19,7 @@ from crystallize.statistics.samples import moments
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes
 from crystallize.store.layout import JOURNAL
 from crystallize.utils.checks import check_share, check_size
-from crystallize.utils.suggest import listed, name_hint
+from crystallize.utils.suggest import first_of, listed, name_hint
 from crystallize.utils.text_table import WIDTH, choose_decimals, format_number, wrapped
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class Plan:
         The limit of the standard deviation of one condition.
     seconds_per_replicate : float or None
         How long a replicate of all conditions took in the pilot; None if that is not stored.
+    left_out : tuple of str
+        The treatments whose differences never varied in the pilot, such as a cell of a grid that is the baseline again.
     """
 
     experiment: str
@@ -80,6 +82,7 @@ class Plan:
     unpaired: int | None
     unpaired_sd_limit: float
     seconds_per_replicate: float | None
+    left_out: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float | None:
@@ -126,11 +129,16 @@ class Plan:
         most = "" if self.comparisons == 1 else f"{self.treatment!r} needs most. "
         seen = format_number(self.smallest_effect(), choose_decimals((), [self.smallest_effect()]))
         unpaired = "more than anybody has" if self.unpaired is None else f"{self.unpaired} of each condition"
-        return (
+        sentences = [
             f"{self.pairs} replicates find a difference of {self.effect:g} in {self.metric} "
             f"({100 * self.power:g} % power){cost}.",
             f"{most}The pilot's {self.pilot} find {seen}. Without pairs: {unpaired}.",
-        )
+        ]
+        if self.left_out:
+            sentences.append(
+                f"Left out, for their differences never vary: {first_of(list(map(repr, self.left_out)))}."
+            )
+        return sentences
 
 
 def power(
@@ -194,9 +202,16 @@ def power(
     name = _metric(pilot, metric)
     chosen = _treatments(pilot, treatment)
     level = alpha / len(chosen)
+    found = {
+        each: find_pairs(name, pilot.metrics.baseline, pilot.metrics.treatments[each]) for each in chosen
+    }
+    left_out = tuple(each for each, pairs in found.items() if _never_varies(pairs))
+    if len(left_out) == len(chosen):  # nothing is left to plan for, as is said below
+        left_out = ()
     plans = []
-    for each in chosen:
-        pairs = find_pairs(name, pilot.metrics.baseline, pilot.metrics.treatments[each])
+    for each, pairs in found.items():
+        if each in left_out:
+            continue
         sd = _spread(pairs, name, each, pilot.experiment)
         assert pairs is not None
         n = len(pairs.differences)
@@ -229,6 +244,7 @@ def power(
         unpaired=unpaired,
         unpaired_sd_limit=unpaired_limit,
         seconds_per_replicate=seconds_per_replicate(pilot.path),
+        left_out=left_out,
     )
 
 
@@ -286,6 +302,10 @@ def _treatments(pilot: Result, asked: str | None) -> list[str]:
             name_hint(asked, "It has", known),
         )
     return known if asked is None else [asked]
+
+
+def _never_varies(pairs: Pairs | None) -> bool:
+    return pairs is not None and len(pairs.differences) >= 2 and moments(pairs.differences).sd == 0
 
 
 def _spread(pairs: Pairs | None, metric: str, treatment: str, experiment: str) -> float:

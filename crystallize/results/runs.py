@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -68,7 +69,9 @@ class StoredRun:
     pinned : bool
         Whether it is kept, whatever happens.
     size : int
-        Bytes of its artifacts that are there.
+        Bytes of its artifacts that are there, as far as they can be seen.
+    problem : str
+        Why it is damaged; empty if it is not.
     """
 
     experiment: str
@@ -82,6 +85,7 @@ class StoredRun:
     failed_outcomes: int | None
     pinned: bool
     size: int
+    problem: str = ""
 
     @property
     def when(self) -> datetime | None:
@@ -231,13 +235,29 @@ def runs(experiment: str | os.PathLike[str] | None = None, *, root_dir: str | Pa
 
 
 def read_runs(locations: Iterable[RunLocation], *, with_deleted: bool = False) -> Runs:
-    """Return the runs of some experiments, each experiment's newest last."""
+    """Return the runs of some experiments, each experiment's newest last.
+
+    Of several experiments, one whose folder cannot be looked into is passed over, with a warning.
+    """
+    places = list(locations)
     return Runs(
         run
-        for location in locations
-        for folder in reversed(versions(folder_of(location)))
+        for location in places
+        for folder in _folders(location, may_fail=len(places) == 1)
         if (run := read_run(location.experiment, folder)).status != DELETED or with_deleted
     )
+
+
+def _folders(location: RunLocation, *, may_fail: bool) -> list[Path]:
+    try:
+        return versions(folder_of(location))[::-1]
+    except PermissionError as error:
+        if may_fail:
+            raise
+        _log.warning(
+            "the runs of %r are passed over: %s (%s)", location.experiment, error.strerror, error.filename
+        )
+        return []
 
 
 def read_run(experiment: str, folder: Path, *, sized: bool = True) -> StoredRun:
@@ -245,10 +265,11 @@ def read_run(experiment: str, folder: Path, *, sized: bool = True) -> StoredRun:
 
     Its size is looked for where the metadata do not have it, as while the run goes on; unless it need not be `sized`.
     """
+    problem = ""
     try:
         metadata = read_metadata(folder) or {"status": UNKNOWN}
-    except StoreError:
-        metadata = {"status": DAMAGED}
+    except StoreError as error:
+        metadata, problem = {"status": DAMAGED}, str(error)
     status = metadata.get("status")
     if status == RUNNING and not is_being_made(folder):
         status = INTERRUPTED
@@ -266,6 +287,7 @@ def read_run(experiment: str, folder: Path, *, sized: bool = True) -> StoredRun:
         failed if type(failed) is int else None,
         is_pinned(folder),
         _size(folder, metadata.get("artifact_bytes")) if sized and status != DELETED else 0,
+        problem,
     )
 
 
@@ -273,12 +295,12 @@ def _size(folder: Path, written: Any) -> int:
     """Return how many bytes of artifacts are there: what the run wrote without what was pruned, or what is found."""
     if type(written) is int:
         return max(0, written - pruned_of(folder).size)
-    return sum(
-        os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118
-        for replicate in replicates_in(folder)
-        for parent, _, names in os.walk(replicate)
-        for name in names
-    )
+    size = 0
+    with contextlib.suppress(OSError):  # it may not be looked into, or goes on changing
+        for replicate in replicates_in(folder):
+            for parent, _, names in os.walk(replicate):
+                size += sum(os.lstat(os.path.join(parent, name)).st_size for name in names)  # noqa: PTH118
+    return size
 
 
 def _accepted(found: Iterable[StoredRun], filters: Sequence[MetricFilter]) -> list[StoredRun]:

@@ -21,7 +21,14 @@ def stored_experiments(root: str | Path = ROOT) -> list[RunLocation]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     found = [RunLocation(str(root), name) for name in names]
-    return [location for location in found if versions(location.folder)]
+    return [location for location in found if _has_runs(location)]
+
+
+def _has_runs(location: RunLocation) -> bool:
+    try:
+        return bool(versions(location.folder))
+    except PermissionError:  # who reads its runs says so
+        return True
 
 
 def locate(what: str | os.PathLike[str], root: str | Path = ROOT) -> tuple[RunLocation, int | None]:

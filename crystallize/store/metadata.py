@@ -154,4 +154,9 @@ def _parsed(path: str, *_changes: int) -> dict[str, Any]:
 
 def _unreadable(path: str, error: Exception) -> StoreError:
     reason = getattr(error, "strerror", None) or error
-    return StoreError(f"the metadata of a run cannot be read: {reason}", path, "Run the experiment again")
+    hint = (
+        "Look at the rights of its folder"
+        if isinstance(error, PermissionError)
+        else "Run the experiment again"
+    )
+    return StoreError(f"the metadata of a run cannot be read: {reason}", path, hint)

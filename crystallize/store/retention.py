@@ -9,12 +9,13 @@ with that record in it, so that its number is never used again.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.errors import StoreError
+from crystallize.errors import CrystallizeError, StoreError
 from crystallize.store.layout import MANIFEST, METADATA, PINNED, PRUNED, replicates_in
 from crystallize.store.locks import FileLock, locked, unread
 from crystallize.store.manifest import read_manifest
@@ -51,19 +52,18 @@ def pin(run: Path) -> None:
     Raises
     ------
     StoreError
-        If no run is stored there.
+        If no run is stored there, or the file system does not let it be changed.
     """
-    with locked(
-        experiment_lock(run.parent)
-    ):  # with versioned=False, another run may be about to take the place
-        if not os.path.lexists(run / METADATA):
-            raise StoreError("no run is stored here, for there is no metadata", str(run))
+    # With versioned=False, another run may be about to take the place.
+    with _changing(run), locked(experiment_lock(run.parent)):
+        _check_is_run(run)
         atomic_write_bytes(run / PINNED, b"")
 
 
 def unpin(run: Path) -> None:
     """Let the run in folder `run` be pruned, deleted and replaced again."""
-    (run / PINNED).unlink(missing_ok=True)
+    with _changing(run):
+        (run / PINNED).unlink(missing_ok=True)
 
 
 def prune(location: RunLocation, keep: int, *, smallest: int = 0) -> None:
@@ -83,10 +83,11 @@ def prune(location: RunLocation, keep: int, *, smallest: int = 0) -> None:
     while older and kept < keep:
         kept += is_complete(older.pop(0))
     for folder in older:
-        if not os.path.lexists(folder / METADATA) or not replicates_in(folder):
+        if not os.path.lexists(folder / METADATA):
             continue
         try:
-            remove_artifacts(folder, smallest=smallest)
+            if replicates_in(folder):
+                remove_artifacts(folder, smallest=smallest)
         except InUseError:
             continue
         except (StoreError, OSError) as error:  # another user's run
@@ -107,8 +108,10 @@ def remove_artifacts(run: Path, *, smallest: int = 0) -> Removed:
     ------
     InUseError
         If the run is pinned, is being made, or is read by somebody.
+    StoreError
+        If the file system does not let it be changed.
     """
-    with _left_alone(run):
+    with _changing(run), _left_alone(run):
         folders = replicates_in(run)
         sizes = {file: file.lstat().st_size for folder in folders for file in _files_in(folder)}
         chosen = [file for file in sizes if sizes[file] >= smallest]
@@ -144,8 +147,10 @@ def delete(run: Path) -> Removed:
     ------
     InUseError
         If the run is pinned, is being made, or is read by somebody.
+    StoreError
+        If the file system does not let it be changed.
     """
-    with _left_alone(run):
+    with _changing(run), _left_alone(run):
         try:
             listed = {entry.path for entry in read_manifest(run)}
         except StoreError:  # it is damaged: then the files tell
@@ -166,16 +171,39 @@ def delete(run: Path) -> Removed:
         return Removed(len(files), sum(sizes.values()))
 
 
+def _check_is_run(run: Path) -> None:
+    try:
+        os.lstat(run / METADATA)
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError("no run is stored here, for there is no metadata", str(run)) from None
+
+
+@contextlib.contextmanager
+def _changing(run: Path) -> Iterator[None]:
+    """Turn the errors of the file system into one that says which run could not be changed."""
+    try:
+        yield
+    except CrystallizeError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"the stored run cannot be changed: {error.strerror or error}",
+            str(error.filename or run),
+            "Look at the rights of the folder and the space on its disk, or have its owner do it",
+        ) from error
+
+
 @contextlib.contextmanager
 def _left_alone(run: Path) -> Iterator[None]:
     """Make sure that nobody makes, reads or replaces a run while the block changes it."""
     with locked(experiment_lock(run.parent)) if run.name == "v0" else contextlib.nullcontext():
-        if not os.path.lexists(run / METADATA):
-            raise StoreError("no run is stored here, for there is no metadata", str(run))
+        _check_is_run(run)
         if is_pinned(run):
             raise InUseError("the run is pinned", str(run), "Unpin it first")
         lock = FileLock(lock_of(run))
         if not lock.try_acquire():
+            if not os.path.lexists(lock.path):  # nobody holds it: it could not be made
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(lock.path))
             raise InUseError("a running process is making this run", str(run), "Wait until it has ended")
         try:
             with unread(run / METADATA) as is_free:

@@ -132,6 +132,16 @@ def test_a_dry_run_takes_options_into_account_and_lists_the_first_of_many(call):
     assert one.startswith("sweep: 2 conditions x 4 replicates")
 
 
+def test_a_dry_run_of_one_treatment_refuses_what_its_run_refuses(call, sweep):
+    steps = sweep.with_name("steps.py")
+    steps.write_text(steps.read_text() + "\ndef finish(data, *, needed): return data\n")
+    sweep.with_name("datasources.py").write_text("def numbers(): return 1.0\n")
+    sweep.write_text(CONFIG.replace("steps: [fit]", "steps: [finish, fit]"))
+    for options in ((), ("--dry-run",)):
+        done = call("run", "sweep", "-t", "named", *options)
+        assert (done.code, "needs the parameter 'needed'" in done.err) == (2, True)
+
+
 def test_the_cost_is_that_of_the_newest_run(call):
     call("run", "sweep", "--grid", "lr=7")
     done = call("run", "sweep", "--grid", "lr=7,8", "--dry-run", "--json")

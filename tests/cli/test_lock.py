@@ -208,6 +208,13 @@ def test_an_experiment_that_cannot_run_is_not_locked(call, project):
     assert not Path("experiments/make/preregistration.json").exists()
 
 
+def test_a_debugging_run_is_none_of_the_plans(call, locked):
+    done = call("run", "use", "--debug")
+    assert done.code == 0
+    assert "seen" in done.out
+    assert "its plan" not in done.out + done.err
+
+
 def test_runs_without_a_plan_say_nothing_of_one(call, project):
     done = call("run", "make")
     assert "plan" not in done.out

@@ -76,6 +76,18 @@ def test_mistakes_are_told_with_exit_code_2(call, trial, arguments, message):
     assert message in found.err
 
 
+def test_a_cell_that_is_the_baseline_again_is_left_out_of_the_plan(call, trial):
+    config = trial / "config.yaml"
+    config.write_text(config.read_text().replace("{shifted: {shift: 1.0}}", "{grid: {shift: [0.0, 1.0]}}"))
+    done = call("plan", "trial", "--effect", "0.5", "--pilot", "10")
+    assert done.code == 0
+    assert "Left out, for their differences never vary: 'shift=0.0'." in " ".join(done.out.split())
+    record = json.loads(call("plan", "trial", "--effect", "0.5", "--json").out)
+    assert (record["treatment"], record["left_out"]) == ("shift=1.0", ["shift=0.0"])
+    alone = call("plan", "trial", "--effect", "0.5", "-t", "shift=0.0")
+    assert (alone.code, "are all equal in the pilot" in alone.err) == (2, True)
+
+
 def test_a_treatment_that_is_not_there_is_told_before_the_pilot(call, trial):
     found = call("plan", "trial", "--effect", "1", "--pilot", "4", "-t", "shited")
     assert found.code == 2

@@ -399,12 +399,38 @@ def test_what_is_told_to_go_on_with_repeats_what_was_asked_for(call, failing):
     assert "1 of 5" not in again.err
 
 
+def test_a_run_that_the_disk_does_not_take_ends_with_its_results_and_how_to_go_on(call, failing):
+    with Path("fails/steps.py").open("a") as steps:
+        steps.write(
+            "\nimport resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (9000, resource.RLIM_INFINITY))\n"
+        )
+    command = [sys.executable, "-m", "crystallize", "run", "fails", "-n", "2000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "the run cannot be stored: File too large" in done.stderr
+    assert "Go on with: crystallize run fails --replicates 2000 --resume" in done.stderr
+    assert "Results: data/fails/v0\n" in done.stdout
+    (stored,) = json.loads(call("runs", "list", "fails", "--json").out)
+    assert (stored["status"], stored["failed_outcomes"]) == ("failed", 1)
+
+
+def test_a_run_goes_on_or_begins_anew_and_not_both(call, failing):
+    for both in (("--resume", "--rerun"), ("--rerun", "--resume")):
+        done = call("run", "fails", *both)
+        assert (done.code, "--rerun" in done.err) == (2, True)
+    assert not Path("data").exists()
+
+
 def test_a_run_with_too_many_failures_ends_with_its_results_and_how_to_go_on(call, failing):
     done = call("run", "fails", "--on-error", "stop")
     assert done.code == 1
     assert "max_failures is 0" in done.err
     assert "Go on with: crystallize run fails --on-error stop --resume" in done.err
     assert "value" in done.out
+    assert "Results: data/fails/v0\n" in done.out
+    (stored,) = json.loads(call("runs", "list", "fails", "--json").out)
+    assert (stored["status"], stored["failed_outcomes"]) == ("failed", 1)
+    assert "Failed:     1 outcome\n" in call("runs", "show", "fails", "--version", "0").out
     assert call("run", "fails", "--max-failures", 1).code == 1
     assert "attempt 2 failed" not in call("run", "fails", "--retries", 1).err
 

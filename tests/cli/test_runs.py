@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,7 @@ from crystallize.store.locks import ReadLock
 
 KEYS = [
     *("experiment", "version", "path", "status", "started", "finished", "replicates", "conditions"),
-    *("failed_outcomes", "pinned", "size"),
+    *("failed_outcomes", "pinned", "size", "problem"),
 ]
 
 
@@ -316,3 +320,69 @@ def test_a_run_that_somebody_reads_is_not_deleted_and_the_others_are(call, store
     assert "centre v1: somebody is reading this run" in done.err
     assert done.out.splitlines()[-1].startswith("Removed 2 runs, ")
     assert listed(call, "centre") == ["centre v1"]
+
+
+# -- what may not be read, or written -----------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def with_rights(mode: int, *folders: Path) -> Iterator[None]:
+    for folder in folders:
+        folder.chmod(mode)
+    try:
+        yield
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+
+def as_a_user(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as somebody for whom rights count: not for root, unless it does without two of its powers."""
+    powerless = []
+    if os.geteuid() == 0:
+        if not shutil.which("setpriv"):
+            pytest.skip("root may do everything, and there is no setpriv")
+        powerless = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    command = [*powerless, sys.executable, "-m", "crystallize", "runs", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_run_that_may_not_be_read_is_listed_as_damaged_with_the_others(stored):
+    with with_rights(0, stored[0]):
+        done = as_a_user("list", "centre")
+        assert (done.returncode, done.stdout.count("complete"), done.stdout.count("damaged")) == (0, 2, 1)
+        assert "centre v0 is damaged: the metadata of a run cannot be read: Permission denied" in done.stderr
+        assert "Look at the rights of its folder" in done.stderr
+        assert as_a_user("pin", "centre").stdout == "centre v2 is pinned.\n"
+        assert as_a_user("list", "--where", "rmse < 70").stdout.count("\ncentre ") == 2
+        for command in ("pin", "delete"):
+            done = as_a_user(command, "centre", "--version", "0", *(["-y"] if command == "delete" else []))
+            assert done.returncode == 2
+            assert "cannot be changed: Permission denied" in done.stderr
+
+
+def test_an_experiment_that_may_not_be_looked_into_does_not_hide_the_others(stored):
+    with with_rights(0, stored[0].parent):
+        done = as_a_user("list")
+    assert done.returncode == 0
+    assert "other" in done.stdout
+    assert "the runs of 'centre' are passed over: Permission denied" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("pin", "centre"),
+        ("pin", "centre", "--version", "0", "--off"),
+        ("delete", "centre", "--version", "1", "-y"),
+        ("prune", "--keep", "0", "-y"),
+    ],
+    ids=" ".join,
+)
+def test_in_a_store_that_may_only_be_read_the_way_out_is_named(call, stored, command):
+    call("runs", "pin", "centre", "--version", "0")
+    with with_rights(0o555, stored[0].parent, *stored):
+        done = as_a_user(*command)
+    assert done.returncode == 2
+    assert "the stored run cannot be changed: Permission denied (" in done.stderr
+    assert "Look at the rights of the folder" in done.stderr

@@ -101,6 +101,86 @@ def test_a_rule_that_is_none_is_a_users_mistake(call, sleep, rule, message):
     assert not Path("data").exists()
 
 
+# -- before anything runs ---------------------------------------------------------------------------------------------
+
+
+def change(sleep, old, new):
+    config = sleep / "config.yaml"
+    assert old in config.read_text()
+    config.write_text(config.read_text().replace(old, new))
+
+
+def test_a_dry_run_tells_how_many_there_are_at_most_and_what_they_would_cost(call, sleep):
+    change(sleep, "replicates: 10", "replicates: 40")
+    change(sleep, "max=10", "max=9")
+    first = call("run", "sleep", "--dry-run").out.splitlines()
+    assert first[:2] == [
+        "sleep: 2 conditions x at most 9 replicates = at most 18 outcomes",
+        "  ends when decided('gain', max=9) has seen enough",
+    ]
+    assert first[-1] == "  cost: not known, for no run with outcomes is stored"
+    assert call("run", "sleep").code == 0
+    fewer = call("run", "sleep", "--dry-run", "-n", "5").out
+    assert fewer.startswith("sleep: 2 conditions x at most 5 replicates = at most 10 outcomes\n")
+    assert "  cost: at most about " in fewer
+    told = json.loads(call("run", "sleep", "--dry-run", "--json").out)["sleep"]
+    assert (told["replicates"], told["outcomes"], told["at_most"]) == (9, 18, True)
+    assert told["rule"] == "decided('gain', max=9)"
+    assert told["seconds"] > 0
+
+
+REFUSED = [
+    ("treatments: {drug: {effect: 1}}", "", "nothing to compare"),
+    ("replicates: 10\nstop: decided(gain, max=10)", "stop: decided(gain)", "nothing ends the run"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), REFUSED, ids=["no treatments", "no end"])
+def test_what_run_refuses_is_refused_by_a_dry_run_and_by_check(call, sleep, old, new, message):
+    change(sleep, old, new)
+    for command in (("run", "sleep"), ("run", "sleep", "--dry-run")):
+        done = call(*command)
+        assert (done.code, message in done.err) == (2, True)
+    line = 1 + next(
+        n for n, text in enumerate((sleep / "config.yaml").read_text().splitlines()) if "stop:" in text
+    )
+    checked = call("check", "sleep")
+    assert checked.code == 2
+    assert f"sleep/config.yaml:{line}:7: stop: " in checked.out
+    assert message in checked.out
+    assert not Path("data").exists()
+
+
+def test_a_rule_that_drops_what_another_reads_is_a_problem_of_its_config(call, sleep):
+    change(sleep, "max=10)", "max=10, drop=true)")
+    with (sleep / "config.yaml").open("a") as config:
+        config.write("outputs: {slept: {loader: json}}\n")
+    (sleep / "steps.py").write_text(
+        (sleep / "steps.py")
+        .read_text()
+        .replace("import pipeline_step", "import Artifact, pipeline_step")
+        .replace("effect=0)", "effect=0, slept: Artifact)")
+        .replace("    return", "    slept.write(data)\n    return")
+    )
+    reader = Path("reader")
+    reader.mkdir()
+    (reader / "config.yaml").write_text("datasource: {slept: sleep#slept}\nsteps: [look]\n")
+    (reader / "steps.py").write_text(
+        "from crystallize import pipeline_step\n\n@pipeline_step()\ndef look(data):\n    return data\n"
+    )
+    for command in (("run", "reader"), ("run", "reader", "--dry-run")):
+        done = call(*command)
+        assert (done.code, "drops conditions" in done.err) == (2, True)
+    checked = call("check", "reader")
+    assert checked.code == 2
+    assert "sleep/config.yaml:6:7: stop: " in checked.out
+    assert "drops conditions" in checked.out
+    change(sleep, ", drop=true", "")
+    assert call("check", "reader").code == 0
+    dry = call("run", "reader", "--dry-run").out
+    assert "reader: 1 condition x at most 10 replicates = at most 10 outcomes" in dry
+
+
 def test_a_metric_that_is_not_there_is_told_with_what_is(call, sleep):
     done = call("run", "sleep", "--stop-when", "decided(gian, max=10)")
     assert done.code != 0

@@ -105,6 +105,14 @@ def test_code_that_has_changed_without_effect_is_told_with_the_pass(call, stored
     assert "  code:\n    look() in steps.py" in done.out
 
 
+def test_more_replicates_than_there_are_cannot_be_verified(call, stored):
+    done = call("verify", "use", "-n", "99")
+    assert (done.code, done.out) == (2, "")
+    assert "the run has not measured 99 replicates" in done.err
+    assert "It has 0 to 2" in done.err
+    assert call("verify", "use", "-n", "3").code == PASS
+
+
 def test_json_is_one_object_whatever_steps_print(call, stored):
     done = call("verify", "make", "--json", "-n", "1")
     found = json.loads(done.out)

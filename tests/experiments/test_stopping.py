@@ -477,6 +477,67 @@ def test_a_run_that_was_stopped_goes_on_without_a_rule() -> None:
     assert open_run("watched").metrics.baseline.metrics == result.metrics.baseline.metrics
 
 
+HASTY = precise("loss", half_width=10, max=40)
+
+
+@pytest.mark.parametrize(
+    ("rule", "asked"),
+    [(HASTY, None), (decided("loss", max=12, alpha=1e-20), None), (decided("loss", alpha=1e-20), 12)],
+    ids=str,
+)
+def test_a_rule_takes_nothing_away_that_was_measured_without_it(
+    rule: StoppingRule, asked: int | None
+) -> None:
+    make(SMALL, step=with_artifact).run(replicates=30)
+    before = everything_stored()
+    with pytest.raises(ValidationError, match=r"leave out .* outcomes.*Run without --resume") as caught:
+        make(SMALL, step=with_artifact).run(stop_when=rule, replicates=asked, strategy="resume")
+    assert "data/watched/v0" in str(caught.value)
+    assert everything_stored() == before
+
+
+def test_a_rule_drops_no_condition_that_was_measured_without_it() -> None:
+    make(step=with_artifact).run(replicates=30)
+    before = everything_stored()
+    with pytest.raises(ValidationError, match="and leave out"):
+        make(step=with_artifact).run(stop_when=decided("loss", max=30, drop=True), strategy="resume")
+    assert everything_stored() == before
+
+
+def test_a_rule_takes_nothing_away_where_an_outcome_is_owed() -> None:
+    def failing(data: None, ctx: Any) -> Any:
+        if ctx["replicate"] == 5 and not Path("went-on").exists():
+            raise ValueError("no")
+        return with_artifact(data, ctx)
+
+    make(SMALL, step=failing).run(replicates=30)
+    Path("went-on").touch()
+    before = everything_stored()
+    with pytest.raises(ValidationError, match="after 5 replicates"):
+        make(SMALL, step=failing).run(stop_when=HASTY, strategy="resume")
+    assert everything_stored() == before
+
+
+def test_fewer_replicates_take_nothing_away_under_the_same_rule() -> None:
+    rule = decided("loss", alpha=1e-20)
+    make(SMALL, step=with_artifact).run(stop_when=rule, replicates=30)
+    before = everything_stored()
+    with pytest.raises(ValidationError, match="after 12 replicates"):
+        make(SMALL, step=with_artifact).run(stop_when=rule, replicates=12, strategy="resume")
+    assert everything_stored() == before
+
+
+def test_a_rule_that_leaves_nothing_out_goes_on_with_a_run_that_it_had_not_watched() -> None:
+    make(SMALL).run(replicates=10)
+    result = make(SMALL).run(stop_when=decided("loss", alpha=1e-20, max=12), strategy="resume")
+    assert (result.replicates, result.path) == (12, Path("data/watched/v0").absolute())
+
+
+def everything_stored() -> dict[str, bytes]:
+    files = (path for path in Path("data").rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {str(path): path.read_bytes() for path in files}
+
+
 # -- mistakes ---------------------------------------------------------------------------------------------------------
 
 

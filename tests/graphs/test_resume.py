@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crystallize import ExperimentGraph, Treatment
+from crystallize import Experiment, ExperimentGraph, Treatment, open_run
 
 
 @pytest.fixture
@@ -88,3 +89,77 @@ def test_what_reads_the_same_bytes_of_another_run_does_not_run_again(node: Any, 
     a.run()
     resume(a, b)
     assert ran.since() == []
+
+
+# -- a producer with fewer replicates than before ---------------------------------------------------------------------
+
+
+def numbers_read(result: Any) -> list[float]:
+    """Return the number that each replicate has read of its producer: two that are equal are one, run twice."""
+    return result.metrics.baseline.metrics["read"]
+
+
+def build_chain(node: Any, *, by_path: bool = False, seed: int = 1, **options: Any) -> tuple[Any, Any]:
+    """Return a producer, and a consumer that records the number that it has read; it has no number of its own."""
+
+    def record(data: Any) -> Any:
+        read = json.loads(data.read_text()) if by_path else data
+        return data, {"read": read["number"]}
+
+    a = node("a", seed=seed)
+    source = a.artifact_datasource(step="ProduceStep", name="out.json") if by_path else a.outputs["out"]
+    return a, Experiment(source, [record], name="b", seed=1, **options)
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+def test_a_consumer_has_as_many_replicates_as_its_producer_has_now(node: Any, by_path: bool) -> None:
+    a, b = build_chain(node, by_path=by_path)
+    three = numbers_read(ExperimentGraph(a, b).run(replicates=3)["b"])
+    a.run(replicates=2)
+    result = b.run(strategy="resume")
+    assert numbers_read(result) == three[:2]
+    assert result.replicates == 2
+    stored = open_run("b")
+    assert (stored.to_json(), stored.replicates, stored.arrived) == (result.to_json(), 2, 2)
+    assert "replicate_2" not in {path.name for path in Path("data/b/v0").iterdir()}
+
+
+def test_of_another_producer_with_fewer_replicates_no_artifact_is_read_twice(node: Any) -> None:
+    ExperimentGraph(*build_chain(node)).run(replicates=3)
+    a, b = build_chain(node, seed=2)
+    read = numbers_read(resume(a, b, replicates=2)["b"])
+    assert read == a.run(replicates=2).metrics.baseline.metrics["number"]
+    assert len({*read}) == 2
+
+
+def test_nothing_that_was_never_measured_is_run_on_an_artifact_that_another_replicate_reads(
+    node: Any, ran: Any
+) -> None:
+    a = node("a")
+    b = node("b", a, before=ran)
+    a.run(replicates=3)
+    Path("stop").touch()
+    with pytest.raises(KeyboardInterrupt):
+        b.run()
+    Path("stop").unlink()
+    a.run(replicates=2)
+    assert b.run(strategy="resume").replicates == 2
+    assert ran.since() == [("baseline", 0), ("baseline", 1)]
+
+
+def test_a_number_that_is_asked_for_again_is_measured_again(node: Any) -> None:
+    a, b = build_chain(node)
+    three = numbers_read(ExperimentGraph(a, b).run(replicates=3)["b"])
+    a.run(replicates=2)
+    b.run(strategy="resume")
+    read = numbers_read(b.run(strategy="resume", replicates=3))
+    assert read == [*three[:2], three[0]], "somebody has asked for it"
+    a.run(replicates=3)
+    assert numbers_read(b.run(strategy="resume")) == three
+
+
+def test_what_still_applies_beyond_the_number_of_the_producer_stays(node: Any) -> None:
+    a, b = build_chain(node)
+    a.run(replicates=1)
+    four = b.run(replicates=4)
+    assert b.run(strategy="resume").to_json() == four.to_json(), "it was asked for, and reads the same"

@@ -130,6 +130,23 @@ def test_runs_are_chosen_by_several_things_at_once() -> None:
     assert len(runs.select(larger_than=0)) == 0
 
 
+def test_filters_take_numbers_beyond_all_floats_as_the_summary_does() -> None:
+    def step(data: Any, ctx: Any) -> Any:
+        sign = -1 if ctx["replicate"] else 1
+        infinite = float("inf")
+        return data, {"huge": 10**400, "low": -(10**400), "large": 1e308, "both": sign * infinite}
+
+    result = Experiment(lambda: 0, [step], name="huge", seed=1).run(replicates=4)
+    means = {row.metric: repr(row.mean) for row in result.summary().rows}
+    assert means == {"huge": "inf", "low": "-inf", "large": "1e+308", "both": "nan"}
+    runs = crystallize.runs("huge")
+    holds = {
+        where: bool(runs.select(where=where))
+        for where in ("huge < 5", "huge > 1e308", "low < 5", "large == 1e308", "both > 0", "both < 0")
+    }
+    assert [where for where, found in holds.items() if found] == ["huge > 1e308", "low < 5", "large == 1e308"]
+
+
 def test_a_frame_of_several_runs_compares_them() -> None:
     pytest.importorskip("pandas")
     store("centre", 1)
