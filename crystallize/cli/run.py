@@ -289,7 +289,14 @@ def run(
         except KeyboardInterrupt as error:
             display.close()
             if measured := getattr(error, "results", None):
-                _print_results(measured, as_json)
+                try:
+                    _print_results(measured, as_json)
+                except (
+                    Exception
+                ) as broken:  # of a library whose import was interrupted, and cannot be done again
+                    screen.echo(
+                        f"What was measured cannot be shown now: {type(broken).__name__}: {broken}.", err=True
+                    )
             _print_interruption(progress, again)
             raise typer.Exit(getattr(error, "code", errors.INTERRUPTED)) from None
         finally:

@@ -497,6 +497,33 @@ def test_an_unknown_plugin_is_warned_of_with_the_nearest_name(call, project):
 # -- Ctrl-C --------------------------------------------------------------------------------------------------
 
 
+def test_an_interruption_that_has_broken_the_import_of_a_library_is_told_as_any_other(project, tmp_path):
+    """The library's second import fails, and with it the table of what was measured; nothing else does."""
+    (tmp_path / "scipy.py").write_text("raise ImportError('cannot load module more than once per process')\n")
+    (project / "use" / "steps.py").write_text(
+        dedent(
+            """
+            from crystallize import pipeline_step
+
+            @pipeline_step()
+            def look(data, ctx, *, shift=0.0):
+                if ctx["replicate"] == 2:
+                    raise KeyboardInterrupt
+                return data, {"seen": shift * ctx["replicate"]}
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, "run", "use"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 130
+    assert "What was measured cannot be shown now: ImportError: cannot load module" in done.stderr
+    assert done.stderr.endswith("Go on with: crystallize run use --resume\n")
+
+
 @pytest.mark.parametrize(
     ("execution", "signum", "code"),
     [("serial", signal.SIGINT, 130), ("thread", signal.SIGTERM, 143), ("process", signal.SIGHUP, 129)],
