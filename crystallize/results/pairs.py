@@ -13,11 +13,12 @@ from crystallize.statistics.intervals import Interval, clustered_mean, interval_
 from crystallize.statistics.mcnemar import Changes, count_changes
 from crystallize.statistics.samples import (
     Moments,
+    alike,
     as_numbers,
-    in_tables,
     lost_halves,
     moments,
     moments_of_pairs,
+    moments_of_sides,
     paired_differences,
 )
 from crystallize.statistics.t_tests import MeanDifference
@@ -113,11 +114,12 @@ class Pairs:
 
 
 def measure_together(several: Sequence[Pairs]) -> None:
-    """Find the moments of many pairs in tables; each would find its own when it is asked for them."""
-    for places, *tables in in_tables([(each.baseline, each.treatment) for each in several]):
-        left, right = (moments(table).each() for table in tables)
+    """Find the moments of many pairs together; each would find its own when it is asked for them."""
+    numbers = {place: (each.baseline, each.treatment) for place, each in enumerate(several)}
+    for places, *rows in alike(numbers):
+        left, right = (side.each() for side in moments_of_sides(*rows))
         left *= len(right) if len(left) == 1 else 1
-        for place, *sides in zip(places, left, right, moments_of_pairs(*tables).each(), strict=True):
+        for place, *sides in zip(places, left, right, moments_of_pairs(*rows).each(), strict=True):
             vars(several[place])["sides"] = tuple(sides)  # where cached_property keeps it
 
 

@@ -277,9 +277,10 @@ class Hypothesis:
         )
         found = (self._all_at_once if together else self._one_by_one)(aligned)
         for name, (parts, samples) in zip(compared, found, strict=True):
-            raised = [part for part in parts if isinstance(part, Exception)]
-            if raised:
-                self._note(errors, name, "".join(traceback.format_exception(raised[0])))
+            for part in parts:
+                if isinstance(part, Exception):
+                    self._note(errors, name, "".join(traceback.format_exception(part)))
+                    break
             else:
                 yield name, parts, samples
 

@@ -39,25 +39,27 @@ from crystallize.statistics.intervals import interval_of_changes
 from crystallize.statistics.mcnemar import count_changes
 from crystallize.statistics.samples import (
     ConditionSamples,
+    alike,
     as_numbers,
+    by_tables,
     difference_of_means,
-    in_tables,
     moments,
     moments_of_pairs,
+    moments_of_sides,
     paired_differences,
 )
-from crystallize.statistics.sign_flip import flip_signs
+from crystallize.statistics.sign_flip import SignFlips, flip_signs
 from crystallize.statistics.t_tests import MeanDifference
 from crystallize.statistics.verdicts import EQUIVALENT, NOT_WORSE
 from crystallize.statistics.verifier import verifier
-from crystallize.statistics.wilcoxon import signed_ranks
+from crystallize.statistics.wilcoxon import SignedRanks, signed_ranks
 from crystallize.utils.checks import check_bool, check_count, check_share, check_size
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from crystallize.statistics.samples import FloatArray, NumberArray
+    from crystallize.statistics.samples import FloatArray, NumberArray, Rows
     from crystallize.statistics.verdicts import Direction
     from crystallize.statistics.wilcoxon import Method
 
@@ -104,7 +106,7 @@ def _check_margin(alpha: Any, paired: Any, margin: Any, direction: Any = "max") 
 
 
 def _welch(samples: Sequence[Pair], *, alpha: float) -> list[Found | Exception]:
-    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
+    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
         found, n = _mean_difference(baseline, treatment, paired=False)
         return _records(alpha, **_of_means(found, alpha, n))
 
@@ -141,7 +143,7 @@ def welch_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
 
 
 def _paired_t(samples: Sequence[Pair], *, alpha: float) -> list[Found | Exception]:
-    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
+    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
         found, n = _mean_difference(baseline, treatment, paired=True)
         return _records(alpha, **_of_means(found, alpha, n))
 
@@ -176,18 +178,20 @@ def paired_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alph
 def _sign_flips(
     samples: Sequence[Pair], *, alpha: float, resamples: int, seed: int
 ) -> list[Found | Exception]:
-    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
-        differences = paired_differences(baseline, treatment)
-        mean = MeanDifference.of_pairs(moments(differences))
-        flips = flip_signs(differences, alpha, resamples, seed)
+    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
+        def flip(*tables: NumberArray) -> SignFlips:
+            return flip_signs(paired_differences(*tables), alpha, resamples, seed)
+
+        mean, n = _mean_difference(baseline, treatment, paired=True)
+        p_value, low, high = by_tables(flip, baseline, treatment)
         return _records(
             alpha,
-            p_value=flips.p_value,
+            p_value=p_value,
             statistic=mean.difference,
             standard_error=mean.error,
             difference=mean.difference,
-            interval=_pairs_of(flips.low, flips.high),
-            n=differences.shape[1],
+            interval=_pairs_of(low, high),
+            n=n,
         )
 
     return _compare_all(samples, compare, paired=True)
@@ -239,17 +243,19 @@ def sign_flip_test(
 
 
 def _wilcoxon(samples: Sequence[Pair], *, alpha: float, method: Method) -> list[Found | Exception]:
-    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
-        differences = paired_differences(baseline, treatment)
-        found = signed_ranks(differences, method)
-        mean = MeanDifference.of_pairs(moments(differences))
+    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
+        def rank(*tables: NumberArray) -> SignedRanks:
+            return signed_ranks(paired_differences(*tables), method)
+
+        mean, n = _mean_difference(baseline, treatment, paired=True)
+        _, positive, negative, p_value = by_tables(rank, baseline, treatment)
         return _records(
             alpha,
-            p_value=found.p_value,
-            statistic=found.positive - found.negative,
+            p_value=p_value,
+            statistic=positive - negative,
             standard_error=mean.error,
             difference=mean.difference,
-            n=differences.shape[1],
+            n=n,
         )
 
     return _compare_all(samples, compare, paired=True)
@@ -338,7 +344,7 @@ def mcnemar_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
 def _equivalence(
     samples: Sequence[Pair], *, margin: float, alpha: float, paired: bool
 ) -> list[Found | Exception]:
-    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
+    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
         import numpy as np
 
         found, n = _mean_difference(baseline, treatment, paired=paired)
@@ -394,7 +400,7 @@ def equivalence_test(
 def _non_inferiority(
     samples: Sequence[Pair], *, margin: float, direction: Direction, alpha: float, paired: bool
 ) -> list[Found | Exception]:
-    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
+    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
         found, n = _mean_difference(baseline, treatment, paired=paired)
         is_max = direction == "max"
         p_values = found.p_above(-margin) if is_max else found.p_below(margin)
@@ -536,7 +542,7 @@ def dunnett_test(
 
 def _compare_all(
     samples: Sequence[Pair],
-    compare: Callable[[NumberArray, NumberArray], list[Found]],
+    compare: Callable[[Rows, Rows], list[Found]],
     *,
     paired: bool,
 ) -> list[Found | Exception]:
@@ -547,13 +553,12 @@ def _compare_all(
     samples : sequence of tuple
         For each treatment the baseline's samples that belong to it, and its own.
     compare : callable
-        Takes tables, see :func:`in_tables`, and returns a result for each row.
+        Takes rows as :func:`alike` groups them, and returns a result for each.
     paired : bool
         Whether values of one replicate belong together.
     """
     found: list[Any] = []
-    places: dict[str, list[int]] = {}
-    pairs: dict[str, list[tuple[NumberArray, NumberArray]]] = {}
+    pairs: dict[str, dict[int, tuple[NumberArray, NumberArray]]] = {}
     last: Samples | None = None  # treatments that lack nothing share the baseline's
     for place, (baseline, treatment) in enumerate(samples):
         try:
@@ -566,12 +571,11 @@ def _compare_all(
             continue
         found.append({})
         for metric, numbers in ours.items():
-            places.setdefault(metric, []).append(place)
-            pairs.setdefault(metric, []).append((numbers, theirs[metric]))
+            pairs.setdefault(metric, {})[place] = numbers, theirs[metric]
     for metric, given in pairs.items():
-        for rows, left, right in in_tables(given):
-            for row, result in zip(rows, compare(left, right), strict=True):
-                found[places[metric][row]][metric] = result
+        for places, *rows in alike(given):
+            for place, result in zip(places, compare(*rows), strict=True):
+                found[place][metric] = result
     return [each if isinstance(each, Exception) else _without_one_metric(each) for each in found]
 
 
@@ -601,13 +605,13 @@ def _check_alike(
 
 
 def _mean_difference(
-    baseline: NumberArray, treatment: NumberArray, *, paired: bool
+    baseline: Rows, treatment: Rows, *, paired: bool
 ) -> tuple[MeanDifference, int | tuple[int, int]]:
     """Return the differences of the means of rows, and how many values they are of."""
     if paired:
         found = moments_of_pairs(baseline, treatment)
         return MeanDifference.of_pairs(found), found.n
-    a, b = moments(baseline), moments(treatment)
+    a, b = moments_of_sides(baseline, treatment)
     return MeanDifference.of_samples(a, b), (a.n, b.n)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import pickle
+import subprocess
+import sys
 from decimal import Decimal
 from fractions import Fraction
 from statistics import fmean
@@ -242,6 +245,20 @@ def test_large_offsets_do_not_cost_the_variance_its_digits():
 def mean_and_sd(values):
     found = moments(as_numbers(values, "x"))
     return found.mean, found.sd
+
+
+def test_moments_of_many_values_do_not_depend_on_the_number_of_threads():
+    code = (
+        "import numpy as np; from crystallize.statistics.samples import moments; "
+        "print(moments(np.random.default_rng(0).normal(size=50_001)))"
+    )
+    said = {
+        subprocess.check_output(
+            [sys.executable, "-c", code], env=os.environ | {"OPENBLAS_NUM_THREADS": threads}
+        )
+        for threads in ("1", "2")
+    }
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations([math.inf, 1.0, 2.0])))
