@@ -212,12 +212,17 @@ class Hypothesis:
         dropped = {name: reasons for name, each in compared.items() if (reasons := _count_dropped(*each))}
         results: dict[str, Any] = {}
         tests: list[Test] = []
-        for name, parts, samples in self._verify(baseline, compared, errors):
-            results[name] = list(parts) if self._is_list else parts[0]
-            side, treatment, groups = compared[name]
-            columns = side.columns, treatment.columns
-            for part, group, pair in zip(parts, groups, samples, strict=True):
-                tests += tests_in(part, name, group, pair, columns)
+        found = self._verify(baseline, compared.values())
+        for (name, (side, treatment, groups)), (parts, samples) in zip(compared.items(), found, strict=True):
+            for part in parts:
+                if isinstance(part, Exception):
+                    self._note(errors, name, "".join(traceback.format_exception(part)))
+                    break
+            else:
+                results[name] = list(parts) if self._is_list else parts[0]
+                columns = side.columns, treatment.columns
+                for part, group, pair in zip(parts, groups, samples, strict=True):
+                    tests += tests_in(part, name, group, pair, columns)
         comparisons, correction = judge(tests, Standards(self.alpha, **self.standards))
         if self.ranker is None:
             scores = self._scores_by_p_value(comparisons)
@@ -263,9 +268,9 @@ class Hypothesis:
         return compared
 
     def _verify(
-        self, baseline: ConditionMetrics, compared: Mapping[str, Compared], errors: dict[str, str]
-    ) -> Iterator[tuple[str, Sequence[Any], list[Pair]]]:
-        """Yield each treatment with what the verifier gives for its groups of metrics, and note where it raises."""
+        self, baseline: ConditionMetrics, compared: Iterable[Compared]
+    ) -> Iterable[tuple[Sequence[Any], list[Pair]]]:
+        """Return what the verifier gives or raises for the groups of metrics of each treatment, and their samples."""
         whole = BaselineColumns(baseline.columns)  # all that nothing was dropped of share one
         together = isinstance(self.verifier, Verifier) and self.verifier.many is not None
         aligned = (
@@ -273,16 +278,9 @@ class Hypothesis:
                 (whole if side is baseline else BaselineColumns(side.columns)).align(treatment.columns, group)
                 for group in groups
             ]
-            for side, treatment, groups in compared.values()
+            for side, treatment, groups in compared
         )
-        found = (self._all_at_once if together else self._one_by_one)(aligned)
-        for name, (parts, samples) in zip(compared, found, strict=True):
-            for part in parts:
-                if isinstance(part, Exception):
-                    self._note(errors, name, "".join(traceback.format_exception(part)))
-                    break
-            else:
-                yield name, parts, samples
+        return (self._all_at_once if together else self._one_by_one)(aligned)
 
     def _one_by_one(self, aligned: Iterable[list[Pair]]) -> Iterator[tuple[Sequence[Any], list[Pair]]]:
         """Yield what the verifier returns or raises; one treatment's lists are in memory at a time."""

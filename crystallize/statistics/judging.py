@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SEVERAL = (tuple, list)
 _NO_MEAN = (math.nan, math.nan, math.nan, math.nan)
+_is_int = int.__instancecheck__  # isinstance(..., int)
 
 
 class Test(NamedTuple):
@@ -130,7 +131,7 @@ def _own_mean(result: Mapping[str, Any], difference: float | None, n: Any) -> tu
     if error is None:  # a test of what is not for Student's t
         return _NO_MEAN, 0
     several = isinstance(n, _SEVERAL)
-    count = min([each for each in n if isinstance(each, int)], default=None) if several else n
+    count = min(filter(_is_int, n), default=None) if several else n
     if difference is not None and isinstance(count, int) and is_number(error) and error > 0:
         freedom = result.get("degrees_of_freedom", None if several else count - 1)
         if is_number(freedom):
@@ -183,8 +184,7 @@ def judge(tests: Sequence[Test], standards: Standards) -> tuple[tuple[Comparison
             concluded = verdict(evidence, alpha, direction)
         if concluded == UNDECIDED and not test.claim:
             more, visible = _outlook(test, level, standards.smallest_effect)
-        treatment, metric, difference, own_p, _, _, is_paired, *_ = test
-        values = treatment, metric, difference, own_p, p_value, concluded, is_paired, more, visible
+        values = (*test[:4], p_value, concluded, test.is_paired, more, visible)
         comparisons.append(tuple.__new__(Comparison, values))
     return tuple(comparisons), "own" if is_own else correction
 
