@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError
@@ -218,8 +219,14 @@ def _outlook(test: Test, alpha: float, smallest: float | None) -> tuple[int | No
     if not error > 0:
         return None, None
     sd = error * math.sqrt(n if paired else n / 2)
-    visible = smallest_effect(n, alpha=alpha, paired=paired) * sd
+    visible = _visible(n, alpha, paired) * sd
     if smallest is None:
         return None, visible
     needed = whole_replicates_needed(smallest / sd, alpha=alpha, paired=paired)
     return None if needed is None or needed <= n else needed - n, visible
+
+
+@lru_cache(maxsize=64)
+def _visible(n: int, alpha: float, paired: bool) -> float:
+    """Return the smallest effect that `n` replicates find; a cache takes much longer for arguments with names."""
+    return smallest_effect(n, alpha=alpha, paired=paired)
