@@ -63,6 +63,8 @@ class RunningExperiment(Protocol):
         Whether nobody has given a seed.
     stop_when : StoppingRule or None
         Its rule that ends a run when it has seen enough; that of the run under way is ``current_run.stop_when``.
+    failure_policy : FailurePolicy
+        What it does about outcomes that fail; that of the run under way is ``current_run.failure_policy``.
     plugins : PluginManager
         The active plugins.
     source : pathlib.Path or None
@@ -76,6 +78,7 @@ class RunningExperiment(Protocol):
     master_seed: int
     is_seed_drawn: bool
     stop_when: Any
+    failure_policy: Any
     plugins: Any
     source: Path | None
     command_name: str | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crystallize.statistics.stopping.rule import stopping_of
+from crystallize.store.extent import takes_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,7 @@ class InOrder:
 
     def counts(self, replicate: int, condition: str) -> bool:
         """Tell whether a condition has a part in a replicate, as far as the rule has come."""
-        return replicate < self._dropped.get(condition, replicate + 1)
+        return takes_part(condition, replicate, self._dropped)
 
     def owed_conditions(self, replicate: int) -> list[str]:
         """Return the conditions that a replicate needs, as far as the rule has come."""

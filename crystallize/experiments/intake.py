@@ -15,6 +15,7 @@ from crystallize.experiments.owed import Owed
 from crystallize.experiments.settings import ReadWatch
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.results.result import failures_error
+from crystallize.store.extent import takes_part
 from crystallize.store.outcome import ReplicateResult, warn_of_cache
 from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, RunCancelled, safe_repr
 from crystallize.utils.suggest import counted, listed
@@ -336,6 +337,21 @@ class Intake:
         """
         if not isinstance(results, list):
             raise self._broken_contract(f"returned {type(results).__name__}, not a list")
+        if not self.owed.is_settled_by(results):
+            self._take_one_by_one(results)
+        if lost := self.owed.lost():
+            raise self._broken_contract(
+                f"returned without replicate {lost[0]}, which it had taken"
+                + (f", and without {len(lost) - 1} more" if len(lost) > 1 else "")
+            )
+        undone = next(self.owed, None)
+        if undone is not None:
+            raise self._broken_contract(f"returned and left replicate {undone} undone")
+        if len(results) < self._count_run:
+            raise self._broken_contract(f"returned {len(results)} results of {self._count_run} replicates")
+        self._taken = results
+
+    def _take_one_by_one(self, results: list[Any]) -> None:
         last = -1
         returned: set[int] = set()  # if they may come in any order
         for result in results:
@@ -355,17 +371,6 @@ class Intake:
                         f"returned {replicate} for a replicate that it never reported"
                     )
                 self.take(result)
-        if lost := self.owed.lost():
-            raise self._broken_contract(
-                f"returned without replicate {lost[0]}, which it had taken"
-                + (f", and without {len(lost) - 1} more" if len(lost) > 1 else "")
-            )
-        undone = next(self.owed, None)
-        if undone is not None:
-            raise self._broken_contract(f"returned and left replicate {undone} undone")
-        if len(results) < self._count_run:
-            raise self._broken_contract(f"returned {len(results)} results of {self._count_run} replicates")
-        self._taken = results
 
     def _checked(self, result: Any) -> int:
         if not isinstance(result, ReplicateResult):
@@ -380,9 +385,7 @@ class Intake:
             owed = [name for name in owed if name not in self._partial[replicate]]
         if conditions != owed and self.run.dropped:  # a worker may not have heard of it, or not yet
             owed = [
-                name
-                for name in owed
-                if name in conditions or replicate < self.run.dropped.get(name, replicate + 1)
+                name for name in owed if name in conditions or takes_part(name, replicate, self.run.dropped)
             ]
         if conditions != owed:
             raise self._broken_contract(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from crystallize.utils.growing import put
 
@@ -63,6 +64,14 @@ class Owed(Iterator[int]):
     def has_arrived(self, number: int) -> bool:
         """Tell whether a replicate has arrived."""
         return number < len(self._arrived) and bool(self._arrived[number])
+
+    def is_settled_by(self, numbers: list[Any]) -> bool:
+        """Tell whether these are the numbers of all that have arrived, in order, and nothing of 0 to the last lacks."""
+        return (
+            numbers == list(range(len(self._arrived)))
+            and {*map(type, numbers)} <= {int}
+            and all(self._arrived)
+        )
 
     def lost(self) -> list[int]:
         """Return the replicates that were taken and have not arrived, in order."""

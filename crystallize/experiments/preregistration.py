@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -155,7 +156,8 @@ def _signature(experiment: RunningExperiment, hypotheses: Sequence[Hypothesis]) 
         extent = {"replicates": resolve_replicates(experiment, asked)}
     else:
         extent = {"replicates": resolve_most_replicates(experiment, asked, rule), "stop_when": str(rule)}
-    return {**extent, **experiment_signature(experiment, hypotheses)}
+    policy = experiment.failure_policy if run is None else run.failure_policy
+    return {**extent, "failure_policy": asdict(policy), **experiment_signature(experiment, hypotheses)}
 
 
 def _departures(planned: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from crystallize.datasources.datasource import DataSource, FunctionSource
 from crystallize.errors import InvalidTypeError
 from crystallize.experiments.order import INTERLEAVED, order_of_conditions
 from crystallize.experiments.time_limit import limited, reported, timeout_error
+from crystallize.store.extent import takes_part
 from crystallize.store.outcome import Outcome, OutcomeError, ReplicateResult
 from crystallize.utils.context import FrozenContext
 from crystallize.utils.failures import is_addressed_to_the_run, users_frames
@@ -26,7 +27,7 @@ from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.flow import Flow, adrive, drive
 from crystallize.utils.randomness import stream_key
 from crystallize.utils.signatures import is_async
-from crystallize.utils.stage import DATA_SOURCE, TREATMENT, trace_key, trace_of, with_plain_names
+from crystallize.utils.stage import DATA_SOURCE, TREATMENT, notes_key, trace_of, with_plain_names
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -42,7 +43,6 @@ _logger = logging.getLogger("crystallize.experiment")
 FETCH: Any = object()
 """Stands for data that the data source has yet to give."""
 
-_FEW_NOTES = 100
 _new = tuple.__new__
 _HOOKS_RNG = stream_key("crystallize.hooks")
 
@@ -52,7 +52,7 @@ class Condition:
     """A condition, ready to run."""
 
     name: str
-    settings: Mapping[str, Any]
+    new_context: Callable[[int], FrozenContext]
     function: Callable[[FrozenContext], Any] | None
     fetch: Callable[[FrozenContext], Any]
     recheck: Callable[[FrozenContext], None] | None
@@ -103,11 +103,9 @@ class Replicate:
         self._pipeline = experiment.pipeline.bind(experiment.outputs).cached(
             experiment.current_run.cache, hooks_see_data=hooks_see_data
         )
-        self._initial = experiment.initial_ctx
         self._master_seed = experiment.master_seed
         self._conditions = tuple(
-            _condition(name, experiment.active_treatments.get(name), experiment.datasource)
-            for name in experiment.conditions
+            self._condition(name, experiment.active_treatments.get(name)) for name in experiment.conditions
         )
         self.conditions = experiment.conditions
         self.is_async = any(map(is_async, _functions_of(experiment)))
@@ -119,12 +117,31 @@ class Replicate:
         self.timeout = experiment.current_run.failure_policy.timeout
         self.begin_outcome: Callable[[str], None] | None = None
         self.timed_out: Mapping[int, Collection[str]] = {}
-        self._plugin_name = experiment.plugins.name_of
         self._before_replicate = experiment.plugins.direct("before_replicate")
         self._before_step = self._hook("before_step")
         self._after_step = self._hook("after_step")
         self._last_traces: dict[str, tuple[bytes, Trace]] = {}  # by condition, each with its key
         self._pickled: tuple[str, bytes] | None = None
+
+    def _condition(self, name: str, treatment: Treatment | None) -> Condition:
+        experiment, source = self.experiment, self.experiment.datasource
+        if treatment is not None and treatment.datasource is not None:
+            source = treatment.datasource
+        return Condition(
+            name,
+            partial(
+                FrozenContext,
+                experiment.initial_ctx,
+                {} if treatment is None else treatment.settings,
+                name,
+                experiment.master_seed,
+                _HOOKS_RNG,
+                experiment.plugins.name_of,
+            ),
+            None if treatment is None else treatment.function,
+            source.direct if isinstance(source, FunctionSource) else source.fetch,
+            None if type(source).recheck is DataSource.recheck else source.recheck,
+        )
 
     def _hook(self, name: str) -> Callable[..., None] | None:
         call = self.experiment.plugins.direct(name)
@@ -191,7 +208,7 @@ class Replicate:
         chosen = next(each for each in self._conditions if each.name == condition)
         if data is not FETCH:
             chosen = replace(chosen, fetch=lambda ctx: data, recheck=None)
-        ctx = self._context(replicate, chosen)
+        ctx = chosen.new_context(replicate)
         started = time.time()
         with ctx.in_force():
             returned = drive(self._play(ctx, chosen))
@@ -231,7 +248,7 @@ class Replicate:
         return tuple(
             condition
             for condition in self._conditions
-            if condition.name not in done and replicate < dropped.get(condition.name, replicate + 1)
+            if condition.name not in done and takes_part(condition.name, replicate, dropped)
         )
 
     def _in_time(self, replicate: int, owed: Sequence[Condition]) -> Sequence[Condition]:
@@ -253,13 +270,15 @@ class Replicate:
 
     def _outcome(self, replicate: int, condition: Condition, attempt: int = 0) -> Flow[Outcome]:
         started = time.time()
-        play = self._play if self.timeout is None else self._play_in_time
-        ctx = self._context(replicate, condition)
+        ctx = condition.new_context(replicate)
         error = None
         forks = len(_forks)
         token = ctx.enter()
         try:
-            yield from play(ctx, condition)
+            if self.timeout is None:
+                yield from self._play(ctx, condition)
+            else:
+                yield from self._play_in_time(ctx, condition)
         except BaseException as raised:  # a step that calls sys.exit() fails like any other
             if is_addressed_to_the_run(raised):
                 raise
@@ -284,10 +303,10 @@ class Replicate:
         """
         noted = tuple(ctx.noted)
         try:
-            key = _key_of(noted)
+            key = notes_key(noted)
         except ValueError:
             noted = with_plain_names(noted)
-            key = _key_of(noted)
+            key = notes_key(noted)
         last_key, last = self._last_traces.get(condition, (b"", ()))
         if key == last_key:
             return last
@@ -331,23 +350,6 @@ class Replicate:
         if recheck is not None:
             recheck(ctx)
         return returned
-
-    def _context(self, replicate: int, condition: Condition) -> FrozenContext:
-        return FrozenContext(
-            self._initial,
-            condition.settings,
-            replicate,
-            condition.name,
-            self._master_seed,
-            _HOOKS_RNG,
-            self._plugin_name,
-        )
-
-
-def _key_of(noted: tuple[Any, ...]) -> bytes:
-    """Return what the notes of two outcomes have in common only if their traces are the same."""
-    # The values of a metric are counted in a trace, so that many notes have no long key.
-    return trace_key(noted if len(noted) <= _FEW_NOTES else trace_of(noted))
 
 
 def describe_error(error: BaseException, replicate: int, condition: str, step: str | None) -> OutcomeError:
@@ -393,8 +395,8 @@ def _outcome(
     attempt: int = 0,
 ) -> Outcome:
     seconds = time.time() - started
+    ctx.is_over = True
     metrics = ctx.metrics
-    parcels, ctx.handed_back = ctx.handed_back, None  # what comes later is refused
     # Not Outcome(...), which takes three times as long.
     return _new(
         Outcome,
@@ -406,12 +408,12 @@ def _outcome(
             ctx.artifacts.entries if ctx.artifact_entries else (),
             trace,
             error,
-            tuple(parcels) if parcels else (),
+            tuple(ctx.handed_back) if ctx.handed_back else (),
             started,
             seconds if seconds > 0.0 else 0.0,  # the clock may be set back
             attempt,
             None,
-            tuple(ctx.cache_notes) if ctx.cache_notes else (),
+            () if ctx.caching is None else tuple(ctx.caching.notes),
         ),
     )
 
@@ -464,12 +466,3 @@ def _sees_data(record: PluginRecord) -> bool:
     return not hooks.isdisjoint({"before_step", "after_step"}) and getattr(
         record.plugin, "affects_outcomes", True
     )
-
-
-def _condition(name: str, treatment: Treatment | None, datasource: DataSource) -> Condition:
-    source = datasource if treatment is None else treatment.datasource or datasource
-    fetch = source.direct if isinstance(source, FunctionSource) else source.fetch
-    recheck = None if type(source).recheck is DataSource.recheck else source.recheck
-    if treatment is None:
-        return Condition(name, {}, None, fetch, recheck)
-    return Condition(name, treatment.settings, treatment.function, fetch, recheck)

@@ -20,6 +20,7 @@ from crystallize.utils.fingerprint import safe_fingerprint
 from crystallize.utils.json_text import to_json
 from crystallize.utils.masking import masked
 from crystallize.utils.sharing import to_python
+from crystallize.utils.signatures import name_of
 
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
@@ -70,15 +71,15 @@ def experiment_signature(experiment: RunningExperiment, hypotheses: Iterable[Hyp
         ``outputs``
             Artifacts by alias, a part each: file name, loader and writer, and their code.
         ``hypotheses``
-            By name, a part of the verifier, with ``metrics``, ``direction`` and the code of the ranker.
+            By name, a part with the ``verifier``'s name, ``metrics``, ``direction`` and the code of the ranker.
         ``plugins``
             Those that have a part in each outcome, by name: ``distribution``, ``version``, ``settings``, and the
             ``code`` of those that are the user's own.
 
         A *part* has ``code``, hashes by name and file as :func:`crystallize.utils.code.code_of` returns them;
-        ``parameters``, what it was explicitly made with; and for a function ``defaults``, those of its other
-        parameters, which for a step give way to an entry of the context. The attributes of an object that is no
-        function are its parameters.
+        ``callable``, the name of its function or class, for what is installed has no code there; ``parameters``, what
+        it was explicitly made with; and for a function ``defaults``, those of its other parameters, which for a step
+        give way to an entry of the context. The attributes of an object that is no function are its parameters.
 
     Notes
     -----
@@ -114,6 +115,7 @@ def _part(thing: Any, *others: Any) -> dict[str, Any]:
     defaults = _defaults(function) if isinstance(function, FunctionType) else {}
     return {
         "code": code_of(function, *parameters.values(), *others, without_defaults_of=function),
+        "callable": None if function is None else name_of_code(function),
         "parameters": _readable_settings(parameters),
         "defaults": _readable_settings(
             {name: value for name, value in defaults.items() if name not in parameters}
@@ -149,8 +151,10 @@ def _condition(treatment: Treatment | None) -> dict[str, Any]:
 
 
 def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:
-    asked = {"metrics": hypothesis.groups, **hypothesis.standards}
-    return _part(hypothesis.verifier, hypothesis.ranker) | _readable_settings(asked)
+    part = _part(hypothesis.verifier, hypothesis.ranker)
+    del part["callable"]
+    asked = {"verifier": name_of(hypothesis.verifier), "metrics": hypothesis.groups, **hypothesis.standards}
+    return part | _readable_settings(asked)
 
 
 def _matters(record: PluginRecord) -> bool:

@@ -81,8 +81,7 @@ def _code_of(thing: Any) -> Mapping[str, Any]:
     code = code_of(thing)
     if isinstance(thing, ModuleType):
         return {"name": thing.__name__, "code": code}
-    # The user's own are called the same in a script and where that is imported.
-    name = name_of_code(thing) if code else f"{thing.__module__}.{thing.__qualname__}"
+    name = name_of_code(thing)
     if not isinstance(thing, FunctionType):
         return {"name": name, "code": code}
     return {

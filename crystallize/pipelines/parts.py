@@ -45,6 +45,10 @@ def _attributes(thing: Any) -> dict[str, Any]:
     slots: Any = {}
     if isinstance(state, tuple) and len(state) == 2:
         state, slots = state
+    if state is None and not hasattr(
+        thing, "__dict__"
+    ):  # np.add and the like are told apart by their names alone
+        return {"state": thing}
     if state is None or isinstance(state, Mapping):
         return {str(name): value for name, value in {**(state or {}), **(slots or {})}.items()}
     return {"state": state}

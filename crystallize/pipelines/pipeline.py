@@ -141,14 +141,14 @@ class Pipeline:
         """
         with ctx.in_force(), ctx.within_stage():
             output = drive(self._by_hand(ctx).flow(data, ctx))
-        warn_of_cache(ctx.cache_notes or (), set())
+        _warn_of_cache(ctx)
         return output
 
     async def arun(self, data: Any, ctx: FrozenContext) -> Any:
         """Do what :meth:`run` does, inside a running event loop."""
         with ctx.in_force(), ctx.within_stage():
             output = await adrive(self._by_hand(ctx).flow(data, ctx))
-        warn_of_cache(ctx.cache_notes or (), set())
+        _warn_of_cache(ctx)
         return output
 
     def _by_hand(self, ctx: FrozenContext) -> Pipeline:
@@ -165,7 +165,7 @@ class Pipeline:
         before, after : callable, optional
             Called around each step; None costs nothing.
         """
-        begin_stage = ctx.begin_stage
+        begin_stage = ctx.begin_inner_stage if ctx.is_enclosed else ctx.begin_stage
         for index, name, step, call, cached in self._calls:
             if before is not None:
                 ctx.end_stage()
@@ -212,6 +212,11 @@ def _without_metrics(returned: tuple[Any, ...], metrics: MetricLog) -> Any:
             metrics.add(metric, value)
         return data
     return returned
+
+
+def _warn_of_cache(ctx: FrozenContext) -> None:
+    if ctx.caching is not None:
+        warn_of_cache(ctx.caching.notes, set())
 
 
 def _unique_names(steps: Iterable[PipelineStep]) -> tuple[str, ...]:

@@ -6,6 +6,17 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 
+def takes_part(condition: str, replicate: int, dropped: Mapping[str, int]) -> bool:
+    """Tell whether a condition has a part in a replicate.
+
+    Parameters
+    ----------
+    dropped : mapping of str to int
+        For each condition that a rule has dropped, the first replicate that it has no part in.
+    """
+    return replicate < dropped.get(condition, replicate + 1)
+
+
 class Extent(NamedTuple):
     """How far a run goes, if a rule has ended it: what was in flight then stands in the journal, and does not count.
 
@@ -32,11 +43,11 @@ class Extent(NamedTuple):
     def includes(self, replicate: int, condition: str) -> bool:
         """Tell whether the outcome of a condition in a replicate counts."""
         return (self.replicates is None or replicate < self.replicates) and (
-            not self.dropped or replicate < self.dropped.get(condition, replicate + 1)
+            not self.dropped or takes_part(condition, replicate, self.dropped)
         )
 
     def count_owed(self, replicate: int, conditions: Collection[str]) -> int:
         """Return how many of the conditions have a part in a replicate."""
         if not self.dropped:
             return len(conditions)
-        return sum(replicate < self.dropped.get(name, replicate + 1) for name in conditions)
+        return sum(takes_part(name, replicate, self.dropped) for name in conditions)

@@ -27,7 +27,7 @@ class Writer(Protocol):
 
     artifact_sink: Sink | None
     artifact_entries: dict[str, tuple[str, str | None, Any]]
-    handed_back: list[tuple[str, bytes]] | None
+    is_over: bool
 
     def peek(self, key: str) -> Any:
         """Return a value of the context without noting that it was read."""
@@ -167,7 +167,7 @@ class ArtifactLog:
         with TemporaryDirectory() if sink is None else sink.scratch(ctx, name) as folder:
             scratch = _Scratch(Path(folder, name))
             yield scratch
-            if ctx.peek("step_name") != step or ctx.handed_back is None:
+            if ctx.peek("step_name") != step or ctx.is_over:
                 raise ArtifactError(
                     f"artifact {name!r} was still being written when step {step!r} had ended",
                     ctx.place(),

@@ -124,8 +124,12 @@ def changes_of_code(before: Mapping[str, str], now: Mapping[str, str]) -> list[s
 
 
 def name_of_code(thing: Any) -> str:
-    """Return module and qualified name of a function or class; a script is called the same when it is imported."""
-    return f"{short_name(_module_of(thing))}.{thing.__qualname__}"
+    """Return module and qualified name of a function or class.
+
+    The user's own are called the same in a script and where that is imported, from whichever folder.
+    """
+    module = _module_of(thing)
+    return f"{short_name(module) if is_own_module(module) else module}.{thing.__qualname__}"
 
 
 def _module_of(thing: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ _RNG_KEYS = {
     TREATMENT: stream_key("crystallize.treatment"),
 }
 
+_beginning = threading.Lock()  # of notes: two threads of a step may be the first at once
 _current: ContextVar[FrozenContext] = ContextVar("crystallize_context")
 _in_force: set[int] = set()  # identities of the contexts that are in force in any thread or task
 _undisturbed: set[int] = set()  # of those that no other one has joined since they began to watch
@@ -62,6 +64,30 @@ class Mark(NamedTuple):
     streams: frozenset[int]
 
 
+class Caching:
+    """What the step cache keeps in a context.
+
+    Attributes
+    ----------
+    notes : list of CacheNote
+        What it did.
+    known_content : tuple of (object, str, int) or None
+        The output of a cached step, the hash of its content, and the step's place.
+    watch : callable or None
+        Called with key and value before the stage gets a value that it could change.
+    written : list of (str, bytes) or None
+        Name and content of each artifact that the stage writes, if somebody wants to have them.
+    """
+
+    __slots__ = ("known_content", "notes", "watch", "written")
+
+    def __init__(self) -> None:
+        self.notes: list[Any] = []
+        self.known_content: tuple[Any, str, int] | None = None
+        self.watch: Callable[[str, Any], None] | None = None
+        self.written: list[tuple[str, bytes]] | None = None
+
+
 class FrozenContext(Mapping[str, Any]):
     """Immutable mapping with metrics, random streams and artifacts of one condition of one replicate.
 
@@ -75,14 +101,14 @@ class FrozenContext(Mapping[str, Any]):
         The first entries. The mapping is not copied: whoever makes the context does not change it later.
     settings : mapping of str to object, optional
         Entries that take precedence over `initial`.
-    replicate, condition : optional
-        Where the context belongs.
     master_seed : int, optional
         What ``rng`` and ``stream`` derive from. Drawn when it is needed, if not given.
     rng_key : int, optional
         Which stream ``rng`` is outside of all stages; the first step's, if not given.
     plugin_name : callable, optional
         Returns the name under which a plugin takes part in the run.
+    condition, replicate : optional
+        Where the context belongs.
 
     Attributes
     ----------
@@ -90,18 +116,18 @@ class FrozenContext(Mapping[str, Any]):
         What was recorded.
     noted : list
         What stages have done, as :func:`crystallize.utils.stage.trace_of` takes it.
-    looks : Looks
-        What the stage that is running has looked up; what is put there while none runs is forgotten.
+    looks : Looks or None
+        What the stage that is running has looked up, if it has. They are among what is `noted`.
     rest : RareNotes or None
-        What the stage that is running has done and few do.
-    watch : callable or None
-        Called with key and value before the stage gets a value that it could change.
-    written : list of (str, bytes) or None
-        Name and content of each artifact that the stage writes, if somebody wants to have them.
-    cache_notes : list of CacheNote or None
-        What the step cache did.
-    known_content : tuple of (object, str, int) or None
-        The output of a cached step, the hash of its content, and the step's place.
+        What the stage that is running has done and few do, if it has.
+    caching : Caching or None
+        What the step cache keeps, if a step is cached.
+    artifact_entries : dict
+        What was written, by the key of its name: name, step and what the sink returned.
+    handed_back : list of (str, bytes)
+        What hooks send to their plugins in the coordinator: name and pickled value.
+    is_over : bool
+        Whether the outcome is complete, so that nobody would get what comes later.
     """
 
     __slots__ = (
@@ -115,53 +141,48 @@ class FrozenContext(Mapping[str, Any]):
         "_streams",
         "artifact_entries",
         "artifact_sink",
-        "cache_notes",
+        "caching",
         "handed_back",
-        "known_content",
+        "is_over",
         "looks",
         "metrics",
         "noted",
         "plugin_name",
         "rest",
-        "watch",
-        "written",
     )
 
     def __init__(  # noqa: PLR0917 - with keywords it takes half as long again, and there is one for each outcome
         self,
         initial: Mapping[str, Any] = _EMPTY,
         settings: Mapping[str, Any] = _EMPTY,
-        replicate: int | None = None,
         condition: str | None = None,
         master_seed: int | None = None,
         rng_key: int = 0,
         plugin_name: Callable[[object], str] | None = None,
+        replicate: int | None = None,
     ) -> None:
         self._base = initial
         self._settings = settings
-        self._own: dict[str, Any] = {}
-        if replicate is not None:
-            self._own["replicate"] = replicate
-        if condition is not None:
-            self._own["condition"] = condition
+        self._own: dict[str, Any] = {"replicate": replicate, "condition": condition}
+        if replicate is None:
+            del self._own["replicate"]
+        if condition is None:
+            del self._own["condition"]
         self._master_seed = master_seed
         self._outer_rng_key = rng_key
-        self._streams: dict[int, Stream] | None = None
         self._is_enclosed = False
         self._stage: int | None = None  # None while none runs: what plugins do is noted nowhere
-        self.looks: Looks = {}
         self.noted: list[Any] = []
-        self.rest: RareNotes | None = None
-        self.watch: Callable[[str, Any], None] | None = None
-        self.written: list[tuple[str, bytes]] | None = None
         self.metrics = MetricLog(self.noted)
+        self.looks: Looks | None = None
+        self.rest: RareNotes | None = None
+        self.caching: Caching | None = None
         self.artifact_sink: Sink | None = None
         self.artifact_entries: dict[str, tuple[str, str | None, Any]] = {}
+        self.handed_back: list[tuple[str, bytes]] = []
+        self._streams: dict[int, Stream] = {}
         self.plugin_name = plugin_name
-        self.handed_back: list[tuple[str, bytes]] | None = []
-        """What hooks send to their plugins in the coordinator: name and pickled value. None when it is too late."""
-        self.cache_notes: list[Any] | None = None
-        self.known_content: tuple[Any, str, int] | None = None
+        self.is_over = False
 
     @property
     def artifacts(self) -> ArtifactLog:
@@ -173,7 +194,7 @@ class FrozenContext(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         value = self._find(key)
         if value is _MISSING:
-            self.looks[key,] = None
+            self.looked_up[key,] = None
             held = ", ".join(sorted(map(repr, self.keys_held()))) or "nothing"
             raise ContextKeyError(f"the context has no {key!r}", self.place(), f"It holds {held}")
         return self._hand_out(key, value)
@@ -182,7 +203,7 @@ class FrozenContext(Mapping[str, Any]):
         """Return the value of `key`, or `default` if the context does not have it."""
         value = self._find(key)
         if value is _MISSING:
-            self.looks[key,] = None
+            self.looked_up[key,] = None
             return default
         return self._hand_out(key, value)
 
@@ -210,7 +231,7 @@ class FrozenContext(Mapping[str, Any]):
             if found:
                 self.rare.present[key] = None
             else:
-                self.looks[key,] = None
+                self.looked_up[key,] = None
         return found
 
     def __iter__(self) -> Iterator[str]:
@@ -242,15 +263,16 @@ class FrozenContext(Mapping[str, Any]):
         return self._base.get(key, _MISSING)
 
     def _hand_out(self, key: str, value: Any) -> Any:
-        looks, kind = self.looks, type(value)
+        kind = type(value)
+        looks = self.looked_up if self.looks is None else self.looks
         if kind in _ATOMIC:
             if key in RESERVED_KEYS:
                 looks[key] = None  # they differ from outcome to outcome, whose own they are
             else:
                 looks[key] = value if kind is float or kind is int else describe_value(key, value)
             return value
-        if self.watch is not None:
-            self.watch(key, value)
+        if self.caching is not None and self.caching.watch is not None:
+            self.caching.watch(key, value)
         if isinstance(value, Resource):
             looks[key] = "<resource>"
             return value.resolve(key, self)
@@ -296,7 +318,7 @@ class FrozenContext(Mapping[str, Any]):
 
         name = type(plugin).__name__ if self.plugin_name is None else self.plugin_name(plugin)
         parcel = (name, dump_handed_back(name, value))
-        if self.handed_back is None:
+        if self.is_over:
             raise PluginError(
                 f"plugin {name!r} hands a value back when its outcome is over, so that nobody would get it",
                 self.place(),
@@ -337,14 +359,12 @@ class FrozenContext(Mapping[str, Any]):
         return self._generator(stream_key(name), name)
 
     def _generator(self, key: int, name: str | None = None) -> Generator:
-        if self._streams is None:
-            self._streams = {}
         stream = self._streams.get(key)
         if stream is None:
             if self._master_seed is None:
                 self._master_seed = draw_master_seed()
             made = generator(self._master_seed, self._own.get("replicate", 0), key)
-            stream = self._streams[key] = Stream(made, key, name)
+            stream = self._streams.setdefault(key, Stream(made, key, name))
         if self._stage is not None and stream not in self.rare.streams:
             self.rare.streams[stream] = stream.position()
         return stream.generator
@@ -363,7 +383,7 @@ class FrozenContext(Mapping[str, Any]):
         if self._master_seed is None:
             self._master_seed = draw_master_seed()
         if position is None:
-            stream = (self._streams or {}).get(key)
+            stream = self._streams.get(key)
             position = (0, 0) if stream is None else stream.position()
         return self._master_seed, self._own.get("replicate", 0), key, *position
 
@@ -375,11 +395,31 @@ class FrozenContext(Mapping[str, Any]):
         return trace_of(self.noted)
 
     @property
+    def looked_up(self) -> Looks:
+        """Where to note what is looked up; it is forgotten while no stage runs."""
+        looks = self.looks
+        if looks is None:
+            with _beginning:
+                looks = self.looks
+                if looks is None:
+                    looks = self.looks = {}
+                    if self._stage is not None:
+                        self.noted.append(looks)
+        return looks
+
+    @property
     def rare(self) -> RareNotes:
         """Where to note what few stages do."""
-        if self.rest is None:
-            self.rest = RareNotes()
-        return self.rest
+        rest = self.rest
+        if rest is None:
+            with _beginning:
+                rest = self.rest = self.rest or RareNotes()
+        return rest
+
+    def start_caching(self) -> Caching:
+        """Return what the step cache keeps here, which from now on it does."""
+        self.caching = self.caching or Caching()
+        return self.caching
 
     @property
     def is_enclosed(self) -> bool:
@@ -395,50 +435,51 @@ class FrozenContext(Mapping[str, Any]):
 
         What is read and recorded, and `rng`, are the stage's until the next one or :meth:`end_stage`.
         """
-        if not self._is_enclosed:
-            if self.looks or self.rest is not None:
-                self._end_notes()
-            self.noted.append(number)
+        if self.rest is not None:
+            self._end_rare()
+        self.looks = None
+        self.noted.append(number)
+        self._stage = number
+        self._own["step_name"] = step_name
+
+    def begin_inner_stage(self, number: int, step_name: str) -> None:
+        """Begin a stage of a pipeline inside of a stage, whose notes go on; but `rng` is its own."""
         self._stage = number
         self._own["step_name"] = step_name
 
     def end_stage(self) -> None:
         """Take no more notes."""
         if self._stage is not None and not self._is_enclosed:
-            self._end_notes()
+            if self.rest is not None:
+                self._end_rare()
+            self.looks = self._stage = None
             self.noted.append(None)
-            self._stage = None
 
-    def _end_notes(self) -> None:
-        if self.looks:
-            if self._stage is not None:
-                self.noted.append(self.looks)
-            self.looks = {}
-        if self.rest is not None:
-            self.noted.append(self.rest.record())
-            self.rest = None
+    def _end_rare(self) -> None:
+        assert self.rest is not None
+        self.noted.append(self.rest.record())
+        self.rest = None
 
     @property
     def keeps_artifacts(self) -> bool:
         """Whether somebody wants to have the content of what the stage that is running writes."""
-        return self._stage is not None and self.written is not None
+        return self._stage is not None and self.caching is not None and self.caching.written is not None
 
     def note_artifact(self, name: str, content: bytes | bytearray | memoryview) -> None:
         """Note that the stage that is running writes an artifact; without its content if nobody wants that."""
         if self._stage is not None:
             self.rare.artifacts[name] = None
-            if self.written is not None:
-                self.written.append((name, bytes(content)))
+            if self.caching is not None and self.caching.written is not None:
+                self.caching.written.append((name, bytes(content)))
 
     def has_stream(self, name: str | None) -> bool:
         """Tell whether somebody has taken the stream of this name already, or `rng` if it has none."""
         key = self._rng_key if name is None else stream_key(name)
-        return self._streams is not None and key in self._streams
+        return key in self._streams
 
     def mark(self) -> Mark:
         """Return where it stands, at the beginning of a stage."""
-        log = self.metrics
-        streams = frozenset(self._streams or ())
+        log, streams = self.metrics, frozenset(self._streams)
         return Mark(log.counts(), frozenset(log.tags), len(self.artifact_entries), len(self.noted), streams)
 
     def rewind(self, mark: Mark) -> None:
@@ -449,8 +490,8 @@ class FrozenContext(Mapping[str, Any]):
         self.metrics.shorten(mark.metrics, mark.tagged)
         self.artifacts.discard(mark.artifacts)
         del self.noted[mark.noted :]
-        self.looks = {}
-        self._streams = {key: each for key, each in (self._streams or {}).items() if key in mark.streams}
+        self.looks = None
+        self._streams = {key: each for key, each in self._streams.items() if key in mark.streams}
 
     def peek(self, key: str) -> Any:
         """Return the value of `key`, or None, without a copy and without a trace of it."""

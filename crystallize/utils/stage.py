@@ -21,6 +21,7 @@ DATA_SOURCE = -1
 TREATMENT = -2
 """The stages before the first step, whose number is 0."""
 
+_FEW_NOTES = 100
 _LONGEST_TEXT = 80
 _MARSHAL_BY_VALUE = 2  # the last format without references, which depend on more than the value
 
@@ -69,14 +70,24 @@ Trace: TypeAlias = list[tuple[Any, ...]] | tuple[tuple[Any, ...], ...]
 def trace_key(trace: Trace) -> bytes:
     """Return what two traces have in common if they are the same; equal ones need not be, as 1, 1.0 and True are.
 
-    Of what :func:`trace_of` makes a trace, too: where it is the same, so is the trace.
-
     Raises
     ------
     ValueError
         If there is a text of a class of its own in it.
     """
     return marshal.dumps(trace, _MARSHAL_BY_VALUE)
+
+
+def notes_key(noted: tuple[Any, ...]) -> bytes:
+    """Return what the notes of two outcomes have in common only if :func:`trace_of` makes the same trace of them.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`trace_key`.
+    """
+    # The values of a metric are counted in a trace, so that many notes have no long key.
+    return marshal.dumps(noted if len(noted) <= _FEW_NOTES else tuple(trace_of(noted)), _MARSHAL_BY_VALUE)
 
 
 def with_plain_names(trace: Any) -> Any:
@@ -132,7 +143,8 @@ def trace_of(noted: Iterable[Any]) -> list[tuple[Any, ...]]:
     ----------
     noted : iterable
         The number of each stage as it begins, and None where the last one ends. Behind it the name of each metric value
-        that it records, and as it ends its :data:`Looks` and the record of its :class:`RareNotes`, if there are any.
+        that it records, its :data:`Looks` where it begins to have any, and as it ends the record of its
+        :class:`RareNotes`.
     """
     trace = []
     number: int | None = None

@@ -71,6 +71,7 @@ def test_a_run_that_keeps_to_the_plan_says_so_now_and_from_disk(call, locked):
         (("--seed", 5), ("seed was 1, is 5",)),
         (("--treatment", "bigger"), ("conditions.shifted is gone",)),
         (("--set", "text=x"), ("initial_ctx.settings.text is new",)),
+        (("--timeout", 60), ("failure_policy.timeout is new",)),
     ],
 )
 def test_what_the_command_line_changes_is_a_departure(call, locked, options, expected):
@@ -81,6 +82,12 @@ def test_what_the_command_line_changes_is_a_departure(call, locked, options, exp
     ("file", "before", "after", "expected"),
     [
         ("config.yaml", "shift: 0.5", "shift: 0.25", "conditions.bigger.settings.shift was 0.5, is 0.25"),
+        (
+            "config.yaml",
+            "{verifier: never_equal",
+            "{name: never_equal, verifier: welch_t_test",
+            "hypotheses.never_equal.verifier was 'never_equal', is 'welch_t_test'",
+        ),
         ("config.yaml", "max", "min", "hypotheses.never_equal.direction was 'max', is 'min'"),
         ("config.yaml", "bigger:", "larger:", "conditions.bigger is gone"),
         ("steps.py", "+ shift}", "- shift}", "look() in steps.py changed"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import platform
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,11 @@ from crystallize import (
     SeedPlugin,
     Treatment,
     data_source,
+    paired_t_test,
     pipeline_step,
     treatment,
     verifier,
+    welch_t_test,
 )
 from crystallize.experiments.signature import experiment_signature
 from crystallize.plugins.base import BasePlugin
@@ -199,6 +204,38 @@ def test_what_changed_is_where_two_signatures_differ(
 ) -> None:
     before, after = flat(signature()), flat(signature(**change()))
     assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "paths"),
+    [
+        (lambda function: {"datasource": function}, {"/datasource/callable"}),
+        (lambda function: {"datasource": partial(function)}, {"/datasource/callable"}),
+        (
+            lambda function: {"treatments": [Treatment("low", {"fn": function})]},
+            {"/conditions/low/settings/fn"},
+        ),
+        (lambda function: {"pipeline": [Held(function, "a")]}, {"/steps/Held/parameters/table"}),
+    ],
+)
+def test_functions_of_libraries_whose_code_counts_for_nothing_are_told_apart_by_their_names(
+    change: Callable[[Any], dict[str, Any]], paths: set[str]
+) -> None:
+    before, after = (flat(signature(**change(function))) for function in (platform.node, platform.machine))
+    assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == paths
+
+
+def test_builtin_functions_are_told_apart_too() -> None:
+    first, second = (signature(datasource=each)["datasource"] for each in (time.time, time.monotonic))
+    assert first != second
+
+
+def test_another_verifier_of_the_same_settings_is_another_hypothesis() -> None:
+    first, second = (
+        signature(hypotheses=[Hypothesis(each, metrics="loss", direction="min", name="h")])["hypotheses"]["h"]
+        for each in (paired_t_test(), welch_t_test())
+    )
+    assert (first["verifier"], second["verifier"]) == ("paired_t_test", "welch_t_test")
 
 
 def test_the_sources_of_a_bundle_are_parts_of_their_own() -> None:

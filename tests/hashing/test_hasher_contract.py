@@ -49,7 +49,7 @@ class TestNumpy(HasherContract):
         *(
             np.datetime64("2020-01-01"),
             np.datetime64("2020-01-01", "ns"),
-            np.datetime64("NaT"),
+            np.datetime64("NaT", "s"),
             np.timedelta64(1, "s"),
         ),
         *(np.array(1.0), np.array([1.0]), np.array([[1.0]]), np.zeros((0, 3)), np.zeros((3, 0))),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,14 @@ from crystallize import (
     treatment,
 )
 from crystallize.utils.randomness import Stream, StreamUse, generator, stream_key
-from crystallize.utils.stage import DATA_SOURCE, TREATMENT, StageRecord, describe_parameters, describe_value
+from crystallize.utils.stage import (
+    DATA_SOURCE,
+    TREATMENT,
+    RareNotes,
+    StageRecord,
+    describe_parameters,
+    describe_value,
+)
 
 Act = Callable[[FrozenContext], Any]
 
@@ -409,3 +418,25 @@ def test_replicates_that_do_the_same_share_one_trace(values: int) -> None:
     Experiment(lambda: 1, [fit], plugins=[Watching()], initial_ctx={"alpha": 2}).run(replicates=3)
     assert traces[0] == ((0, (("alpha", 2),), (("loss", values),)),)
     assert traces[1] is traces[0] is traces[2]
+
+
+def test_two_threads_of_a_step_that_are_the_first_at_once_lose_no_notes(monkeypatch) -> None:
+    both = threading.Barrier(2)
+
+    class SlowlyMade(RareNotes):
+        def __init__(self) -> None:
+            super().__init__()
+            with suppress(threading.BrokenBarrierError):
+                both.wait(timeout=0.2)  # for the other thread, if it is let in
+
+    monkeypatch.setattr("crystallize.utils.context.RareNotes", SlowlyMade)
+    ctx = FrozenContext(replicate=0, master_seed=1)
+    ctx.begin_stage(0, "A")
+    threads = [threading.Thread(target=ctx.stream, args=(name,)) for name in ("a", "b")]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    ctx.end_stage()
+    (record,) = records(ctx)
+    assert {use.name for use in map(StreamUse._make, record.streams)} == {"a", "b"}

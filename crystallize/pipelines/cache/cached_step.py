@@ -165,8 +165,7 @@ class CachedStep:
 
     def withdraw_hit(self, ctx: FrozenContext) -> None:
         """Take back the note that the output was in the cache."""
-        assert ctx.cache_notes is not None
-        ctx.cache_notes.remove(self._hit)
+        ctx.start_caching().notes.remove(self._hit)
 
     def again(self, data: Any, ctx: FrozenContext, *, is_needed: bool = True) -> Flow[Any]:
         """Begin the step once more, after `ctx` may have gone back; see :meth:`flow`."""
@@ -175,7 +174,8 @@ class CachedStep:
 
     def _input(self, data: Any, ctx: FrozenContext) -> _Input | None:
         """Return what is known of the input before the step runs; None if it cannot be hashed."""
-        known, ctx.known_content = ctx.known_content, None
+        caching = ctx.start_caching()
+        known, caching.known_content = caching.known_content, None
         try:
             if self._folder is None:
                 self._prepare()
@@ -381,7 +381,7 @@ class CachedStep:
     def remember(self, ctx: FrozenContext, output: Any, output_hash: str) -> None:
         """Tell the next step, if it is the next one to get `output`, what that hashes to."""
         if self._is_last_word:
-            ctx.known_content = output, output_hash, self._place
+            ctx.start_caching().known_content = output, output_hash, self._place
 
     # -- what goes wrong ---------------------------------------------------------------------------------------
 
@@ -400,9 +400,7 @@ class CachedStep:
         self._add_note(ctx, CacheNote(self._name, what, why, warning))
 
     def _add_note(self, ctx: FrozenContext, note: CacheNote) -> None:
-        if ctx.cache_notes is None:
-            ctx.cache_notes = []
-        ctx.cache_notes.append(note)
+        ctx.start_caching().notes.append(note)
 
 
 def _shown(question: Question, answer: str, ctx: FrozenContext) -> str:

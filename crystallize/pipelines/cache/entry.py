@@ -69,18 +69,8 @@ class Pickled(NamedTuple):
         Exception
             Whatever their classes or `given` raise.
         """
-        data: list[Any] = []
-
-        def part(place: tuple[Any, ...]) -> Any:
-            if not data:
-                data.append(given())  # once: a part that is there twice is one object
-            found = data[0]
-            for key in place:
-                found = found[key]
-            return found
-
-        unpickler = pickle.Unpickler(io.BytesIO(self.body), buffers=self.buffers)
-        unpickler.persistent_load = part  # type: ignore[method-assign]
+        unpickler = _Unpickler(io.BytesIO(self.body), buffers=self.buffers)
+        unpickler.given = given
         return unpickler.load()
 
 
@@ -120,6 +110,19 @@ class _Pickler(pickle.Pickler):
 
     def persistent_id(self, each: Any) -> tuple[Any, ...] | None:
         return self.places.get(id(each))
+
+
+class _Unpickler(pickle.Unpickler):
+    given: Callable[[], Any]
+    _data: tuple[Any] | None = None
+
+    def persistent_load(self, place: tuple[Any, ...]) -> Any:
+        if self._data is None:
+            self._data = (self.given(),)  # once: a part that is there twice is one object
+        (found,) = self._data
+        for key in place:
+            found = found[key]
+        return found
 
 
 def _places(data: Any) -> dict[int, tuple[Any, ...]]:

@@ -93,7 +93,7 @@ class Answers:
     def watching(self) -> Iterator[None]:
         """Watch what the step asks while it runs in the block."""
         _ = self._keys, self._metrics  # which the step may add to
-        self._ctx.watch = self._see
+        self._ctx.start_caching().watch = self._see
         self._ctx.metrics.was_read = False
         if self._ctx.watch_alone():
             self._global_states = global_states()
@@ -101,7 +101,7 @@ class Answers:
             yield
             self.drawn_from = self._changed_generators()
         finally:
-            self._ctx.watch = None
+            self._ctx.start_caching().watch = None
 
     def _see(self, key: str, value: Any) -> None:
         """Take note of a value just before the step gets it, and could change it."""
@@ -129,7 +129,7 @@ class Answers:
         """
         if self._problem is not None:
             raise self._problem
-        looks, rare, asked = self._ctx.looks, self._ctx.rest, set[Question]()
+        looks, rare, asked = self._ctx.looks or {}, self._ctx.rest, set[Question]()
         own = rare.added.keys() if rare is not None else ()
         asked |= {Question("value", key) for key, _ in reads_in(looks) if key not in own}
         asked |= {Question("has", key) for key in missing_in(looks)}

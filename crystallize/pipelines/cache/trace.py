@@ -61,7 +61,7 @@ class StepTrace(NamedTuple):
 
     def repeat(self, ctx: FrozenContext, ignored: frozenset[str]) -> None:
         """Do to a context what the step did; it reads the keys in `ignored` anew."""
-        looks = ctx.looks
+        looks = ctx.looked_up
         for key, described in self.reads:
             if key in ignored:
                 ctx.get(key)
@@ -83,8 +83,8 @@ class StepTrace(NamedTuple):
             ctx.metrics.add(metric, value, tags)
         for name, content in self.artifacts:
             ctx.artifacts.write(name, content)
-        if self.handed_back and ctx.handed_back is not None:
-            ctx.handed_back += self.handed_back
+        if self.handed_back and not ctx.is_over:
+            ctx.handed_back.extend(self.handed_back)
         for name, state in self.global_states.items():
             GLOBAL_GENERATORS[name].restore(state)
 
@@ -100,16 +100,17 @@ class TraceRecorder:
 
     def __init__(self, ctx: FrozenContext) -> None:
         self._ctx = ctx
-        self._handed_back = len(ctx.handed_back or ())
+        self._caching = ctx.start_caching()
+        self._handed_back = len(ctx.handed_back)
         self._metrics = ctx.metrics.counts()
         self._noted = len(ctx.metrics.noted)
 
     def __enter__(self) -> Self:
-        self._ctx.written = []
+        self._caching.written = []
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._artifacts, self._ctx.written = self._ctx.written, None
+        self._artifacts, self._caching.written = self._caching.written, None
 
     def trace(self, global_states: Mapping[str, Any]) -> StepTrace:
         """Return what the step has done.
@@ -119,14 +120,14 @@ class TraceRecorder:
         global_states : mapping of str to object
             The state of each generator of the whole process that it drew from.
         """
-        ctx, rare = self._ctx, self._ctx.rest
+        ctx, looks, rare = self._ctx, self._ctx.looks or {}, self._ctx.rest
         return StepTrace(
             metrics=tuple(self._recorded()),
             added={} if rare is None else {key: ctx.peek(key) for key in rare.added},
             artifacts=tuple(self._artifacts or ()),
-            handed_back=tuple((ctx.handed_back or [])[self._handed_back :]),
-            reads=reads_in(ctx.looks),
-            missing=missing_in(ctx.looks),
+            handed_back=tuple(ctx.handed_back[self._handed_back :]),
+            reads=reads_in(looks),
+            missing=missing_in(looks),
             present=() if rare is None else tuple(rare.present),
             keys=None if rare is None else rare.keys,
             streams=()
