@@ -183,7 +183,10 @@ def tags_of(conditions: Sequence[ConditionMetrics], metrics: Sequence[str]) -> s
 
 
 def _is_binary(column: Column) -> bool:
-    return not column.is_dense and all(isinstance(value, bool) for value in column)
+    """Tell whether each replicate is true or false; one with several values is their mean, and so a number."""
+    return not column.is_dense and all(
+        len(values) == 1 and isinstance(values[0], bool) for _, values in column.by_replicate()
+    )
 
 
 def _cells(condition: ConditionMetrics, metric: str, cluster: str) -> dict[tuple[int, Hashable], list[float]]:

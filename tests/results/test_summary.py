@@ -362,6 +362,19 @@ def test_true_and_false_have_the_intervals_of_shares():
     assert detail_of(make_result(baseline={"won": [1, 0]}, t={"won": [1, 1]})).method == "student"
 
 
+def test_several_true_and_false_values_of_a_replicate_count_as_their_mean():
+    base = [[True, False], [False, False], [True, True], [False, True], [False, False], [True, False]]
+    better = [[True, True], [True, False], [True, True], [True, True], [False, True], [True, True]]
+    result = make_result([Hypothesis(paired_t_test(), "ok")], baseline={"ok": base}, t={"ok": better})
+    row = detail_of(result)
+    reference = stats.ttest_rel(np.mean(better, axis=1), np.mean(base, axis=1))
+    assert (row.method, row.difference) == ("student", pytest.approx(5 / 12))
+    assert row.interval == pytest.approx(tuple(reference.confidence_interval(0.95)))
+    assert row.detail.p_value == pytest.approx(reference.pvalue)
+    one_side = make_result(baseline={"ok": base}, t={"ok": [True] * 6})
+    assert one_side.summary().rows[1].difference == pytest.approx(7 / 12)
+
+
 def test_a_metric_whose_hypothesis_has_no_pairs_has_welchs_interval(draws):
     base, better = draws
     hypothesis = Hypothesis(welch_t_test(), "rmse")
