@@ -6,6 +6,7 @@ replicate that failed under one of the two must then be left out of both, or eve
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("crystallize.hypothesis")
 
 
-ROUNDING = 1e-12
-"""What is smaller than this share of the numbers that it comes from is their rounding, and counts as zero.
+ROUNDING = 4 * 2.0**-52
+"""What is smaller than this share of the numbers that it comes from is taken for their rounding: a few last digits.
 
-Sums of the same numbers in another order differ by such amounts. Tests, intervals and the summary all have this rule
-from here. Integers are exact, and have no rounding.
+Sums of the same numbers in another order differ by such amounts. It is asked of all differences of a comparison
+together, and never of one: numbers with a large offset may differ by little more. Tests, intervals, stopping rules and
+the summary all have this rule from here. Integers are exact, and have no rounding.
 """
 
 _LEAST_SQUARES = 1e-290  # sums of squares below this have lost digits
@@ -445,23 +447,35 @@ def alike(
 def paired_differences(baseline: NumberArray, treatment: NumberArray) -> FloatArray:
     """Return ``treatment - baseline`` of two arrays or tables.
 
-    What is the rounding of a pair is zero, and differences that vary by rounding alone are their mean.
+    Where all differences of a row are zero but for the rounding of the values, they are zero; where all are their mean
+    but for rounding, they are that. Single differences are never changed.
     """
     import numpy as np
 
     with np.errstate(all="ignore"):
         found = _subtract(treatment, baseline)
         if found.size and "f" in (baseline.dtype.kind, treatment.dtype.kind):
-            # Where it matters, both values of a pair are of one size. Few rows are near any rounding at all.
             floats = as_floats(treatment)
-            largest = ROUNDING * np.maximum(floats.max(axis=-1), -floats.min(axis=-1))
-            if not (np.abs(found).min(axis=-1) >= largest).all():
-                found[np.abs(found) < ROUNDING * np.abs(floats)] = 0.0
-            if (found.max(axis=-1) - found.min(axis=-1) <= largest).any():
-                means = found.mean(axis=-1, keepdims=True)
-                is_near = np.abs(found - means) <= ROUNDING * np.abs(floats)
-                found = np.where(is_near.all(axis=-1, keepdims=True), means, found)
+            least, most = found.min(axis=-1), found.max(axis=-1)
+            sizes = (floats.max(axis=-1), -floats.min(axis=-1), most, -least)
+            largest = functools.reduce(np.maximum, sizes)
+            if (most - least <= 2 * ROUNDING * largest).any():  # seldom, and then it is looked at closely
+                found = _without_rounding(found, floats)
     return found
+
+
+def _without_rounding(differences: FloatArray, values: FloatArray) -> FloatArray:
+    import numpy as np
+
+    # The size of both values of a pair is known by one of them and the difference.
+    rounding = ROUNDING * np.maximum(np.abs(values), np.abs(differences))
+    low = (differences - rounding).max(axis=-1, keepdims=True)
+    high = (differences + rounding).min(axis=-1, keepdims=True)
+    # All numbers from low to high are within the rounding of each difference.
+    means = differences.mean(axis=-1, keepdims=True)
+    is_zero = (low <= 0) & (high >= 0)
+    is_mean = (low <= means) & (means <= high)
+    return np.where(is_zero, 0.0, np.where(is_mean, means, differences))
 
 
 def as_numbers(values: Any, metric: str) -> NumberArray:

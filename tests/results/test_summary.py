@@ -248,6 +248,20 @@ def test_large_integers_differ_by_what_they_differ_by():
     assert (row.difference, row.interval) == (3.0, (3.0, 3.0))
 
 
+def test_several_large_integers_of_a_replicate_differ_by_what_they_differ_by():
+    rng = np.random.default_rng(0)
+    base = 10**15 + rng.integers(-1000, 1000, (20, 2))
+    better = base + 100 + rng.integers(-3, 4, (20, 2))
+    hypothesis = Hypothesis(paired_t_test(), "a", direction="max")
+    result = make_result([hypothesis], baseline={"a": base.tolist()}, t={"a": better.tolist()})
+    differences = (better - base).mean(axis=1)
+    row, found = result.summary().rows[1], result.get_hypothesis(hypothesis.name).results["t"]
+    assert row.difference == found["difference"] == pytest.approx(differences.mean(), rel=1e-12)
+    reference = stats.ttest_1samp(differences, 0)
+    assert row.interval == pytest.approx(tuple(reference.confidence_interval(0.95)), rel=1e-9)
+    assert found["p_value"] == pytest.approx(reference.pvalue, rel=1e-9)
+
+
 def test_the_hypotheses_stand_below_the_summary_wherever_it_is_shown(draws):
     base, better = (side.tolist() for side in draws)
     result = make_result(baseline={"rmse": base}, t={"rmse": better})

@@ -9,7 +9,6 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, TypeAlias
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError, ValidationError
-from crystallize.statistics.samples import ROUNDING
 from crystallize.statistics.stopping.report import Finding, Look, RuleReport, Stopping, ends
 from crystallize.statistics.stopping.running import RunningMoments
 from crystallize.store.layout import BASELINE
@@ -320,11 +319,7 @@ class DifferencesWatch(SingleWatch):
         for name, moments in self.pairs.items():
             if name not in self.dropped:
                 value = self.number(row, name)
-                difference = value - baseline
-                scale = 0.0 if type(difference) is int else abs(value)  # integers have no rounding
-                if abs(difference) < ROUNDING * scale:
-                    difference = 0.0
-                moments.add(difference, scale)
+                moments.add(value - baseline, abs(value))
 
     def settle(self, name: str, verdict: str, *, drop: bool) -> None:
         """Note what has become of a treatment."""
