@@ -22,6 +22,7 @@ _NOTHING, _NUMBER, _VALUES = range(
     3
 )  # what a replicate recorded: nothing; a number in _numbers; a list in _others
 _INT64 = range(-(2**63), 2**63)
+_NO_REPLICATES: frozenset[int] = frozenset()
 
 
 class Samples(list[Any]):
@@ -164,6 +165,21 @@ class Column:
     def is_numeric(self) -> bool:
         """Whether every value is a number (or a truth value)."""
         return all(isinstance(value, int | float) for values in self._others.values() for value in values)
+
+    def replicates_with_nan(self) -> frozenset[int]:
+        """Return the replicates that recorded NaN: they have no number."""
+        if not self.is_dense:
+            return frozenset(
+                replicate
+                for replicate, values in self.by_replicate()
+                if any(isinstance(value, float) and math.isnan(value) for value in values)
+            )
+        array = self.array()
+        if self._kind is int or not math.isnan(array.min()):
+            return _NO_REPLICATES
+        import numpy as np
+
+        return frozenset(np.flatnonzero(np.isnan(array)).tolist())
 
     def __len__(self) -> int:
         if self.is_dense:

@@ -150,19 +150,19 @@ def find_pairs(
         return None
     losses = lost_halves(ours, theirs)
     is_lopsided = losses[0] != losses[1]
+    lost = ours.replicates_with_nan() | theirs.replicates_with_nan()
     if cluster is not None and all(cluster in tags_of([each], [metric]) for each in (baseline, treatment)):
         cells = [_cells(each, metric, cluster) for each in (baseline, treatment)]
         common = [key for key in cells[0] if key in cells[1]]
         left, right = (_array([side[key] for key in common], metric) for side in cells)
         recorded = [{replicate for replicate, _ in side} for side in cells]
-        dropped = _dropped(baseline, treatment, recorded, set())
+        dropped = _dropped(baseline, treatment, recorded, lost)
         return Pairs(left, right, "clusters", dropped, is_lopsided, [name for _, name in common])
     method: Method = "shares" if _is_binary(ours) and _is_binary(theirs) else "student" if paired else "welch"
-    if losses == (0, 0) and ours.is_dense and theirs.is_dense:
+    if not lost and ours.is_parallel_to(theirs):
         left, right = (as_numbers(column.array(), metric) for column in (ours, theirs))
-        return Pairs(left, right, method, _dropped(baseline, treatment, [], set()))
+        return Pairs(left, right, method, _dropped(baseline, treatment, [], lost))
     values = [dict(column.by_replicate()) for column in (ours, theirs)]
-    lost = {replicate for side in values for replicate, given in side.items() if any(map(_is_nan, given))}
     both = [replicate for replicate in values[0] if replicate in values[1] and replicate not in lost]
     left, right = (_array([side[replicate] for replicate in both], metric) for side in values)
     return Pairs(
@@ -209,7 +209,10 @@ def _array(rows: list[list[float]], metric: str) -> NumberArray:
 
 
 def _dropped(
-    baseline: ConditionMetrics, treatment: ConditionMetrics, recorded: Sequence[set[int]], lost: set[int]
+    baseline: ConditionMetrics,
+    treatment: ConditionMetrics,
+    recorded: Sequence[set[int]],
+    lost: frozenset[int],
 ) -> dict[str, int]:
     """Count the replicates that are no pair, by what is the matter with them."""
     reasons = {error.replicate: error.status for error in (*treatment.errors, *baseline.errors)}

@@ -209,20 +209,29 @@ class Hypothesis:
         """
         errors: dict[str, str] = {}
         compared = self._comparable(baseline, treatments, errors)
-        dropped = {name: reasons for name, each in compared.items() if (reasons := _count_dropped(*each))}
+        dropped: dict[str, dict[str, int]] = {}
         results: dict[str, Any] = {}
         tests: list[Test] = []
         found = self._verify(baseline, compared.values())
         for (name, (side, treatment, groups)), (parts, samples) in zip(compared.items(), found, strict=True):
+            if reasons := _count_dropped(side, treatment, groups, samples):
+                dropped[name] = reasons
             for part in parts:
                 if isinstance(part, Exception):
                     self._note(errors, name, "".join(traceback.format_exception(part)))
                     break
             else:
-                results[name] = list(parts) if self._is_list else parts[0]
                 columns = side.columns, treatment.columns
+                own: list[Test] = []
                 for part, group, pair in zip(parts, groups, samples, strict=True):
-                    tests += tests_in(part, name, group, pair, columns)
+                    own += tests_in(part, name, group, pair, columns)
+                wrong = _impossible_p_value(own)
+                if wrong is not None:
+                    fault = f"gave {wrong!r} as a p-value, and those lie between 0 and 1"
+                    self._note(errors, name, f"verifier {name_of(self.verifier)} {fault}")
+                    continue
+                results[name] = list(parts) if self._is_list else parts[0]
+                tests += own
         comparisons, correction = judge(tests, Standards(self.alpha, **self.standards))
         if self.ranker is None:
             scores = self._scores_by_p_value(comparisons)
@@ -489,17 +498,32 @@ def as_hypothesis(given: object) -> Hypothesis:
     )
 
 
+def _impossible_p_value(tests: Iterable[Test]) -> float | None:
+    for test in tests:
+        for value in (test.p_value, test.adjusted):
+            if value is not None and (
+                value < 0 or value > 1 + 1e-9
+            ):  # sums of chances may round to more than 1
+                return value
+    return None
+
+
 def _count_dropped(
-    baseline: ConditionMetrics, treatment: ConditionMetrics, groups: Iterable[Iterable[str]]
+    baseline: ConditionMetrics,
+    treatment: ConditionMetrics,
+    groups: Sequence[Sequence[str]],
+    samples: Sequence[Pair],
 ) -> dict[str, int]:
     """Count the replicates that are no complete pair, by what is the matter with them."""
     reasons: dict[int, str] = {}
     if treatment.errors or baseline.errors:
         reasons = {error.replicate: error.status for error in (*treatment.errors, *baseline.errors)}
-    for group in groups:
+    for group, (_, own) in zip(groups, samples, strict=True):
         for metric in group:
-            ours, theirs = baseline.columns[metric], treatment.columns[metric]
-            if not ours.is_parallel_to(theirs):
+            if not own.is_whole(metric):
+                ours, theirs = baseline.columns[metric], treatment.columns[metric]
+                for replicate in ours.replicates_with_nan() | theirs.replicates_with_nan():
+                    reasons.setdefault(replicate, "NaN")
                 for replicate in replicates_of_one(ours, theirs):
                     reasons.setdefault(replicate, "not recorded by both")
     return dict(Counter(reasons[replicate] for replicate in sorted(reasons))) if reasons else {}

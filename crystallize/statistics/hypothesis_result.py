@@ -105,7 +105,7 @@ class HypothesisResult:
         What the hypothesis says is the smallest difference that matters, and within what differences count as none.
     dropped : dict of str to dict of str to int
         For each treatment that lacks pairs with the baseline: how many replicates were left out, by the reason:
-        ``"failed"``, ``"timeout"``, ``"worker-lost"`` or ``"not recorded by both"``.
+        ``"failed"``, ``"timeout"``, ``"worker-lost"``, ``"NaN"`` or ``"not recorded by both"``.
     ranking : dict
         ``"ranked"``: the names of all treatments with a score, the best first, NaN last. Equal ones stand in the
         order of the treatments; without a ranker, the smaller p-value and then the larger difference comes first.
@@ -281,7 +281,7 @@ class HypothesisResult:
             yield f"{treatment}: {left_out} dropped, for only complete pairs are compared: {why}."
         yield from self._left_out()
         if self.comparisons:
-            yield f"verdict: {self._rule()}, at {self.alpha:g}."
+            yield self._rule()
             yield from self._undecided()
         if any(each.verdict == WITHHELD for each in self.comparisons):
             yield (
@@ -304,11 +304,15 @@ class HypothesisResult:
     def _rule(self) -> str:
         """Name the family of tests, and what is done for their number."""
         tests = sum(not math.isnan(each.p_value) for each in self.comparisons)
+        if not tests:
+            return "no p-value is known: there are too few pairs, or a number is not finite."
         if tests == 1:
-            return "of the p-value of this one test"
-        if self.correction == "none":
-            return f"of the p-value of each of {tests} tests alone"
-        return f"of the p-value adjusted for all {tests} tests ({TITLES[self.correction]})"
+            which = "of this one test"
+        elif self.correction == "none":
+            which = f"of each of {tests} tests alone"
+        else:
+            which = f"adjusted for all {tests} tests ({TITLES[self.correction]})"
+        return f"verdict: of the p-value {which}, at {self.alpha:g}."
 
     def _undecided(self) -> Iterator[str]:
         """Say of undecided comparisons what the run can see, and how many replicates would see the smallest effect."""

@@ -1,7 +1,8 @@
 """The samples that a verifier compares: two conditions, aligned replicate by replicate.
 
 Baseline and treatment of one replicate share their random numbers, so values are compared in pairs. A
-replicate that failed under one of the two must then be left out of both, or every later pair would be wrong.
+replicate that failed, or recorded NaN, under one of the two must then be left out of both, or every later pair would be
+wrong.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError
@@ -111,6 +112,10 @@ class ConditionSamples(Mapping[str, list[Any]]):
         """
         return _per_replicate(self._sources[metric], metric)
 
+    def is_whole(self, metric: str) -> bool:
+        """Tell whether these are all numbers that were recorded: one, which is not NaN, of each replicate."""
+        return not isinstance(self._sources[metric], _CommonReplicates)
+
     def numbers(self) -> dict[str, NumberArray]:
         """Return what :meth:`per_replicate` gives of each metric."""
         return {metric: _per_replicate(source, metric) for metric, source in self._sources.items()}
@@ -187,6 +192,7 @@ class BaselineColumns:
         self._columns = columns
         self._shared = {metric: _SharedColumn(column) for metric, column in columns.items()}
         self._whole: dict[tuple[str, ...], ConditionSamples] = {}
+        self._with_nan: dict[str, frozenset[int]] = {}
 
     def align(
         self, treatment: Mapping[str, Column], metrics: Iterable[str]
@@ -203,16 +209,20 @@ class BaselineColumns:
         Returns
         -------
         tuple of ConditionSamples
-            The baseline's and the treatment's. A replicate is in both or in neither.
+            The baseline's and the treatment's. A replicate is in both or in neither: in neither, if it has recorded
+            nothing, or NaN, under one of them.
         """
         left: dict[str, _Source] = {}
         right: dict[str, _Source] = {}
         for metric in metrics:
             ours, theirs = self._columns[metric], treatment[metric]
-            if ours.is_parallel_to(theirs):
+            if metric not in self._with_nan:
+                self._with_nan[metric] = ours.replicates_with_nan()
+            left_out = self._with_nan[metric] | theirs.replicates_with_nan()
+            if ours.is_parallel_to(theirs) and not left_out:
                 right[metric] = theirs
             else:
-                left[metric], right[metric] = _align(metric, ours, theirs)
+                left[metric], right[metric] = _align(metric, ours, theirs, left_out)
         own, names = ConditionSamples(right), tuple(right)
         if left:
             return ConditionSamples({name: left.get(name, self._shared[name]) for name in names}), own
@@ -234,28 +244,25 @@ def lost_halves(baseline: Column, treatment: Column) -> tuple[int, int]:
 
     A replicate that recorded nothing has lost its number, and so has one that recorded NaN.
     """
-    if baseline.is_parallel_to(treatment) and not (_has_nan(baseline) or _has_nan(treatment)):
-        return 0, 0
+    sides = baseline, treatment
+    lost, of_treatment = (column.replicates_with_nan() for column in sides)
+    if baseline.is_parallel_to(treatment):
+        return len(of_treatment - lost), len(lost - of_treatment)
     kept, others = (
-        {
-            replicate
-            for replicate, values in column.by_replicate()
-            if not any(isinstance(value, float) and math.isnan(value) for value in values)
-        }
-        for column in (baseline, treatment)
+        {replicate for replicate, _ in column.by_replicate()} - nan
+        for column, nan in zip(sides, (lost, of_treatment), strict=True)
     )
     return len(kept - others), len(others - kept)
 
 
-def _has_nan(column: Column) -> bool:
-    array = column.array()
-    return array.dtype.kind == "f" and len(array) > 0 and math.isnan(array.min())
-
-
-def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_CommonReplicates, _CommonReplicates]:
+def _align(
+    metric: str, baseline: Column, treatment: Column, left_out: Collection[int]
+) -> tuple[_CommonReplicates, _CommonReplicates]:
     others = dict(treatment.by_replicate())
     pairs = [
-        (values, others[replicate]) for replicate, values in baseline.by_replicate() if replicate in others
+        (values, others[replicate])
+        for replicate, values in baseline.by_replicate()
+        if replicate in others and replicate not in left_out
     ]
     # In the flat lists, a replicate with unequal counts would shift every value after it.
     even = [(ours, theirs) for ours, theirs in pairs if len(ours) == len(theirs)]

@@ -24,7 +24,8 @@ once, and gives an ``adjusted_p_value`` too.
 For several metrics in one group, the result is a dict of such dicts by metric. A p-value speaks for one
 comparison; what a hypothesis says of several treatments, it says by :attr:`HypothesisResult.adjusted_p_values`.
 
-A difference that is no more than the rounding of the values (:data:`~crystallize.statistics.samples.ROUNDING`) is zero.
+Differences that are all no more than the rounding of the values (:data:`~crystallize.statistics.samples.ROUNDING`) are
+zero.
 Values that are not finite give NaN, which decides nothing.
 """
 
@@ -455,34 +456,51 @@ def non_inferiority_test(
 # -- all treatments at once ----------------------------------------------------------------------------------
 
 
-def _dunnett(samples: Sequence[Pair], *, alpha: float = 0.05, paired: bool = True) -> list[Found]:
-    found: list[Found] = [{} for _ in samples]
+def _dunnett(samples: Sequence[Pair], *, alpha: float = 0.05, paired: bool = True) -> list[Found | Exception]:
+    found: list[Any] = [{} for _ in samples]
     metrics = {frozenset(side) for pair in samples for side in pair}
     if len(metrics) != 1 or not all(metrics):
         raise MissingMetricError("the baseline and the treatments have no metric, or not the same ones")
     numbers = [tuple(_numbers_of(side) for side in pair) for pair in samples]
     for metric in samples[0][0]:
         groups = [tuple(side[metric] for side in pair) for pair in numbers]
-        for each, result in zip(found, _dunnett_of_one(metric, groups, alpha, paired), strict=True):
-            each[metric] = result
-    return [_without_one_metric(each) for each in found]
+        tested = _complete_blocks(metric, groups, found) if paired else list(range(len(groups)))
+        for place, result in zip(
+            tested, _dunnett_of_one([groups[place] for place in tested], alpha, paired), strict=True
+        ):
+            if not isinstance(found[place], Exception):
+                found[place][metric] = result
+    return [each if isinstance(each, Exception) else _without_one_metric(each) for each in found]
 
 
-def _dunnett_of_one(
-    metric: str, groups: Sequence[tuple[NumberArray, ...]], alpha: float, paired: bool
-) -> list[Found]:
+def _complete_blocks(metric: str, groups: Sequence[tuple[NumberArray, ...]], found: list[Any]) -> list[int]:
+    """Return the places of the treatments that lack no replicate which others have, and note the others' errors."""
     import numpy as np
 
+    whole = max((left for left, _ in groups), key=len)
+    most = max(len(values) for pair in groups for values in pair)
+    complete = []
+    for place, (left, right) in enumerate(groups):
+        if len(left) == len(right) == most and np.array_equal(left, whole, equal_nan=left.dtype.kind == "f"):
+            complete.append(place)
+        else:
+            found[place] = InvalidValueError(
+                f"metric {metric!r} is compared in blocks, but its conditions have "
+                f"{sorted({len(left), len(right), most})} values",
+                hint="Run what failed again, or compare with dunnett_test(paired=False)",
+            )
+    return complete
+
+
+def _dunnett_of_one(groups: Sequence[tuple[NumberArray, ...]], alpha: float, paired: bool) -> list[Found]:
+    import numpy as np
+
+    if not groups:
+        return []
     control = moments(max((left for left, _ in groups), key=len))  # of the treatment that lacks the fewest
     treatments = [moments(right) for _, right in groups]
     sizes = [each.n for each in treatments]
     if paired:
-        counts = sorted({len(values) for pair in groups for values in pair})
-        if len(counts) > 1:
-            raise InvalidValueError(
-                f"metric {metric!r} is compared in blocks, but its conditions have {counts} values",
-                hint="Run what failed again, or compare with dunnett_test(paired=False)",
-            )
         sd, freedom = residual_sd([groups[0][0], *(right for _, right in groups)])
     else:
         sd, freedom = pooled_sd([control, *treatments])
@@ -493,9 +511,10 @@ def _dunnett_of_one(
     least_p = [0.0 if sd else 2.0 ** (1 - n) if paired else 2 / math.comb(n + control.n, n) for n in sizes]
     mean = MeanDifference.of(differences, errors, freedom, np.array(least_p))
     if sd:
-        adjusted = [dunnett_p_value(each, loadings, freedom) for each in mean.statistic.tolist()]
+        found = [dunnett_p_value(each, loadings, freedom) for each in mean.statistic.tolist()]
+        adjusted = np.maximum(found, mean.p_value)  # the integral is not good to more than ten digits
     else:  # nothing varies, and t says nothing
-        adjusted = np.minimum(1.0, len(treatments) * mean.p_value).tolist()
+        adjusted = np.minimum(1.0, len(treatments) * mean.p_value)
     half_widths = np.where(mean.error == 0, 0.0, bound * mean.error)
     return _records(
         alpha,
@@ -534,7 +553,7 @@ def dunnett_test(
     ----------
     Dunnett, C. W. (1955), Journal of the American Statistical Association 50, 1096-1121.
     """
-    return _dunnett([(baseline_samples, treatment_samples)], alpha=alpha, paired=paired)[0]
+    return _only(_dunnett([(baseline_samples, treatment_samples)], alpha=alpha, paired=paired))
 
 
 # -- parts ---------------------------------------------------------------------------------------------------

@@ -352,16 +352,28 @@ def test_the_bootstrap_t_is_there_on_request(draws):
         result.summary(interval="bca")
 
 
-def test_nan_is_counted_left_out_and_decides_nothing():
+def test_nan_is_counted_left_out_and_no_conclusion_is_drawn_where_one_condition_has_it():
     base = [1.0, 2.0, 3.0, 5.0, 4.0]
     hypothesis = Hypothesis(paired_t_test(), "a", direction="min")
     result = make_result([hypothesis], baseline={"a": base}, t={"a": [math.nan, 1.5, 2.0, 4.5, 3.0]})
     row = detail_of(result)
     assert (row.pairs, row.dropped, row.difference) == (4, {"NaN": 1}, -0.75)
-    assert row.detail.verdict == "undecided"
+    assert row.detail.verdict == "withheld"
     assert "left out of a: 1 pair, NaN." in str(result.summary())
     unasked = make_result(baseline={"a": base}, t={"a": [math.nan, -5.0, -4.0, -2.1, -3.0]})
     assert detail_of(unasked).detail.verdict == "withheld"
+
+
+def test_nan_under_both_conditions_is_left_out_and_said_as_well():
+    base, better = [math.nan, 2.0, 3.0, 5.0, 4.0], [math.nan, 1.5, 2.0, 4.5, 3.0]
+    result = make_result([Hypothesis(paired_t_test(), "a")], baseline={"a": base}, t={"a": better})
+    row, (found,) = detail_of(result), result.metrics.hypotheses
+    reference = stats.ttest_rel(better[1:], base[1:])
+    assert (row.pairs, row.dropped, row.difference) == (4, {"NaN": 1}, -0.75)
+    assert row.interval == pytest.approx(tuple(reference.confidence_interval(0.95)))
+    assert found.results["t"]["p_value"] == pytest.approx(reference.pvalue) == row.detail.p_value
+    assert found.dropped == {"t": row.dropped}
+    assert "left out of a: 1 pair, NaN." in str(result.summary())
 
 
 def test_true_and_false_have_the_intervals_of_shares():

@@ -225,16 +225,31 @@ def test_a_metric_that_is_not_numeric_is_the_built_in_tests_error():
     assert "metric 'a' is not numeric, for example 'x'" in found.errors["t"]
 
 
+@pytest.mark.parametrize("value", [-1, 2, math.inf, 1.0000001])
+@pytest.mark.parametrize("key", ["p_value", "p", "adjusted_p_value"])
+def test_a_p_value_outside_its_range_is_an_error_that_names_the_verifier(value, key):
+    def careless(baseline, treatment):
+        found = {"p_value": 0.5, "difference": 1.0}
+        if treatment["a"] == [2.0]:
+            found = {"p": 0.5, "difference": 1.0} if key == "p" else found
+            found[key] = value
+        return found
+
+    found = evaluate(Hypothesis(careless, "a", direction="max"), {"a": [1.0]}, t={"a": [2.0]}, u={"a": [3.0]})
+    said = f"verifier careless gave {float(value)!r} as a p-value, and those lie between 0 and 1"
+    assert found.errors["t"] == said
+    assert list(found.results) == ["u"]
+    assert verdicts(found) == {"u": "undecided"}
+
+
 # -- ranking -----------------------------------------------------------------------------------------------------
 
 
 def ranked(scores, ranker=None):
-    def echo(baseline, treatment):
-        return {"p": treatment["a"][0]}
+    def look_up(baseline, treatment):
+        return {"p": scores[treatment["a"][0]]}
 
-    return evaluate(
-        Hypothesis(echo, "a", ranker), {"a": [0.0]}, **{name: {"a": [s]} for name, s in scores.items()}
-    )
+    return evaluate(Hypothesis(look_up, "a", ranker), {"a": [""]}, **{name: {"a": [name]} for name in scores})
 
 
 def test_small_is_good_and_nan_ranks_last():
@@ -248,7 +263,7 @@ def test_nothing_is_best_if_all_scores_are_nan():
 
 
 def test_a_ranker_decides_and_may_return_numpy_numbers():
-    assert ranked({"a": 1.0, "b": 3.0}, lambda result: np.float32(-result["p"])).ranking["best"] == "b"
+    assert ranked({"a": 0.1, "b": 0.3}, lambda result: np.float32(-result["p"])).ranking["best"] == "b"
 
 
 def test_a_ranker_that_raises_leaves_the_result_and_ranks_the_others():
@@ -382,7 +397,7 @@ def test_nan_decides_nothing_and_is_shown_as_nan():
     found = evaluate(Hypothesis(paired_t_test(), "a"), {"a": [1.0, 2.0]}, t={"a": [math.nan, 1.0]})
     assert found.results["t"]["significant"] is None
     assert verdicts(found) == {"t": "undecided"}
-    assert str(found).splitlines()[3].split() == ["a", "t", "nan", "nan", "nan", "undecided"]
+    assert str(found).splitlines()[3].split() == ["a", "t", "-1", "nan", "nan", "undecided"]
 
 
 def test_the_sign_of_a_verifier_that_tells_no_difference_is_that_of_the_means():

@@ -352,7 +352,9 @@ def test_values_with_a_large_offset_differ_by_what_they_differ_by(test, offset):
 
 
 def test_single_differences_of_the_size_of_rounding_are_kept_where_others_are_larger():
-    differences = [2.0**-12 * place for place in (-2, -1, 0, 1, 2, 5, 40, 90)]  # the last place of 1e12 is 2 ** -13
+    differences = [
+        2.0**-12 * place for place in (-2, -1, 0, 1, 2, 5, 40, 90)
+    ]  # the last place of 1e12 is 2 ** -13
     found = compare(paired_t_test, [1e12] * 8, [1e12 + each for each in differences])
     assert found["p_value"] == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, rel=1e-12)
     shifted = compare(paired_t_test, [0.0] * 8, [1e12 + each for each in differences])
