@@ -68,7 +68,7 @@ class Hypothesis:
         Differences below it, in the metrics' unit, count as none. What is known to be smaller is equivalent.
     correction : {"holm", "hochberg", "benjamini-hochberg", "bonferroni", "none"}, default "holm"
         How p-values are corrected for their number. All tests of the hypothesis, of all treatments and metrics, are one
-        family.
+        family. A verifier that corrects by itself, as :func:`dunnett_test` does, takes no other.
 
     Raises
     ------
@@ -104,6 +104,11 @@ class Hypothesis:
             raise InvalidValueError(
                 f"there is no correction {correction!r}",
                 hint=name_hint(str(correction), "There are", list(CORRECTIONS)),
+            )
+        if correction != "holm" and isinstance(verifier, Verifier) and verifier.corrects:
+            raise InvalidValueError(
+                f"{name_of(verifier)} corrects p-values for their number by itself, so there is no {correction!r}",
+                hint="Leave out correction, or take a test of one treatment, such as paired_t_test",
             )
         self.verifier = verifier
         self.groups, self._is_list = _parse_metrics(metrics)

@@ -524,7 +524,7 @@ def _dunnett_of_one(groups: Sequence[tuple[NumberArray, ...]], alpha: float, pai
     )
 
 
-@verifier(check=_check_paired, many=_dunnett)
+@verifier(check=_check_paired, many=_dunnett, corrects=True)
 def dunnett_test(
     baseline_samples: Samples, treatment_samples: Samples, *, alpha: float = 0.05, paired: bool = True
 ) -> Found:

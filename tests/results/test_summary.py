@@ -430,6 +430,24 @@ def test_values_of_one_cluster_count_together():
         result.summary(cluster="patent")
 
 
+def test_below_a_table_of_clusters_a_hypothesis_says_that_it_counts_none():
+    of_patient = [0.9, 1.4, -0.6, 1.1]  # p by patients: 0.21
+    base = [[0.0]] * 40
+    values = [[of_patient[i // 10] + 0.01 * (i % 3)] for i in range(40)]
+    tags = {"a": {i: [{"patient": i // 10}] for i in range(40)}}
+    hypothesis = Hypothesis(paired_t_test(), "a", direction="max")
+    result = make_result([hypothesis], tags, baseline={"a": base}, t={"a": values})
+    assert detail_of(result).detail.verdict == "better"
+    assert detail_of(result, cluster="patient").detail.verdict == "undecided"
+    assert "best is 't'." in str(result.summary())
+    by_clusters = result.summary(cluster="patient")
+    for shown in (" ".join(str(by_clusters).split()), by_clusters._repr_html_().replace("&#x27;", "'")):
+        assert "best is" not in shown
+        assert "take each replicate as one, and do not count clusters of 'patient'" in shown
+    with pytest.raises(InvalidValueError, match="over clusters is Student's, and not 'bootstrap-t'"):
+        result.summary(cluster="patient", interval="bootstrap-t")
+
+
 def test_pairs_that_vary_against_each_other_are_told(draws):
     base, _ = draws
     result = make_result(baseline={"a": base.tolist()}, t={"a": (114 - base).tolist()})

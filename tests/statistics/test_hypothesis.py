@@ -25,7 +25,7 @@ from crystallize.results.condition import ConditionMetrics
 from crystallize.statistics.adjustment import holm
 from crystallize.statistics.hypothesis import Hypothesis, HypothesisResult, as_hypothesis, hypothesis
 from crystallize.statistics.verifier import verifier
-from crystallize.statistics.verifiers import paired_t_test, sign_flip_test, welch_t_test
+from crystallize.statistics.verifiers import dunnett_test, paired_t_test, sign_flip_test, welch_t_test
 from crystallize.store.outcome import OutcomeError
 
 FAILED = None  # in place of a replicate's value
@@ -240,6 +240,34 @@ def test_a_p_value_outside_its_range_is_an_error_that_names_the_verifier(value, 
     assert found.errors["t"] == said
     assert list(found.results) == ["u"]
     assert verdicts(found) == {"u": "undecided"}
+
+
+def test_a_treatment_that_is_better_and_worse_is_said_not_to_be_best():
+    base = [float(value) for value in range(12)]
+    up, down = ([value + sign + 0.01 * (i % 3) for i, value in enumerate(base)] for sign in (3, -3))
+    tested = Hypothesis(paired_t_test(), [["acc"], ["f1"]], direction="max")
+    found = evaluate(tested, {"acc": base, "f1": base}, t={"acc": up, "f1": down})
+    assert found.ranking["best"] is None
+    assert "'t' is better on acc and worse on f1, so it is not called best." in str(found)
+    assert "No treatment is known to be better" not in str(found)
+
+
+def test_a_correction_that_the_verifier_would_ignore_is_refused():
+    for correction in ("bonferroni", "none"):
+        with pytest.raises(
+            InvalidValueError, match="dunnett_test corrects p-values for their number by itself"
+        ):
+            Hypothesis(dunnett_test(), "a", correction=correction)
+    assert Hypothesis(dunnett_test(), "a").correction == "holm"
+    assert pickle.loads(pickle.dumps(dunnett_test())).corrects
+
+
+@pytest.mark.parametrize(("number", "text"), [(4, "1 more is undecided"), (5, "2 more are undecided")])
+def test_undecided_treatments_that_are_not_explained_are_counted(number, text):
+    base = [1.0, 2.0, 4.0, 3.0]
+    others = {f"t{i}": {"a": [2.0, 1.0, 4.5 + i, 2.0]} for i in range(number)}
+    found = evaluate(Hypothesis(paired_t_test(), "a"), {"a": base}, **others)
+    assert f"{text}: summary(detail=True), or --detail, says what is needed." in " ".join(str(found).split())
 
 
 # -- ranking -----------------------------------------------------------------------------------------------------

@@ -71,3 +71,31 @@ class RunningMoments:
     def half_width(self, alpha: float) -> float:
         """Return half the width of Student's interval of the mean at the level ``1 - alpha``; NaN of fewer than two."""
         return math.nan if self.n < 2 else t_quantile(self.n - 1, 1 - alpha) * self.sd / math.sqrt(self.n)
+
+
+class Losses:
+    """How many pairs cannot be used, and which condition lost its number.
+
+    Attributes
+    ----------
+    treatment, baseline : int
+        In how many this one had no finite number.
+    infinite : int
+        In how many both had a number, but the difference is not finite.
+    """
+
+    __slots__ = ("baseline", "infinite", "treatment")
+
+    def __init__(self) -> None:
+        self.treatment = self.baseline = self.infinite = 0
+
+    def add(self, treatment: float, baseline: float) -> None:
+        """Count a pair that cannot be used."""
+        self.treatment += not math.isfinite(treatment)
+        self.baseline += not math.isfinite(baseline)
+        self.infinite += not (math.isnan(treatment) or math.isnan(baseline))
+
+    @property
+    def is_lopsided(self) -> bool:
+        """Whether one condition lost more than the other, so that what is left may be the easy ones."""
+        return self.treatment != self.baseline
