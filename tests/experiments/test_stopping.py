@@ -171,6 +171,24 @@ def test_the_best_is_found_and_what_cannot_win_is_not_run_any_more() -> None:
     assert len(result.metrics.treatments["t2"].metrics["loss"]) == 10
 
 
+def test_the_best_of_values_with_a_large_offset_is_found_as_without_it() -> None:
+    def far(offset: float) -> Callable[..., Any]:
+        def step(data: None, ctx: Any) -> Any:
+            step = 0.125 + ctx.get("shift", 0.0) / 24  # a multiple of the last place of 1e15
+            return data, {"loss": offset + ctx["replicate"] % 7 * step + ctx.get("shift", 0.0)}
+
+        return step
+
+    rule = best("loss", delta=0.25, direction="max", max=40)
+    here, there = (make(step=far(offset)).run(stop_when=rule).stopping for offset in (0.0, 1e15))
+    assert here is not None
+    assert there is not None
+    for near, shifted in zip(here.parts[0].findings, there.parts[0].findings, strict=True):
+        assert near[:5] == shifted[:5]
+        assert near.estimate is not None
+        assert shifted.estimate == 1e15 + near.estimate
+
+
 @pytest.mark.parametrize("drop", [True, False])
 def test_a_treatment_that_is_decided_goes_on_or_is_dropped_as_one_likes(drop: bool) -> None:
     result = make().run(stop_when=decided("loss", max=30, drop=drop))

@@ -85,6 +85,9 @@ class _Watch(SingleWatch):
         self._h2 = kim_nelson_h2(len(conditions), rule.first, rule.alpha)
         self._sign = 1.0 if rule.direction == "max" else -1.0
         self._survives: np.ndarray[Any, Any] = np.ones(len(conditions), dtype=bool)
+        self._origin: float | None = (
+            None  # what sums are counted from, so that large numbers keep their digits
+        )
         self._sums = np.zeros(len(conditions))
         self._first: list[list[float]] = []
         self._variances = np.zeros((len(conditions), len(conditions)))
@@ -108,6 +111,9 @@ class _Watch(SingleWatch):
                 self._lost[place] += not math.isfinite(value)
                 self._infinite[place] += math.isinf(value)
             return
+        if self._origin is None:
+            self._origin = values[0]
+        values = [value - self._origin for value in values]
         self._n += 1
         self._sums += values
         if self._n <= self.rule.first:
@@ -136,7 +142,7 @@ class _Watch(SingleWatch):
         for place in alive[loses].tolist():
             name = self.conditions[place]
             verdict = WITHHELD if self._is_lopsided else "eliminated"
-            self._ended[name] = verdict, n, float(self._sums[place]) / n
+            self._ended[name] = verdict, n, self._mean(place)
             self._survives[place] = False
             if name != BASELINE:  # what all are compared with is run to the end
                 self.dropped.add(name)
@@ -146,9 +152,12 @@ class _Watch(SingleWatch):
         if loses.any() and not self.is_over:
             self._keep_look()
 
+    def _mean(self, place: int) -> float:
+        return (self._origin or 0.0) + float(self._sums[place]) / max(1, self._n)
+
     def _seen(self) -> list[Look]:
         return [
-            Look(self.replicates, self.conditions[place], self._n, float(self._sums[place]) / self._n)
+            Look(self.replicates, self.conditions[place], self._n, self._mean(place))
             for place in self._compared
         ]
 
@@ -156,8 +165,7 @@ class _Watch(SingleWatch):
         found = []
         of_best = WITHHELD if self._is_lopsided else "best"
         for place, name in enumerate(self.conditions):
-            mean = float(self._sums[place]) / max(1, self._n)
-            now = of_best if self.is_decided else "undecided", self._n, mean
+            now = of_best if self.is_decided else "undecided", self._n, self._mean(place)
             verdict, n, mean = self._ended.get(name, now)
             lost, infinite = self._lost[place], self._infinite[place]
             at = n if name in self._ended or self.is_decided else None
