@@ -77,7 +77,7 @@ class Column:
     after the last one that did: how many replicates the run had is for the one who asks.
     """
 
-    __slots__ = ("_gaps", "_kind", "_numbers", "_others", "_states", "first")
+    __slots__ = ("_gaps", "_kind", "_numbers", "_others", "_states", "_with_nan", "first")
 
     def __init__(self) -> None:
         self._kind: type | None = None  # of the numbers, once there is one
@@ -86,11 +86,13 @@ class Column:
         self._states = bytearray()
         self._others: dict[int, list[Any]] = {}
         self._gaps = 0  # how many of these places are still empty
+        self._with_nan: frozenset[int] | None = None  # once it was asked for
         self.first: tuple[float, int] = (math.inf, 0)
         """The replicate that recorded the metric first, and its place among that replicate's metrics."""
 
     def put(self, replicate: int, values: list[Any], place: int) -> None:
         """Store what one replicate recorded. While an :meth:`array` is alive, the column cannot grow."""
+        self._with_nan = None
         value, state = 0, _VALUES
         if len(values) == 1:
             kind = type(values[0])
@@ -168,17 +170,24 @@ class Column:
 
     def replicates_with_nan(self) -> frozenset[int]:
         """Return the replicates that recorded NaN: they have no number."""
+        if self._with_nan is None:  # each comparison asks
+            self._with_nan = self._find_nan()
+        return self._with_nan
+
+    def _find_nan(self) -> frozenset[int]:
         if not self.is_dense:
             return frozenset(
                 replicate
                 for replicate, values in self.by_replicate()
                 if any(isinstance(value, float) and math.isnan(value) for value in values)
             )
-        array = self.array()
-        if self._kind is int or not math.isnan(array.min()):
+        if self._kind is int:
             return _NO_REPLICATES
         import numpy as np
 
+        array = self.array()
+        if not math.isnan(np.minimum.reduce(array)):
+            return _NO_REPLICATES
         return frozenset(np.flatnonzero(np.isnan(array)).tolist())
 
     def __len__(self) -> int:

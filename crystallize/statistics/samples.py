@@ -192,7 +192,6 @@ class BaselineColumns:
         self._columns = columns
         self._shared = {metric: _SharedColumn(column) for metric, column in columns.items()}
         self._whole: dict[tuple[str, ...], ConditionSamples] = {}
-        self._with_nan: dict[str, frozenset[int]] = {}
 
     def align(
         self, treatment: Mapping[str, Column], metrics: Iterable[str]
@@ -216,9 +215,7 @@ class BaselineColumns:
         right: dict[str, _Source] = {}
         for metric in metrics:
             ours, theirs = self._columns[metric], treatment[metric]
-            if metric not in self._with_nan:
-                self._with_nan[metric] = ours.replicates_with_nan()
-            left_out = self._with_nan[metric] | theirs.replicates_with_nan()
+            left_out = ours.replicates_with_nan() | theirs.replicates_with_nan()
             if ours.is_parallel_to(theirs) and not left_out:
                 right[metric] = theirs
             else:
