@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidValueError, MissingMetricError
 from crystallize.statistics.intervals import student_interval, t_quantile
-from crystallize.statistics.samples import ROUNDING, as_floats, moments, per_replicate
+from crystallize.statistics.samples import ROUNDING, as_floats, moments, paired_differences, per_replicate
 from crystallize.utils.checks import check_share
 from crystallize.utils.suggest import counted, first_of, name_hint
 from crystallize.utils.text_table import WIDTH, TextTable, choose_decimals, format_number, wrapped
@@ -360,14 +360,12 @@ def _lead_of_others(signed: FloatArray, place: int, level: float) -> tuple[Float
     """Return by how much each condition is better than one, on average, and what of that may be chance."""
     import numpy as np
 
-    own = signed[:, [place]]
-    differences = signed - own
-    differences[np.abs(differences) < ROUNDING * np.abs(own)] = 0.0
-    n = len(differences)
-    means: FloatArray = differences.mean(axis=0)
+    differences = paired_differences(signed[:, [place]].T, signed.T)
+    n = len(signed)
+    means: FloatArray = differences.mean(axis=1)
     if n == 1:
         return means, np.full_like(means, math.inf)
-    sds = differences.std(axis=0, ddof=1)
+    sds = differences.std(axis=1, ddof=1)
     sds[sds < ROUNDING * np.abs(means)] = 0.0
     quantile = max(0.0, t_quantile(n - 1, 1 - 2 * level))
     margins = quantile * sds / math.sqrt(n)

@@ -22,6 +22,7 @@ _NOTHING, _NUMBER, _VALUES = range(
     3
 )  # what a replicate recorded: nothing; a number in _numbers; a list in _others
 _INT64 = range(-(2**63), 2**63)
+_NO_REPLICATES: frozenset[int] = frozenset()
 
 
 class Samples(list[Any]):
@@ -76,7 +77,7 @@ class Column:
     after the last one that did: how many replicates the run had is for the one who asks.
     """
 
-    __slots__ = ("_gaps", "_kind", "_numbers", "_others", "_states", "first")
+    __slots__ = ("_gaps", "_kind", "_numbers", "_others", "_states", "_with_nan", "first")
 
     def __init__(self) -> None:
         self._kind: type | None = None  # of the numbers, once there is one
@@ -85,11 +86,13 @@ class Column:
         self._states = bytearray()
         self._others: dict[int, list[Any]] = {}
         self._gaps = 0  # how many of these places are still empty
+        self._with_nan: frozenset[int] | None = None  # once it was asked for
         self.first: tuple[float, int] = (math.inf, 0)
         """The replicate that recorded the metric first, and its place among that replicate's metrics."""
 
     def put(self, replicate: int, values: list[Any], place: int) -> None:
         """Store what one replicate recorded. While an :meth:`array` is alive, the column cannot grow."""
+        self._with_nan = None
         value, state = 0, _VALUES
         if len(values) == 1:
             kind = type(values[0])
@@ -164,6 +167,28 @@ class Column:
     def is_numeric(self) -> bool:
         """Whether every value is a number (or a truth value)."""
         return all(isinstance(value, int | float) for values in self._others.values() for value in values)
+
+    def replicates_with_nan(self) -> frozenset[int]:
+        """Return the replicates that recorded NaN: they have no number."""
+        if self._with_nan is None:  # each comparison asks
+            self._with_nan = self._find_nan()
+        return self._with_nan
+
+    def _find_nan(self) -> frozenset[int]:
+        if not self.is_dense:
+            return frozenset(
+                replicate
+                for replicate, values in self.by_replicate()
+                if any(isinstance(value, float) and math.isnan(value) for value in values)
+            )
+        if self._kind is int:
+            return _NO_REPLICATES
+        import numpy as np
+
+        array = self.array()
+        if not math.isnan(np.minimum.reduce(array)):
+            return _NO_REPLICATES
+        return frozenset(np.flatnonzero(np.isnan(array)).tolist())
 
     def __len__(self) -> int:
         if self.is_dense:

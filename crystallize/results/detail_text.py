@@ -36,11 +36,10 @@ def detail_lines(row: SummaryRow, found: Detail, confidence: float) -> Iterator[
             f"{mean} {_interval(ends, decimals, '')}" for mean, ends in zip(means, found.shares, strict=True)
         ]
     yield "means", f"baseline {means[0]}, {row.condition} {means[1]}"
-    if row.difference is None:
-        return
-    difference = format_number(row.difference, decimals, sign="+")
-    ends = "" if row.interval is None else f", {level} {_interval(row.interval, decimals, '+')}"
-    yield "difference", f"{difference}{ends} ({_METHODS[row.method or 'student']})"
+    if row.difference is not None:
+        difference = format_number(row.difference, decimals, sign="+")
+        ends = "" if row.interval is None else f", {level} {_interval(row.interval, decimals, '+')}"
+        yield "difference", f"{difference}{ends} ({_METHODS[row.method or 'student']})"
     if found.relative is not None and found.relative_interval is not None:
         shown = _interval([100 * end for end in found.relative_interval], 1, "+")
         yield "relative", f"{100 * found.relative:+.1f} %, {level} {shown} (Fieller)"

@@ -247,7 +247,8 @@ class Effects(Sequence[Effect]):
                 f"{counted(self.dropped, 'replicate')} left out, where a cell failed or gave no finite number."
             )
         if self.replicates > 1:
-            yield f"interval: Student's t over replicates; Holm: p corrected for {counted(len(self), 'effect')}."
+            corrected = f"; Holm: p corrected for {len(self)} effects" if len(self) > 1 else ""
+            yield f"interval: Student's t over replicates{corrected}."
         else:
             yield "One replicate tells nothing of how sure an effect is."
         yield from self.notes

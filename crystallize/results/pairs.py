@@ -13,11 +13,12 @@ from crystallize.statistics.intervals import Interval, clustered_mean, interval_
 from crystallize.statistics.mcnemar import Changes, count_changes
 from crystallize.statistics.samples import (
     Moments,
+    alike,
     as_numbers,
-    in_tables,
     lost_halves,
     moments,
     moments_of_pairs,
+    moments_of_sides,
     paired_differences,
 )
 from crystallize.statistics.t_tests import MeanDifference
@@ -113,11 +114,12 @@ class Pairs:
 
 
 def measure_together(several: Sequence[Pairs]) -> None:
-    """Find the moments of many pairs in tables; each would find its own when it is asked for them."""
-    for places, *tables in in_tables([(each.baseline, each.treatment) for each in several]):
-        left, right = (moments(table).each() for table in tables)
+    """Find the moments of many pairs together; each would find its own when it is asked for them."""
+    numbers = {place: (each.baseline, each.treatment) for place, each in enumerate(several)}
+    for places, *rows in alike(numbers):
+        left, right = (side.each() for side in moments_of_sides(*rows))
         left *= len(right) if len(left) == 1 else 1
-        for place, *sides in zip(places, left, right, moments_of_pairs(*tables).each(), strict=True):
+        for place, *sides in zip(places, left, right, moments_of_pairs(*rows).each(), strict=True):
             vars(several[place])["sides"] = tuple(sides)  # where cached_property keeps it
 
 
@@ -148,19 +150,19 @@ def find_pairs(
         return None
     losses = lost_halves(ours, theirs)
     is_lopsided = losses[0] != losses[1]
+    lost = ours.replicates_with_nan() | theirs.replicates_with_nan()
     if cluster is not None and all(cluster in tags_of([each], [metric]) for each in (baseline, treatment)):
         cells = [_cells(each, metric, cluster) for each in (baseline, treatment)]
         common = [key for key in cells[0] if key in cells[1]]
         left, right = (_array([side[key] for key in common], metric) for side in cells)
         recorded = [{replicate for replicate, _ in side} for side in cells]
-        dropped = _dropped(baseline, treatment, recorded, set())
+        dropped = _dropped(baseline, treatment, recorded, lost)
         return Pairs(left, right, "clusters", dropped, is_lopsided, [name for _, name in common])
     method: Method = "shares" if _is_binary(ours) and _is_binary(theirs) else "student" if paired else "welch"
-    if losses == (0, 0) and ours.is_dense and theirs.is_dense:
+    if not lost and ours.is_parallel_to(theirs):
         left, right = (as_numbers(column.array(), metric) for column in (ours, theirs))
-        return Pairs(left, right, method, _dropped(baseline, treatment, [], set()))
+        return Pairs(left, right, method, _dropped(baseline, treatment, [], lost))
     values = [dict(column.by_replicate()) for column in (ours, theirs)]
-    lost = {replicate for side in values for replicate, given in side.items() if any(map(_is_nan, given))}
     both = [replicate for replicate in values[0] if replicate in values[1] and replicate not in lost]
     left, right = (_array([side[replicate] for replicate in both], metric) for side in values)
     return Pairs(
@@ -181,7 +183,10 @@ def tags_of(conditions: Sequence[ConditionMetrics], metrics: Sequence[str]) -> s
 
 
 def _is_binary(column: Column) -> bool:
-    return not column.is_dense and all(isinstance(value, bool) for value in column)
+    """Tell whether each replicate is true or false; one with several values is their mean, and so a number."""
+    return not column.is_dense and all(
+        len(values) == 1 and isinstance(values[0], bool) for _, values in column.by_replicate()
+    )
 
 
 def _cells(condition: ConditionMetrics, metric: str, cluster: str) -> dict[tuple[int, Hashable], list[float]]:
@@ -204,7 +209,10 @@ def _array(rows: list[list[float]], metric: str) -> NumberArray:
 
 
 def _dropped(
-    baseline: ConditionMetrics, treatment: ConditionMetrics, recorded: Sequence[set[int]], lost: set[int]
+    baseline: ConditionMetrics,
+    treatment: ConditionMetrics,
+    recorded: Sequence[set[int]],
+    lost: frozenset[int],
 ) -> dict[str, int]:
     """Count the replicates that are no pair, by what is the matter with them."""
     reasons = {error.replicate: error.status for error in (*treatment.errors, *baseline.errors)}

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import InvalidValueError, MissingMetricError, StoreError, UnknownNameError
+from crystallize.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    MissingMetricError,
+    StoreError,
+    UnknownNameError,
+)
 from crystallize.results.pairs import find_pairs
 from crystallize.statistics.power import (
     largest_sd,
@@ -178,6 +184,8 @@ def power(
     ------
     MissingMetricError, UnknownNameError
         If there is no such metric or treatment.
+    InvalidTypeError
+        If the pilot is no result.
     InvalidValueError
         If the pilot has less than two pairs, or its differences do not vary.
 
@@ -196,6 +204,13 @@ def power(
     >>> power(experiment.run(replicates=10), effect=0.5).pairs
     43
     """
+    from crystallize.results.result import Result
+
+    if not isinstance(pilot, Result):
+        raise InvalidTypeError(
+            f"power takes the result of a pilot, got {pilot!r:.60}",
+            hint="Run the experiment a few times, or read a stored run with load_result or open_run",
+        )
     check_size("effect", effect)
     for name, value in (("power", power), ("assurance", assurance), ("alpha", alpha)):
         check_share(name, value)

@@ -88,6 +88,8 @@ class Summary:
         The plan that was locked before the run, and what departs from it.
     stopping : Stopping or None
         What the rule saw that ended the run.
+    cluster : str or None
+        The tag whose clusters the rows count.
     """
 
     rows: tuple[SummaryRow, ...]
@@ -97,6 +99,7 @@ class Summary:
     hypotheses: tuple[HypothesisResult, ...] = ()
     preregistration: Preregistration | None = None
     stopping: Stopping | None = None
+    cluster: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as plain dicts and lists."""
@@ -132,7 +135,7 @@ class Summary:
         table = [*self._table().lines(width), ""] if self.rows else []
         lines = [*table, *wrapped(self._notes(), width), *self._detail_lines(width)]
         for hypothesis in self.hypotheses:
-            lines += ["", *hypothesis.lines(width)]
+            lines += ["", *hypothesis.lines(width, cluster=self._cluster_of(hypothesis))]
         if self.stopping is not None:
             lines += ["", *wrapped(self.stopping.sentences(), width)]
         if self.preregistration is not None:
@@ -149,13 +152,18 @@ class Summary:
         notes = "<br>".join(map(html.escape, self._notes()))
         details = "\n".join(self._detail_lines(_WIDE))
         more = f"<pre>{html.escape(details.strip())}</pre>" if details else ""
-        found = "".join(each._repr_html_() for each in self.hypotheses)
+        found = "".join(each._repr_html_(self._cluster_of(each)) for each in self.hypotheses)
         told = [
             () if self.stopping is None else self.stopping.sentences(),
             () if self.preregistration is None else self.preregistration.lines(),
         ]
         texts = ["<br>".join(map(html.escape, lines)) for lines in told]
         return f"{table}<p>{notes}</p>{more}{found}" + "".join(f"<p>{text}</p>" for text in texts if text)
+
+    def _cluster_of(self, hypothesis: HypothesisResult) -> str | None:
+        """Return the tag by whose clusters the table counts a metric of this hypothesis."""
+        clustered = any(row.method == "clusters" and hypothesis.has_metric(row.metric) for row in self.rows)
+        return self.cluster if clustered else None
 
     def _table(self) -> TextTable:
         return TextTable(self._header(), self._cells())
@@ -335,6 +343,11 @@ def summarize(
                 hint=f"Recorded were {listed(recorded)}. {advice}".rstrip(),
             )
     if cluster is not None:
+        if interval != "student":
+            raise InvalidValueError(
+                f"the interval of a mean over clusters is Student's, and not {interval!r}",
+                hint="Leave out interval, or cluster",
+            )
         _check_cluster(cluster, conditions, wanted)
     baseline = conditions[0]
     stated: dict[Key, tuple[Comparison, HypothesisResult]] = {}
@@ -364,6 +377,7 @@ def summarize(
         float(confidence),
         tuple(each.name for each in conditions[1:] if _is_identical(each, baseline)),
         tuple(hypotheses),
+        cluster=cluster,
     )
 
 

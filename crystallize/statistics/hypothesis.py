@@ -68,7 +68,7 @@ class Hypothesis:
         Differences below it, in the metrics' unit, count as none. What is known to be smaller is equivalent.
     correction : {"holm", "hochberg", "benjamini-hochberg", "bonferroni", "none"}, default "holm"
         How p-values are corrected for their number. All tests of the hypothesis, of all treatments and metrics, are one
-        family.
+        family. A verifier that corrects by itself, as :func:`dunnett_test` does, takes no other.
 
     Raises
     ------
@@ -104,6 +104,11 @@ class Hypothesis:
             raise InvalidValueError(
                 f"there is no correction {correction!r}",
                 hint=name_hint(str(correction), "There are", list(CORRECTIONS)),
+            )
+        if correction != "holm" and isinstance(verifier, Verifier) and verifier.corrects:
+            raise InvalidValueError(
+                f"{name_of(verifier)} corrects p-values for their number by itself, so there is no {correction!r}",
+                hint="Leave out correction, or take a test of one treatment, such as paired_t_test",
             )
         self.verifier = verifier
         self.groups, self._is_list = _parse_metrics(metrics)
@@ -209,15 +214,29 @@ class Hypothesis:
         """
         errors: dict[str, str] = {}
         compared = self._comparable(baseline, treatments, errors)
-        dropped = {name: reasons for name, each in compared.items() if (reasons := _count_dropped(*each))}
+        dropped: dict[str, dict[str, int]] = {}
         results: dict[str, Any] = {}
         tests: list[Test] = []
-        for name, parts, samples in self._verify(baseline, compared, errors):
-            results[name] = list(parts) if self._is_list else parts[0]
-            side, treatment, groups = compared[name]
-            columns = side.columns, treatment.columns
-            for part, group, pair in zip(parts, groups, samples, strict=True):
-                tests += tests_in(part, name, group, pair, columns)
+        found = self._verify(baseline, compared.values())
+        for (name, (side, treatment, groups)), (parts, samples) in zip(compared.items(), found, strict=True):
+            if reasons := _count_dropped(side, treatment, groups, samples):
+                dropped[name] = reasons
+            for part in parts:
+                if isinstance(part, Exception):
+                    self._note(errors, name, "".join(traceback.format_exception(part)))
+                    break
+            else:
+                columns = side.columns, treatment.columns
+                own: list[Test] = []
+                for part, group, pair in zip(parts, groups, samples, strict=True):
+                    own += tests_in(part, name, group, pair, columns)
+                wrong = _impossible_p_value(own)
+                if wrong is not None:
+                    fault = f"gave {wrong!r} as a p-value, and those lie between 0 and 1"
+                    self._note(errors, name, f"verifier {name_of(self.verifier)} {fault}")
+                    continue
+                results[name] = list(parts) if self._is_list else parts[0]
+                tests += own
         comparisons, correction = judge(tests, Standards(self.alpha, **self.standards))
         if self.ranker is None:
             scores = self._scores_by_p_value(comparisons)
@@ -263,9 +282,9 @@ class Hypothesis:
         return compared
 
     def _verify(
-        self, baseline: ConditionMetrics, compared: Mapping[str, Compared], errors: dict[str, str]
-    ) -> Iterator[tuple[str, Sequence[Any], list[Pair]]]:
-        """Yield each treatment with what the verifier gives for its groups of metrics, and note where it raises."""
+        self, baseline: ConditionMetrics, compared: Iterable[Compared]
+    ) -> Iterable[tuple[Sequence[Any], list[Pair]]]:
+        """Return what the verifier gives or raises for the groups of metrics of each treatment, and their samples."""
         whole = BaselineColumns(baseline.columns)  # all that nothing was dropped of share one
         together = isinstance(self.verifier, Verifier) and self.verifier.many is not None
         aligned = (
@@ -273,15 +292,9 @@ class Hypothesis:
                 (whole if side is baseline else BaselineColumns(side.columns)).align(treatment.columns, group)
                 for group in groups
             ]
-            for side, treatment, groups in compared.values()
+            for side, treatment, groups in compared
         )
-        found = (self._all_at_once if together else self._one_by_one)(aligned)
-        for name, (parts, samples) in zip(compared, found, strict=True):
-            raised = [part for part in parts if isinstance(part, Exception)]
-            if raised:
-                self._note(errors, name, "".join(traceback.format_exception(raised[0])))
-            else:
-                yield name, parts, samples
+        return (self._all_at_once if together else self._one_by_one)(aligned)
 
     def _one_by_one(self, aligned: Iterable[list[Pair]]) -> Iterator[tuple[Sequence[Any], list[Pair]]]:
         """Yield what the verifier returns or raises; one treatment's lists are in memory at a time."""
@@ -490,17 +503,32 @@ def as_hypothesis(given: object) -> Hypothesis:
     )
 
 
+def _impossible_p_value(tests: Iterable[Test]) -> float | None:
+    for test in tests:
+        for value in (test.p_value, test.adjusted):
+            if value is not None and (
+                value < 0 or value > 1 + 1e-9
+            ):  # sums of chances may round to more than 1
+                return value
+    return None
+
+
 def _count_dropped(
-    baseline: ConditionMetrics, treatment: ConditionMetrics, groups: Iterable[Iterable[str]]
+    baseline: ConditionMetrics,
+    treatment: ConditionMetrics,
+    groups: Sequence[Sequence[str]],
+    samples: Sequence[Pair],
 ) -> dict[str, int]:
     """Count the replicates that are no complete pair, by what is the matter with them."""
     reasons: dict[int, str] = {}
     if treatment.errors or baseline.errors:
         reasons = {error.replicate: error.status for error in (*treatment.errors, *baseline.errors)}
-    for group in groups:
+    for group, (_, own) in zip(groups, samples, strict=True):
         for metric in group:
-            ours, theirs = baseline.columns[metric], treatment.columns[metric]
-            if not ours.is_parallel_to(theirs):
+            if not own.is_whole(metric):
+                ours, theirs = baseline.columns[metric], treatment.columns[metric]
+                for replicate in ours.replicates_with_nan() | theirs.replicates_with_nan():
+                    reasons.setdefault(replicate, "NaN")
                 for replicate in replicates_of_one(ours, theirs):
                     reasons.setdefault(replicate, "not recorded by both")
     return dict(Counter(reasons[replicate] for replicate in sorted(reasons))) if reasons else {}

@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 from crystallize.errors import RunFailedError, UnknownNameError
 from crystallize.statistics.adjustment import TITLES
 from crystallize.statistics.p_values import smaller
-from crystallize.statistics.verdicts import BETTER, DIFFERENT, LARGER, SMALLER, WITHHELD, WORSE, Direction
+from crystallize.statistics.verdicts import (
+    BETTER,
+    DIFFERENT,
+    LARGER,
+    SMALLER,
+    WHY_WITHHELD,
+    WITHHELD,
+    WORSE,
+    Direction,
+)
 from crystallize.utils.suggest import counted, did_you_mean, listed
 from crystallize.utils.text_table import (
     WIDTH,
@@ -105,7 +114,7 @@ class HypothesisResult:
         What the hypothesis says is the smallest difference that matters, and within what differences count as none.
     dropped : dict of str to dict of str to int
         For each treatment that lacks pairs with the baseline: how many replicates were left out, by the reason:
-        ``"failed"``, ``"timeout"``, ``"worker-lost"`` or ``"not recorded by both"``.
+        ``"failed"``, ``"timeout"``, ``"worker-lost"``, ``"NaN"`` or ``"not recorded by both"``.
     ranking : dict
         ``"ranked"``: the names of all treatments with a score, the best first, NaN last. Equal ones stand in the
         order of the treatments; without a ranker, the smaller p-value and then the larger difference comes first.
@@ -224,14 +233,14 @@ class HypothesisResult:
 
     __repr__ = __str__
 
-    def lines(self, width: int = WIDTH) -> list[str]:
-        """Return the lines of a text of at most `width` columns."""
+    def lines(self, width: int = WIDTH, *, cluster: str | None = None) -> list[str]:
+        """Return the lines of a text of at most `width` columns, below a table that counts the clusters of a tag."""
         table = self._table().lines(width) if self.comparisons else []
-        return [*wrapped([self._title()], width), *table, *wrapped(self._notes(), width)]
+        return [*wrapped([self._title()], width), *table, *wrapped(self._notes(cluster), width)]
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self, cluster: str | None = None) -> str:
         table = self._table().html() if self.comparisons else ""
-        notes = "<br>".join(map(html.escape, self._notes()))
+        notes = "<br>".join(map(html.escape, self._notes(cluster)))
         return f"<p>{html.escape(self._title())}</p>{table}<p>{notes}</p>"
 
     def _title(self) -> str:
@@ -269,7 +278,7 @@ class HypothesisResult:
                 comparisons.sort(key=lambda each: places.get(each.treatment, len(places)))
             yield from comparisons[:_MOST_SHOWN]
 
-    def _notes(self) -> Iterator[str]:
+    def _notes(self, cluster: str | None = None) -> Iterator[str]:
         tested = {each.treatment for each in self.comparisons}
         for treatment, found in self.results.items():
             more = _others(found) or ("" if treatment in tested else repr(found))
@@ -281,14 +290,17 @@ class HypothesisResult:
             yield f"{treatment}: {left_out} dropped, for only complete pairs are compared: {why}."
         yield from self._left_out()
         if self.comparisons:
-            yield f"verdict: {self._rule()}, at {self.alpha:g}."
+            yield self._rule()
             yield from self._undecided()
         if any(each.verdict == WITHHELD for each in self.comparisons):
+            yield f"{WHY_WITHHELD} Resume the run to try them again."
+        if cluster is None:
+            yield from self._conclusion()
+        else:
             yield (
-                "withheld: more replicates were lost under one condition than under the other, and those that are left "
-                "may not be like the lost ones. Resume the run to try them again."
+                f"These p-values and verdicts take each replicate as one, and do not count clusters of {cluster!r}. "
+                "Those that do are in summary(detail=True); on the command line, --detail."
             )
-        yield from self._conclusion()
         for treatment, reason in self.errors.items():
             what = "not ranked" if treatment in self.results else "not compared"
             yield f"{treatment} was {what}: {reason.strip().splitlines()[-1]}"
@@ -304,11 +316,15 @@ class HypothesisResult:
     def _rule(self) -> str:
         """Name the family of tests, and what is done for their number."""
         tests = sum(not math.isnan(each.p_value) for each in self.comparisons)
+        if not tests:
+            return "no p-value is known: there are too few pairs, or a number is not finite."
         if tests == 1:
-            return "of the p-value of this one test"
-        if self.correction == "none":
-            return f"of the p-value of each of {tests} tests alone"
-        return f"of the p-value adjusted for all {tests} tests ({TITLES[self.correction]})"
+            which = "of this one test"
+        elif self.correction == "none":
+            which = f"of each of {tests} tests alone"
+        else:
+            which = f"adjusted for all {tests} tests ({TITLES[self.correction]})"
+        return f"verdict: of the p-value {which}, at {self.alpha:g}."
 
     def _undecided(self) -> Iterator[str]:
         """Say of undecided comparisons what the run can see, and how many replicates would see the smallest effect."""
@@ -316,7 +332,9 @@ class HypothesisResult:
         for each in undecided[:_MOST_EXPLAINED]:
             yield f"{each.treatment} on {each.metric}: {self.outlook(each)}."
         if len(undecided) > _MOST_EXPLAINED:
-            yield f"{len(undecided) - _MOST_EXPLAINED} more are undecided: summary(detail=True) says what they need."
+            more = len(undecided) - _MOST_EXPLAINED
+            are = "is" if more == 1 else "are"
+            yield f"{more} more {are} undecided: summary(detail=True), or --detail, says what is needed."
 
     def outlook(self, undecided: Comparison) -> str:
         """Return what a run of this size finds, and how many replicates more would find the smallest effect."""
@@ -333,7 +351,10 @@ class HypothesisResult:
         if best is not None:
             yield f"best is {best!r}" + (", by its ranker." if self.has_ranker else ".")
         elif self.direction is not None:
-            yield "No treatment is known to be better than the baseline."
+            mixed = list(self._mixed())
+            yield from mixed[:_MOST_EXPLAINED]
+            if not mixed:
+                yield "No treatment is known to be better than the baseline."
         elif self.comparisons:
             signs = {LARGER: "+", SMALLER: "-", DIFFERENT: "?"}
             found = [
@@ -345,6 +366,16 @@ class HypothesisResult:
                 yield f"differ from the baseline: {', '.join(dict.fromkeys(found))}."
             else:
                 yield "No treatment is known to differ from the baseline."
+
+    def _mixed(self) -> Iterator[str]:
+        """Say of each treatment that is better in one metric and worse in another that it is not called best."""
+        by_treatment: dict[str, dict[str, list[str]]] = {}
+        for each in self.comparisons:
+            by_treatment.setdefault(each.treatment, {}).setdefault(each.verdict, []).append(each.metric)
+        for treatment, metrics in by_treatment.items():
+            if BETTER in metrics and WORSE in metrics:
+                better, worse = (", ".join(metrics[verdict]) for verdict in (BETTER, WORSE))
+                yield f"{treatment!r} is better on {better} and worse on {worse}, so it is not called best."
 
 
 def _others(found: Any) -> str:

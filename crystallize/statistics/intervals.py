@@ -14,7 +14,7 @@ from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.statistics.samples import as_floats, moments
+from crystallize.statistics.samples import as_floats, moments, paired_differences
 
 if TYPE_CHECKING:
     from crystallize.statistics.samples import FloatArray, NumberArray
@@ -155,6 +155,7 @@ def ratio_of_means(baseline: NumberArray, treatment: NumberArray, confidence: fl
     import numpy as np
 
     n = len(baseline)
+    differences = paired_differences(baseline, treatment)
     baseline, treatment = as_floats(baseline), as_floats(treatment)
     if n < 2 or not (np.isfinite(baseline).all() and np.isfinite(treatment).all()):
         return None
@@ -162,19 +163,20 @@ def ratio_of_means(baseline: NumberArray, treatment: NumberArray, confidence: fl
         return None
     scale = float(np.abs(baseline).max())
     with np.errstate(over="ignore", invalid="ignore"):
-        below, above = baseline / scale, treatment / scale  # squares of large numbers are no floats
+        # Squares of large numbers are no floats. The ratio less one is that of the differences, which keeps its digits.
+        below, above = baseline / scale, differences / scale
         (a, b), covariance = (float(below.mean()), float(above.mean())), np.cov(below, above)
     if not (math.isfinite(b * b) and np.isfinite(covariance).all()):
         return None  # the ratio itself is too large to say anything of
     t2 = t_quantile(n - 1, confidence) ** 2 / n
-    # The ratios r for which mean(treatment - r * baseline) is no further from zero than Student's t allows.
+    # The ratios r for which mean(differences - r * baseline) is no further from zero than Student's t allows.
     square = a * a - t2 * float(covariance[0, 0])
     middle = a * b - t2 * float(covariance[0, 1])
     constant = b * b - t2 * float(covariance[1, 1])
     if square <= 0:
         return None
     root = math.sqrt(max(0.0, middle * middle - square * constant))
-    return Ratio(b / a, ((middle - root) / square, (middle + root) / square))
+    return Ratio(1 + b / a, (1 + (middle - root) / square, 1 + (middle + root) / square))
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _SEVERAL = (tuple, list)
 _NO_MEAN = (math.nan, math.nan, math.nan, math.nan)
+_is_int = int.__instancecheck__  # isinstance(..., int)
 
 
 class Test(NamedTuple):
@@ -100,18 +102,15 @@ def tests_in(found: Any, treatment: str, group: Sequence[str], samples: Pair, co
     """
     tests = []
     for metric, result, p_value in find_tests(found, ", ".join(group)):
-        difference, adjusted, n = result.get("difference"), result.get("adjusted_p_value"), result.get("n")
+        difference, n = _number(result.get("difference")), result.get("n")
         is_paired = not isinstance(n, _SEVERAL)
-        own = _own_mean(result, difference, n, is_paired=is_paired)
-        mean, count = own or _mean_of(samples, metric, is_paired=is_paired)
+        mean, count = _own_mean(result, difference, n) or _mean_of(samples, metric, is_paired=is_paired)
         test = (
             treatment,
             metric,
-            _difference(samples, metric)
-            if difference is None or not is_number(difference)
-            else float(difference),
+            _difference(samples, metric) if difference is None else difference,
             p_value,
-            None if adjusted is None or not is_number(adjusted) else float(adjusted),
+            _number(result.get("adjusted_p_value")),
             str(result.get("claim", "")),
             is_paired,
             mean,
@@ -123,16 +122,19 @@ def tests_in(found: Any, treatment: str, group: Sequence[str], samples: Pair, co
     return tests
 
 
-def _own_mean(
-    result: Mapping[str, Any], difference: Any, n: Any, *, is_paired: bool
-) -> tuple[Mean, int] | None:
+def _number(value: Any) -> float | None:
+    return float(value) if value is not None and is_number(value) else None
+
+
+def _own_mean(result: Mapping[str, Any], difference: float | None, n: Any) -> tuple[Mean, int] | None:
     """Return the mean difference that a test tells of itself, and of how many replicates it is, if it does."""
     error = result.get("standard_error", math.nan)
     if error is None:  # a test of what is not for Student's t
         return _NO_MEAN, 0
-    count = n if is_paired else min([each for each in n if isinstance(each, int)], default=None)
-    if isinstance(count, int) and is_number(error) and error > 0 and is_number(difference):
-        freedom = result.get("degrees_of_freedom", count - 1 if is_paired else None)
+    several = isinstance(n, _SEVERAL)
+    count = min(filter(_is_int, n), default=None) if several else n
+    if difference is not None and isinstance(count, int) and is_number(error) and error > 0:
+        freedom = result.get("degrees_of_freedom", None if several else count - 1)
         if is_number(freedom):
             return (difference, error, freedom, 0.0), count
     return None
@@ -173,7 +175,7 @@ def judge(tests: Sequence[Test], standards: Standards) -> tuple[tuple[Comparison
     small, equivalent = (
         [math.nan] * len(tests) if margin is None else correct(_p_within(tests, margin)) for margin in margins
     )
-    count = 1 if correction == "none" else max(1, sum(not math.isnan(each) for each in p_values))
+    level = alpha if correction == "none" else alpha / max(1, sum(not math.isnan(each) for each in p_values))
     comparisons = []
     for test, p_value, p_equivalent, p_small in zip(tests, adjusted, equivalent, small, strict=True):
         concluded, more, visible = UNDECIDED, None, None
@@ -182,9 +184,8 @@ def judge(tests: Sequence[Test], standards: Standards) -> tuple[tuple[Comparison
             evidence = Evidence(test.difference, p_value, test.claim, p_equivalent, p_small, is_lopsided)
             concluded = verdict(evidence, alpha, direction)
         if concluded == UNDECIDED and not test.claim:
-            more, visible = _outlook(test, alpha / count, standards.smallest_effect)
-        treatment, metric, difference, own_p, _, _, is_paired, *_ = test
-        values = treatment, metric, difference, own_p, p_value, concluded, is_paired, more, visible
+            more, visible = _outlook(test, level, standards.smallest_effect)
+        values = (*test[:4], p_value, concluded, test.is_paired, more, visible)
         comparisons.append(tuple.__new__(Comparison, values))
     return tuple(comparisons), "own" if is_own else correction
 
@@ -218,8 +219,14 @@ def _outlook(test: Test, alpha: float, smallest: float | None) -> tuple[int | No
     if not error > 0:
         return None, None
     sd = error * math.sqrt(n if paired else n / 2)
-    visible = smallest_effect(n, alpha=alpha, paired=paired) * sd
+    visible = _visible(n, alpha, paired) * sd
     if smallest is None:
         return None, visible
     needed = whole_replicates_needed(smallest / sd, alpha=alpha, paired=paired)
     return None if needed is None or needed <= n else needed - n, visible
+
+
+@lru_cache(maxsize=64)
+def _visible(n: int, alpha: float, paired: bool) -> float:
+    """Return the smallest effect that `n` replicates find; a cache takes much longer for arguments with names."""
+    return smallest_effect(n, alpha=alpha, paired=paired)

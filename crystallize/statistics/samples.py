@@ -1,14 +1,16 @@
 """The samples that a verifier compares: two conditions, aligned replicate by replicate.
 
 Baseline and treatment of one replicate share their random numbers, so values are compared in pairs. A
-replicate that failed under one of the two must then be left out of both, or every later pair would be wrong.
+replicate that failed, or recorded NaN, under one of the two must then be left out of both, or every later pair would be
+wrong.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError
@@ -19,19 +21,22 @@ if TYPE_CHECKING:
 
     FloatArray = np.ndarray[Any, np.dtype[np.float64]]
     NumberArray = np.ndarray[Any, Any]  # of float64, of int64, or of Python's ints as objects
+    Rows = NumberArray | Sequence[NumberArray]  # of one kind and length: a table, or arrays that are 1-D
 
 _logger = logging.getLogger("crystallize.hypothesis")
 
 
-ROUNDING = 1e-12
-"""What is smaller than this share of the numbers that it comes from is their rounding, and counts as zero.
+ROUNDING = 4 * 2.0**-52
+"""What is smaller than this share of the numbers that it comes from is taken for their rounding: a few last digits.
 
-Sums of the same numbers in another order differ by such amounts. Tests, intervals and the summary all have this rule
-from here. Integers are exact, and have no rounding.
+Sums of the same numbers in another order differ by such amounts. It is asked of all differences of a comparison
+together, and never of one: numbers with a large offset may differ by little more. Tests, intervals, stopping rules and
+the summary all have this rule from here. Integers are exact, and have no rounding.
 """
 
 _LEAST_SQUARES = 1e-290  # sums of squares below this have lost digits
-_CACHED, _TABLE = 2**15, 2**17  # numbers that are in the processor's cache, and in a table, at a time
+_TABLE = 2**17  # numbers in a table, with which what is made of it stays in the processor's cache
+_LONGEST = 10_000  # numbers that OpenBLAS multiplies and sums without threads
 
 
 class Moments(NamedTuple):
@@ -66,6 +71,8 @@ class ConditionSamples(Mapping[str, list[Any]]):
         Where the values of each metric come from: whole columns, with one number in each replicate, or what is left of
         them.
     """
+
+    __slots__ = ("_sources",)
 
     def __init__(self, sources: Mapping[str, _Source]) -> None:
         self._sources = sources
@@ -104,6 +111,10 @@ class ConditionSamples(Mapping[str, list[Any]]):
             If a value is not a number.
         """
         return _per_replicate(self._sources[metric], metric)
+
+    def is_whole(self, metric: str) -> bool:
+        """Tell whether these are all numbers that were recorded: one, which is not NaN, of each replicate."""
+        return not isinstance(self._sources[metric], _CommonReplicates)
 
     def numbers(self) -> dict[str, NumberArray]:
         """Return what :meth:`per_replicate` gives of each metric."""
@@ -197,16 +208,18 @@ class BaselineColumns:
         Returns
         -------
         tuple of ConditionSamples
-            The baseline's and the treatment's. A replicate is in both or in neither.
+            The baseline's and the treatment's. A replicate is in both or in neither: in neither, if it has recorded
+            nothing, or NaN, under one of them.
         """
         left: dict[str, _Source] = {}
         right: dict[str, _Source] = {}
         for metric in metrics:
             ours, theirs = self._columns[metric], treatment[metric]
-            if ours.is_parallel_to(theirs):
+            left_out = ours.replicates_with_nan() | theirs.replicates_with_nan()
+            if ours.is_parallel_to(theirs) and not left_out:
                 right[metric] = theirs
             else:
-                left[metric], right[metric] = _align(metric, ours, theirs)
+                left[metric], right[metric] = _align(metric, ours, theirs, left_out)
         own, names = ConditionSamples(right), tuple(right)
         if left:
             return ConditionSamples({name: left.get(name, self._shared[name]) for name in names}), own
@@ -228,28 +241,25 @@ def lost_halves(baseline: Column, treatment: Column) -> tuple[int, int]:
 
     A replicate that recorded nothing has lost its number, and so has one that recorded NaN.
     """
-    if baseline.is_parallel_to(treatment) and not (_has_nan(baseline) or _has_nan(treatment)):
-        return 0, 0
+    sides = baseline, treatment
+    lost, of_treatment = (column.replicates_with_nan() for column in sides)
+    if baseline.is_parallel_to(treatment):
+        return len(of_treatment - lost), len(lost - of_treatment)
     kept, others = (
-        {
-            replicate
-            for replicate, values in column.by_replicate()
-            if not any(isinstance(value, float) and math.isnan(value) for value in values)
-        }
-        for column in (baseline, treatment)
+        {replicate for replicate, _ in column.by_replicate()} - nan
+        for column, nan in zip(sides, (lost, of_treatment), strict=True)
     )
     return len(kept - others), len(others - kept)
 
 
-def _has_nan(column: Column) -> bool:
-    array = column.array()
-    return array.dtype.kind == "f" and len(array) > 0 and math.isnan(array.min())
-
-
-def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_CommonReplicates, _CommonReplicates]:
+def _align(
+    metric: str, baseline: Column, treatment: Column, left_out: Collection[int]
+) -> tuple[_CommonReplicates, _CommonReplicates]:
     others = dict(treatment.by_replicate())
     pairs = [
-        (values, others[replicate]) for replicate, values in baseline.by_replicate() if replicate in others
+        (values, others[replicate])
+        for replicate, values in baseline.by_replicate()
+        if replicate in others and replicate not in left_out
     ]
     # In the flat lists, a replicate with unequal counts would shift every value after it.
     even = [(ours, theirs) for ours, theirs in pairs if len(ours) == len(theirs)]
@@ -274,82 +284,96 @@ def per_replicate(column: Column, metric: str) -> NumberArray:
     return _CommonReplicates([values for _, values in column.by_replicate()], []).per_replicate(metric)
 
 
-def moments(values: NumberArray) -> Moments:
-    """Return the moments of a 1-D array, as :func:`as_numbers` makes it, or of each row of a table.
+def moments(values: Rows) -> Moments:
+    """Return the moments of a 1-D array, as :func:`as_numbers` makes it, or of each row of several.
 
     Values of any size have a standard deviation, and integers of any size a mean with all digits. If a value is not
     finite, the mean is what IEEE 754 gives, and the standard deviation NaN.
     """
-    if values.ndim == 1:
-        n, *found = moments(values[None])
+    if not isinstance(values, Sequence) and values.ndim == 1:
+        n, *found = moments([values])
         return Moments(n, *(each.item() for each in found))
     return _moments_of_rows(lambda rows: rows, values)
 
 
 def moments_of_each(arrays: Sequence[NumberArray]) -> list[Moments]:
     """Return the moments of 1-D arrays, found together for those of one kind and length."""
-    import numpy as np
-
-    nothing = np.empty(0)
     found: dict[int, Moments] = {}
-    for places, _, table in in_tables([(nothing, values) for values in arrays]):
-        found |= zip(places, moments(table).each(), strict=True)
+    for places, _, rows in alike({place: (values, values) for place, values in enumerate(arrays)}):
+        found |= zip(places, moments(rows).each(), strict=True)
     return [found[place] for place in range(len(arrays))]
 
 
-def moments_of_pairs(baseline: NumberArray, treatment: NumberArray) -> Moments:
-    """Return the moments of the :func:`paired_differences` of the rows of two tables."""
+def moments_of_sides(baseline: Rows, treatment: Rows) -> tuple[Moments, Moments]:
+    """Return the moments of rows, as :func:`alike` groups them; of both sides at once if they are alike too."""
+    left, right = baseline[0], treatment[0]
+    if (left.dtype, left.size) != (right.dtype, right.size):
+        return moments(baseline), moments(treatment)
+    n, *columns = moments([*baseline, *treatment])
+    end = len(baseline)
+    return Moments(n, *(each[:end] for each in columns)), Moments(n, *(each[end:] for each in columns))
+
+
+def moments_of_pairs(baseline: Rows, treatment: Rows) -> Moments:
+    """Return the moments of the :func:`paired_differences` of rows, as :func:`alike` groups them."""
     return _moments_of_rows(paired_differences, baseline, treatment)
 
 
-def by_blocks(compute: Callable[..., Sequence[NumberArray]], *tables: NumberArray) -> Sequence[NumberArray]:
-    """Return what `compute` makes of tables, in blocks of rows that stay in the processor's cache.
-
-    Larger ones would take several times as long.
+def by_tables(
+    compute: Callable[..., Sequence[NumberArray]], *sides: Rows, size: int = _TABLE
+) -> Sequence[NumberArray]:
+    """Return what `compute` makes of rows, in tables that stay in the processor's cache.
 
     Parameters
     ----------
     compute : callable
-        Takes some rows of each table, and returns arrays with a number for each row.
-    *tables : numpy.ndarray
-        Of as many rows, or of one that belongs to all.
+        Takes a table of some rows of each side, which it may change, and returns arrays with a number for each row.
+    *sides : numpy.ndarray or sequence of numpy.ndarray
+        Rows of one kind and length; as many, or one that belongs to all.
+    size : int
+        How many numbers a table has.
     """
     import numpy as np
 
-    rows, n = max(table.shape for table in tables)
-    step = max(1, _CACHED // max(1, n))
-    if rows <= step:
-        return compute(*tables)
-    blocks = [
-        compute(*(table if len(table) == 1 else table[start : start + step] for table in tables))
-        for start in range(0, rows, step)
-    ]
-    return [np.concatenate(column) for column in zip(*blocks, strict=True)]
+    step = max(1, size // max(1, *(len(side[0]) for side in sides)))
+    found = []
+    for start in range(0, max(map(len, sides)), step):
+        parts = (side if len(side) == 1 else side[start : start + step] for side in sides)
+        found.append(compute(*(np.concatenate(part).reshape(len(part), -1) for part in parts)))
+    return found[0] if len(found) == 1 else [np.concatenate(column) for column in zip(*found, strict=True)]
 
 
-def _moments_of_rows(values_of: Callable[..., NumberArray], *tables: NumberArray) -> Moments:
+def _moments_of_rows(values_of: Callable[..., NumberArray], *sides: Rows) -> Moments:
     """Return the moments of the rows that `values_of` makes of the rows of tables."""
     import numpy as np
 
-    rows, n = max(table.shape for table in tables)
+    rows, n = max(map(len, sides)), len(sides[-1][0])
     if n == 0:
         nothing = np.full(rows, math.nan)
         return Moments(n, nothing, nothing, nothing, np.zeros(rows))
 
-    def sums(*block: NumberArray) -> tuple[NumberArray, FloatArray, FloatArray]:
-        values = values_of(*block)
+    def sums(*tables: NumberArray) -> tuple[NumberArray, FloatArray, FloatArray]:
+        values = values_of(*tables)
         # Counted from the first value: equal values have variance zero exactly, large ones lose no digits.
-        return values[:, 0], *_centre(_subtract(values, values[:, :1]))
+        origin = values[:, 0].copy()
+        if values.dtype.kind == "f":
+            values -= origin[:, None]
+        else:
+            values = _subtract(values, origin[:, None])
+        return origin, *_centre(values)
 
     with np.errstate(all="ignore"):
-        origin, offset, squares = by_blocks(sums, *tables)
+        origin, offset, squares = by_tables(sums, *sides)
         sd = np.sqrt(squares / (n - 1)) if n > 1 else np.full(rows, math.nan)
         # Else the values are equal or not finite, or what was squared is no float.
         odd = np.flatnonzero(~((squares > _LEAST_SQUARES) & (squares < math.inf)))
         if odd.size:
-            origin = origin.copy()
-            values = values_of(*(table if len(table) == 1 else table[odd] for table in tables))
-            origin[odd], offset[odd], sd[odd] = _moments_of_any_size(values)
+            these: list[Rows] = [
+                side if len(side) == 1 else [side[row] for row in odd.tolist()] for side in sides
+            ]
+            origin[odd], offset[odd], sd[odd] = by_tables(
+                lambda *tables: _moments_of_any_size(values_of(*tables)), *these
+            )
         mean = as_floats(origin) + offset
         if origin.dtype.kind == "f":
             sd[sd < ROUNDING * np.abs(mean)] = 0.0
@@ -358,9 +382,16 @@ def _moments_of_rows(values_of: Callable[..., NumberArray], *tables: NumberArray
 
 def _centre(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Take the mean from each row, in place; return the means, and the sums of the squares of what is left."""
+    import numpy as np
+
     means: FloatArray = rows.mean(axis=1)
     rows -= means[:, None]
-    return means, (rows[:, None, :] @ rows[:, :, None])[:, 0, 0]
+    squares = np.zeros(len(rows))
+    # In parts: products of more numbers are shared among threads, which takes longer, and shows in the last digits.
+    for start in range(0, rows.shape[1], _LONGEST):
+        part = rows[:, start : start + _LONGEST]
+        squares += (part[:, None, :] @ part[:, :, None])[:, 0, 0]
+    return means, squares
 
 
 def _moments_of_any_size(values: NumberArray) -> tuple[NumberArray, FloatArray, FloatArray]:
@@ -394,57 +425,61 @@ def difference_of_means(baseline: Moments, treatment: Moments) -> Any:
         return number_or_array(np.where(np.abs(difference) < ROUNDING * scale, 0.0, difference))
 
 
-def in_tables(
-    pairs: Sequence[tuple[NumberArray, NumberArray]],
-) -> Iterator[tuple[list[int], NumberArray, NumberArray]]:
-    """Put arrays of one kind and length into tables, so that tests take all of them at once.
+def alike(
+    pairs: Mapping[int, tuple[NumberArray, NumberArray]],
+) -> Iterator[tuple[Sequence[int], Sequence[NumberArray], Sequence[NumberArray]]]:
+    """Group pairs of arrays of one kind and length, so that tests take all of them at once.
 
     Parameters
     ----------
-    pairs : sequence of tuples of numpy.ndarray
+    pairs : mapping of int to tuple of numpy.ndarray
         The numbers of the baseline and of a treatment, 1-D, as :func:`as_numbers` makes them.
 
     Yields
     ------
     tuple
-        The places in `pairs` of what a table holds; the baselines, a row for each place, or one row if all are the same
-        array; the treatments, a row for each.
+        The keys of the pairs of a group; their baselines, or a single one if all are the same array; their treatments.
     """
-    import numpy as np
-
-    kinds: dict[Hashable, list[int]] = {}
-    for place, (left, right) in enumerate(pairs):
-        kinds.setdefault((left.dtype, left.size, right.dtype, right.size), []).append(place)
-    for places in kinds.values():
-        rows = max(1, _TABLE // max(1, *map(len, pairs[places[0]])))
-        for start in range(0, len(places), rows):
-            block = places[start : start + rows]
-            lefts, rights = zip(*(pairs[place] for place in block), strict=True)
-            one_or_all = lefts[:1] if len(set(map(id, lefts))) == 1 else lefts
-            left, right = (np.concatenate(side).reshape(len(side), -1) for side in (one_or_all, rights))
-            yield block, left, right
+    groups: dict[Hashable, list[int]] = {}
+    for key, (left, right) in pairs.items():
+        groups.setdefault((left.dtype, left.size, right.dtype, right.size), []).append(key)
+    for keys in groups.values():
+        lefts, rights = zip(*map(pairs.__getitem__, keys), strict=True)
+        yield keys, lefts[:1] if len(set(map(id, lefts))) == 1 else lefts, rights
 
 
 def paired_differences(baseline: NumberArray, treatment: NumberArray) -> FloatArray:
     """Return ``treatment - baseline`` of two arrays or tables.
 
-    What is the rounding of a pair is zero, and differences that vary by rounding alone are their mean.
+    Where all differences of a row are zero but for the rounding of the values, they are zero; where all are their mean
+    but for rounding, they are that. Single differences are never changed.
     """
     import numpy as np
 
     with np.errstate(all="ignore"):
         found = _subtract(treatment, baseline)
         if found.size and "f" in (baseline.dtype.kind, treatment.dtype.kind):
-            # Where it matters, both values of a pair are of one size. Few rows are near any rounding at all.
             floats = as_floats(treatment)
-            largest = ROUNDING * np.maximum(floats.max(axis=-1), -floats.min(axis=-1))
-            if not (np.abs(found).min(axis=-1) >= largest).all():
-                found[np.abs(found) < ROUNDING * np.abs(floats)] = 0.0
-            if (found.max(axis=-1) - found.min(axis=-1) <= largest).any():
-                means = found.mean(axis=-1, keepdims=True)
-                is_near = np.abs(found - means) <= ROUNDING * np.abs(floats)
-                found = np.where(is_near.all(axis=-1, keepdims=True), means, found)
+            least, most = found.min(axis=-1), found.max(axis=-1)
+            sizes = (floats.max(axis=-1), -floats.min(axis=-1), most, -least)
+            largest = functools.reduce(np.maximum, sizes)
+            if (most - least <= 2 * ROUNDING * largest).any():  # seldom, and then it is looked at closely
+                found = _without_rounding(found, floats)
     return found
+
+
+def _without_rounding(differences: FloatArray, values: FloatArray) -> FloatArray:
+    import numpy as np
+
+    # The size of both values of a pair is known by one of them and the difference.
+    rounding = ROUNDING * np.maximum(np.abs(values), np.abs(differences))
+    low = (differences - rounding).max(axis=-1, keepdims=True)
+    high = (differences + rounding).min(axis=-1, keepdims=True)
+    # All numbers from low to high are within the rounding of each difference.
+    means = differences.mean(axis=-1, keepdims=True)
+    is_zero = (low <= 0) & (high >= 0)
+    is_mean = (low <= means) & (means <= high)
+    return np.where(is_zero, 0.0, np.where(is_mean, means, differences))
 
 
 def as_numbers(values: Any, metric: str) -> NumberArray:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.statistics.samples import ROUNDING, moments, scaled
+from crystallize.statistics.samples import moments, scaled
 
 if TYPE_CHECKING:
     from crystallize.statistics.samples import FloatArray
 
 _CHUNK = 2_000_000  # random signs in memory at a time
+_ROUNDING = 1e-12  # of sums of many numbers in different orders, as a share of the sum of their sizes
 
 
 class SignFlips(NamedTuple):
@@ -64,7 +65,7 @@ def _judge(numbers: FloatArray, sums: FloatArray, counts: FloatArray, alpha: flo
     n, tried = numbers.shape[1], len(counts)
     total = numbers.sum(axis=1, keepdims=True)
     # Flipping a subset takes twice its sum from the total. Sums that should be equal differ by rounding.
-    rounding = ROUNDING * np.abs(numbers).sum(axis=1, keepdims=True)
+    rounding = _ROUNDING * np.abs(numbers).sum(axis=1, keepdims=True)
     as_far = np.abs(total - 2 * sums) >= np.abs(total) - rounding
     p_value = (np.count_nonzero(as_far, axis=1) + 1) / (tried + 1)
     # The means of a subset of replicates and of its complement are where the test's answer changes. A random subset

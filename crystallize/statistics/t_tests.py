@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from crystallize.statistics.samples import Moments, difference_of_means, number_or_array
@@ -74,7 +75,7 @@ class MeanDifference:
             number_or_array(np.asarray(least_p)),
         )
 
-    @property
+    @cached_property
     def statistic(self) -> Any:
         """The t statistic; infinite for a difference that is known without error."""
         return self.at(0.0)

@@ -11,6 +11,11 @@ BETTER, WORSE, LARGER, SMALLER, DIFFERENT = "better", "worse", "larger", "smalle
 EQUIVALENT, NOT_WORSE, TOO_SMALL = "equivalent", "not worse", "too small to matter"
 UNDECIDED, WITHHELD = "undecided", "withheld"
 
+WHY_WITHHELD = (
+    "withheld: more replicates were lost under one condition than under the other, and those that are left may not be "
+    "like the lost ones."
+)
+
 
 class Evidence(NamedTuple):
     """What a verdict is made of. The p-values are adjusted for all tests of the family; NaN decides nothing.

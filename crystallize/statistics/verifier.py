@@ -21,14 +21,21 @@ class Verifier(ConfiguredFunction):
     ----------
     many : callable or None
         What compares all treatments at once; see :func:`verifier`.
+    corrects : bool
+        Whether it corrects p-values for their number by itself.
     """
 
     many: Callable[..., Any] | None
+    corrects: bool
 
     def __init__(
-        self, fn: Callable[..., Any], arguments: dict[str, Any], many: Callable[..., Any] | None = None
+        self,
+        fn: Callable[..., Any],
+        arguments: dict[str, Any],
+        many: Callable[..., Any] | None = None,
+        corrects: bool = False,
     ) -> None:
-        super().__init__(fn, arguments, many=many)
+        super().__init__(fn, arguments, many=many, corrects=corrects)
         self.__name__ = name_of(fn)
         self.__doc__ = fn.__doc__
 
@@ -69,14 +76,16 @@ class VerifierFactory(Factory[Verifier]):
     by_hand = "(baseline_samples, treatment_samples)"
     check: Callable[..., None] | None
     many: Callable[..., Any] | None
+    corrects: bool
 
     def __init__(
         self,
         fn: Callable[..., Any],
         check: Callable[..., None] | None = None,
         many: Callable[..., Any] | None = None,
+        corrects: bool = False,
     ) -> None:
-        super().__init__(fn, check=check, many=many)
+        super().__init__(fn, check=check, many=many, corrects=corrects)
         _refuse_async(fn)
         signature = signature_of(fn)
         parameters = [] if signature is None else list(signature.parameters.values())
@@ -111,17 +120,24 @@ class VerifierFactory(Factory[Verifier]):
             )
         if self.check is not None:
             self.check(**complete)
-        return Verifier(fn, complete, self.many)
+        return Verifier(fn, complete, self.many, self.corrects)
 
 
 @overload
 def verifier(fn: Callable[..., Any]) -> VerifierFactory: ...
 @overload
 def verifier(
-    *, check: Callable[..., None] | None = None, many: Callable[..., Any] | None = None
+    *,
+    check: Callable[..., None] | None = None,
+    many: Callable[..., Any] | None = None,
+    corrects: bool = False,
 ) -> Callable[[Callable[..., Any]], VerifierFactory]: ...
 def verifier(
-    fn: Any = None, *, check: Callable[..., None] | None = None, many: Callable[..., Any] | None = None
+    fn: Any = None,
+    *,
+    check: Callable[..., None] | None = None,
+    many: Callable[..., Any] | None = None,
+    corrects: bool = False,
 ) -> Any:
     """Turn a function into a factory of verifiers.
 
@@ -138,6 +154,8 @@ def verifier(
         ``many(samples, **settings)`` returns the results of all treatments at once, for a test that is of all of them
         together, or that is faster so: `samples` is a list of pairs, for each treatment the baseline's samples and its
         own. A treatment that cannot be tested has the exception in its place.
+    corrects : bool, default False
+        Whether each result has an ``adjusted_p_value``, so that a hypothesis refuses another correction.
 
     Returns
     -------
@@ -154,7 +172,7 @@ def verifier(
     {'differs': True}
     """
     if fn is None:
-        return lambda function: VerifierFactory(function, check, many)
+        return lambda function: VerifierFactory(function, check, many, corrects)
     return VerifierFactory(fn)
 
 

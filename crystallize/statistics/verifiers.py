@@ -24,7 +24,8 @@ once, and gives an ``adjusted_p_value`` too.
 For several metrics in one group, the result is a dict of such dicts by metric. A p-value speaks for one
 comparison; what a hypothesis says of several treatments, it says by :attr:`HypothesisResult.adjusted_p_values`.
 
-A difference that is no more than the rounding of the values (:data:`~crystallize.statistics.samples.ROUNDING`) is zero.
+Differences that are all no more than the rounding of the values (:data:`~crystallize.statistics.samples.ROUNDING`) are
+zero.
 Values that are not finite give NaN, which decides nothing.
 """
 
@@ -39,25 +40,27 @@ from crystallize.statistics.intervals import interval_of_changes
 from crystallize.statistics.mcnemar import count_changes
 from crystallize.statistics.samples import (
     ConditionSamples,
+    alike,
     as_numbers,
+    by_tables,
     difference_of_means,
-    in_tables,
     moments,
     moments_of_pairs,
+    moments_of_sides,
     paired_differences,
 )
-from crystallize.statistics.sign_flip import flip_signs
+from crystallize.statistics.sign_flip import SignFlips, flip_signs
 from crystallize.statistics.t_tests import MeanDifference
 from crystallize.statistics.verdicts import EQUIVALENT, NOT_WORSE
 from crystallize.statistics.verifier import verifier
-from crystallize.statistics.wilcoxon import signed_ranks
+from crystallize.statistics.wilcoxon import SignedRanks, signed_ranks
 from crystallize.utils.checks import check_bool, check_count, check_share, check_size
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from crystallize.statistics.samples import FloatArray, NumberArray
+    from crystallize.statistics.samples import FloatArray, NumberArray, Rows
     from crystallize.statistics.verdicts import Direction
     from crystallize.statistics.wilcoxon import Method
 
@@ -104,7 +107,7 @@ def _check_margin(alpha: Any, paired: Any, margin: Any, direction: Any = "max") 
 
 
 def _welch(samples: Sequence[Pair], *, alpha: float) -> list[Found | Exception]:
-    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
+    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
         found, n = _mean_difference(baseline, treatment, paired=False)
         return _records(alpha, **_of_means(found, alpha, n))
 
@@ -141,7 +144,7 @@ def welch_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
 
 
 def _paired_t(samples: Sequence[Pair], *, alpha: float) -> list[Found | Exception]:
-    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
+    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
         found, n = _mean_difference(baseline, treatment, paired=True)
         return _records(alpha, **_of_means(found, alpha, n))
 
@@ -176,18 +179,20 @@ def paired_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alph
 def _sign_flips(
     samples: Sequence[Pair], *, alpha: float, resamples: int, seed: int
 ) -> list[Found | Exception]:
-    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
-        differences = paired_differences(baseline, treatment)
-        mean = MeanDifference.of_pairs(moments(differences))
-        flips = flip_signs(differences, alpha, resamples, seed)
+    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
+        def flip(*tables: NumberArray) -> SignFlips:
+            return flip_signs(paired_differences(*tables), alpha, resamples, seed)
+
+        mean, n = _mean_difference(baseline, treatment, paired=True)
+        p_value, low, high = by_tables(flip, baseline, treatment)
         return _records(
             alpha,
-            p_value=flips.p_value,
+            p_value=p_value,
             statistic=mean.difference,
             standard_error=mean.error,
             difference=mean.difference,
-            interval=_pairs_of(flips.low, flips.high),
-            n=differences.shape[1],
+            interval=_pairs_of(low, high),
+            n=n,
         )
 
     return _compare_all(samples, compare, paired=True)
@@ -239,17 +244,19 @@ def sign_flip_test(
 
 
 def _wilcoxon(samples: Sequence[Pair], *, alpha: float, method: Method) -> list[Found | Exception]:
-    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
-        differences = paired_differences(baseline, treatment)
-        found = signed_ranks(differences, method)
-        mean = MeanDifference.of_pairs(moments(differences))
+    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
+        def rank(*tables: NumberArray) -> SignedRanks:
+            return signed_ranks(paired_differences(*tables), method)
+
+        mean, n = _mean_difference(baseline, treatment, paired=True)
+        _, positive, negative, p_value = by_tables(rank, baseline, treatment)
         return _records(
             alpha,
-            p_value=found.p_value,
-            statistic=found.positive - found.negative,
+            p_value=p_value,
+            statistic=positive - negative,
             standard_error=mean.error,
             difference=mean.difference,
-            n=differences.shape[1],
+            n=n,
         )
 
     return _compare_all(samples, compare, paired=True)
@@ -338,7 +345,7 @@ def mcnemar_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
 def _equivalence(
     samples: Sequence[Pair], *, margin: float, alpha: float, paired: bool
 ) -> list[Found | Exception]:
-    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
+    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
         import numpy as np
 
         found, n = _mean_difference(baseline, treatment, paired=paired)
@@ -394,7 +401,7 @@ def equivalence_test(
 def _non_inferiority(
     samples: Sequence[Pair], *, margin: float, direction: Direction, alpha: float, paired: bool
 ) -> list[Found | Exception]:
-    def compare(baseline: NumberArray, treatment: NumberArray) -> list[Found]:
+    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
         found, n = _mean_difference(baseline, treatment, paired=paired)
         is_max = direction == "max"
         p_values = found.p_above(-margin) if is_max else found.p_below(margin)
@@ -449,34 +456,51 @@ def non_inferiority_test(
 # -- all treatments at once ----------------------------------------------------------------------------------
 
 
-def _dunnett(samples: Sequence[Pair], *, alpha: float = 0.05, paired: bool = True) -> list[Found]:
-    found: list[Found] = [{} for _ in samples]
+def _dunnett(samples: Sequence[Pair], *, alpha: float = 0.05, paired: bool = True) -> list[Found | Exception]:
+    found: list[Any] = [{} for _ in samples]
     metrics = {frozenset(side) for pair in samples for side in pair}
     if len(metrics) != 1 or not all(metrics):
         raise MissingMetricError("the baseline and the treatments have no metric, or not the same ones")
     numbers = [tuple(_numbers_of(side) for side in pair) for pair in samples]
     for metric in samples[0][0]:
         groups = [tuple(side[metric] for side in pair) for pair in numbers]
-        for each, result in zip(found, _dunnett_of_one(metric, groups, alpha, paired), strict=True):
-            each[metric] = result
-    return [_without_one_metric(each) for each in found]
+        tested = _complete_blocks(metric, groups, found) if paired else list(range(len(groups)))
+        for place, result in zip(
+            tested, _dunnett_of_one([groups[place] for place in tested], alpha, paired), strict=True
+        ):
+            if not isinstance(found[place], Exception):
+                found[place][metric] = result
+    return [each if isinstance(each, Exception) else _without_one_metric(each) for each in found]
 
 
-def _dunnett_of_one(
-    metric: str, groups: Sequence[tuple[NumberArray, ...]], alpha: float, paired: bool
-) -> list[Found]:
+def _complete_blocks(metric: str, groups: Sequence[tuple[NumberArray, ...]], found: list[Any]) -> list[int]:
+    """Return the places of the treatments that lack no replicate which others have, and note the others' errors."""
     import numpy as np
 
+    whole = max((left for left, _ in groups), key=len)
+    most = max(len(values) for pair in groups for values in pair)
+    complete = []
+    for place, (left, right) in enumerate(groups):
+        if len(left) == len(right) == most and np.array_equal(left, whole, equal_nan=left.dtype.kind == "f"):
+            complete.append(place)
+        else:
+            found[place] = InvalidValueError(
+                f"metric {metric!r} is compared in blocks, but its conditions have "
+                f"{sorted({len(left), len(right), most})} values",
+                hint="Run what failed again, or compare with dunnett_test(paired=False)",
+            )
+    return complete
+
+
+def _dunnett_of_one(groups: Sequence[tuple[NumberArray, ...]], alpha: float, paired: bool) -> list[Found]:
+    import numpy as np
+
+    if not groups:
+        return []
     control = moments(max((left for left, _ in groups), key=len))  # of the treatment that lacks the fewest
     treatments = [moments(right) for _, right in groups]
     sizes = [each.n for each in treatments]
     if paired:
-        counts = sorted({len(values) for pair in groups for values in pair})
-        if len(counts) > 1:
-            raise InvalidValueError(
-                f"metric {metric!r} is compared in blocks, but its conditions have {counts} values",
-                hint="Run what failed again, or compare with dunnett_test(paired=False)",
-            )
         sd, freedom = residual_sd([groups[0][0], *(right for _, right in groups)])
     else:
         sd, freedom = pooled_sd([control, *treatments])
@@ -487,9 +511,10 @@ def _dunnett_of_one(
     least_p = [0.0 if sd else 2.0 ** (1 - n) if paired else 2 / math.comb(n + control.n, n) for n in sizes]
     mean = MeanDifference.of(differences, errors, freedom, np.array(least_p))
     if sd:
-        adjusted = [dunnett_p_value(each, loadings, freedom) for each in mean.statistic.tolist()]
+        found = [dunnett_p_value(each, loadings, freedom) for each in mean.statistic.tolist()]
+        adjusted = np.maximum(found, mean.p_value)  # the integral is not good to more than ten digits
     else:  # nothing varies, and t says nothing
-        adjusted = np.minimum(1.0, len(treatments) * mean.p_value).tolist()
+        adjusted = np.minimum(1.0, len(treatments) * mean.p_value)
     half_widths = np.where(mean.error == 0, 0.0, bound * mean.error)
     return _records(
         alpha,
@@ -499,7 +524,7 @@ def _dunnett_of_one(
     )
 
 
-@verifier(check=_check_paired, many=_dunnett)
+@verifier(check=_check_paired, many=_dunnett, corrects=True)
 def dunnett_test(
     baseline_samples: Samples, treatment_samples: Samples, *, alpha: float = 0.05, paired: bool = True
 ) -> Found:
@@ -528,7 +553,7 @@ def dunnett_test(
     ----------
     Dunnett, C. W. (1955), Journal of the American Statistical Association 50, 1096-1121.
     """
-    return _dunnett([(baseline_samples, treatment_samples)], alpha=alpha, paired=paired)[0]
+    return _only(_dunnett([(baseline_samples, treatment_samples)], alpha=alpha, paired=paired))
 
 
 # -- parts ---------------------------------------------------------------------------------------------------
@@ -536,7 +561,7 @@ def dunnett_test(
 
 def _compare_all(
     samples: Sequence[Pair],
-    compare: Callable[[NumberArray, NumberArray], list[Found]],
+    compare: Callable[[Rows, Rows], list[Found]],
     *,
     paired: bool,
 ) -> list[Found | Exception]:
@@ -547,13 +572,12 @@ def _compare_all(
     samples : sequence of tuple
         For each treatment the baseline's samples that belong to it, and its own.
     compare : callable
-        Takes tables, see :func:`in_tables`, and returns a result for each row.
+        Takes rows as :func:`alike` groups them, and returns a result for each.
     paired : bool
         Whether values of one replicate belong together.
     """
     found: list[Any] = []
-    places: dict[str, list[int]] = {}
-    pairs: dict[str, list[tuple[NumberArray, NumberArray]]] = {}
+    pairs: dict[str, dict[int, tuple[NumberArray, NumberArray]]] = {}
     last: Samples | None = None  # treatments that lack nothing share the baseline's
     for place, (baseline, treatment) in enumerate(samples):
         try:
@@ -566,12 +590,11 @@ def _compare_all(
             continue
         found.append({})
         for metric, numbers in ours.items():
-            places.setdefault(metric, []).append(place)
-            pairs.setdefault(metric, []).append((numbers, theirs[metric]))
+            pairs.setdefault(metric, {})[place] = numbers, theirs[metric]
     for metric, given in pairs.items():
-        for rows, left, right in in_tables(given):
-            for row, result in zip(rows, compare(left, right), strict=True):
-                found[places[metric][row]][metric] = result
+        for places, *rows in alike(given):
+            for place, result in zip(places, compare(*rows), strict=True):
+                found[place][metric] = result
     return [each if isinstance(each, Exception) else _without_one_metric(each) for each in found]
 
 
@@ -601,13 +624,13 @@ def _check_alike(
 
 
 def _mean_difference(
-    baseline: NumberArray, treatment: NumberArray, *, paired: bool
+    baseline: Rows, treatment: Rows, *, paired: bool
 ) -> tuple[MeanDifference, int | tuple[int, int]]:
     """Return the differences of the means of rows, and how many values they are of."""
     if paired:
         found = moments_of_pairs(baseline, treatment)
         return MeanDifference.of_pairs(found), found.n
-    a, b = moments(baseline), moments(treatment)
+    a, b = moments_of_sides(baseline, treatment)
     return MeanDifference.of_samples(a, b), (a.n, b.n)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from crystallize.statistics.samples import by_blocks
+from crystallize.statistics.samples import by_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,8 @@ Method = Literal["auto", "exact", "normal"]
 
 MOST_EXACT = 50
 """Up to how many pairs the exact distribution is taken by itself."""
+
+_TABLE = 2**15  # numbers at a time: ranks take several tables of their size
 
 
 class SignedRanks(NamedTuple):
@@ -58,7 +60,7 @@ def signed_ranks(differences: FloatArray, method: Method = "auto") -> SignedRank
     """
     if differences.ndim == 1:
         return SignedRanks(*(each.item() for each in signed_ranks(differences[None], method)))
-    return SignedRanks(*by_blocks(lambda rows: _ranks_of_rows(rows, method), differences))
+    return SignedRanks(*by_tables(lambda rows: _ranks_of_rows(rows, method), differences, size=_TABLE))
 
 
 def _ranks_of_rows(differences: FloatArray, method: Method) -> SignedRanks:

@@ -171,6 +171,24 @@ def test_the_best_is_found_and_what_cannot_win_is_not_run_any_more() -> None:
     assert len(result.metrics.treatments["t2"].metrics["loss"]) == 10
 
 
+def test_the_best_of_values_with_a_large_offset_is_found_as_without_it() -> None:
+    def far(offset: float) -> Callable[..., Any]:
+        def step(data: None, ctx: Any) -> Any:
+            step = 0.125 + ctx.get("shift", 0.0) / 24  # a multiple of the last place of 1e15
+            return data, {"loss": offset + ctx["replicate"] % 7 * step + ctx.get("shift", 0.0)}
+
+        return step
+
+    rule = best("loss", delta=0.25, direction="max", max=40)
+    here, there = (make(step=far(offset)).run(stop_when=rule).stopping for offset in (0.0, 1e15))
+    assert here is not None
+    assert there is not None
+    for near, shifted in zip(here.parts[0].findings, there.parts[0].findings, strict=True):
+        assert near[:5] == shifted[:5]
+        assert near.estimate is not None
+        assert shifted.estimate == 1e15 + near.estimate
+
+
 @pytest.mark.parametrize("drop", [True, False])
 def test_a_treatment_that_is_decided_goes_on_or_is_dropped_as_one_likes(drop: bool) -> None:
     result = make().run(stop_when=decided("loss", max=30, drop=drop))
@@ -220,8 +238,75 @@ def test_a_failed_replicate_is_counted_and_its_pair_left_out() -> None:
     result = make(LARGE, step=fails).run(stop_when=decided("loss", max=40))
     assert result.stopping is not None
     (finding,) = result.stopping.parts[0].findings
-    assert (finding.verdict, finding.missing, finding.n) == ("higher", 1, result.replicates - 1)
+    assert (finding.verdict, finding.missing, finding.n) == ("withheld", 1, result.replicates - 1)
     assert "left out, failed or without a number: 1 of 'large'" in str(result.stopping)
+
+
+HARD = (1, 5, 8)
+
+
+def loses(lost: float, *conditions: str) -> Callable[..., Any]:
+    def step(data: None, ctx: Any) -> Any:
+        if ctx["replicate"] in HARD and ctx["condition"] in conditions:
+            return data, {"loss": lost}
+        return measure(data, ctx)
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("rule", "claim"),
+    [
+        (decided("loss", max=40), "higher"),
+        (looks("loss", k=2, max=40), "higher"),
+        (precise("loss", half_width=2), "precise"),
+        (best("loss", delta=1, direction="max"), "best"),
+    ],
+)
+@pytest.mark.parametrize("lost", [math.nan, math.inf])
+def test_a_claim_is_withheld_where_one_condition_alone_has_lost_replicates(
+    rule: StoppingRule, claim: str, lost: float
+) -> None:
+    def findings(*conditions: str) -> tuple[dict[str, Any], str]:
+        run = make(LARGE, step=loses(lost, *conditions), hypotheses=[Hypothesis(paired_t_test(), "loss")])
+        result = run.run(stop_when=rule, replicates=40)
+        assert result.stopping is not None
+        if conditions == ("large",) and math.isnan(lost):  # the hypothesis says the same
+            assert result.metrics.hypotheses[0].comparisons[0].verdict == "withheld"
+        text = " ".join(str(result.stopping).split())
+        return {each.condition: each for each in result.stopping.parts[0].findings}, text
+
+    one, text = findings("large")
+    assert one["large"].verdict == "withheld"
+    assert {each.verdict for each in one.values()} == {"withheld"}
+    assert (one["large"].missing, one["large"].infinite) == (3, 3 if math.isinf(lost) else 0)
+    assert "withheld: more replicates were lost under one condition than under the other" in text
+    why = "infinite" if math.isinf(lost) else "failed or without a number"
+    assert f"left out, {why}: 3 of 'large'." in text
+    both, text = findings("large", "baseline")
+    assert both["large"].verdict == claim
+    assert "withheld" not in text
+
+
+def test_rules_that_only_ran_out_of_replicates_say_so() -> None:
+    rule = decided("loss", smallest_effect=1e-9) & precise("loss", half_width=10)
+    result = make(SMALL).run(stop_when=rule, replicates=20)
+    assert result.stopping is not None
+    assert not result.stopping.is_decided
+    assert result.stopping.reason == "undecided when the run's largest number of replicates, 20, was reached"
+    text = " ".join(str(result.stopping).split())
+    assert "decided('loss', smallest_effect=1e-09): loss undecided: 'small'" in text
+    assert "precise('loss', half_width=10): loss precise: 'small'" in text
+
+
+def test_the_reason_is_that_of_the_rules_that_decided() -> None:
+    rule = decided("loss", max=20) | precise("loss", half_width=1e-9, max=20)
+    result = make(LARGE).run(stop_when=rule)
+    assert result.stopping is not None
+    assert result.stopping.reason == "every treatment is decided"
+    both = make(SMALL).run(stop_when=decided("loss", max=15) & precise("loss", half_width=10, max=20))
+    assert both.stopping is not None
+    assert both.stopping.reason == "undecided when its largest number of replicates, 15, was reached"
 
 
 def test_what_is_no_number_or_is_not_recorded_is_counted_too() -> None:

@@ -163,6 +163,17 @@ def test_rounding_is_no_difference() -> None:
     assert [each.at_most for each in found.candidates] == [0, 0]
 
 
+def test_values_with_a_large_offset_are_told_apart_as_without_it() -> None:
+    table = {"baseline": [0.0, 0.5, 1.0, 0.25], "a": [0.75, 1.0, 1.75, 1.25], "b": [0.5, 0.5, 1.25, 1.0]}
+    here = run(table).best("x", direction="max")
+    far = {name: [value + 1e12 for value in values] for name, values in table.items()}
+    there = run(far).best("x", direction="max")
+    assert there.names == here.names == ("a",)
+    for near, shifted in zip(here.candidates, there.candidates, strict=True):
+        assert (shifted.condition, shifted.behind) == (near.condition, near.behind)
+        assert shifted.at_most == pytest.approx(near.at_most, rel=1e-12)
+
+
 # -- the winner's curse ------------------------------------------------------------------------------------------------
 
 

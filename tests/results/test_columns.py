@@ -188,3 +188,15 @@ def test_a_part_with_gaps_is_not_dense_and_one_whose_gaps_are_filled_is():
     column.put(1, [2.0], 0)  # once more
     assert column.is_dense
     assert column.array().tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def test_the_replicates_with_nan_are_those_that_are_there_when_one_asks():
+    column = Column()
+    column.extend(0, [[1.0], [math.nan], [2.0]], 0)
+    assert column.replicates_with_nan() == {1}
+    column.put(4, [math.nan], 0)
+    column.put(3, [1.0, math.nan], 0)
+    assert column.replicates_with_nan() == {1, 3, 4}
+    column.put(1, [5.0], 0)
+    assert column.replicates_with_nan() == {3, 4}
+    assert column.before(4).replicates_with_nan() == {3}

@@ -259,6 +259,8 @@ def test_effects_and_interactions_are_shown_as_tables() -> None:
         "C       0 to 1           -5.0    [-5.0, -5.0]  0.5     1",
     ]
     assert "Holm: p corrected for 6 effects" in str(effects)
+    alone = run(plant, grid(T=[0, 1]), replicates=2).effects("y")
+    assert "interval: Student's t over replicates." in str(alone)
     assert effects.interaction("T", "K").splitlines() == [
         "y     K=0   K=1",
         "---------------",

@@ -10,7 +10,7 @@ import pytest
 
 import crystallize
 from crystallize import Experiment, Hypothesis, Treatment, open_run, paired_t_test, power
-from crystallize.errors import CrystallizeError, MissingMetricError, UnknownNameError
+from crystallize.errors import CrystallizeError, InvalidTypeError, MissingMetricError, UnknownNameError
 from crystallize.statistics.power import largest_sd, smallest_effect, t_test_power
 
 
@@ -150,3 +150,8 @@ def test_names_that_the_pilot_lacks_are_told_with_the_nearest():
 
 def test_power_is_public():
     assert crystallize.power is power
+
+
+def test_what_is_no_result_is_refused() -> None:
+    with pytest.raises(InvalidTypeError, match="power takes the result of a pilot, got 'x'"):
+        power("x", effect=1)  # type: ignore[arg-type]

@@ -248,6 +248,20 @@ def test_large_integers_differ_by_what_they_differ_by():
     assert (row.difference, row.interval) == (3.0, (3.0, 3.0))
 
 
+def test_several_large_integers_of_a_replicate_differ_by_what_they_differ_by():
+    rng = np.random.default_rng(0)
+    base = 10**15 + rng.integers(-1000, 1000, (20, 2))
+    better = base + 100 + rng.integers(-3, 4, (20, 2))
+    hypothesis = Hypothesis(paired_t_test(), "a", direction="max")
+    result = make_result([hypothesis], baseline={"a": base.tolist()}, t={"a": better.tolist()})
+    differences = (better - base).mean(axis=1)
+    row, found = result.summary().rows[1], result.get_hypothesis(hypothesis.name).results["t"]
+    assert row.difference == found["difference"] == pytest.approx(differences.mean(), rel=1e-12)
+    reference = stats.ttest_1samp(differences, 0)
+    assert row.interval == pytest.approx(tuple(reference.confidence_interval(0.95)), rel=1e-9)
+    assert found["p_value"] == pytest.approx(reference.pvalue, rel=1e-9)
+
+
 def test_the_hypotheses_stand_below_the_summary_wherever_it_is_shown(draws):
     base, better = (side.tolist() for side in draws)
     result = make_result(baseline={"rmse": base}, t={"rmse": better})
@@ -338,16 +352,28 @@ def test_the_bootstrap_t_is_there_on_request(draws):
         result.summary(interval="bca")
 
 
-def test_nan_is_counted_left_out_and_decides_nothing():
+def test_nan_is_counted_left_out_and_no_conclusion_is_drawn_where_one_condition_has_it():
     base = [1.0, 2.0, 3.0, 5.0, 4.0]
     hypothesis = Hypothesis(paired_t_test(), "a", direction="min")
     result = make_result([hypothesis], baseline={"a": base}, t={"a": [math.nan, 1.5, 2.0, 4.5, 3.0]})
     row = detail_of(result)
     assert (row.pairs, row.dropped, row.difference) == (4, {"NaN": 1}, -0.75)
-    assert row.detail.verdict == "undecided"
+    assert row.detail.verdict == "withheld"
     assert "left out of a: 1 pair, NaN." in str(result.summary())
     unasked = make_result(baseline={"a": base}, t={"a": [math.nan, -5.0, -4.0, -2.1, -3.0]})
     assert detail_of(unasked).detail.verdict == "withheld"
+
+
+def test_nan_under_both_conditions_is_left_out_and_said_as_well():
+    base, better = [math.nan, 2.0, 3.0, 5.0, 4.0], [math.nan, 1.5, 2.0, 4.5, 3.0]
+    result = make_result([Hypothesis(paired_t_test(), "a")], baseline={"a": base}, t={"a": better})
+    row, (found,) = detail_of(result), result.metrics.hypotheses
+    reference = stats.ttest_rel(better[1:], base[1:])
+    assert (row.pairs, row.dropped, row.difference) == (4, {"NaN": 1}, -0.75)
+    assert row.interval == pytest.approx(tuple(reference.confidence_interval(0.95)))
+    assert found.results["t"]["p_value"] == pytest.approx(reference.pvalue) == row.detail.p_value
+    assert found.dropped == {"t": row.dropped}
+    assert "left out of a: 1 pair, NaN." in str(result.summary())
 
 
 def test_true_and_false_have_the_intervals_of_shares():
@@ -360,6 +386,19 @@ def test_true_and_false_have_the_intervals_of_shares():
     assert row.detail.shares[0] == pytest.approx((wilson.low, wilson.high))
     assert "interval: Agresti and Min." in " ".join(str(result.summary()).split())
     assert detail_of(make_result(baseline={"won": [1, 0]}, t={"won": [1, 1]})).method == "student"
+
+
+def test_several_true_and_false_values_of_a_replicate_count_as_their_mean():
+    base = [[True, False], [False, False], [True, True], [False, True], [False, False], [True, False]]
+    better = [[True, True], [True, False], [True, True], [True, True], [False, True], [True, True]]
+    result = make_result([Hypothesis(paired_t_test(), "ok")], baseline={"ok": base}, t={"ok": better})
+    row = detail_of(result)
+    reference = stats.ttest_rel(np.mean(better, axis=1), np.mean(base, axis=1))
+    assert (row.method, row.difference) == ("student", pytest.approx(5 / 12))
+    assert row.interval == pytest.approx(tuple(reference.confidence_interval(0.95)))
+    assert row.detail.p_value == pytest.approx(reference.pvalue)
+    one_side = make_result(baseline={"ok": base}, t={"ok": [True] * 6})
+    assert one_side.summary().rows[1].difference == pytest.approx(7 / 12)
 
 
 def test_a_metric_whose_hypothesis_has_no_pairs_has_welchs_interval(draws):
@@ -389,6 +428,24 @@ def test_values_of_one_cluster_count_together():
     assert "40 of 8 clusters" in str(result.summary(detail=True, cluster="patient"))
     with pytest.raises(InvalidValueError, match=r"no value has the tag 'patent'.*Did you mean 'patient'"):
         result.summary(cluster="patent")
+
+
+def test_below_a_table_of_clusters_a_hypothesis_says_that_it_counts_none():
+    of_patient = [0.9, 1.4, -0.6, 1.1]  # p by patients: 0.21
+    base = [[0.0]] * 40
+    values = [[of_patient[i // 10] + 0.01 * (i % 3)] for i in range(40)]
+    tags = {"a": {i: [{"patient": i // 10}] for i in range(40)}}
+    hypothesis = Hypothesis(paired_t_test(), "a", direction="max")
+    result = make_result([hypothesis], tags, baseline={"a": base}, t={"a": values})
+    assert detail_of(result).detail.verdict == "better"
+    assert detail_of(result, cluster="patient").detail.verdict == "undecided"
+    assert "best is 't'." in str(result.summary())
+    by_clusters = result.summary(cluster="patient")
+    for shown in (" ".join(str(by_clusters).split()), by_clusters._repr_html_().replace("&#x27;", "'")):
+        assert "best is" not in shown
+        assert "take each replicate as one, and do not count clusters of 'patient'" in shown
+    with pytest.raises(InvalidValueError, match="over clusters is Student's, and not 'bootstrap-t'"):
+        result.summary(cluster="patient", interval="bootstrap-t")
 
 
 def test_pairs_that_vary_against_each_other_are_told(draws):

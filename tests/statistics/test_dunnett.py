@@ -82,7 +82,15 @@ def test_what_a_replicate_has_in_common_does_not_count_in_blocks():
 
 def test_blocks_must_be_complete():
     with pytest.raises(ValueError, match=r"compared in blocks, but its conditions have \[5, 6\] values"):
-        compare(CONTROL, DRUG_B)
+        dunnett_test()({"x": CONTROL}, {"x": DRUG_B})
+
+
+def test_an_adjusted_p_value_is_never_below_that_of_the_treatment_alone():
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=30)
+    found = compare(base, base + 5 + rng.normal(0, 0.1, 30), base + rng.normal(0, 0.1, 30))
+    assert 0 < found[0]["p_value"] < 1e-30
+    assert all(each["adjusted_p_value"] >= each["p_value"] for each in found)
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 1.0], [1.0, math.nan]])

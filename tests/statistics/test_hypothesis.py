@@ -25,7 +25,7 @@ from crystallize.results.condition import ConditionMetrics
 from crystallize.statistics.adjustment import holm
 from crystallize.statistics.hypothesis import Hypothesis, HypothesisResult, as_hypothesis, hypothesis
 from crystallize.statistics.verifier import verifier
-from crystallize.statistics.verifiers import paired_t_test, sign_flip_test, welch_t_test
+from crystallize.statistics.verifiers import dunnett_test, paired_t_test, sign_flip_test, welch_t_test
 from crystallize.store.outcome import OutcomeError
 
 FAILED = None  # in place of a replicate's value
@@ -225,16 +225,59 @@ def test_a_metric_that_is_not_numeric_is_the_built_in_tests_error():
     assert "metric 'a' is not numeric, for example 'x'" in found.errors["t"]
 
 
+@pytest.mark.parametrize("value", [-1, 2, math.inf, 1.0000001])
+@pytest.mark.parametrize("key", ["p_value", "p", "adjusted_p_value"])
+def test_a_p_value_outside_its_range_is_an_error_that_names_the_verifier(value, key):
+    def careless(baseline, treatment):
+        found = {"p_value": 0.5, "difference": 1.0}
+        if treatment["a"] == [2.0]:
+            found = {"p": 0.5, "difference": 1.0} if key == "p" else found
+            found[key] = value
+        return found
+
+    found = evaluate(Hypothesis(careless, "a", direction="max"), {"a": [1.0]}, t={"a": [2.0]}, u={"a": [3.0]})
+    said = f"verifier careless gave {float(value)!r} as a p-value, and those lie between 0 and 1"
+    assert found.errors["t"] == said
+    assert list(found.results) == ["u"]
+    assert verdicts(found) == {"u": "undecided"}
+
+
+def test_a_treatment_that_is_better_and_worse_is_said_not_to_be_best():
+    base = [float(value) for value in range(12)]
+    up, down = ([value + sign + 0.01 * (i % 3) for i, value in enumerate(base)] for sign in (3, -3))
+    tested = Hypothesis(paired_t_test(), [["acc"], ["f1"]], direction="max")
+    found = evaluate(tested, {"acc": base, "f1": base}, t={"acc": up, "f1": down})
+    assert found.ranking["best"] is None
+    assert "'t' is better on acc and worse on f1, so it is not called best." in str(found)
+    assert "No treatment is known to be better" not in str(found)
+
+
+def test_a_correction_that_the_verifier_would_ignore_is_refused():
+    for correction in ("bonferroni", "none"):
+        with pytest.raises(
+            InvalidValueError, match="dunnett_test corrects p-values for their number by itself"
+        ):
+            Hypothesis(dunnett_test(), "a", correction=correction)
+    assert Hypothesis(dunnett_test(), "a").correction == "holm"
+    assert pickle.loads(pickle.dumps(dunnett_test())).corrects
+
+
+@pytest.mark.parametrize(("number", "text"), [(4, "1 more is undecided"), (5, "2 more are undecided")])
+def test_undecided_treatments_that_are_not_explained_are_counted(number, text):
+    base = [1.0, 2.0, 4.0, 3.0]
+    others = {f"t{i}": {"a": [2.0, 1.0, 4.5 + i, 2.0]} for i in range(number)}
+    found = evaluate(Hypothesis(paired_t_test(), "a"), {"a": base}, **others)
+    assert f"{text}: summary(detail=True), or --detail, says what is needed." in " ".join(str(found).split())
+
+
 # -- ranking -----------------------------------------------------------------------------------------------------
 
 
 def ranked(scores, ranker=None):
-    def echo(baseline, treatment):
-        return {"p": treatment["a"][0]}
+    def look_up(baseline, treatment):
+        return {"p": scores[treatment["a"][0]]}
 
-    return evaluate(
-        Hypothesis(echo, "a", ranker), {"a": [0.0]}, **{name: {"a": [s]} for name, s in scores.items()}
-    )
+    return evaluate(Hypothesis(look_up, "a", ranker), {"a": [""]}, **{name: {"a": [name]} for name in scores})
 
 
 def test_small_is_good_and_nan_ranks_last():
@@ -248,7 +291,7 @@ def test_nothing_is_best_if_all_scores_are_nan():
 
 
 def test_a_ranker_decides_and_may_return_numpy_numbers():
-    assert ranked({"a": 1.0, "b": 3.0}, lambda result: np.float32(-result["p"])).ranking["best"] == "b"
+    assert ranked({"a": 0.1, "b": 0.3}, lambda result: np.float32(-result["p"])).ranking["best"] == "b"
 
 
 def test_a_ranker_that_raises_leaves_the_result_and_ranks_the_others():
@@ -382,7 +425,7 @@ def test_nan_decides_nothing_and_is_shown_as_nan():
     found = evaluate(Hypothesis(paired_t_test(), "a"), {"a": [1.0, 2.0]}, t={"a": [math.nan, 1.0]})
     assert found.results["t"]["significant"] is None
     assert verdicts(found) == {"t": "undecided"}
-    assert str(found).splitlines()[3].split() == ["a", "t", "nan", "nan", "nan", "undecided"]
+    assert str(found).splitlines()[3].split() == ["a", "t", "-1", "nan", "nan", "undecided"]
 
 
 def test_the_sign_of_a_verifier_that_tells_no_difference_is_that_of_the_means():

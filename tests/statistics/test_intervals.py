@@ -33,6 +33,16 @@ def rate_band(share, runs):
     return 3 * math.sqrt(share * (1 - share) / runs)
 
 
+def test_the_ratio_of_values_with_a_large_offset_has_the_interval_of_their_difference():
+    rng = np.random.default_rng(3)
+    baseline = 1e9 + rng.normal(0, 1, 30)
+    treatment = baseline + 1 + rng.normal(0, 0.1, 30)
+    found = ratio_of_means(baseline, treatment)
+    reference = stats.ttest_rel(treatment, baseline).confidence_interval()
+    # The baseline's mean is known to 1e-9, so that the ratio is as uncertain as the difference.
+    assert [(end - 1) * 1e9 for end in found.interval] == pytest.approx(list(reference), rel=1e-5)
+
+
 def test_students_interval_is_the_published_one():
     assert student(SLEEP) == pytest.approx((0.7001142367230175, 2.459885763276983), rel=1e-12)
     assert student(MAIZE) == pytest.approx((0.0311933, 41.8354735), abs=5e-7)

@@ -215,11 +215,46 @@ def test_dunnetts_own_adjustment_is_taken_as_it_is():
     assert "adjusted for all 3 tests (by the test itself)" in str(found)
 
 
-def test_dunnetts_test_of_incomplete_blocks_is_every_treatments_error():
+@pytest.mark.parametrize("lost", [None, NAN])
+def test_a_treatment_with_incomplete_blocks_is_left_out_of_dunnetts_test_and_spoils_no_other(lost):
     baseline, treatment = shifted(-3.0, n=12)
-    found = evaluate(Hypothesis(dunnett_test(), "rmse"), baseline, t=treatment, u=[None, *treatment[1:]])
-    assert found.results == {}
-    assert all("compared in blocks" in found.errors[name] for name in ("t", "u"))
+    hypothesis = Hypothesis(dunnett_test(), "rmse", direction="min")
+    found = evaluate(hypothesis, baseline, u=[lost, *treatment[1:]], t=treatment, v=baseline)
+    alone = evaluate(hypothesis, baseline, t=treatment, v=baseline)
+    assert found.results == alone.results
+    assert "compared in blocks, but its conditions have [11, 12] values" in found.errors["u"]
+    assert verdicts(found)["t"] == "better"
+    of_others = evaluate(hypothesis, baseline, t=[lost, *treatment[1:]], u=[*treatment[:-1], lost])
+    assert list(of_others.errors) == ["u"]  # as many values, and of other replicates
+
+
+@pytest.mark.parametrize("verifier", [paired_t_test(), sign_flip_test(), welch_t_test(), dunnett_test()])
+def test_a_replicate_with_nan_is_no_pair_whichever_condition_recorded_it(verifier):
+    baseline, treatment = shifted(-3.0, n=12)
+    hypothesis = Hypothesis(verifier, "rmse", direction="min")
+    kept = evaluate(hypothesis, baseline[1:], t=treatment[1:])
+    for lost, expected in (
+        ((NAN, NAN), "better"),
+        ((NAN, None), "better"),
+        ((NAN, treatment[0]), "withheld"),
+        ((baseline[0], NAN), "withheld"),
+    ):
+        found = evaluate(hypothesis, [lost[0], *baseline[1:]], t=[lost[1], *treatment[1:]])
+        assert found.results == kept.results
+        assert verdicts(found) == {"t": expected}
+        reason = "failed" if None in lost else "NaN"
+        assert found.dropped == {"t": {reason: 1}}
+        assert f"t: 1 replicate dropped, for only complete pairs are compared: 1 {reason}." in " ".join(
+            str(found).split()
+        )
+
+
+def test_where_no_test_gave_a_p_value_none_is_counted():
+    found = evaluate(Hypothesis(paired_t_test(), "rmse", direction="min"), [1.0, NAN, NAN], t=[NAN, 2.0, 3.0])
+    assert verdicts(found) == {"t": "undecided"}
+    assert "no p-value is known: there are too few pairs, or a number is not finite." in str(found)
+    assert "0 tests" not in str(found)
+    assert found.dropped == {"t": {"NaN": 3}}
 
 
 def test_true_and_false_are_compared_by_mcnemars_test():

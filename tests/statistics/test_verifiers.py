@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import pickle
+import subprocess
+import sys
 from decimal import Decimal
 from fractions import Fraction
 from statistics import fmean
@@ -244,6 +247,20 @@ def mean_and_sd(values):
     return found.mean, found.sd
 
 
+def test_moments_of_many_values_do_not_depend_on_the_number_of_threads():
+    code = (
+        "import numpy as np; from crystallize.statistics.samples import moments; "
+        "print(moments(np.random.default_rng(0).normal(size=50_001)))"
+    )
+    said = {
+        subprocess.check_output(
+            [sys.executable, "-c", code], env=os.environ | {"OPENBLAS_NUM_THREADS": threads}
+        )
+        for threads in ("1", "2")
+    }
+    assert len(said) == 1
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations([math.inf, 1.0, 2.0])))
 def test_the_mean_of_infinity_is_infinite_wherever_it_stands(order):
     mean, sd = mean_and_sd(list(order))
@@ -315,6 +332,33 @@ def test_rounding_hides_no_pair_that_differs(test):
     found = compare(test, baseline, [value + 0.5 * (value == 1.0) for value in baseline])
     assert found["difference"] == pytest.approx(0.3)
     assert found["standard_error"] > 0.05
+
+
+@pytest.mark.parametrize("test", [paired_t_test, welch_t_test, sign_flip_test, wilcoxon_test])
+@pytest.mark.parametrize("offset", [0.0, 1e9, 1e12, -1e12, 1e14])
+def test_values_with_a_large_offset_differ_by_what_they_differ_by(test, offset):
+    # Multiples of 1/64 have no rounding, with any of these offsets.
+    rng = np.random.default_rng(1)
+    base = np.round(rng.normal(0, 1, 40) * 64) / 64
+    treatment = base + 1 + np.round(rng.normal(0, 0.1, 40) * 64) / 64
+    here = compare(test, base.tolist(), treatment.tolist())
+    there = compare(test, (base + offset).tolist(), (treatment + offset).tolist())
+    for key in set(here) - {"significant"}:
+        assert there[key] == pytest.approx(here[key], rel=1e-9), key
+    if test is paired_t_test:
+        reference = stats.ttest_1samp(treatment - base, 0)
+        assert there["p_value"] == pytest.approx(reference.pvalue, rel=1e-9)
+        assert there["interval"] == pytest.approx(tuple(reference.confidence_interval(0.95)), rel=1e-9)
+
+
+def test_single_differences_of_the_size_of_rounding_are_kept_where_others_are_larger():
+    differences = [
+        2.0**-12 * place for place in (-2, -1, 0, 1, 2, 5, 40, 90)
+    ]  # the last place of 1e12 is 2 ** -13
+    found = compare(paired_t_test, [1e12] * 8, [1e12 + each for each in differences])
+    assert found["p_value"] == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, rel=1e-12)
+    shifted = compare(paired_t_test, [0.0] * 8, [1e12 + each for each in differences])
+    assert shifted["standard_error"] == pytest.approx(stats.sem(differences), rel=1e-12)
 
 
 @pytest.mark.parametrize("test", TESTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -90,9 +91,28 @@ def design(
         {factor: _level(levels, part) for (factor, levels), part in zip(given.items(), row, strict=True)}
         for row in rows
     )
-    return Design(
-        cells, f"the design {kind!r} of {len(rows)} cells", "Have fewer cells, another seed, or wider ranges"
-    )
+    return Design(cells, f"the design {kind!r} of {len(rows)} cells", _hint(kind, len(given)))
+
+
+def _hint(kind: str, factors: int) -> str:
+    """Say what to do where a design of a kind has a cell twice."""
+    if kind == "plackett_burman":
+        sizes = (size for size in range(4, 4 * factors + 5, 4) if _is_without_repeats(factors, size))
+        other = "".join(
+            f"Write n={size}, which has no cell twice, or " for size in itertools.islice(sizes, 1)
+        )
+        return f"{other or 'Take '}design('fractional', ...). Replicates repeat all cells alike"
+    if "seed" not in KINDS[kind].options:
+        return "Take the corners alone, with grid(...), or another axial"
+    return "Have fewer cells, another seed, or wider ranges"
+
+
+def _is_without_repeats(factors: int, size: int) -> bool:
+    try:
+        rows = factorial.plackett_burman(factors, size)
+    except InvalidValueError:
+        return False
+    return len(set(rows)) == len(rows)
 
 
 def _level(levels: Range | list[Any], part: float) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from crystallize.errors import InvalidValueError
 from crystallize.statistics.stopping.report import Finding, Look
 from crystallize.statistics.stopping.rule import Row, SingleRule, SingleWatch, Watch
+from crystallize.statistics.verdicts import WITHHELD
 from crystallize.store.layout import BASELINE
 from crystallize.utils.checks import check_count
 
@@ -84,12 +85,19 @@ class _Watch(SingleWatch):
         self._h2 = kim_nelson_h2(len(conditions), rule.first, rule.alpha)
         self._sign = 1.0 if rule.direction == "max" else -1.0
         self._survives: np.ndarray[Any, Any] = np.ones(len(conditions), dtype=bool)
+        self._origin: float | None = (
+            None  # what sums are counted from, so that large numbers keep their digits
+        )
         self._sums = np.zeros(len(conditions))
         self._first: list[list[float]] = []
         self._variances = np.zeros((len(conditions), len(conditions)))
         self._n = 0  # replicates in which all that survived had a number
+        self._lost = [0] * len(conditions)  # in how many replicates each had none
+        self._infinite = [0] * len(conditions)
+        self._is_lopsided = False  # whether one had lost more than another when some were told apart
         self._compared: list[int] = []  # who took part in the last look
-        self._ended: dict[str, tuple[int, float]] = {}  # of those that lost: how many numbers, and their mean
+        # Of those that lost: the verdict, how many numbers, and their mean.
+        self._ended: dict[str, tuple[str, int, float]] = {}
 
     def _take(self, row: Row) -> None:
         import numpy as np
@@ -99,7 +107,13 @@ class _Watch(SingleWatch):
             for name, survives in zip(self.conditions, self._survives, strict=True)
         ]
         if not all(map(math.isfinite, values)):
+            for place, value in enumerate(values):
+                self._lost[place] += not math.isfinite(value)
+                self._infinite[place] += math.isinf(value)
             return
+        if self._origin is None:
+            self._origin = values[0]
+        values = [value - self._origin for value in values]
         self._n += 1
         self._sums += values
         if self._n <= self.rule.first:
@@ -123,9 +137,12 @@ class _Watch(SingleWatch):
         if n > np.floor(self._h2 * variances / rule.delta**2).max():  # the end, at the latest
             loses[:] = True
             loses[int(means.argmax())] = False
+        if loses.any():
+            self._is_lopsided |= len({self._lost[place] for place in alive.tolist()}) > 1
         for place in alive[loses].tolist():
             name = self.conditions[place]
-            self._ended[name] = n, float(self._sums[place]) / n
+            verdict = WITHHELD if self._is_lopsided else "eliminated"
+            self._ended[name] = verdict, n, self._mean(place)
             self._survives[place] = False
             if name != BASELINE:  # what all are compared with is run to the end
                 self.dropped.add(name)
@@ -135,17 +152,22 @@ class _Watch(SingleWatch):
         if loses.any() and not self.is_over:
             self._keep_look()
 
+    def _mean(self, place: int) -> float:
+        return (self._origin or 0.0) + float(self._sums[place]) / max(1, self._n)
+
     def _seen(self) -> list[Look]:
         return [
-            Look(self.replicates, self.conditions[place], self._n, float(self._sums[place]) / self._n)
+            Look(self.replicates, self.conditions[place], self._n, self._mean(place))
             for place in self._compared
         ]
 
     def _findings(self) -> list[Finding]:
         found = []
+        of_best = WITHHELD if self._is_lopsided else "best"
         for place, name in enumerate(self.conditions):
-            n, mean = self._ended.get(name, (self._n, float(self._sums[place]) / max(1, self._n)))
-            verdict = "eliminated" if name in self._ended else "best" if self.is_decided else "undecided"
-            at = n if name in self._ended else self._n if self.is_decided else None
-            found.append(Finding(name, verdict, at, n, self.replicates - self._n, mean if n else None))
+            now = of_best if self.is_decided else "undecided", self._n, self._mean(place)
+            verdict, n, mean = self._ended.get(name, now)
+            lost, infinite = self._lost[place], self._infinite[place]
+            at = n if name in self._ended or self.is_decided else None
+            found.append(Finding(name, verdict, at, n, lost, mean if n else None, infinite=infinite))
         return sorted(found, key=lambda each: each.verdict)

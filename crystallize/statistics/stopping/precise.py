@@ -10,7 +10,7 @@ from statistics import NormalDist
 from crystallize.errors import InvalidValueError
 from crystallize.statistics.stopping.report import Finding, Look, ends, known
 from crystallize.statistics.stopping.rule import DifferencesWatch, Row, SingleRule, Watch
-from crystallize.statistics.stopping.running import RunningMoments
+from crystallize.statistics.stopping.running import Losses, RunningMoments
 from crystallize.store.layout import BASELINE
 from crystallize.utils.checks import check_count
 
@@ -75,6 +75,7 @@ class _Watch(DifferencesWatch):
         if not self.pairs:
             self.pairs = {BASELINE: self._baseline}
             self.open = dict(self.pairs)
+            self.losses = {BASELINE: Losses()}
         what = "the mean" if BASELINE in self.pairs else self.each_difference
         self.interval = f"{100 * (1 - rule.alpha):g}% Student interval of {what}"
 
@@ -83,6 +84,8 @@ class _Watch(DifferencesWatch):
         self._baseline.add(baseline)
         if BASELINE not in self.pairs:
             self._take_pairs(row, baseline)
+        elif not math.isfinite(baseline):
+            self.losses[BASELINE].add(baseline, baseline)
 
     def _look(self) -> None:
         rule = self.rule

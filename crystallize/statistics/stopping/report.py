@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from crystallize.statistics.verdicts import WHY_WITHHELD, WITHHELD
 from crystallize.utils.suggest import counted
 from crystallize.utils.text_table import wrapped
 
@@ -50,17 +51,21 @@ class Finding(NamedTuple):
         The condition.
     verdict : str
         ``"higher"`` or ``"lower"`` than the baseline, ``"too small to matter"``, ``"precise"``, ``"best"``,
-        ``"eliminated"`` or ``"undecided"``.
+        ``"eliminated"`` or ``"undecided"``; ``"withheld"`` in place of a claim, if more replicates were lost under one
+        condition than under the other.
     at : int or None
         After how many replicates that was known.
     n, missing : int
-        How many replicates were used, and how many could not be: they failed, or recorded no number.
+        How many replicates were used, and how many could not be: they failed, or recorded no finite number. Of
+        ``best``, which takes replicates in which no condition failed: how many this condition spoilt.
     estimate : float or None
         The mean, or the mean difference to the baseline.
     low, high : float or None
         The interval that is right for the rule; ``RuleReport.interval`` says what it is.
     naive_low, naive_high : float or None
         Student's interval of the same numbers, which holds only where their number was fixed beforehand.
+    infinite : int
+        How many of those that could not be used were infinite.
     """
 
     condition: str
@@ -73,6 +78,7 @@ class Finding(NamedTuple):
     high: float | None = None
     naive_low: float | None = None
     naive_high: float | None = None
+    infinite: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,13 +122,12 @@ class RuleReport:
             yield f"{self.metric} {verdict}: {shown}{more}."
         if self.interval and any(each.low is not None for each in self.findings):
             yield f"in brackets: {self.interval}."
-        lost = {each.condition: each.missing for each in self.findings if each.missing}
-        if lost:
-            yield (
-                "left out, failed or without a number: "
-                + ", ".join(f"{count} of {name!r}" for name, count in list(lost.items())[:_MOST_LISTED])
-                + "."
-            )
+        if WITHHELD in by_verdict:
+            yield WHY_WITHHELD
+        yield from _left_out(
+            "failed or without a number", {f.condition: f.missing - f.infinite for f in self.findings}
+        )
+        yield from _left_out("infinite", {f.condition: f.infinite for f in self.findings})
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,8 @@ class Stopping:
         """Yield what there is to say."""
         yield f"stopped after {counted(self.replicates, 'replicate')} by {self.rule}: {self.reason}."
         for part in self.parts:
-            yield from part.sentences()
+            of_which = f"{part.rule}: " if len(self.parts) > 1 else ""
+            yield from (f"{of_which}{sentence}" for sentence in part.sentences())
         yield "other intervals and p-values hold for a number of replicates that was fixed beforehand."
 
     def __str__(self) -> str:
@@ -204,6 +210,13 @@ def known(value: float) -> float | None:
 def ends(middle: float, half_width: float) -> tuple[float, float] | tuple[None, None]:
     """Return the ends of an interval; None and None if it is infinite."""
     return (middle - half_width, middle + half_width) if math.isfinite(half_width) else (None, None)
+
+
+def _left_out(why: str, counts: Mapping[str, int]) -> Iterator[str]:
+    lost = [f"{count} of {name!r}" for name, count in counts.items() if count]
+    if lost:
+        more = f", and of {len(lost) - _MOST_LISTED} more" if len(lost) > _MOST_LISTED else ""
+        yield f"left out, {why}: {', '.join(lost[:_MOST_LISTED])}{more}."
 
 
 def _described(found: Finding) -> str:

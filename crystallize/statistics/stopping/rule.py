@@ -9,9 +9,9 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, TypeAlias
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError, ValidationError
-from crystallize.statistics.samples import ROUNDING
 from crystallize.statistics.stopping.report import Finding, Look, RuleReport, Stopping, ends
-from crystallize.statistics.stopping.running import RunningMoments
+from crystallize.statistics.stopping.running import Losses, RunningMoments
+from crystallize.statistics.verdicts import WITHHELD
 from crystallize.store.layout import BASELINE
 from crystallize.utils.checks import check_count
 from crystallize.utils.suggest import counted, listed, name_hint
@@ -311,6 +311,7 @@ class DifferencesWatch(SingleWatch):
         self.pairs = {name: RunningMoments() for name in conditions if name != BASELINE}
         self.open = dict(self.pairs)  # those without a verdict
         self.verdicts: dict[str, tuple[str, int]] = {}  # with the number of replicates that there were then
+        self.losses = {name: Losses() for name in self.pairs}
         self.each_difference = "the difference" if len(self.pairs) == 1 else "each difference by itself"
 
     def _take(self, row: Row) -> None:
@@ -321,10 +322,9 @@ class DifferencesWatch(SingleWatch):
             if name not in self.dropped:
                 value = self.number(row, name)
                 difference = value - baseline
-                scale = 0.0 if type(difference) is int else abs(value)  # integers have no rounding
-                if abs(difference) < ROUNDING * scale:
-                    difference = 0.0
-                moments.add(difference, scale)
+                moments.add(difference, abs(value))
+                if not math.isfinite(difference):
+                    self.losses[name].add(value, baseline)
 
     def settle(self, name: str, verdict: str, *, drop: bool) -> None:
         """Note what has become of a treatment."""
@@ -337,12 +337,17 @@ class DifferencesWatch(SingleWatch):
     def finding(self, name: str, low: float | None, high: float | None, alpha: float) -> Finding:
         """Return what there is to say of a treatment; `low` and `high` are the interval that is right for the rule."""
         moments = self.pairs[name]
+        losses = self.losses[name]
         verdict, at = self.verdicts.get(name, ("undecided", None))
+        if at is not None and losses.is_lopsided:
+            verdict = WITHHELD
         if at is None and moments.sd == 0:
             verdict = "undecided, for its differences do not vary"
         naive = ends(moments.mean, moments.half_width(alpha))
         mean = moments.mean if moments.n else None
-        return Finding(name, verdict, at, moments.n, moments.missing, mean, low, high, *naive)
+        counts = moments.n, moments.missing
+        counts = moments.n, moments.missing
+        return Finding(name, verdict, at, *counts, mean, low, high, naive[0], naive[1], losses.infinite)
 
 
 @dataclass(frozen=True, repr=False)
@@ -412,7 +417,9 @@ class _CombinedWatch(Watch):
 
     @property
     def reason(self) -> str:  # type: ignore[override]
-        return "; ".join(part.reason for part in self._parts if part.is_over)
+        return "; ".join(
+            part.reason for part in self._parts if part.is_over and part.is_decided is self.is_decided
+        )
 
     @property
     def dropped(self) -> Collection[str]:  # type: ignore[override]
@@ -426,7 +433,7 @@ class _CombinedWatch(Watch):
 
 def stopping_of(rule: StoppingRule, watch: Watch, replicates: int, dropped: Mapping[str, int]) -> Stopping:
     """Return what a run that `rule` watched tells of it at its end."""
-    reason = (
-        watch.reason or f"undecided when the run's largest number of replicates, {replicates}, was reached"
-    )
+    reason = f"undecided when the run's largest number of replicates, {replicates}, was reached"
+    if watch.is_over:
+        reason = watch.reason
     return Stopping(str(rule), replicates, watch.is_decided, reason, dict(dropped), tuple(watch.reports()))

@@ -17,18 +17,17 @@ class RunningMoments:
         How many finite numbers were added.
     missing : int
         How many were not finite, and are left out: NaN stands for what a replicate did not record.
-    mean : float
-        Their mean.
     """
 
-    __slots__ = ("_scale", "_squares", "mean", "missing", "n")
+    __slots__ = ("_high", "_low", "_mean", "_squares", "missing", "n")
 
     def __init__(self) -> None:
         self.n = 0
         self.missing = 0
-        self.mean = 0.0
+        self._mean = 0.0
         self._squares = 0.0
-        self._scale = 0.0  # the largest number that the added ones come from
+        # All numbers from low to high are within the rounding of each number that was added.
+        self._low, self._high = -math.inf, math.inf
 
     def add(self, value: float, scale: float = 0.0) -> None:
         """Add a number; `scale` is the size of those that it is the difference of."""
@@ -36,29 +35,67 @@ class RunningMoments:
             self.missing += 1
             return
         self.n = n = self.n + 1
-        mean = self.mean
+        mean = self._mean
         distance = value - mean
-        self.mean = mean = mean + distance / n
+        self._mean = mean = mean + distance / n
         self._squares += distance * (value - mean)
-        self._scale = max(self._scale, scale)
+        if self._low <= self._high:
+            # Integers are exact, and have no rounding.
+            rounding = 0.0 if type(value) is int else ROUNDING * max(scale, abs(value))
+            self._low, self._high = max(self._low, value - rounding), min(self._high, value + rounding)
+
+    @property
+    def _varies(self) -> bool:
+        return not (self._low <= 0 <= self._high or self._low <= self._mean <= self._high)
+
+    @property
+    def mean(self) -> float:
+        """The mean; 0 if all numbers are zero but for their rounding."""
+        return 0.0 if self._low <= 0 <= self._high else self._mean
 
     @property
     def sd(self) -> float:
         """The standard deviation with ``n - 1``; 0 if it is the rounding of equal numbers, NaN of fewer than two."""
         if self.n < 2:
             return math.nan
-        sd = math.sqrt(self._squares / (self.n - 1))
-        return 0.0 if sd <= ROUNDING * max(self._scale, abs(self.mean)) else sd
+        return math.sqrt(self._squares / (self.n - 1)) if self._varies else 0.0
 
     @property
     def t(self) -> float:
         """Student's t of the mean against zero; NaN if the numbers do not vary, which no test of ours decides on."""
-        n, mean, squares = self.n, self.mean, self._squares
-        rounding = ROUNDING * max(self._scale, abs(mean))
-        if n < 2 or squares <= (n - 1) * (rounding * rounding):  # a power of a large number would raise
+        n, squares = self.n, self._squares
+        if not (self._varies and squares > 0):
             return math.nan
-        return mean * math.sqrt(n * (n - 1) / squares)
+        return self._mean * math.sqrt(n * (n - 1) / squares)
 
     def half_width(self, alpha: float) -> float:
         """Return half the width of Student's interval of the mean at the level ``1 - alpha``; NaN of fewer than two."""
         return math.nan if self.n < 2 else t_quantile(self.n - 1, 1 - alpha) * self.sd / math.sqrt(self.n)
+
+
+class Losses:
+    """How many pairs cannot be used, and which condition lost its number.
+
+    Attributes
+    ----------
+    treatment, baseline : int
+        In how many this one had no finite number.
+    infinite : int
+        In how many both had a number, but the difference is not finite.
+    """
+
+    __slots__ = ("baseline", "infinite", "treatment")
+
+    def __init__(self) -> None:
+        self.treatment = self.baseline = self.infinite = 0
+
+    def add(self, treatment: float, baseline: float) -> None:
+        """Count a pair that cannot be used."""
+        self.treatment += not math.isfinite(treatment)
+        self.baseline += not math.isfinite(baseline)
+        self.infinite += not (math.isnan(treatment) or math.isnan(baseline))
+
+    @property
+    def is_lopsided(self) -> bool:
+        """Whether one condition lost more than the other, so that what is left may be the easy ones."""
+        return self.treatment != self.baseline

@@ -165,3 +165,16 @@ def test_wrong_types_and_unknown_designs_are_refused():
 def test_factors_called_like_options_come_in_a_mapping():
     cells = design("plackett_burman", {"n": [1, 2], "seed": [3, 4], "kind": [5, 6]}).cells
     assert list(cells[0]) == ["n", "seed", "kind"]
+
+
+def test_a_fixed_design_with_a_cell_twice_says_what_has_none() -> None:
+    two = {factor: [0, 1] for factor in "abcd"}
+    with pytest.raises(InvalidValueError, match="twice") as caught:
+        design("plackett_burman", two, n=12)
+    assert "seed" not in str(caught.value)
+    assert "ranges" not in str(caught.value)
+    assert "Write n=8, which has no cell twice, or design('fractional', ...)" in str(caught.value)
+    assert len(design("plackett_burman", two, n=8)) == 8
+    with pytest.raises(InvalidValueError, match=r"twice.*Take the corners alone") as caught:
+        design("central_composite", x=linear(0, 1))
+    assert "seed" not in str(caught.value)

@@ -164,6 +164,26 @@ def test_numbers_that_differ_by_their_rounding_do_not_vary() -> None:
     assert log_e_value(moments.t, moments.n) == 0
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e12, -1e14])
+def test_differences_of_values_with_a_large_offset_are_not_taken_for_rounding(offset: float) -> None:
+    differences = [0.0, 0.015625, 1.0, 2.5, 1.25, -0.5]
+    moments = RunningMoments()
+    for each in differences:
+        moments.add((offset + each) - offset, abs(offset + each))
+    assert moments.mean == pytest.approx(np.mean(differences), rel=1e-12)
+    assert moments.t == pytest.approx(stats.ttest_1samp(differences, 0).statistic, rel=1e-12)
+
+
+def test_differences_that_are_all_rounding_are_zero_and_those_that_are_so_but_for_one_are_kept() -> None:
+    moments = RunningMoments()
+    for each in (0.1 + 0.2, 0.3, 0.3):
+        moments.add(each - 0.3, 0.3)
+    assert (moments.mean, moments.sd) == (0, 0)
+    moments.add(1e-3, 0.3)
+    assert moments.mean == pytest.approx(np.mean([0.1 + 0.2 - 0.3, 0, 0, 1e-3]), rel=1e-15)
+    assert moments.sd == pytest.approx(5e-4)
+
+
 @pytest.mark.parametrize("size", [1e155, 1e200, 1e307])
 def test_numbers_whose_squares_are_no_floats_decide_nothing(size: float) -> None:
     moments = seen([size * value for value in SLEEP])
