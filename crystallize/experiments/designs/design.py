@@ -312,7 +312,7 @@ def _check_levels(factor: str, levels: Any, *, distinct: bool) -> list[Any]:
             raise _same_level(factor, *same[:2])
         numbers: dict[float, Any] = {}
         for level in found:
-            if isinstance(level, bool | int | float) and numbers.setdefault(level, level) is not level:
+            if type(level) in (int, float) and numbers.setdefault(level, level) is not level:
                 raise InvalidValueError(
                     f"the levels {numbers[level]!r} and {level!r} of {factor!r} are equal",
                     hint="Name one of them",
