@@ -119,9 +119,9 @@ class Recording:
         run = self._experiment.current_run
         most = run.replicates
         yield from earlier.outcomes()
-        if (
-            run.stop_when is not None and run.replicates is not None and most is not None
-        ):  # both are known by now
+        if run.stop_when is not None:
+            assert run.replicates is not None
+            assert most is not None
             earlier.check_left_out(run.stop_when, run.replicates, run.dropped, most=most)
         earlier.report()
         if not earlier.has_voided:

@@ -93,9 +93,7 @@ class EarlierPart:
         self._changed: dict[str, str] = {}
         self._complete: set[int] = set()
         self._partial: dict[int, frozenset[str]] = {}
-        self._limit: int | None = (
-            None  # what is stored from this replicate on has no part in the run that goes on
-        )
+        self._limit: int | None = None  # from here on, what is stored has no part in the run that goes on
         self._dropped: dict[tuple[str, str], list[int]] = {}  # condition and reason: replicates
         self._stored: StoredOutcomes | None = None
         if has_begun(folder / JOURNAL):

@@ -503,12 +503,13 @@ def as_hypothesis(given: object) -> Hypothesis:
     )
 
 
+_MOST = 1 + 1e-9  # a sum of chances may round to more than 1
+
+
 def _impossible_p_value(tests: Iterable[Test]) -> float | None:
     for test in tests:
         for value in (test.p_value, test.adjusted):
-            if value is not None and (
-                value < 0 or value > 1 + 1e-9
-            ):  # sums of chances may round to more than 1
+            if value is not None and (value < 0 or value > _MOST):
                 return value
     return None
 
