@@ -154,11 +154,10 @@ class EarlierPart:
                     each.consumed == consumed(replicate, each.condition) for each in outcomes
                 )
         end = min((number for number, same in reads_the_same.items() if not same), default=before)
-        self._limit = 1 + max((number for number in reads_the_same if number < end), default=asked - 1)
-        if self._limit == before:
-            self._limit = None
-            return before
-        return self._limit
+        limit = 1 + max((number for number in reads_the_same if number < end), default=asked - 1)
+        if limit < before:
+            self._limit = limit
+        return limit
 
     @property
     def has_voided(self) -> bool:

@@ -221,22 +221,20 @@ class Hypothesis:
         for (name, (side, treatment, groups)), (parts, samples) in zip(compared.items(), found, strict=True):
             if reasons := _count_dropped(side, treatment, groups, samples):
                 dropped[name] = reasons
-            for part in parts:
-                if isinstance(part, Exception):
-                    self._note(errors, name, "".join(traceback.format_exception(part)))
-                    break
-            else:
-                columns = side.columns, treatment.columns
-                own: list[Test] = []
-                for part, group, pair in zip(parts, groups, samples, strict=True):
-                    own += tests_in(part, name, group, pair, columns)
-                wrong = _impossible_p_value(own)
-                if wrong is not None:
-                    fault = f"gave {wrong!r} as a p-value, and those lie between 0 and 1"
-                    self._note(errors, name, f"verifier {name_of(self.verifier)} {fault}")
-                    continue
-                results[name] = list(parts) if self._is_list else parts[0]
-                tests += own
+            if raised := [part for part in parts if isinstance(part, Exception)]:
+                self._note(errors, name, "".join(traceback.format_exception(raised[0])))
+                continue
+            columns = side.columns, treatment.columns
+            own: list[Test] = []
+            for part, group, pair in zip(parts, groups, samples, strict=True):
+                own += tests_in(part, name, group, pair, columns)
+            wrong = _impossible_p_value(own)
+            if wrong is not None:
+                fault = f"gave {wrong!r} as a p-value, and those lie between 0 and 1"
+                self._note(errors, name, f"verifier {name_of(self.verifier)} {fault}")
+                continue
+            results[name] = list(parts) if self._is_list else parts[0]
+            tests += own
         comparisons, correction = judge(tests, Standards(self.alpha, **self.standards))
         if self.ranker is None:
             scores = self._scores_by_p_value(comparisons)

@@ -85,9 +85,7 @@ class _Watch(SingleWatch):
         self._h2 = kim_nelson_h2(len(conditions), rule.first, rule.alpha)
         self._sign = 1.0 if rule.direction == "max" else -1.0
         self._survives: np.ndarray[Any, Any] = np.ones(len(conditions), dtype=bool)
-        self._origin: float | None = (
-            None  # what sums are counted from, so that large numbers keep their digits
-        )
+        self._origin: float | None = None  # what sums are counted from: large numbers keep their digits
         self._sums = np.zeros(len(conditions))
         self._first: list[list[float]] = []
         self._variances = np.zeros((len(conditions), len(conditions)))

@@ -345,9 +345,8 @@ class DifferencesWatch(SingleWatch):
             verdict = "undecided, for its differences do not vary"
         naive = ends(moments.mean, moments.half_width(alpha))
         mean = moments.mean if moments.n else None
-        counts = moments.n, moments.missing
-        counts = moments.n, moments.missing
-        return Finding(name, verdict, at, *counts, mean, low, high, naive[0], naive[1], losses.infinite)
+        found = Finding(name, verdict, at, moments.n, moments.missing, mean, low, high, *naive)
+        return found._replace(infinite=losses.infinite)
 
 
 @dataclass(frozen=True, repr=False)
