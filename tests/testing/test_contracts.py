@@ -252,6 +252,7 @@ STRATEGIES = """
             return [done[call] for call in sorted(calls, key=calls.get)]
 
     def answer(connection, replicate_fn, replicate):
+        connection.recv()  # begin when the parent is out of its fork, in whose callbacks a Ctrl-C is lost
         try:
             connection.send((replicate_fn(replicate), None))
         except ArithmeticError as error:
@@ -268,6 +269,7 @@ STRATEGIES = """
             process.start()
             theirs.close()
             try:
+                ours.send("begin")
                 while not ours.poll(1):
                     experiment.check_cancelled()
                 result, error = ours.recv()
