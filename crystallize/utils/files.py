@@ -83,8 +83,8 @@ def atomic_write_parts(
     target = os.fspath(path)
     folder, name = os.path.split(target)
     beside = os.path.join(folder, f".{name[:100]}.{unique_suffix()}.tmp")  # noqa: PTH118
-    descriptor = _open_new(beside, folder)
-    try:
+    try:  # around the opening, too: what interrupts it may come when the file is there
+        descriptor = _open_new(beside, folder)
         try:
             for part in parts:
                 _write_all(descriptor, part, observe)

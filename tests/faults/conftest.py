@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -208,13 +209,18 @@ def report_of(job: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
-def tree(run: Path) -> dict[str, bytes | None]:
+def tree(run: Path) -> dict[str, str | None]:
     """Return all files and folders of a run, but for the two files that tell when it was."""
     return {
-        path.relative_to(run).as_posix(): path.read_bytes() if path.is_file() else None
+        path.relative_to(run).as_posix(): _in_short(path.read_bytes()) if path.is_file() else None
         for path in run.rglob("*")
         if path.name not in ("metadata.json", "journal.jsonl")
     }
+
+
+def _in_short(content: bytes) -> str:
+    """Return a text that tells contents apart and that a report of a failure can show."""
+    return f"{content[:200]!r}, {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}"
 
 
 def settled_metadata(run: Path) -> dict[str, Any]:

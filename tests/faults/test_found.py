@@ -41,6 +41,12 @@ def test_what_a_killed_write_has_left_is_removed(worlds: Any, file: str) -> None
     check(worlds, PLAN, f"^replace .*{file}")
 
 
+@pytest.mark.parametrize("what", ["SIGINT", "SIGTERM"])
+def test_a_file_that_an_interruption_found_just_opened_is_removed(worlds: Any, what: str) -> None:
+    # The run is complete with the fourth; then its record of the interruption is interrupted.
+    check(worlds, PLAN, "^(open|replace) .*metadata.json", what, call=3, half=True, lasting=True)
+
+
 @pytest.mark.parametrize("call", ["rename .*v0", "^rmdir [^/]*$", "unlink .*metadata.json$"])
 @pytest.mark.parametrize("what", ["SIGINT", "SIGKILL"])
 @pytest.mark.parametrize("half", [False, True])
