@@ -231,10 +231,12 @@ class Column:
 
         if self._others or self._kind is None:
             return np.array(list(self))
-        numbers: np.ndarray[Any, Any] = np.frombuffer(self._numbers, self._numbers.typecode)
+        numbers: np.ndarray[Any, Any] = np.frombuffer(
+            memoryview(self._numbers).toreadonly(), self._numbers.typecode
+        )
         if self._gaps:
             numbers = numbers[np.frombuffer(self._states, dtype=np.uint8) == _NUMBER]
-        numbers.setflags(write=False)
+            numbers.setflags(write=False)
         return numbers
 
 

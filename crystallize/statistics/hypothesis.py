@@ -6,6 +6,7 @@ A *hypothesis* applies one to the baseline and each treatment, and ranks the tre
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import traceback
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError
 from crystallize.statistics.adjustment import CORRECTIONS, Correction
 from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
-from crystallize.statistics.judging import Standards, Test, judge, tests_in
+from crystallize.statistics.judging import Standards, Test, judge, tests_in_each
 from crystallize.statistics.p_values import is_number
 from crystallize.statistics.samples import BaselineColumns, ConditionSamples, replicates_of_one
 from crystallize.statistics.verdicts import WORSE, Direction
@@ -26,7 +27,7 @@ from crystallize.utils.signatures import name_of
 from crystallize.utils.suggest import listed, name_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from crystallize.results.condition import ConditionMetrics
     from crystallize.store.outcome import Outcome
@@ -112,6 +113,7 @@ class Hypothesis:
             )
         self.verifier = verifier
         self.groups, self._is_list = _parse_metrics(metrics)
+        self._asked = [metric for group in self.groups or () for metric in group]
         self.ranker = ranker
         self.direction = _direction(direction, verifier)
         self.smallest_effect = None if smallest_effect is None else float(smallest_effect)
@@ -214,33 +216,33 @@ class Hypothesis:
         """
         errors: dict[str, str] = {}
         compared = self._comparable(baseline, treatments, errors)
+        samples = self._aligned(baseline, compared.values())
+        columns = [(side.columns, treatment.columns) for side, treatment, _ in compared.values()]
+        found, tested = [], []
+        for place, of_group in enumerate(zip(*samples, strict=True)):
+            metrics = [groups[place] for _, _, groups in compared.values()]
+            found.append(self._verify(of_group))
+            tested.append(tests_in_each(found[-1], compared, metrics, of_group, columns))
         dropped: dict[str, dict[str, int]] = {}
         results: dict[str, Any] = {}
         tests: list[Test] = []
-        found = self._verify(baseline, compared.values())
-        for (name, (side, treatment, groups)), (parts, samples) in zip(compared.items(), found, strict=True):
-            if reasons := _count_dropped(side, treatment, groups, samples):
+        for (name, each), pairs, parts, own in zip(
+            compared.items(), samples, zip(*found, strict=True), zip(*tested, strict=True), strict=True
+        ):
+            if reasons := _count_dropped(*each, pairs):
                 dropped[name] = reasons
-            if raised := [part for part in parts if isinstance(part, Exception)]:
-                self._note(errors, name, "".join(traceback.format_exception(raised[0])))
-                continue
-            columns = side.columns, treatment.columns
-            own: list[Test] = []
-            for part, group, pair in zip(parts, groups, samples, strict=True):
-                own += tests_in(part, name, group, pair, columns)
-            wrong = _impossible_p_value(own)
-            if wrong is not None:
-                fault = f"gave {wrong!r} as a p-value, and those lie between 0 and 1"
-                self._note(errors, name, f"verifier {name_of(self.verifier)} {fault}")
-                continue
-            results[name] = list(parts) if self._is_list else parts[0]
-            tests += own
+            wrong = [part for part in own if not isinstance(part, list)]
+            if wrong:
+                self._note(errors, name, self._what_is_wrong(wrong[0]))
+            else:
+                results[name] = list(parts) if self._is_list else parts[0]
+                tests += itertools.chain(*own)
         comparisons, correction = judge(tests, Standards(self.alpha, **self.standards))
         if self.ranker is None:
             scores = self._scores_by_p_value(comparisons)
-            tested = {each.treatment for each in comparisons}
+            with_p_value = {each.treatment for each in comparisons}
             for name, result in results.items():
-                if name not in tested:
+                if name not in with_p_value:
                     reason = f"the verifier's result has no 'p_value' to rank by: {result!r}"
                     self._note(errors, name, f"{reason}. Give the Hypothesis a ranker")
         else:
@@ -279,42 +281,37 @@ class Hypothesis:
                 compared[name] = side, treatment, self.groups or [_shared(side, treatment)]
         return compared
 
-    def _verify(
-        self, baseline: ConditionMetrics, compared: Iterable[Compared]
-    ) -> Iterable[tuple[Sequence[Any], list[Pair]]]:
-        """Return what the verifier gives or raises for the groups of metrics of each treatment, and their samples."""
+    def _aligned(self, baseline: ConditionMetrics, compared: Iterable[Compared]) -> list[list[Pair]]:
+        """Return the samples of each treatment and those of the baseline beside them, for each group of metrics."""
         whole = BaselineColumns(baseline.columns)  # all that nothing was dropped of share one
-        together = isinstance(self.verifier, Verifier) and self.verifier.many is not None
-        aligned = (
+        return [
             [
                 (whole if side is baseline else BaselineColumns(side.columns)).align(treatment.columns, group)
                 for group in groups
             ]
             for side, treatment, groups in compared
-        )
-        return (self._all_at_once if together else self._one_by_one)(aligned)
+        ]
 
-    def _one_by_one(self, aligned: Iterable[list[Pair]]) -> Iterator[tuple[Sequence[Any], list[Pair]]]:
-        """Yield what the verifier returns or raises; one treatment's lists are in memory at a time."""
-        for samples in aligned:
-            parts: list[Any] = []
+    def _verify(self, samples: Sequence[Pair]) -> Sequence[Any]:
+        """Return what the verifier gives or raises for one group of metrics of each treatment."""
+        if isinstance(self.verifier, Verifier) and self.verifier.many is not None:
             try:
-                parts += (self.verifier(*pair) for pair in samples)
+                return self.verifier.compare_all(samples)
             except Exception as error:
-                parts = [error]
-            yield parts, samples
+                return [error] * len(samples)
+        found: list[Any] = []
+        for pair in samples:
+            try:
+                found.append(self.verifier(*pair))
+            except Exception as error:
+                found.append(error)
+        return found
 
-    def _all_at_once(self, aligned: Iterable[list[Pair]]) -> Iterable[tuple[Sequence[Any], list[Pair]]]:
-        """Return what the verifier returns or raises, asked once for each group of metrics."""
-        assert isinstance(self.verifier, Verifier)
-        every = list(aligned)
-        found: list[list[Any]] = []
-        for pairs in zip(*every, strict=True):
-            try:
-                found.append(self.verifier.compare_all(pairs))
-            except Exception as error:
-                found.append([error] * len(every))
-        return zip(zip(*found, strict=True), every, strict=True)
+    def _what_is_wrong(self, found: Exception | str) -> str:
+        """Return what to say of a verifier that raised, or returned what no test gives."""
+        if isinstance(found, str):
+            return f"verifier {name_of(self.verifier)} {found}"
+        return "".join(traceback.format_exception(found))
 
     def _scores_by_ranker(
         self, ranker: Callable[[Any], float], results: Mapping[str, Any], errors: dict[str, str]
@@ -379,10 +376,9 @@ class Hypothesis:
 
     def _lacking(self, recorded: Collection[str]) -> str:
         """Return what is asked for and is not among the metrics that were recorded; empty if nothing lacks."""
-        for group in self.groups or ():
-            for metric in group:
-                if metric not in recorded:
-                    return f"metric {metric!r}"
+        for metric in self._asked:
+            if metric not in recorded:
+                return f"metric {metric!r}"
         return "" if recorded else "any metric"
 
     def _refuse(self, what: str, recorded: Iterable[str], when: str = "") -> NoReturn:
@@ -501,17 +497,6 @@ def as_hypothesis(given: object) -> Hypothesis:
     )
 
 
-_MOST = 1 + 1e-9  # a sum of chances may round to more than 1
-
-
-def _impossible_p_value(tests: Iterable[Test]) -> float | None:
-    for test in tests:
-        for value in (test.p_value, test.adjusted):
-            if value is not None and (value < 0 or value > _MOST):
-                return value
-    return None
-
-
 def _count_dropped(
     baseline: ConditionMetrics,
     treatment: ConditionMetrics,
@@ -523,9 +508,8 @@ def _count_dropped(
     if treatment.errors or baseline.errors:
         reasons = {error.replicate: error.status for error in (*treatment.errors, *baseline.errors)}
     for group, (_, own) in zip(groups, samples, strict=True):
-        for metric in group:
-            if not own.is_whole(metric):
-                ours, theirs = baseline.columns[metric], treatment.columns[metric]
+        if not own.is_whole:
+            for ours, theirs in ((baseline.columns[metric], treatment.columns[metric]) for metric in group):
                 for replicate in ours.replicates_with_nan() | theirs.replicates_with_nan():
                     reasons.setdefault(replicate, "NaN")
                 for replicate in replicates_of_one(ours, theirs):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError
 from crystallize.statistics.adjustment import CORRECTIONS
 from crystallize.statistics.hypothesis_result import Comparison
-from crystallize.statistics.p_values import find_tests, is_number
+from crystallize.statistics.p_values import Records, find_tests, is_number
 from crystallize.statistics.power import smallest_effect, whole_replicates_needed
 from crystallize.statistics.samples import difference_of_means, lost_halves, moments, paired_differences
 from crystallize.statistics.t_tests import MeanDifference
 from crystallize.statistics.verdicts import UNDECIDED, Evidence, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from crystallize.results.columns import Column
     from crystallize.statistics.adjustment import Correction
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     Pair = tuple[ConditionSamples, ConditionSamples]
     Columns = tuple[Mapping[str, Column], Mapping[str, Column]]
     Mean = tuple[float, float, float, float]
+    Tested = list["Test"] | Exception | str
 
 _SEVERAL = (tuple, list)
 _NO_MEAN = (math.nan, math.nan, math.nan, math.nan)
+_MOST = 1 + 1e-9  # a sum of chances may round to more than 1
 _is_int = int.__instancecheck__  # isinstance(..., int)
 
 
@@ -74,6 +77,9 @@ class Test(NamedTuple):
     columns: Columns
 
 
+_as_test = partial(tuple.__new__, Test)  # there may be thousands, and Test(...) takes twice as long
+
+
 class Standards(NamedTuple):
     """What verdicts are measured by; see :class:`~crystallize.statistics.hypothesis.Hypothesis`."""
 
@@ -84,25 +90,66 @@ class Standards(NamedTuple):
     correction: Correction
 
 
-def tests_in(found: Any, treatment: str, group: Sequence[str], samples: Pair, columns: Columns) -> list[Test]:
-    """Return the tests in what a verifier returned of one treatment.
+def tests_in_each(
+    found: Sequence[Any],
+    treatments: Iterable[str],
+    groups: Sequence[Sequence[str]],
+    samples: Sequence[Pair],
+    columns: Sequence[Columns],
+) -> list[Tested]:
+    """Return the tests in what a verifier returned of each treatment, or what is wrong with that.
 
     Parameters
     ----------
-    found : object
-        What it returned.
-    treatment : str
-        The treatment's name.
-    group : sequence of str
-        The metrics that were compared.
-    samples : tuple of ConditionSamples
+    found : sequence
+        What it returned of each treatment, or raised.
+    treatments : iterable of str
+        The treatments' names.
+    groups : sequence of sequence of str
+        The metrics that were compared of each.
+    samples : sequence of tuple of ConditionSamples
         What the verifier was given: the baseline's and the treatment's.
-    columns : tuple of mappings of str to Column
+    columns : sequence of tuple of mappings of str to Column
         All that the baseline and the treatment have recorded.
     """
+    each = list(zip(found, treatments, groups, samples, columns, strict=True))
+    known = found.columns if isinstance(found, Records) else {}
+    if "degrees_of_freedom" not in known:
+        return [_tests_in(*one) for one in each]
+    of_each, metrics = itertools.repeat, groups[0]
+    difference, error, n = known["difference"], known["standard_error"], known["n"]
+    is_paired = not isinstance(n[0], _SEVERAL)
+    rows = zip(
+        treatments,
+        of_each(metrics[0]),
+        difference,
+        known["p_value"],
+        of_each(None),
+        known.get("claim", of_each("")),
+        of_each(is_paired),
+        zip(difference, error, known["degrees_of_freedom"], of_each(0.0), strict=False),
+        n if is_paired else map(min, n),
+        of_each(metrics),
+        columns,
+        strict=False,
+    )
+    tests: list[Tested] = [[test] for test in map(_as_test, rows)]
+    for place in [place for place, size in enumerate(error) if not size > 0]:  # the samples tell more
+        tests[place] = _tests_in(*each[place])
+    return tests
+
+
+def _tests_in(found: Any, treatment: str, group: Sequence[str], samples: Pair, columns: Columns) -> Tested:
+    """Return the tests in what a verifier returned of one treatment, or what is wrong with that."""
+    if isinstance(found, Exception):
+        return found
     tests = []
     for metric, result, p_value in find_tests(found, ", ".join(group)):
         difference, n = _number(result.get("difference")), result.get("n")
+        adjusted = _number(result.get("adjusted_p_value"))
+        for value in (p_value, adjusted):
+            if value is not None and (value < 0 or value > _MOST):
+                return f"gave {value!r} as a p-value, and those lie between 0 and 1"
         is_paired = not isinstance(n, _SEVERAL)
         mean, count = _own_mean(result, difference, n) or _mean_of(samples, metric, is_paired=is_paired)
         test = (
@@ -110,7 +157,7 @@ def tests_in(found: Any, treatment: str, group: Sequence[str], samples: Pair, co
             metric,
             _difference(samples, metric) if difference is None else difference,
             p_value,
-            _number(result.get("adjusted_p_value")),
+            adjusted,
             str(result.get("claim", "")),
             is_paired,
             mean,
@@ -118,7 +165,7 @@ def tests_in(found: Any, treatment: str, group: Sequence[str], samples: Pair, co
             (metric,) if metric in group else group,
             columns,
         )
-        tests.append(tuple.__new__(Test, test))  # there may be thousands, and Test(...) takes twice as long
+        tests.append(_as_test(test))
     return tests
 
 

@@ -9,6 +9,21 @@ from typing import Any, TypeGuard
 _NUMBER, _MAPPING = (int, float), (dict, Mapping)  # unions would be made anew at each call
 
 
+class Records(list[dict[str, Any]]):
+    """What a test finds of several treatments: a dict for each; and in columns, so that nobody has to take it apart.
+
+    Parameters
+    ----------
+    columns : dict of str to list
+        For each key of the dicts its values.
+    """
+
+    def __init__(self, columns: dict[str, list[Any]]) -> None:
+        rows = zip(*columns.values(), strict=True)
+        super().__init__([dict(zip(columns, values, strict=True)) for values in rows])
+        self.columns = columns
+
+
 def find_tests(result: Any, label: str = "") -> list[tuple[str, Mapping[str, Any], float]]:
     """Return the tests in what a verifier returned: ``p_value`` or ``p``, also of each metric or group.
 

@@ -70,12 +70,15 @@ class ConditionSamples(Mapping[str, list[Any]]):
     sources : mapping of str to Column, _SharedColumn or _CommonReplicates
         Where the values of each metric come from: whole columns, with one number in each replicate, or what is left of
         them.
+    is_whole : bool
+        Whether these are all numbers that were recorded: one, which is not NaN, of each replicate.
     """
 
-    __slots__ = ("_sources",)
+    __slots__ = ("_sources", "is_whole")
 
-    def __init__(self, sources: Mapping[str, _Source]) -> None:
+    def __init__(self, sources: Mapping[str, _Source], *, is_whole: bool) -> None:
         self._sources = sources
+        self.is_whole = is_whole
 
     def __getitem__(self, metric: str) -> list[Any]:
         return self._sources[metric].values()
@@ -112,12 +115,10 @@ class ConditionSamples(Mapping[str, list[Any]]):
         """
         return _per_replicate(self._sources[metric], metric)
 
-    def is_whole(self, metric: str) -> bool:
-        """Tell whether these are all numbers that were recorded: one, which is not NaN, of each replicate."""
-        return not isinstance(self._sources[metric], _CommonReplicates)
-
     def numbers(self) -> dict[str, NumberArray]:
         """Return what :meth:`per_replicate` gives of each metric."""
+        if self.is_whole:
+            return {metric: source.array() for metric, source in self._sources.items()}
         return {metric: _per_replicate(source, metric) for metric, source in self._sources.items()}
 
 
@@ -216,15 +217,17 @@ class BaselineColumns:
         for metric in metrics:
             ours, theirs = self._columns[metric], treatment[metric]
             left_out = ours.replicates_with_nan() | theirs.replicates_with_nan()
-            if ours.is_parallel_to(theirs) and not left_out:
+            if not left_out and ours.is_parallel_to(theirs):
                 right[metric] = theirs
             else:
                 left[metric], right[metric] = _align(metric, ours, theirs, left_out)
-        own, names = ConditionSamples(right), tuple(right)
+        own, names = ConditionSamples(right, is_whole=not left), tuple(right)
         if left:
-            return ConditionSamples({name: left.get(name, self._shared[name]) for name in names}), own
+            sources = {name: left.get(name, self._shared[name]) for name in names}
+            return ConditionSamples(sources, is_whole=False), own
         if names not in self._whole:  # treatments that lack nothing share the baseline's samples
-            self._whole[names] = ConditionSamples({name: self._shared[name] for name in names})
+            sources = {name: self._shared[name] for name in names}
+            self._whole[names] = ConditionSamples(sources, is_whole=True)
         return self._whole[names], own
 
 
@@ -442,7 +445,7 @@ def alike(
     """
     groups: dict[Hashable, list[int]] = {}
     for key, (left, right) in pairs.items():
-        groups.setdefault((left.dtype, left.size, right.dtype, right.size), []).append(key)
+        groups.setdefault((left.dtype.char, left.size, right.dtype.char, right.size), []).append(key)
     for keys in groups.values():
         lefts, rights = zip(*map(pairs.__getitem__, keys), strict=True)
         yield keys, lefts[:1] if len(set(map(id, lefts))) == 1 else lefts, rights

@@ -57,7 +57,8 @@ class Verifier(ConfiguredFunction):
             For each treatment the baseline's samples that belong to it, and its own.
         """
         assert self.many is not None
-        return list(self.many(samples, **self.fresh_arguments()))
+        found = self.many(samples, **self.fresh_arguments())
+        return found if isinstance(found, list) else list(found)
 
 
 class VerifierFactory(Factory[Verifier]):

@@ -38,6 +38,7 @@ from crystallize.errors import CrystallizeError, InvalidValueError, MissingMetri
 from crystallize.statistics.dunnett import dunnett_p_value, dunnett_quantile, pooled_sd, residual_sd
 from crystallize.statistics.intervals import interval_of_changes
 from crystallize.statistics.mcnemar import count_changes
+from crystallize.statistics.p_values import Records
 from crystallize.statistics.samples import (
     ConditionSamples,
     alike,
@@ -106,8 +107,8 @@ def _check_margin(alpha: Any, paired: Any, margin: Any, direction: Any = "max") 
 # -- differences of means ------------------------------------------------------------------------------------
 
 
-def _welch(samples: Sequence[Pair], *, alpha: float) -> list[Found | Exception]:
-    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
+def _welch(samples: Sequence[Pair], *, alpha: float) -> Sequence[Found | Exception]:
+    def compare(baseline: Rows, treatment: Rows) -> Records:
         found, n = _mean_difference(baseline, treatment, paired=False)
         return _records(alpha, **_of_means(found, alpha, n))
 
@@ -143,8 +144,8 @@ def welch_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
     return _only(_welch([(baseline_samples, treatment_samples)], alpha=alpha))
 
 
-def _paired_t(samples: Sequence[Pair], *, alpha: float) -> list[Found | Exception]:
-    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
+def _paired_t(samples: Sequence[Pair], *, alpha: float) -> Sequence[Found | Exception]:
+    def compare(baseline: Rows, treatment: Rows) -> Records:
         found, n = _mean_difference(baseline, treatment, paired=True)
         return _records(alpha, **_of_means(found, alpha, n))
 
@@ -178,8 +179,8 @@ def paired_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alph
 
 def _sign_flips(
     samples: Sequence[Pair], *, alpha: float, resamples: int, seed: int
-) -> list[Found | Exception]:
-    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
+) -> Sequence[Found | Exception]:
+    def compare(baseline: Rows, treatment: Rows) -> Records:
         def flip(*tables: NumberArray) -> SignFlips:
             return flip_signs(paired_differences(*tables), alpha, resamples, seed)
 
@@ -243,8 +244,8 @@ def sign_flip_test(
     return _only(_sign_flips(samples, alpha=alpha, resamples=resamples, seed=seed))
 
 
-def _wilcoxon(samples: Sequence[Pair], *, alpha: float, method: Method) -> list[Found | Exception]:
-    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
+def _wilcoxon(samples: Sequence[Pair], *, alpha: float, method: Method) -> Sequence[Found | Exception]:
+    def compare(baseline: Rows, treatment: Rows) -> Records:
         def rank(*tables: NumberArray) -> SignedRanks:
             return signed_ranks(paired_differences(*tables), method)
 
@@ -344,8 +345,8 @@ def mcnemar_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
 
 def _equivalence(
     samples: Sequence[Pair], *, margin: float, alpha: float, paired: bool
-) -> list[Found | Exception]:
-    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
+) -> Sequence[Found | Exception]:
+    def compare(baseline: Rows, treatment: Rows) -> Records:
         import numpy as np
 
         found, n = _mean_difference(baseline, treatment, paired=paired)
@@ -400,8 +401,8 @@ def equivalence_test(
 
 def _non_inferiority(
     samples: Sequence[Pair], *, margin: float, direction: Direction, alpha: float, paired: bool
-) -> list[Found | Exception]:
-    def compare(baseline: Rows, treatment: Rows) -> list[Found]:
+) -> Sequence[Found | Exception]:
+    def compare(baseline: Rows, treatment: Rows) -> Records:
         found, n = _mean_difference(baseline, treatment, paired=paired)
         is_max = direction == "max"
         p_values = found.p_above(-margin) if is_max else found.p_below(margin)
@@ -561,10 +562,10 @@ def dunnett_test(
 
 def _compare_all(
     samples: Sequence[Pair],
-    compare: Callable[[Rows, Rows], list[Found]],
+    compare: Callable[[Rows, Rows], Records],
     *,
     paired: bool,
-) -> list[Found | Exception]:
+) -> Sequence[Found | Exception]:
     """Return what a test finds of each treatment, or why it cannot be tested.
 
     Parameters
@@ -593,7 +594,10 @@ def _compare_all(
             pairs.setdefault(metric, {})[place] = numbers, theirs[metric]
     for metric, given in pairs.items():
         for places, *rows in alike(given):
-            for place, result in zip(places, compare(*rows), strict=True):
+            results = compare(*rows)
+            if len(pairs) == 1 and len(places) == len(samples):
+                return results
+            for place, result in zip(places, results, strict=True):
                 found[place][metric] = result
     return [each if isinstance(each, Exception) else _without_one_metric(each) for each in found]
 
@@ -651,7 +655,7 @@ def _pairs_of(low: FloatArray, high: FloatArray) -> list[tuple[float, float]]:
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
-def _records(alpha: float, **columns: Any) -> list[Found]:
+def _records(alpha: float, **columns: Any) -> Records:
     """Return the results of the rows, from columns: arrays, lists, and what is the same for all rows."""
     rows = len(columns["p_value"])
     found = {
@@ -665,7 +669,7 @@ def _records(alpha: float, **columns: Any) -> list[Found]:
     decisive = found.get("adjusted_p_value", found["p_value"])
     found["significant"] = [None if math.isnan(each) else each <= alpha for each in decisive]
     found["n"] = found.pop("n")  # what a reader looks for first stands first
-    return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+    return Records(found)
 
 
 def _is_significant(p_value: float, alpha: float) -> bool | None:

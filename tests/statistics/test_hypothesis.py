@@ -25,7 +25,15 @@ from crystallize.results.condition import ConditionMetrics
 from crystallize.statistics.adjustment import holm
 from crystallize.statistics.hypothesis import Hypothesis, HypothesisResult, as_hypothesis, hypothesis
 from crystallize.statistics.verifier import verifier
-from crystallize.statistics.verifiers import dunnett_test, paired_t_test, sign_flip_test, welch_t_test
+from crystallize.statistics.verifiers import (
+    dunnett_test,
+    equivalence_test,
+    non_inferiority_test,
+    paired_t_test,
+    sign_flip_test,
+    welch_t_test,
+    wilcoxon_test,
+)
 from crystallize.store.outcome import OutcomeError
 
 FAILED = None  # in place of a replicate's value
@@ -240,6 +248,45 @@ def test_a_p_value_outside_its_range_is_an_error_that_names_the_verifier(value, 
     assert found.errors["t"] == said
     assert list(found.results) == ["u"]
     assert verdicts(found) == {"u": "undecided"}
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        welch_t_test(),
+        paired_t_test(),
+        sign_flip_test(resamples=99),
+        wilcoxon_test(),
+        equivalence_test(margin=1.0),
+        non_inferiority_test(margin=1.0, direction="min"),
+        dunnett_test(),
+    ],
+    ids=lambda test: test.__name__,
+)
+def test_a_built_in_test_is_judged_by_what_its_results_say_and_by_nothing_else(test):
+    def take_apart(samples):
+        return [dict(each) for each in test.compare_all(samples)]
+
+    @verifier(many=take_apart, corrects=test.corrects)
+    def told(baseline, treatment):
+        return test(baseline, treatment)
+
+    draw = np.random.default_rng(3).normal
+    baseline = {"a": draw(size=7).tolist()}
+    treatments = {
+        "apart": {"a": draw(5, size=7).tolist()},
+        "unclear": {"a": draw(0.1, size=7).tolist()},
+        "near": {"a": [value + 1 + 0.01 * draw() for value in baseline["a"]]},
+        "equal": baseline,
+        "shifted": {"a": [value + 2 for value in baseline["a"]]},
+    }
+    margins = {"smallest_effect": 1.5, "equivalence_margin": 0.5, "direction": "min"}
+    ours, theirs = (
+        evaluate(Hypothesis(each, "a", name="same", **margins), baseline, **treatments)
+        for each in (test, told())
+    )
+    assert len(ours.comparisons) == 5
+    assert ours == theirs
 
 
 def test_a_treatment_that_is_better_and_worse_is_said_not_to_be_best():
