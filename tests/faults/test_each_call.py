@@ -18,7 +18,14 @@ STEP = 1 if "CRYSTALLIZE_ALL_FAULTS" in os.environ else 41
 @pytest.mark.parametrize("versioned", [True, False])
 @pytest.mark.parametrize(
     ("what", "lasting"),
-    [("SIGKILL", False), ("SIGTERM", True), ("ENOSPC", False), ("ENOSPC", True), ("EMFILE", False)],
+    [
+        ("SIGKILL", False),
+        ("SIGINT", False),
+        ("SIGTERM", True),
+        ("ENOSPC", False),
+        ("ENOSPC", True),
+        ("EMFILE", False),
+    ],
 )
 def test_after_a_fault_at_each_call_resume_ends_as_if_nothing_had_happened(
     what: str, lasting: bool, versioned: bool, worlds: Any
