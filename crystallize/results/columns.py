@@ -77,7 +77,7 @@ class Column:
     after the last one that did: how many replicates the run had is for the one who asks.
     """
 
-    __slots__ = ("_gaps", "_kind", "_numbers", "_others", "_states", "_with_nan", "first")
+    __slots__ = ("_gaps", "_kind", "_numbers", "_others", "_states", "_whole_size", "_with_nan", "first")
 
     def __init__(self) -> None:
         self._kind: type | None = None  # of the numbers, once there is one
@@ -86,13 +86,14 @@ class Column:
         self._states = bytearray()
         self._others: dict[int, list[Any]] = {}
         self._gaps = 0  # how many of these places are still empty
-        self._with_nan: frozenset[int] | None = None  # once it was asked for
+        self._with_nan: frozenset[int] | None = None  # once it was asked for, as the next one
+        self._whole_size: int | None = None
         self.first: tuple[float, int] = (math.inf, 0)
         """The replicate that recorded the metric first, and its place among that replicate's metrics."""
 
     def put(self, replicate: int, values: list[Any], place: int) -> None:
         """Store what one replicate recorded. While an :meth:`array` is alive, the column cannot grow."""
-        self._with_nan = None
+        self._with_nan = self._whole_size = None
         value, state = 0, _VALUES
         if len(values) == 1:
             kind = type(values[0])
@@ -157,6 +158,17 @@ class Column:
     def is_parallel_to(self, other: Column) -> bool:
         """Tell whether both are dense and of the same replicates, so that their values stand side by side."""
         return self.is_dense and other.is_dense and len(self._states) == len(other._states)
+
+    @property
+    def whole_size(self) -> int:
+        """How many replicates it has if it is dense and none recorded NaN, else -1."""
+        if self._whole_size is None:
+            self._whole_size = -1 if not self.is_dense or self.replicates_with_nan() else len(self._states)
+        return self._whole_size
+
+    def is_paired_with(self, other: Column) -> bool:
+        """Tell whether both hold one number of each of the same replicates, never NaN: no pair lacks a half."""
+        return self.whole_size == other.whole_size >= 0
 
     @property
     def is_one_each(self) -> bool:

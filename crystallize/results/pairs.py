@@ -159,7 +159,7 @@ def find_pairs(
         dropped = _dropped(baseline, treatment, recorded, lost)
         return Pairs(left, right, "clusters", dropped, is_lopsided, [name for _, name in common])
     method: Method = "shares" if _is_binary(ours) and _is_binary(theirs) else "student" if paired else "welch"
-    if not lost and ours.is_parallel_to(theirs):
+    if ours.is_paired_with(theirs):
         left, right = (as_numbers(column.array(), metric) for column in (ours, theirs))
         return Pairs(left, right, method, _dropped(baseline, treatment, [], lost))
     values = [dict(column.by_replicate()) for column in (ours, theirs)]

@@ -250,11 +250,8 @@ def _is_lopsided(test: Test) -> bool:
     """Tell whether more replicates were lost under one condition than under the other."""
     baseline, own = test.columns
     for name in test.names:
-        ours, theirs = baseline[name], own[name]
-        # The mean difference of all replicates is a number: none has lost its own.
-        is_whole = math.isfinite(test.mean[0]) and ours.is_parallel_to(theirs) and test.n == len(ours)
-        if not is_whole:
-            lost, of_baseline = lost_halves(ours, theirs)
+        if not baseline[name].is_paired_with(own[name]):
+            lost, of_baseline = lost_halves(baseline[name], own[name])
             if lost != of_baseline:
                 return True
     return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError
@@ -216,11 +216,10 @@ class BaselineColumns:
         right: dict[str, _Source] = {}
         for metric in metrics:
             ours, theirs = self._columns[metric], treatment[metric]
-            left_out = ours.replicates_with_nan() | theirs.replicates_with_nan()
-            if not left_out and ours.is_parallel_to(theirs):
+            if ours.is_paired_with(theirs):
                 right[metric] = theirs
             else:
-                left[metric], right[metric] = _align(metric, ours, theirs, left_out)
+                left[metric], right[metric] = _align(metric, ours, theirs)
         own, names = ConditionSamples(right, is_whole=not left), tuple(right)
         if left:
             sources = {name: left.get(name, self._shared[name]) for name in names}
@@ -255,9 +254,8 @@ def lost_halves(baseline: Column, treatment: Column) -> tuple[int, int]:
     return len(kept - others), len(others - kept)
 
 
-def _align(
-    metric: str, baseline: Column, treatment: Column, left_out: Collection[int]
-) -> tuple[_CommonReplicates, _CommonReplicates]:
+def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_CommonReplicates, _CommonReplicates]:
+    left_out = baseline.replicates_with_nan() | treatment.replicates_with_nan()
     others = dict(treatment.by_replicate())
     pairs = [
         (values, others[replicate])

@@ -200,3 +200,19 @@ def test_the_replicates_with_nan_are_those_that_are_there_when_one_asks():
     column.put(1, [5.0], 0)
     assert column.replicates_with_nan() == {3, 4}
     assert column.before(4).replicates_with_nan() == {3}
+
+
+def test_columns_are_paired_if_no_replicate_lacks_its_number_in_one_of_them():
+    ours, theirs = column({0: [1.0], 1: [2.0]}), column({0: [1], 1: [2]})
+    assert ours.is_paired_with(theirs)
+    theirs.put(2, [3], 0)
+    assert not ours.is_paired_with(theirs)
+    ours.put(2, [math.nan], 0)
+    assert not ours.is_paired_with(theirs)
+    assert not ours.is_paired_with(ours)
+    ours.put(2, [3.0], 0)
+    assert ours.is_paired_with(theirs)
+    ours.extend(3, [[4.0], [5.0, 6.0]], 0)
+    theirs.extend(3, [[4], [5]], 0)
+    assert not ours.is_paired_with(theirs)
+    assert not Column().is_paired_with(Column())
