@@ -155,10 +155,6 @@ class Column:
         """Whether the values are one number, all floats or all ints, of each replicate up to the last with any."""
         return self._kind is not None and not self._others and not self._gaps
 
-    def is_parallel_to(self, other: Column) -> bool:
-        """Tell whether both are dense and of the same replicates, so that their values stand side by side."""
-        return self.is_dense and other.is_dense and len(self._states) == len(other._states)
-
     @property
     def whole_size(self) -> int:
         """How many replicates it has if it is dense and none recorded NaN, else -1."""
@@ -187,20 +183,64 @@ class Column:
         return self._with_nan
 
     def _find_nan(self) -> frozenset[int]:
-        if not self.is_dense:
+        if self._others:
             return frozenset(
                 replicate
                 for replicate, values in self.by_replicate()
                 if any(isinstance(value, float) and math.isnan(value) for value in values)
             )
-        if self._kind is int:
+        if self._kind is not float:
             return _NO_REPLICATES
         import numpy as np
 
-        array = self.array()
-        if not math.isnan(np.minimum.reduce(array)):
+        numbers = np.frombuffer(self._numbers)  # zero where nothing was recorded
+        if not math.isnan(np.minimum.reduce(numbers)):
             return _NO_REPLICATES
-        return frozenset(np.flatnonzero(np.isnan(array)).tolist())
+        return frozenset(np.flatnonzero(np.isnan(numbers)).tolist())
+
+    @property
+    def end(self) -> int:
+        """The number of the replicate after the last that recorded the metric."""
+        return len(self._states)
+
+    def recorded(self, end: int) -> np.ndarray[Any, np.dtype[np.bool]]:
+        """Return for each replicate before `end` whether it recorded the metric, 1-D."""
+        import numpy as np
+
+        found = np.zeros(end, dtype=bool)
+        states = np.frombuffer(self._states, dtype=np.uint8)[:end]
+        found[: len(states)] = states != _NOTHING
+        return found
+
+    def has_number(self, end: int) -> np.ndarray[Any, np.dtype[np.bool]]:
+        """Return for each replicate before `end` whether it recorded the metric, and no NaN, 1-D."""
+        found = self.recorded(end)
+        found[[replicate for replicate in self.replicates_with_nan() if replicate < end]] = False
+        return found
+
+    def common_with(self, other: Column) -> tuple[Column, Column] | None:
+        """Return the numbers of the replicates that have one in both columns, as two dense columns.
+
+        None if a column is not of numbers that are all floats or all ints, one of each replicate that recorded it.
+        """
+        if self.is_paired_with(other):
+            return self, other
+        if self._others or other._others or self._kind is None or other._kind is None:
+            return None
+        end = min(self.end, other.end)
+        common = self.has_number(end) & other.has_number(end)
+        return self._part(common), other._part(common)
+
+    def _part(self, chosen: np.ndarray[Any, np.dtype[np.bool]]) -> Column:
+        """Return the numbers of the chosen ones of the first replicates, as a dense column."""
+        import numpy as np
+
+        kind = self._numbers.typecode
+        part = Column()
+        part._kind = self._kind
+        part._numbers = array(kind, np.frombuffer(self._numbers, kind)[: len(chosen)][chosen].tobytes())
+        part._states = bytearray([_NUMBER]) * len(part._numbers)
+        return part
 
     def __len__(self) -> int:
         if self.is_dense:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crystallize.results.columns import Column
     from crystallize.store.outcome import OutcomeError
+
+NAN, NOT_BOTH = "NaN", "not recorded by both"
+"""Why a replicate that did not fail is no pair."""
 
 
 class ConditionMetrics:
@@ -79,3 +83,25 @@ class ConditionMetrics:
 
     def __repr__(self) -> str:
         return f"ConditionMetrics({self.name!r}, metrics={list(self.columns)})"
+
+
+def count_dropped(
+    baseline: ConditionMetrics, treatment: ConditionMetrics, with_nan: Iterable[int], of_one: Iterable[int]
+) -> dict[str, int]:
+    """Count the replicates that are no pair of a treatment and the baseline, by what is the matter with them.
+
+    Parameters
+    ----------
+    baseline, treatment : ConditionMetrics
+        The conditions, whose failures come first.
+    with_nan : iterable of int
+        The replicates that recorded NaN under one of them.
+    of_one : iterable of int
+        The replicates that recorded what is compared under one of them only.
+    """
+    reasons = (
+        dict.fromkeys(of_one, NOT_BOTH)
+        | dict.fromkeys(with_nan, NAN)
+        | {error.replicate: error.status for error in (*treatment.errors, *baseline.errors)}
+    )
+    return dict(Counter(reasons[replicate] for replicate in sorted(reasons)))

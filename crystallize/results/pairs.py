@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from crystallize.results.condition import count_dropped
 from crystallize.statistics.effect_size import Pairing, pairing
 from crystallize.statistics.intervals import Interval, clustered_mean, interval_of_changes
 from crystallize.statistics.mcnemar import Changes, count_changes
@@ -20,6 +20,7 @@ from crystallize.statistics.samples import (
     moments_of_pairs,
     moments_of_sides,
     paired_differences,
+    replicates_of_one,
 )
 from crystallize.statistics.t_tests import MeanDifference
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 Method = Literal["student", "welch", "shares", "clusters"]
 """How a difference is judged: by Student's t on pairs, by Welch's t, as shares of true ones, or by clusters."""
-
-NAN, NOT_BOTH = "NaN", "not recorded by both"
 
 
 @dataclass(frozen=True)
@@ -150,24 +149,24 @@ def find_pairs(
         return None
     losses = lost_halves(ours, theirs)
     is_lopsided = losses[0] != losses[1]
-    lost = ours.replicates_with_nan() | theirs.replicates_with_nan()
+    with_nan = ours.replicates_with_nan() | theirs.replicates_with_nan()
     if cluster is not None and all(cluster in tags_of([each], [metric]) for each in (baseline, treatment)):
         cells = [_cells(each, metric, cluster) for each in (baseline, treatment)]
         common = [key for key in cells[0] if key in cells[1]]
         left, right = (_array([side[key] for key in common], metric) for side in cells)
-        recorded = [{replicate for replicate, _ in side} for side in cells]
-        dropped = _dropped(baseline, treatment, recorded, lost)
+        recorded, also = ({replicate for replicate, _ in side} for side in cells)
+        dropped = count_dropped(baseline, treatment, with_nan, recorded ^ also)
         return Pairs(left, right, "clusters", dropped, is_lopsided, [name for _, name in common])
     method: Method = "shares" if _is_binary(ours) and _is_binary(theirs) else "student" if paired else "welch"
-    if ours.is_paired_with(theirs):
-        left, right = (as_numbers(column.array(), metric) for column in (ours, theirs))
-        return Pairs(left, right, method, _dropped(baseline, treatment, [], lost))
-    values = [dict(column.by_replicate()) for column in (ours, theirs)]
-    both = [replicate for replicate in values[0] if replicate in values[1] and replicate not in lost]
-    left, right = (_array([side[replicate] for replicate in both], metric) for side in values)
-    return Pairs(
-        left, right, method, _dropped(baseline, treatment, [set(side) for side in values], lost), is_lopsided
-    )
+    numbers = ours.common_with(theirs)
+    if numbers is not None:
+        left, right = (as_numbers(column.array(), metric) for column in numbers)
+    else:
+        values = [dict(column.by_replicate()) for column in (ours, theirs)]
+        both = [each for each in values[0] if each in values[1] and each not in with_nan]
+        left, right = (_array([side[replicate] for replicate in both], metric) for side in values)
+    dropped = count_dropped(baseline, treatment, with_nan, replicates_of_one(ours, theirs))
+    return Pairs(left, right, method, dropped, is_lopsided)
 
 
 def tags_of(conditions: Sequence[ConditionMetrics], metrics: Sequence[str]) -> set[str]:
@@ -206,21 +205,6 @@ def _array(rows: list[list[float]], metric: str) -> NumberArray:
     if all(len(row) == 1 for row in rows):
         return as_numbers([row[0] for row in rows], metric)
     return as_numbers([moments(as_numbers(row, metric)).mean for row in rows], metric)
-
-
-def _dropped(
-    baseline: ConditionMetrics,
-    treatment: ConditionMetrics,
-    recorded: Sequence[set[int]],
-    lost: frozenset[int],
-) -> dict[str, int]:
-    """Count the replicates that are no pair, by what is the matter with them."""
-    reasons = {error.replicate: error.status for error in (*treatment.errors, *baseline.errors)}
-    for replicate in lost:
-        reasons.setdefault(replicate, NAN)
-    for replicate in recorded[0] ^ recorded[1] if recorded else ():
-        reasons.setdefault(replicate, NOT_BOTH)
-    return dict(Counter(reasons[replicate] for replicate in sorted(reasons)))
 
 
 def _is_nan(value: object) -> bool:

@@ -12,6 +12,7 @@ from itertools import groupby, product
 from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import InvalidValueError, MissingMetricError
+from crystallize.results.condition import NAN, NOT_BOTH
 from crystallize.results.detail import (
     clustered_findings,
     describe,
@@ -21,7 +22,7 @@ from crystallize.results.detail import (
 )
 from crystallize.results.detail_text import detail_lines
 from crystallize.results.frame import frame_type
-from crystallize.results.pairs import NAN, NOT_BOTH, find_pairs, measure_together, tags_of
+from crystallize.results.pairs import find_pairs, measure_together, tags_of
 from crystallize.results.summary_row import SummaryRow
 from crystallize.statistics.effect_size import is_known_to_be_negative
 from crystallize.statistics.intervals import bootstrap_t_interval

@@ -10,10 +10,10 @@ import itertools
 import logging
 import math
 import traceback
-from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError
+from crystallize.results.condition import count_dropped
 from crystallize.statistics.adjustment import CORRECTIONS, Correction
 from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
 from crystallize.statistics.judging import Standards, Test, judge, tests_in_each
@@ -504,17 +504,16 @@ def _count_dropped(
     samples: Sequence[Pair],
 ) -> dict[str, int]:
     """Count the replicates that are no complete pair, by what is the matter with them."""
-    reasons: dict[int, str] = {}
-    if treatment.errors or baseline.errors:
-        reasons = {error.replicate: error.status for error in (*treatment.errors, *baseline.errors)}
+    with_nan: frozenset[int] = frozenset()
+    of_one: frozenset[int] = frozenset()
     for group, (_, own) in zip(groups, samples, strict=True):
         if not own.is_whole:
             for ours, theirs in ((baseline.columns[metric], treatment.columns[metric]) for metric in group):
-                for replicate in ours.replicates_with_nan() | theirs.replicates_with_nan():
-                    reasons.setdefault(replicate, "NaN")
-                for replicate in replicates_of_one(ours, theirs):
-                    reasons.setdefault(replicate, "not recorded by both")
-    return dict(Counter(reasons[replicate] for replicate in sorted(reasons))) if reasons else {}
+                with_nan |= ours.replicates_with_nan() | theirs.replicates_with_nan()
+                of_one |= replicates_of_one(ours, theirs)
+    if not (with_nan or of_one or treatment.errors or baseline.errors):
+        return {}
+    return count_dropped(baseline, treatment, with_nan, of_one)
 
 
 def _shared(baseline: ConditionMetrics, treatment: ConditionMetrics) -> list[str]:

@@ -232,10 +232,12 @@ class BaselineColumns:
 
 def replicates_of_one(ours: Column, theirs: Column) -> frozenset[int]:
     """Return the replicates that only one of two conditions has recorded a metric in."""
-    left, right = (
-        frozenset(replicate for replicate, _ in column.by_replicate()) for column in (ours, theirs)
-    )
-    return left ^ right
+    import numpy as np
+
+    if ours.is_paired_with(theirs):
+        return frozenset()
+    end = max(ours.end, theirs.end)
+    return frozenset(np.flatnonzero(ours.recorded(end) ^ theirs.recorded(end)).tolist())
 
 
 def lost_halves(baseline: Column, treatment: Column) -> tuple[int, int]:
@@ -243,18 +245,17 @@ def lost_halves(baseline: Column, treatment: Column) -> tuple[int, int]:
 
     A replicate that recorded nothing has lost its number, and so has one that recorded NaN.
     """
-    sides = baseline, treatment
-    lost, of_treatment = (column.replicates_with_nan() for column in sides)
-    if baseline.is_parallel_to(treatment):
-        return len(of_treatment - lost), len(lost - of_treatment)
-    kept, others = (
-        {replicate for replicate, _ in column.by_replicate()} - nan
-        for column, nan in zip(sides, (lost, of_treatment), strict=True)
-    )
-    return len(kept - others), len(others - kept)
+    if baseline.is_paired_with(treatment):
+        return 0, 0
+    end = max(baseline.end, treatment.end)
+    ours, theirs = baseline.has_number(end), treatment.has_number(end)
+    return int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
 
 
-def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_CommonReplicates, _CommonReplicates]:
+def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_Source, _Source]:
+    common = baseline.common_with(treatment)
+    if common is not None:
+        return common
     left_out = baseline.replicates_with_nan() | treatment.replicates_with_nan()
     others = dict(treatment.by_replicate())
     pairs = [

@@ -216,3 +216,36 @@ def test_columns_are_paired_if_no_replicate_lacks_its_number_in_one_of_them():
     theirs.extend(3, [[4], [5]], 0)
     assert not ours.is_paired_with(theirs)
     assert not Column().is_paired_with(Column())
+
+
+NUMBER_OR_TWO = st.lists(st.integers(-3, 3) | st.floats(-3, 3) | st.just(math.nan), max_size=2)
+ONE_KIND = st.dictionaries(st.integers(0, 5), st.lists(st.floats(-3, 3) | st.just(math.nan), max_size=1))
+
+
+@given(sides=st.lists(ONE_KIND | st.dictionaries(st.integers(0, 5), NUMBER_OR_TWO), min_size=2, max_size=2))
+def test_what_two_columns_have_in_common_is_what_both_have_a_number_of(sides: Any) -> None:
+    ours, theirs = made = [column(recorded) for recorded in sides]
+    recorded = [{replicate for replicate in side if side[replicate]} for side in sides]
+    numbered = [
+        {replicate for replicate in side if side[replicate] and not any(map(math.isnan, side[replicate]))}
+        for side in sides
+    ]
+    both = sorted(numbered[0] & numbered[1])
+    for each, its, with_number in zip(made, recorded, numbered, strict=True):
+        for end in (each.end, 3, 7):
+            assert [*np.flatnonzero(each.recorded(end))] == [place for place in sorted(its) if place < end]
+            assert [*np.flatnonzero(each.has_number(end))] == [
+                place for place in sorted(with_number) if place < end
+            ]
+    common = ours.common_with(theirs)
+    if common is None:
+        assert any(
+            not side or any(len(values) > 1 for values in side.values()) or len(kinds) != 1
+            for side in sides
+            for kinds in [{type(value) for values in side.values() for value in values}]
+        )
+    else:
+        for part, side in zip(common, sides, strict=True):
+            assert part.is_dense
+            assert typed(part.values()) == typed(side[replicate][0] for replicate in both)
+            assert typed(part.array().tolist()) == typed(part)
