@@ -39,6 +39,7 @@ class RunTerminated(KeyboardInterrupt, SystemExit):
 
     def __init__(self, signum: int) -> None:
         super().__init__(128 + signum)
+        self.signum = signum
         self.code = 128 + signum
 
 

@@ -1,38 +1,68 @@
-"""Signals that ask the process to end, while an experiment runs: they end the run as Ctrl-C does."""
+"""Signals that ask the process to end, while an experiment runs: they end the run as Ctrl-C does, and none is lost."""
 
 from __future__ import annotations
 
+import _thread
+import os
 import signal
+import sys
 import threading
+import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from crystallize.utils.failures import RunTerminated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_A_MOMENT = 0.01
 
 
 @contextmanager
 def termination_ends_the_run() -> Iterator[None]:
     """While the block runs, have SIGTERM and SIGHUP raise :class:`RunTerminated` in the main thread.
 
-    A signal that the user handles, or ignores, stays the user's. In other threads, which cannot handle signals, this
-    does nothing.
+    A signal that the user handles, or ignores, stays the user's. Where Python ignores what is raised (in ``__del__``,
+    in callbacks of weak references, after a fork) the signal is sent again, Ctrl-C too. In other threads, which cannot
+    handle signals, this does nothing.
     """
-    replaced = []
-    if threading.current_thread() is threading.main_thread():
-        replaced = [each for each in _SIGNALS if signal.getsignal(each) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    replaced = [each for each in _SIGNALS if signal.getsignal(each) is signal.SIG_DFL]
+    report = sys.unraisablehook
     try:
+        sys.unraisablehook = partial(_send_again, report)
         for each in replaced:
             signal.signal(each, _raise)
         yield
     finally:
         for each in replaced:
             signal.signal(each, signal.SIG_DFL)
+        sys.unraisablehook = report
 
 
 def _raise(signum: int, _frame: Any) -> NoReturn:
     raise RunTerminated(signum)
+
+
+def _send_again(report: Callable[[Any], object], ignored: Any) -> None:
+    """Send the signal again whose exception was ignored; report any other exception."""
+    error = ignored.exc_value
+    if not isinstance(error, KeyboardInterrupt):
+        report(ignored)
+        return
+    signum = error.signum if isinstance(error, RunTerminated) else signal.SIGINT
+    # No threading.Thread: what was interrupted may hold the locks that starting one takes.
+    _thread.start_new_thread(_send_soon, (signum,))
+
+
+def _send_soon(signum: int) -> None:
+    time.sleep(_A_MOMENT)  # by then the main thread is where an exception counts, or this is done once more
+    if os.name == "posix":
+        os.kill(os.getpid(), signum)  # which wakes the main thread, too
+    else:
+        _thread.interrupt_main(signum)

@@ -255,6 +255,46 @@ def test_a_signal_to_end_ends_the_run_as_ctrl_c_does(
     assert any('"interrupted"' in path.read_text() for path in tmp_path.rglob("metadata.json"))
 
 
+@pytest.mark.parametrize("strategy", ["serial", "async"])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_where_exceptions_are_ignored_ends_the_run_too(
+    strategy: str, signum: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+
+    class Finalised:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signum)
+            wait_until(lambda: False, 1)
+
+    def finalise(data: Any, ctx: Any) -> Any:
+        if ctx["replicate"] == 3:
+            Finalised()
+            wait_until(lambda: False, 60)
+        return data, {"value": ctx["replicate"]}
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(finalise, execution=strategy)
+    assert isinstance(caught.value, RunTerminated) == (signum == signal.SIGTERM)
+    result = caught.value.result  # type: ignore[union-attr]
+    assert result.metrics.baseline.metrics["value"] == [0, 1, 2]
+    assert not reported
+    assert sys.unraisablehook == reported.append
+
+
+def test_another_exception_that_is_ignored_is_reported_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda ignored: reported.append(ignored.exc_value))
+
+    class Finalised:
+        def __del__(self) -> None:
+            raise ValueError("in a finaliser")
+
+    assert not run(lambda data: Finalised() and None, replicates=2).errors
+    assert list(map(str, reported)) == ["in a finaliser"] * 2
+
+
 def test_a_signal_that_the_user_handles_stays_the_users() -> None:
     heard = []
     before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
