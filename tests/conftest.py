@@ -121,13 +121,15 @@ SECONDS = 240
 
 # An interpreter that has imported all of Crystallize, and forks for each line that it reads: the child has
 # files and an environment of its own, runs what Python would be given, and ends as any process does. That saves
-# the second that importing takes. It is saved again where worker processes are started: the child forks before
-# anything is run, and what it has forked becomes the fork server, if one is asked for.
+# the second that importing takes, and where worker processes are started it is saved again.
 WARM = """
-import atexit, gc, importlib, json, os, pathlib, pkgutil, runpy, socket, sys, threading, types
-from multiprocessing import forkserver
+import atexit, gc, importlib, json, os, pathlib, pkgutil, runpy, sys, threading, types
 import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, scipy.stats
 import rich.console, rich.table, typer.rich_utils
+
+sys.path.append(sys.argv[2])
+import early_fork_server
+sys.path.pop()
 
 for module in pkgutil.walk_packages(crystallize.__path__, "crystallize."):
     if not module.name.startswith("crystallize.testing"):
@@ -156,35 +158,7 @@ for file, number in ((request["out"], 1), (request["err"], 2)):
     os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
 importlib.invalidate_caches()
 
-
-def set_preload(names, really=forkserver.set_forkserver_preload, parent=os.getpid()):
-    really(names)
-    state = vars(forkserver._forkserver)
-    if os.getpid() == parent and ours.fileno() >= 0 and not state["_forkserver_pid"]:
-        ours.sendall(" ".join(names).encode())
-        state["_forkserver_pid"], state["_forkserver_alive_fd"] = server, ours.detach()
-        state["_forkserver_address"] = listener.getsockname()
-
-
-if sys.platform == "linux":  # where a socket needs no file
-    ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind("")
-    listener.listen()
-    server = os.fork()
-    if not server:
-        ours.close()
-        if names := theirs.recv(1 << 16).decode().split():
-            del sys.modules["crystallize.plugins.execution.preload"]  # which makes ready, too
-            sys.modules["__main__"] = types.ModuleType("__main__")
-            try:
-                forkserver.main(listener.detach(), theirs.detach(), names)
-            finally:
-                os._exit(1)
-        os._exit(0)
-    theirs.close()
-    forkserver.set_forkserver_preload = set_preload
-
+early_fork_server.prepare()
 what, *sys.argv[:] = request["arguments"]
 code, variables = None, {}
 try:
@@ -250,7 +224,7 @@ class WarmInterpreter:
         self._answers = ours
         with theirs:
             self._process = subprocess.Popen(
-                [*self._python, "-c", WARM, str(theirs.fileno())],
+                [*self._python, "-c", WARM, str(theirs.fileno()), str(Path(__file__).parent)],
                 # A process with threads had better not fork.
                 env={**self._environment, "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
