@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
+from multiprocessing import forkserver
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,11 @@ settings.register_profile(
     "any-machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any-machine")
+
+MANY_USE = ("hypothesis", "pytest", "scipy.special")
+_set_preload = forkserver.set_forkserver_preload
+# What workers import with the modules of the tests, or for a filter of warnings: once in their fork server, not in each.
+forkserver.set_forkserver_preload = lambda names: _set_preload([*MANY_USE, *names])
 
 MEMORY = Path("/dev/shm")
 ROOM = 2 << 30
