@@ -130,7 +130,7 @@ SECONDS = 240
 # the second that importing takes, and where worker processes are started it is saved again.
 WARM = """
 import atexit, gc, importlib, json, os, pathlib, pkgutil, runpy, sys, threading, types
-import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, scipy.stats
+import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, scipy.special
 import rich.console, rich.table, typer.rich_utils
 
 sys.path.append(sys.argv[2])
