@@ -28,7 +28,7 @@ settings.load_profile("any-machine")
 
 MANY_USE = ("hypothesis", "pytest", "scipy.special")
 _set_preload = forkserver.set_forkserver_preload
-# What workers import with the modules of the tests, or for a filter of warnings: once in their fork server, not in each.
+# What workers import with the tests' modules, or for a filter of warnings: once in their fork server, not in each.
 forkserver.set_forkserver_preload = lambda names: _set_preload([*MANY_USE, *names])
 
 MEMORY = Path("/dev/shm")

@@ -35,7 +35,8 @@ def prepare() -> None:
         set_preload(names)
         state = vars(forkserver._forkserver)
         if os.getpid() == parent and ours.fileno() >= 0 and not state["_forkserver_pid"]:
-            ours.sendall(" ".join(names).encode())
+            # Where this process prints to by now, the workers print to, too.
+            socket.send_fds(ours, [" ".join(names).encode()], [1, 2])
             state["_forkserver_address"] = listener.getsockname()
             state["_forkserver_alive_fd"], state["_forkserver_pid"] = ours.detach(), server
 
@@ -44,9 +45,13 @@ def prepare() -> None:
 
 def _wait_and_serve(asked: socket.socket, listener: socket.socket) -> None:
     try:
-        if names := asked.recv(1 << 16).decode().split():
+        names, files, _, _ = socket.recv_fds(asked, 1 << 16, 2)
+        if names:
+            for number, file in enumerate(files, start=1):
+                os.dup2(file, number)
+                os.close(file)
             del sys.modules["crystallize.plugins.execution.preload"]  # it does more than import
             sys.modules["__main__"] = types.ModuleType("__main__")
-            forkserver.main(listener.detach(), asked.detach(), names)
+            forkserver.main(listener.detach(), asked.detach(), names.decode().split())
     finally:
         os._exit(0)
