@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
+from multiprocessing import forkserver
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,11 @@ settings.register_profile(
     "any-machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any-machine")
+
+MANY_USE = ("hypothesis", "pytest", "scipy.special")
+_set_preload = forkserver.set_forkserver_preload
+# What workers import with the tests' modules, or for a filter of warnings: once in their fork server, not in each.
+forkserver.set_forkserver_preload = lambda names: _set_preload([*MANY_USE, *names])
 
 MEMORY = Path("/dev/shm")
 ROOM = 2 << 30
@@ -121,11 +127,15 @@ SECONDS = 240
 
 # An interpreter that has imported all of Crystallize, and forks for each line that it reads: the child has
 # files and an environment of its own, runs what Python would be given, and ends as any process does. That saves
-# the second that importing takes.
+# the second that importing takes, and where worker processes are started it is saved again.
 WARM = """
 import atexit, gc, importlib, json, os, pathlib, pkgutil, runpy, sys, threading, types
-import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, scipy.stats
+import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, scipy.special
 import rich.console, rich.table, typer.rich_utils
+
+sys.path.append(sys.argv[2])
+import early_fork_server
+sys.path.pop()
 
 for module in pkgutil.walk_packages(crystallize.__path__, "crystallize."):
     if not module.name.startswith("crystallize.testing"):
@@ -153,6 +163,8 @@ os.chdir(request["cwd"])
 for file, number in ((request["out"], 1), (request["err"], 2)):
     os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
 importlib.invalidate_caches()
+
+early_fork_server.prepare()
 what, *sys.argv[:] = request["arguments"]
 code, variables = None, {}
 try:
@@ -218,7 +230,7 @@ class WarmInterpreter:
         self._answers = ours
         with theirs:
             self._process = subprocess.Popen(
-                [*self._python, "-c", WARM, str(theirs.fileno())],
+                [*self._python, "-c", WARM, str(theirs.fileno()), str(Path(__file__).parent)],
                 # A process with threads had better not fork.
                 env={**self._environment, "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,

@@ -39,7 +39,8 @@ class Server:
         self._answers, theirs = socket.socketpair()
         with theirs:
             code = f"import subject; subject.serve({theirs.fileno()})"
-            folders = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+            here = Path(__file__).parent
+            folders = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
             self._process = subprocess.Popen(
                 [sys.executable, "-W", "error", "-c", code],
                 env={

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import calls
+import early_fork_server
 
 import crystallize
 from crystallize import (
@@ -152,6 +153,8 @@ def _child(job: dict[str, Any]) -> NoReturn:
     with Path(job["cwd"], "output").open("ab") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
+    if job["execution"] == "process":
+        early_fork_server.prepare()
     code: Any = None
     try:
         run(job)

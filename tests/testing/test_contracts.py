@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from subprocess import CompletedProcess
 from textwrap import dedent, indent
 
 import pytest
 
 from crystallize.testing import WorkerProcessesContract
 
-pytest_plugins = ["pytester"]
+Outcomes = Callable[..., dict[str, set[str]]]
 
 CONTRACT = """
     import pytest
@@ -27,41 +28,46 @@ CONTRACT = """
 FIXTURES = {"HasherContract": "hasher", "LoaderContract": "loader"}
 
 
-def outcomes(
-    pytester: pytest.Pytester,
-    things: str,
-    contract: str,
-    settings: Mapping[str, str],
-    tests: Mapping[str, set[str]] | None = None,
-) -> dict[str, set[str]]:
-    """Run the contract, or `tests` of it, for every class of `things` in `settings`; return what failed."""
-    pytester.makepyfile(things=dedent(things))
-    cases = {
-        f"test_{name.lower()}": CONTRACT.format(
-            name=name,
-            contract=contract,
-            settings=indent(dedent(text).strip() or "pass", " " * 8).strip(),
-            fixture=FIXTURES.get(contract, "strategy"),
+@pytest.fixture
+def outcomes(run_pytest: Callable[..., CompletedProcess[str]]) -> Outcomes:
+    """Return a function that runs a contract, or `tests` of it, and returns what failed.
+
+    ``outcomes(things, contract, settings, tests)`` does so for every class of `things` in `settings`.
+    """
+
+    def run(
+        things: str,
+        contract: str,
+        settings: Mapping[str, str],
+        tests: Mapping[str, set[str]] | None = None,
+    ) -> dict[str, set[str]]:
+        files = {
+            f"test_{name.lower()}.py": CONTRACT.format(
+                name=name,
+                contract=contract,
+                settings=indent(dedent(text).strip() or "pass", " " * 8).strip(),
+                fixture=FIXTURES.get(contract, "strategy"),
+            )
+            for name, text in settings.items()
+        }
+        chosen = [
+            f"test_{name.lower()}.py::Test{name}{f'::{test}' if test else ''}"
+            for name in settings
+            for test in (sorted(tests[name]) if tests else [""])
+        ]
+        printed = run_pytest("-rfpE", *chosen, files={"things.py": things, **files}).stdout
+        found = re.findall(
+            r"^(PASSED|FAILED|ERROR) test_\w+\.py(?:::Test(\w+)::(\w+))?", printed, re.MULTILINE
         )
-        for name, text in settings.items()
-    }
-    pytester.makepyfile(**cases)
-    chosen = [
-        f"test_{name.lower()}.py::Test{name}{f'::{test}' if test else ''}"
-        for name in settings
-        for test in (sorted(tests[name]) if tests else [""])
-    ]
-    result = pytester.runpytest_subprocess("-rfpE", "-p", "no:cacheprovider", *chosen, timeout=120)
-    found = re.findall(
-        r"^(PASSED|FAILED|ERROR) test_\w+\.py(?:::Test(\w+)::(\w+))?", result.stdout.str(), re.MULTILINE
-    )
-    assert {name for _, name, _ in found} == set(settings), "a contract was not run"
-    failed: dict[str, set[str]] = {name: set() for name in settings}
-    for outcome, name, test in found:
-        assert outcome != "ERROR", result.stdout.str()
-        if outcome == "FAILED":
-            failed[name].add(test)
-    return failed
+        assert {name for _, name, _ in found} == set(settings), f"a contract was not run\n{printed}"
+        failed: dict[str, set[str]] = {name: set() for name in settings}
+        for outcome, name, test in found:
+            assert outcome != "ERROR", printed
+            if outcome == "FAILED":
+                failed[name].add(test)
+        return failed
+
+    return run
 
 
 # -- strategies --------------------------------------------------------------------------------------------
@@ -282,23 +288,23 @@ STRATEGIES = """
 """
 
 
-def test_a_strategy_that_is_right_passes_whatever_its_order(pytester: pytest.Pytester) -> None:
+def test_a_strategy_that_is_right_passes_whatever_its_order(outcomes: Outcomes) -> None:
     settings = {"Right": "", "Backwards": "most_replicates = 20"}
-    assert outcomes(pytester, STRATEGIES, "ExecutionStrategyContract", settings) == {
+    assert outcomes(STRATEGIES, "ExecutionStrategyContract", settings) == {
         "Right": set(),
         "Backwards": set(),
     }
 
 
-def test_a_pool_of_the_standard_library_can_keep_the_contract(pytester: pytest.Pytester) -> None:
+def test_a_pool_of_the_standard_library_can_keep_the_contract(outcomes: Outcomes) -> None:
     settings = {"Pool": "most_replicates = 20"}
-    assert outcomes(pytester, STRATEGIES, "ExecutionStrategyContract", settings) == {"Pool": set()}
+    assert outcomes(STRATEGIES, "ExecutionStrategyContract", settings) == {"Pool": set()}
 
 
-def test_worker_processes_owe_more(pytester: pytest.Pytester) -> None:
+def test_worker_processes_owe_more(outcomes: Outcomes) -> None:
     more = {name for name in vars(WorkerProcessesContract) if name.startswith("test_")}
     more.remove("test_what_a_stopping_rule_has_dropped_is_run_no_more")  # in six hundred processes
-    found = outcomes(pytester, STRATEGIES, "WorkerProcessesContract", {"OneByOne": ""}, {"OneByOne": more})
+    found = outcomes(STRATEGIES, "WorkerProcessesContract", {"OneByOne": ""}, {"OneByOne": more})
     assert found["OneByOne"] == {
         "test_a_killed_worker_loses_nothing",
         "test_several_replicates_may_lose_their_workers",
@@ -346,9 +352,9 @@ BROKEN_STRATEGIES = {
 }
 
 
-def test_a_strategy_that_is_broken_fails_the_test_that_says_how(pytester: pytest.Pytester) -> None:
+def test_a_strategy_that_is_broken_fails_the_test_that_says_how(outcomes: Outcomes) -> None:
     settings = dict.fromkeys(BROKEN_STRATEGIES, "most_seconds = 2")
-    found = outcomes(pytester, STRATEGIES, "ExecutionStrategyContract", settings, BROKEN_STRATEGIES)
+    found = outcomes(STRATEGIES, "ExecutionStrategyContract", settings, BROKEN_STRATEGIES)
     assert found == BROKEN_STRATEGIES
 
 
@@ -491,20 +497,20 @@ BROKEN_LOADERS = {
 }
 
 
-def test_a_loader_that_is_right_passes(pytester: pytest.Pytester) -> None:
-    assert outcomes(pytester, LOADERS, "LoaderContract", {"Right": VALUES}) == {"Right": set()}
+def test_a_loader_that_is_right_passes(outcomes: Outcomes) -> None:
+    assert outcomes(LOADERS, "LoaderContract", {"Right": VALUES}) == {"Right": set()}
 
 
-def test_a_loader_that_is_broken_fails_the_test_that_says_how(pytester: pytest.Pytester) -> None:
+def test_a_loader_that_is_broken_fails_the_test_that_says_how(outcomes: Outcomes) -> None:
     settings = dict.fromkeys(BROKEN_LOADERS, VALUES)
     settings["ReadsLater"] += "    same = staticmethod(lambda first, second: first == second)"
-    assert outcomes(pytester, LOADERS, "LoaderContract", settings, BROKEN_LOADERS) == BROKEN_LOADERS
+    assert outcomes(LOADERS, "LoaderContract", settings, BROKEN_LOADERS) == BROKEN_LOADERS
 
 
-def test_a_loader_that_runs_what_it_reads_says_so_and_has_no_suffix(pytester: pytest.Pytester) -> None:
+def test_a_loader_that_runs_what_it_reads_says_so_and_has_no_suffix(outcomes: Outcomes) -> None:
     runs = VALUES.replace("bad_values", "runs_what_it_reads = True\n    no_bad_values")
     source = LOADERS + "\n    class NoSuffix(RunsPickles):\n        suffixes = ()\n"
-    found = outcomes(pytester, source, "LoaderContract", {"RunsPickles": runs, "NoSuffix": runs})
+    found = outcomes(source, "LoaderContract", {"RunsPickles": runs, "NoSuffix": runs})
     assert found == {"RunsPickles": {"test_a_pickle_in_the_file_is_not_run"}, "NoSuffix": set()}
 
 
@@ -567,10 +573,10 @@ BROKEN_HASHERS = {
 }
 
 
-def test_a_hasher_that_is_right_passes(pytester: pytest.Pytester) -> None:
-    assert outcomes(pytester, HASHERS, "HasherContract", {"Right": MESHES}) == {"Right": set()}
+def test_a_hasher_that_is_right_passes(outcomes: Outcomes) -> None:
+    assert outcomes(HASHERS, "HasherContract", {"Right": MESHES}) == {"Right": set()}
 
 
-def test_a_hasher_that_is_broken_fails_the_tests_that_say_how(pytester: pytest.Pytester) -> None:
+def test_a_hasher_that_is_broken_fails_the_tests_that_say_how(outcomes: Outcomes) -> None:
     settings = dict.fromkeys(BROKEN_HASHERS, MESHES)
-    assert outcomes(pytester, HASHERS, "HasherContract", settings) == BROKEN_HASHERS
+    assert outcomes(HASHERS, "HasherContract", settings) == BROKEN_HASHERS

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import crystallize.testing
 
-pytest_plugins = ["pytester"]
+if TYPE_CHECKING:
+    from tests.testing.conftest import RunPytest
 
 LIST_MODULES = """
     import json, sys
@@ -21,17 +23,18 @@ LIST_MODULES = """
 """
 
 
-def modules_of(pytester: pytest.Pytester, *arguments: str) -> set[str]:
+def modules_of(run_pytest: RunPytest, folder: Path, *arguments: str) -> set[str]:
     """Return what is imported in a test run that uses nothing of ours."""
-    pytester.makepyfile(LIST_MODULES)
-    pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments).assert_outcomes(passed=1)
-    return set(json.loads(Path("modules.json").read_text()))
+    assert "1 passed" in run_pytest(*arguments, files={"test_it.py": LIST_MODULES}, fresh=True).stdout
+    return set(json.loads((folder / "project" / "modules.json").read_text()))
 
 
-def test_a_test_run_that_uses_nothing_of_it_imports_three_small_modules(pytester: pytest.Pytester) -> None:
-    without = modules_of(pytester, "-p", "no:crystallize")
+def test_a_test_run_that_uses_nothing_of_it_imports_three_small_modules(
+    run_pytest: RunPytest, tmp_path: Path
+) -> None:
+    without = modules_of(run_pytest, tmp_path, "-p", "no:crystallize")
     assert not any(name.startswith("crystallize") for name in without)
-    assert modules_of(pytester) - without == {
+    assert modules_of(run_pytest, tmp_path) - without == {
         "crystallize",
         "crystallize.testing",
         "crystallize.testing.plugin",
@@ -39,30 +42,27 @@ def test_a_test_run_that_uses_nothing_of_it_imports_three_small_modules(pytester
 
 
 def test_where_plugins_are_not_loaded_by_themselves_it_is_asked_for(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    run_pytest: RunPytest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    pytester.makepyfile(
-        """
+    test = """
         def test_it(run_experiment, hook_recorder, plugin_manager, tmp_plugin):
             assert run_experiment(hook_recorder).replicates == 2
             assert plugin_manager(hook_recorder).records
-        """
-    )
-    pytester.runpytest_subprocess().assert_outcomes(errors=1)
-    pytester.runpytest_subprocess("-p", "crystallize.testing.plugin").assert_outcomes(passed=1)
+    """
+    assert "1 error in" in run_pytest(files={"test_it.py": test}).stdout
+    assert "1 passed in" in run_pytest("-p", "crystallize.testing.plugin", files={"test_it.py": test}).stdout
 
 
-def test_every_fixture_explains_itself(pytester: pytest.Pytester) -> None:
-    shown = pytester.runpytest_subprocess("--fixtures", "-q").stdout.str()
+def test_every_fixture_explains_itself(run_pytest: RunPytest) -> None:
+    shown = run_pytest("--fixtures", "-q", files={}).stdout
     for fixture in ("plugin_manager", "hook_recorder", "tmp_plugin", "run_experiment"):
         section = shown.partition(f"\n{fixture} -- ")[2]
         assert section.splitlines()[1].startswith("    "), f"{fixture} has no docstring"
 
 
-def test_a_contract_that_fails_shows_the_values(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
+def test_a_contract_that_fails_shows_the_values(run_pytest: RunPytest) -> None:
+    test = """
         import pytest
         from crystallize.testing import LoaderContract
 
@@ -73,16 +73,14 @@ def test_a_contract_that_fails_shows_the_values(pytester: pytest.Pytester) -> No
             @pytest.fixture
             def loader(self):
                 return Loader()
-        """
-    )
-    result = pytester.runpytest_subprocess("-k", "suffixes")
-    result.stdout.fnmatch_lines(["*assert '.Upper' == '.upper'*"])
-    assert "PytestAssertRewriteWarning" not in result.stdout.str()
+    """
+    printed = run_pytest("-k", "suffixes", files={"test_it.py": test}, fresh=True).stdout
+    assert "assert '.Upper' == '.upper'" in printed
+    assert "PytestAssertRewriteWarning" not in printed
 
 
-def test_a_contract_with_nothing_to_check_fails(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
+def test_a_contract_with_nothing_to_check_fails(run_pytest: RunPytest) -> None:
+    test = """
         import pytest
         from crystallize.loaders import get_loader
         from crystallize.testing import LoaderContract
@@ -91,10 +89,9 @@ def test_a_contract_with_nothing_to_check_fails(pytester: pytest.Pytester) -> No
             @pytest.fixture
             def loader(self):
                 return get_loader("json")
-        """
-    )
-    result = pytester.runpytest_subprocess("-k", "dumped_is_loaded")
-    result.stdout.fnmatch_lines(["*TestLoader.values is empty*"])
+    """
+    printed = run_pytest("-k", "dumped_is_loaded", files={"test_it.py": test}).stdout
+    assert "TestLoader.values is empty" in printed
 
 
 # -- the module --------------------------------------------------------------------------------------------
