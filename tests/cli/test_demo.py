@@ -36,8 +36,10 @@ def test_the_example_is_copied_and_run_in_a_new_folder(command):
     assert {path.name for path in (folder / "data").iterdir()} >= {"prepare", "penalties"}
 
 
-def test_what_it_says_to_do_next_works(command):
+def test_it_runs_in_the_middle_of_a_project_with_its_own_root_and_what_it_says_to_do_next_works(command):
+    Path("pyproject.toml").write_text('[tool.crystallize]\nroot = "lab"\n')
     told = command("demo", "my demo").stdout
+    assert Path("my demo/data/penalties").is_dir()
     assert "cd 'my demo'" in told
     proposals = [line.split()[1:] for line in told.splitlines() if line.startswith("  crystallize ")]
     assert [proposal[0] for proposal in proposals] == ["list", "graph", "run"]
@@ -79,12 +81,6 @@ def test_an_installed_package_carries_the_example(command, tmp_path):
     (site / "crystallize" / "examples" / "diabetes" / "installed.txt").write_text("yes")
     command("demo", "copy", "--no-run", PYTHONPATH=os.fspath(site))
     assert Path("copy/installed.txt").is_file()
-
-
-def test_it_runs_in_the_middle_of_a_project_with_its_own_root(command):
-    Path("pyproject.toml").write_text('[tool.crystallize]\nroot = "lab"\n')
-    command("demo", "demo")
-    assert Path("demo/data/penalties").is_dir()
 
 
 def test_a_run_that_cannot_start_is_told_and_the_copy_stays(command):

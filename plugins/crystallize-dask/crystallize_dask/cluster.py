@@ -18,7 +18,7 @@ from dask.utils import parse_timedelta
 
 from crystallize.errors import ExecutionError
 from crystallize.plugins.execution import WorkerSettings, cause_of_death, start_worker, worker_context
-from crystallize_dask.local_worker import main
+from crystallize_dask.local_worker import DASK_SETTINGS, main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,7 +226,7 @@ class _SchedulerThread:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
-        with dask.config.set({"distributed.worker.profile.enabled": False}):  # see local_worker
+        with dask.config.set(DASK_SETTINGS):
             scheduler = self._scheduler()
         async with scheduler:
             self._address.set_result(scheduler.address)

@@ -8,6 +8,14 @@ import warnings
 
 from crystallize.plugins.execution import WorkerSettings, become_worker
 
+DASK_SETTINGS = {
+    # Dask's profiler looks at the frames of running threads, which crashes Python 3.11 sooner or later (gh-111363).
+    "distributed.worker.profile.enabled": False,
+    # How often the scheduler, and each worker, notes that it is awake: 50 times a second takes 1 % of a core of each.
+    "distributed.admin.tick.interval": "1s",
+}
+"""How Dask differs from its default in the scheduler and the workers of a cluster on this machine."""
+
 
 def main(address: str, folder: str, resources: dict[str, float], settings: WorkerSettings) -> None:
     """Work for the scheduler at `address` until it says that all is over, or the coordinator has ended.
@@ -29,8 +37,7 @@ def main(address: str, folder: str, resources: dict[str, float], settings: Worke
     import distributed
 
     dask.config.refresh()  # the environment has changed since Dask was imported
-    # Dask's profiler looks at the frames of running threads, which crashes Python 3.11 sooner or later (gh-111363).
-    dask.config.set({"distributed.worker.profile.enabled": False})
+    dask.config.set(DASK_SETTINGS)
     silence_dask()
 
     async def work() -> None:

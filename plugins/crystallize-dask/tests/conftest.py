@@ -92,6 +92,9 @@ class Starter:
                 env={
                     **os.environ,
                     "DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver",
+                    # What each of them does while it waits: the profiler 100 times a second, a tick 50 times.
+                    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+                    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
                     "OPENBLAS_NUM_THREADS": "1",  # a process with threads had better not fork
                 },
                 stdin=subprocess.DEVNULL,
@@ -181,13 +184,13 @@ def _starter():
 
 @pytest.fixture(scope="session")
 def _start_once(tmp_path_factory, _starter):
-    """Return a function that starts a cluster unless it runs already: ``_start_once(name, workers=0)``."""
+    """Return a function that starts a cluster unless it runs already: ``_start_once(name, *options of a worker)``."""
 
-    def start_once(name, workers=0):
+    def start_once(name, *worker):
         if name not in _running:
             _running[name] = Cluster(tmp_path_factory.mktemp(name), _starter)
-            for _ in range(workers):
-                _running[name].worker("--nthreads", "1")
+            if worker:
+                _running[name].worker(*worker)
         return _running[name]
 
     yield start_once
@@ -197,7 +200,7 @@ def _start_once(tmp_path_factory, _starter):
 @pytest.fixture
 def shared_cluster(_start_once):
     """Return a scheduler with two workers of one thread, whose nannies replace them when they are killed."""
-    cluster = _start_once("shared", workers=2)
+    cluster = _start_once("shared", "--nthreads", "1", "--nworkers", "2")  # one process with both nannies
     with cluster.client() as client:  # the test before this one may have killed one, or both
         client.wait_for_workers(2)
     return cluster

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from crystallize_tui.app import CrystallizeApp
 from textual.css.stylesheet import Stylesheet
+from textual.screen import Screen
 
 from crystallize import ExperimentGraph
 
@@ -107,6 +108,20 @@ def no_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have Textual's pilot wait until nothing is to be done; it would look at how busy the processor is."""
     monkeypatch.setattr("textual.app.wait_for_idle", idle)
     monkeypatch.setattr("textual.pilot.wait_for_idle", idle)
+
+
+_draw = Screen._compositor_refresh
+
+
+@pytest.fixture(autouse=True)
+def drawn_when_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the screen drawn when a test has waited for it, or reads it: nobody sees most of the pictures in between."""
+
+    def draw_if_below_another(self: Screen[Any]) -> None:
+        if self is not self.app.screen:
+            _draw(self)
+
+    monkeypatch.setattr(Screen, "_compositor_refresh", draw_if_below_another)
 
 
 _parse = Stylesheet._parse_rules
@@ -187,6 +202,7 @@ class Ui:
         while self.app.workers:
             await self.app.workers.wait_for_complete()
             await idle()
+        _draw(self.app.screen)
 
     async def until(self, wanted: str | Callable[[], bool], seconds: float = MOST_SECONDS) -> None:
         """Wait until a text is on the screen, or something holds."""
