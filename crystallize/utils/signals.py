@@ -55,12 +55,12 @@ def _send_again(report: Callable[[Any], object], ignored: Any) -> None:
     if not isinstance(error, KeyboardInterrupt):
         report(ignored)
         return
-    signum = error.signum if isinstance(error, RunTerminated) else signal.SIGINT
+    signum = signal.Signals(error.signum) if isinstance(error, RunTerminated) else signal.SIGINT
     # No threading.Thread: what was interrupted may hold the locks that starting one takes.
     _thread.start_new_thread(_send_soon, (signum,))
 
 
-def _send_soon(signum: int) -> None:
+def _send_soon(signum: signal.Signals) -> None:
     time.sleep(_A_MOMENT)  # by then the main thread is where an exception counts, or this is done once more
     if os.name == "posix":
         os.kill(os.getpid(), signum)  # which wakes the main thread, too
