@@ -6,7 +6,6 @@ A *hypothesis* applies one to the baseline and each treatment, and ranks the tre
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import traceback
@@ -217,26 +216,19 @@ class Hypothesis:
         errors: dict[str, str] = {}
         compared = self._comparable(baseline, treatments, errors)
         samples = self._aligned(baseline, compared.values())
-        columns = [(side.columns, treatment.columns) for side, treatment, _ in compared.values()]
-        found, tested = [], []
-        for place, of_group in enumerate(zip(*samples, strict=True)):
-            metrics = [groups[place] for _, _, groups in compared.values()]
-            found.append(self._verify(of_group))
-            tested.append(tests_in_each(found[-1], compared, metrics, of_group, columns))
-        dropped: dict[str, dict[str, int]] = {}
-        results: dict[str, Any] = {}
-        tests: list[Test] = []
-        for (name, each), pairs, parts, own in zip(
-            compared.items(), samples, zip(*found, strict=True), zip(*tested, strict=True), strict=True
-        ):
-            if reasons := _count_dropped(*each, pairs):
-                dropped[name] = reasons
-            wrong = [part for part in own if not isinstance(part, list)]
-            if wrong:
-                self._note(errors, name, self._what_is_wrong(wrong[0]))
-            else:
-                results[name] = list(parts) if self._is_list else parts[0]
-                tests += itertools.chain(*own)
+        found, tests, wrong = self._test(compared, samples)
+        for name in filter(wrong.__contains__, compared):
+            self._note(errors, name, self._what_is_wrong(wrong[name]))
+        results: dict[str, Any] = {
+            name: list(parts) if self._is_list else parts[0]
+            for name, parts in zip(compared, zip(*found, strict=True), strict=True)
+            if name not in wrong
+        }
+        dropped = {
+            name: reasons
+            for (name, each), pairs in zip(compared.items(), samples, strict=True)
+            if (reasons := _count_dropped(*each, pairs))
+        }
         comparisons, correction = judge(tests, Standards(self.alpha, **self.standards))
         if self.ranker is None:
             scores = self._scores_by_p_value(comparisons)
@@ -291,6 +283,26 @@ class Hypothesis:
             ]
             for side, treatment, groups in compared
         ]
+
+    def _test(
+        self, compared: Mapping[str, Compared], samples: Sequence[Sequence[Pair]]
+    ) -> tuple[list[Sequence[Any]], list[Test], dict[str, Exception | str]]:
+        """Return what the verifier gives of each treatment, by groups; the tests in it; and what is wrong with some."""
+        columns = [(side.columns, treatment.columns) for side, treatment, _ in compared.values()]
+        found: list[Sequence[Any]] = []
+        tests: list[Test] = []
+        wrong: dict[str, Exception | str] = {}
+        for place, pairs in enumerate(zip(*samples, strict=True)):
+            metrics = [groups[place] for _, _, groups in compared.values()]
+            found.append(self._verify(pairs))
+            of_group, wrong_in_group = tests_in_each(found[-1], compared, metrics, pairs, columns)
+            tests += of_group
+            wrong = wrong_in_group | wrong
+        if len(found) > 1 or wrong:
+            order = {name: place for place, name in enumerate(compared)}
+            tests = [each for each in tests if each.treatment not in wrong]
+            tests.sort(key=lambda each: order[each.treatment])
+        return found, tests, wrong
 
     def _verify(self, samples: Sequence[Pair]) -> Sequence[Any]:
         """Return what the verifier gives or raises for one group of metrics of each treatment."""

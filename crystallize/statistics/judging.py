@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Pair = tuple[ConditionSamples, ConditionSamples]
     Columns = tuple[Mapping[str, Column], Mapping[str, Column]]
     Mean = tuple[float, float, float, float]
-    Tested = list["Test"] | Exception | str
+    One = tuple[Any, str, Sequence[str], Pair, Columns]
 
 _SEVERAL = (tuple, list)
 _NO_MEAN = (math.nan, math.nan, math.nan, math.nan)
@@ -96,8 +96,8 @@ def tests_in_each(
     groups: Sequence[Sequence[str]],
     samples: Sequence[Pair],
     columns: Sequence[Columns],
-) -> list[Tested]:
-    """Return the tests in what a verifier returned of each treatment, or what is wrong with that.
+) -> tuple[list[Test], dict[str, Exception | str]]:
+    """Return the tests in what a verifier returned of each treatment, and what is wrong with that of some.
 
     Parameters
     ----------
@@ -114,9 +114,23 @@ def tests_in_each(
     """
     each = list(zip(found, treatments, groups, samples, columns, strict=True))
     known = found.columns if isinstance(found, Records) else {}
-    if "degrees_of_freedom" not in known:
-        return [_tests_in(*one) for one in each]
-    of_each, metrics = itertools.repeat, groups[0]
+    if "degrees_of_freedom" in known:
+        return _tests_of_columns(known, each), {}
+    tests: list[Test] = []
+    wrong: dict[str, Exception | str] = {}
+    for one in each:
+        own = _tests_in(*one)
+        if isinstance(own, list):
+            tests += own
+        else:
+            wrong[one[1]] = own
+    return tests, wrong
+
+
+def _tests_of_columns(known: Mapping[str, list[Any]], each: Sequence[One]) -> list[Test]:
+    """Return the tests that built-in tests of means have made, one of each treatment, without a look at each result."""
+    _, treatments, (metrics, *_), samples, columns = zip(*each, strict=True)
+    of_each = itertools.repeat
     difference, error, n = known["difference"], known["standard_error"], known["n"]
     is_paired = not isinstance(n[0], _SEVERAL)
     rows = zip(
@@ -133,13 +147,16 @@ def tests_in_each(
         columns,
         strict=False,
     )
-    tests: list[Tested] = [[test] for test in map(_as_test, rows)]
+    tests = list(map(_as_test, rows))
     for place in [place for place, size in enumerate(error) if not size > 0]:  # the samples tell more
-        tests[place] = _tests_in(*each[place])
+        mean, count = _mean_of(samples[place], metrics[0], is_paired=is_paired)
+        tests[place] = tests[place]._replace(mean=mean, n=count)
     return tests
 
 
-def _tests_in(found: Any, treatment: str, group: Sequence[str], samples: Pair, columns: Columns) -> Tested:
+def _tests_in(
+    found: Any, treatment: str, group: Sequence[str], samples: Pair, columns: Columns
+) -> list[Test] | Exception | str:
     """Return the tests in what a verifier returned of one treatment, or what is wrong with that."""
     if isinstance(found, Exception):
         return found
