@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import traceback
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError
@@ -112,7 +113,7 @@ class Hypothesis:
             )
         self.verifier = verifier
         self.groups, self._is_list = _parse_metrics(metrics)
-        self._asked = [metric for group in self.groups or () for metric in group]
+        self._asked = {metric for group in self.groups or () for metric in group}
         self.ranker = ranker
         self.direction = _direction(direction, verifier)
         self.smallest_effect = None if smallest_effect is None else float(smallest_effect)
@@ -189,7 +190,7 @@ class Hypothesis:
             If a condition never recorded a metric that is asked for, and no failed replicate explains that.
         """
         for condition in conditions:
-            if not condition.errors and self._lacking(condition.columns):
+            if not condition.errors and not self._has_recorded(condition):
                 self._refuse(f"condition {condition.name!r} never recorded", condition.columns)
 
     def check_first_replicate(self, outcomes: Sequence[Outcome]) -> None:
@@ -217,13 +218,10 @@ class Hypothesis:
         compared = self._comparable(baseline, treatments, errors)
         samples = self._aligned(baseline, compared.values())
         found, tests, wrong = self._test(compared, samples)
+        results: dict[str, Any] = dict(zip(compared, found, strict=True))
         for name in filter(wrong.__contains__, compared):
             self._note(errors, name, self._what_is_wrong(wrong[name]))
-        results: dict[str, Any] = {
-            name: list(parts) if self._is_list else parts[0]
-            for name, parts in zip(compared, zip(*found, strict=True), strict=True)
-            if name not in wrong
-        }
+            del results[name]
         dropped = {
             name: reasons
             for (name, each), pairs in zip(compared.items(), samples, strict=True)
@@ -261,14 +259,14 @@ class Hypothesis:
         errors: dict[str, str],
     ) -> dict[str, Compared]:
         """Return what can be compared of each treatment, and note where a metric is missing."""
-        of_baseline = self._why_missing(baseline)
+        is_in_baseline = self._has_recorded(baseline)
         compared = {}
         for name, treatment in treatments.items():
             side = baseline.beside(treatment)
-            lacking = of_baseline if side is baseline else self._why_missing(side)
-            lacking = lacking or self._why_missing(treatment)
-            if lacking:
-                self._note(errors, name, lacking)
+            if not (is_in_baseline if side is baseline else self._has_recorded(side)):
+                self._note(errors, name, self._why_missing(side))
+            elif not self._has_recorded(treatment):
+                self._note(errors, name, self._why_missing(treatment))
             else:
                 compared[name] = side, treatment, self.groups or [_shared(side, treatment)]
         return compared
@@ -286,8 +284,8 @@ class Hypothesis:
 
     def _test(
         self, compared: Mapping[str, Compared], samples: Sequence[Sequence[Pair]]
-    ) -> tuple[list[Sequence[Any]], list[Test], dict[str, Exception | str]]:
-        """Return what the verifier gives of each treatment, by groups; the tests in it; and what is wrong with some."""
+    ) -> tuple[Sequence[Any], list[Test], dict[str, Exception | str]]:
+        """Return what the verifier gives of each treatment, the tests in it, and what is wrong with some."""
         columns = [(side.columns, treatment.columns) for side, treatment, _ in compared.values()]
         found: list[Sequence[Any]] = []
         tests: list[Test] = []
@@ -302,7 +300,8 @@ class Hypothesis:
             order = {name: place for place, name in enumerate(compared)}
             tests = [each for each in tests if each.treatment not in wrong]
             tests.sort(key=lambda each: order[each.treatment])
-        return found, tests, wrong
+        by_treatment = list(map(list, zip(*found, strict=True))) if self._is_list else [*chain(*found)]
+        return by_treatment, tests, wrong
 
     def _verify(self, samples: Sequence[Pair]) -> Sequence[Any]:
         """Return what the verifier gives or raises for one group of metrics of each treatment."""
@@ -377,18 +376,20 @@ class Hypothesis:
         )
 
     def _why_missing(self, condition: ConditionMetrics) -> str:
-        """Say why `condition` lacks a metric; empty if it lacks none."""
+        """Say why `condition` lacks a metric."""
         lacking = self._lacking(condition.columns)
-        if not lacking:
-            return ""
         why = f"{condition.name!r} has not recorded {lacking}"
         if condition.errors:
             return f"{why}: {len(condition.errors)} replicates failed, first {condition.errors[0]}"
         return f"{why}; it recorded {listed(condition.columns)}"
 
+    def _has_recorded(self, condition: ConditionMetrics) -> bool:
+        """Tell whether a condition has recorded all that is asked for."""
+        return bool(condition.columns) and self._asked <= condition.columns.keys()
+
     def _lacking(self, recorded: Collection[str]) -> str:
         """Return what is asked for and is not among the metrics that were recorded; empty if nothing lacks."""
-        for metric in self._asked:
+        for metric in chain(*self.groups or ()):
             if metric not in recorded:
                 return f"metric {metric!r}"
         return "" if recorded else "any metric"

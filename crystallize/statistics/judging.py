@@ -239,7 +239,8 @@ def judge(tests: Sequence[Test], standards: Standards) -> tuple[tuple[Comparison
     small, equivalent = (
         [math.nan] * len(tests) if margin is None else correct(_p_within(tests, margin)) for margin in margins
     )
-    level = alpha if correction == "none" else alpha / max(1, sum(not math.isnan(each) for each in p_values))
+    known = len(tests) - sum(map(math.isnan, p_values))
+    level = alpha if correction == "none" else alpha / max(1, known)
     comparisons = []
     for test, p_value, p_equivalent, p_small in zip(tests, adjusted, equivalent, small, strict=True):
         concluded, more, visible = UNDECIDED, None, None
