@@ -48,8 +48,8 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(optionalhook=True, wrapper=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
-    """Run one process of tests more than there are cores: about a fifth of the time a test waits for something."""
-    return (yield) + 1
+    """Run two processes of tests more than there are cores: about a fifth of the time a test waits for something."""
+    return (yield) + 2
 
 
 SLOWEST = (

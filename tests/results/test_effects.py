@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib import figure
 from scipy import stats
 
 from crystallize import Experiment, Result, Treatment, cases, design, grid, linear, open_run, zipped
@@ -274,6 +273,8 @@ def test_effects_and_interactions_are_shown_as_tables() -> None:
 def test_an_interaction_is_drawn_with_a_line_for_each_level_of_the_second_factor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from matplotlib import figure
+
     monkeypatch.setenv("MPLBACKEND", "agg")
     effects = run(plant, grid(**TWO_LEVELS), replicates=2).effects("y")
     axes = effects.plot("T", "K")
@@ -288,6 +289,8 @@ def test_an_interaction_is_drawn_with_a_line_for_each_level_of_the_second_factor
 
 
 def test_where_a_combination_was_not_run_the_line_has_a_gap() -> None:
+    from matplotlib import figure
+
     axes = figure.Figure().subplots()
     effects = run(noisy, grid(a=[0, 1, 2], b=[0, 1]) - grid(a=[1], b=[1]), replicates=2).effects("y")
     assert np.isnan(
