@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, overload
 
-from crystallize.errors import InvalidTypeError, MissingParameterError
+from crystallize.errors import InvalidTypeError, InvalidValueError, MissingParameterError
 from crystallize.utils.factories import ConfiguredFunction, Factory
 from crystallize.utils.signatures import is_async, mismatch, name_of, place_of_code, signature_of
 from crystallize.utils.suggest import did_you_mean, listed
@@ -55,10 +55,23 @@ class Verifier(ConfiguredFunction):
         ----------
         samples : sequence of pairs
             For each treatment the baseline's samples that belong to it, and its own.
+
+        Raises
+        ------
+        InvalidValueError
+            If there are not as many results as treatments.
         """
         assert self.many is not None
         found = self.many(samples, **self.fresh_arguments())
-        return found if isinstance(found, list) else list(found)
+        if not isinstance(found, list):
+            found = list(found)
+        if len(found) != len(samples):
+            raise InvalidValueError(
+                f"verifier {self.__name__} gave {len(found)} results of {len(samples)} treatments",
+                place_of_code(self.fn),
+                "Return one for each pair of samples",
+            )
+        return found
 
 
 class VerifierFactory(Factory[Verifier]):

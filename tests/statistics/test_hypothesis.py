@@ -228,6 +228,18 @@ def test_a_verifier_that_raises_is_that_treatments_error_with_its_traceback(capl
     assert "hypothesis 'picky', treatment 'bad': ZeroDivisionError: negative" in caplog.text
 
 
+def test_a_verifier_that_forgets_a_treatment_is_an_error_that_counts_them():
+    @verifier(many=lambda samples: [{"p_value": 0.5}] * (len(samples) - 1))
+    def forgetful(baseline, treatment):
+        return {"p_value": 0.5}
+
+    found = evaluate(
+        Hypothesis(forgetful(), "a"), {"a": [1.0, 2.0]}, t={"a": [1.0, 2.0]}, u={"a": [3.0, 4.0]}
+    )
+    assert not found.results
+    assert all("forgetful gave 1 results of 2 treatments" in found.errors[name] for name in ("t", "u"))
+
+
 def test_a_metric_that_is_not_numeric_is_the_built_in_tests_error():
     found = evaluate(Hypothesis(welch_t_test(), "a"), {"a": ["x", "y"]}, t={"a": ["z", "w"]})
     assert "metric 'a' is not numeric, for example 'x'" in found.errors["t"]
