@@ -291,9 +291,8 @@ def run(
             if measured := getattr(error, "results", None):
                 try:
                     _print_results(measured, as_json)
-                except (
-                    Exception
-                ) as broken:  # of a library whose import was interrupted, and cannot be done again
+                except Exception as broken:
+                    # Of a library whose import was interrupted, and cannot be done again.
                     screen.echo(
                         f"What was measured cannot be shown now: {type(broken).__name__}: {broken}.", err=True
                     )

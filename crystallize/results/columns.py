@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 _SLICE = 1000
-_NOTHING, _NUMBER, _VALUES = range(
-    3
-)  # what a replicate recorded: nothing; a number in _numbers; a list in _others
+# What a replicate recorded: nothing; a number, in _numbers; a list, in _others.
+_NOTHING, _NUMBER, _VALUES = range(3)
 _INT64 = range(-(2**63), 2**63)
 _NO_REPLICATES: frozenset[int] = frozenset()
 
@@ -189,7 +188,7 @@ class Column:
                 for replicate, values in self.by_replicate()
                 if any(isinstance(value, float) and math.isnan(value) for value in values)
             )
-        if self._kind is not float:
+        if self._kind is not float or not self._numbers:  # a part may have none
             return _NO_REPLICATES
         import numpy as np
 

@@ -216,6 +216,7 @@ def test_columns_are_paired_if_no_replicate_lacks_its_number_in_one_of_them():
     theirs.extend(3, [[4], [5]], 0)
     assert not ours.is_paired_with(theirs)
     assert not Column().is_paired_with(Column())
+    assert ours.before(0).is_paired_with(theirs.before(0))
 
 
 NUMBER_OR_TWO = st.lists(st.integers(-3, 3) | st.floats(-3, 3) | st.just(math.nan), max_size=2)

@@ -521,9 +521,8 @@ async def test_a_run_of_100_000_replicates_is_drawn_at_most_ten_times_a_second_a
         await ui.app.push_screen(screen)
         assert "100000/100000" not in ui.text
         ui.app.post_message(Key("l", "l"))
-        while (
-            "Next run: rerun" not in ui.text
-        ):  # and not until it is idle, which it need not be before all is read
+        # Not until it is idle, which it need not be before all is read.
+        while "Next run: rerun" not in ui.text:
             await asyncio.sleep(0.01)
         assert "100000/100000" not in ui.text  # the key did not wait for the journal
         ticks, draws = screen.ticks, screen.redraws
