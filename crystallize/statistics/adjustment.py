@@ -6,10 +6,13 @@ in the family. Benjamini and Hochberg: the expected share of false ones among th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from itertools import accumulate
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 Correction = Literal["holm", "hochberg", "benjamini-hochberg", "bonferroni", "none"]
 
@@ -32,9 +35,7 @@ def holm(values: Sequence[float]) -> list[float]:
     Holm, S. (1979), "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6,
     65-70.
     """
-    return _corrected(
-        values, lambda known: list(accumulate((p * (len(known) - i) for i, p in enumerate(known)), max))
-    )
+    return _corrected(values, lambda known, left: _largest_so_far(known * left))
 
 
 def hochberg(values: Sequence[float]) -> list[float]:
@@ -44,9 +45,7 @@ def hochberg(values: Sequence[float]) -> list[float]:
     ----------
     Hochberg, Y. (1988), "A sharper Bonferroni procedure for multiple tests of significance", Biometrika 75, 800-802.
     """
-    return _corrected(
-        values, lambda known: _from_largest([p * (len(known) - i) for i, p in enumerate(known)])
-    )
+    return _corrected(values, lambda known, left: _smallest_from_here(known * left))
 
 
 def benjamini_hochberg(values: Sequence[float]) -> list[float]:
@@ -57,14 +56,12 @@ def benjamini_hochberg(values: Sequence[float]) -> list[float]:
     Benjamini, Y. and Hochberg, Y. (1995), "Controlling the false discovery rate", Journal of the Royal Statistical
     Society B 57, 289-300.
     """
-    return _corrected(
-        values, lambda known: _from_largest([p * len(known) / (i + 1) for i, p in enumerate(known)])
-    )
+    return _corrected(values, lambda known, left: _smallest_from_here(known * len(known) / left[::-1]))
 
 
 def bonferroni(values: Sequence[float]) -> list[float]:
     """Multiply p-values by their number."""
-    return _corrected(values, lambda known: [p * len(known) for p in known])
+    return _corrected(values, lambda known, _: known * len(known))
 
 
 CORRECTIONS: dict[Correction, Callable[[Sequence[float]], list[float]]] = {
@@ -87,14 +84,31 @@ TITLES = {
 """What people read of each; ``"own"`` is that of a verifier which corrects by itself."""
 
 
-def _from_largest(values: list[float]) -> list[float]:
-    return list(accumulate(reversed(values), min))[::-1]
+def _largest_so_far(values: FloatArray) -> FloatArray:
+    import numpy as np
+
+    return np.maximum.accumulate(values)
 
 
-def _corrected(values: Sequence[float], correct: Callable[[list[float]], list[float]]) -> list[float]:
-    """Apply `correct` to the known values in ascending order, and put what it gives back in their places."""
-    order = sorted((i for i, value in enumerate(values) if not math.isnan(value)), key=values.__getitem__)
-    found = [math.nan] * len(values)
-    for i, value in zip(order, correct([values[i] for i in order]), strict=True):
-        found[i] = min(1.0, value)
-    return found
+def _smallest_from_here(values: FloatArray) -> FloatArray:
+    import numpy as np
+
+    return np.minimum.accumulate(values[::-1])[::-1]
+
+
+def _corrected(
+    values: Sequence[float], correct: Callable[[FloatArray, FloatArray], FloatArray]
+) -> list[float]:
+    """Apply `correct` to the known values in ascending order, and put what it gives back in their places.
+
+    Its second argument is how many values are left at each: itself, and those that are not smaller.
+    """
+    import numpy as np
+
+    given = np.array(values, dtype=float)
+    order = given.argsort(kind="stable")[: np.count_nonzero(~np.isnan(given))]  # NaN stands at the end
+    left = np.arange(len(order), 0, -1.0)
+    found = np.full(len(given), np.nan)
+    found[order] = np.minimum(1.0, correct(given[order], left))
+    corrected: list[float] = found.tolist()
+    return corrected

@@ -7,8 +7,8 @@ A *hypothesis* applies one to the baseline and each treatment, and ranks the tre
 from __future__ import annotations
 
 import logging
-import math
 import traceback
+from functools import cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -18,7 +18,7 @@ from crystallize.statistics.adjustment import CORRECTIONS, Correction
 from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
 from crystallize.statistics.judging import Standards, Test, judge, tests_in_each
 from crystallize.statistics.p_values import is_number
-from crystallize.statistics.samples import BaselineColumns, ConditionSamples, replicates_of_one
+from crystallize.statistics.samples import BaselineSamples, ConditionSamples, replicates_of_one
 from crystallize.statistics.verdicts import WORSE, Direction
 from crystallize.statistics.verifier import Verifier, VerifierFactory, check_verifier
 from crystallize.utils.checks import check_size
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from crystallize.results.condition import ConditionMetrics
+    from crystallize.statistics.judging import Compared
     from crystallize.store.outcome import Outcome
 
     Pair = tuple[ConditionSamples, ConditionSamples]
-    # The baseline as far as it is beside a treatment, the treatment, and the groups of metrics that are compared.
-    Compared = tuple[ConditionMetrics, ConditionMetrics, list[list[str]]]
 
 _ALPHA = 0.05
 _logger = logging.getLogger("crystallize.hypothesis")
@@ -216,17 +215,13 @@ class Hypothesis:
         """
         errors: dict[str, str] = {}
         compared = self._comparable(baseline, treatments, errors)
-        samples = self._aligned(baseline, compared.values())
+        places = range(len(self.groups) if self.groups else 1) if compared else ()
+        samples = [_aligned(baseline, compared.values(), place) for place in places]
         found, tests, wrong = self._test(compared, samples)
         results: dict[str, Any] = dict(zip(compared, found, strict=True))
         for name in filter(wrong.__contains__, compared):
             self._note(errors, name, self._what_is_wrong(wrong[name]))
             del results[name]
-        dropped = {
-            name: reasons
-            for (name, each), pairs in zip(compared.items(), samples, strict=True)
-            if (reasons := _count_dropped(*each, pairs))
-        }
         comparisons, correction = judge(tests, Standards(self.alpha, **self.standards))
         if self.ranker is None:
             scores = self._scores_by_p_value(comparisons)
@@ -249,7 +244,7 @@ class Hypothesis:
             correction,
             self.smallest_effect,
             self.equivalence_margin,
-            dropped,
+            _dropped(compared, samples),
         )
 
     def _comparable(
@@ -260,6 +255,7 @@ class Hypothesis:
     ) -> dict[str, Compared]:
         """Return what can be compared of each treatment, and note where a metric is missing."""
         is_in_baseline = self._has_recorded(baseline)
+        groups = [tuple(group) for group in self.groups or ()]
         compared = {}
         for name, treatment in treatments.items():
             side = baseline.beside(treatment)
@@ -268,32 +264,19 @@ class Hypothesis:
             elif not self._has_recorded(treatment):
                 self._note(errors, name, self._why_missing(treatment))
             else:
-                compared[name] = side, treatment, self.groups or [_shared(side, treatment)]
+                compared[name] = side, treatment, groups or [_shared(side, treatment)]
         return compared
-
-    def _aligned(self, baseline: ConditionMetrics, compared: Iterable[Compared]) -> list[list[Pair]]:
-        """Return the samples of each treatment and those of the baseline beside them, for each group of metrics."""
-        whole = BaselineColumns(baseline.columns)  # all that nothing was dropped of share one
-        return [
-            [
-                (whole if side is baseline else BaselineColumns(side.columns)).align(treatment.columns, group)
-                for group in groups
-            ]
-            for side, treatment, groups in compared
-        ]
 
     def _test(
         self, compared: Mapping[str, Compared], samples: Sequence[Sequence[Pair]]
     ) -> tuple[Sequence[Any], list[Test], dict[str, Exception | str]]:
         """Return what the verifier gives of each treatment, the tests in it, and what is wrong with some."""
-        columns = [(side.columns, treatment.columns) for side, treatment, _ in compared.values()]
         found: list[Sequence[Any]] = []
         tests: list[Test] = []
         wrong: dict[str, Exception | str] = {}
-        for place, pairs in enumerate(zip(*samples, strict=True)):
-            metrics = [groups[place] for _, _, groups in compared.values()]
+        for place, pairs in enumerate(samples):
             found.append(self._verify(pairs))
-            of_group, wrong_in_group = tests_in_each(found[-1], compared, metrics, pairs, columns)
+            of_group, wrong_in_group = tests_in_each(found[-1], compared, place, pairs)
             tests += of_group
             wrong = wrong_in_group | wrong
         if len(found) > 1 or wrong:
@@ -339,35 +322,25 @@ class Hypothesis:
         return scores
 
     def _scores_by_p_value(self, comparisons: Sequence[Comparison]) -> dict[str, float]:
-        """Return the smallest adjusted p-value of each treatment that may be best, in order of their rank."""
-        worse = {each.treatment for each in comparisons if each.verdict == WORSE}
-        candidates = [
-            each
-            for each in comparisons
-            if self.direction is None or (self._gain(each) > 0 and each.treatment not in worse)
-        ]
-        candidates.sort(key=self._rank)
+        """Return the smallest adjusted p-value of each treatment that may be best, in order of their rank.
+
+        Of equal ones the smaller p-value of the test alone stands first, and then the larger gain; NaN stands last.
+        """
+        import numpy as np
+
+        if not comparisons:
+            return {}
+        names, _, differences, p_values, adjusted, verdicts, *_ = zip(*comparisons, strict=True)
+        in_direction = {"max": np.positive, "min": np.negative, None: np.abs}[self.direction]
+        gains = np.nan_to_num(in_direction(np.array(differences, dtype=float)))
+        order = np.lexsort((-gains, p_values, adjusted)).tolist()
+        if self.direction is not None:
+            worse = {name for name, verdict in zip(names, verdicts, strict=True) if verdict == WORSE}
+            order = [place for place in order if gains[place] > 0 and names[place] not in worse]
         scores: dict[str, float] = {}
-        for each in candidates:
-            scores.setdefault(each.treatment, each.adjusted_p_value)
+        for place in order:
+            scores.setdefault(names[place], adjusted[place])
         return scores
-
-    def _rank(self, test: Comparison) -> tuple[float, ...]:
-        """Return what sorts tests: the adjusted p-value, of equal ones that of the test alone, then the gain."""
-        gain = self._gain(test)
-        return (
-            math.isnan(test.p_value),
-            test.adjusted_p_value,
-            test.p_value,
-            0.0 if math.isnan(gain) else -gain,
-        )
-
-    def _gain(self, test: Comparison) -> float:
-        """Return the difference, positive if it is for the better; without a direction, its size."""
-        difference = test.difference or 0.0
-        if self.direction is None:
-            return abs(difference)
-        return difference if self.direction == "max" else -difference
 
     def _note(self, errors: dict[str, str], treatment: str, reason: str) -> None:
         errors[treatment] = reason
@@ -510,27 +483,40 @@ def as_hypothesis(given: object) -> Hypothesis:
     )
 
 
+def _aligned(baseline: ConditionMetrics, compared: Iterable[Compared], place: int) -> list[Pair]:
+    """Return the samples of the baseline and of each treatment, aligned, of the group of metrics at `place`."""
+    shared = cache(partial(BaselineSamples, baseline.columns))  # not by what a stopping rule has dropped
+    return [
+        (shared if side is baseline else partial(BaselineSamples, side.columns))(groups[place]).align(
+            own.columns
+        )
+        for side, own, groups in compared
+    ]
+
+
+def _dropped(
+    compared: Mapping[str, Compared], samples: Sequence[Sequence[Pair]]
+) -> dict[str, dict[str, int]]:
+    """Count the replicates that are no complete pair of a treatment, of those that lack some."""
+    lossy = {name for name, (side, own, _) in compared.items() if side.errors or own.errors}
+    for pairs in samples:
+        lossy |= {name for name, (_, own) in zip(compared, pairs, strict=True) if not own.is_whole}
+    counts = {name: _count_dropped(*compared[name]) for name in compared if name in lossy}
+    return {name: reasons for name, reasons in counts.items() if reasons}
+
+
 def _count_dropped(
-    baseline: ConditionMetrics,
-    treatment: ConditionMetrics,
-    groups: Sequence[Sequence[str]],
-    samples: Sequence[Pair],
+    baseline: ConditionMetrics, treatment: ConditionMetrics, groups: Sequence[Sequence[str]]
 ) -> dict[str, int]:
     """Count the replicates that are no complete pair, by what is the matter with them."""
-    with_nan: frozenset[int] = frozenset()
-    of_one: frozenset[int] = frozenset()
-    for group, (_, own) in zip(groups, samples, strict=True):
-        if not own.is_whole:
-            for ours, theirs in ((baseline.columns[metric], treatment.columns[metric]) for metric in group):
-                with_nan |= ours.replicates_with_nan() | theirs.replicates_with_nan()
-                of_one |= replicates_of_one(ours, theirs)
-    if not (with_nan or of_one or treatment.errors or baseline.errors):
-        return {}
+    pairs = [(baseline.columns[metric], treatment.columns[metric]) for metric in chain(*groups)]
+    with_nan = {replicate for column in chain(*pairs) for replicate in column.replicates_with_nan()}
+    of_one = {replicate for pair in pairs for replicate in replicates_of_one(*pair)}
     return count_dropped(baseline, treatment, with_nan, of_one)
 
 
-def _shared(baseline: ConditionMetrics, treatment: ConditionMetrics) -> list[str]:
-    return [metric for metric in baseline.columns if metric in treatment.columns]
+def _shared(baseline: ConditionMetrics, treatment: ConditionMetrics) -> tuple[str, ...]:
+    return tuple(metric for metric in baseline.columns if metric in treatment.columns)
 
 
 def _parse_metrics(metrics: Any) -> tuple[list[list[str]] | None, bool]:

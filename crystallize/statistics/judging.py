@@ -17,19 +17,20 @@ from crystallize.statistics.t_tests import MeanDifference
 from crystallize.statistics.verdicts import UNDECIDED, Evidence, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from crystallize.results.columns import Column
+    from crystallize.results.condition import ConditionMetrics
     from crystallize.statistics.adjustment import Correction
     from crystallize.statistics.samples import ConditionSamples
     from crystallize.statistics.verdicts import Direction
 
     Pair = tuple[ConditionSamples, ConditionSamples]
-    Columns = tuple[Mapping[str, Column], Mapping[str, Column]]
+    # The baseline as far as it is beside a treatment, the treatment, and the groups of metrics that are compared.
+    Compared = tuple[ConditionMetrics, ConditionMetrics, list[tuple[str, ...]]]
     Mean = tuple[float, float, float, float]
-    One = tuple[Any, str, Sequence[str], Pair, Columns]
 
 _SEVERAL = (tuple, list)
+_NO_OUTLOOK = (None, None)
 _NO_MEAN = (math.nan, math.nan, math.nan, math.nan)
 _MOST = 1 + 1e-9  # a sum of chances may round to more than 1
 _is_int = int.__instancecheck__  # isinstance(..., int)
@@ -60,8 +61,8 @@ class Test(NamedTuple):
         Of how many replicates the mean is.
     names : sequence of str
         The metrics that were tested.
-    columns : tuple of mappings of str to Column
-        All that the baseline and the treatment have recorded.
+    sides : tuple
+        The baseline and the treatment, with all that they have recorded, and what was compared.
     """
 
     treatment: str
@@ -74,10 +75,11 @@ class Test(NamedTuple):
     mean: Mean
     n: int
     names: Sequence[str]
-    columns: Columns
+    sides: Compared
 
 
-_as_test = partial(tuple.__new__, Test)  # there may be thousands, and Test(...) takes twice as long
+# There may be thousands, and Test(...) takes twice as long.
+_as_test, _as_comparison = partial(tuple.__new__, Test), partial(tuple.__new__, Comparison)
 
 
 class Standards(NamedTuple):
@@ -91,11 +93,7 @@ class Standards(NamedTuple):
 
 
 def tests_in_each(
-    found: Sequence[Any],
-    treatments: Iterable[str],
-    groups: Sequence[Sequence[str]],
-    samples: Sequence[Pair],
-    columns: Sequence[Columns],
+    found: Sequence[Any], compared: Mapping[str, Compared], place: int, samples: Sequence[Pair]
 ) -> tuple[list[Test], dict[str, Exception | str]]:
     """Return the tests in what a verifier returned of each treatment, and what is wrong with that of some.
 
@@ -103,39 +101,39 @@ def tests_in_each(
     ----------
     found : sequence
         What it returned of each treatment, or raised.
-    treatments : iterable of str
-        The treatments' names.
-    groups : sequence of sequence of str
-        The metrics that were compared of each.
+    compared : mapping of str to tuple
+        The treatments by name, each with the baseline, and the groups of metrics that are compared.
+    place : int
+        Which of the groups it is of.
     samples : sequence of tuple of ConditionSamples
         What the verifier was given: the baseline's and the treatment's.
-    columns : sequence of tuple of mappings of str to Column
-        All that the baseline and the treatment have recorded.
     """
-    each = list(zip(found, treatments, groups, samples, columns, strict=True))
     known = found.columns if isinstance(found, Records) else {}
     if "degrees_of_freedom" in known:
-        return _tests_of_columns(known, each), {}
+        return _tests_of_columns(known, compared, place, samples), {}
     tests: list[Test] = []
     wrong: dict[str, Exception | str] = {}
-    for one in each:
-        own = _tests_in(*one)
+    for of_one, (name, sides), pair in zip(found, compared.items(), samples, strict=True):
+        own = _tests_in(of_one, name, sides, place, pair)
         if isinstance(own, list):
             tests += own
         else:
-            wrong[one[1]] = own
+            wrong[name] = own
     return tests, wrong
 
 
-def _tests_of_columns(known: Mapping[str, list[Any]], each: Sequence[One]) -> list[Test]:
+def _tests_of_columns(
+    known: Mapping[str, list[Any]], compared: Mapping[str, Compared], place: int, samples: Sequence[Pair]
+) -> list[Test]:
     """Return the tests that built-in tests of means have made, one of each treatment, without a look at each result."""
-    _, treatments, (metrics, *_), samples, columns = zip(*each, strict=True)
+    _, _, groups = next(iter(compared.values()))
+    (metric,) = metrics = groups[place]
     of_each = itertools.repeat
     difference, error, n = known["difference"], known["standard_error"], known["n"]
     is_paired = not isinstance(n[0], _SEVERAL)
     rows = zip(
-        treatments,
-        of_each(metrics[0]),
+        compared,
+        of_each(metric),
         difference,
         known["p_value"],
         of_each(None),
@@ -144,23 +142,24 @@ def _tests_of_columns(known: Mapping[str, list[Any]], each: Sequence[One]) -> li
         zip(difference, error, known["degrees_of_freedom"], of_each(0.0), strict=False),
         n if is_paired else map(min, n),
         of_each(metrics),
-        columns,
+        compared.values(),
         strict=False,
     )
     tests = list(map(_as_test, rows))
-    for place in [place for place, size in enumerate(error) if not size > 0]:  # the samples tell more
-        mean, count = _mean_of(samples[place], metrics[0], is_paired=is_paired)
-        tests[place] = tests[place]._replace(mean=mean, n=count)
+    for row in [row for row, size in enumerate(error) if not size > 0]:  # the samples tell more
+        mean, count = _mean_of(samples[row], metric, is_paired=is_paired)
+        tests[row] = tests[row]._replace(mean=mean, n=count)
     return tests
 
 
 def _tests_in(
-    found: Any, treatment: str, group: Sequence[str], samples: Pair, columns: Columns
+    found: Any, treatment: str, sides: Compared, place: int, samples: Pair
 ) -> list[Test] | Exception | str:
     """Return the tests in what a verifier returned of one treatment, or what is wrong with that."""
     if isinstance(found, Exception):
         return found
     tests = []
+    group = sides[2][place]
     for metric, result, p_value in find_tests(found, ", ".join(group)):
         difference, n = _number(result.get("difference")), result.get("n")
         adjusted = _number(result.get("adjusted_p_value"))
@@ -180,7 +179,7 @@ def _tests_in(
             mean,
             count,
             (metric,) if metric in group else group,
-            columns,
+            sides,
         )
         tests.append(_as_test(test))
     return tests
@@ -230,29 +229,39 @@ def _difference(samples: Pair, metric: str) -> float | None:
 
 def judge(tests: Sequence[Test], standards: Standards) -> tuple[tuple[Comparison, ...], str]:
     """Return the tests with their adjusted p-values and verdicts, and how they were adjusted."""
+    if not tests:
+        return (), standards.correction
     alpha, direction, *margins, correction = standards
-    own = [test.adjusted for test in tests if test.adjusted is not None]
-    is_own = bool(tests) and len(own) == len(tests)
     correct = CORRECTIONS[correction]
-    p_values = [test.p_value for test in tests]
+    names, metrics, differences, p_values, own, _, is_paired, *_ = zip(*tests, strict=True)
+    is_own = None not in own
     adjusted = own if is_own else correct(p_values)
     small, equivalent = (
         [math.nan] * len(tests) if margin is None else correct(_p_within(tests, margin)) for margin in margins
     )
+    verdicts = [UNDECIDED] * len(tests)
+    p_of_each = list(zip(adjusted, equivalent, small, strict=True))
+    for place in [
+        place for place, (a, b, c) in enumerate(p_of_each) if a <= alpha or b <= alpha or c <= alpha
+    ]:
+        test = tests[place]
+        p_value, p_equivalent, p_small = p_of_each[place]
+        is_lopsided = _is_lopsided(test)
+        evidence = Evidence(test.difference, p_value, test.claim, p_equivalent, p_small, is_lopsided)
+        verdicts[place] = verdict(evidence, alpha, direction)
     known = len(tests) - sum(map(math.isnan, p_values))
     level = alpha if correction == "none" else alpha / max(1, known)
-    comparisons = []
-    for test, p_value, p_equivalent, p_small in zip(tests, adjusted, equivalent, small, strict=True):
-        concluded, more, visible = UNDECIDED, None, None
-        if p_value <= alpha or p_equivalent <= alpha or p_small <= alpha:
-            is_lopsided = _is_lopsided(test)
-            evidence = Evidence(test.difference, p_value, test.claim, p_equivalent, p_small, is_lopsided)
-            concluded = verdict(evidence, alpha, direction)
-        if concluded == UNDECIDED and not test.claim:
-            more, visible = _outlook(test, level, standards.smallest_effect)
-        values = (*test[:4], p_value, concluded, test.is_paired, more, visible)
-        comparisons.append(tuple.__new__(Comparison, values))
-    return tuple(comparisons), "own" if is_own else correction
+    outlooks = [
+        _NO_OUTLOOK
+        if test.claim or concluded != UNDECIDED
+        else _outlook(test, level, standards.smallest_effect)
+        for test, concluded in zip(tests, verdicts, strict=True)
+    ]
+    more, visible = zip(*outlooks, strict=True)
+    rows = zip(
+        names, metrics, differences, p_values, adjusted, verdicts, is_paired, more, visible, strict=True
+    )
+    return tuple(map(_as_comparison, rows)), "own" if is_own else correction
 
 
 def _p_within(tests: Sequence[Test], margin: float) -> list[float]:
@@ -266,10 +275,11 @@ def _p_within(tests: Sequence[Test], margin: float) -> list[float]:
 
 def _is_lopsided(test: Test) -> bool:
     """Tell whether more replicates were lost under one condition than under the other."""
-    baseline, own = test.columns
+    baseline, treatment, _ = test.sides
     for name in test.names:
-        if not baseline[name].is_paired_with(own[name]):
-            lost, of_baseline = lost_halves(baseline[name], own[name])
+        ours, theirs = baseline.columns[name], treatment.columns[name]
+        if not ours.is_paired_with(theirs):
+            lost, of_baseline = lost_halves(ours, theirs)
             if lost != of_baseline:
                 return True
     return False
@@ -277,18 +287,22 @@ def _is_lopsided(test: Test) -> bool:
 
 def _outlook(test: Test, alpha: float, smallest: float | None) -> tuple[int | None, float | None]:
     """Return how many replicates more would find the smallest effect, and what difference so many find."""
-    error, n, paired = test.mean[1], test.n, test.is_paired
+    error = test.mean[1]
     if not error > 0:
-        return None, None
-    sd = error * math.sqrt(n if paired else n / 2)
-    visible = _visible(n, alpha, paired) * sd
+        return _NO_OUTLOOK
+    visible = error * _visible(test.n, alpha, test.is_paired)
     if smallest is None:
         return None, visible
-    needed = whole_replicates_needed(smallest / sd, alpha=alpha, paired=paired)
-    return None if needed is None or needed <= n else needed - n, visible
+    in_sds = smallest / (error * _errors_in_sd(test.n, test.is_paired))
+    needed = whole_replicates_needed(in_sds, alpha=alpha, paired=test.is_paired)
+    return None if needed is None or needed <= test.n else needed - test.n, visible
 
 
 @lru_cache(maxsize=64)
 def _visible(n: int, alpha: float, paired: bool) -> float:
-    """Return the smallest effect that `n` replicates find; a cache takes much longer for arguments with names."""
-    return smallest_effect(n, alpha=alpha, paired=paired)
+    """Return the smallest effect that `n` replicates find, in standard errors; a cache is slow with named arguments."""
+    return smallest_effect(n, alpha=alpha, paired=paired) * _errors_in_sd(n, paired)
+
+
+def _errors_in_sd(n: int, paired: bool) -> float:
+    return math.sqrt(n if paired else n / 2)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError
@@ -186,48 +186,43 @@ def _per_replicate(source: _Source, metric: str) -> NumberArray:
     return source.per_replicate(metric) if isinstance(source, _CommonReplicates) else source.array()
 
 
-class BaselineColumns:
-    """The baseline's side of all comparisons of a run, read once and used for every treatment."""
+class BaselineSamples:
+    """The baseline's side of the comparisons of a group of metrics, read once and used for every treatment.
 
-    def __init__(self, columns: Mapping[str, Column]) -> None:
-        self._columns = columns
-        self._shared = {metric: _SharedColumn(column) for metric, column in columns.items()}
-        self._whole: dict[tuple[str, ...], ConditionSamples] = {}
+    Parameters
+    ----------
+    columns : mapping of str to Column
+        The baseline's columns.
+    metrics : sequence of str
+        Metrics that it recorded. Each is aligned by itself.
+    """
 
-    def align(
-        self, treatment: Mapping[str, Column], metrics: Iterable[str]
-    ) -> tuple[ConditionSamples, ConditionSamples]:
-        """Return the samples of the baseline and of one treatment, aligned.
+    def __init__(self, columns: Mapping[str, Column], metrics: Sequence[str]) -> None:
+        self._columns = {metric: columns[metric] for metric in metrics}
+        self._sizes = {metric: column.whole_size for metric, column in self._columns.items()}
+        self._shared = {metric: _SharedColumn(column) for metric, column in self._columns.items()}
+        self._whole = ConditionSamples(self._shared, is_whole=True)  # of all treatments that lack nothing
 
-        Parameters
-        ----------
-        treatment : mapping of str to Column
-            The treatment's columns.
-        metrics : iterable of str
-            Metrics that both conditions recorded. Each is aligned by itself.
+    def align(self, treatment: Mapping[str, Column]) -> tuple[ConditionSamples, ConditionSamples]:
+        """Return the samples of the baseline and of a treatment with these columns, aligned.
 
-        Returns
-        -------
-        tuple of ConditionSamples
-            The baseline's and the treatment's. A replicate is in both or in neither: in neither, if it has recorded
-            nothing, or NaN, under one of them.
+        A replicate is in both or in neither: in neither, if it has recorded nothing, or NaN, under one of them.
         """
-        left: dict[str, _Source] = {}
-        right: dict[str, _Source] = {}
-        for metric in metrics:
-            ours, theirs = self._columns[metric], treatment[metric]
-            if ours.is_paired_with(theirs):
-                right[metric] = theirs
-            else:
-                left[metric], right[metric] = _align(metric, ours, theirs)
-        own, names = ConditionSamples(right, is_whole=not left), tuple(right)
-        if left:
-            sources = {name: left.get(name, self._shared[name]) for name in names}
-            return ConditionSamples(sources, is_whole=False), own
-        if names not in self._whole:  # treatments that lack nothing share the baseline's samples
-            sources = {name: self._shared[name] for name in names}
-            self._whole[names] = ConditionSamples(sources, is_whole=True)
-        return self._whole[names], own
+        own = {metric: treatment[metric] for metric in self._sizes}
+        for metric, size in self._sizes.items():
+            if size < 0 or own[metric].whole_size != size:
+                return self._align_what_is_left(own)
+        return self._whole, ConditionSamples(own, is_whole=True)
+
+    def _align_what_is_left(
+        self, treatment: Mapping[str, Column]
+    ) -> tuple[ConditionSamples, ConditionSamples]:
+        left: dict[str, _Source] = dict(self._shared)
+        right: dict[str, _Source] = dict(treatment)
+        for metric, ours in self._columns.items():
+            if not ours.is_paired_with(treatment[metric]):
+                left[metric], right[metric] = _align(metric, ours, treatment[metric])
+        return ConditionSamples(left, is_whole=False), ConditionSamples(right, is_whole=False)
 
 
 def replicates_of_one(ours: Column, theirs: Column) -> frozenset[int]:
