@@ -238,8 +238,8 @@ class HypothesisConfig(_Model):
     """The smallest difference that matters, in the metrics' unit."""
     equivalence_margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Differences below it, in the metrics' unit, count as none."""
-    correction: Literal["holm", "hochberg", "benjamini-hochberg", "bonferroni", "none"] = "holm"
-    """How p-values are corrected for the number of tests."""
+    correction: Literal["holm", "hochberg", "benjamini-hochberg", "bonferroni", "none"] | None = None
+    """How p-values are corrected for the number of tests; as Holm does, if not given."""
     args: dict[str, Any] = {}
     """The verifier's settings, by name."""
 

@@ -429,12 +429,12 @@ def _report_total_failures(result: Result) -> None:
         errors = result.condition(name).errors
         if errors and len(errors) == result.replicates:
             _logger.error(
-                "experiment %r: every outcome of condition %r failed (%d of %d); the first:\n%s",
+                "experiment %r: every outcome of condition %r failed (%d of %d), first %s",
                 result.experiment,
                 name,
                 len(errors),
                 result.replicates,
-                errors[0].traceback,
+                errors[0],  # its traceback stands where it failed
             )
 
 

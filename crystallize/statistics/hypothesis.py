@@ -66,9 +66,10 @@ class Hypothesis:
         matter; of what is undecided it is said how many replicates more would find it.
     equivalence_margin : float, optional
         Differences below it, in the metrics' unit, count as none. What is known to be smaller is equivalent.
-    correction : {"holm", "hochberg", "benjamini-hochberg", "bonferroni", "none"}, default "holm"
-        How p-values are corrected for their number. All tests of the hypothesis, of all treatments and metrics, are one
-        family. A verifier that corrects by itself, as :func:`dunnett_test` does, takes no other.
+    correction : {"holm", "hochberg", "benjamini-hochberg", "bonferroni", "none"}, optional
+        How p-values are corrected for their number, by default as Holm does. All tests of the hypothesis, of all
+        treatments and metrics, are one family. A verifier that corrects by itself, as :func:`dunnett_test` does, takes
+        no other.
 
     Raises
     ------
@@ -86,7 +87,7 @@ class Hypothesis:
         direction: Direction | None = None,
         smallest_effect: float | None = None,
         equivalence_margin: float | None = None,
-        correction: Correction = "holm",
+        correction: Correction | None = None,
     ) -> None:
         if isinstance(verifier, VerifierFactory):
             verifier = verifier()
@@ -100,12 +101,12 @@ class Hypothesis:
         for what, size in (("smallest_effect", smallest_effect), ("equivalence_margin", equivalence_margin)):
             if size is not None:
                 check_size(what, size)
-        if correction not in CORRECTIONS:
+        if correction is not None and correction not in CORRECTIONS:
             raise InvalidValueError(
                 f"there is no correction {correction!r}",
                 hint=name_hint(str(correction), "There are", list(CORRECTIONS)),
             )
-        if correction != "holm" and isinstance(verifier, Verifier) and verifier.corrects:
+        if correction is not None and isinstance(verifier, Verifier) and verifier.corrects:
             raise InvalidValueError(
                 f"{name_of(verifier)} corrects p-values for their number by itself, so there is no {correction!r}",
                 hint="Leave out correction, or take a test of one treatment, such as paired_t_test",
@@ -117,7 +118,7 @@ class Hypothesis:
         self.direction = _direction(direction, verifier)
         self.smallest_effect = None if smallest_effect is None else float(smallest_effect)
         self.equivalence_margin = None if equivalence_margin is None else float(equivalence_margin)
-        self.correction = correction
+        self.correction: Correction = correction or "holm"
         self.name: str = name or name_of(verifier)
 
     def __repr__(self) -> str:
@@ -423,7 +424,7 @@ def hypothesis(
     direction: Direction | None = None,
     smallest_effect: float | None = None,
     equivalence_margin: float | None = None,
-    correction: Correction = "holm",
+    correction: Correction | None = None,
 ) -> Callable[[Callable[[Any], float]], HypothesisFactory]:
     """Turn a ranker into a factory of hypotheses.
 

@@ -312,7 +312,7 @@ def test_a_treatment_that_is_better_and_worse_is_said_not_to_be_best():
 
 
 def test_a_correction_that_the_verifier_would_ignore_is_refused():
-    for correction in ("bonferroni", "none"):
+    for correction in ("holm", "bonferroni", "none"):
         with pytest.raises(
             InvalidValueError, match="dunnett_test corrects p-values for their number by itself"
         ):

@@ -44,13 +44,16 @@ def bake(template: Path, cookiecutter_config: Path) -> Bake:
     from cookiecutter.main import cookiecutter
 
     def make(folder: Path, **answers: str) -> Path:
-        made = cookiecutter(
-            str(template),
-            no_input=True,
-            extra_context=answers,
-            output_dir=str(folder),
-            config_file=str(cookiecutter_config),
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            # It leaves the scripts of its hooks among the temporary files.
+            patch.setattr("tempfile.tempdir", str(cookiecutter_config.parent))
+            made = cookiecutter(
+                str(template),
+                no_input=True,
+                extra_context=answers,
+                output_dir=str(folder),
+                config_file=str(cookiecutter_config),
+            )
         return Path(made)
 
     return make

@@ -49,12 +49,13 @@ def own_folder_and_environment(tmp_path, monkeypatch):
 # Forks for each line that it reads: the child is ``dask scheduler`` or ``dask worker``, and saves the second that
 # importing Dask takes. Nannies have a server of their own, of the standard library, which has imported Dask once.
 STARTER = """
-import json, multiprocessing, os, signal, sys
+import json, multiprocessing, multiprocessing.resource_tracker, os, signal, sys
 from importlib import import_module
 import crystallize.plugins.execution, distributed.cli.dask_scheduler, distributed.cli.dask_worker, distributed.utils
 
 distributed.utils._forkserver_preload_set = True  # else it preloads pandas
 multiprocessing.set_forkserver_preload(["crystallize.plugins.execution", "distributed.nanny", "crystallize_dask.tasks"])
+multiprocessing.resource_tracker.ensure_running()  # it outlives the children that are killed, and tidies up after them
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a child ended
 requests = os.fdopen(int(sys.argv[1]), "r")
 answers = os.fdopen(os.dup(requests.fileno()), "w")
@@ -88,7 +89,15 @@ class Starter:
         ours.close()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", STARTER, str(theirs.fileno())],
+                # Of what it tidies up the tracker warns.
+                [
+                    sys.executable,
+                    "-W",
+                    "ignore::UserWarning:multiprocessing.resource_tracker",
+                    "-c",
+                    STARTER,
+                    str(theirs.fileno()),
+                ],
                 env={
                     **os.environ,
                     "DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver",
