@@ -240,6 +240,18 @@ def test_a_verifier_that_forgets_a_treatment_is_an_error_that_counts_them():
     assert all("forgetful gave 1 results of 2 treatments" in found.errors[name] for name in ("t", "u"))
 
 
+def test_a_verifier_is_not_asked_where_nothing_can_be_compared():
+    asked = []
+    ask = verifier(many=asked.append)(lambda baseline, treatment: asked.append(treatment))
+    for metrics in ("a", None, [["a"], ["b"]]):
+        found = evaluate(
+            Hypothesis(ask(), metrics), {"a": [1.0], "b": [1.0]}, t={"a": [FAILED], "b": [FAILED]}
+        )
+        assert "'t' has not recorded" in found.errors["t"]
+        assert not found.results
+    assert not asked
+
+
 def test_a_metric_that_is_not_numeric_is_the_built_in_tests_error():
     found = evaluate(Hypothesis(welch_t_test(), "a"), {"a": ["x", "y"]}, t={"a": ["z", "w"]})
     assert "metric 'a' is not numeric, for example 'x'" in found.errors["t"]
@@ -343,6 +355,24 @@ def test_small_is_good_and_nan_ranks_last():
     found = ranked({"a": 0.5, "b": math.nan, "c": 0.01, "d": 0.5}, lambda result: result["p"])
     assert found.ranking == {"best": "c", "ranked": ["c", "a", "d", "b"]}
     assert found.scores["c"] == 0.01
+
+
+def test_of_equal_p_values_the_larger_gain_ranks_first_and_nan_last():
+    base = [float(i) for i in range(40)]
+    shifts = {"none": math.nan, "small": 2.0, "large": 3.0, "down": -4.0, "one": [1.0] * 20 + [1.5] * 20}
+    treatments = {
+        name: {
+            "a": [value + (shift[i] if isinstance(shift, list) else shift) for i, value in enumerate(base)]
+        }
+        for name, shift in shifts.items()
+    }
+    for direction, ranked_so in (
+        (None, ["down", "large", "small", "one", "none"]),
+        ("max", ["large", "small", "one"]),
+        ("min", ["down"]),
+    ):
+        tested = Hypothesis(wilcoxon_test(), "a", direction=direction)
+        assert evaluate(tested, {"a": base}, **treatments).ranking["ranked"] == ranked_so
 
 
 def test_nothing_is_best_if_all_scores_are_nan():
