@@ -24,7 +24,7 @@ from crystallize.statistics.verifier import Verifier, VerifierFactory, check_ver
 from crystallize.utils.checks import check_size
 from crystallize.utils.factories import Factory, portable, restore
 from crystallize.utils.signatures import name_of
-from crystallize.utils.suggest import listed, name_hint
+from crystallize.utils.suggest import counted, listed, name_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -354,7 +354,7 @@ class Hypothesis:
         lacking = self._lacking(condition.columns)
         why = f"{condition.name!r} has not recorded {lacking}"
         if condition.errors:
-            return f"{why}: {len(condition.errors)} replicates failed, first {condition.errors[0]}"
+            return f"{why}: {counted(len(condition.errors), 'replicate')} failed, first {condition.errors[0]}"
         return f"{why}; it recorded {listed(condition.columns)}"
 
     def _has_recorded(self, condition: ConditionMetrics) -> bool:

@@ -67,7 +67,7 @@ class Verifier(ConfiguredFunction):
             found = list(found)
         if len(found) != len(samples):
             raise InvalidValueError(
-                f"verifier {self.__name__} gave {len(found)} results of {len(samples)} treatments",
+                f"verifier {self.__name__} gave {counted(len(found), 'result')} of {counted(len(samples), 'treatment')}",
                 place_of_code(self.fn),
                 "Return one for each pair of samples",
             )

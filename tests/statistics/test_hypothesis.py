@@ -237,7 +237,7 @@ def test_a_verifier_that_forgets_a_treatment_is_an_error_that_counts_them():
         Hypothesis(forgetful(), "a"), {"a": [1.0, 2.0]}, t={"a": [1.0, 2.0]}, u={"a": [3.0, 4.0]}
     )
     assert not found.results
-    assert all("forgetful gave 1 results of 2 treatments" in found.errors[name] for name in ("t", "u"))
+    assert all("forgetful gave 1 result of 2 treatments" in found.errors[name] for name in ("t", "u"))
 
 
 def test_a_verifier_is_not_asked_where_nothing_can_be_compared():
