@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidValueError, MissingMetricError
 from crystallize.statistics.intervals import student_interval, t_quantile
-from crystallize.statistics.samples import ROUNDING, as_floats, moments, paired_differences, per_replicate
+from crystallize.statistics.moments import ROUNDING, as_floats, moments, paired_differences
+from crystallize.statistics.samples import per_replicate
 from crystallize.utils.checks import check_share
 from crystallize.utils.suggest import counted, first_of, name_hint
 from crystallize.utils.text_table import WIDTH, TextTable, choose_decimals, format_number, wrapped
@@ -18,7 +19,7 @@ from crystallize.utils.text_table import WIDTH, TextTable, choose_decimals, form
 if TYPE_CHECKING:
     from crystallize.results.condition import ConditionMetrics
     from crystallize.statistics.hypothesis_result import HypothesisResult
-    from crystallize.statistics.samples import FloatArray
+    from crystallize.statistics.moments import FloatArray
     from crystallize.statistics.verdicts import Direction
 
 _MOST_ROWS = 10

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import InvalidTypeError
 from crystallize.results.circumstances import Change, changes, signature_changes
 from crystallize.results.load import load_run
-from crystallize.statistics.samples import moments, paired_differences, per_replicate
+from crystallize.statistics.moments import moments, paired_differences
+from crystallize.statistics.samples import per_replicate
 
 if TYPE_CHECKING:
     from crystallize.results.columns import Column

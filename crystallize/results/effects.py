@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidValueError, MissingMetricError, UnknownNameError
 from crystallize.statistics.adjustment import holm
-from crystallize.statistics.samples import moments, per_replicate
+from crystallize.statistics.moments import moments
+from crystallize.statistics.samples import per_replicate
 from crystallize.statistics.t_tests import MeanDifference
 from crystallize.utils.checks import check_share
 from crystallize.utils.levels import factors_of, level_label

@@ -96,7 +96,8 @@ def mean_over_replicates(column: Column) -> float | None:
         means = [math.fsum(values) / len(values) for _, values in column.by_replicate()]
         return math.fsum(means) / len(means)
     except (OverflowError, ValueError):  # numbers or sums beyond all floats, infinities of both signs
-        from crystallize.statistics.samples import moments, per_replicate
+        from crystallize.statistics.moments import moments
+        from crystallize.statistics.samples import per_replicate
 
         return float(moments(per_replicate(column, "")).mean)
 

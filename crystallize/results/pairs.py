@@ -11,17 +11,16 @@ from crystallize.results.condition import count_dropped
 from crystallize.statistics.effect_size import Pairing, pairing
 from crystallize.statistics.intervals import Interval, clustered_mean, interval_of_changes
 from crystallize.statistics.mcnemar import Changes, count_changes
-from crystallize.statistics.samples import (
+from crystallize.statistics.moments import (
     Moments,
     alike,
     as_numbers,
-    lost_halves,
     moments,
     moments_of_pairs,
     moments_of_sides,
     paired_differences,
-    replicates_of_one,
 )
+from crystallize.statistics.samples import lost_halves, replicates_of_one
 from crystallize.statistics.t_tests import MeanDifference
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from crystallize.results.columns import Column
     from crystallize.results.condition import ConditionMetrics
-    from crystallize.statistics.samples import FloatArray, NumberArray
+    from crystallize.statistics.moments import FloatArray, NumberArray
 
 Method = Literal["student", "welch", "shares", "clusters"]
 """How a difference is judged: by Student's t on pairs, by Welch's t, as shares of true ones, or by clusters."""

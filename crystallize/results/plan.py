@@ -15,13 +15,13 @@ from crystallize.errors import (
     UnknownNameError,
 )
 from crystallize.results.pairs import find_pairs
+from crystallize.statistics.moments import moments
 from crystallize.statistics.power import (
     largest_sd,
     smallest_effect,
     t_test_power,
     whole_replicates_needed,
 )
-from crystallize.statistics.samples import moments
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes
 from crystallize.store.layout import JOURNAL
 from crystallize.utils.checks import check_share, check_size

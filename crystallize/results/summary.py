@@ -26,7 +26,8 @@ from crystallize.results.pairs import find_pairs, measure_together, tags_of
 from crystallize.results.summary_row import SummaryRow
 from crystallize.statistics.effect_size import is_known_to_be_negative
 from crystallize.statistics.intervals import bootstrap_t_interval
-from crystallize.statistics.samples import moments_of_each, per_replicate
+from crystallize.statistics.moments import moments_of_each
+from crystallize.statistics.samples import per_replicate
 from crystallize.utils.checks import check_share
 from crystallize.utils.suggest import counted, did_you_mean, listed, name_hint
 from crystallize.utils.text_table import (

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from crystallize.statistics.moments import ROUNDING, paired_differences, scaled
 from crystallize.statistics.noncentral_t import bisect, scale_nodes
-from crystallize.statistics.samples import ROUNDING, paired_differences, scaled
 
 if TYPE_CHECKING:
-    from crystallize.statistics.samples import FloatArray, Moments, NumberArray
+    from crystallize.statistics.moments import FloatArray, Moments, NumberArray
 
 _NODES = 96
 

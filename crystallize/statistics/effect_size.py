@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.statistics.intervals import NO_INTERVAL, Interval
+from crystallize.statistics.moments import moments
 from crystallize.statistics.noncentral_t import noncentrality_interval
-from crystallize.statistics.samples import moments
 
 if TYPE_CHECKING:
-    from crystallize.statistics.samples import FloatArray, Moments
+    from crystallize.statistics.moments import FloatArray, Moments
 
 
 class EffectSize(NamedTuple):

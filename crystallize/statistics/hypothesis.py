@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import traceback
-from functools import cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -18,7 +17,7 @@ from crystallize.statistics.adjustment import CORRECTIONS, Correction
 from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
 from crystallize.statistics.judging import Standards, Test, judge, tests_in_each
 from crystallize.statistics.p_values import is_number
-from crystallize.statistics.samples import BaselineSamples, ConditionSamples, replicates_of_one
+from crystallize.statistics.samples import AlignedSamples, replicates_of_one
 from crystallize.statistics.verdicts import WORSE, Direction
 from crystallize.statistics.verifier import Verifier, VerifierFactory, check_verifier
 from crystallize.utils.checks import check_size
@@ -30,10 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from crystallize.results.condition import ConditionMetrics
-    from crystallize.statistics.judging import Compared
+    from crystallize.statistics.samples import Compared, Pair
     from crystallize.store.outcome import Outcome
-
-    Pair = tuple[ConditionSamples, ConditionSamples]
 
 _ALPHA = 0.05
 _logger = logging.getLogger("crystallize.hypothesis")
@@ -217,7 +214,7 @@ class Hypothesis:
         errors: dict[str, str] = {}
         compared = self._comparable(baseline, treatments, errors)
         places = range(len(self.groups) if self.groups else 1) if compared else ()
-        samples = [_aligned(baseline, compared.values(), place) for place in places]
+        samples = [AlignedSamples(compared.values(), place) for place in places]
         found, tests, wrong = self._test(compared, samples)
         results: dict[str, Any] = dict(zip(compared, found, strict=True))
         for name in filter(wrong.__contains__, compared):
@@ -269,7 +266,7 @@ class Hypothesis:
         return compared
 
     def _test(
-        self, compared: Mapping[str, Compared], samples: Sequence[Sequence[Pair]]
+        self, compared: Mapping[str, Compared], samples: Sequence[AlignedSamples]
     ) -> tuple[Sequence[Any], list[Test], dict[str, Exception | str]]:
         """Return what the verifier gives of each treatment, the tests in it, and what is wrong with some."""
         found: list[Sequence[Any]] = []
@@ -484,25 +481,14 @@ def as_hypothesis(given: object) -> Hypothesis:
     )
 
 
-def _aligned(baseline: ConditionMetrics, compared: Iterable[Compared], place: int) -> list[Pair]:
-    """Return the samples of the baseline and of each treatment, aligned, of the group of metrics at `place`."""
-    shared = cache(partial(BaselineSamples, baseline.columns))  # not by what a stopping rule has dropped
-    return [
-        (shared if side is baseline else partial(BaselineSamples, side.columns))(groups[place]).align(
-            own.columns
-        )
-        for side, own, groups in compared
-    ]
-
-
 def _dropped(
-    compared: Mapping[str, Compared], samples: Sequence[Sequence[Pair]]
+    compared: Mapping[str, Compared], samples: Sequence[AlignedSamples]
 ) -> dict[str, dict[str, int]]:
     """Count the replicates that are no complete pair of a treatment, of those that lack some."""
+    names = list(compared)
     lossy = {name for name, (side, own, _) in compared.items() if side.errors or own.errors}
-    for pairs in samples:
-        lossy |= {name for name, (_, own) in zip(compared, pairs, strict=True) if not own.is_whole}
-    counts = {name: _count_dropped(*compared[name]) for name in compared if name in lossy}
+    lossy |= {names[place] for pairs in samples for place in pairs.lossy()}
+    counts = {name: _count_dropped(*compared[name]) for name in names if name in lossy}
     return {name: reasons for name, reasons in counts.items() if reasons}
 
 

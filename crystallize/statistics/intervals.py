@@ -14,10 +14,10 @@ from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.statistics.samples import as_floats, moments, paired_differences
+from crystallize.statistics.moments import as_floats, moments, paired_differences
 
 if TYPE_CHECKING:
-    from crystallize.statistics.samples import FloatArray, NumberArray
+    from crystallize.statistics.moments import FloatArray, NumberArray
 
 Interval = tuple[float, float]
 NO_INTERVAL: Interval = (math.nan, math.nan)
@@ -26,7 +26,7 @@ _CHUNK = 2_000_000  # resampled values in memory at a time
 
 
 def student_interval(n: int, mean: float, sd: float, confidence: float = 0.95) -> Interval:
-    """Return Student's interval of a mean, from what :func:`~crystallize.statistics.samples.moments` returns first.
+    """Return Student's interval of a mean, from what :func:`~crystallize.statistics.moments.moments` returns first.
 
     Parameters
     ----------

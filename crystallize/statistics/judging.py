@@ -10,23 +10,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.errors import InvalidTypeError
 from crystallize.statistics.adjustment import CORRECTIONS
 from crystallize.statistics.hypothesis_result import Comparison
+from crystallize.statistics.moments import difference_of_means, moments, paired_differences
 from crystallize.statistics.p_values import Records, find_tests, is_number
 from crystallize.statistics.power import smallest_effect, whole_replicates_needed
-from crystallize.statistics.samples import difference_of_means, lost_halves, moments, paired_differences
+from crystallize.statistics.samples import lost_halves
 from crystallize.statistics.t_tests import MeanDifference
 from crystallize.statistics.verdicts import UNDECIDED, Evidence, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from crystallize.results.condition import ConditionMetrics
     from crystallize.statistics.adjustment import Correction
-    from crystallize.statistics.samples import ConditionSamples
+    from crystallize.statistics.samples import Compared, Pair
     from crystallize.statistics.verdicts import Direction
 
-    Pair = tuple[ConditionSamples, ConditionSamples]
-    # The baseline as far as it is beside a treatment, the treatment, and the groups of metrics that are compared.
-    Compared = tuple[ConditionMetrics, ConditionMetrics, list[tuple[str, ...]]]
     Mean = tuple[float, float, float, float]
 
 _SEVERAL = (tuple, list)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from crystallize.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from crystallize.statistics.samples import NumberArray
+    from crystallize.statistics.moments import NumberArray
 
 
 class Changes(NamedTuple):

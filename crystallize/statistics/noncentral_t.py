@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crystallize.statistics.samples import FloatArray
+    from crystallize.statistics.moments import FloatArray
 
 _MOST_TRUSTED = 1000.0  # of noncentralities, by ``nctdtr``; measured: from 4000 on it loses digits
 _FAR = 9.0  # standard deviations of a normal variable, beyond which there is nothing

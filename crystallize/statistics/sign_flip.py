@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.statistics.samples import moments, scaled
+from crystallize.statistics.moments import moments, scaled
 
 if TYPE_CHECKING:
-    from crystallize.statistics.samples import FloatArray
+    from crystallize.statistics.moments import FloatArray
 
 _CHUNK = 2_000_000  # random signs in memory at a time
 _ROUNDING = 1e-12  # of sums of many numbers in different orders, as a share of the sum of their sizes

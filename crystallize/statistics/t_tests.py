@@ -1,6 +1,6 @@
 """Tests of means with Student's t: of pairs, of two samples, and against a margin.
 
-Each takes :class:`~crystallize.statistics.samples.Moments` and gives a :class:`MeanDifference`, which holds all that is
+Each takes :class:`~crystallize.statistics.moments.Moments` and gives a :class:`MeanDifference`, which holds all that is
 asked of it: p-values, intervals at any level, and whether it lies within a margin. Moments of a table give arrays of
 all of these, with a number for each of its rows; one comparison is no other case than many.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from crystallize.statistics.samples import Moments, difference_of_means, number_or_array
+from crystallize.statistics.moments import Moments, difference_of_means, number_or_array
 
 
 @dataclass(frozen=True)

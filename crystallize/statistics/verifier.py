@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingParameterError
 from crystallize.utils.factories import ConfiguredFunction, Factory
 from crystallize.utils.signatures import is_async, mismatch, name_of, place_of_code, signature_of
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import counted, did_you_mean, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,7 +67,8 @@ class Verifier(ConfiguredFunction):
             found = list(found)
         if len(found) != len(samples):
             raise InvalidValueError(
-                f"verifier {self.__name__} gave {counted(len(found), 'result')} of {counted(len(samples), 'treatment')}",
+                f"verifier {self.__name__} gave {counted(len(found), 'result')} "
+                f"of {counted(len(samples), 'treatment')}",
                 place_of_code(self.fn),
                 "Return one for each pair of samples",
             )
@@ -166,8 +167,8 @@ def verifier(
         verifier is made, so that nobody learns of a wrong setting at the end of a long run.
     many : callable, optional
         ``many(samples, **settings)`` returns the results of all treatments at once, for a test that is of all of them
-        together, or that is faster so: `samples` is a list of pairs, for each treatment the baseline's samples and its
-        own. A treatment that cannot be tested has the exception in its place.
+        together, or that is faster so: `samples` is a sequence of pairs, for each treatment the baseline's samples and
+        its own. A treatment that cannot be tested has the exception in its place.
     corrects : bool, default False
         Whether each result has an ``adjusted_p_value``, so that a hypothesis refuses another correction.
 

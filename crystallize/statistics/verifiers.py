@@ -24,7 +24,7 @@ once, and gives an ``adjusted_p_value`` too.
 For several metrics in one group, the result is a dict of such dicts by metric. A p-value speaks for one
 comparison; what a hypothesis says of several treatments, it says by :attr:`HypothesisResult.adjusted_p_values`.
 
-Differences that are all no more than the rounding of the values (:data:`~crystallize.statistics.samples.ROUNDING`) are
+Differences that are all no more than the rounding of the values (:data:`~crystallize.statistics.moments.ROUNDING`) are
 zero.
 Values that are not finite give NaN, which decides nothing.
 """
@@ -38,9 +38,7 @@ from crystallize.errors import CrystallizeError, InvalidValueError, MissingMetri
 from crystallize.statistics.dunnett import dunnett_p_value, dunnett_quantile, pooled_sd, residual_sd
 from crystallize.statistics.intervals import interval_of_changes
 from crystallize.statistics.mcnemar import count_changes
-from crystallize.statistics.p_values import Records
-from crystallize.statistics.samples import (
-    ConditionSamples,
+from crystallize.statistics.moments import (
     alike,
     as_numbers,
     by_tables,
@@ -50,6 +48,8 @@ from crystallize.statistics.samples import (
     moments_of_sides,
     paired_differences,
 )
+from crystallize.statistics.p_values import Records
+from crystallize.statistics.samples import AlignedSamples, ConditionSamples
 from crystallize.statistics.sign_flip import SignFlips, flip_signs
 from crystallize.statistics.t_tests import MeanDifference
 from crystallize.statistics.verdicts import EQUIVALENT, NOT_WORSE
@@ -61,7 +61,7 @@ from crystallize.utils.suggest import listed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from crystallize.statistics.samples import FloatArray, NumberArray, Rows
+    from crystallize.statistics.moments import FloatArray, NumberArray, Rows
     from crystallize.statistics.verdicts import Direction
     from crystallize.statistics.wilcoxon import Method
 
@@ -577,14 +577,13 @@ def _compare_all(
     paired : bool
         Whether values of one replicate belong together.
     """
+    if isinstance(samples, AlignedSamples) and samples.rows is not None:
+        return compare(*samples.rows)
     found: list[Any] = []
     pairs: dict[str, dict[int, tuple[NumberArray, NumberArray]]] = {}
-    last: Samples | None = None  # treatments that lack nothing share the baseline's
-    for place, (baseline, treatment) in enumerate(samples):
+    for place, pair in enumerate(samples):
         try:
-            if baseline is not last:
-                ours, last = _numbers_of(baseline), baseline
-            theirs = _numbers_of(treatment)
+            ours, theirs = map(_numbers_of, pair)
             _check_alike(ours, theirs, paired=paired)
         except CrystallizeError as error:
             found.append(error)
@@ -594,10 +593,7 @@ def _compare_all(
             pairs.setdefault(metric, {})[place] = numbers, theirs[metric]
     for metric, given in pairs.items():
         for places, *rows in alike(given):
-            results = compare(*rows)
-            if len(pairs) == 1 and len(places) == len(samples):
-                return results
-            for place, result in zip(places, results, strict=True):
+            for place, result in zip(places, compare(*rows), strict=True):
                 found[place][metric] = result
     return [each if isinstance(each, Exception) else _without_one_metric(each) for each in found]
 

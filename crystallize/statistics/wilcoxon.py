@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from crystallize.statistics.samples import by_tables
+from crystallize.statistics.moments import by_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crystallize.statistics.samples import FloatArray, NumberArray
+    from crystallize.statistics.moments import FloatArray, NumberArray
 
 Method = Literal["auto", "exact", "normal"]
 

@@ -15,8 +15,8 @@ from crystallize.statistics.effect_size import (
     is_known_to_be_negative,
     share_larger,
 )
+from crystallize.statistics.moments import moments
 from crystallize.statistics.noncentral_t import noncentral_t_cdf, noncentrality_interval
-from crystallize.statistics.samples import moments
 
 from .published import MAIZE, SLEEP
 

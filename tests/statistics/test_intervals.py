@@ -17,7 +17,7 @@ from crystallize.statistics.intervals import (
     student_interval,
     wilson_interval,
 )
-from crystallize.statistics.samples import moments
+from crystallize.statistics.moments import moments
 
 from .published import MAIZE, SLEEP
 

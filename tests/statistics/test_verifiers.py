@@ -25,7 +25,7 @@ from crystallize.errors import (
     MissingMetricError,
     MissingParameterError,
 )
-from crystallize.statistics.samples import as_numbers, moments
+from crystallize.statistics.moments import as_numbers, moments
 from crystallize.statistics.verifier import verifier
 from crystallize.statistics.verifiers import (
     equivalence_test,
@@ -249,7 +249,7 @@ def mean_and_sd(values):
 
 def test_moments_of_many_values_do_not_depend_on_the_number_of_threads():
     code = (
-        "import numpy as np; from crystallize.statistics.samples import moments; "
+        "import numpy as np; from crystallize.statistics.moments import moments; "
         "print(moments(np.random.default_rng(0).normal(size=50_001)))"
     )
     said = {

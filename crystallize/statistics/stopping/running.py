@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from crystallize.statistics.intervals import t_quantile
-from crystallize.statistics.samples import ROUNDING
+from crystallize.statistics.moments import ROUNDING
 
 
 class RunningMoments:
