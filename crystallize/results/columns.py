@@ -228,14 +228,19 @@ class Column:
             return None
         end = min(self.end, other.end)
         common = self.has_number(end) & other.has_number(end)
-        return self._part(common), other._part(common)
+        return self.part(common), other.part(common)
 
-    def _part(self, chosen: np.ndarray[Any, np.dtype[np.bool]]) -> Column:
-        """Return the numbers of the chosen ones of the first replicates, as a dense column."""
+    def part(self, chosen: np.ndarray[Any, np.dtype[np.bool]]) -> Column:
+        """Return what the chosen ones of the first replicates recorded, as a column of them alone, without gaps."""
         import numpy as np
 
-        kind = self._numbers.typecode
         part = Column()
+        if self._others or self._kind is None:
+            numbers = set(np.flatnonzero(chosen).tolist())
+            for place, values in enumerate(each for number, each in self.by_replicate() if number in numbers):
+                part.put(place, values, 0)
+            return part
+        kind = self._numbers.typecode
         part._kind = self._kind
         part._numbers = array(kind, np.frombuffer(self._numbers, kind)[: len(chosen)][chosen].tobytes())
         part._states = bytearray([_NUMBER]) * len(part._numbers)

@@ -86,22 +86,23 @@ class ConditionMetrics:
 
 
 def count_dropped(
-    baseline: ConditionMetrics, treatment: ConditionMetrics, with_nan: Iterable[int], of_one: Iterable[int]
+    conditions: Iterable[ConditionMetrics], with_nan: Iterable[int], of_some: Iterable[int]
 ) -> dict[str, int]:
-    """Count the replicates that are no pair of a treatment and the baseline, by what is the matter with them.
+    """Count the replicates that cannot be compared, by what is the matter with them.
 
     Parameters
     ----------
-    baseline, treatment : ConditionMetrics
-        The conditions, whose failures come first.
+    conditions : iterable of ConditionMetrics
+        Those that are compared, mostly the baseline and a treatment; of two failures that of the earlier one counts.
     with_nan : iterable of int
         The replicates that recorded NaN under one of them.
-    of_one : iterable of int
-        The replicates that recorded what is compared under one of them only.
+    of_some : iterable of int
+        The replicates that recorded what is compared under some of them only.
     """
+    failures = [error for condition in conditions for error in condition.errors]
     reasons = (
-        dict.fromkeys(of_one, NOT_BOTH)
+        dict.fromkeys(of_some, NOT_BOTH)
         | dict.fromkeys(with_nan, NAN)
-        | {error.replicate: error.status for error in (*treatment.errors, *baseline.errors)}
+        | {error.replicate: error.status for error in reversed(failures)}
     )
     return dict(Counter(reasons[replicate] for replicate in sorted(reasons)))

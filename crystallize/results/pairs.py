@@ -20,7 +20,7 @@ from crystallize.statistics.moments import (
     moments_of_sides,
     paired_differences,
 )
-from crystallize.statistics.samples import lost_halves, replicates_of_one
+from crystallize.statistics.samples import lost_halves, replicates_of_some
 from crystallize.statistics.t_tests import MeanDifference
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def find_pairs(
         common = [key for key in cells[0] if key in cells[1]]
         left, right = (_array([side[key] for key in common], metric) for side in cells)
         recorded, also = ({replicate for replicate, _ in side} for side in cells)
-        dropped = count_dropped(baseline, treatment, with_nan, recorded ^ also)
+        dropped = count_dropped([baseline, treatment], with_nan, recorded ^ also)
         return Pairs(left, right, "clusters", dropped, is_lopsided, [name for _, name in common])
     method: Method = "shares" if _is_binary(ours) and _is_binary(theirs) else "student" if paired else "welch"
     numbers = ours.common_with(theirs)
@@ -164,7 +164,7 @@ def find_pairs(
         values = [dict(column.by_replicate()) for column in (ours, theirs)]
         both = [each for each in values[0] if each in values[1] and each not in with_nan]
         left, right = (_array([side[replicate] for replicate in both], metric) for side in values)
-    dropped = count_dropped(baseline, treatment, with_nan, replicates_of_one(ours, theirs))
+    dropped = count_dropped([baseline, treatment], with_nan, replicates_of_some(ours, theirs))
     return Pairs(left, right, method, dropped, is_lopsided)
 
 

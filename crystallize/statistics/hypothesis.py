@@ -17,7 +17,7 @@ from crystallize.statistics.adjustment import CORRECTIONS, Correction
 from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
 from crystallize.statistics.judging import Standards, Test, judge, tests_in_each
 from crystallize.statistics.p_values import is_number
-from crystallize.statistics.samples import AlignedSamples, replicates_of_one
+from crystallize.statistics.samples import AlignedSamples, in_blocks, replicates_of_some
 from crystallize.statistics.verdicts import WORSE, Direction
 from crystallize.statistics.verifier import Verifier, VerifierFactory, check_verifier
 from crystallize.utils.checks import check_size
@@ -103,12 +103,12 @@ class Hypothesis:
                 f"there is no correction {correction!r}",
                 hint=name_hint(str(correction), "There are", list(CORRECTIONS)),
             )
-        if correction is not None and isinstance(verifier, Verifier) and verifier.corrects:
+        self.verifier = verifier
+        if correction is not None and self._is_of_all_together:
             raise InvalidValueError(
                 f"{name_of(verifier)} corrects p-values for their number by itself, so there is no {correction!r}",
                 hint="Leave out correction, or take a test of one treatment, such as paired_t_test",
             )
-        self.verifier = verifier
         self.groups, self._is_list = _parse_metrics(metrics)
         self._asked = {metric for group in self.groups or () for metric in group}
         self.ranker = ranker
@@ -214,7 +214,7 @@ class Hypothesis:
         errors: dict[str, str] = {}
         compared = self._comparable(baseline, treatments, errors)
         places = range(len(self.groups) if self.groups else 1) if compared else ()
-        samples = [AlignedSamples(compared.values(), place) for place in places]
+        samples = [self._aligned(compared.values(), place) for place in places]
         found, tests, wrong = self._test(compared, samples)
         results: dict[str, Any] = dict(zip(compared, found, strict=True))
         for name in filter(wrong.__contains__, compared):
@@ -242,7 +242,7 @@ class Hypothesis:
             correction,
             self.smallest_effect,
             self.equivalence_margin,
-            _dropped(compared, samples),
+            _dropped_together(compared) if self._is_of_all_together else _dropped(compared, samples),
         )
 
     def _comparable(
@@ -264,6 +264,18 @@ class Hypothesis:
             else:
                 compared[name] = side, treatment, groups or [_shared(side, treatment)]
         return compared
+
+    @property
+    def _is_of_all_together(self) -> bool:
+        """Whether the verifier compares all treatments in one test, and has to be given the same replicates of all."""
+        return isinstance(self.verifier, Verifier) and self.verifier.corrects
+
+    def _aligned(self, compared: Collection[Compared], place: int) -> AlignedSamples:
+        """Return the samples of the group of metrics at `place`."""
+        samples = AlignedSamples(compared, place)
+        if self._is_of_all_together and samples.lossy():
+            return AlignedSamples(in_blocks(compared, place), place)
+        return samples
 
     def _test(
         self, compared: Mapping[str, Compared], samples: Sequence[AlignedSamples]
@@ -488,18 +500,28 @@ def _dropped(
     names = list(compared)
     lossy = {name for name, (side, own, _) in compared.items() if side.errors or own.errors}
     lossy |= {names[place] for pairs in samples for place in pairs.lossy()}
-    counts = {name: _count_dropped(*compared[name]) for name in names if name in lossy}
+    counts = {
+        name: _count_dropped(pair, chain(*groups))
+        for name, (*pair, groups) in compared.items()
+        if name in lossy
+    }
     return {name: reasons for name, reasons in counts.items() if reasons}
 
 
-def _count_dropped(
-    baseline: ConditionMetrics, treatment: ConditionMetrics, groups: Sequence[Sequence[str]]
-) -> dict[str, int]:
-    """Count the replicates that are no complete pair, by what is the matter with them."""
-    pairs = [(baseline.columns[metric], treatment.columns[metric]) for metric in chain(*groups)]
-    with_nan = {replicate for column in chain(*pairs) for replicate in column.replicates_with_nan()}
-    of_one = {replicate for pair in pairs for replicate in replicates_of_one(*pair)}
-    return count_dropped(baseline, treatment, with_nan, of_one)
+def _dropped_together(compared: Mapping[str, Compared]) -> dict[str, dict[str, int]]:
+    """Count for each treatment the replicates that are not complete under all conditions."""
+    conditions = list(dict.fromkeys(each for *pair, _ in compared.values() for each in pair))
+    metrics = list(dict.fromkeys(metric for *_, groups in compared.values() for metric in chain(*groups)))
+    reasons = _count_dropped(conditions, metrics)
+    return {name: dict(reasons) for name in compared} if reasons else {}
+
+
+def _count_dropped(conditions: Sequence[ConditionMetrics], metrics: Iterable[str]) -> dict[str, int]:
+    """Count the replicates that are not complete under these conditions, by what is the matter with them."""
+    of_metrics = [[each.columns[name] for each in conditions if name in each.columns] for name in metrics]
+    with_nan = {replicate for column in chain(*of_metrics) for replicate in column.replicates_with_nan()}
+    of_some = {replicate for columns in of_metrics for replicate in replicates_of_some(*columns)}
+    return count_dropped(conditions, with_nan, of_some)
 
 
 def _shared(baseline: ConditionMetrics, treatment: ConditionMetrics) -> tuple[str, ...]:

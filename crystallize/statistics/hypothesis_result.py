@@ -284,10 +284,11 @@ class HypothesisResult:
             more = _others(found) or ("" if treatment in tested else repr(found))
             if more:
                 yield f"{treatment}: {more}"
+        compared = "replicates that all conditions have" if self.correction == "own" else "complete pairs"
         for treatment, reasons in self.dropped.items():
             left_out = counted(sum(reasons.values()), "replicate")
             why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-            yield f"{treatment}: {left_out} dropped, for only complete pairs are compared: {why}."
+            yield f"{treatment}: {left_out} dropped, for only {compared} are compared: {why}."
         yield from self._left_out()
         if self.comparisons:
             yield self._rule()

@@ -8,17 +8,17 @@ wrong.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from crystallize.results.columns import Column, Samples
+from crystallize.results.condition import ConditionMetrics
 from crystallize.statistics.moments import as_floats, as_numbers
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from crystallize.results.condition import ConditionMetrics
     from crystallize.statistics.moments import FloatArray, NumberArray, Rows
 
     Pair = tuple["ConditionSamples", "ConditionSamples"]
@@ -229,14 +229,35 @@ class _BaselineSamples:
         return (self._whole if is_whole else ConditionSamples(left, is_whole=False)), own
 
 
-def replicates_of_one(ours: Column, theirs: Column) -> frozenset[int]:
-    """Return the replicates that only one of two conditions has recorded a metric in."""
+def in_blocks(compared: Collection[Compared], place: int) -> list[Compared]:
+    """Return what is compared, as far as all have it: of each metric the replicates with a number under each condition.
+
+    The parameters are those of :class:`AlignedSamples`.
+    """
     import numpy as np
 
-    if ours.is_paired_with(theirs):
+    conditions = dict.fromkeys(each for *pair, _ in compared for each in pair)
+    columns: dict[ConditionMetrics, dict[str, Column]] = {each: {} for each in conditions}
+    for metric in dict.fromkeys(metric for *_, groups in compared for metric in groups[place]):
+        of_metric = {each: each.columns[metric] for each in conditions if metric in each.columns}
+        end = min(column.end for column in of_metric.values())
+        common = np.logical_and.reduce([column.has_number(end) for column in of_metric.values()])
+        for each, column in of_metric.items():
+            columns[each][metric] = column.part(common)
+    parts = {each: ConditionMetrics(each.name, columns[each], {}, (), []) for each in conditions}
+    return [(parts[baseline], parts[treatment], groups) for baseline, treatment, groups in compared]
+
+
+def replicates_of_some(*columns: Column) -> frozenset[int]:
+    """Return the replicates that some of the conditions have recorded a metric in, and not all."""
+    import numpy as np
+
+    if all(columns[0].is_paired_with(column) for column in columns):
         return frozenset()
-    end = max(ours.end, theirs.end)
-    return frozenset(np.flatnonzero(ours.recorded(end) ^ theirs.recorded(end)).tolist())
+    end = max(column.end for column in columns)
+    recorded = [column.recorded(end) for column in columns]
+    of_some = np.logical_or.reduce(recorded) & ~np.logical_and.reduce(recorded)
+    return frozenset(np.flatnonzero(of_some).tolist())
 
 
 def lost_halves(baseline: Column, treatment: Column) -> tuple[int, int]:

@@ -170,7 +170,8 @@ def verifier(
         together, or that is faster so: `samples` is a sequence of pairs, for each treatment the baseline's samples and
         its own. A treatment that cannot be tested has the exception in its place.
     corrects : bool, default False
-        Whether each result has an ``adjusted_p_value``, so that a hypothesis refuses another correction.
+        Whether each result has an ``adjusted_p_value``, so that a hypothesis refuses another correction. The samples of
+        all treatments are then of the same replicates, which no condition lacks.
 
     Returns
     -------

@@ -457,52 +457,37 @@ def non_inferiority_test(
 # -- all treatments at once ----------------------------------------------------------------------------------
 
 
-def _dunnett(samples: Sequence[Pair], *, alpha: float = 0.05, paired: bool = True) -> list[Found | Exception]:
-    found: list[Any] = [{} for _ in samples]
+def _dunnett(samples: Sequence[Pair], *, alpha: float = 0.05, paired: bool = True) -> list[Found]:
+    import numpy as np
+
     metrics = {frozenset(side) for pair in samples for side in pair}
     if len(metrics) != 1 or not all(metrics):
         raise MissingMetricError("the baseline and the treatments have no metric, or not the same ones")
-    numbers = [tuple(_numbers_of(side) for side in pair) for pair in samples]
+    baselines, treatments = ([_numbers_of(side) for side in sides] for sides in zip(*samples, strict=True))
+    found: list[Found] = [{} for _ in samples]
     for metric in samples[0][0]:
-        groups = [tuple(side[metric] for side in pair) for pair in numbers]
-        tested = _complete_blocks(metric, groups, found) if paired else list(range(len(groups)))
-        for place, result in zip(
-            tested, _dunnett_of_one([groups[place] for place in tested], alpha, paired), strict=True
-        ):
-            if not isinstance(found[place], Exception):
-                found[place][metric] = result
-    return [each if isinstance(each, Exception) else _without_one_metric(each) for each in found]
-
-
-def _complete_blocks(metric: str, groups: Sequence[tuple[NumberArray, ...]], found: list[Any]) -> list[int]:
-    """Return the places of the treatments that lack no replicate which others have, and note the others' errors."""
-    import numpy as np
-
-    whole = max((left for left, _ in groups), key=len)
-    most = max(len(values) for pair in groups for values in pair)
-    complete = []
-    for place, (left, right) in enumerate(groups):
-        if len(left) == len(right) == most and np.array_equal(left, whole, equal_nan=left.dtype.kind == "f"):
-            complete.append(place)
-        else:
-            found[place] = InvalidValueError(
-                f"metric {metric!r} is compared in blocks, but its conditions have "
-                f"{sorted({len(left), len(right), most})} values",
-                hint="Run what failed again, or compare with dunnett_test(paired=False)",
+        control, *others = (each[metric] for each in baselines)
+        if not all(np.array_equal(control, other, equal_nan=control.dtype.kind == "f") for other in others):
+            raise InvalidValueError(
+                f"the treatments have no baseline in common: its values of metric {metric!r} differ"
             )
-    return complete
+        for numbers in treatments:
+            _check_alike({metric: control}, {metric: numbers[metric]}, paired=paired)
+        of_each = _dunnett_of_one(control, [numbers[metric] for numbers in treatments], alpha, paired)
+        for each, result in zip(found, of_each, strict=True):
+            each[metric] = result
+    return [_without_one_metric(each) for each in found]
 
 
-def _dunnett_of_one(groups: Sequence[tuple[NumberArray, ...]], alpha: float, paired: bool) -> list[Found]:
+def _dunnett_of_one(
+    baseline: NumberArray, numbers: Sequence[NumberArray], alpha: float, paired: bool
+) -> list[Found]:
     import numpy as np
 
-    if not groups:
-        return []
-    control = moments(max((left for left, _ in groups), key=len))  # of the treatment that lacks the fewest
-    treatments = [moments(right) for _, right in groups]
+    control, treatments = moments(baseline), [moments(each) for each in numbers]
     sizes = [each.n for each in treatments]
     if paired:
-        sd, freedom = residual_sd([groups[0][0], *(right for _, right in groups)])
+        sd, freedom = residual_sd([baseline, *numbers])
     else:
         sd, freedom = pooled_sd([control, *treatments])
     loadings = [math.sqrt(n / (n + control.n)) for n in sizes] if control.n else []
@@ -531,9 +516,10 @@ def dunnett_test(
 ) -> Found:
     """Dunnett's test of the means of all treatments against that of the baseline, with simultaneous intervals.
 
-    A hypothesis hands it all treatments at once. Its correction for their number is its own, and sharper than Holm's
-    for intervals: all of them together hold the differences with probability 1 - alpha. The variance is taken to be
-    the same for all conditions; where treatments vary more than the baseline, take :func:`paired_t_test`.
+    A hypothesis hands it all treatments at once, with the replicates that all conditions have. Its correction for their
+    number is its own, and sharper than Holm's for intervals: all of them together hold the differences with probability
+    1 - alpha. The variance is taken to be the same for all conditions; where treatments vary more than the baseline,
+    take :func:`paired_t_test`.
 
     Parameters
     ----------

@@ -30,6 +30,8 @@ from crystallize import (
     precise,
 )
 from crystallize.errors import CrystallizeError, InvalidTypeError, MissingMetricError, ValidationError
+from crystallize.results.result import Result
+from crystallize.statistics.stopping.report import Finding
 from crystallize.statistics.stopping.rule import StoppingRule
 
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
@@ -39,6 +41,11 @@ LARGE = Treatment("large", {"shift": 3.0})
 
 def noise(ctx: Any) -> float:
     return float(ctx.stream(ctx["condition"]).normal())
+
+
+def findings(result: Result) -> tuple[Finding, ...]:
+    assert result.stopping is not None
+    return result.stopping.parts[0].findings
 
 
 def measure(data: None, ctx: Any) -> tuple[None, dict[str, float]]:
@@ -341,6 +348,39 @@ def test_differences_that_never_vary_decide_nothing() -> None:
     assert {part.findings[0].verdict for part in result.stopping.parts} == {
         "undecided, for its differences do not vary"
     }
+
+
+@pytest.mark.parametrize(
+    "rule", [precise("loss", half_width=0.1, max=12), precise("loss", relative=0.1, max=12)]
+)
+def test_a_metric_that_never_varies_is_not_known_precisely(rule: StoppingRule) -> None:
+    def constant(data: None, ctx: Any) -> Any:
+        return data, {"loss": 5.0}
+
+    result = make(Treatment("same", {}), step=constant).run(stop_when=rule)
+    assert result.replicates == 12
+    assert [each.verdict for each in findings(result)] == ["undecided, for its differences do not vary"]
+
+
+def test_of_conditions_that_never_differ_none_is_the_best() -> None:
+    def same(data: None, ctx: Any) -> Any:
+        behind = 3 + noise(ctx) if ctx["condition"] == "baseline" else 0
+        return data, {"loss": 5.0, "noisy": float(ctx.rng.normal()) - behind}
+
+    experiment = make(Treatment("one", {}), Treatment("other", {}), step=same)
+    result = experiment.run(stop_when=best("loss", delta=0.1, direction="max", max=20))
+    assert result.replicates == 10
+    assert [each.verdict for each in findings(result)] == ["undecided, for they never differ"] * 3
+
+    result = experiment.run(stop_when=best("noisy", delta=0.5, direction="max", max=2000))
+    assert {each.condition: each.verdict for each in findings(result)} == {
+        "baseline": "eliminated",
+        "one": "undecided, for they never differ",
+        "other": "undecided, for they never differ",
+    }
+    assert result.stopping is not None
+    assert result.stopping.reason == "the conditions that are left never differ"
+    assert not result.stopping.is_decided
 
 
 def test_large_integers_differ_by_what_they_differ_by() -> None:

@@ -215,17 +215,31 @@ def test_dunnetts_own_adjustment_is_taken_as_it_is():
     assert "adjusted for all 3 tests (by the test itself)" in str(found)
 
 
+@pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("lost", [None, NAN])
-def test_a_treatment_with_incomplete_blocks_is_left_out_of_dunnetts_test_and_spoils_no_other(lost):
-    baseline, treatment = shifted(-3.0, n=12)
-    hypothesis = Hypothesis(dunnett_test(), "rmse", direction="min")
-    found = evaluate(hypothesis, baseline, u=[lost, *treatment[1:]], t=treatment, v=baseline)
-    alone = evaluate(hypothesis, baseline, t=treatment, v=baseline)
-    assert found.results == alone.results
-    assert "compared in blocks, but its conditions have [11, 12] values" in found.errors["u"]
-    assert verdicts(found)["t"] == "better"
-    of_others = evaluate(hypothesis, baseline, t=[lost, *treatment[1:]], u=[*treatment[:-1], lost])
-    assert list(of_others.errors) == ["u"]  # as many values, and of other replicates
+def test_dunnetts_test_compares_all_treatments_on_the_replicates_that_all_conditions_have(lost, paired):
+    rng = np.random.default_rng(0)
+    block = 10 * rng.normal(size=12)
+    rows = [(block + shift + rng.normal(size=12)).tolist() for shift in (0.0, -3.0, 0.0, -0.5)]
+    hypothesis = Hypothesis(dunnett_test(paired=paired), "rmse", direction="min")
+    whole = [row[4:] for row in rows]
+    for replicate, row in enumerate(rows):
+        row[replicate] = lost  # each condition another one
+    baseline, *treatments = rows
+    found = evaluate(hypothesis, baseline, **dict(zip("tuv", treatments, strict=True)))
+    kept = evaluate(hypothesis, whole[0], **dict(zip("tuv", whole[1:], strict=True)))
+    assert found.results == kept.results
+    assert found.adjusted_p_values == kept.adjusted_p_values
+    assert found.dropped == {name: {"failed" if lost is None else "NaN": 4} for name in "tuv"}
+    said = " ".join(str(found).split())
+    assert "u: 4 replicates dropped, for only replicates that all conditions have are compared: 4" in said
+
+
+def test_dunnetts_test_of_conditions_that_have_no_replicate_in_common_knows_nothing():
+    hypothesis = Hypothesis(dunnett_test(), "rmse")
+    found = evaluate(hypothesis, [1.0, NAN, 2.0], t=[NAN, 2.0, 3.0], u=[1.0, 2.0, NAN])
+    assert verdicts(found) == {"t": "undecided", "u": "undecided"}
+    assert found.dropped == {"t": {"NaN": 3}, "u": {"NaN": 3}}
 
 
 @pytest.mark.parametrize("verifier", [paired_t_test(), sign_flip_test(), welch_t_test(), dunnett_test()])
@@ -244,9 +258,9 @@ def test_a_replicate_with_nan_is_no_pair_whichever_condition_recorded_it(verifie
         assert verdicts(found) == {"t": expected}
         reason = "failed" if None in lost else "NaN"
         assert found.dropped == {"t": {reason: 1}}
-        assert f"t: 1 replicate dropped, for only complete pairs are compared: 1 {reason}." in " ".join(
-            str(found).split()
-        )
+        compared = "replicates that all conditions have" if found.correction == "own" else "complete pairs"
+        said = " ".join(str(found).split())
+        assert f"t: 1 replicate dropped, for only {compared} are compared: 1 {reason}." in said
 
 
 def test_where_no_test_gave_a_p_value_none_is_counted():

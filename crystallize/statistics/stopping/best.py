@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+_EQUAL = "undecided, for they never differ"
+
+
 @dataclass(frozen=True, repr=False)
 class best(SingleRule):
     """Stop when the best condition is found, the baseline among them, and run those no further that cannot win.
@@ -93,6 +96,7 @@ class _Watch(SingleWatch):
         self._lost = [0] * len(conditions)  # in how many replicates each had none
         self._infinite = [0] * len(conditions)
         self._is_lopsided = False  # whether one had lost more than another when some were told apart
+        self._survive_as_equals = False
         self._compared: list[int] = []  # who took part in the last look
         # Of those that lost: the verdict, how many numbers, and their mean.
         self._ended: dict[str, tuple[str, int, float]] = {}
@@ -133,8 +137,11 @@ class _Watch(SingleWatch):
         allowance = np.maximum(0.0, rule.delta / (2 * n) * (self._h2 * variances / rule.delta**2 - n))
         loses = np.any(means[:, None] < means[None, :] - allowance, axis=1)
         if n > np.floor(self._h2 * variances / rule.delta**2).max():  # the end, at the latest
-            loses[:] = True
-            loses[int(means.argmax())] = False
+            leader = int(means.argmax())
+            # What never differs from the leader is no worse; else one of the two has to go, though it may be as good.
+            loses = (means < means[leader]) | (variances[leader] > 0)
+            loses[leader] = False
+            self._survive_as_equals = self.is_over = bool((~loses).sum() > 1)
         if loses.any():
             self._is_lopsided |= len({self._lost[place] for place in alive.tolist()}) > 1
         for place in alive[loses].tolist():
@@ -146,6 +153,8 @@ class _Watch(SingleWatch):
                 self.dropped.add(name)
         if self._survives.sum() == 1:
             self.end("one condition is left")
+        elif self.is_over:
+            self.reason = "the conditions that are left never differ"
         self._compared = alive.tolist()
         if loses.any() and not self.is_over:
             self._keep_look()
@@ -162,8 +171,9 @@ class _Watch(SingleWatch):
     def _findings(self) -> list[Finding]:
         found = []
         of_best = WITHHELD if self._is_lopsided else "best"
+        of_rest = of_best if self.is_decided else _EQUAL if self._survive_as_equals else "undecided"
         for place, name in enumerate(self.conditions):
-            now = of_best if self.is_decided else "undecided", self._n, self._mean(place)
+            now = of_rest, self._n, self._mean(place)
             verdict, n, mean = self._ended.get(name, now)
             lost, infinite = self._lost[place], self._infinite[place]
             at = n if name in self._ended or self.is_decided else None
