@@ -75,8 +75,11 @@ def _described(planned: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a plan holds, in lines."""
     from crystallize.utils.suggest import counted
 
-    replicates = counted(planned["replicates"], "replicate")
+    rule = planned.get("stop_when")
+    replicates = f"{'' if rule is None else 'at most '}{counted(planned['replicates'], 'replicate')}"
     yield f"{replicates} of {', '.join(planned['conditions'])}, with the seed {planned['seed']}"
+    if rule is not None:
+        yield f"Stopping rule {rule}"
     for name, part in planned["hypotheses"].items():
         metrics = ", ".join(name for group in part["metrics"] or () for name in group)
         better = {"min": ": less is better", "max": ": more is better"}.get(part["direction"], "")

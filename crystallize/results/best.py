@@ -136,13 +136,14 @@ class BestSet:
 
     def _table(self, most: int) -> TextTable:
         shown = self.candidates[:most]
-        finite = [each.at_most for each in shown if math.isfinite(each.at_most)]
-        decimals = choose_decimals([each.behind for each in shown] + finite, [each.mean for each in shown])
+        decimals = choose_decimals([each.behind for each in shown], [each.mean for each in shown])
+        bounds = [each.at_most for each in shown if math.isfinite(each.at_most)]
+        of_bounds = choose_decimals((), bounds)  # they are far larger where there are few replicates
         rows = [
             (
                 each.condition,
                 *(format_number(number, decimals) for number in (each.mean, each.behind)),
-                format_number(each.at_most, decimals) if math.isfinite(each.at_most) else "not known",
+                format_number(each.at_most, of_bounds) if math.isfinite(each.at_most) else "not known",
                 "possible" if each.may_be_best else "no",
             )
             for each in shown

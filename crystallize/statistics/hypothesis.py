@@ -361,10 +361,10 @@ class Hypothesis:
     def _why_missing(self, condition: ConditionMetrics) -> str:
         """Say why `condition` lacks a metric."""
         lacking = self._lacking(condition.columns)
-        why = f"{condition.name!r} has not recorded {lacking}"
+        why = f"{condition.name!r} has not recorded {lacking}; it recorded {listed(condition.columns)}"
         if condition.errors:
-            return f"{why}: {counted(len(condition.errors), 'replicate')} failed, first {condition.errors[0]}"
-        return f"{why}; it recorded {listed(condition.columns)}"
+            return f"{why}, and {counted(len(condition.errors), 'replicate')} failed, first {condition.errors[0]}"
+        return why
 
     def _has_recorded(self, condition: ConditionMetrics) -> bool:
         """Tell whether a condition has recorded all that is asked for."""

@@ -54,6 +54,16 @@ def test_the_plan_is_a_file_beside_the_config_with_all_that_decides_the_answer(l
     ]
 
 
+def test_a_rule_that_may_end_the_run_earlier_is_told(call, project):
+    with Path("experiments/use/config.yaml").open("a") as config:
+        config.write("stop: decided(seen, max=9)\n")
+    assert call("run", "make").code == 0
+    lines = call("lock", "use").out.splitlines()
+    assert lines[1].startswith("at most ")
+    assert lines[1].endswith(" replicates of baseline, shifted, bigger, with the seed 1")
+    assert lines[2] == "Stopping rule decided('seen', max=9)"
+
+
 def test_a_run_that_keeps_to_the_plan_says_so_now_and_from_disk(call, locked):
     assert departures(call) == ()
     digest = json.loads(PLAN.read_text())["digest"]

@@ -249,6 +249,16 @@ def test_a_failed_replicate_is_counted_and_its_pair_left_out() -> None:
     assert "left out, failed or without a number: 1 of 'large'" in str(result.stopping)
 
 
+def test_of_pairs_that_lack_the_baselines_number_the_baseline_is_named() -> None:
+    def lacks(data: None, ctx: Any) -> Any:
+        return data, {"loss": noise(ctx)} if ctx["condition"] == "large" else {"other": 1.0}
+
+    result = make(Treatment("large", {}), step=lacks).run(stop_when=decided("loss", max=5))
+    (finding,) = findings(result)
+    assert (finding.missing, finding.of_baseline) == (5, 5)
+    assert "without a number: 5 of 'large' (5 under the baseline)." in " ".join(str(result.stopping).split())
+
+
 HARD = (1, 5, 8)
 
 

@@ -218,6 +218,17 @@ def test_of_a_thousand_conditions_ten_are_shown_and_how_many_more_there_are() ->
     assert found._repr_html_().count("<tr>") == 1001
 
 
+def test_bounds_that_are_far_larger_than_the_means_take_no_digits_from_them() -> None:
+    rng = np.random.default_rng(0)
+    values = {f"t{number}": (0.1 * number + rng.normal(size=2)).tolist() for number in range(200)}
+    found = run({"baseline": [0.0, 0.1], **values}).best("x", direction="max")
+    assert max(each.at_most for each in found.candidates) > 1000
+    means = [line.split()[1] for line in str(found).splitlines()[2:12]]
+    assert [float(text) for text in means] == [
+        pytest.approx(each.mean, abs=0.05) for each in found.candidates[:10]
+    ]
+
+
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 

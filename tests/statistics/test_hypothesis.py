@@ -203,7 +203,7 @@ def test_a_treatment_that_always_failed_stops_no_other_comparison(caplog):
     found = evaluate(Hypothesis(keep, "a"), {"a": [1, 2]}, t={"a": [FAILED, FAILED]}, u={"a": [3, 4]})
     assert list(found.results) == found.ranking["ranked"] == ["u"]
     assert (
-        "'t' has not recorded metric 'a': 2 replicates failed, first ValueError: diverged"
+        "'t' has not recorded metric 'a'; it recorded nothing, and 2 replicates failed, first ValueError: diverged"
         in found.errors["t"]
     )
     assert "replicates failed" in caplog.text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -66,6 +66,8 @@ class Finding(NamedTuple):
         Student's interval of the same numbers, which holds only where their number was fixed beforehand.
     infinite : int
         How many of those that could not be used were infinite.
+    of_baseline : int
+        Of a comparison with the baseline: in how many of them the baseline had no finite number.
     """
 
     condition: str
@@ -79,6 +81,7 @@ class Finding(NamedTuple):
     naive_low: float | None = None
     naive_high: float | None = None
     infinite: int = 0
+    of_baseline: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,10 +127,19 @@ class RuleReport:
             yield f"in brackets: {self.interval}."
         if WITHHELD in by_verdict:
             yield WHY_WITHHELD
-        yield from _left_out(
-            "failed or without a number", {f.condition: f.missing - f.infinite for f in self.findings}
-        )
-        yield from _left_out("infinite", {f.condition: f.infinite for f in self.findings})
+        yield from self._left_out("failed or without a number", lambda each: each.missing - each.infinite)
+        yield from self._left_out("infinite", lambda each: each.infinite)
+
+    def _left_out(self, why: str, count: Callable[[Finding], int]) -> Iterator[str]:
+        lost = [
+            f"{number} of {each.condition!r}"
+            + (f" ({each.of_baseline} under the baseline)" if each.of_baseline else "")
+            for each in self.findings
+            if (number := count(each))
+        ]
+        if lost:
+            more = f", and of {len(lost) - _MOST_LISTED} more" if len(lost) > _MOST_LISTED else ""
+            yield f"left out, {why}: {', '.join(lost[:_MOST_LISTED])}{more}."
 
 
 @dataclass(frozen=True)
@@ -210,13 +222,6 @@ def known(value: float) -> float | None:
 def ends(middle: float, half_width: float) -> tuple[float, float] | tuple[None, None]:
     """Return the ends of an interval; None and None if it is infinite."""
     return (middle - half_width, middle + half_width) if math.isfinite(half_width) else (None, None)
-
-
-def _left_out(why: str, counts: Mapping[str, int]) -> Iterator[str]:
-    lost = [f"{count} of {name!r}" for name, count in counts.items() if count]
-    if lost:
-        more = f", and of {len(lost) - _MOST_LISTED} more" if len(lost) > _MOST_LISTED else ""
-        yield f"left out, {why}: {', '.join(lost[:_MOST_LISTED])}{more}."
 
 
 def _described(found: Finding) -> str:

@@ -346,7 +346,7 @@ class DifferencesWatch(SingleWatch):
         naive = ends(moments.mean, moments.half_width(alpha))
         mean = moments.mean if moments.n else None
         found = Finding(name, verdict, at, moments.n, moments.missing, mean, low, high, *naive)
-        return found._replace(infinite=losses.infinite)
+        return found._replace(infinite=losses.infinite, of_baseline=losses.baseline)
 
 
 @dataclass(frozen=True, repr=False)
