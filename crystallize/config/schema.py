@@ -239,7 +239,7 @@ class HypothesisConfig(_Model):
     equivalence_margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Differences below it, in the metrics' unit, count as none."""
     correction: Literal["holm", "hochberg", "benjamini-hochberg", "bonferroni", "none"] | None = None
-    """How p-values are corrected for the number of tests; as Holm does, if not given."""
+    """How p-values are corrected for the number of tests; if not given, as Holm does, or the verifier itself."""
     args: dict[str, Any] = {}
     """The verifier's settings, by name."""
 

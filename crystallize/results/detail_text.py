@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -55,8 +56,13 @@ def detail_lines(row: SummaryRow, found: Detail, confidence: float) -> Iterator[
             "pairing",
             f"was worth {found.worth:.3g} times the replicates (correlation {found.correlation:.2f}){cost}",
         )
-    adjusted = "" if found.adjusted_p_value == found.p_value else f"; adjusted {found.adjusted_p_value:.2g}"
-    yield "p", f"{found.p_value:.2g}{adjusted} ({found.family})"
+    if math.isnan(found.p_value):
+        yield "p", "not known: there are too few pairs, or a number is not finite"
+    else:
+        adjusted = (
+            "" if found.adjusted_p_value == found.p_value else f"; adjusted {found.adjusted_p_value:.2g}"
+        )
+        yield "p", f"{found.p_value:.2g}{adjusted} ({found.family})"
     yield "verdict", f"{found.verdict}; {found.outlook}" if found.outlook else found.verdict
 
 

@@ -27,12 +27,10 @@ from crystallize.utils.text_table import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
 
     from crystallize.results.condition import ConditionMetrics
-
-    FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+    from crystallize.statistics.moments import FloatArray
 
 _MOST_ROWS = 20
 _NOISE = 16 * 2.0**-52  # what sums of a few numbers lose, relative to the largest

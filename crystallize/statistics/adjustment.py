@@ -7,12 +7,10 @@ in the family. Benjamini and Hochberg: the expected share of false ones among th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+    from crystallize.statistics.moments import FloatArray
 
 Correction = Literal["holm", "hochberg", "benjamini-hochberg", "bonferroni", "none"]
 

@@ -261,6 +261,14 @@ class Hypothesis:
                 self._note(errors, name, self._why_missing(side))
             elif not self._has_recorded(treatment):
                 self._note(errors, name, self._why_missing(treatment))
+            elif treatment.dropped_at is not None and self._is_of_all_together:
+                had = counted(treatment.dropped_at, "replicate")
+                why = f"a stopping rule has dropped it after {had}"
+                self._note(
+                    errors,
+                    name,
+                    f"{why}, and {name_of(self.verifier)} compares all treatments on the same ones",
+                )
             else:
                 compared[name] = side, treatment, groups or [_shared(side, treatment)]
         return compared
@@ -300,7 +308,7 @@ class Hypothesis:
         """Return what the verifier gives or raises for one group of metrics of each treatment."""
         if isinstance(self.verifier, Verifier) and self.verifier.many is not None:
             try:
-                return self.verifier.compare_all(samples)
+                return self.verifier.find_all(samples)
             except Exception as error:
                 return [error] * len(samples)
         found: list[Any] = []
@@ -342,7 +350,7 @@ class Hypothesis:
             return {}
         names, _, differences, p_values, adjusted, verdicts, *_ = zip(*comparisons, strict=True)
         in_direction = {"max": np.positive, "min": np.negative, None: np.abs}[self.direction]
-        gains = np.nan_to_num(in_direction(np.array(differences, dtype=float)))
+        gains = in_direction(np.array(differences, dtype=float))
         order = np.lexsort((-gains, p_values, adjusted)).tolist()
         if self.direction is not None:
             worse = {name for name, verdict in zip(names, verdicts, strict=True) if verdict == WORSE}

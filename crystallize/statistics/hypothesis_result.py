@@ -117,7 +117,8 @@ class HypothesisResult:
         ``"failed"``, ``"timeout"``, ``"worker-lost"``, ``"NaN"`` or ``"not recorded by both"``.
     ranking : dict
         ``"ranked"``: the names of all treatments with a score, the best first, NaN last. Equal ones stand in the
-        order of the treatments; without a ranker, the smaller p-value and then the larger difference comes first.
+        order of the treatments; without a ranker, the smaller p-value and then the larger difference comes first, also
+        among those of NaN.
         ``"best"``: the first of them. It is None if no score is a number; without a ranker also if there is no
         direction, or none is known to be better.
     """

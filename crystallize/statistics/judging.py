@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _SEVERAL = (tuple, list)
 _NO_OUTLOOK = (None, None)
 _NO_MEAN = (math.nan, math.nan, math.nan, math.nan)
+_MOST_VALUES = 2**53  # what is beyond is no number of replicates
 _MOST = 1 + 1e-9  # a sum of chances may round to more than 1
 _is_int = int.__instancecheck__  # isinstance(..., int)
 
@@ -111,7 +112,10 @@ def tests_in_each(
     tests: list[Test] = []
     wrong: dict[str, Exception | str] = {}
     for of_one, (name, sides), pair in zip(found, compared.items(), samples, strict=True):
-        own = _tests_in(of_one, name, sides, place, pair)
+        try:
+            own = _tests_in(of_one, name, sides, place, pair)
+        except OverflowError as error:  # a verifier may tell an int that no float can hold
+            own = error
         if isinstance(own, list):
             tests += own
         else:
@@ -193,7 +197,9 @@ def _own_mean(result: Mapping[str, Any], difference: float | None, n: Any) -> tu
         return _NO_MEAN, 0
     several = isinstance(n, _SEVERAL)
     count = min(filter(_is_int, n), default=None) if several else n
-    if difference is not None and isinstance(count, int) and is_number(error) and error > 0:
+    if not isinstance(count, int) or not 0 < count < _MOST_VALUES:
+        return None
+    if difference is not None and is_number(error) and error > 0:
         freedom = result.get("degrees_of_freedom", None if several else count - 1)
         if is_number(freedom):
             return (difference, error, freedom, 0.0), count

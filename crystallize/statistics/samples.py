@@ -179,6 +179,9 @@ class AlignedSamples(Sequence["Pair"]):
     def __getitem__(self, place: Any) -> Any:
         return self._pairs[place]
 
+    def __repr__(self) -> str:
+        return repr(self._pairs)
+
     @cached_property
     def _pairs(self) -> list[Pair]:
         baseline_samples = cache(_BaselineSamples)  # treatments share them
@@ -187,11 +190,11 @@ class AlignedSamples(Sequence["Pair"]):
 
     @cached_property
     def rows(self) -> tuple[Rows, Rows] | None:
-        """The numbers of the baseline, and those of each treatment, if they are of one metric, kind and length.
+        """The numbers of the baseline, and those of each treatment, if all are of one metric and as many.
 
-        None if they are not, or if a replicate lacks its number in one of them.
+        None if those of the treatments are not of one kind, or if a replicate lacks its number in one of them.
         """
-        if len(set(self._baselines)) > 1 or len(set(self._metrics)) > 1 or len(self._metrics[0]) > 1:
+        if len(set(self._baselines)) > 1 or len(set(self._metrics)) > 1 or len(self._metrics[0]) != 1:
             return None
         (metric,) = self._metrics[0]
         baseline = self._baselines[0].columns[metric]

@@ -49,7 +49,11 @@ class Verifier(ConfiguredFunction):
         return self.fn(baseline_samples, treatment_samples, **self.fresh_arguments())
 
     def compare_all(self, samples: Sequence[tuple[Any, Any]]) -> list[Any]:
-        """Return the results of several treatments, or the exceptions that they raised, by :attr:`many`.
+        """Return what :meth:`find_all` does, in a list of the caller's own."""
+        return list(self.find_all(samples))
+
+    def find_all(self, samples: Sequence[tuple[Any, Any]]) -> Sequence[Any]:
+        """Return the results of several treatments, or the exceptions that they raised, as :attr:`many` gives them.
 
         Parameters
         ----------

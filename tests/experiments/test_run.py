@@ -208,16 +208,16 @@ def test_a_data_source_that_raises_is_an_error_of_the_outcome() -> None:
     assert [(error.step, error.kind) for error in result.errors] == [("data source", "OSError")] * 2
 
 
-def test_a_condition_of_which_every_outcome_failed_is_cried_out_without_its_traceback_once_more(
+def test_a_condition_of_which_every_outcome_failed_is_reported_without_its_traceback_once_more(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def broken(data: float) -> float:
         raise KeyError("weights")
 
     Experiment(lambda: 1.0, [broken], name="hopeless").run(replicates=3)
-    (cry,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert "every outcome of condition 'baseline' failed (3 of 3)" in cry.getMessage()
-    assert "KeyError: 'weights'" in cry.getMessage()
+    (report,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "every outcome of condition 'baseline' failed (3 of 3)" in report.getMessage()
+    assert "KeyError: 'weights'" in report.getMessage()
     assert caplog.text.count("Traceback") == 1
 
 

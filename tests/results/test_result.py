@@ -149,7 +149,7 @@ def test_raise_for_errors_does_nothing_without_errors() -> None:
     make().run(replicates=2).raise_for_errors()
 
 
-def test_a_condition_that_failed_throughout_is_cried_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_condition_that_failed_throughout_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     make(treated_fails=(0, 1)).run(replicates=2)
     (error,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert "every outcome of condition 'low' failed (2 of 2)" in error

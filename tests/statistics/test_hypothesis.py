@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import pickle
+import statistics
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from crystallize.results.columns import Column
 from crystallize.results.condition import ConditionMetrics
 from crystallize.statistics.adjustment import holm
 from crystallize.statistics.hypothesis import Hypothesis, HypothesisResult, as_hypothesis, hypothesis
+from crystallize.statistics.power import smallest_effect
 from crystallize.statistics.verifier import verifier
 from crystallize.statistics.verifiers import (
     dunnett_test,
@@ -725,3 +727,131 @@ def test_wrong_settings_of_the_decorator_are_refused_where_they_stand():
         hypothesis(verifier=welch_t_test(), metrics=3)(lambda result: 0.0)
     with pytest.raises(InvalidTypeError, match="@hypothesis decorates a function"):
         hypothesis(verifier=welch_t_test())("p_value")
+
+
+# -- several groups, metrics and corrections ---------------------------------------------------------------------------
+
+ONE, UP = [1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 3.5, 4.0, 5.2, 6.1]
+WIDE, WIDER = [3.0, 1.0, 9.0, 2.0, 7.0], [9.0, 1.0, 3.0, 0.0, 8.0]
+
+
+def visible(found):
+    return [each.visible for each in found.comparisons]
+
+
+def test_each_treatment_is_compared_on_what_it_shares_with_the_baseline():
+    both = {"a": ONE, "b": ONE}
+    found = evaluate(Hypothesis(paired_t_test()), both, t={"a": UP}, u={"b": UP}, v={"a": UP, "b": UP})
+    tested = [(each.treatment, each.metric) for each in found.comparisons]
+    assert tested == [("t", "a"), ("u", "b"), ("v", "a"), ("v", "b")]
+    assert set(found.results["v"]) == {"a", "b"}
+
+
+@pytest.mark.parametrize("test", [paired_t_test(), welch_t_test(), dunnett_test()])
+def test_a_treatment_that_shares_nothing_with_the_baseline_is_an_error(test):
+    found = evaluate(Hypothesis(test), {"a": ONE}, t={"b": UP})
+    assert "the baseline and the treatment" in found.errors["t"]
+    assert "no metric" in found.errors["t"]
+    assert not found.results
+
+
+def test_comparisons_stand_in_the_order_of_treatments_and_what_raised_is_in_no_family():
+    def picky(baseline, treatment):
+        if treatment.get("b", [0])[0] > 5:
+            raise ValueError("too large")
+        return {"p_value": 0.02}
+
+    groups = [["a"], ["b"]]
+    base, small = {"a": ONE, "b": ONE}, {"a": UP, "b": UP}
+    found = evaluate(Hypothesis(picky, groups), base, s=small, t={"a": UP, "b": [9.0] * 5}, u=small)
+    tested = [(each.treatment, each.metric) for each in found.comparisons]
+    assert tested == [("s", "a"), ("s", "b"), ("u", "a"), ("u", "b")]
+    assert [each.adjusted_p_value for each in found.comparisons] == [0.08] * 4
+    assert list(found.errors) == ["t"]
+
+
+def test_the_first_group_that_went_wrong_is_told():
+    def picky(baseline, treatment):
+        raise ValueError(f"not of {', '.join(treatment)}")
+
+    found = evaluate(Hypothesis(picky, [["a"], ["b"]]), {"a": ONE, "b": ONE}, t={"a": UP, "b": UP})
+    assert "not of a" in found.errors["t"]
+
+
+def test_what_a_run_can_see_depends_on_how_many_tests_there_are_unless_none_is_corrected():
+    alone = evaluate(Hypothesis(paired_t_test(), "a"), {"a": ONE}, t={"a": WIDE})
+    unknown = evaluate(Hypothesis(paired_t_test(), "a"), {"a": ONE}, t={"a": WIDE}, u={"a": [math.inf] * 5})
+    assert visible(unknown)[0] == visible(alone)[0]
+    holm, none = (
+        evaluate(
+            Hypothesis(paired_t_test(), "a", correction=correction), {"a": ONE}, t={"a": WIDE}, u={"a": WIDER}
+        )
+        for correction in ("holm", "none")
+    )
+    assert visible(none)[0] == visible(alone)[0] < visible(holm)[0]
+
+
+def test_what_an_unpaired_run_can_see_is_in_units_of_the_sd_of_both_conditions():
+    found = evaluate(Hypothesis(welch_t_test(), "a"), {"a": ONE}, t={"a": WIDE})
+    sd = math.sqrt((statistics.variance(ONE) + statistics.variance(WIDE)) / 2)
+    assert visible(found) == pytest.approx([sd * smallest_effect(5, alpha=0.05, paired=False)], rel=1e-12)
+
+
+def test_a_test_of_a_claim_has_no_outlook():
+    tested = Hypothesis(equivalence_test(margin=0.01), "a", smallest_effect=0.5)
+    (comparison,) = evaluate(tested, {"a": ONE}, t={"a": WIDE}).comparisons
+    assert (comparison.more, comparison.visible) == (None, None)
+
+
+def test_of_equal_adjusted_p_values_the_smaller_p_value_ranks_first():
+    found = ranked({"t": 0.04, "u": 0.03, "v": 0.02})
+    assert found.adjusted_p_values == {"t": 0.06, "u": 0.06, "v": 0.06}
+    assert found.ranking["ranked"] == ["v", "u", "t"]
+
+
+def test_several_values_of_each_replicate_are_no_loss():
+    several = [[1.0, 2.0], [2.0, 3.0], [4.0, 4.0]]
+    found = evaluate(
+        Hypothesis(paired_t_test(), "a"), {"a": several}, t={"a": [[1.0, 3.0], [2.0, 3.0], [4.0, 5.0]]}
+    )
+    assert found.dropped == {}
+
+
+def test_large_integers_keep_their_digits_beside_a_treatment_of_floats():
+    large = 2**60
+    base, own = [large + 1, large + 2, large + 3, large + 4], [large + 2, large + 4, large + 5, large + 5]
+    found = evaluate(
+        Hypothesis(welch_t_test(), "a"), {"a": base}, i={"a": own}, f={"a": [1.0, 2.0, 3.0, 4.0]}
+    )
+    assert found.results["i"]["difference"] == 1.5
+
+
+def test_a_result_that_is_changed_is_judged_as_it_is_told():
+    def stricter(samples):
+        found = paired_t_test().compare_all(samples)
+        for each in found:
+            each["p_value"] *= 10
+        return found
+
+    tested = verifier(many=stricter)(lambda baseline, treatment: stricter([(baseline, treatment)])[0])
+    found = evaluate(Hypothesis(tested(), "a"), {"a": ONE}, t={"a": WIDE}, u={"a": UP})
+    for each in found.comparisons:
+        assert each.p_value == found.results[each.treatment]["p_value"]
+
+
+@pytest.mark.parametrize("n", [0, -3, 10**400])
+def test_an_impossible_number_of_values_is_not_believed(n):
+    told = {"p_value": 0.5, "difference": 1.0, "standard_error": 0.1, "n": n}
+    found = evaluate(Hypothesis(lambda *_: told, "a", smallest_effect=0.5), {"a": ONE}, t={"a": WIDE})
+    sane = evaluate(Hypothesis(paired_t_test(), "a", smallest_effect=0.5), {"a": ONE}, t={"a": WIDE})
+    assert visible(found) == pytest.approx(visible(sane), rel=1e-12)
+
+
+@pytest.mark.parametrize("key", ["p_value", "difference"])
+def test_a_number_that_no_float_holds_is_that_treatments_error(key):
+    def huge(baseline, treatment):
+        return {"p_value": 0.5, "difference": 1.0} | ({key: 10**400} if treatment["a"] == WIDE else {})
+
+    found = evaluate(Hypothesis(huge, "a"), {"a": ONE}, t={"a": WIDE}, u={"a": UP})
+    assert "OverflowError" in found.errors["t"]
+    assert list(found.results) == ["u"]

@@ -235,6 +235,19 @@ def test_dunnetts_test_compares_all_treatments_on_the_replicates_that_all_condit
     assert "u: 4 replicates dropped, for only replicates that all conditions have are compared: 4" in said
 
 
+def test_what_a_rule_has_dropped_takes_no_replicates_from_dunnetts_test_of_the_others():
+    baseline, treatment = shifted(-3.0, n=12)
+    hypothesis = Hypothesis(dunnett_test(), "rmse", direction="min")
+    conditions = {name: condition(name, values) for name, values in (("t", treatment), ("u", baseline[:4]))}
+    conditions["u"].dropped_at = 4
+    found = hypothesis.compare(condition("baseline", baseline), conditions)
+    assert found.results == evaluate(hypothesis, baseline, t=treatment).results
+    assert (
+        "a stopping rule has dropped it after 4 replicates, and dunnett_test compares all"
+        in found.errors["u"]
+    )
+
+
 def test_dunnetts_test_of_conditions_that_have_no_replicate_in_common_knows_nothing():
     hypothesis = Hypothesis(dunnett_test(), "rmse")
     found = evaluate(hypothesis, [1.0, NAN, 2.0], t=[NAN, 2.0, 3.0], u=[1.0, 2.0, NAN])
