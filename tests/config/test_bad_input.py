@@ -276,6 +276,14 @@ MISTAKES: list[tuple[str, str, int, int, str, str]] = [
         "Did you mean 'welch_t_test'?",
     ),
     (
+        HEAD + TREATED + "hypotheses: [{verifier: dunnett_test, correction: holm}]",
+        "hypotheses[0].verifier",
+        4,
+        25,
+        "corrects p-values for their number by itself, so there is no 'holm'",
+        "Leave out correction",
+    ),
+    (
         HEAD + TREATED + "hypotheses: [{verifier: differs, args: {magin: 1}}]",
         "hypotheses[0].args.magin",
         4,

@@ -102,6 +102,7 @@ hypotheses:
     smallest_effect: 0.5
     equivalence_margin: 0.25
     correction: benjamini-hochberg
+  - {verifier: dunnett_test, metrics: total}
 cli: {group: Basics}
 """
 
