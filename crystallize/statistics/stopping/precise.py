@@ -95,10 +95,11 @@ class _Watch(DifferencesWatch):
         if rule.relative is not None:
             wanted = rule.relative * abs(self._baseline.mean)
         assert wanted is not None
-        is_precise = all(self._is_precise(moments, wanted) for moments in self.pairs.values())
-        if is_precise and any(
-            moments.sd for moments in self.pairs.values()
-        ):  # nothing is known if none ever varies
+        pairs = self.pairs.values()
+        # Where nothing ever varies, nothing is known.
+        if all(self._is_precise(moments, wanted) for moments in pairs) and any(
+            moments.sd for moments in pairs
+        ):
             for name in self.pairs:
                 self.settle(name, "precise", drop=False)
             self.end("every interval is short enough")

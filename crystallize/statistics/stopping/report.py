@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -127,19 +127,13 @@ class RuleReport:
             yield f"in brackets: {self.interval}."
         if WITHHELD in by_verdict:
             yield WHY_WITHHELD
-        yield from self._left_out("failed or without a number", lambda each: each.missing - each.infinite)
-        yield from self._left_out("infinite", lambda each: each.infinite)
-
-    def _left_out(self, why: str, count: Callable[[Finding], int]) -> Iterator[str]:
-        lost = [
-            f"{number} of {each.condition!r}"
-            + (f" ({each.of_baseline} under the baseline)" if each.of_baseline else "")
-            for each in self.findings
-            if (number := count(each))
-        ]
-        if lost:
-            more = f", and of {len(lost) - _MOST_LISTED} more" if len(lost) > _MOST_LISTED else ""
-            yield f"left out, {why}: {', '.join(lost[:_MOST_LISTED])}{more}."
+        of_baseline = {each.condition: each.of_baseline for each in self.findings if not each.infinite}
+        yield from _left_out(
+            "failed or without a number",
+            {each.condition: each.missing - each.infinite for each in self.findings},
+            {name: f" ({count} under the baseline)" for name, count in of_baseline.items() if count},
+        )
+        yield from _left_out("infinite", {each.condition: each.infinite for each in self.findings}, {})
 
 
 @dataclass(frozen=True)
@@ -222,6 +216,13 @@ def known(value: float) -> float | None:
 def ends(middle: float, half_width: float) -> tuple[float, float] | tuple[None, None]:
     """Return the ends of an interval; None and None if it is infinite."""
     return (middle - half_width, middle + half_width) if math.isfinite(half_width) else (None, None)
+
+
+def _left_out(why: str, counts: Mapping[str, int], remarks: Mapping[str, str]) -> Iterator[str]:
+    lost = [f"{count} of {name!r}{remarks.get(name, '')}" for name, count in counts.items() if count]
+    if lost:
+        more = f", and of {len(lost) - _MOST_LISTED} more" if len(lost) > _MOST_LISTED else ""
+        yield f"left out, {why}: {', '.join(lost[:_MOST_LISTED])}{more}."
 
 
 def _described(found: Finding) -> str:
