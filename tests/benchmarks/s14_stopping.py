@@ -56,6 +56,7 @@ SCENARIO = Scenario(
     size="replicates",
     sizes=(100, 1_000, 10_000),
     peers={"refit": refit, OURS: crystallize},
+    stated=(10_000,),
     variants=(
         Variant("decided", "us/look", (Budget(5),)),
         Variant("precise", "us/look", (Budget(5),)),
