@@ -104,7 +104,7 @@ class Hypothesis:
                 hint=name_hint(str(correction), "There are", list(CORRECTIONS)),
             )
         self.verifier = verifier
-        if correction is not None and self._is_of_all_together:
+        if correction is not None and self._is_joint:
             raise InvalidValueError(
                 f"{name_of(verifier)} corrects p-values for their number by itself, so there is no {correction!r}",
                 hint="Leave out correction, or take a test of one treatment, such as paired_t_test",
@@ -242,7 +242,7 @@ class Hypothesis:
             correction,
             self.smallest_effect,
             self.equivalence_margin,
-            _dropped_together(compared) if self._is_of_all_together else _dropped(compared, samples),
+            _dropped_together(compared) if self._is_joint else _dropped(compared, samples),
         )
 
     def _comparable(
@@ -261,7 +261,7 @@ class Hypothesis:
                 self._note(errors, name, self._why_missing(side))
             elif not self._has_recorded(treatment):
                 self._note(errors, name, self._why_missing(treatment))
-            elif treatment.dropped_at is not None and self._is_of_all_together:
+            elif treatment.dropped_at is not None and self._is_joint:
                 had = counted(treatment.dropped_at, "replicate")
                 why = f"a stopping rule has dropped it after {had}"
                 self._note(
@@ -274,14 +274,14 @@ class Hypothesis:
         return compared
 
     @property
-    def _is_of_all_together(self) -> bool:
-        """Whether the verifier compares all treatments in one test, and has to be given the same replicates of all."""
+    def _is_joint(self) -> bool:
+        """Whether the verifier tests all treatments jointly, and has to be given the same replicates of all."""
         return isinstance(self.verifier, Verifier) and self.verifier.corrects
 
     def _aligned(self, compared: Collection[Compared], place: int) -> AlignedSamples:
         """Return the samples of the group of metrics at `place`."""
         samples = AlignedSamples(compared, place)
-        if self._is_of_all_together and samples.lossy():
+        if self._is_joint and samples.lossy():
             return AlignedSamples(in_blocks(compared, place), place)
         return samples
 

@@ -244,9 +244,8 @@ def judge(tests: Sequence[Test], standards: Standards) -> tuple[tuple[Comparison
     )
     verdicts = [UNDECIDED] * len(tests)
     p_of_each = list(zip(adjusted, equivalent, small, strict=True))
-    for place in [
-        place for place, (a, b, c) in enumerate(p_of_each) if a <= alpha or b <= alpha or c <= alpha
-    ]:
+    claimed = [place for place, (a, b, c) in enumerate(p_of_each) if a <= alpha or b <= alpha or c <= alpha]
+    for place in claimed:
         test = tests[place]
         p_value, p_equivalent, p_small = p_of_each[place]
         is_lopsided = _is_lopsided(test)

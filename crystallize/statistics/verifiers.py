@@ -464,15 +464,16 @@ def _dunnett(samples: Sequence[Pair], *, alpha: float = 0.05, paired: bool = Tru
     if len(metrics) != 1 or not all(metrics):
         raise MissingMetricError("the baseline and the treatments have no metric, or not the same ones")
     baselines, treatments = ([_numbers_of(side) for side in sides] for sides in zip(*samples, strict=True))
+    for pair in zip(baselines, treatments, strict=True):
+        _check_alike(*pair, paired=paired)
     found: list[Found] = [{} for _ in samples]
     for metric in samples[0][0]:
         control, *others = (each[metric] for each in baselines)
         if not all(np.array_equal(control, other, equal_nan=control.dtype.kind == "f") for other in others):
             raise InvalidValueError(
-                f"the treatments have no baseline in common: its values of metric {metric!r} differ"
+                f"the treatments have no baseline in common: its values of metric {metric!r} differ",
+                hint="Compare all treatments on the replicates that no condition lacks",
             )
-        for numbers in treatments:
-            _check_alike({metric: control}, {metric: numbers[metric]}, paired=paired)
         of_each = _dunnett_of_one(control, [numbers[metric] for numbers in treatments], alpha, paired)
         for each, result in zip(found, of_each, strict=True):
             each[metric] = result

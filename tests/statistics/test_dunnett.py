@@ -85,6 +85,12 @@ def test_blocks_must_be_complete():
         dunnett_test()({"x": CONTROL}, {"x": DRUG_B})
 
 
+def test_treatments_with_baselines_of_their_own_are_refused():
+    pairs = [({"x": CONTROL}, {"x": CONTROL}), ({"x": CONTROL[::-1]}, {"x": CONTROL})]
+    with pytest.raises(ValueError, match="no baseline in common: its values of metric 'x' differ"):
+        dunnett_test().compare_all(pairs)
+
+
 def test_an_adjusted_p_value_is_never_below_that_of_the_treatment_alone():
     rng = np.random.default_rng(0)
     base = rng.normal(size=30)

@@ -242,6 +242,25 @@ def test_a_verifier_that_forgets_a_treatment_is_an_error_that_counts_them():
     assert all("forgetful gave 1 result of 2 treatments" in found.errors[name] for name in ("t", "u"))
 
 
+def test_a_verifier_of_all_treatments_is_handed_a_sequence_of_pairs():
+    handed = []
+
+    def many(samples):
+        handed.append(samples)
+        return [{"p_value": 0.5}] * len(samples)
+
+    ask = verifier(many=many)(lambda baseline, treatment: {"p_value": 0.5})
+    evaluate(Hypothesis(ask(), "a"), {"a": [1.0, 2.0]}, t={"a": [3.0, 4.0]}, u={"a": [5.0, 6.0]})
+    (samples,) = handed
+    assert [(dict(ours), dict(theirs)) for ours, theirs in samples] == [
+        ({"a": [1.0, 2.0]}, {"a": [3.0, 4.0]}),
+        ({"a": [1.0, 2.0]}, {"a": [5.0, 6.0]}),
+    ]
+    assert [*samples][::-1] == [*reversed(samples)] == [samples[-1], samples[0]]
+    assert samples[:1] == [samples[0]]
+    assert repr(samples) == repr([*samples])
+
+
 def test_a_verifier_is_not_asked_where_nothing_can_be_compared():
     asked = []
     ask = verifier(many=asked.append)(lambda baseline, treatment: asked.append(treatment))

@@ -95,14 +95,13 @@ class _Watch(DifferencesWatch):
         if rule.relative is not None:
             wanted = rule.relative * abs(self._baseline.mean)
         assert wanted is not None
-        pairs = self.pairs.values()
-        # Where nothing ever varies, nothing is known.
-        if all(self._is_precise(moments, wanted) for moments in pairs) and any(
-            moments.sd for moments in pairs
-        ):
-            for name in self.pairs:
-                self.settle(name, "precise", drop=False)
-            self.end("every interval is short enough")
+        if not all(self._is_precise(moments, wanted) for moments in self.pairs.values()):
+            return
+        if not any(moments.sd for moments in self.pairs.values()):
+            return  # where nothing ever varies, nothing is known
+        for name in self.pairs:
+            self.settle(name, "precise", drop=False)
+        self.end("every interval is short enough")
 
     def _seen(self) -> list[Look]:
         found = []
