@@ -52,21 +52,25 @@ class Collected:
 
     def extend(self, replicates: Sequence[int], outcomes: Sequence[Outcome]) -> None:
         """Take its outcomes in these replicates, which are in order."""
-        names = [outcome.metrics.keys() for outcome in outcomes]
-        if replicates[-1] - replicates[0] == len(names) - 1 and names.count(names[0]) == len(names):
-            self._extend(replicates[0], outcomes)
-        else:
-            for replicate, outcome in zip(replicates, outcomes, strict=True):
-                self._extend(replicate, [outcome])
+        if replicates[-1] - replicates[0] == len(outcomes) - 1 and self._extend(replicates[0], outcomes):
+            return
+        for replicate, outcome in zip(replicates, outcomes, strict=True):
+            self._extend(replicate, [outcome])
 
-    def _extend(self, first: int, outcomes: Sequence[Outcome]) -> None:
-        """Take the outcomes of `first` and the replicates after it, which all have the same metrics."""
+    def _extend(self, first: int, outcomes: Sequence[Outcome]) -> bool:
+        """Take the outcomes of `first` and the replicates after it, if they all have the same metrics; else tell so."""
         _, seeds, metrics, tags, artifacts, traces, errors, _, _, _, _, _, notes = zip(*outcomes, strict=True)
-        for place, name in enumerate(metrics[0]):
+        if len(set(map(len, metrics))) > 1:
+            return False
+        try:
+            recorded = [(name, list(map(itemgetter(name), metrics))) for name in metrics[0]]
+        except KeyError:
+            return False
+        for place, (name, values) in enumerate(recorded):
             column = self.columns.get(name)
             if column is None:
                 column = self.columns[name] = Column()
-            column.extend(first, [recorded[name] for recorded in metrics], place)
+            column.extend(first, values, place)
         self.seeds.extend(first, seeds)
         self.traces.extend(first, traces)
         if any(tags):
@@ -77,6 +81,7 @@ class Collected:
         self.errors.update(_present(errors, first))
         if any(notes):
             self.cache_notes.update(chain.from_iterable(notes))
+        return True
 
     def finish(self) -> ConditionMetrics:
         """Return what all replicates have given."""
@@ -210,7 +215,7 @@ class _Seeds(Sequence[int | None]):
             and min(seeds) >= 0
             and max(seeds) < 2**63
         ):
-            self._seeds.extend(seeds)
+            self._seeds.fromlist(list(seeds))
             return
         for replicate, seed in enumerate(seeds, first):
             self.put(replicate, seed)

@@ -11,7 +11,7 @@ import functools
 import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _SLICE = 1000
 # What a replicate recorded: nothing; a number, in _numbers; a list, in _others.
 _NOTHING, _NUMBER, _VALUES = range(3)
+_ALL_NUMBERS = bytes([_NUMBER])
 _INT64 = range(-(2**63), 2**63)
 _NO_REPLICATES: frozenset[int] = frozenset()
 
@@ -136,15 +137,17 @@ class Column:
         """
         self.put(first, values[0], place)  # it decides the kind, and fills the gap before it
         rest = values[1:]
-        numbers = list(chain.from_iterable(rest))
+        try:
+            numbers = [number for [number] in rest]
+        except ValueError:  # several of a replicate, or none
+            numbers = []
         if (
             first + 1 == len(self._states)
-            and set(map(len, rest)) == {1}
             and set(map(type, numbers)) == {self._kind}
             and (self._kind is float or (min(numbers) in _INT64 and max(numbers) in _INT64))
         ):
             self._numbers.fromlist(numbers)
-            self._states.extend(bytes([_NUMBER]) * len(numbers))
+            self._states.extend(_ALL_NUMBERS * len(numbers))
             return
         for replicate, recorded in enumerate(rest, first + 1):
             self.put(replicate, recorded, place)

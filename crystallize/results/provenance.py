@@ -53,7 +53,7 @@ class TraceStore:
         """Keep the traces of `first` and the replicates after it."""
         self.put(first, traces[0])
         if first + 1 == len(self._numbers) and set(map(id, traces)) == {id(self._last)}:
-            self._numbers.extend([self._last_code] * (len(traces) - 1))
+            self._numbers.extend(array("i", [self._last_code]) * (len(traces) - 1))
             return
         for replicate, trace in enumerate(traces[1:], first + 1):
             self.put(replicate, trace)

@@ -18,7 +18,7 @@ from crystallize.store.journal import (
     seed_of,
     session_from,
     trace_from,
-    without_sum,
+    without_sums,
 )
 from crystallize.utils import exact_json
 from crystallize.utils.files import open_plain
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from crystallize.utils.stage import Trace
 
 _SESSION = b'"session":'
+_BLOCK = 1 << 13
+"""Bytes that are parsed at once; with more, so many objects live together that the garbage collector looks at them."""
+_LARGE_BLOCK = 1 << 20
+"""Bytes that are searched at once."""
 
 
 class JournalReader:
@@ -83,36 +87,41 @@ class JournalReader:
         """
         with _opened(self.file) as stream:
             stream.seek(self.size)
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    return  # it is being written, or a crash has cut it off
-                self.size += len(line)
-                self.line += 1
-                try:
-                    found = self._read_line(line) if self.sessions else self._read_first(line)
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    self.damaged.append(self.line)
-                else:
+            while lines := stream.readlines(_BLOCK if self.sessions else 1):
+                is_cut_off = not lines[-1].endswith(b"\n")  # it is being written, or there was a crash
+                if is_cut_off:
+                    lines.pop()
+                for line, fields in zip(lines, without_sums(lines, self._seed), strict=True):
+                    self.size += len(line)
+                    self.line += 1
+                    found = self._read_line(line, fields) if self.sessions else self._read_first(fields)
                     if found is not None:
                         yield found
+                if is_cut_off:
+                    return
 
     def find_sessions(self) -> list[tuple[int, Session]]:
-        """Return all sessions that there are by now, each with its line's number; nothing counts as read by it."""
+        """Return all sessions that there are by now, each with the place where its line ends; that reads nothing."""
         ahead = JournalReader(self.file)
         found: list[tuple[int, Session]] = []
+        before = 0
         with _opened(self.file) as stream:
-            for number, line in enumerate(stream, 1):
-                if not line.startswith(_SESSION, HEAD_LENGTH) or not line.endswith(b"\n"):
-                    continue
-                with contextlib.suppress(ValueError, KeyError, TypeError, StoreError):
-                    session = ahead._read_line(line) if ahead.sessions else ahead._read_first(line)
-                    if isinstance(session, Session):
-                        found.append((number, session))
+            while block := stream.read(_LARGE_BLOCK) + stream.readline():
+                for end, line in _sessions_in(block):
+                    (fields,) = without_sums([line], ahead._seed)
+                    with contextlib.suppress(StoreError):
+                        session = (
+                            ahead._read_line(line, fields) if ahead.sessions else ahead._read_first(fields)
+                        )
+                        if isinstance(session, Session):
+                            found.append((before + end, session))
+                before += len(block)
         return found
 
-    def _read_first(self, line: bytes) -> Session:
+    def _read_first(self, fields: dict[str, Any] | None) -> Session:
         try:
-            fields = without_sum(line, 0)
+            if fields is None:
+                raise ValueError("its sum is not that of its content")
             version, session = fields["journal"], session_from(fields)
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
@@ -128,16 +137,18 @@ class JournalReader:
         self.sessions.append(session)
         return session
 
-    def _read_line(self, line: bytes) -> Entry | Session | None:
-        fields = without_sum(line, self._seed)
-        if "replicate" not in fields:
-            return self._read_other(fields)
-        return entry_from(
-            fields,
-            self._traces[fields["trace"]],
-            exact_json.MARK in line,
-            self._may_unpickle,
-        )
+    def _read_line(self, line: bytes, fields: dict[str, Any] | None) -> Entry | Session | None:
+        """Return what a line holds; None if it is damaged, or holds what later lines refer to."""
+        if fields is not None:
+            try:
+                if "replicate" in fields:
+                    trace = self._traces[fields["trace"]]
+                    return entry_from(fields, trace, exact_json.MARK in line, self._may_unpickle)
+                return self._read_other(fields)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                pass
+        self.damaged.append(self.line)
+        return None
 
     def _read_other(self, fields: dict[str, Any]) -> Session | None:
         if "session" in fields:
@@ -147,6 +158,16 @@ class JournalReader:
         self._traces[number] = trace_from(fields)
         self.trace_count = max(self.trace_count, number + 1)
         return None
+
+
+def _sessions_in(lines: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield those lines that begin as sessions do, each with the place where it ends."""
+    at = lines.find(_SESSION)
+    while at >= 0:
+        start, end = lines.rfind(b"\n", 0, at) + 1, lines.find(b"\n", at) + 1
+        if at == start + HEAD_LENGTH and end:
+            yield end, lines[start:end]
+        at = lines.find(_SESSION, at + 1)
 
 
 def has_begun(file: Path) -> bool:
@@ -229,7 +250,7 @@ class StoredOutcomes:
                 "the journal of a run is empty", str(reader.file), "Run the experiment again, without resume"
             )
         self.sessions = [session for _, session in found]
-        self._again = [(line, again) for line, session in found for again in session.again]
+        self._again = [(place, again) for place, session in found for again in session.again]
         self._last_session = found[-1][0]
         self._given: set[int] = set()
         self._conditions = self.sessions[-1].conditions if conditions is None else conditions
@@ -239,50 +260,50 @@ class StoredOutcomes:
 
         Replicates come in the order of writing, but for those that several sessions had a part in: they come last.
         """
-        conditions, reader, includes = self._conditions, self._reader, self._extent.includes
-        counts_all = self._extent == Extent()
+        conditions, reader = self._conditions, self._reader
+        is_out = None if self._extent == Extent() and not self._again else self._is_out
         held: dict[int, dict[str, Outcome]] = {}
-        current, line = -1, 0
+        current, place = -1, 0
         group: dict[str, Outcome] = {}
         for entry in reader.read():
             if isinstance(entry, Session):
                 continue
             replicate, outcome = entry
             if replicate != current:
-                if group and (ready := self._complete(held, current, group, line)):
+                if group and (ready := self._complete(held, current, group, place)):
                     yield current, ready
                 current, group = replicate, {}
-            line = reader.line
-            if not (counts_all or includes(replicate, outcome.condition)):
-                continue
-            if outcome.condition in conditions and not (self._again and self._is_void(entry)):
-                group[outcome.condition] = outcome
-        if group and (ready := self._complete(held, current, group, line)):
+            place = reader.size
+            condition = outcome.condition
+            if condition in conditions and (is_out is None or not is_out(replicate, condition)):
+                group[condition] = outcome
+        if group and (ready := self._complete(held, current, group, place)):
             yield current, ready
         for replicate in sorted(held):
             outcomes = held[replicate]
             yield replicate, [outcomes[name] for name in conditions if name in outcomes]
 
     def _complete(
-        self, held: dict[int, dict[str, Outcome]], replicate: int, group: dict[str, Outcome], line: int
+        self, held: dict[int, dict[str, Outcome]], replicate: int, group: dict[str, Outcome], place: int
     ) -> Sequence[Outcome]:
         """Return the outcomes of a replicate if no others can come of it; else hold them back."""
         conditions = self._conditions
         needed = self._extent.count_owed(replicate, conditions)
         if replicate in self._given:  # the lines stand there twice
             return ()
-        is_final = line > self._last_session or not any(each.error for each in group.values())
+        is_final = place > self._last_session or not any(each.error for each in group.values())
         if replicate not in held and len(group) == needed and is_final:
             self._given.add(replicate)
             return [group[name] for name in conditions if name in group]
         held.setdefault(replicate, {}).update(group)
         return ()
 
-    def _is_void(self, entry: Entry) -> bool:
-        line = self._reader.line
-        return any(
-            line < declared
-            and again.condition == entry.outcome.condition
-            and (again.replicates is None or entry.replicate in again.replicates)
+    def _is_out(self, replicate: int, condition: str) -> bool:
+        """Tell whether what was read last does not count: a rule has left it out, or it is declared void."""
+        place = self._reader.size
+        return not self._extent.includes(replicate, condition) or any(
+            place < declared
+            and again.condition == condition
+            and (again.replicates is None or replicate in again.replicates)
             for declared, again in self._again
         )
