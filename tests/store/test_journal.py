@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crystallize.errors import StoreError
 from crystallize.store import journal
-from crystallize.store.journal import Again, Entry, Session
+from crystallize.store.journal import Again, Entry, Session, seed_of, session_line, with_sum
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes
 from crystallize.store.journal_writer import FLUSH_SECONDS, JournalWriter
 from crystallize.store.layout import ArtifactEntry
@@ -334,6 +334,52 @@ def test_a_damaged_line_costs_its_own_outcome_and_no_other(file: Path) -> None:
     reader = JournalReader(file)
     assert [len(outcomes) for _, outcomes in StoredOutcomes(reader)] == [2, 2, 1]
     assert reader.damaged == [5]
+
+
+DAMAGE = (
+    *(b"\n", b"x\n", b"{}\n", b"null\n", b"1\n", b"1,2\n", b"[1\n", b"2]\n", b'"\n', b"],[\n"),
+    *(
+        b'{"sum":"0"}\n',
+        b'{"sum":"0"},{"sum":"1"}\n',
+        b'{"sum":[\n',
+        b"]}\n",
+        b'{"sum":"0","replicate":0}\r\n',
+    ),
+)
+
+
+@given(damage=st.lists(st.tuples(st.integers(1, 600), st.sampled_from(DAMAGE)), max_size=8))
+@example(damage=[(9, b"[1\n"), (9, b"2]\n"), (9, b"1,2\n")])  # three lines, three values
+def test_damaged_lines_cost_no_other_wherever_they_are(
+    tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[int, bytes]]
+) -> None:
+    file = tmp_path_factory.mktemp("damaged") / "journal.jsonl"
+    write(file, *map(result, range(300)))
+    lines = [(line, True) for line in file.read_bytes().splitlines(keepends=True)]
+    for place, line in damage:
+        lines.insert(place, (line, False))
+    file.write_bytes(b"".join(line for line, _ in lines))
+    reader = JournalReader(file)
+    assert [each.replicate for each in reader.read() if isinstance(each, Entry)] == [
+        number for number in range(300) for _ in "ab"
+    ]
+    assert reader.damaged == [number for number, (_, is_whole) in enumerate(lines, 1) if not is_whole]
+    assert reader.size == file.stat().st_size
+
+
+def test_each_session_is_found_however_long_the_journal_is(file: Path) -> None:
+    write(file)
+    seed = seed_of(SESSION.run)
+    sessions = [SESSION._replace(replicates=number) for number in range(1, 9000)]
+    with file.open("ab") as stream:
+        for number, each in enumerate(sessions, 1):
+            stream.write(with_sum(session_line(each, number), seed))
+        stream.write(with_sum(session_line(SESSION, 9000), seed)[:-1])  # it is being written
+    assert file.stat().st_size > 1 << 20  # more than is searched at once
+    reader = JournalReader(file)
+    found = reader.find_sessions()
+    assert [session for _, session in found] == [SESSION, *sessions]
+    assert [place for place, _ in found] == [reader.size for _ in reader.read()]
 
 
 def test_lines_of_another_run_are_left_out(file: Path, tmp_path: Path) -> None:
