@@ -32,23 +32,30 @@ def spelled(values: Any) -> str:
     return repr(list(values))
 
 
+RECORDED = st.tuples(METRICS, SEEDS, TRACES)
+REPLICATES = st.integers(0, 79)
+
+
 @given(
-    recorded=st.lists(st.tuples(METRICS, SEEDS, TRACES), min_size=1, max_size=70)
-    # Most runs: all replicates record the same.
-    | st.tuples(st.integers(1, 100), METRICS, SEEDS, TRACES).map(lambda drawn: [drawn[1:]] * drawn[0]),
+    usual=RECORDED,
+    others=st.dictionaries(REPLICATES, RECORDED, max_size=5),
+    missing=st.sets(REPLICATES, max_size=3),
     data=st.data(),
 )
 def test_what_was_recorded_comes_out_whatever_the_order_of_arrival(
-    recorded: list[tuple[dict[str, list[Any]], Any, Any]], data: st.DataObject
+    usual: Any, others: dict[int, Any], missing: set[int], data: st.DataObject
 ) -> None:
-    numbers = sorted(data.draw(st.sets(st.integers(0, 99), min_size=len(recorded), max_size=len(recorded))))
+    numbers = [number for number in range(80) if number not in missing]
+    recorded = [others.get(number, usual) for number in numbers]
     outcomes = {
         number: Outcome("baseline", seed, metrics, {}, trace=trace)
         for number, (metrics, seed, trace) in zip(numbers, recorded, strict=True)
     }
     collection = Collection(["baseline"], {})
-    order = data.draw(st.permutations(numbers) | st.just(numbers))
-    for number in order:
+    late = data.draw(st.sets(REPLICATES, max_size=3))
+    for number in data.draw(
+        st.sampled_from([numbers, numbers[32:] + numbers[:32], sorted(numbers, key=late.__contains__)])
+    ):
         collection.add(number, [outcomes[number]])
     collected = collection.finish()["baseline"]
     finished = collected.finish()
