@@ -270,14 +270,9 @@ def without_sums(lines: Sequence[bytes], seed: int) -> list[dict[str, Any] | Non
         objects = []
     if len(objects) == len(lines):
         right = [xxhash.xxh3_64_hexdigest(line[HEAD_LENGTH:], seed) for line in lines]
-        return (
-            objects
-            if sums == right
-            else [
-                each if found == expected else None
-                for each, found, expected in zip(objects, sums, right, strict=True)
-            ]
-        )
+        if sums == right:
+            return objects
+        return [each if found == due else None for each, found, due in zip(objects, sums, right, strict=True)]
     if len(lines) == 1:
         return [None]
     return [each for line in lines for each in without_sums([line], seed)]

@@ -14,7 +14,7 @@ VALUES = st.lists(
     st.sampled_from([0.5, 1.5, -0.0, float("inf"), 2, True, None, "text", 2**63, -(2**63)]), max_size=2
 )
 NUMBER = st.sampled_from([[0.5], [2.0]])
-COUNTS = st.sampled_from([[1], [2], [-(2**63)]])
+COUNTS = st.sampled_from([[1], [2], [-(2**63)], [-(2**63) - 1]])
 METRICS = st.one_of(
     st.fixed_dictionaries({"loss": NUMBER, "count": COUNTS}),
     st.fixed_dictionaries({"count": COUNTS, "loss": NUMBER}),
@@ -79,6 +79,7 @@ def test_what_was_recorded_comes_out_whatever_the_order_of_arrival(
     assert [spelled(collected.traces.get(number)) for number in numbers] == [
         spelled(each.trace) for each in outcomes.values()
     ]
+    assert all(collected.traces.get(number) == () for number in [*missing, 80])
     first_to_record = {
         name: next(number for number, each in outcomes.items() if each.metrics.get(name))
         for name, column in finished.columns.items()
