@@ -263,6 +263,7 @@ def with_sum(line: bytes, seed: int) -> bytes:
 
 def without_sums(lines: Sequence[bytes], seed: int) -> list[dict[str, Any] | None]:
     """Return the object of each line; None where its sum is not right, or not there."""
+    objects: list[dict[str, Any] | None]
     try:
         objects = exact_json.load(b"[%b]" % b",".join(lines))  # one by one they take longer
         sums = list(map(_sum_of, objects))
