@@ -263,7 +263,7 @@ def with_sum(line: bytes, seed: int) -> bytes:
 
 def without_sums(lines: Sequence[bytes], seed: int) -> list[dict[str, Any] | None]:
     """Return the object of each line; None where its sum is not right, or not there."""
-    objects: list[dict[str, Any] | None]
+    objects: list[dict[str, Any]]
     try:
         objects = exact_json.load(b"[%b]" % b",".join(lines))  # one by one they take longer
         sums = list(map(_sum_of, objects))
@@ -272,7 +272,7 @@ def without_sums(lines: Sequence[bytes], seed: int) -> list[dict[str, Any] | Non
     if len(objects) == len(lines):
         right = [xxhash.xxh3_64_hexdigest(line[HEAD_LENGTH:], seed) for line in lines]
         if sums == right:
-            return objects
+            return list(objects)
         return [each if found == due else None for each, found, due in zip(objects, sums, right, strict=True)]
     if len(lines) == 1:
         return [None]
