@@ -248,7 +248,8 @@ class Recording:
         ended_by = error.__cause__ if isinstance(error, PluginError) else error
         status = INTERRUPTED if ended_by is not None and not isinstance(ended_by, Exception) else FAILED
         try:
-            self._journal.close()
+            with contextlib.suppress(OSError):
+                self._journal.close()
             write_metadata(self.folder, self._metadata | self._account.at_end() | outcome, status)
         except OSError:  # the error that ended the run says more
             self._claim.leave()

@@ -23,6 +23,7 @@ from crystallize.store.layout import (
     replicate_number,
     replicates_in,
 )
+from crystallize.store.manifest import read_manifest
 from crystallize.store.metadata import FINISHED, read_metadata
 from crystallize.store.outcome import Outcome, ReplicateResult
 from crystallize.utils.files import is_folder, is_plain, is_temporary, remove_folder
@@ -31,6 +32,7 @@ from crystallize.utils.suggest import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from crystallize.store.layout import ArtifactEntry
 
 Consumed: TypeAlias = "Callable[[int, str], tuple[str, ...]]"
 
@@ -206,6 +208,9 @@ class EarlierPart:
     def _complete_conditions(self) -> Iterator[tuple[int, Sequence[Outcome]]]:
         """Yield the replicates of a run without a journal, under the conditions that are marked as complete."""
         found: dict[int, list[Outcome]] = {}
+        artifacts: dict[tuple[int, str], list[ArtifactEntry]] = {}
+        for entry in read_manifest(self.folder):
+            artifacts.setdefault((entry.replicate, entry.condition), []).append(entry)
         for condition in self._conditions:
             if not all(is_plain(self.folder / condition / name) for name in (COMPLETE, RESULTS)):
                 continue
@@ -214,7 +219,8 @@ class EarlierPart:
                 for replicate, values in column.by_replicate():
                     metrics.setdefault(replicate, {})[name] = values
             for replicate in range(self.replicates or len(metrics)):
-                outcome = Outcome(condition, None, metrics.get(replicate, {}), {})
+                written = artifacts.get((replicate, condition), ())
+                outcome = Outcome(condition, None, metrics.get(replicate, {}), {}, written)
                 found.setdefault(replicate, []).append(outcome)
         yield from sorted(found.items())
 
@@ -330,12 +336,8 @@ class EarlierPart:
             _log.warning("condition %s runs again: %s", condition, reason)
         for (condition, reason), replicates in self._dropped.items():
             _log.warning("condition %s runs again in %s: %s", condition, _numbered(replicates), reason)
-        if self.reader is not None and self.reader.damaged:
-            _log.warning(
-                "%s: line %s is damaged; what it held is run again",
-                self.reader.file,
-                ", ".join(map(str, self.reader.damaged)),
-            )
+        if self.reader is not None:
+            self.reader.warn_of_damage("is run again")
 
     def remove_leftovers(self) -> None:
         """Remove what the outcomes have written that are owed now, and files that were cut off."""

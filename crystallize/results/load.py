@@ -121,7 +121,8 @@ def _load(run: Path) -> tuple[Result, dict[str, Any]]:
 def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
     """Make the result of the outcomes that have been written by now."""
     extent = Extent.of(metadata)
-    stored = StoredOutcomes(JournalReader(run / JOURNAL), extent=extent)
+    reader = JournalReader(run / JOURNAL)
+    stored = StoredOutcomes(reader, extent=extent)
     session = stored.sessions[-1]
     _, _, master_seed = _described(run, metadata)
     collection = Collection(session.conditions, coordinates_of(metadata))
@@ -130,6 +131,7 @@ def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
         collection.add(replicate, outcomes)
         arrived += len(outcomes) == extent.count_owed(replicate, session.conditions)
         last = max(last, replicate + 1)
+    reader.warn_of_damage("is not in this result")
     result = make_result(
         collection.finish(),
         experiment=session.experiment,

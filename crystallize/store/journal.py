@@ -263,17 +263,14 @@ def with_sum(line: bytes, seed: int) -> bytes:
 
 def without_sums(lines: Sequence[bytes], seed: int) -> list[dict[str, Any] | None]:
     """Return the object of each line; None where its sum is not right, or not there."""
-    objects: list[dict[str, Any]]
     try:
         objects = exact_json.load(b"[%b]" % b",".join(lines))  # one by one they take longer
-        sums = list(map(_sum_of, objects))
-    except (ValueError, KeyError, TypeError):
-        objects = []
-    if len(objects) == len(lines):
-        right = [xxhash.xxh3_64_hexdigest(line[HEAD_LENGTH:], seed) for line in lines]
-        if sums == right:
+        if list(map(_sum_of, objects)) == [
+            xxhash.xxh3_64_hexdigest(line[HEAD_LENGTH:], seed) for line in lines
+        ]:
             return list(objects)
-        return [each if found == due else None for each, found, due in zip(objects, sums, right, strict=True)]
+    except (ValueError, KeyError, TypeError):
+        pass
     if len(lines) == 1:
         return [None]
     return [each for line in lines for each in without_sums([line], seed)]

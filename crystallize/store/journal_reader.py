@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import os
+from pickle import UnpicklingError
 from typing import IO, TYPE_CHECKING, Any
 
 from crystallize.errors import StoreError
@@ -33,8 +36,9 @@ if TYPE_CHECKING:
 _SESSION = b'"session":'
 _BLOCK = 1 << 13
 """Bytes that are parsed at once; with more, so many objects live together that the garbage collector looks at them."""
-_LARGE_BLOCK = 1 << 20
-"""Bytes that are searched at once."""
+_MOST_NUMBERS = 5
+_OF_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+_log = logging.getLogger("crystallize.store")
 
 
 class JournalReader:
@@ -86,54 +90,61 @@ class JournalReader:
             If it cannot be read, is no journal, or one of a later version of Crystallize.
         """
         with _opened(self.file) as stream:
-            stream.seek(self.size)
-            while lines := stream.readlines(_BLOCK if self.sessions else 1):
-                is_cut_off = not lines[-1].endswith(b"\n")  # it is being written, or there was a crash
-                if is_cut_off:
-                    lines.pop()
+            while lines := _whole_lines(stream, self.size, _BLOCK if self.sessions else 1):
                 for line, fields in zip(lines, without_sums(lines, self._seed), strict=True):
                     self.size += len(line)
                     self.line += 1
                     found = self._read_line(line, fields) if self.sessions else self._read_first(fields)
                     if found is not None:
                         yield found
-                if is_cut_off:
-                    return
 
     def find_sessions(self) -> list[tuple[int, Session]]:
         """Return all sessions that there are by now, each with the place where its line ends; that reads nothing."""
         ahead = JournalReader(self.file)
         found: list[tuple[int, Session]] = []
-        before = 0
+        place = 0
         with _opened(self.file) as stream:
-            while block := stream.read(_LARGE_BLOCK) + stream.readline():
-                for end, line in _sessions_in(block):
+            while lines := _whole_lines(stream, place, _BLOCK):
+                for line in lines:
+                    place += len(line)
+                    if not line.startswith(_SESSION, HEAD_LENGTH):
+                        continue
                     (fields,) = without_sums([line], ahead._seed)
                     with contextlib.suppress(StoreError):
                         session = (
                             ahead._read_line(line, fields) if ahead.sessions else ahead._read_first(fields)
                         )
                         if isinstance(session, Session):
-                            found.append((before + end, session))
-                before += len(block)
+                            found.append((place, session))
         return found
+
+    def warn_of_damage(self, consequence: str) -> None:
+        """Log which lines were left out, if any were; `consequence` says what became of what they held."""
+        if not self.damaged:
+            return
+        numbers = ", ".join(map(str, self.damaged[:_MOST_NUMBERS]))
+        more = len(self.damaged) - _MOST_NUMBERS
+        what = f"lines {numbers} {f'and {more} more ' if more > 0 else ''}are damaged; what they held"
+        if len(self.damaged) == 1:
+            what = f"line {numbers} is damaged; what it held"
+        _log.warning("%s: %s %s", self.file, what, consequence)
 
     def _read_first(self, fields: dict[str, Any] | None) -> Session:
         try:
             if fields is None:
                 raise ValueError("its sum is not that of its content")
             version, session = fields["journal"], session_from(fields)
-        except (ValueError, KeyError, TypeError) as error:
+            is_later, self._seed = version > VERSION, seed_of(session.run)
+        except _OF_DAMAGE as error:
             raise StoreError(
                 "the file is no journal of a run", f"{self.file}:1", "Run the experiment again"
             ) from error
-        if version > VERSION:
+        if is_later:
             raise StoreError(
                 f"the journal has the format {version}, and this version of Crystallize knows those up to {VERSION}",
                 str(self.file),
                 "Update Crystallize",
             )
-        self._seed = seed_of(session.run)
         self.sessions.append(session)
         return session
 
@@ -145,8 +156,14 @@ class JournalReader:
                     trace = self._traces[fields["trace"]]
                     return entry_from(fields, trace, exact_json.MARK in line, self._may_unpickle)
                 return self._read_other(fields)
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except _OF_DAMAGE:
                 pass
+            except UnpicklingError as error:
+                raise StoreError(
+                    f"a stored value cannot be made again: {error}",
+                    f"{self.file}:{self.line}",
+                    "Install what it needs, or run the experiment again without resume",
+                ) from error
         self.damaged.append(self.line)
         return None
 
@@ -160,14 +177,19 @@ class JournalReader:
         return None
 
 
-def _sessions_in(lines: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield those lines that begin as sessions do, each with the place where it ends."""
-    at = lines.find(_SESSION)
-    while at >= 0:
-        start, end = lines.rfind(b"\n", 0, at) + 1, lines.find(b"\n", at) + 1
-        if at == start + HEAD_LENGTH and end:
-            yield end, lines[start:end]
-        at = lines.find(_SESSION, at + 1)
+def _whole_lines(stream: IO[bytes], start: int, size: int) -> list[bytes]:
+    """Return some lines from a place on, of about `size` bytes.
+
+    The last one that there is by now may be still being written, or a crash has cut it off: it comes when it is whole.
+    """
+    stream.seek(start)
+    block = stream.read(size)
+    while not (end := block.rfind(b"\n") + 1):
+        more = stream.read(max(size, len(block)))
+        if not more:
+            return []
+        block += more
+    return io.BytesIO(block[:end]).readlines()
 
 
 def has_begun(file: Path) -> bool:

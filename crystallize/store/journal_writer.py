@@ -122,7 +122,7 @@ class JournalWriter:
             As in :meth:`add`.
         """
         try:
-            if self._descriptor >= 0 and self._failure is None:
+            if self._descriptor >= 0:
                 self.flush()
         finally:
             with self._lock:

@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from crystallize.utils.failures import safe_repr
+from crystallize.utils.failures import error_text, safe_repr
 
 KIND = "~"
 MARK = ord(KIND)
@@ -150,6 +150,8 @@ def unpack(packed: Any, *, may_unpickle: bool = False) -> Any:
     ------
     ValueError
         If it is damaged, or was made by a later version.
+    pickle.UnpicklingError
+        If it was pickled and cannot be made here, for want of the code that it names, say.
     """
     kind = type(packed)
     if kind is list:
@@ -160,7 +162,7 @@ def unpack(packed: Any, *, may_unpickle: bool = False) -> Any:
         return {key: unpack(item, may_unpickle=may_unpickle) for key, item in packed.items()}
     try:
         return _unpacked(packed, may_unpickle)
-    except (KeyError, TypeError, ArithmeticError) as error:
+    except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"a stored value is damaged: {error!r}") from error
 
 
@@ -172,7 +174,7 @@ def _unpacked(packed: dict[str, Any], may_unpickle: bool) -> Any:
         return _unpacked_array(packed)
     if name == "object":
         if may_unpickle and "pickle" in packed:
-            return pickle.loads(_from_base64(packed["pickle"]))
+            return _unpickled(_from_base64(packed["pickle"]))
         return packed["text"]
     items = unpack(packed["items"], may_unpickle=may_unpickle)
     if name == "dict":
@@ -212,3 +214,10 @@ def _pickled(value: Any) -> dict[str, Any]:
     with contextlib.suppress(Exception):  # a lambda, an open file; a foreign __reduce__ may raise anything
         packed["pickle"] = _to_base64(pickle.dumps(value))
     return packed
+
+
+def _unpickled(content: bytes) -> Any:
+    try:
+        return pickle.loads(content)
+    except Exception as error:  # whatever the code that it names raises
+        raise pickle.UnpicklingError(error_text(error)) from error

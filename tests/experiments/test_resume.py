@@ -376,6 +376,27 @@ def test_conditions_with_a_marker_are_honoured_where_there_is_no_journal() -> No
     assert ran() == []
 
 
+def test_artifacts_are_kept_where_there_is_no_journal() -> None:
+    first = experiment(replicates=3).run()
+    assert first.path is not None
+    before = content(first.path)
+    (first.path / "journal.jsonl").unlink()
+    result = experiment(replicates=3).run(strategy="resume")
+    assert result.artifacts == first.artifacts
+    assert content(first.path) == before
+
+
+def test_an_artifact_that_is_gone_is_made_again_where_there_is_no_journal() -> None:
+    first = experiment(replicates=3).run()
+    ran()
+    assert first.path is not None
+    (first.path / "journal.jsonl").unlink()
+    (first.path / "replicate_1/high/FitStep/model.txt").unlink()
+    result = experiment(replicates=3).run(strategy="resume")
+    assert ran() == ["high 1"]
+    assert {entry.path for entry in result.artifacts} == {entry.path for entry in first.artifacts}
+
+
 def test_results_that_were_written_by_hand_are_honoured() -> None:
     folder = Path("data/demo/v0/baseline")
     folder.mkdir(parents=True)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from crystallize import (
     Pipeline,
     PipelineStep,
     data_source,
+    open_run,
     paired_t_test,
     treatment,
 )
 from crystallize.errors import ArtifactError, InvalidTypeError, InvalidValueError, PluginError, StoreError
+from crystallize.store.journal_writer import FLUSH_SECONDS
 from crystallize.store.layout import METADATA
 from crystallize.store.retention import pin, unpin
 
@@ -656,6 +659,32 @@ def test_a_disk_error_at_the_end_leaves_the_old_run(caplog: pytest.LogCaptureFix
         Experiment(lambda: None, [obstruct], name="exp", treatments=[treatment("high", {})]).run()
     assert load(Path("data/exp/v0") / METADATA)["replicates"] == 2
     assert statuses() == ["complete", "failed"]
+
+
+class PausesAtTheEnd(BasePlugin):
+    """By the end of its pause, what has come until then is in the journal, or the disk has refused it."""
+
+    def after_replicate(self, experiment: Any, result: Any) -> None:
+        if result.replicate == 19:
+            threading.Event().wait(3 * FLUSH_SECONDS)
+
+
+def test_a_run_whose_last_outcomes_the_disk_has_refused_is_not_complete() -> None:
+    resource = pytest.importorskip("resource")
+    made = experiment(PausesAtTheEnd(), step=lambda data: (data, {"text": "x" * 1000}))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        with pytest.raises(PluginError, match=r"cannot be stored.*File too large"):
+            made.run(replicates=20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert statuses() == ["failed"]
+    made.run(replicates=20, strategy="resume")
+    assert statuses() == ["complete"]
+    assert open_run("exp").arrived == 20
 
 
 def test_without_the_plugin_nothing_is_stored_and_writes_give_none() -> None:

@@ -334,3 +334,24 @@ def test_a_run_that_is_shown_while_others_take_its_place_is_one_run() -> None:
     assert seen
     Experiment(lambda: 0, [lambda data: data], name="exp", plugins=one).run()
     assert [path.name for path in run.parent.iterdir()] == ["v0"]  # what was read last is gone too
+
+
+def test_lines_that_are_damaged_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    path = run(fails=None).path
+    assert path is not None
+    caplog.clear()
+    load_result(path)
+    assert not caplog.messages
+    journal = path / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    places = [place for place, line in enumerate(lines) if b'"seconds"' in line]
+    told = {1: f"line {places[3] + 1} is damaged; what it held is not in this result"}
+    first_five = ", ".join(str(place + 1) for place in places[3:8])
+    told[7] = f"lines {first_five} and 2 more are damaged; what they held is not in this result"
+    for count, message in told.items():
+        for place in places[3 : 3 + count]:
+            lines[place] = lines[place].replace(b'"seconds"', b'"Seconds"')
+        journal.write_bytes(b"".join(lines))
+        caplog.clear()
+        load_result(path)
+        assert caplog.messages == [f"{journal}: {message}"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
 import math
 import os
 import signal
+import sys
 import threading
 from decimal import Decimal
 from fractions import Fraction
@@ -258,6 +261,8 @@ def test_a_disk_that_is_full_leaves_whole_lines_and_says_so(file: Path) -> None:
             writer.add(result(2))
         with pytest.raises(OSError, match="too large"):
             writer.add(result(3))
+        with pytest.raises(OSError, match="too large"):
+            writer.close()  # or a run whose last outcomes are lost would be called complete
         writer.close()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -290,6 +295,29 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(file: Path) -> No
     file.write_bytes(whole)
     assert len(list(reader.read())) == 1
     assert not reader.damaged
+
+
+def test_a_line_whose_rest_is_written_while_it_is_read_is_one_line(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(file, *map(result, range(3)))
+    whole = file.read_bytes()
+    cut = whole.index(b"\n", 500) + 50  # in the middle of a line
+    file.write_bytes(whole[:cut])
+
+    class GrowsAtItsEnd(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            count = super().readinto(buffer)
+            if not count and file.stat().st_size == cut:
+                with file.open("ab") as stream:
+                    stream.write(whole[cut:])
+            return count
+
+    monkeypatch.setattr(os, "fdopen", lambda number, mode: io.BufferedReader(GrowsAtItsEnd(number, "rb")))
+    reader = JournalReader(file)
+    found = [*reader.read(), *reader.read()]
+    assert [each.replicate for each in found if isinstance(each, Entry)] == [0, 0, 1, 1, 2, 2]
+    assert (reader.damaged, reader.line) == ([], whole.count(b"\n"))
 
 
 # -- damage ----------------------------------------------------------------------------------------------------
@@ -365,6 +393,54 @@ def test_damaged_lines_cost_no_other_wherever_they_are(
     ]
     assert reader.damaged == [number for number, (_, is_whole) in enumerate(lines, 1) if not is_whole]
     assert reader.size == file.stat().st_size
+
+
+def test_lines_that_hold_two_halves_and_two_whole_ones_cost_no_other(file: Path) -> None:
+    write(file, *map(result, range(9)))
+    lines = file.read_bytes().splitlines(keepends=True)
+    start, end = lines[4].split(b',"condition"')
+    lines[4] = start + b"\n" + b'"condition"' + end  # with commas between lines, nothing has changed
+    lines[8:10] = [lines[8].replace(b"\n", b",") + lines[9]]
+    file.write_bytes(b"".join(lines))
+    reader = JournalReader(file)
+    assert [each.replicate for each in reader.read() if isinstance(each, Entry)] == [
+        *(0, 0, 1, 2, 2, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8)
+    ]
+    assert reader.damaged == [5, 6, 10]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"journal": "1"}, {"journal": None}, {"run": 5}, {"conditions": 5}, {"again": [5]}),
+        {"steps": [["a", {"~": "datetime", "text": 5}]]},
+    ],
+)
+def test_a_first_line_that_is_no_sessions_says_what_it_is(file: Path, change: dict[str, Any]) -> None:
+    fields = json.loads(session_line(SESSION, 0)) | change
+    file.write_bytes(with_sum(json.dumps(fields, separators=(",", ":")).encode(), 0))
+    with pytest.raises(StoreError, match=r"no journal of a run.*journal\.jsonl:1"):
+        list(JournalReader(file).read())
+    with pytest.raises(StoreError, match=r"no journal of a run.*journal\.jsonl:1"):
+        StoredOutcomes(JournalReader(file))
+
+
+def test_a_value_whose_code_is_gone_is_told_with_its_line(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "library_that_goes.py").write_text("class Odd: ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("library_that_goes")
+    write(file, result(0, module.Odd()))
+    monkeypatch.delitem(sys.modules, "library_that_goes")
+    (tmp_path / "library_that_goes.py").unlink()
+    importlib.invalidate_caches()
+    assert len(entries(file)) == 2
+    with pytest.raises(
+        StoreError,
+        match=r"cannot be made again: ModuleNotFoundError.*library_that_goes.*journal\.jsonl:3.*Install",
+    ):
+        entries(file, may_unpickle=True)
 
 
 def test_each_session_is_found_however_long_the_journal_is(file: Path) -> None:
