@@ -90,7 +90,9 @@ class JournalReader:
             If it cannot be read, is no journal, or one of a later version of Crystallize.
         """
         with _opened(self.file) as stream:
-            while lines := _whole_lines(stream, self.size, _BLOCK if self.sessions else 1):
+            while lines := _whole_lines(stream, self.size):
+                if not self.sessions:
+                    del lines[1:]  # the first one tells what their sums start from
                 for line, fields in zip(lines, without_sums(lines, self._seed), strict=True):
                     self.size += len(line)
                     self.line += 1
@@ -104,7 +106,7 @@ class JournalReader:
         found: list[tuple[int, Session]] = []
         place = 0
         with _opened(self.file) as stream:
-            while lines := _whole_lines(stream, place, _BLOCK):
+            while lines := _whole_lines(stream, place):
                 for line in lines:
                     place += len(line)
                     if not line.startswith(_SESSION, HEAD_LENGTH):
@@ -177,15 +179,15 @@ class JournalReader:
         return None
 
 
-def _whole_lines(stream: IO[bytes], start: int, size: int) -> list[bytes]:
-    """Return some lines from a place on, of about `size` bytes.
+def _whole_lines(stream: IO[bytes], start: int) -> list[bytes]:
+    """Return some lines from a place on, of about `_BLOCK` bytes.
 
     The last one that there is by now may be still being written, or a crash has cut it off: it comes when it is whole.
     """
     stream.seek(start)
-    block = stream.read(size)
+    block = stream.read(_BLOCK)
     while not (end := block.rfind(b"\n") + 1):
-        more = stream.read(max(size, len(block)))
+        more = stream.read(len(block))
         if not more:
             return []
         block += more

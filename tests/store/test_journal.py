@@ -212,6 +212,13 @@ def test_half_of_a_surrogate_pair_comes_back(file: Path) -> None:
     assert entries(file)[0].outcome.metrics["loss"] == ["a\udc80"]
 
 
+def test_the_first_line_may_have_any_length(file: Path) -> None:
+    for length in [*range(1, 1000, 11), 10_000, 100_000]:
+        write(file, result(0), session=SESSION._replace(experiment="x" * length))
+        assert len(entries(file)) == 2
+        file.unlink()
+
+
 def test_equal_traces_are_written_once(file: Path) -> None:
     write(file, *map(result, range(5)))
     lines = file.read_text().splitlines()
