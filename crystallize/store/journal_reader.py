@@ -37,7 +37,7 @@ _SESSION = b'"session":'
 _BLOCK = 1 << 13
 """Bytes that are parsed at once; with more, so many objects live together that the garbage collector looks at them."""
 _MOST_NUMBERS = 5
-_OF_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+_OF_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _log = logging.getLogger("crystallize.store")
 
 
