@@ -90,7 +90,8 @@ class JournalReader:
             If it cannot be read, is no journal, or one of a later version of Crystallize.
         """
         with _opened(self.file) as stream:
-            while lines := _whole_lines(stream, self.size):
+            while block := _whole_lines(stream, self.size):
+                lines = io.BytesIO(block).readlines()
                 if not self.sessions:
                     del lines[1:]  # the first one tells what their sums start from
                 for line, fields in zip(lines, without_sums(lines, self._seed), strict=True):
@@ -106,9 +107,10 @@ class JournalReader:
         found: list[tuple[int, Session]] = []
         place = 0
         with _opened(self.file) as stream:
-            while lines := _whole_lines(stream, place):
-                for line in lines:
-                    place += len(line)
+            while block := _whole_lines(stream, place):
+                end, place = place, place + len(block)
+                for line in io.BytesIO(block) if _SESSION in block else ():
+                    end += len(line)
                     if not line.startswith(_SESSION, HEAD_LENGTH):
                         continue
                     (fields,) = without_sums([line], ahead._seed)
@@ -117,7 +119,7 @@ class JournalReader:
                             ahead._read_line(line, fields) if ahead.sessions else ahead._read_first(fields)
                         )
                         if isinstance(session, Session):
-                            found.append((place, session))
+                            found.append((end, session))
         return found
 
     def warn_of_damage(self, consequence: str) -> None:
@@ -179,7 +181,7 @@ class JournalReader:
         return None
 
 
-def _whole_lines(stream: IO[bytes], start: int) -> list[bytes]:
+def _whole_lines(stream: IO[bytes], start: int) -> bytes:
     """Return some lines from a place on, of about `_BLOCK` bytes.
 
     The last one that there is by now may be still being written, or a crash has cut it off: it comes when it is whole.
@@ -189,9 +191,9 @@ def _whole_lines(stream: IO[bytes], start: int) -> list[bytes]:
     while not (end := block.rfind(b"\n") + 1):
         more = stream.read(len(block))
         if not more:
-            return []
+            return b""
         block += more
-    return io.BytesIO(block[:end]).readlines()
+    return block[:end]
 
 
 def has_begun(file: Path) -> bool:
