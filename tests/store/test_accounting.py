@@ -13,6 +13,7 @@ import pytest
 
 from crystallize import Experiment, Pipeline, pipeline_step
 from crystallize.discovery.imported import imported_distributions
+from crystallize.pipelines.cache.settings import KEY
 from crystallize.store.accounting import Account
 
 
@@ -43,6 +44,18 @@ def test_of_the_environment_only_what_results_may_depend_on_is_kept(monkeypatch:
     assert found["PYTHONHASHSEED"] == found["OMP_NUM_THREADS"] == found["CRYSTALLIZE_X"] == "7"
     assert found["CRYSTALLIZE_TOKEN"] == "***"
     assert not {"AWS_SECRET", "OTHER", "HOME"} & found.keys()
+
+
+def test_of_the_key_that_signs_the_cache_a_run_has_only_that_it_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(KEY, "hunter2")
+    path = (
+        Experiment(lambda: 1.0, [pipeline_step(cacheable=True)(lambda data: data)], name="study").run().path
+    )
+    assert path is not None
+    assert json.loads((path / "metadata.json").read_text())["environment"]["variables"][KEY] == "***"
+    assert not [file for file in path.rglob("*") if file.is_file() and b"hunter2" in file.read_bytes()]
 
 
 def test_the_working_folder_is_told_from_the_top_of_the_repository(
