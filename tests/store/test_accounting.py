@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import platform
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,25 @@ def test_what_a_step_imports_is_among_the_packages_of_its_run() -> None:
         sys.modules.pop("brand_new", None)
     assert path is not None
     assert json.loads((path / "metadata.json").read_text())["packages"]["Differently.Called"] == "1.5"
+
+
+TWICE = """
+from crystallize import Experiment, pipeline_step
+
+@pipeline_step()
+def use(data, ctx):
+    return data, {"drawn": float(ctx.rng.random())}
+
+for _ in range(2):
+    Experiment(lambda: 1.0, [use], name="study").run(replicates=2)
+"""
+
+
+def test_two_runs_of_one_process_have_the_same_packages_whatever_finding_them_out_has_imported() -> None:
+    subprocess.run([sys.executable, "-c", TWICE], check=True)
+    one, two = (json.loads(Path(f"data/study/v{run}/metadata.json").read_text()) for run in range(2))
+    assert one["packages"] == two["packages"]
+    assert "numpy" in one["packages"]
 
 
 def test_the_threads_of_the_numeric_libraries_and_the_workers_are_told() -> None:
