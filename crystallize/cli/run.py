@@ -239,8 +239,9 @@ def run(
     says, and `crystallize show` prints it again.
 
     The exit code is 0; 1 if anything failed; 2 if nothing was run, because
-    something is wrong with the command or the experiment; and 130 after
-    Ctrl-C, which leaves the last complete run as it was.
+    something is wrong with the command, the experiment or the folder that it
+    is stored in; and 130 after Ctrl-C, which leaves the last complete run as
+    it was.
     """
     from crystallize.cli.dry_run import look_ahead, show
     from crystallize.cli.progress import ProgressPlugin, make_display, show_log
@@ -446,7 +447,7 @@ def _print_and_exit(
         _print_results(results, as_json)
         _print_cache(results)
     if error is not None:
-        code = errors.FAILED if progress.runs or _started_and_broke(error) else errors.WRONG_USE
+        code = errors.FAILED if progress.runs else errors.WRONG_USE
         if not isinstance(error, GraphRunError):
             errors.fail(error, code)
         _print_failed_experiments(error)

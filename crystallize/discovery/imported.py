@@ -1,4 +1,4 @@
-"""Which distributions the modules that are imported come from."""
+"""What is imported: distributions, and numeric libraries, of this process and of the workers that it has."""
 
 from __future__ import annotations
 
@@ -6,16 +6,77 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from crystallize.discovery.entry_points import CORE, UNKNOWN_VERSION, header_of, normalise
+from crystallize.utils.imports import imported
 
 _INSTALLED = {"site-packages", "dist-packages"}
 _known: dict[str, tuple[str, str] | None] = {}  # by top-level module
 _last: dict[int, dict[str, str]] = {}  # by the number of modules then; one entry at most
+
+
+class Imports(NamedTuple):
+    """What a process has imported.
+
+    Attributes
+    ----------
+    packages : dict of str to str
+        The distributions of which anything is imported, each with its version, by name.
+    numeric_libraries : list of dict
+        The libraries of linear algebra or parallel loops, each with its version and the threads that it uses.
+    """
+
+    packages: dict[str, str]
+    numeric_libraries: list[dict[str, Any]]
+
+    @classmethod
+    def of_this_process(cls) -> Self:
+        """Return those of this process."""
+        libraries = _numeric_libraries()  # first, for what finds them out is imported, too
+        return cls(imported_distributions(), libraries)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Imports]) -> Self:
+        """Return those of several processes together; of two versions, that of the later part."""
+        packages = {name: version for part in parts for name, version in part.packages.items()}
+        libraries: list[dict[str, Any]] = []
+        for each in (library for part in parts for library in part.numeric_libraries):
+            if each not in libraries:
+                libraries.append(each)
+        return cls(_sorted(packages.items()), libraries)
+
+
+of_workers: list[Imports] = []
+"""What workers of this process have told, in all its runs: what they import counts as if it were imported here."""
+
+
+def note_of_worker(imports: Imports) -> None:
+    """Add what a worker has told to the others; workers of a thousand runs that tell the same share one copy."""
+    of_workers.append(next((each for each in of_workers if each == imports), imports))
+
+
+def _numeric_libraries() -> list[dict[str, Any]]:
+    """Return the numeric libraries that are loaded; without NumPy there are none, and nothing is imported for it."""
+    return _libraries(len(sys.modules)) if imported("numpy") is not None else []
+
+
+@lru_cache(maxsize=1)
+def _libraries(_modules: int) -> list[dict[str, Any]]:
+    import threadpoolctl
+
+    return [
+        {
+            "library": each.get("internal_api"),
+            "version": each.get("version"),
+            "threads": each.get("num_threads"),
+            "architecture": each.get("architecture"),
+        }
+        for each in threadpoolctl.threadpool_info()
+    ]
 
 
 def imported_distributions() -> dict[str, str]:
@@ -47,7 +108,11 @@ def distributions_of(modules: Iterable[str]) -> dict[str, str]:
                 continue
             _known[name] = None if file is None else _distribution_of(name, Path(file))
         found.add(_known[name])
-    return dict(sorted((each for each in found if each is not None), key=lambda each: normalise(each[0])))
+    return _sorted(each for each in found if each is not None)
+
+
+def _sorted(packages: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return dict(sorted(packages, key=lambda each: normalise(each[0])))
 
 
 def _top(module: str) -> str:

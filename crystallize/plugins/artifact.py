@@ -80,15 +80,13 @@ class ArtifactPlugin(BasePlugin):
         if not isinstance(versioned, bool):
             raise InvalidTypeError(f"versioned is True or False, got {versioned!r}", "ArtifactPlugin")
         if artifact_retention is None:
-            artifact_retention = number_in_environment(RETENTION, int)
-        if artifact_retention is not None:
+            artifact_retention = number_in_environment(RETENTION, int, least=1)
+        else:
             _check_retention(artifact_retention)
         if big_file_threshold_mb is not None:
             _check_threshold(big_file_threshold_mb, artifact_retention)
         elif artifact_retention is not None:
             big_file_threshold_mb = number_in_environment(THRESHOLD, float)
-            if big_file_threshold_mb is not None:
-                _check_threshold(big_file_threshold_mb, artifact_retention)
         self.root_dir = os.fspath(root_dir)
         self.versioned = versioned
         self.artifact_retention = artifact_retention

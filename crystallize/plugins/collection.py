@@ -25,7 +25,13 @@ from crystallize.discovery import (
     produce,
     warn_once,
 )
-from crystallize.errors import CrystallizeError, InvalidTypeError, PluginError, PluginLoadError
+from crystallize.errors import (
+    CrystallizeError,
+    InvalidTypeError,
+    InvalidValueError,
+    PluginError,
+    PluginLoadError,
+)
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.plugins.inspection import LOOP, Implementation, implementations, unmarked
 from crystallize.utils.failures import error_text, place_of, safe_repr
@@ -162,6 +168,8 @@ def collect(
     ------
     InvalidTypeError
         If something that is no plugin was passed.
+    InvalidValueError
+        If the environment has a setting of one of our plugins that cannot be used.
     PluginError
         If a passed plugin has a mistake, or an installed one and ``CRYSTALLIZE_STRICT_PLUGINS`` is set.
     """
@@ -318,6 +326,8 @@ def _installed(found: Found, passed: Sequence[object]) -> PluginRecord | None:
     try:
         record = examine(found)
     except PluginLoadError as error:
+        if found.is_ours and isinstance(error.__cause__, InvalidValueError):
+            raise error.__cause__ from None  # a variable of the environment that it reads is set wrong
         refuse(error)
         return None
     own = type(record.plugin)

@@ -11,10 +11,9 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
-from crystallize.discovery.imported import imported_distributions
+from crystallize.discovery.imported import Imports, imported_distributions, of_workers
 from crystallize.store.git import Changes, find_checkout
 from crystallize.store.locks import host_name
-from crystallize.utils.imports import imported
 from crystallize.utils.masking import masked, masked_command
 
 OURS = "CRYSTALLIZE_"
@@ -44,6 +43,7 @@ class Account:
 
     def __init__(self, folder: Path) -> None:
         self._started = time.monotonic()
+        self._told_before = len(of_workers)
         self._checkout = find_checkout(folder)
         self._changes = None if self._checkout is None else Changes.since_commit(self._checkout.top)
 
@@ -68,8 +68,7 @@ class Account:
         found = {} if self._changes is None else {"code": self._code(self._changes.digest())}
         return {
             **found,
-            "packages": imported_distributions(),
-            "numeric_libraries": _numeric_libraries(),
+            **Imports.joined([Imports.of_this_process(), *of_workers[self._told_before :]])._asdict(),
             "duration": round(time.monotonic() - self._started, 6),
         }
 
@@ -85,26 +84,6 @@ class Account:
 def now() -> str:
     """Return the time, in UTC, as metadata have it."""
     return datetime.now(UTC).isoformat()
-
-
-def _numeric_libraries() -> list[dict[str, Any]]:
-    """Return the numeric libraries that are loaded, each with the threads that it uses; nothing is imported for it."""
-    return _libraries(len(sys.modules)) if imported("numpy") is not None else []
-
-
-@lru_cache(maxsize=1)
-def _libraries(_modules: int) -> list[dict[str, Any]]:
-    import threadpoolctl
-
-    return [
-        {
-            "library": each.get("internal_api"),
-            "version": each.get("version"),
-            "threads": each.get("num_threads"),
-            "architecture": each.get("architecture"),
-        }
-        for each in threadpoolctl.threadpool_info()
-    ]
 
 
 @lru_cache(maxsize=16)

@@ -100,10 +100,11 @@ def claim_run(location: RunLocation) -> Claim:
     Raises
     ------
     StoreError
-        If the experiment's folder is a link, or the run whose place this one would take is pinned.
+        If the experiment's folder is a link, a file is where a folder has to be, or the run whose place this one
+        would take is pinned.
     """
     experiment = folder_of(location)
-    experiment.mkdir(parents=True, exist_ok=True)
+    _make_folder(experiment)
     with locked(experiment_lock(experiment)):
         _tidy(experiment)
         if not location.versioned and is_pinned(experiment / _ONLY):
@@ -171,10 +172,10 @@ def apply_folder(location: RunLocation) -> Path:
     Raises
     ------
     StoreError
-        If it, or the experiment's folder, is a link.
+        If it, or the experiment's folder, is a link, or a file is where a folder has to be.
     """
     folder = folder_of(location) / APPLY
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     return _refuse_link(folder)
 
 
@@ -187,6 +188,19 @@ def folder_of(location: RunLocation) -> Path:
         If it is a link.
     """
     return _refuse_link(location.folder)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder below the root, the root too and those above it; whatever is no folder is named."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        obstacle = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+        raise StoreError(
+            f"the run cannot be stored: {obstacle.name!r} is {'a file' if obstacle.is_file() else 'no folder'}",
+            str(obstacle),
+            "root_dir must be a folder, and what is below it too: move this away, or choose another root_dir",
+        ) from error
 
 
 def _refuse_link(folder: Path) -> Path:

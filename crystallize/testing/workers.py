@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import random
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any, ClassVar
@@ -195,6 +198,41 @@ class WorkerProcessesContract(ExecutionStrategyContract):
         )
         assert returned[:2] + returned[3:] == all_kept([0, 1, 3])
         assert returned[2][1][:3] == ("failed", 2, "SerializationError")
+
+    def test_what_workers_import_is_among_the_packages_of_each_run(
+        self, strategy: Any, tmp_path: Path
+    ) -> None:
+        """Its versions are told, and the threads of numeric libraries, also by workers that have told another run."""
+        site = tmp_path / "site-packages"
+        info = site / "Brought.Along-1.5.dist-info"
+        info.mkdir(parents=True)
+        (site / "brought_along.py").touch()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Brought.Along\nVersion: 1.5\n\n")
+        (info / "RECORD").write_text("brought_along.py,,\n")
+
+        def imports_late(data: int, ctx: Any) -> tuple[int, dict[str, float]]:
+            if ctx["replicate"] == 2:
+                sys.path.insert(0, str(site))
+                importlib.import_module("brought_along")
+                sys.path.remove(str(site))
+            return data, {"drawn": float(ctx.rng.random())}
+
+        for name in ("one", "two"):
+            experiment = Experiment(
+                lambda: 1,
+                [imports_late],
+                name=name,
+                plugins=[ArtifactPlugin(root_dir=tmp_path)],
+                execution=strategy,
+                replicates=4,
+            )
+            result = experiment.run()
+            result.raise_for_errors()
+            assert result.path is not None
+            metadata = json.loads((result.path / "metadata.json").read_text())
+            assert metadata["packages"].get("Brought.Along") == "1.5", f"run {name!r} was not told"
+            assert metadata["numeric_libraries"], f"run {name!r} was told of no numeric library"
+        assert "brought_along" not in sys.modules
 
     # -- waiting -------------------------------------------------------------------------------------------
 

@@ -66,18 +66,26 @@ def check_size(name: str, value: Any) -> None:
         raise InvalidValueError(f"{name} is above 0, in the metric's unit, got {value!r}")
 
 
-def number_in_environment(variable: str, kind: Callable[[str], _Number]) -> _Number | None:
+def number_in_environment(variable: str, kind: Callable[[str], _Number], *, least: int = 0) -> _Number | None:
     """Return the number that a variable of the environment holds; None if it is not set or empty.
 
     Raises
     ------
     InvalidValueError
-        If it is none.
+        If it is none, not finite, or below `least`.
     """
     text = os.environ.get(variable, "").strip()
+    if not text:
+        return None
+    wanted = "a whole number" if kind is int else "a number"
     try:
-        return kind(text) if text else None
+        number = kind(text)
     except ValueError:
-        raise InvalidValueError(
-            f"{variable} is a number, got {text!r}", "the environment", f"Set it right, or unset {variable}"
-        ) from None
+        pass
+    else:
+        if least <= number < math.inf:
+            return number
+        wanted += f" of at least {least}"
+    raise InvalidValueError(
+        f"{variable} is {wanted}, got {text!r}", "the environment", f"Set it right, or unset {variable}"
+    )

@@ -12,16 +12,18 @@ _DEEPEST = 20
 
 # Texts only: `max_tokens=512` is a setting like any other.
 _SECRET = re.compile(
-    r"(?:^|[_\W])(?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private|secret|auth)[_-]?key"
-    r"|apikey|credentials?|auth|bearer)(?:$|[_-](?:key|id|value|text)$)",
+    r"(?:^|[_\W])(?:password|passwd|passphrase|pwd|secret|token|apikey|credentials?|auth|bearer"
+    r"|(?:api|access|private|secret|auth|cache|signing|encryption|decryption|master|ssh|hmac)[_-]?key)"
+    r"(?:$|[_-](?:key|id|value|text)$)",
     re.IGNORECASE,
 )
+_NEW_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # db|Password, HF|Token
 _IN_ADDRESS = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")  # https://user:password@host
 
 
 @lru_cache(maxsize=1024)  # what a step reads is looked at each time
 def _is_secret(name: str) -> bool:
-    return _SECRET.search(name) is not None
+    return _SECRET.search(_NEW_WORD.sub("_", name)) is not None
 
 
 def masked(key: object, value: Any, *, depth: int = 0) -> Any:

@@ -171,10 +171,11 @@ def test_links_that_lead_to_themselves_are_told(call, project):
 def test_a_place_that_takes_no_files_is_told_with_its_path_and_no_plugin_is_blamed(call, project):
     Path("data").write_text("a file where the runs would be stored")
     done = call("run", "make")
-    assert done.code == 1
+    assert done.code == 2
     (told,) = [line for line in done.err.splitlines() if "cannot be stored" in line]
     assert "plugin" not in told.lower()
-    assert str(Path("data").absolute()) in told
+    assert f"'data' is a file ({Path('data').absolute()}). root_dir must be a folder" in told
+    assert "rights" not in told
 
 
 def test_several_problems_stand_on_a_line_each(call, project):

@@ -273,8 +273,8 @@ def test_an_experiment_that_fails_stops_what_depends_on_it(call, project):
     assert "use" not in results(done)
 
 
-@pytest.mark.parametrize("options", [[], ["--only"]])
-def test_a_plugin_that_breaks_off_the_run_makes_it_a_failed_one(call, project, options):
+@pytest.mark.parametrize(("options", "code"), [([], 1), (["--only"], 2)])
+def test_a_plugin_that_breaks_off_the_run_makes_it_a_failed_one_if_anything_ran(call, project, options, code):
     assert call("run", "make").code == 0
     (project / "use" / "hooks.py").write_text(
         "from crystallize import hookimpl\n\n"
@@ -283,7 +283,7 @@ def test_a_plugin_that_breaks_off_the_run_makes_it_a_failed_one(call, project, o
         "    raise RuntimeError('no licence')\n"
     )
     done = call("run", "use", *options)
-    assert done.code == 1
+    assert done.code == code
     assert "raised in before_run: RuntimeError: no licence" in done.err
 
 
@@ -320,6 +320,44 @@ def test_wrong_use_is_a_message_and_exit_code_2_before_anything_runs(call, proje
     assert "Traceback" not in done.err
     assert done.out == ""
     assert not Path("data").exists()
+
+
+def occupied(place):
+    Path(place).parent.mkdir(exist_ok=True)
+    Path(place).write_text("a file in the place of a folder")
+
+
+def pinned(call):
+    assert call("run", "make").code == 0
+    assert call("runs", "pin", "make", "--version", "0").code == 0
+
+
+def newer(call):
+    assert call("run", "make").code == 0
+    file = Path("data/make/v0/metadata.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"schema_version": 10**6}))
+
+
+OBSTACLES = {
+    "a file as the root": ("{}", (), lambda _: occupied("data"), "'data' is a file"),
+    "a file above the root": ("{root_dir: a/b/c}", (), lambda _: occupied("a/b"), "'b' is a file"),
+    "a file below the root": ("{}", (), lambda _: occupied("data/make"), "'make' is a file"),
+    "a root that cannot be made": ("{root_dir: /proc/none/of/ours}", (), lambda _: None, "cannot be stored"),
+    "a pinned run": ("{versioned: false}", (), pinned, "is pinned"),
+    "a newer run": ("{}", ("--resume",), newer, "newer"),
+}
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES)
+def test_what_cannot_be_stored_at_all_does_not_begin_and_the_exit_code_is_2(call, project, obstacle):
+    settings, options, prepare, told = OBSTACLES[obstacle]
+    with (project / "make" / "config.yaml").open("a") as config:
+        config.write(f"plugins: {{artifact: {settings}}}\n")
+    prepare(call)
+    done = call("run", "make", *options)
+    assert done.code == 2
+    assert told in done.err
+    assert "said by a step" not in done.out + done.err
 
 
 FOLDER = {

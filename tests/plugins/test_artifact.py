@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -341,9 +342,28 @@ def test_with_a_threshold_old_versions_lose_big_artifacts_only_and_the_environme
     paths = [subject.run(replicates=1).path for _ in range(3)]
     kept = [sorted({path.name for path in run.glob("replicate_*/*/*/*")}) for run in paths if run]
     assert kept == [["small"], ["big", "small"], ["big", "small"]]
-    monkeypatch.setenv("CRYSTALLIZE_ARTIFACT_RETENTION", "two")
-    with pytest.raises(InvalidValueError, match="CRYSTALLIZE_ARTIFACT_RETENTION is a number, got 'two'"):
-        ArtifactPlugin()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "wanted"),
+    [
+        ("CRYSTALLIZE_ARTIFACT_RETENTION", "two", "a whole number"),
+        ("CRYSTALLIZE_ARTIFACT_RETENTION", "2.5", "a whole number"),
+        ("CRYSTALLIZE_ARTIFACT_RETENTION", "0", "a whole number of at least 1"),
+        ("CRYSTALLIZE_ARTIFACT_RETENTION", "-3", "a whole number of at least 1"),
+        ("CRYSTALLIZE_BIG_FILE_THRESHOLD_MB", "2x", "a number"),
+        ("CRYSTALLIZE_BIG_FILE_THRESHOLD_MB", "nan", "a number of at least 0"),
+    ],
+)
+@pytest.mark.parametrize("make", [ArtifactPlugin, experiment])
+def test_a_setting_of_the_environment_that_cannot_be_used_is_an_error_and_never_a_run_that_is_not_stored(
+    monkeypatch: pytest.MonkeyPatch, make: Any, variable: str, text: str, wanted: str
+) -> None:
+    monkeypatch.setenv("CRYSTALLIZE_ARTIFACT_RETENTION", "2")
+    monkeypatch.setenv(variable, text)
+    told = f"{variable} is {wanted}, got '{text}' (the environment). Set it right, or unset {variable}"
+    with pytest.raises(InvalidValueError, match=f"^{re.escape(told)}$"):
+        make()
 
 
 def test_a_pinned_run_without_versions_is_not_replaced() -> None:

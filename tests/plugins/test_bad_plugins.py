@@ -80,6 +80,11 @@ FAULTS = {
         BASE + "class P(BasePlugin):\n def __init__(self): {}['x']",
         "the class raised KeyError: 'x'",
     ),
+    "refuses its setting when made": (
+        BASE + "from crystallize.errors import InvalidValueError\n"
+        "class P(BasePlugin):\n def __init__(self): raise InvalidValueError('ACME_SIZE is a number')",
+        "ACME_SIZE is a number",
+    ),
     "exits when made": ("def P(): raise SystemExit(4)", "the factory raised SystemExit: 4"),
     "gives nothing": ("def P(): pass", "the factory gave None"),
     "gives a class": ("def P(): return dict", "the factory gave the class dict, not an instance"),

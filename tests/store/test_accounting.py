@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import platform
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from crystallize import Experiment, Pipeline, pipeline_step
 from crystallize.discovery.imported import imported_distributions
+from crystallize.pipelines.cache.settings import KEY
 from crystallize.store.accounting import Account
 
 
@@ -43,6 +45,18 @@ def test_of_the_environment_only_what_results_may_depend_on_is_kept(monkeypatch:
     assert found["PYTHONHASHSEED"] == found["OMP_NUM_THREADS"] == found["CRYSTALLIZE_X"] == "7"
     assert found["CRYSTALLIZE_TOKEN"] == "***"
     assert not {"AWS_SECRET", "OTHER", "HOME"} & found.keys()
+
+
+def test_of_the_key_that_signs_the_cache_a_run_has_only_that_it_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(KEY, "hunter2")
+    path = (
+        Experiment(lambda: 1.0, [pipeline_step(cacheable=True)(lambda data: data)], name="study").run().path
+    )
+    assert path is not None
+    assert json.loads((path / "metadata.json").read_text())["environment"]["variables"][KEY] == "***"
+    assert not [file for file in path.rglob("*") if file.is_file() and b"hunter2" in file.read_bytes()]
 
 
 def test_the_working_folder_is_told_from_the_top_of_the_repository(
@@ -95,6 +109,25 @@ def test_what_a_step_imports_is_among_the_packages_of_its_run() -> None:
         sys.modules.pop("brand_new", None)
     assert path is not None
     assert json.loads((path / "metadata.json").read_text())["packages"]["Differently.Called"] == "1.5"
+
+
+TWICE = """
+from crystallize import Experiment, pipeline_step
+
+@pipeline_step()
+def use(data, ctx):
+    return data, {"drawn": float(ctx.rng.random())}
+
+for _ in range(2):
+    Experiment(lambda: 1.0, [use], name="study").run(replicates=2)
+"""
+
+
+def test_two_runs_of_one_process_have_the_same_packages_whatever_finding_them_out_has_imported() -> None:
+    subprocess.run([sys.executable, "-c", TWICE], check=True)
+    one, two = (json.loads(Path(f"data/study/v{run}/metadata.json").read_text()) for run in range(2))
+    assert one["packages"] == two["packages"]
+    assert "numpy" in one["packages"]
 
 
 def test_the_threads_of_the_numeric_libraries_and_the_workers_are_told() -> None:

@@ -312,6 +312,7 @@ def test_worker_processes_owe_more(outcomes: Outcomes) -> None:
         "test_an_experiment_whose_worker_is_killed_gives_the_bytes_of_a_serial_run",
         "test_what_cannot_be_sent_to_a_worker_is_named",
         "test_a_result_that_cannot_be_sent_back_is_the_failure_of_its_replicate",
+        "test_what_workers_import_is_among_the_packages_of_each_run",
         "test_workers_draw_different_numbers_from_global_generators",
     }
 

@@ -18,6 +18,14 @@ SECRET = [
     "HF_TOKEN",
     "auth",
     "SECRET_KEY",
+    "accessToken",
+    "dbPassword",
+    "HFToken",
+    "AWSSecretKey",
+    "signing_key",
+    "privateKey",
+    "encryption-key",
+    "CRYSTALLIZE_CACHE_KEY",
 ]
 PUBLIC = [
     "tokens",
@@ -30,6 +38,14 @@ PUBLIC = [
     "max_tokens",
     "secretary",
     "monkey",
+    "maxTokens",
+    "n_tokens",
+    "primary_key",
+    "sortKey",
+    "key_0",
+    "keyTokens",
+    "tokenizerName",
+    "cached_keys",
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from dataclasses import dataclass, field
@@ -104,10 +103,4 @@ def cache_folder() -> Path:
 
 def _limit(variable: str, unit: int) -> float | None:
     number = number_in_environment(variable, float)
-    if number is not None and not 0 <= number < math.inf:
-        raise InvalidValueError(
-            f"{variable} is a number of at least 0, got {number:g}",
-            "the environment",
-            f"Set it right, or unset {variable}",
-        )
     return None if number is None else number * unit

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import pickle
 import signal
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crystallize.discovery.imported import Imports, note_of_worker
 from crystallize.errors import ExecutionError, SerializationError
 from crystallize.utils.pickling import dump_result, pack, unpack, why_not_picklable
 
@@ -42,6 +44,8 @@ class Finished(NamedTuple):
     replicate: int
     payload: bytes | None
     refusal: str
+    imports: Imports | None = None
+    """What the worker has imported, if that may be more than it has told in this run."""
 
 
 def pack_replicate_fn(replicate_fn: Callable[[int], Any]) -> Packed:
@@ -84,17 +88,34 @@ class _Recipe:
         return self._call
 
 
+_told: tuple[Any, int] = None, 0
+"""The run of the result that was wrapped last, and how many modules were imported then."""
+
+
 def finish(replicate: int, result: Any) -> Finished:
     """Wrap what `replicate_fn` returned, in the worker; a result that cannot be pickled is no exception."""
     try:
-        return Finished(replicate, dump_result(result), "")
+        payload, refusal = dump_result(result), ""
     except Exception as error:
-        reason = why_not_picklable(result, f"the result of replicate {replicate}")
-        return Finished(replicate, None, reason or str(error))
+        payload, refusal = (
+            None,
+            why_not_picklable(result, f"the result of replicate {replicate}") or str(error),
+        )
+    run = getattr(result, "run", None)
+    return Finished(
+        replicate, payload, refusal, None if _told == (run, len(sys.modules)) else _imports_to_tell(run)
+    )
+
+
+def _imports_to_tell(run: Any) -> Imports:
+    global _told  # noqa: PLW0603 - what is imported belongs to the process, too
+    imports = Imports.of_this_process()
+    _told = run, len(sys.modules)
+    return imports
 
 
 def result_of(finished: Finished) -> Any:
-    """Return the result that a worker wrapped.
+    """Return the result that a worker wrapped, and note what that worker has imported.
 
     Raises
     ------
@@ -102,6 +123,8 @@ def result_of(finished: Finished) -> Any:
         If the worker could not pickle it, or it cannot be loaded here. That is an error of this replicate
         alone: :func:`give_up`.
     """
+    if finished.imports is not None:
+        note_of_worker(finished.imports)
     if finished.payload is None:
         raise _unsendable(finished.replicate, finished.refusal)
     try:

@@ -11,10 +11,13 @@ import cloudpickle  # noqa: F401
 import numpy.random  # noqa: F401
 import threadpoolctl
 
+from crystallize.discovery.imported import imported_distributions
 from crystallize.plugins.execution import launch, worker  # noqa: F401
 
 libraries = threadpoolctl.ThreadpoolController()
 """The numeric libraries that are loaded, found once for all workers."""
+
+imported_distributions()  # which modules are of which is found once, too
 
 if hasattr(signal, "pthread_sigmask"):
     # Ctrl-C was blocked when the server started. Ignore one that has come since; then be as if nothing was,

@@ -81,6 +81,7 @@ class TestProcessUnderSpawn(
     only=[
         "test_an_experiment_whose_worker_is_killed_gives_the_bytes_of_a_serial_run",
         "test_workers_draw_different_numbers_from_global_generators",
+        "test_what_workers_import_is_among_the_packages_of_each_run",
         "test_no_worker_is_left_after_a_run",
         "test_no_worker_is_left_after_ctrl_c",
         "test_a_run_leaves_no_file_open",
