@@ -221,6 +221,8 @@ class Result:
             return NotImplemented
         return all(ours == theirs for ours, theirs in zip_longest(self._content(), other._content()))
 
+    __hash__ = None  # type: ignore[assignment]  # it can change
+
     def _content(self) -> Iterator[str]:
         """Yield all that it holds as JSON, part by part."""
         yield to_json([self.arrived, self.to_dict()])
