@@ -177,15 +177,9 @@ class Intake:
             self.take_unreported(results)
 
     def _failed_run(self) -> CrystallizeError:
-        experiment, count = self.experiment, len(self._failures)
-        return failures_error(
-            self._failures,
-            f"the run of {experiment.folder_name!r} has stopped: {counted(count, 'outcome')} failed, and max_failures "
-            f"is {self._max_failures}",
-            ""
-            if experiment.plugins.find(ArtifactPlugin) is None
-            else "What was measured is stored, and a run with strategy='resume', or --resume, goes on with it",
-        )
+        name, count = self.experiment.folder_name, counted(len(self._failures), "outcome")
+        what = f"the run of {name!r} has stopped: {count} failed, and max_failures is {self._max_failures}"
+        return failures_error(self._failures, what)
 
     def _give_result_to(self, error: BaseException) -> None:
         """Have an error that ends the run carry what was measured."""
@@ -202,7 +196,15 @@ class Intake:
         result.arrived = self._count
         vars(error)["result"] = result
         arrived = f"{self._count} of {self.run.replicates}" if self.run.replicates else str(self._count)
-        error.add_note(f"What was measured is in this error's attribute `result`: {arrived} replicates")
+        note = f"What was measured is in this error's attribute `result`: {arrived} replicates"
+        if self._is_stored_in_part(result, error):
+            note += ". It is stored, too, and a run with strategy='resume', or --resume, goes on with it"
+        error.add_note(note)
+
+    def _is_stored_in_part(self, result: Result, error: BaseException) -> bool:
+        """Tell whether there is a stored run that lacks something, after an error that has nothing to do with that."""
+        is_stored = self.experiment.plugins.find(ArtifactPlugin) is not None
+        return is_stored and result.path is None and not isinstance(error.__cause__, StoreError)
 
     def take(self, result: Any) -> int:
         """Take the result of one replicate as it arrives; return its number.
