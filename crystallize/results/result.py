@@ -461,7 +461,7 @@ class Result:
         return make_dataset([self.condition(name) for name in self.conditions], self.replicates)
 
 
-def failures_error(errors: Sequence[OutcomeError], what: str, hint: str = "") -> RunFailedError:
+def failures_error(errors: Sequence[OutcomeError], what: str, hint: str) -> RunFailedError:
     """Return the error that names the first of the failures, with the first one's traceback as a note."""
     shown = "; ".join(map(str, errors[:_MOST_SHOWN]))
     more = f"; and {len(errors) - _MOST_SHOWN} more" if len(errors) > _MOST_SHOWN else ""
