@@ -90,9 +90,10 @@ class Lookup:
         self.note = draft.document.add
 
     def own(self, file: str, name: str) -> Any:
-        """Return what `name` is in a module of the folder, or MISSING."""
+        """Return what `name` is in a module of the folder, or MISSING; what it imports as a module is not its own."""
         module = self.modules.load(file)
-        return MISSING if module is None or name.startswith("__") else vars(module).get(name, MISSING)
+        found = MISSING if module is None or name.startswith("__") else vars(module).get(name, MISSING)
+        return MISSING if isinstance(found, ModuleType) else found
 
     def line_of(self, *path: str | int) -> int:
         """Return the line of a value in the file."""
@@ -211,6 +212,4 @@ def kind_of(thing: Any) -> str:
     """Say what something in a module is, for messages."""
     if isinstance(thing, type):
         return f"the class {thing.__name__}"
-    if isinstance(thing, ModuleType):
-        return f"the module {thing.__name__}"
     return f"a {type(thing).__name__}"

@@ -61,8 +61,8 @@ class Parts:
         self.steps: list[tuple[KeyPath, Make]] = []
         for source in lookup.config.sources():
             if source.calls:
-                module = lookup.modules.load("datasources")
-                call = next((call for call in source.calls if hasattr(module, call.name)), source.calls[0])
+                known = (call for call in source.calls if lookup.own("datasources", call.name) is not MISSING)
+                call = next(known, source.calls[0])
                 path = (*source.path, *call.path)
                 make = lookup.attempt(path, self._source, call, path, f"data source {call.name!r}")
                 self.sources |= {} if make is None else {source.alias: make}

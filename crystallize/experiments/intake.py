@@ -6,7 +6,14 @@ import logging
 from operator import attrgetter, length_hint
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import CrystallizeError, ExecutionError, MissingMetricError, PluginError, StoreError
+from crystallize.errors import (
+    CrystallizeError,
+    ExecutionError,
+    MissingMetricError,
+    PluginError,
+    RunFailedError,
+    StoreError,
+)
 from crystallize.experiments.failure_policy import how_to_repeat
 from crystallize.experiments.handover import Handover
 from crystallize.experiments.in_order import InOrder
@@ -182,10 +189,13 @@ class Intake:
             self._failures,
             f"the run of {experiment.folder_name!r} has stopped: {counted(count, 'outcome')} failed, and max_failures "
             f"is {self._max_failures}",
-            ""
-            if experiment.plugins.find(ArtifactPlugin) is None
-            else "What was measured is stored, and a run with strategy='resume', or --resume, goes on with it",
+            self._how_to_go_on(),
         )
+
+    def _how_to_go_on(self) -> str:
+        if self.experiment.plugins.find(ArtifactPlugin) is None:
+            return ""
+        return "What was measured is stored, and a run with strategy='resume', or --resume, goes on with it"
 
     def _give_result_to(self, error: BaseException) -> None:
         """Have an error that ends the run carry what was measured."""
@@ -203,6 +213,10 @@ class Intake:
         vars(error)["result"] = result
         arrived = f"{self._count} of {self.run.replicates}" if self.run.replicates else str(self._count)
         error.add_note(f"What was measured is in this error's attribute `result`: {arrived} replicates")
+        says_so = isinstance(error, RunFailedError)
+        cannot_be_stored = isinstance(error.__cause__, StoreError)
+        if result.path is None and not says_so and not cannot_be_stored and (how := self._how_to_go_on()):
+            error.add_note(how)
 
     def take(self, result: Any) -> int:
         """Take the result of one replicate as it arrives; return its number.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import InvalidValueError
@@ -58,18 +58,18 @@ class TraceStore:
         for replicate, trace in enumerate(traces[1:], first + 1):
             self.put(replicate, trace)
 
-    def get(self, replicate: int) -> Trace:
-        """Return the trace of one outcome; empty if it never arrived."""
+    def get(self, replicate: int) -> Trace | None:
+        """Return the trace of one outcome; None if it never arrived."""
         code = self._numbers[replicate] if replicate < len(self._numbers) else -1
-        return self._traces[code] if code >= 0 else ()
+        return self._traces[code] if code >= 0 else None
 
 
 class Provenance(Sequence[dict[str, Any]]):
     """One record for each outcome, in replicate order and, within one, in the order of the conditions.
 
     A record is made when it is asked for: ``{"replicate", "condition", "seed_used", "error", "steps"}``. For each
-    step, and before them for a treatment's function and the data source if they left a trace, ``"steps"`` has
-    ``"step"`` and ``"params"`` and what it did with the context:
+    step that ran, the one that failed included, and before them for a treatment's function and the data source if they
+    left a trace, ``"steps"`` has ``"step"`` and ``"params"`` and what it did with the context:
 
     * ``"reads"``, key to value, of a large value its kind and size;
     * ``"missing"``, the keys that it asked for and that were not there; ``"present"``, those of which it only asked
@@ -100,8 +100,9 @@ class Provenance(Sequence[dict[str, Any]]):
     def of(self, condition: str, replicate: int) -> dict[str, Any]:
         """Return the record of one outcome."""
         traces, seeds, errors = self._conditions[condition]
-        traced = {raw[0]: StageRecord(*raw) for raw in traces.get(replicate)}
-        error = errors.get(replicate)
+        trace, error = traces.get(replicate), errors.get(replicate)
+        traced = {raw[0]: StageRecord(*raw) for raw in trace or ()}
+        steps = () if trace is None else self._steps if error is None else self._until(error.step)
         seed = seeds[replicate] if replicate < len(seeds) else None
         own = {"replicate": replicate, "condition": condition, "seed_used": seed}
         return {
@@ -115,16 +116,14 @@ class Provenance(Sequence[dict[str, Any]]):
                     "params": params,
                     **describe_stage(traced.get(stage), {**own, "step_name": name}),
                 }
-                for stage, name, params in self._stages(traced)
+                for stage, name, params in _stages(traced, steps)
             ],
         }
 
-    def _stages(self, traced: dict[int, StageRecord]) -> Iterator[tuple[int, str, dict[str, Any]]]:
-        for stage in (TREATMENT, DATA_SOURCE):
-            if stage in traced:
-                yield stage, STAGE_NAMES[stage], {}
-        for stage, (name, params) in enumerate(self._steps):
-            yield stage, name, params
+    def _until(self, failed: str | None) -> Sequence[tuple[str, dict[str, Any]]]:
+        """Return the steps up to the one that failed; none if that was no step."""
+        names = [name for name, _ in self._steps]
+        return self._steps[: names.index(failed) + 1] if failed in names else ()
 
     def __len__(self) -> int:
         return self._replicates * len(self._conditions)
@@ -181,6 +180,16 @@ class Provenance(Sequence[dict[str, Any]]):
         if with_steps:
             for step in record["steps"]:
                 yield _line(step)
+
+
+def _stages(
+    traced: Container[int], steps: Iterable[tuple[str, dict[str, Any]]]
+) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    for stage in (TREATMENT, DATA_SOURCE):
+        if stage in traced:
+            yield stage, STAGE_NAMES[stage], {}
+    for stage, (name, params) in enumerate(steps):
+        yield stage, name, params
 
 
 def describe_stage(record: StageRecord | None, own: Mapping[str, Any]) -> dict[str, Any]:

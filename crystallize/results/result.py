@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -209,6 +210,26 @@ class Result:
             f"{len(self.errors)} of {outcomes} outcomes of {self.experiment!r} failed",
             "result.errors has them all, with their tracebacks",
         )
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both hold the same; where they are stored, and what the step cache did, does not count.
+
+        NaN equals NaN, while 1, 1.0 and True differ. What JSON has no form for is compared by its ``repr``, and arrays
+        and sets as lists, since a stored run has nothing else of them.
+        """
+        if not isinstance(other, Result):
+            return NotImplemented
+        return all(ours == theirs for ours, theirs in zip_longest(self._content(), other._content()))
+
+    __hash__ = None  # type: ignore[assignment]  # it can change
+
+    def _content(self) -> Iterator[str]:
+        """Yield all that it holds as JSON, part by part."""
+        yield to_json([self.arrived, self.to_dict()])
+        for each in map(self.condition, self.conditions):
+            columns = [(metric, list(column.by_replicate())) for metric, column in each.columns.items()]
+            yield to_json([columns, each.tags, each.coordinates, each.dropped_at])
+        yield from map(to_json, self._provenance or ())
 
     # -- showing -------------------------------------------------------------------------------------------
 

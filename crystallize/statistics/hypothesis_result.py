@@ -116,9 +116,9 @@ class HypothesisResult:
         For each treatment that lacks pairs with the baseline: how many replicates were left out, by the reason:
         ``"failed"``, ``"timeout"``, ``"worker-lost"``, ``"NaN"`` or ``"not recorded by both"``.
     ranking : dict
-        ``"ranked"``: the names of all treatments with a score, the best first, NaN last. Equal ones stand in the
-        order of the treatments; without a ranker, the smaller p-value and then the larger difference comes first, also
-        among those of NaN.
+        ``"ranked"``: the names of all treatments with a score, the best first, NaN last. Without a ranker, those that
+        are known to be better stand before the others. Equal ones stand in the order of the treatments; without a
+        ranker, the smaller p-value and then the larger difference comes first, also among those of NaN.
         ``"best"``: the first of them. It is None if no score is a number; without a ranker also if there is no
         direction, or none is known to be better.
     """
@@ -140,16 +140,22 @@ class HypothesisResult:
     def ranking(self) -> dict[str, Any]:
         """The treatments in order; see the class."""
         scores = self.scores
-        ranked = sorted(scores, key=lambda name: (math.isnan(scores[name]), scores[name]))
+        known = set() if self.has_ranker else self._better()
+        ranked = sorted(scores, key=lambda name: (math.isnan(scores[name]), name not in known, scores[name]))
         best = ranked[0] if ranked and not math.isnan(scores[ranked[0]]) else None
-        if best is not None and not self.has_ranker and not self.is_better(best):
-            best = None
-        return {"best": best, "ranked": ranked}
+        return {"best": best if self.has_ranker or best in known else None, "ranked": ranked}
 
     def is_better(self, treatment: str) -> bool:
         """Tell whether `treatment` is better than the baseline in one comparison at least, and worse in none."""
-        verdicts = {each.verdict for each in self.comparisons if each.treatment == treatment}
-        return BETTER in verdicts and WORSE not in verdicts
+        return treatment in self._better()
+
+    def _better(self) -> set[str]:
+        """Return the treatments of which :meth:`is_better` holds."""
+        better, worse = (
+            {each.treatment for each in self.comparisons if each.verdict == verdict}
+            for verdict in (BETTER, WORSE)
+        )
+        return better - worse
 
     def get_for_treatment(self, name: str) -> Any:
         """Return what the verifier returned for the treatment `name`.
@@ -352,6 +358,8 @@ class HypothesisResult:
         best = self.ranking["best"]
         if best is not None:
             yield f"best is {best!r}" + (", by its ranker." if self.has_ranker else ".")
+        elif self.has_ranker:
+            yield "The ranker gave no treatment a number, so none is called best."
         elif self.direction is not None:
             mixed = list(self._mixed())
             yield from mixed[:_MOST_EXPLAINED]

@@ -466,3 +466,57 @@ def test_two_outputs_that_would_be_called_alike_are_a_mistake(
     config = "datasource: numbers\nsteps: [write]\noutputs:\n  a: {loader: json}\n  b: {file_name: A.json}\n"
     (problem,) = problems_of(make_folder("study", config, steps=steps))
     assert "the outputs 'a' and 'b' have the same file name 'A.json'" in problem.message
+
+
+def test_a_module_that_is_imported_hides_no_name(make_folder: MakeFolder) -> None:
+    folder = make_folder(
+        "study",
+        """
+        datasource: {numbers: {copy: {n: 2}}}
+        steps: [write]
+        outputs:
+          a: {file_name: a.json, loader: json, writer: json}
+          b: {file_name: b.yaml, loader: yaml}
+        treatments: {more: {factor: 2}}
+        hypotheses: [{verifier: welch_t_test, metrics: total}]
+        """,
+        datasources="import copy\n\ndef numbers(*, copy): return list(range(copy['n']))\n",
+        steps="""
+        from crystallize import Artifact
+
+        def write(data, *, a: Artifact, b: Artifact, factor=1):
+            a.write(data)
+            b.write(data)
+            return data, {"total": factor * sum(data)}
+        """,
+        outputs="import json\nimport json as yaml\n",
+        verifiers="import statistics as welch_t_test\n",
+    )
+    result = load_experiment(folder).run(replicates=1)
+    assert result.metrics.treatments["more"].metrics["total"] == [2]
+    assert [entry.name for entry in result.artifacts[:2]] == ["a.json", "b.yaml"]
+    assert "welch_t_test" in [found.name for found in result.metrics.hypotheses]
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("datasource: json\nsteps: [total]", "no data source is called 'json' in datasources.py"),
+        ("datasource: numbers\nsteps: [json]", "no step is called 'json' in steps.py"),
+        (
+            "datasource: numbers\nsteps: [total]\noutputs: {a: {file_name: a, loader: copy}}",
+            "no loader is called 'copy' in outputs.py or among the installed ones",
+        ),
+    ],
+)
+def test_a_module_that_is_imported_is_no_part(
+    config: str, told: str, make_folder: MakeFolder, problems_of: Callable[[Path], list[Problem]]
+) -> None:
+    imports = "import copy\nimport json\n"
+    parts = {
+        "datasources": "def numbers(): return [1]\n",
+        "steps": "def total(data): return data\n",
+        "outputs": "",
+    }
+    folder = make_folder("study", config, **{name: imports + source for name, source in parts.items()})
+    assert told in [problem.message for problem in problems_of(folder)]

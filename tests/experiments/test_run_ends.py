@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from crystallize import ArtifactPlugin, BasePlugin, Experiment
-from crystallize.errors import PluginError
+from crystallize import ArtifactPlugin, BasePlugin, Experiment, Hypothesis, paired_t_test, treatment
+from crystallize.errors import MissingMetricError, PluginError, RunFailedError
 from crystallize.testing.subjects import wait_until
 from crystallize.utils.failures import RunCancelled, RunTerminated
 
@@ -128,6 +128,25 @@ def test_a_result_that_cannot_be_stored_is_in_the_error(tmp_path: Path) -> None:
         run(take_its_place, disable_plugins=(), plugins=[ArtifactPlugin(root_dir=tmp_path)])
     assert caught.value.result.metrics.baseline.metrics["value"] == [*range(6)]  # type: ignore[attr-defined]
     assert "6 of 6" in caught.value.__notes__[0]
+    assert "resume" not in "".join(caught.value.__notes__)
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, RunFailedError, MissingMetricError])
+def test_an_error_that_breaks_off_a_stored_run_says_how_to_go_on_with_it(ends: type[BaseException]) -> None:
+    """As long as there is something left to do."""
+
+    def end(data: Any, ctx: Any) -> Any:
+        if ctx["replicate"] == 3 and ends is not MissingMetricError:
+            raise KeyboardInterrupt if ends is KeyboardInterrupt else ValueError
+        return data, {"value": ctx["replicate"]} if ctx["condition"] == "baseline" else {}
+
+    only_baseline = Hypothesis(paired_t_test(), metrics="value")
+    options = {"treatments": [treatment("t", {})], "hypotheses": [only_baseline], "on_error": "stop"}
+    for disabled in ((), ["artifact"]):
+        with pytest.raises(ends) as caught:
+            run(end, disable_plugins=disabled, **options)
+        told = [text for text in (str(caught.value), *caught.value.__notes__) if "strategy='resume'" in text]
+        assert len(told) == (not disabled and ends is not MissingMetricError)
 
 
 def test_a_run_that_is_cancelled_keeps_what_had_arrived() -> None:

@@ -87,6 +87,7 @@ def test_a_stored_run_is_the_result_that_it_returned() -> None:
     result, path = stored()
     loaded = load_result(path)
     assert loaded.path == path
+    assert loaded == result
     assert loaded.to_json() == result.to_json()
     assert by_replicate(loaded) == by_replicate(result)
     assert list(map(repr, loaded.provenance)) == list(map(repr, result.provenance))
@@ -95,6 +96,65 @@ def test_a_stored_run_is_the_result_that_it_returned() -> None:
     assert loaded.to_frame().to_string() == result.to_frame().to_string()
     assert str(loaded.summary()) == str(result.summary())
     assert repr(loaded) == repr(result)
+
+
+def of_values(*values: Any, seed: int = 1, tag: str = "a", reads: Any = 0, shift: float = 1.0) -> Result:
+    """Return the result of a run that records each of the values in a replicate of its own, and no None."""
+
+    def record(data: Any, ctx: FrozenContext) -> Any:
+        if values[ctx["replicate"]] is not None:
+            ctx.record("value", values[ctx["replicate"]], tags={"tag": tag})
+        return data, {"loss": ctx["read"] * 0 + ctx.rng.random() + ctx.get("shift", 0.0)}
+
+    return Experiment(
+        lambda: None,
+        [record],
+        name="values",
+        initial_ctx={"read": reads},
+        treatments=[treatment("up", {"shift": shift})],
+        hypotheses=[Hypothesis(paired_t_test(), metrics="loss")],
+        seed=seed,
+    ).run(replicates=len(values))
+
+
+def test_results_are_equal_if_they_hold_the_same() -> None:
+    result = of_values(1, math.nan, None)
+    assert result.path is not None
+    again = of_values(1, math.nan, None)
+    assert again.path != result.path
+    assert again == result == crystallize.open_run(result.path)
+    assert result != result.to_dict()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: of_values(1.0, math.nan, None),
+        lambda: of_values(True, math.nan, None),
+        lambda: of_values(1, math.inf, None),
+        lambda: of_values(1, None, math.nan),
+        lambda: of_values(1, math.nan, None, None),
+        lambda: of_values(1, math.nan, None, seed=2),
+        lambda: of_values(1, math.nan, None, tag="b"),
+        lambda: of_values(1, math.nan, None, reads=False),
+        lambda: of_values(1, math.nan, None, shift=2.0),
+    ],
+)
+def test_results_differ_in_a_value_its_type_its_replicate_a_seed_a_tag_and_what_a_step_has_read(
+    other: Any,
+) -> None:
+    assert of_values(1, math.nan, None) != other()
+
+
+def test_results_without_a_journal_differ_in_the_replicate_of_a_value() -> None:
+    loaded = []
+    for values in ((1, 2, None), (1, None, 2), (1, 2, None)):
+        path = of_values(*values).path
+        assert path is not None
+        (path / "journal.jsonl").unlink()
+        loaded.append(load_result(path))
+    assert loaded[0] != loaded[1]
+    assert loaded[0] == loaded[2]
 
 
 class Kernel:
@@ -177,6 +237,7 @@ def test_the_tree_of_a_run_that_was_stopped_is_the_same_from_disk() -> None:
 def test_a_run_without_a_journal_is_read_as_far_as_its_results_go() -> None:
     result, path = without_journal()
     loaded = load_result(path)
+    assert loaded != result
     for what in ("experiment", "replicates", "master_seed", "conditions", "artifacts"):
         assert getattr(loaded, what) == getattr(result, what)
     assert by_replicate(loaded) == by_replicate(result)

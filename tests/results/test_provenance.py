@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from crystallize import BasePlugin, Experiment, FrozenContext, Result, treatment
-from crystallize.errors import InvalidValueError
+from crystallize.errors import InvalidValueError, RunFailedError
 from crystallize.results.load import load_result
 from crystallize.results.provenance import Provenance, TraceStore
+from crystallize.store.outcome import OutcomeError
 
 
 def source(ctx: FrozenContext) -> Any:
@@ -88,8 +89,65 @@ def test_a_failed_outcome_has_its_error_and_what_was_read_until_then(result: Res
         {"low_alpha": 0.1},
         {"rows": "<list of 2>"},
         {"alpha": 0.1, "replicate": 1, "condition": "low"},
-        {},
     ]
+
+
+@pytest.mark.parametrize(
+    ("where", "steps"),
+    [
+        ("treatment", []),
+        ("data source", []),
+        ("QuietStep", ["QuietStep"]),
+        ("StopStep", ["QuietStep", "StopStep"]),
+        ("StopStep-2", ["QuietStep", "StopStep", "StopStep-2"]),
+        ("", ["QuietStep", "StopStep", "StopStep-2"]),
+    ],
+)
+def test_steps_after_the_one_that_failed_did_not_run_and_are_not_listed(where: str, steps: list[str]) -> None:
+    def stop_at(place: str) -> None:
+        if place == where:
+            raise ValueError("stop")
+
+    def quiet(data: Any) -> Any:
+        stop_at("QuietStep")
+        return data
+
+    def stop(data: int) -> int:
+        stop_at(("StopStep", "StopStep-2")[data])
+        return data + 1
+
+    def rows() -> int:
+        stop_at("data source")
+        return 0
+
+    treated = treatment("treated", lambda ctx: stop_at("treatment"))
+    result = Experiment(rows, [quiet, stop, stop], treatments=[treated], seed=1).run(replicates=1)
+    assert result.path is not None
+    for each in (result, load_result(result.path)):
+        record = each.provenance.of("treated", 0)
+        assert [step["step"] for step in record["steps"]] == steps
+        for fmt in ("condition > replicate > step", "replicate > condition > step"):
+            told = each.provenance.tree(fmt).partition("treated\n")[2].splitlines()
+            assert [
+                line.strip() for line in told if line.strip() in {*steps, "QuietStep", "StopStep"}
+            ] == steps
+
+
+def test_of_an_outcome_that_never_arrived_no_steps_are_listed() -> None:
+    failing = treatment("failing", lambda ctx: ctx["nothing"])
+    with pytest.raises(RunFailedError) as stopped:
+        Experiment(source, [last], treatments=[failing], on_error="stop", seed=1).run(replicates=2)
+    result: Result = stopped.value.result  # type: ignore[attr-defined]
+    assert [len(record["steps"]) for record in result.provenance] == [2, 1, 0, 0]
+
+
+def test_of_an_outcome_whose_worker_died_nobody_knows_which_steps_ran(result: Result) -> None:
+    error = OutcomeError(0, "baseline", None, "crystallize.errors.WorkerLostError", "killed", "")
+    traces = TraceStore()
+    traces.put(0, ())
+    steps: list[tuple[str, dict[str, Any]]] = [("LastStep", {})]
+    provenance = Provenance(steps, {"baseline": (traces, [None], {0: error})}, 1)
+    assert provenance.of("baseline", 0)["steps"] == []
 
 
 def test_it_is_a_sequence(result: Result) -> None:
@@ -191,7 +249,7 @@ def test_equal_traces_are_kept_once_and_values_that_only_compare_equal_are_not()
         store.put(replicate, trace)
     assert [repr(store.get(replicate)) for replicate in range(4)] == [repr(trace) for trace in traces]
     assert store.get(0) is store.get(3)
-    assert store.get(4) == ()
+    assert store.get(4) is None
 
 
 @pytest.mark.parametrize("execution", ["serial", "process"])

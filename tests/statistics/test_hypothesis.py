@@ -488,6 +488,45 @@ def test_none_is_best_if_none_is_known_to_be_better():
         assert "No treatment is known to be better than the baseline." in str(found)
 
 
+def test_the_best_is_one_that_is_better_however_small_the_p_value_of_another_verdict_is():
+    noise = np.random.default_rng(1).normal(size=(4, 20))
+    base, good, steady, lossy = (
+        noise[0],
+        noise[0] + 2 + noise[1] / 2,
+        noise[0] + 0.5 + noise[2] / 50,
+        noise[0] + 9 + noise[3] / 9,
+    )
+    treatments = {"lossy": [None, *lossy.tolist()[1:]], "steady": steady.tolist(), "good": good.tolist()}
+
+    def found(ranker=None):
+        tested = Hypothesis(paired_t_test(), "a", ranker, direction="max", smallest_effect=1.0)
+        return evaluate(
+            tested, {"a": base.tolist()}, **{name: {"a": each} for name, each in treatments.items()}
+        )
+
+    by_default = found()
+    assert verdicts(by_default) == {"lossy": "withheld", "steady": "too small to matter", "good": "better"}
+    assert max(by_default.scores, key=by_default.scores.get) == "good"
+    assert by_default.ranking == {"best": "good", "ranked": ["good", "lossy", "steady"]}
+    assert str(by_default).splitlines()[-1] == "best is 'good'."
+    by_size = found(lambda result: -result["difference"])
+    assert by_size.ranking == {"best": "lossy", "ranked": ["lossy", "good", "steady"]}
+    assert str(by_size).splitlines()[-1] == "best is 'lossy', by its ranker."
+    silent = found(lambda result: math.nan)
+    assert silent.ranking["best"] is None
+    assert str(silent).splitlines()[-1] == "The ranker gave no treatment a number, so none is called best."
+
+
+def test_the_best_stands_in_a_table_that_has_no_room_for_all():
+    noise = np.random.default_rng(2).normal(size=(30, 20))
+    base = noise[0].tolist()
+    lossy = {f"lossy{i}": [None, *(noise[0] + 9 + noise[i] / 9).tolist()[1:]] for i in range(1, 13)}
+    treatments = {**lossy, "good": (noise[0] + 2 + noise[20]).tolist()}
+    tested = Hypothesis(paired_t_test(), "a", direction="max")
+    found = evaluate(tested, {"a": base}, **{name: {"a": each} for name, each in treatments.items()})
+    assert str(found).splitlines()[3].split()[:2] == ["a", "good"]
+
+
 def test_without_a_direction_none_is_best_and_those_that_differ_are_named_with_their_sign():
     found = shifted(None, up=2.0, down=-3.0, same=0.0)
     assert found.ranking["best"] is None
