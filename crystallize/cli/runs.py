@@ -53,7 +53,7 @@ Status = Annotated[
     typer.Option(
         "--status",
         metavar="STATUS",
-        help="Only runs that are complete, failed, interrupted, running, deleted, damaged or unknown. "
+        help="Only runs that are complete, failed, interrupted, running, deleted, damaged, newer or unknown. "
         "Give it again for another one.",
         autocompletion=_complete_statuses,
         show_default=False,
@@ -167,7 +167,7 @@ def list_runs(
             screen.echo(line)
         for run in found:
             if run.problem:
-                screen.echo(f"{run.experiment} {run.name} is damaged: {run.problem}", err=True)
+                screen.echo(f"{run.experiment} {run.name} is {run.status}: {run.problem}", err=True)
     elif everything:
         screen.echo(f"None of the {_counted(len(everything))} is what you ask for.")
     else:
@@ -238,17 +238,22 @@ def prune(
 ) -> None:
     """Remove the artifacts of old runs; results and metadata stay.
 
-    The manifest keeps size and hash of each file. Runs that are pinned, and
-    those that somebody makes or reads, are left alone.
+    The manifest keeps size and hash of each file. Left alone are runs that
+    are pinned, that somebody makes or reads, that cannot be read, and those
+    that failed or were interrupted after the newest complete one, which can
+    be resumed.
     """
-    from crystallize.store.metadata import FINISHED
     from crystallize.store.retention import remove_artifacts
 
     everything = _read(names)
-    spared = {run.path for run in _newest(everything.select(status=FINISHED), keep)}
+    spared = _spared(everything, keep)
     chosen = _Filters(status, older_than, newer_than, larger_than, where).select(everything)
+    chosen = [run for run in chosen if run.size and not run.pinned]
+    for run in chosen:
+        if why := spared.get(run.path):
+            screen.echo(f"{run.experiment} {run.name} is left alone: {why}", err=True)
     _remove(
-        [run for run in chosen if run.size and run.path not in spared and not run.pinned],
+        [run for run in chosen if run.path not in spared],
         remove_artifacts,
         "the artifacts of ",
         dry_run=dry_run,
@@ -377,6 +382,27 @@ def _only(everything: Runs, name: str, numbers: Sequence[int]) -> Runs:
                 f"version {number} is not stored of experiment {name!r}", hint=f"There are {have}"
             )
     return Runs(run for run in everything if run.version in numbers)
+
+
+def _spared(everything: Runs, keep: int) -> dict[Path, str]:
+    """Return the runs that are not pruned, each with what there is to say of it."""
+    from crystallize.store.metadata import FAILED, FINISHED, INTERRUPTED
+
+    spared = {}
+    newer = Counter[Path]()
+    for run in reversed(everything):
+        complete = newer[run.path.parent]
+        if run.status == FINISHED:
+            newer[run.path.parent] += 1
+            if complete < keep:
+                spared[run.path] = ""
+        elif run.status not in (FAILED, INTERRUPTED):
+            spared[run.path] = run.problem or f"it is {run.status}"
+        elif not complete:
+            spared[run.path] = f"it is {run.status}, and can be resumed until a newer run is complete"
+        elif complete < keep:
+            spared[run.path] = ""
+    return spared
 
 
 def _newest(found: Runs, count: int) -> Runs:

@@ -19,7 +19,7 @@ from crystallize.errors import CrystallizeError, StoreError
 from crystallize.store.layout import MANIFEST, METADATA, PINNED, PRUNED, replicates_in
 from crystallize.store.locks import FileLock, locked, unread
 from crystallize.store.manifest import read_manifest
-from crystallize.store.metadata import RUNNING, has_status, is_complete, mark_deleted
+from crystallize.store.metadata import RUNNING, has_status, is_complete, mark_deleted, read_metadata
 from crystallize.store.versions import experiment_lock, folder_of, is_pinned, lock_of, versions
 from crystallize.utils.digests import measure_file
 from crystallize.utils.files import atomic_write_bytes, is_plain, read_plain
@@ -74,7 +74,7 @@ def prune(location: RunLocation, keep: int, *, smallest: int = 0) -> None:
     location : RunLocation
         The experiment.
     keep : int
-        How many complete runs keep everything. A folder that no run of ours made does, too.
+        How many complete runs keep everything. A run that cannot be read does, and a folder that no run of ours made.
     smallest : int, optional
         Files of fewer bytes stay.
     """
@@ -86,11 +86,14 @@ def prune(location: RunLocation, keep: int, *, smallest: int = 0) -> None:
         if not os.path.lexists(folder / METADATA):
             continue
         try:
-            if replicates_in(folder):
+            if replicates_in(folder) and read_metadata(folder):  # what cannot be read may be needed
                 remove_artifacts(folder, smallest=smallest)
         except InUseError:
             continue
-        except (StoreError, OSError) as error:  # another user's run
+        except (
+            StoreError,
+            OSError,
+        ) as error:  # another user's run, a damaged one, or that of a newer Crystallize
             _log.warning("the artifacts of %s cannot be removed: %s", folder, error)
 
 

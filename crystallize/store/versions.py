@@ -15,13 +15,15 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import StoreError
 from crystallize.store.layout import APPLY, METADATA, PINNED, version_number
 from crystallize.store.locks import FileLock, holder_of, locked, unread
 from crystallize.store.metadata import (
     DELETED,
+    INTERRUPTED,
+    RUNNING,
     has_status,
     is_complete,
     mark_interrupted,
@@ -31,6 +33,8 @@ from crystallize.store.metadata import (
 from crystallize.utils.files import is_folder, put_aside, remove_folder, unique_suffix
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from crystallize.store.layout import RunLocation
 
 _ONLY = "v0"
@@ -276,6 +280,12 @@ def is_being_made(run: Path) -> bool:
         return True
     lock.leave()
     return not is_free
+
+
+def status_of(run: Path, metadata: Mapping[str, Any] | None) -> str | None:
+    """Return the status that a run's metadata tell, ``interrupted`` if its process was killed; None if they tell none."""
+    status = (metadata or {}).get("status")
+    return INTERRUPTED if status == RUNNING and not is_being_made(run) else status
 
 
 def during_swap(run: Path) -> Path:

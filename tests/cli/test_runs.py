@@ -217,6 +217,18 @@ def test_runs_that_are_killed_damaged_or_of_others_are_told_as_such(call, stored
     assert listed(call, "centre", "--where", "rmse < 100") == []
 
 
+def test_a_run_of_a_newer_crystallize_is_not_called_damaged(call, stored):
+    change(stored[2], schema_version=2)
+    done = call("runs", "list", "centre", "--status", "newer")
+    assert (done.code, done.out.count("centre")) == (0, 1)
+    assert "centre v2 is newer: the metadata of a run have schema version 2" in done.err
+
+
+def test_a_run_that_was_killed_is_shown_as_interrupted(call, stored):
+    change(stored[0], status="running")
+    assert ", which is interrupted" in call("show", "centre", "--version", "0").out
+
+
 def test_show_tells_when_and_how_a_run_was_made(call, stored):
     done = call("runs", "show", "centre", "--version", "1")
     assert done.code == 0
@@ -267,6 +279,41 @@ def test_prune_removes_the_artifacts_of_all_but_the_newest_and_of_no_pinned_run(
     assert "no longer pinned" in call("runs", "pin", "centre", "--version", "0", "--off").out
     assert call("runs", "prune", "--yes", "--keep", "0", "centre", "--where", "rmse < 45").code == 0
     assert [has_artifacts(run) for run in stored] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("keep", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ({"schema_version": 2}, "have schema version 2, and this Crystallize reads 1"),
+        ({"schema_version": "x"}, "this is not the metadata of a run"),
+        ({"status": "interrupted"}, "it is interrupted, and can be resumed until a newer run is complete"),
+        ({"status": "running"}, "it is interrupted, and can be resumed until a newer run is complete"),
+        ({"status": "failed"}, "it is failed, and can be resumed until a newer run is complete"),
+    ],
+)
+def test_prune_spares_what_may_be_needed(call, stored, keep, broken, why):
+    change(stored[2], **broken)
+    done = call("runs", "prune", "centre", "--keep", str(keep), "--yes")
+    assert done.code == 0
+    assert "centre v2 is left alone: " in done.err
+    assert why in done.err
+    assert [has_artifacts(run) for run in stored] == [keep == 2, keep > 0, True, True]
+
+
+@pytest.mark.parametrize("status", ["failed", "interrupted", "running"])
+def test_prune_takes_what_a_newer_run_has_replaced(call, stored, status):
+    change(stored[1], status=status)
+    assert call("runs", "prune", "centre", "--yes").err == ""
+    assert [has_artifacts(run) for run in stored] == [False, False, True, True]
+
+
+def test_prune_takes_no_run_that_cannot_be_read_however_old(call, stored):
+    change(stored[0], schema_version=2)
+    (stored[1] / "metadata.json").unlink()
+    done = call("runs", "prune", "centre", "--keep", "0", "--yes")
+    assert (done.code, "centre v1 is left alone: it is unknown" in done.err) == (0, True)
+    assert [has_artifacts(run) for run in stored] == [True, True, False, True]
 
 
 def test_delete_removes_runs_and_leaves_a_record(call, stored):
