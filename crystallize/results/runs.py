@@ -59,7 +59,8 @@ class StoredRun:
         Its folder.
     status : str
         ``complete``, ``failed``, ``interrupted``, ``running``, ``deleted``; ``damaged`` if the metadata cannot be read,
-        ``newer`` if a newer Crystallize has written them, ``unknown`` if there are none. A run whose process was killed is ``interrupted``.
+        ``newer`` if a newer Crystallize has written them, ``unknown`` if there are none. A run whose process was killed
+        is ``interrupted``.
     started, finished : datetime or None
         When, in UTC; None where it is not known.
     replicates : int or None

@@ -143,6 +143,11 @@ def pruned_of(run: Path) -> Removed:
         return Removed(0, 0)
 
 
+def forget_pruned(run: Path) -> None:
+    """Note that the run in folder `run` is resumed: what was pruned is owed, and is written again."""
+    (run / PRUNED).unlink(missing_ok=True)
+
+
 def delete(run: Path) -> Removed:
     """Remove all that the run in folder `run` has, except for its metadata and manifest, which say what was there.
 
