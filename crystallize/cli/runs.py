@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -243,7 +244,7 @@ def prune(
     that failed or were interrupted after the newest complete one, which can
     be resumed.
     """
-    from crystallize.store.retention import remove_artifacts
+    from crystallize.store.retention import removable_artifacts, remove_artifacts
 
     everything = _read(names)
     spared = _spared(everything, keep)
@@ -254,6 +255,7 @@ def prune(
             screen.echo(f"{run.experiment} {run.name} is left alone: {why}", err=True)
     _remove(
         [run for run in chosen if run.path not in spared],
+        removable_artifacts,
         remove_artifacts,
         "the artifacts of ",
         dry_run=dry_run,
@@ -290,6 +292,7 @@ def delete(
     """
     from crystallize.errors import InvalidValueError
     from crystallize.store.retention import delete as delete_run
+    from crystallize.store.retention import removable
 
     filters = _Filters(status, older_than, newer_than, larger_than, where)
     if not (version or keep) and all(each is None for each in filters):
@@ -306,11 +309,12 @@ def delete(
             fail(InvalidValueError(f"{run.experiment} {run.name} is pinned", hint=f"Let it go: '{unpin}'"))
         if run.pinned:
             screen.echo(f"{run.experiment} {run.name} is pinned and stays.", err=True)
-    _remove([run for run in chosen if not run.pinned], delete_run, "", dry_run=dry_run, yes=yes)
+    _remove([run for run in chosen if not run.pinned], removable, delete_run, "", dry_run=dry_run, yes=yes)
 
 
 def _remove(
     chosen: Sequence[StoredRun],
+    measure: Callable[[Path], Removed],
     remove: Callable[[Path], Removed],
     what: str,
     *,
@@ -325,7 +329,8 @@ def _remove(
         return
     for line in _table(chosen):
         screen.echo(line)
-    total = f"{what}{_counted(len(chosen))}, {quantities.format_size(sum(run.size for run in chosen))}"
+    size = sum(measure(run.path).size for run in chosen)
+    total = f"{what}{_counted(len(chosen))}, {quantities.format_size(size)}"
     if dry_run:
         screen.echo(f"This would remove {total}.")
         return
@@ -493,11 +498,10 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     if pruned.files:
         yield "Pruned", f"{counted(pruned.files, 'file')}, {quantities.format_size(pruned.size)}"
     code = metadata.get("code")
-    if isinstance(code, dict):
-        if code.get("git_commit"):
-            yield "Commit", code["git_commit"]
-        if isinstance(code.get("command"), list):
-            yield "Command", " ".join(map(str, code["command"]))
+    if isinstance(code, dict) and code.get("git_commit"):
+        yield "Commit", code["git_commit"]
+    if isinstance(command := metadata.get("command"), list):
+        yield "Command", join(map(str, command))
     yield "Folder", shown(run.path)
 
 

@@ -37,7 +37,7 @@ def find_location(name: str) -> RunLocation:
     from crystallize.config.folders import resolve
     from crystallize.config.reader import read_config
     from crystallize.errors import StoreError, UnknownNameError
-    from crystallize.store.finding import stored_experiments
+    from crystallize.store.finding import has_runs, stored_experiments
     from crystallize.utils.suggest import did_you_mean, listed
 
     try:
@@ -48,8 +48,9 @@ def find_location(name: str) -> RunLocation:
             return stored[name]
         if not stored:
             raise
-        near = did_you_mean(name, stored)
-        hint = f"{error.hint}. Runs of others are stored of {listed(stored)}"
+        left = [each for each, location in stored.items() if has_runs(location)]
+        near = did_you_mean(name, left)
+        hint = f"{error.hint}. Runs of others are stored of {listed(left)}" if left else error.hint
         raise UnknownNameError(
             error.what, error.where, f"{near} {hint}" if near not in hint else hint
         ) from None

@@ -283,7 +283,7 @@ def is_being_made(run: Path) -> bool:
 
 
 def status_of(run: Path, metadata: Mapping[str, Any] | None) -> str | None:
-    """Return the status that a run's metadata tell, ``interrupted`` if its process was killed; None if there is none."""
+    """Return the status that a run's metadata tell, or None; ``interrupted`` if its process was killed."""
     status = (metadata or {}).get("status")
     return INTERRUPTED if status == RUNNING and not is_being_made(run) else status
 

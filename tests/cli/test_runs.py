@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,10 @@ from typing import Any
 
 import pytest
 
+import crystallize
 from crystallize import Experiment, treatment
+from crystallize.cli.quantities import format_size
+from crystallize.errors import UnknownNameError
 from crystallize.store.locks import ReadLock
 
 KEYS = [
@@ -234,6 +238,8 @@ def test_show_tells_when_and_how_a_run_was_made(call, stored):
     assert done.code == 0
     lines = dict(line.split(":", 1) for line in done.out.splitlines()[1:])
     assert done.out.startswith("centre v1\n")
+    command = json.loads((stored[1] / "metadata.json").read_text())["command"]
+    assert shlex.split(lines["Command"]) == command
     assert {
         key: lines[key].strip() for key in ("Status", "Replicates", "Conditions", "Artifacts", "Folder")
     } == {
@@ -317,8 +323,6 @@ def test_prune_takes_no_run_that_cannot_be_read_however_old(call, stored):
 
 
 def test_delete_removes_runs_and_leaves_a_record(call, stored):
-    dry = call("runs", "delete", "centre", "--older-than", "1w", "--dry-run")
-    assert dry.out.splitlines()[-1] == "This would remove 1 run, 10.0 kB."
     assert call("runs", "delete", "centre", "--version", "0", "--version", "1", "-y").code == 0
     assert listed(call, "centre") == ["centre v2"]
     assert listed(call, "centre", "--status", "deleted") == ["centre v0", "centre v1"]
@@ -327,6 +331,41 @@ def test_delete_removes_runs_and_leaves_a_record(call, stored):
     shown = call("show", "centre", "--version", "0")
     assert (shown.code, "is deleted and has no results" in shown.err) == (2, True)
     assert store("centre", 1).name == "v3"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("delete", "centre", "--older-than", "1w"),
+        ("delete", "centre", "--status", "complete"),
+        ("prune", "other", "--keep", "0"),
+    ],
+    ids=" ".join,
+)
+def test_what_would_be_removed_is_what_is_removed(call, stored, command):
+    (stored[3] / "replicate_0/baseline").rename("elsewhere")  # the metadata do not know
+    sizes = {file: file.stat().st_size for file in Path("data").rglob("*") if file.is_file()}
+    would = call("runs", *command, "--dry-run").out.splitlines()[-1]
+    assert all(file.exists() for file in sizes)
+    removed = call("runs", *command, "--yes").out.splitlines()[-1]
+    gone = sum(size for file, size in sizes.items() if not file.exists())
+    assert removed.removeprefix("Removed") == would.removeprefix("This would remove")
+    assert removed.endswith(f", {format_size(gone)}.")
+
+
+def test_a_deleted_run_is_no_way_out_and_cannot_be_pinned(call, stored):
+    assert call("runs", "delete", "centre", "--version", "0", "--version", "2", "-y").code == 0
+    done = call("runs", "pin", "centre", "--version", "0")
+    assert (done.code, done.out, "the run is deleted" in done.err) == (2, "", True)
+    assert not (stored[0] / ".pinned").exists()
+    assert "There is v1" in call("show", "centre", "--version", "7").err
+    assert call("runs", "delete", "centre", "--version", "1", "-y").code == 0
+    done = call("show", "centre")
+    assert (done.code, "no complete run is stored" in done.err) == (2, True)
+    assert "v1" not in done.err
+    assert "Run 'crystallize run centre'" in done.err
+    with pytest.raises(UnknownNameError, match=r"There are runs of 'other'\.$"):
+        crystallize.open_run("centra")
 
 
 def test_delete_needs_to_know_which_runs(call, stored):
