@@ -248,8 +248,8 @@ def prune(
 
     everything = _read(names)
     spared = _spared(everything, keep)
-    chosen = _Filters(status, older_than, newer_than, larger_than, where).select(everything)
-    chosen = [run for run in chosen if run.size and not run.pinned]
+    meant = _Filters(status, older_than, newer_than, larger_than, where).select(everything)
+    chosen = [run for run in meant if run.size and not run.pinned]
     for run in chosen:
         if why := spared.get(run.path):
             screen.echo(f"{run.experiment} {run.name} is left alone: {why}", err=True)

@@ -221,6 +221,31 @@ def test_runs_that_are_killed_damaged_or_of_others_are_told_as_such(call, stored
     assert listed(call, "centre", "--where", "rmse < 100") == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("runs", "show", "centre", "--version", "1"),
+        ("runs", "tail", "centre", "--version", "1"),
+        ("show", "centre", "--version", "1"),
+        ("verify", "data/centre/v1"),
+        ("diff", "data/centre/v1", "data/centre/v2"),
+        ("export", "data/centre/v1"),
+    ],
+    ids=" ".join,
+)
+def test_metadata_that_another_program_has_changed_are_told_with_file_and_entry(call, stored, command):
+    change(stored[1], plugins=7)
+    done = call(*command)
+    assert done.code == 2
+    assert "centre/v1/metadata.json" in done.err
+    assert (
+        "the metadata of a run are damaged: 'plugins' is not a list of objects, each with a name" in done.err
+    )
+    change(stored[1], plugins=[], replicates=-3)
+    line = next(line for line in call("runs", "list").out.splitlines() if "v1" in line)
+    assert line.split() == ["centre", "v1", "damaged", "10.0", "kB"]
+
+
 def test_a_run_of_a_newer_crystallize_is_not_called_damaged(call, stored):
     change(stored[2], schema_version=2)
     done = call("runs", "list", "centre", "--status", "newer")
