@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crystallize.cli import options, screen
+from crystallize.utils.terminal import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ def tail(
     run = find_newest(location) if version is None else find_version(location, version)
     follower = RunFollower(run)
     for entry in follow(follower, lambda: time.sleep(_SECONDS_BETWEEN_LOOKS)):
-        screen.echo(_json_line(entry) if as_json else _line(entry))
+        screen.echo(_json_line(entry) if as_json else one_line(_line(entry)))
     if follower.damaged:
         lines = ", ".join(map(str, follower.damaged))
         screen.echo(f"{shown(follower.file)}: line {lines} is damaged; what it held is not shown", err=True)

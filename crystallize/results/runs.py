@@ -254,12 +254,10 @@ def read_runs(locations: Iterable[RunLocation], *, with_deleted: bool = False) -
 def _folders(location: RunLocation, *, may_fail: bool) -> list[Path]:
     try:
         return versions(folder_of(location))[::-1]
-    except PermissionError as error:
+    except StoreError as error:
         if may_fail:
             raise
-        _log.warning(
-            "the runs of %r are passed over: %s (%s)", location.experiment, error.strerror, error.filename
-        )
+        _log.warning("the runs of %r are passed over: %s", location.experiment, error)
         return []
 
 

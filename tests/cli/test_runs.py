@@ -292,6 +292,17 @@ def test_crystallize_show_works_on_any_version(call, stored):
     assert means == [60, 40, 80]
 
 
+def test_a_file_that_is_no_root_of_ours_is_in_nobodys_way(call, project):
+    for folder in ("make", "use"):
+        config = project / folder / "config.yaml"
+        config.write_text(config.read_text() + "plugins: {artifact: {root_dir: kept}}\n")
+    assert call("run", "make").code == 0
+    Path("data").write_text("not runs")
+    assert listed(call) == ["make v0"]
+    done = call("runs", "list", "mak")
+    assert (done.code, "Did you mean 'make'" in done.err, "is a file" in done.err) == (2, True, True)
+
+
 # -- pin, prune, delete --------------------------------------------------------------------------------------
 
 
@@ -447,14 +458,14 @@ def with_rights(mode: int, *folders: Path) -> Iterator[None]:
             folder.chmod(0o755)
 
 
-def as_a_user(*arguments: str) -> subprocess.CompletedProcess[str]:
+def as_a_user(*arguments: str, group: tuple[str, ...] = ("runs",)) -> subprocess.CompletedProcess[str]:
     """Run the command as somebody for whom rights count: not for root, unless it does without two of its powers."""
     powerless = []
     if os.geteuid() == 0:
         if not shutil.which("setpriv"):
             pytest.skip("root may do everything, and there is no setpriv")
         powerless = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-    command = [*powerless, sys.executable, "-m", "crystallize", "runs", *arguments]
+    command = [*powerless, sys.executable, "-m", "crystallize", *group, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -477,7 +488,37 @@ def test_an_experiment_that_may_not_be_looked_into_does_not_hide_the_others(stor
         done = as_a_user("list")
     assert done.returncode == 0
     assert "other" in done.stdout
-    assert "the runs of 'centre' are passed over: Permission denied" in done.stderr
+    assert (
+        "the runs of 'centre' are passed over: a folder of stored runs cannot be looked into" in done.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("closed", "command"),
+    [
+        ("data", ("runs", "list")),
+        ("data/centre", ("runs", "list", "centre")),
+        ("data/centre", ("runs", "tail", "centre")),
+        ("data/centre", ("show", "centre")),
+    ],
+)
+def test_a_folder_that_may_not_be_looked_into_is_told_with_the_way_out(stored, closed, command):
+    with with_rights(0, Path(closed)):
+        done = as_a_user(*command, group=())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "a folder of stored runs cannot be looked into: Permission denied (" in done.stderr
+    assert f"{closed}). Look at its rights" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("list",), ("list", "make"), ("tail", "make"), ("prune", "-y")], ids=" ".join
+)
+def test_a_root_that_is_a_file_is_told(call, project, command):
+    Path("data").write_text("not runs")
+    done = call("runs", *command)
+    assert (done.code, done.out) == (2, "")
+    assert "the root of the stored runs is a file, and no folder (" in done.err
+    assert "Move the file away" in done.err
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,18 @@ def test_of_a_run_that_has_ended_all_outcomes_are_printed(call: Any) -> None:
     assert end == "The run of study is complete."
 
 
+def test_each_outcome_is_one_line_whatever_names_and_messages_hold(call: Any) -> None:
+    def odd(data: Any, ctx: Any) -> Any:
+        if ctx["replicate"]:
+            raise ValueError("two\nlines")
+        return data, {"two\nlines": 1, "a\x1btab\t": 2}
+
+    Experiment(lambda: 0, [odd], name="study", seed=1).run(replicates=2)
+    first, second, _ = call("runs", "tail", "study").out.splitlines()
+    assert first.endswith(r"two\nlines 1, a\x1btab\t 2")
+    assert second.endswith(r"ValueError: two\nlines")
+
+
 def test_each_outcome_is_a_line_of_json(call: Any) -> None:
     Experiment(lambda: 0, [step], name="study", treatments=[treatment("high", {})], seed=1).run(replicates=2)
     lines = [json.loads(line) for line in call("runs", "tail", "study", "--json").out.splitlines()]

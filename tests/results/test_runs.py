@@ -100,6 +100,11 @@ def test_open_run_gives_the_newest_complete_run_or_the_one_that_is_asked_for() -
         (lambda: crystallize.open_run("data/centre/v7"), StoreError, "version 7 is not stored"),
         (lambda: crystallize.open_run("data/centre/v0", 1), InvalidValueError, "is a run already"),
         (lambda: crystallize.open_run("centre", "newest"), InvalidTypeError, "or 'latest', got 'newest'"),
+        (
+            lambda: crystallize.open_run(Path("data/centre/v0").rename("crate")),
+            UnknownNameError,
+            "load_result",
+        ),
         (lambda: crystallize.open_run("centre", -1), InvalidTypeError, "from 0 on"),
         (lambda: crystallize.open_run("centre", True), InvalidTypeError, "got True"),
         (lambda: crystallize.open_run(3), InvalidTypeError, "by its name or its folder, got 3"),
