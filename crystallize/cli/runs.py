@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -53,7 +54,7 @@ Status = Annotated[
     typer.Option(
         "--status",
         metavar="STATUS",
-        help="Only runs that are complete, failed, interrupted, running, deleted, damaged or unknown. "
+        help="Only runs that are complete, failed, interrupted, running, deleted, damaged, newer or unknown. "
         "Give it again for another one.",
         autocompletion=_complete_statuses,
         show_default=False,
@@ -167,7 +168,7 @@ def list_runs(
             screen.echo(line)
         for run in found:
             if run.problem:
-                screen.echo(f"{run.experiment} {run.name} is damaged: {run.problem}", err=True)
+                screen.echo(f"{run.experiment} {run.name} is {run.status}: {run.problem}", err=True)
     elif everything:
         screen.echo(f"None of the {_counted(len(everything))} is what you ask for.")
     else:
@@ -238,17 +239,23 @@ def prune(
 ) -> None:
     """Remove the artifacts of old runs; results and metadata stay.
 
-    The manifest keeps size and hash of each file. Runs that are pinned, and
-    those that somebody makes or reads, are left alone.
+    The manifest keeps size and hash of each file. Left alone are runs that
+    are pinned, that somebody makes or reads, that cannot be read, and those
+    that failed or were interrupted after the newest complete one, which can
+    be resumed.
     """
-    from crystallize.store.metadata import FINISHED
-    from crystallize.store.retention import remove_artifacts
+    from crystallize.store.retention import removable_artifacts, remove_artifacts
 
     everything = _read(names)
-    spared = {run.path for run in _newest(everything.select(status=FINISHED), keep)}
-    chosen = _Filters(status, older_than, newer_than, larger_than, where).select(everything)
+    spared = _spared(everything, keep)
+    meant = _Filters(status, older_than, newer_than, larger_than, where).select(everything)
+    chosen = [run for run in meant if run.size and not run.pinned]
+    for run in chosen:
+        if why := spared.get(run.path):
+            screen.echo(f"{run.experiment} {run.name} is left alone: {why}", err=True)
     _remove(
-        [run for run in chosen if run.size and run.path not in spared and not run.pinned],
+        [run for run in chosen if run.path not in spared],
+        removable_artifacts,
         remove_artifacts,
         "the artifacts of ",
         dry_run=dry_run,
@@ -285,6 +292,7 @@ def delete(
     """
     from crystallize.errors import InvalidValueError
     from crystallize.store.retention import delete as delete_run
+    from crystallize.store.retention import removable
 
     filters = _Filters(status, older_than, newer_than, larger_than, where)
     if not (version or keep) and all(each is None for each in filters):
@@ -301,11 +309,12 @@ def delete(
             fail(InvalidValueError(f"{run.experiment} {run.name} is pinned", hint=f"Let it go: '{unpin}'"))
         if run.pinned:
             screen.echo(f"{run.experiment} {run.name} is pinned and stays.", err=True)
-    _remove([run for run in chosen if not run.pinned], delete_run, "", dry_run=dry_run, yes=yes)
+    _remove([run for run in chosen if not run.pinned], removable, delete_run, "", dry_run=dry_run, yes=yes)
 
 
 def _remove(
     chosen: Sequence[StoredRun],
+    measure: Callable[[Path], Removed],
     remove: Callable[[Path], Removed],
     what: str,
     *,
@@ -320,7 +329,8 @@ def _remove(
         return
     for line in _table(chosen):
         screen.echo(line)
-    total = f"{what}{_counted(len(chosen))}, {quantities.format_size(sum(run.size for run in chosen))}"
+    size = sum(measure(run.path).size for run in chosen)
+    total = f"{what}{_counted(len(chosen))}, {quantities.format_size(size)}"
     if dry_run:
         screen.echo(f"This would remove {total}.")
         return
@@ -377,6 +387,27 @@ def _only(everything: Runs, name: str, numbers: Sequence[int]) -> Runs:
                 f"version {number} is not stored of experiment {name!r}", hint=f"There are {have}"
             )
     return Runs(run for run in everything if run.version in numbers)
+
+
+def _spared(everything: Runs, keep: int) -> dict[Path, str]:
+    """Return the runs that are not pruned, each with what there is to say of it."""
+    from crystallize.store.metadata import FAILED, FINISHED, INTERRUPTED
+
+    spared = {}
+    newer = Counter[Path]()
+    for run in reversed(everything):
+        complete = newer[run.path.parent]
+        if run.status == FINISHED:
+            newer[run.path.parent] += 1
+            if complete < keep:
+                spared[run.path] = ""
+        elif run.status not in (FAILED, INTERRUPTED):
+            spared[run.path] = run.problem or f"it is {run.status}"
+        elif not complete:
+            spared[run.path] = f"it is {run.status}, and can be resumed until a newer run is complete"
+        elif complete < keep:
+            spared[run.path] = ""
+    return spared
 
 
 def _newest(found: Runs, count: int) -> Runs:
@@ -467,11 +498,10 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     if pruned.files:
         yield "Pruned", f"{counted(pruned.files, 'file')}, {quantities.format_size(pruned.size)}"
     code = metadata.get("code")
-    if isinstance(code, dict):
-        if code.get("git_commit"):
-            yield "Commit", code["git_commit"]
-        if isinstance(code.get("command"), list):
-            yield "Command", " ".join(map(str, code["command"]))
+    if isinstance(code, dict) and code.get("git_commit"):
+        yield "Commit", code["git_commit"]
+    if isinstance(command := metadata.get("command"), list):
+        yield "Command", join(map(str, command))
     yield "Folder", shown(run.path)
 
 

@@ -101,8 +101,10 @@ def show(
     from crystallize.results.load import load_run
     from crystallize.store.finding import LATEST, find_version
     from crystallize.store.metadata import FINISHED
+    from crystallize.store.versions import status_of
 
-    result, metadata = load_run(find_version(find_location(name), LATEST if version is None else version))
+    folder = find_version(find_location(name), LATEST if version is None else version)
+    result, metadata = load_run(folder)
     if tree is not None:
         screen.echo(result.provenance.tree(tree))
         return
@@ -128,7 +130,7 @@ def show(
             }
         )
         return
-    status = metadata.get("status")
+    status = status_of(folder, metadata)
     ended = "" if status == FINISHED else f", which is {status}"
     print_result(result.experiment, result, f"Run of {metadata.get('started')}{ended}", detail=detail)
 

@@ -37,19 +37,24 @@ def find_location(name: str) -> RunLocation:
     from crystallize.config.folders import resolve
     from crystallize.config.reader import read_config
     from crystallize.errors import StoreError, UnknownNameError
-    from crystallize.store.finding import stored_experiments
+    from crystallize.store.finding import has_runs, stored_experiments
     from crystallize.utils.suggest import did_you_mean, listed
 
     try:
         folder = resolve(name)
     except UnknownNameError as error:
-        stored = {location.experiment: location for location in stored_experiments()}
+        try:
+            stored = {location.experiment: location for location in stored_experiments()}
+        except StoreError as problem:
+            hint = f"{error.hint}. Runs of scripts cannot be found: {problem}"
+            raise UnknownNameError(error.what, error.where, hint) from None
         if name in stored:
             return stored[name]
         if not stored:
             raise
-        near = did_you_mean(name, stored)
-        hint = f"{error.hint}. Runs of others are stored of {listed(stored)}"
+        left = [each for each, location in stored.items() if has_runs(location)]
+        near = did_you_mean(name, left)
+        hint = f"{error.hint}. Runs of others are stored of {listed(left)}" if left else error.hint
         raise UnknownNameError(
             error.what, error.where, f"{near} {hint}" if near not in hint else hint
         ) from None
@@ -67,10 +72,19 @@ def all_locations() -> list[RunLocation]:
     """Return where all experiments store their runs, those of this project and those that scripts stored below ./data.
 
     One whose config.yaml cannot be read is left out; what it stored below ./data is not.
+
+    Raises
+    ------
+    StoreError
+        If ./data is a file, or cannot be looked into; unless the experiments of this project all store elsewhere.
     """
+    from pathlib import Path
+
     from crystallize.config.errors import ConfigError
     from crystallize.config.folders import find_folders
+    from crystallize.errors import StoreError
     from crystallize.store.finding import stored_experiments
+    from crystallize.store.layout import ROOT
 
     found = {}
     for folder in find_folders():
@@ -80,8 +94,12 @@ def all_locations() -> list[RunLocation]:
             location = location_of(folder.name, read_config(folder.config))
             if location is not None:
                 found[location.folder] = location
-    for location in stored_experiments():
-        found.setdefault(location.folder, location)
+    try:
+        for location in stored_experiments():
+            found.setdefault(location.folder, location)
+    except StoreError:
+        if not found or any(folder.parent == Path(ROOT).absolute() for folder in found):
+            raise
     return sorted(found.values(), key=lambda location: location.experiment)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crystallize.cli import options, screen
+from crystallize.utils.terminal import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,13 +35,18 @@ def tail(
     ends the printing, not the run.
     """
     from crystallize.cli.stored import find_location
-    from crystallize.results.follow import find_newest, follow
+    from crystallize.config.errors import shown
+    from crystallize.results.follow import RunFollower, find_newest, follow
     from crystallize.store.finding import find_version
 
     location = find_location(name)
     run = find_newest(location) if version is None else find_version(location, version)
-    for entry in follow(run, lambda: time.sleep(_SECONDS_BETWEEN_LOOKS)):
-        screen.echo(_json_line(entry) if as_json else _line(entry))
+    follower = RunFollower(run)
+    for entry in follow(follower, lambda: time.sleep(_SECONDS_BETWEEN_LOOKS)):
+        screen.echo(_json_line(entry) if as_json else one_line(_line(entry)))
+    if follower.damaged:
+        lines = ", ".join(map(str, follower.damaged))
+        screen.echo(f"{shown(follower.file)}: line {lines} is damaged; what it held is not shown", err=True)
     if not as_json:
         screen.echo(_end(location.experiment, run))
 
@@ -84,8 +90,7 @@ def _json_line(entry: Entry) -> str:
 
 def _end(experiment: str, run: Path) -> str:
     from crystallize.store.metadata import read_metadata
-    from crystallize.store.versions import during_swap
+    from crystallize.store.versions import during_swap, status_of
 
     place = run if run.exists() else during_swap(run.parent / "v0")
-    status = (read_metadata(place) or {}).get("status", "unknown")
-    return f"The run of {experiment} is {status}."
+    return f"The run of {experiment} is {status_of(place, read_metadata(place)) or 'unknown'}."

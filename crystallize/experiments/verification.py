@@ -27,9 +27,9 @@ from crystallize.results.measured import MeasuredRun
 from crystallize.results.reruns import Calibration, compare, find_tolerances
 from crystallize.results.verification import INCONCLUSIVE, Difference, Verification, judge, ranges
 from crystallize.store.finding import LATEST, find_version
-from crystallize.store.metadata import FINISHED, INTERRUPTED, RUNNING
+from crystallize.store.metadata import FINISHED
 from crystallize.store.reader import lock_run
-from crystallize.store.versions import during_swap, is_being_made
+from crystallize.store.versions import during_swap, status_of
 from crystallize.utils.checks import check_bool, check_count
 from crystallize.utils.files import remove_folder
 from crystallize.utils.json_text import parse_json
@@ -120,7 +120,7 @@ def verify(
         found = Verification(
             INCONCLUSIVE,
             folder,
-            _status(stored),
+            str(status_of(stored.folder, stored.metadata)),
             with_baseline(each.name for each in chosen),
             survey.replicates,
             reasons=[*reasons, survey.problem] if survey.problem else reasons,
@@ -206,11 +206,6 @@ def _choose_treatments(
         for name in gone
     ]
     return [known[name] for name in stored.conditions if name in known], reasons
-
-
-def _status(stored: MeasuredRun) -> str:
-    status = str(stored.metadata.get("status"))
-    return INTERRUPTED if status == RUNNING and not is_being_made(stored.folder) else status
 
 
 class _Survey(NamedTuple):

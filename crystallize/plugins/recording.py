@@ -30,6 +30,7 @@ from crystallize.store.metadata import (
     RUNNING,
     write_metadata,
 )
+from crystallize.store.retention import forget_pruned
 from crystallize.store.versions import claim_newest, claim_run
 from crystallize.utils.files import atomic_write_bytes, is_folder, remove_folder
 
@@ -141,6 +142,7 @@ class Recording:
                 self._journal.add(result)
             earlier.remove_leftovers()
             write_metadata(self.folder, self._metadata, RUNNING)
+            forget_pruned(self.folder)  # afterwards: the metadata of a complete run count it
 
     def _session(self) -> Session:
         experiment = self._experiment

@@ -30,9 +30,9 @@ from crystallize.store.layout import (
     version_number,
 )
 from crystallize.store.manifest import check_unchanged
-from crystallize.store.metadata import INTERRUPTED, RUNNING
+from crystallize.store.metadata import RUNNING
 from crystallize.store.reader import lock_run
-from crystallize.store.versions import during_swap, is_being_made
+from crystallize.store.versions import during_swap, status_of
 from crystallize.utils.files import (
     is_folder,
     is_plain,
@@ -148,12 +148,10 @@ def export_run(
 
 def _status(folder: Path, metadata: Mapping[str, Any]) -> str:
     """Return how the run ended."""
-    status = str(metadata.get("status"))
-    if status != RUNNING:
-        return status
-    if is_being_made(folder):
+    status = str(status_of(folder, metadata))
+    if status == RUNNING:
         raise StoreError("the run is still being made", str(folder), "Export it when it is over")
-    return INTERRUPTED
+    return status
 
 
 # -- the run's files -----------------------------------------------------------------------------------------

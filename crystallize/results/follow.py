@@ -47,13 +47,16 @@ class RunFollower:
 
     Attributes
     ----------
+    file : pathlib.Path
+        The journal.
     damaged : list of int
         The lines of the journal, counted from 1, that were left out since they are damaged.
     """
 
     def __init__(self, run: Path) -> None:
         self._run = run
-        self._reader = JournalReader(run / JOURNAL)
+        self.file = run / JOURNAL
+        self._reader = JournalReader(self.file)
         self.damaged = self._reader.damaged
 
     def read(self) -> Iterator[Entry | Session]:
@@ -87,13 +90,13 @@ class RunFollower:
         return is_being_made(self._run)
 
 
-def follow(run: Path, wait: Callable[[], None]) -> Iterator[Entry]:
+def follow(follower: RunFollower, wait: Callable[[], None]) -> Iterator[Entry]:
     """Yield the outcomes of a run as they are written, each once, until nobody makes it any more.
 
     Parameters
     ----------
-    run : pathlib.Path
-        The run's folder.
+    follower : RunFollower
+        Who reads the run.
     wait : callable
         Called when there is nothing new.
 
@@ -102,7 +105,6 @@ def follow(run: Path, wait: Callable[[], None]) -> Iterator[Entry]:
     StoreError
         If the journal cannot be read.
     """
-    follower = RunFollower(run)
     while True:
         goes_on = follower.goes_on()
         yield from (each for each in follower.read() if isinstance(each, Entry))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from crystallize.errors import CrystallizeError, StoreError, UnknownNameError
+from crystallize.errors import CrystallizeError, NewerSchemaError, StoreError, UnknownNameError
 from crystallize.results.filters import Means, MetricFilter, mean_over_replicates, parse_filter
 from crystallize.results.frame import make_frame
 from crystallize.results.load import load_result
@@ -27,7 +27,7 @@ from crystallize.store.metadata import (
     time_in,
 )
 from crystallize.store.retention import pruned_of
-from crystallize.store.versions import folder_of, is_being_made, is_pinned, versions
+from crystallize.store.versions import folder_of, is_pinned, status_of, versions
 from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from crystallize.results.result import Result
 
 DAMAGED = "damaged"
+NEWER = "newer"
 UNKNOWN = "unknown"
-STATUSES = (FINISHED, FAILED, INTERRUPTED, RUNNING, DELETED, DAMAGED, UNKNOWN)
-"""What a stored run may be: `damaged` if its metadata cannot be read, `unknown` if it has none."""
+STATUSES = (FINISHED, FAILED, INTERRUPTED, RUNNING, DELETED, DAMAGED, NEWER, UNKNOWN)
+"""What a stored run may be: `damaged` if its metadata cannot be read, `newer` if a newer Crystallize has written them,
+`unknown` if it has none."""
 
 _log = logging.getLogger("crystallize.store")
 
@@ -57,7 +59,8 @@ class StoredRun:
         Its folder.
     status : str
         ``complete``, ``failed``, ``interrupted``, ``running``, ``deleted``; ``damaged`` if the metadata cannot be read,
-        ``unknown`` if there are none. A run whose process was killed is ``interrupted``.
+        ``newer`` if a newer Crystallize has written them, ``unknown`` if there are none. A run whose process was killed
+        is ``interrupted``.
     started, finished : datetime or None
         When, in UTC; None where it is not known.
     replicates : int or None
@@ -71,7 +74,7 @@ class StoredRun:
     size : int
         Bytes of its artifacts that are there, as far as they can be seen.
     problem : str
-        Why it is damaged; empty if it is not.
+        Why the metadata cannot be read; empty if they can.
     """
 
     experiment: str
@@ -251,12 +254,10 @@ def read_runs(locations: Iterable[RunLocation], *, with_deleted: bool = False) -
 def _folders(location: RunLocation, *, may_fail: bool) -> list[Path]:
     try:
         return versions(folder_of(location))[::-1]
-    except PermissionError as error:
+    except StoreError as error:
         if may_fail:
             raise
-        _log.warning(
-            "the runs of %r are passed over: %s (%s)", location.experiment, error.strerror, error.filename
-        )
+        _log.warning("the runs of %r are passed over: %s", location.experiment, error)
         return []
 
 
@@ -269,10 +270,9 @@ def read_run(experiment: str, folder: Path, *, sized: bool = True) -> StoredRun:
     try:
         metadata = read_metadata(folder) or {"status": UNKNOWN}
     except StoreError as error:
-        metadata, problem = {"status": DAMAGED}, str(error)
-    status = metadata.get("status")
-    if status == RUNNING and not is_being_made(folder):
-        status = INTERRUPTED
+        metadata = {"status": NEWER if isinstance(error, NewerSchemaError) else DAMAGED}
+        problem = str(error)
+    status = status_of(folder, metadata)
     conditions = metadata.get("conditions")
     replicates, failed = (metadata.get(key) for key in ("replicates", "failed_outcomes"))
     return StoredRun(

@@ -6,29 +6,45 @@ import os
 from pathlib import Path
 
 from crystallize.errors import InvalidTypeError, StoreError, UnknownNameError
-from crystallize.store.layout import ROOT, RunLocation, version_number
-from crystallize.store.versions import find_run, versions
+from crystallize.store.layout import METADATA, ROOT, RunLocation, version_number
+from crystallize.store.metadata import DELETED, has_status
+from crystallize.store.versions import check_root, find_run, looking_into, versions
 from crystallize.utils.suggest import name_hint
 
 LATEST = "latest"
 
 
 def stored_experiments(root: str | Path = ROOT) -> list[RunLocation]:
-    """Return the experiments that have runs below a root, by name."""
+    """Return the experiments that have runs below a root, by name.
+
+    Raises
+    ------
+    StoreError
+        If the root is a file, or cannot be looked into.
+    """
     try:
-        with os.scandir(root) as entries:
+        with looking_into(root), os.scandir(root) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError:
+        check_root(root)
         return []
     found = [RunLocation(str(root), name) for name in names]
-    return [location for location in found if _has_runs(location)]
+    return [location for location in found if has_runs(location, or_deleted=True)]
 
 
-def _has_runs(location: RunLocation) -> bool:
+def has_runs(location: RunLocation, *, or_deleted: bool = False) -> bool:
+    """Tell whether an experiment has runs; one that may not be looked into counts as if it had."""
     try:
-        return bool(versions(location.folder))
-    except PermissionError:  # who reads its runs says so
+        return bool(versions(location.folder) if or_deleted else _left(location))
+    except StoreError:  # who reads its runs says so
         return True
+
+
+def _left(location: RunLocation) -> list[Path]:
+    """Return the folders of an experiment's runs that were not deleted, the newest first."""
+    return [folder for folder in versions(location.folder) if not has_status(folder, DELETED)]
 
 
 def locate(what: str | os.PathLike[str], root: str | Path = ROOT) -> tuple[RunLocation, int | None]:
@@ -59,7 +75,13 @@ def locate(what: str | os.PathLike[str], root: str | Path = ROOT) -> tuple[RunLo
         location = RunLocation(str(folder.parent), folder.name)
         if find_run(location) is not None or versions(folder):
             return location, None
-    known = [each.experiment for each in stored_experiments(folder.parent)]
+    if is_path and os.path.lexists(folder / METADATA):
+        raise UnknownNameError(
+            "this is the folder of one run, and of no experiment",
+            str(folder),
+            f"crystallize.results.load.load_result({text!r}) reads it",
+        )
+    known = [each.experiment for each in stored_experiments(folder.parent) if has_runs(each)]
     hint = name_hint(folder.name, "There are runs of", known) if known else "There are no runs at all"
     raise UnknownNameError(f"no run of {text!r} is stored", str(folder.parent), hint)
 
@@ -85,7 +107,7 @@ def find_version(location: RunLocation, version: int | str = LATEST) -> Path:
     folder = find_run(location, number)
     if folder is not None:
         return folder
-    have = ", ".join(each.name for each in reversed(versions(location.folder)))
+    have = ", ".join(each.name for each in reversed(_left(location)))
     raise StoreError(
         f"version {number} is not stored of experiment {location.experiment!r}"
         if number is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,57 @@ DELETED = "deleted"
 
 SCHEMA_VERSION = 1
 """Which entries there are, and what they mean: raised when an older reader would misunderstand them."""
+
+_Check = Callable[[Any], bool]
+_ENTRIES: Mapping[str, tuple[_Check, Collection[str]]] = {
+    "a text": (
+        lambda value: value is None or isinstance(value, str),
+        (
+            *("run", "id", "name", "description", "datasource", "order", "status", "started", "finished"),
+            *("deleted", "user", "host", "folder", "replaces"),
+        ),
+    ),
+    "a number from 0 on": (
+        lambda value: value is None or (isinstance(value, int | float) and value >= 0),
+        ("duration",),
+    ),
+    "a whole number from 0 on": (
+        lambda value: value is None or (type(value) is int and value >= 0),
+        ("replicates", "failed_outcomes", "artifact_bytes"),
+    ),
+    "a whole number": (lambda value: value is None or type(value) is int, ("master_seed",)),
+    "an object": (
+        lambda value: isinstance(value, dict),
+        (
+            *("files", "signature", "signature.steps", "signature.conditions", "hooks", "code"),
+            *("environment", "environment.variables", "packages", "removed"),
+        ),
+    ),
+    "an object or null": (
+        lambda value: value is None or isinstance(value, dict),
+        ("failure_policy", "stopping", "preregistration", "execution", "execution.settings"),
+    ),
+    "an object of objects": (
+        lambda value: isinstance(value, dict) and all(isinstance(each, dict) for each in value.values()),
+        ("conditions", "coordinates"),
+    ),
+    "a list of objects": (
+        lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
+        ("pipeline", "inputs", "hypotheses", "numeric_libraries"),
+    ),
+    "a list of objects, each with a name": (
+        lambda value: (
+            isinstance(value, list)
+            and all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in value)
+        ),
+        ("plugins",),
+    ),
+    "a list of texts": (
+        lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
+        ("initial_ctx", "command"),
+    ),
+}
+"""What the entries are, where they are there: their readers rely on it."""
 
 _damaged: set[str] = set()
 _log = logging.getLogger("crystallize.store")
@@ -149,6 +200,16 @@ def _parsed(path: str, *_changes: int) -> dict[str, Any]:
             path,
             "A newer Crystallize has written them: pip install --upgrade crystallize-lab",
         )
+    for kind, (is_right, names) in _ENTRIES.items():
+        for name in names:
+            outer, _, key = name.rpartition(".")
+            entries = metadata.get(outer) if outer else metadata
+            if isinstance(entries, dict) and key in entries and not is_right(entries[key]):
+                raise StoreError(
+                    f"the metadata of a run are damaged: {name!r} is not {kind}",
+                    path,
+                    "Put a copy back, or run the experiment again",
+                )
     return cast("dict[str, Any]", metadata)
 
 

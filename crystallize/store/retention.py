@@ -19,14 +19,14 @@ from crystallize.errors import CrystallizeError, StoreError
 from crystallize.store.layout import MANIFEST, METADATA, PINNED, PRUNED, replicates_in
 from crystallize.store.locks import FileLock, locked, unread
 from crystallize.store.manifest import read_manifest
-from crystallize.store.metadata import RUNNING, has_status, is_complete, mark_deleted
+from crystallize.store.metadata import DELETED, RUNNING, has_status, is_complete, mark_deleted, read_metadata
 from crystallize.store.versions import experiment_lock, folder_of, is_pinned, lock_of, versions
 from crystallize.utils.digests import measure_file
 from crystallize.utils.files import atomic_write_bytes, is_plain, read_plain
 from crystallize.utils.json_text import parse_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from crystallize.store.layout import RunLocation
 
@@ -52,11 +52,15 @@ def pin(run: Path) -> None:
     Raises
     ------
     StoreError
-        If no run is stored there, or the file system does not let it be changed.
+        If no run is stored there, if it is deleted, or the file system does not let it be changed.
     """
     # With versioned=False, another run may be about to take the place.
     with _changing(run), locked(experiment_lock(run.parent)):
         _check_is_run(run)
+        if has_status(run, DELETED):
+            raise StoreError(
+                "the run is deleted, and nothing of it is left to keep", str(run), "Pin another one"
+            )
         atomic_write_bytes(run / PINNED, b"")
 
 
@@ -74,7 +78,7 @@ def prune(location: RunLocation, keep: int, *, smallest: int = 0) -> None:
     location : RunLocation
         The experiment.
     keep : int
-        How many complete runs keep everything. A folder that no run of ours made does, too.
+        How many complete runs keep everything. A run that cannot be read does, and a folder that no run of ours made.
     smallest : int, optional
         Files of fewer bytes stay.
     """
@@ -86,11 +90,14 @@ def prune(location: RunLocation, keep: int, *, smallest: int = 0) -> None:
         if not os.path.lexists(folder / METADATA):
             continue
         try:
-            if replicates_in(folder):
+            if replicates_in(folder) and read_metadata(folder):  # what cannot be read may be needed
                 remove_artifacts(folder, smallest=smallest)
         except InUseError:
             continue
-        except (StoreError, OSError) as error:  # another user's run
+        except (
+            StoreError,
+            OSError,
+        ) as error:  # another user's run, a damaged one, or that of a newer Crystallize
             _log.warning("the artifacts of %s cannot be removed: %s", folder, error)
 
 
@@ -140,6 +147,11 @@ def pruned_of(run: Path) -> Removed:
         return Removed(0, 0)
 
 
+def forget_pruned(run: Path) -> None:
+    """Note that the run in folder `run` is resumed: what was pruned is owed, and is written again."""
+    (run / PRUNED).unlink(missing_ok=True)
+
+
 def delete(run: Path) -> Removed:
     """Remove all that the run in folder `run` has, except for its metadata and manifest, which say what was there.
 
@@ -155,9 +167,7 @@ def delete(run: Path) -> Removed:
             listed = {entry.path for entry in read_manifest(run)}
         except StoreError:  # it is damaged: then the files tell
             listed = set()
-        files = {file.relative_to(run).as_posix(): file for file in _files_in(run)}
-        for kept in (METADATA, MANIFEST):
-            files.pop(kept, None)
+        files = {file.relative_to(run).as_posix(): file for file in _all_but_record(run)}
         sizes = {path: file.lstat().st_size for path, file in files.items()}
         removed = {
             path: {"size": sizes[path], "digest": measure_file(file).digest if is_plain(file) else None}
@@ -169,6 +179,32 @@ def delete(run: Path) -> Removed:
             file.unlink(missing_ok=True)
         _remove_empty_folders(run)
         return Removed(len(files), sum(sizes.values()))
+
+
+def removable(run: Path) -> Removed:
+    """Return how much :func:`delete` would remove of the run in folder `run`, as far as it can be seen."""
+    return _measured(_all_but_record(run))
+
+
+def removable_artifacts(run: Path) -> Removed:
+    """Return how much :func:`remove_artifacts` would remove of the run in folder `run`, as far as it can be seen."""
+    with contextlib.suppress(OSError):
+        return _measured(file for folder in replicates_in(run) for file in _files_in(folder))
+    return Removed(0, 0)
+
+
+def _all_but_record(run: Path) -> Iterator[Path]:
+    """Yield all files of a run but those that stay when it is deleted."""
+    return (file for file in _files_in(run) if file not in (run / METADATA, run / MANIFEST))
+
+
+def _measured(files: Iterable[Path]) -> Removed:
+    count = size = 0
+    for file in files:
+        with contextlib.suppress(OSError):
+            size += file.lstat().st_size
+            count += 1
+    return Removed(count, size)
 
 
 def _check_is_run(run: Path) -> None:

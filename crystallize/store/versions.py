@@ -15,13 +15,15 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import StoreError
 from crystallize.store.layout import APPLY, METADATA, PINNED, version_number
 from crystallize.store.locks import FileLock, holder_of, locked, unread
 from crystallize.store.metadata import (
     DELETED,
+    INTERRUPTED,
+    RUNNING,
     has_status,
     is_complete,
     mark_interrupted,
@@ -31,6 +33,8 @@ from crystallize.store.metadata import (
 from crystallize.utils.files import is_folder, put_aside, remove_folder, unique_suffix
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from crystallize.store.layout import RunLocation
 
 _ONLY = "v0"
@@ -160,7 +164,10 @@ def newest_folder(location: RunLocation) -> Path | None:
     if location.versioned:
         runs = (experiment / f"v{number}" for number in _numbers(experiment))
         return next((run for run in runs if not has_status(run, DELETED)), None)
-    unfinished = [path for path in experiment.iterdir() if _STAGING.fullmatch(path.name) and is_folder(path)]
+    with looking_into(experiment):
+        unfinished = [
+            path for path in experiment.iterdir() if _STAGING.fullmatch(path.name) and is_folder(path)
+        ]
     if unfinished:
         return max(unfinished, key=lambda path: path.stat().st_mtime_ns)
     return experiment / _ONLY if is_folder(experiment / _ONLY) else None
@@ -185,9 +192,22 @@ def folder_of(location: RunLocation) -> Path:
     Raises
     ------
     StoreError
-        If it is a link.
+        If it is a link, or the root is a file.
     """
+    check_root(location.root)
     return _refuse_link(location.folder)
+
+
+def check_root(root: str | Path) -> None:
+    """Refuse a root that is a file.
+
+    Raises
+    ------
+    StoreError
+        If it is one.
+    """
+    if os.path.isfile(root):  # noqa: PTH113
+        raise _no_folder(Path(root))
 
 
 def _make_folder(folder: Path) -> None:
@@ -195,12 +215,15 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        obstacle = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
-        raise StoreError(
-            f"the run cannot be stored: {obstacle.name!r} is {'a file' if obstacle.is_file() else 'no folder'}",
-            str(obstacle),
-            "root_dir must be a folder, and what is below it too: move this away, or choose another root_dir",
-        ) from error
+        raise _no_folder(next(each for each in (folder, *folder.parents) if os.path.lexists(each))) from error
+
+
+def _no_folder(obstacle: Path) -> StoreError:
+    return StoreError(
+        f"runs are stored in folders, and {obstacle.name!r} is {'a file' if obstacle.is_file() else 'no folder'}",
+        str(obstacle),
+        "root_dir must be a folder, and what is below it too: move this away, or choose another root_dir",
+    )
 
 
 def _refuse_link(folder: Path) -> Path:
@@ -213,15 +236,36 @@ def _refuse_link(folder: Path) -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def looking_into(folder: str | Path) -> Iterator[None]:
+    """Turn an error of reading a folder of the store into one that says so, unless there is none."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"a folder of stored runs cannot be looked into: {error.strerror or error}",
+            str(error.filename or folder),
+            "Look at its rights, or have its owner do it",
+        ) from error
+
+
 def versions(experiment: Path) -> list[Path]:
-    """Return the folders ``v<N>`` of an experiment, the newest first."""
+    """Return the folders ``v<N>`` of an experiment, the newest first.
+
+    Raises
+    ------
+    StoreError
+        If the experiment's folder is there and cannot be looked into.
+    """
     return [experiment / f"v{number}" for number in _numbers(experiment)]
 
 
 def _numbers(experiment: Path) -> list[int]:
     """Return the numbers of an experiment's versions, the newest first; a thousand of them are no thousand paths."""
     try:
-        with os.scandir(experiment) as entries:
+        with looking_into(experiment), os.scandir(experiment) as entries:
             found = [
                 number
                 for entry in entries
@@ -290,6 +334,12 @@ def is_being_made(run: Path) -> bool:
         return True
     lock.leave()
     return not is_free
+
+
+def status_of(run: Path, metadata: Mapping[str, Any] | None) -> str | None:
+    """Return the status that a run's metadata tell, or None; ``interrupted`` if its process was killed."""
+    status = (metadata or {}).get("status")
+    return INTERRUPTED if status == RUNNING and not is_being_made(run) else status
 
 
 def during_swap(run: Path) -> Path:
@@ -473,7 +523,8 @@ def _read_only_version(experiment: Path) -> Path | None:
 def _run_during_swap(experiment: Path) -> Path | None:
     """Return the run to read while ``v0`` is away because a swap is under way, or was cut off."""
     try:
-        names = sorted(os.listdir(experiment))  # noqa: PTH208
+        with looking_into(experiment):
+            names = sorted(os.listdir(experiment))  # noqa: PTH208
     except (FileNotFoundError, NotADirectoryError):
         return None
     olds = [match[1] for name in names if (match := _OLD.fullmatch(name)) and is_folder(experiment / name)]

@@ -21,6 +21,15 @@ def visible(text: str) -> str:
     return _STEERING.sub(lambda found: repr(found.group())[1:-1], text.replace("\r\n", "\n"))
 
 
+def one_line(text: str) -> str:
+    r"""Return `text` as :func:`visible` does, with newlines and tabs escaped too: for names, which others stand beside.
+
+    >>> one_line("two\nlines")
+    'two\\nlines'
+    """
+    return visible(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
 def is_terminal(stream: Any) -> bool:
     """Tell whether a stream leads to a terminal; one that is closed, missing or cannot tell does not."""
     try:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from crystallize.utils.terminal import one_line
+
 WIDTH = 80
 _SHORTEST_NAME = len("baseline")
 _DIGITS = 3  # significant ones, of the spread: more would be noise
@@ -37,7 +39,7 @@ class TextTable:
 
     def lines(self, width: int = WIDTH) -> list[str]:
         """Return the lines of the table, at most `width` columns wide if the numbers leave that much."""
-        table = [self.header, *self.rows]
+        table = [tuple(map(one_line, row)) for row in (self.header, *self.rows)]
         widths = [max(map(columns_of, column)) for column in zip(*table, strict=True)]
         gaps = 2 * (len(widths) - 1)
         widths[: self.names] = _narrow(widths[: self.names], width - gaps - sum(widths[self.names :]))

@@ -156,7 +156,8 @@ def test_the_last_run_is_told_with_its_end_and_failures_and_without_the_users_co
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
-        ('{"schema_version": 1, "status": "complete", "finished": 3}', "date unknown"),
+        ('{"schema_version": 1, "status": "complete", "finished": "soon"}', "date unknown"),
+        ('{"schema_version": 1, "status": "complete", "finished": 3}', "no complete run"),
         ('{"schema_version": 1, "status": "running"}', "no complete run"),
         *((damaged, "no complete run") for damaged in ("[]", "{", "")),
     ],

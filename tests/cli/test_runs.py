@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,10 @@ from typing import Any
 
 import pytest
 
+import crystallize
 from crystallize import Experiment, treatment
+from crystallize.cli.quantities import format_size
+from crystallize.errors import UnknownNameError
 from crystallize.store.locks import ReadLock
 
 KEYS = [
@@ -217,11 +221,50 @@ def test_runs_that_are_killed_damaged_or_of_others_are_told_as_such(call, stored
     assert listed(call, "centre", "--where", "rmse < 100") == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("runs", "show", "centre", "--version", "1"),
+        ("runs", "tail", "centre", "--version", "1"),
+        ("show", "centre", "--version", "1"),
+        ("verify", "data/centre/v1"),
+        ("diff", "data/centre/v1", "data/centre/v2"),
+        ("export", "data/centre/v1"),
+    ],
+    ids=" ".join,
+)
+def test_metadata_that_another_program_has_changed_are_told_with_file_and_entry(call, stored, command):
+    change(stored[1], plugins=7)
+    done = call(*command)
+    assert done.code == 2
+    assert "centre/v1/metadata.json" in done.err
+    assert (
+        "the metadata of a run are damaged: 'plugins' is not a list of objects, each with a name" in done.err
+    )
+    change(stored[1], plugins=[], replicates=-3)
+    line = next(line for line in call("runs", "list").out.splitlines() if "v1" in line)
+    assert line.split() == ["centre", "v1", "damaged", "10.0", "kB"]
+
+
+def test_a_run_of_a_newer_crystallize_is_not_called_damaged(call, stored):
+    change(stored[2], schema_version=2)
+    done = call("runs", "list", "centre", "--status", "newer")
+    assert (done.code, done.out.count("centre")) == (0, 1)
+    assert "centre v2 is newer: the metadata of a run have schema version 2" in done.err
+
+
+def test_a_run_that_was_killed_is_shown_as_interrupted(call, stored):
+    change(stored[0], status="running")
+    assert ", which is interrupted" in call("show", "centre", "--version", "0").out
+
+
 def test_show_tells_when_and_how_a_run_was_made(call, stored):
     done = call("runs", "show", "centre", "--version", "1")
     assert done.code == 0
     lines = dict(line.split(":", 1) for line in done.out.splitlines()[1:])
     assert done.out.startswith("centre v1\n")
+    command = json.loads((stored[1] / "metadata.json").read_text())["command"]
+    assert shlex.split(lines["Command"]) == command
     assert {
         key: lines[key].strip() for key in ("Status", "Replicates", "Conditions", "Artifacts", "Folder")
     } == {
@@ -249,6 +292,17 @@ def test_crystallize_show_works_on_any_version(call, stored):
     assert means == [60, 40, 80]
 
 
+def test_a_file_that_is_no_root_of_ours_is_in_nobodys_way(call, project):
+    for folder in ("make", "use"):
+        config = project / folder / "config.yaml"
+        config.write_text(config.read_text() + "plugins: {artifact: {root_dir: kept}}\n")
+    assert call("run", "make").code == 0
+    Path("data").write_text("not runs")
+    assert listed(call) == ["make v0"]
+    done = call("runs", "list", "mak")
+    assert (done.code, "Did you mean 'make'" in done.err, "is a file" in done.err) == (2, True, True)
+
+
 # -- pin, prune, delete --------------------------------------------------------------------------------------
 
 
@@ -269,9 +323,42 @@ def test_prune_removes_the_artifacts_of_all_but_the_newest_and_of_no_pinned_run(
     assert [has_artifacts(run) for run in stored] == [False, False, False, True]
 
 
+@pytest.mark.parametrize("keep", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ({"schema_version": 2}, "have schema version 2, and this Crystallize reads 1"),
+        ({"schema_version": "x"}, "this is not the metadata of a run"),
+        ({"status": "interrupted"}, "it is interrupted, and can be resumed until a newer run is complete"),
+        ({"status": "running"}, "it is interrupted, and can be resumed until a newer run is complete"),
+        ({"status": "failed"}, "it is failed, and can be resumed until a newer run is complete"),
+    ],
+)
+def test_prune_spares_what_may_be_needed(call, stored, keep, broken, why):
+    change(stored[2], **broken)
+    done = call("runs", "prune", "centre", "--keep", str(keep), "--yes")
+    assert done.code == 0
+    assert "centre v2 is left alone: " in done.err
+    assert why in done.err
+    assert [has_artifacts(run) for run in stored] == [keep == 2, keep > 0, True, True]
+
+
+@pytest.mark.parametrize("status", ["failed", "interrupted", "running"])
+def test_prune_takes_what_a_newer_run_has_replaced(call, stored, status):
+    change(stored[1], status=status)
+    assert call("runs", "prune", "centre", "--yes").err == ""
+    assert [has_artifacts(run) for run in stored] == [False, False, True, True]
+
+
+def test_prune_takes_no_run_that_cannot_be_read_however_old(call, stored):
+    change(stored[0], schema_version=2)
+    (stored[1] / "metadata.json").unlink()
+    done = call("runs", "prune", "centre", "--keep", "0", "--yes")
+    assert (done.code, "centre v1 is left alone: it is unknown" in done.err) == (0, True)
+    assert [has_artifacts(run) for run in stored] == [True, True, False, True]
+
+
 def test_delete_removes_runs_and_leaves_a_record(call, stored):
-    dry = call("runs", "delete", "centre", "--older-than", "1w", "--dry-run")
-    assert dry.out.splitlines()[-1] == "This would remove 1 run, 10.0 kB."
     assert call("runs", "delete", "centre", "--version", "0", "--version", "1", "-y").code == 0
     assert listed(call, "centre") == ["centre v2"]
     assert listed(call, "centre", "--status", "deleted") == ["centre v0", "centre v1"]
@@ -280,6 +367,41 @@ def test_delete_removes_runs_and_leaves_a_record(call, stored):
     shown = call("show", "centre", "--version", "0")
     assert (shown.code, "is deleted and has no results" in shown.err) == (2, True)
     assert store("centre", 1).name == "v3"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("delete", "centre", "--older-than", "1w"),
+        ("delete", "centre", "--status", "complete"),
+        ("prune", "other", "--keep", "0"),
+    ],
+    ids=" ".join,
+)
+def test_what_would_be_removed_is_what_is_removed(call, stored, command):
+    (stored[3] / "replicate_0/baseline").rename("elsewhere")  # the metadata do not know
+    sizes = {file: file.stat().st_size for file in Path("data").rglob("*") if file.is_file()}
+    would = call("runs", *command, "--dry-run").out.splitlines()[-1]
+    assert all(file.exists() for file in sizes)
+    removed = call("runs", *command, "--yes").out.splitlines()[-1]
+    gone = sum(size for file, size in sizes.items() if not file.exists())
+    assert removed.removeprefix("Removed") == would.removeprefix("This would remove")
+    assert removed.endswith(f", {format_size(gone)}.")
+
+
+def test_a_deleted_run_is_no_way_out_and_cannot_be_pinned(call, stored):
+    assert call("runs", "delete", "centre", "--version", "0", "--version", "2", "-y").code == 0
+    done = call("runs", "pin", "centre", "--version", "0")
+    assert (done.code, done.out, "the run is deleted" in done.err) == (2, "", True)
+    assert not (stored[0] / ".pinned").exists()
+    assert "There is v1" in call("show", "centre", "--version", "7").err
+    assert call("runs", "delete", "centre", "--version", "1", "-y").code == 0
+    done = call("show", "centre")
+    assert (done.code, "no complete run is stored" in done.err) == (2, True)
+    assert "v1" not in done.err
+    assert "Run 'crystallize run centre'" in done.err
+    with pytest.raises(UnknownNameError, match=r"There are runs of 'other'\.$"):
+        crystallize.open_run("centra")
 
 
 def test_delete_needs_to_know_which_runs(call, stored):
@@ -336,14 +458,14 @@ def with_rights(mode: int, *folders: Path) -> Iterator[None]:
             folder.chmod(0o755)
 
 
-def as_a_user(*arguments: str) -> subprocess.CompletedProcess[str]:
+def as_a_user(*arguments: str, group: tuple[str, ...] = ("runs",)) -> subprocess.CompletedProcess[str]:
     """Run the command as somebody for whom rights count: not for root, unless it does without two of its powers."""
     powerless = []
     if os.geteuid() == 0:
         if not shutil.which("setpriv"):
             pytest.skip("root may do everything, and there is no setpriv")
         powerless = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-    command = [*powerless, sys.executable, "-m", "crystallize", "runs", *arguments]
+    command = [*powerless, sys.executable, "-m", "crystallize", *group, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -366,7 +488,37 @@ def test_an_experiment_that_may_not_be_looked_into_does_not_hide_the_others(stor
         done = as_a_user("list")
     assert done.returncode == 0
     assert "other" in done.stdout
-    assert "the runs of 'centre' are passed over: Permission denied" in done.stderr
+    assert (
+        "the runs of 'centre' are passed over: a folder of stored runs cannot be looked into" in done.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("closed", "command"),
+    [
+        ("data", ("runs", "list")),
+        ("data/centre", ("runs", "list", "centre")),
+        ("data/centre", ("runs", "tail", "centre")),
+        ("data/centre", ("show", "centre")),
+    ],
+)
+def test_a_folder_that_may_not_be_looked_into_is_told_with_the_way_out(stored, closed, command):
+    with with_rights(0, Path(closed)):
+        done = as_a_user(*command, group=())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "a folder of stored runs cannot be looked into: Permission denied (" in done.stderr
+    assert f"{closed}). Look at its rights" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("list",), ("list", "make"), ("tail", "make"), ("prune", "-y")], ids=" ".join
+)
+def test_a_root_that_is_a_file_is_told(call, project, command):
+    Path("data").write_text("not runs")
+    done = call("runs", *command)
+    assert (done.code, done.out) == (2, "")
+    assert "'data' is a file (" in done.err
+    assert "Move the file away" in done.err
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,15 @@ def test_a_run_of_a_script_is_found_by_its_name(call):
     assert "one" in done.out
 
 
+def test_a_name_of_several_lines_keeps_to_its_row(call):
+    from crystallize import Experiment
+
+    Experiment(lambda: 1, [lambda data: (data, {"two\nlines\t": data})], name="scripted").run(replicates=2)
+    done = call("show", "scripted")
+    header, _, row = done.out.splitlines()[2:5]
+    assert (header.split()[0], row.split()[0]) == ("metric", r"two\nlines\t")
+
+
 def test_a_run_with_failures_is_shown_as_it_was_printed(call, project):
     steps = project / "use" / "steps.py"
     steps.write_text(

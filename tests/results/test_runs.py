@@ -15,6 +15,7 @@ import crystallize
 from crystallize import ArtifactPlugin, Experiment, Result, treatment
 from crystallize.errors import InvalidTypeError, InvalidValueError, StoreError, UnknownNameError
 from crystallize.store.locks import ReadLock
+from crystallize.store.retention import Removed, pruned_of, remove_artifacts
 
 
 def store(name: str, value: float, replicates: int = 2, root: str = "data") -> Result:
@@ -99,6 +100,11 @@ def test_open_run_gives_the_newest_complete_run_or_the_one_that_is_asked_for() -
         (lambda: crystallize.open_run("data/centre/v7"), StoreError, "version 7 is not stored"),
         (lambda: crystallize.open_run("data/centre/v0", 1), InvalidValueError, "is a run already"),
         (lambda: crystallize.open_run("centre", "newest"), InvalidTypeError, "or 'latest', got 'newest'"),
+        (
+            lambda: crystallize.open_run(Path("data/centre/v0").rename("crate")),
+            UnknownNameError,
+            "load_result",
+        ),
         (lambda: crystallize.open_run("centre", -1), InvalidTypeError, "from 0 on"),
         (lambda: crystallize.open_run("centre", True), InvalidTypeError, "got True"),
         (lambda: crystallize.open_run(3), InvalidTypeError, "by its name or its folder, got 3"),
@@ -212,6 +218,29 @@ def test_the_size_is_what_is_there_also_of_a_run_that_never_came_to_its_end() ->
     with pytest.raises(KeyboardInterrupt):
         Experiment(lambda: 0, [step], name="centre").run(replicates=3)
     assert [(run.status, run.size) for run in crystallize.runs("centre")] == [("interrupted", 1000)]
+
+
+def test_the_size_is_right_after_a_pruned_run_was_resumed() -> None:
+    def step(data: Any, ctx: Any) -> Any:
+        ctx.artifacts.write("a", bytes(500))
+        if ctx["replicate"] == 2 and Path("interrupt").exists():
+            raise KeyboardInterrupt
+        return data
+
+    experiment = Experiment(lambda: 0, [step], name="centre", seed=1)
+    path = experiment.run(replicates=3).path
+    assert path is not None
+    assert remove_artifacts(path) == Removed(3, 1500)
+    assert crystallize.runs("centre")[0].size == 0
+    Path("interrupt").touch()
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(replicates=3, strategy="resume")
+    assert (crystallize.runs("centre")[0].size, pruned_of(path)) == (1500, Removed(0, 0))
+    Path("interrupt").unlink()
+    experiment.run(replicates=3, strategy="resume")
+    assert (crystallize.runs("centre")[0].size, pruned_of(path)) == (1500, Removed(0, 0))
+    experiment.run(replicates=3, strategy="resume")  # nothing is owed
+    assert remove_artifacts(path, smallest=500) == Removed(3, 1500)
 
 
 def test_reading_a_run_waits_for_no_reader_and_a_copy_of_a_store_is_a_store() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from crystallize import Experiment
 from crystallize.errors import NewerSchemaError, StoreError
 from crystallize.store.layout import METADATA
 from crystallize.store.metadata import (
@@ -70,6 +71,38 @@ def test_json_of_somebody_else_is_told_as_such(tmp_path: Path, content: str) -> 
     ) as caught:
         read_metadata(tmp_path)
     assert caught.value.where == str(tmp_path / METADATA)
+
+
+WRONG = {
+    "status": ["a"],
+    "conditions": {"baseline": 5},
+    "replicates": -3,
+    "failed_outcomes": "x",
+    "artifact_bytes": True,
+    "duration": "long",
+    "master_seed": 1.5,
+    "plugins": [{"name": 7}],
+    "code": [],
+    "environment": None,
+    "execution": {"settings": 3},
+    "signature": {"steps": 3},
+    "pipeline": "p",
+    "command": [1],
+}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_an_entry_that_is_not_what_it_should_be_is_told(tmp_path: Path, key: str) -> None:
+    path = Experiment(lambda: 0, [lambda data: data], name="exp").run(replicates=1).path
+    assert path is not None
+    metadata = read_metadata(path) or {}
+    assert metadata.keys() >= WRONG.keys(), "all that a run writes is as it should be"
+    (path / METADATA).write_text(json.dumps(metadata | {key: WRONG[key]}))
+    with pytest.raises(
+        StoreError, match=f"the metadata of a run are damaged: '{key}[a-z.]*' is not a"
+    ) as caught:
+        read_metadata(path)
+    assert caught.value.where == str(path / METADATA)
 
 
 def test_metadata_of_a_newer_schema_are_refused_with_file_versions_and_what_to_do(tmp_path: Path) -> None:

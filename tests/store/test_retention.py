@@ -95,6 +95,17 @@ def test_folders_that_no_run_of_ours_made_keep_everything(many: RunLocation) -> 
     assert (folders[0] / "replicate_0").exists()
 
 
+@pytest.mark.parametrize("change", ['{"schema_version": 2}', "{"], ids=["newer", "damaged"])
+def test_runs_that_cannot_be_read_keep_everything(
+    many: RunLocation, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    folders = [version_with_artifacts(many) for _ in range(3)]
+    (folders[0] / METADATA).write_text(change)
+    prune(many, 1)
+    assert [(folder / "replicate_0").exists() for folder in folders] == [True, False, True]
+    assert f"the artifacts of {folders[0]} cannot be removed: the metadata of a run" in caplog.text
+
+
 def test_the_largest_files_go_first(many: RunLocation, monkeypatch: pytest.MonkeyPatch) -> None:
     old, _ = version_with_artifacts(many), version_with_artifacts(many)
     removed: list[int] = []

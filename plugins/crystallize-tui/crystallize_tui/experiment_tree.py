@@ -33,7 +33,7 @@ _LEAST_DESCRIPTION = 16
 _COLUMNS = (("n", 6), ("treat.", 6), ("last run", 21), ("next", 8))
 _APART = 2
 _FIXED = sum(size + _APART for _, size in _COLUMNS)
-_BAD = (FAILED, INTERRUPTED, "damaged")
+_BAD = (FAILED, INTERRUPTED, "damaged", "newer")
 
 
 class ExperimentTree(Tree["FoundExperiment | str"]):

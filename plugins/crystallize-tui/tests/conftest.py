@@ -484,9 +484,9 @@ def warm_commands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(subprocess, "Popen", Popen)
 
 
-def pytest_make_parametrize_id(val: Any) -> str | None:
-    """Call a size by how one says it."""
-    return f"{val[0]}x{val[1]}" if isinstance(val, tuple) and len(val) == 2 else None
+def pytest_make_parametrize_id(val: Any, argname: str) -> str | None:
+    """Call a size by how one says it; pytest asks this for the tests of other folders, too."""
+    return f"{val[0]}x{val[1]}" if argname == "size" and isinstance(val, tuple) else None
 
 
 @pytest.fixture
