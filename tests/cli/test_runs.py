@@ -518,7 +518,7 @@ def test_a_root_that_is_a_file_is_told(call, project, command):
     done = call("runs", *command)
     assert (done.code, done.out) == (2, "")
     assert "'data' is a file (" in done.err
-    assert "Move the file away" in done.err
+    assert "move this away" in done.err
 
 
 @pytest.mark.parametrize(
