@@ -57,7 +57,7 @@ _ENTRIES: Mapping[str, tuple[_Check, Collection[str]]] = {
     ),
     "an object of objects": (
         lambda value: isinstance(value, dict) and all(isinstance(each, dict) for each in value.values()),
-        ("conditions", "coordinates"),
+        ("conditions",),
     ),
     "a list of objects": (
         lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),

@@ -207,7 +207,7 @@ def check_root(root: str | Path) -> None:
         If it is one.
     """
     if os.path.isfile(root):  # noqa: PTH113
-        raise _no_folder(Path(root))
+        raise _no_folder(Path(root).absolute())
 
 
 def _make_folder(folder: Path) -> None:

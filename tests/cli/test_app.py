@@ -172,7 +172,7 @@ def test_a_place_that_takes_no_files_is_told_with_its_path_and_no_plugin_is_blam
     Path("data").write_text("a file where the runs would be stored")
     done = call("run", "make")
     assert done.code == 2
-    (told,) = [line for line in done.err.splitlines() if "cannot be stored" in line]
+    (told,) = [line for line in done.err.splitlines() if "is a file" in line]
     assert "plugin" not in told.lower()
     assert f"'data' is a file ({Path('data').absolute()}). root_dir must be a folder" in told
     assert "rights" not in told
