@@ -35,7 +35,6 @@ def tail(
     ends the printing, not the run.
     """
     from crystallize.cli.stored import find_location
-    from crystallize.config.errors import shown
     from crystallize.results.follow import RunFollower, find_newest, follow
     from crystallize.store.finding import find_version
 
@@ -44,9 +43,7 @@ def tail(
     follower = RunFollower(run)
     for entry in follow(follower, lambda: time.sleep(_SECONDS_BETWEEN_LOOKS)):
         screen.echo(_json_line(entry) if as_json else one_line(_line(entry)))
-    if follower.damaged:
-        lines = ", ".join(map(str, follower.damaged))
-        screen.echo(f"{shown(follower.file)}: line {lines} is damaged; what it held is not shown", err=True)
+    follower.warn_of_damage("is not shown")
     if not as_json:
         screen.echo(_end(location.experiment, run))
 

@@ -47,17 +47,17 @@ class RunFollower:
 
     Attributes
     ----------
-    file : pathlib.Path
-        The journal.
     damaged : list of int
         The lines of the journal, counted from 1, that were left out since they are damaged.
+    warn_of_damage : callable
+        Logs them, with what became of what they held.
     """
 
     def __init__(self, run: Path) -> None:
         self._run = run
-        self.file = run / JOURNAL
-        self._reader = JournalReader(self.file)
+        self._reader = JournalReader(run / JOURNAL)
         self.damaged = self._reader.damaged
+        self.warn_of_damage = self._reader.warn_of_damage
 
     def read(self) -> Iterator[Entry | Session]:
         """Yield what has been written since the last call; who breaks off gets the rest from the next call.

@@ -94,10 +94,7 @@ def prune(location: RunLocation, keep: int, *, smallest: int = 0) -> None:
                 remove_artifacts(folder, smallest=smallest)
         except InUseError:
             continue
-        except (
-            StoreError,
-            OSError,
-        ) as error:  # another user's run, a damaged one, or that of a newer Crystallize
+        except (StoreError, OSError) as error:  # another user's run, or one that we cannot read
             _log.warning("the artifacts of %s cannot be removed: %s", folder, error)
 
 

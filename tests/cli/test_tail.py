@@ -99,7 +99,9 @@ def test_a_run_that_was_killed_is_told_as_interrupted(call: Any) -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
-def test_damaged_lines_of_the_journal_are_told(call: Any, arguments: tuple[str, ...]) -> None:
+def test_damaged_lines_of_the_journal_are_told(
+    call: Any, arguments: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
     Experiment(lambda: 0, [step], name="study", seed=1).run(replicates=4)
     journal = Path("data/study/v0/journal.jsonl")
     lines = journal.read_bytes().splitlines(keepends=True)
@@ -109,7 +111,8 @@ def test_damaged_lines_of_the_journal_are_told(call: Any, arguments: tuple[str, 
     journal.write_bytes(b"".join(lines))
     done = call("runs", "tail", "study", *arguments)
     assert done.code == 0
-    assert done.err == f"{journal}: line {damaged[0]}, {damaged[1]} is damaged; what it held is not shown\n"
+    told = f"{journal}: lines {damaged[0]}, {damaged[1]} are damaged; what they held is not shown"
+    assert caplog.messages[-1].endswith(told)
     assert len(done.out.splitlines()) == (2 if arguments else 3)
 
 
