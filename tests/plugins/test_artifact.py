@@ -685,26 +685,26 @@ class PausesAtTheEnd(BasePlugin):
     """By the end of its pause, what has come until then is in the journal, or the disk has refused it."""
 
     def after_replicate(self, experiment: Any, result: Any) -> None:
-        if result.replicate == 19:
+        if result.replicate == 59:
             threading.Event().wait(3 * FLUSH_SECONDS)
 
 
 def test_a_run_whose_last_outcomes_the_disk_has_refused_is_not_complete() -> None:
     resource = pytest.importorskip("resource")
-    made = experiment(PausesAtTheEnd(), step=lambda data: (data, {"text": "x" * 1000}))
+    made = experiment(PausesAtTheEnd(), step=lambda data: (data, {"value": 1.0}))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # less than the journal takes
         with pytest.raises(PluginError, match=r"cannot be stored.*File too large"):
-            made.run(replicates=20)
+            made.run(replicates=60)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert statuses() == ["failed"]
-    made.run(replicates=20, strategy="resume")
+    made.run(replicates=60, strategy="resume")
     assert statuses() == ["complete"]
-    assert open_run("exp").arrived == 20
+    assert open_run("exp").arrived == 60
 
 
 def test_without_the_plugin_nothing_is_stored_and_writes_give_none() -> None:
