@@ -21,7 +21,7 @@ from crystallize.store.layout import BASELINE, JOURNAL, METADATA, ROOT
 from crystallize.store.manifest import read_manifest
 from crystallize.store.metadata import read_metadata
 from crystallize.store.reader import lock_run, replicates_of
-from crystallize.store.versions import during_swap
+from crystallize.store.versions import during_swap, status_of
 from crystallize.utils.names import check_condition_name
 
 _ATTEMPTS = 20
@@ -156,7 +156,7 @@ def from_results(run: Path, metadata: dict[str, Any]) -> Result:
         conditions = {name: read_results(run, name, replicates) for name in names}
     except FileNotFoundError as error:
         raise StoreError(
-            f"the run of experiment {experiment!r} is {metadata.get('status')} and has no results",
+            f"the run of experiment {experiment!r} is {status_of(run, metadata)} and has no results",
             str(error.filename),
             "Run the experiment again",
         ) from None
