@@ -68,7 +68,7 @@ def _begin_elsewhere(config: pytest.Config, number: int, count: int) -> None:
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     """Run one process of tests more than there are cores, for a test waits for something about a fifth of the time.
 
-    Not two: in a fresh clone each needs fifteen seconds of processor time to collect the tests.
+    Not two: in a fresh clone each needs twelve seconds of processor time to collect the tests.
     """
     return (yield) + 1
 

@@ -97,7 +97,7 @@ class JournalReader:
                 for line, fields in zip(lines, without_sums(lines, self._seed), strict=True):
                     self.size += len(line)
                     self.line += 1
-                    found = self._read_line(line, fields) if self.sessions else self._read_first(fields)
+                    found = self._read_line(line, fields)
                     if found is not None:
                         yield found
 
@@ -115,9 +115,7 @@ class JournalReader:
                         continue
                     (fields,) = without_sums([line], ahead._seed)
                     with contextlib.suppress(StoreError):
-                        session = (
-                            ahead._read_line(line, fields) if ahead.sessions else ahead._read_first(fields)
-                        )
+                        session = ahead._read_line(line, fields)
                         if isinstance(session, Session):
                             found.append((end, session))
         return found
@@ -154,6 +152,8 @@ class JournalReader:
 
     def _read_line(self, line: bytes, fields: dict[str, Any] | None) -> Entry | Session | None:
         """Return what a line holds; None if it is damaged, or holds what later lines refer to."""
+        if not self.sessions:
+            return self._read_first(fields)
         if fields is not None:
             try:
                 if "replicate" in fields:
