@@ -43,7 +43,7 @@ def tail(
     follower = RunFollower(run)
     for entry in follow(follower, lambda: time.sleep(_SECONDS_BETWEEN_LOOKS)):
         screen.echo(_json_line(entry) if as_json else one_line(_line(entry)))
-    follower.warn_of_damage("is not shown")
+    follower.warn_of_damage()
     if not as_json:
         screen.echo(_end(location.experiment, run))
 

@@ -117,6 +117,8 @@ def verify(
         chosen, reasons = _choose_treatments(experiment, stored, treatments)
         survey = _survey(experiment, stored, chosen, is_wanted)
         _check_asked(stored, survey, replicates, ignore)
+        if lost := stored.count_lost(survey.outcomes):
+            reasons.append(f"{counted(lost, 'outcome')} of the run cannot be read from its journal any more")
         found = Verification(
             INCONCLUSIVE,
             folder,
@@ -134,7 +136,7 @@ def verify(
                 for number in range(calibrate or 1)
             ]
             found = _compared(found, stored, again, tolerance)
-            if found.findings.first is None:
+            if found.findings.first is None and not lost:
                 found = _with_hypotheses(found, experiment, stored, again[0])
         verdict = judge(found.findings, found.changes, found.reasons)
         return replace(found, verdict=verdict, scratch=scratch if keep else None)
@@ -215,6 +217,8 @@ class _Survey(NamedTuple):
     ----------
     measured, replicates : list of int
         The replicates that it has, and those of them that are to be run again, in order.
+    outcomes : int
+        How many outcomes it has in all.
     names : frozenset of str
         Its metrics and artifacts.
     inputs : sequence of mapping or None
@@ -225,6 +229,7 @@ class _Survey(NamedTuple):
 
     measured: list[int]
     replicates: list[int]
+    outcomes: int
     names: frozenset[str]
     inputs: Sequence[Mapping[str, Any]] | None
     problem: str
@@ -254,11 +259,13 @@ def _look_through(
     inputs: Sequence[Mapping[str, Any]] | None,
 ) -> _Survey:
     measured: list[int] = []
+    count = 0
     names: set[str] = set()
     problem = ""
     with _chosen(sources.values(), inputs):
         for replicate, outcomes in stored:
             measured.append(replicate)
+            count += len(outcomes)
             for outcome in outcomes:
                 names.update(outcome.metrics)
                 names.update(entry.name for entry in outcome.artifacts)
@@ -266,7 +273,7 @@ def _look_through(
                 if not problem and source is not None and outcome.consumed and is_wanted(replicate):
                     problem = _input_problem(source, replicate, outcome.condition, outcome.consumed)
     measured.sort()
-    return _Survey(measured, list(filter(is_wanted, measured)), frozenset(names), inputs, problem)
+    return _Survey(measured, list(filter(is_wanted, measured)), count, frozenset(names), inputs, problem)
 
 
 @contextmanager

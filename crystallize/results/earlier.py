@@ -337,7 +337,7 @@ class EarlierPart:
         for (condition, reason), replicates in self._dropped.items():
             _log.warning("condition %s runs again in %s: %s", condition, _numbered(replicates), reason)
         if self.reader is not None:
-            self.reader.warn_of_damage("is run again")
+            self.reader.warn_of_damage()
 
     def remove_leftovers(self) -> None:
         """Remove what the outcomes have written that are owed now, and files that were cut off."""

@@ -50,7 +50,7 @@ class RunFollower:
     damaged : list of int
         The lines of the journal, counted from 1, that were left out since they are damaged.
     warn_of_damage : callable
-        Logs them, with what became of what they held.
+        Logs them.
     """
 
     def __init__(self, run: Path) -> None:

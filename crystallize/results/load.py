@@ -131,7 +131,7 @@ def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
         collection.add(replicate, outcomes)
         arrived += len(outcomes) == extent.count_owed(replicate, session.conditions)
         last = max(last, replicate + 1)
-    reader.warn_of_damage("is not in this result")
+    reader.warn_of_damage()
     result = make_result(
         collection.finish(),
         experiment=session.experiment,

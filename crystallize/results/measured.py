@@ -12,8 +12,9 @@ from crystallize.results.load import from_results
 from crystallize.store.extent import Extent
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes, has_begun
 from crystallize.store.layout import JOURNAL, ArtifactEntry
-from crystallize.store.metadata import read_metadata
+from crystallize.store.metadata import FINISHED, read_metadata
 from crystallize.store.outcome import Outcome
+from crystallize.store.reader import replicates_of
 
 if TYPE_CHECKING:
     from crystallize.results.result import Result
@@ -64,7 +65,7 @@ class MeasuredRun:
         if self.has_journal:
             session = self._from_journal().sessions[-1]
             self.conditions = session.conditions
-            self.replicates = self._extent.replicates or session.replicates
+            self.replicates = self._extent.replicates or session.replicates or replicates_of(metadata)
             self.steps = [name for name, _ in session.steps]
         else:
             result = self._result()
@@ -79,6 +80,13 @@ class MeasuredRun:
         """
         for replicate, outcomes in self._from_journal() if self.has_journal else self._from_results():
             yield replicate, [self._without_place(each) if each.error else each for each in outcomes]
+
+    def count_lost(self, outcomes: int) -> int:
+        """Return how many more outcomes than these a complete run has had; of one that is not complete, 0."""
+        if self.metadata.get("status") != FINISHED:
+            return 0
+        owed = (self._extent.count_owed(each, self.conditions) for each in range(self.replicates or 0))
+        return max(0, sum(owed) - outcomes)
 
     def _without_place(self, outcome: Outcome) -> Outcome:
         error = outcome.error

@@ -120,16 +120,17 @@ class JournalReader:
                             found.append((end, session))
         return found
 
-    def warn_of_damage(self, consequence: str) -> None:
-        """Log which lines were left out, if any were; `consequence` says what became of what they held."""
+    def warn_of_damage(self) -> None:
+        """Log which lines were left out, if any were."""
         if not self.damaged:
             return
         numbers = ", ".join(map(str, self.damaged[:_MOST_NUMBERS]))
-        more = len(self.damaged) - _MOST_NUMBERS
-        what = f"lines {numbers} {f'and {more} more ' if more > 0 else ''}are damaged; what they held"
+        if (more := len(self.damaged) - _MOST_NUMBERS) > 0:
+            numbers = f"{numbers} and {more} more"
+        told = f"lines {numbers} are damaged, and count as not written"
         if len(self.damaged) == 1:
-            what = f"line {numbers} is damaged; what it held"
-        _log.warning("%s: %s %s", self.file, what, consequence)
+            told = f"line {numbers} is damaged, and counts as not written"
+        _log.warning("%s: %s", self.file, told)
 
     def _read_first(self, fields: dict[str, Any] | None) -> Session:
         try:

@@ -111,7 +111,7 @@ def test_damaged_lines_of_the_journal_are_told(
     journal.write_bytes(b"".join(lines))
     done = call("runs", "tail", "study", *arguments)
     assert done.code == 0
-    told = f"{journal}: lines {damaged[0]}, {damaged[1]} are damaged; what they held is not shown"
+    told = f"{journal}: lines {damaged[0]}, {damaged[1]} are damaged, and count as not written"
     assert caplog.messages[-1].endswith(told)
     assert len(done.out.splitlines()) == (2 if arguments else 3)
 

@@ -277,6 +277,22 @@ def test_a_run_that_was_broken_off_is_compared_as_far_as_it_came() -> None:
     assert made.replicates == 4
 
 
+def test_a_complete_run_that_has_lost_outcomes_is_inconclusive() -> None:
+    made = measured()
+    journal = Path("data/demo/v0/journal.jsonl")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    places = [place for place, line in enumerate(lines) if b'"replicate":3,' in line]
+    for place in places[-2:]:
+        lines[place] = lines[place].replace(b'"seconds"', b'"Seconds"')
+    journal.write_bytes(b"".join(lines))
+    found = crystallize.verify(made)
+    assert (found.verdict, found.findings.outcomes) == (INCONCLUSIVE, 10)
+    assert "2 outcomes of the run cannot be read from its journal any more" in str(found)
+    with contextlib.suppress(MissingMetricError):
+        made.run(strategy="resume")
+    assert crystallize.verify(made).verdict == PASS
+
+
 def test_a_run_that_stopped_at_its_first_failure_is_run_again_to_the_end() -> None:
     made = experiment(on_error="stop")
     with pytest.raises(CrystallizeError):

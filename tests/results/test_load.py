@@ -407,9 +407,9 @@ def test_lines_that_are_damaged_are_told(caplog: pytest.LogCaptureFixture) -> No
     journal = path / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     places = [place for place, line in enumerate(lines) if b'"seconds"' in line]
-    told = {1: f"line {places[3] + 1} is damaged; what it held is not in this result"}
+    told = {1: f"line {places[3] + 1} is damaged, and counts as not written"}
     first_five = ", ".join(str(place + 1) for place in places[3:8])
-    told[7] = f"lines {first_five} and 2 more are damaged; what they held is not in this result"
+    told[7] = f"lines {first_five} and 2 more are damaged, and count as not written"
     for count, message in told.items():
         for place in places[3 : 3 + count]:
             lines[place] = lines[place].replace(b'"seconds"', b'"Seconds"')
