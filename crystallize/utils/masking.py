@@ -13,9 +13,13 @@ _DEEPEST = 20
 # Texts only: `max_tokens=512` is a setting like any other.
 _SECRET = re.compile(
     r"(?:^|[_\W])(?:password|passwd|passphrase|pwd|secret|token|apikey|credentials?|auth|bearer"
-    r"|(?:api|access|private|secret|auth|cache|signing|encryption|decryption|master|ssh|hmac)[_-]?key)"
+    r"|(?:api|access|private|secret|auth|crystallize_cache|signing|encryption|decryption|master|ssh|hmac)[_-]?key)"
     r"(?:$|[_-](?:key|id|value|text)$)",
     re.IGNORECASE,
+)
+# Those of a text are settings: what masked them would hide from resume that they changed.
+_OF_A_TEXT = re.compile(
+    r"(?:^|[_\W])(?:pad|mask|bos|eos|unk|sep|cls|start|stop|end|special)[_-]?token", re.IGNORECASE
 )
 _NEW_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # db|Password, HF|Token
 _IN_ADDRESS = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")  # https://user:password@host
@@ -23,7 +27,8 @@ _IN_ADDRESS = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")  # https://user:passw
 
 @lru_cache(maxsize=1024)  # what a step reads is looked at each time
 def _is_secret(name: str) -> bool:
-    return _SECRET.search(_NEW_WORD.sub("_", name)) is not None
+    words = _NEW_WORD.sub("_", name)
+    return _SECRET.search(words) is not None and _OF_A_TEXT.search(words) is None
 
 
 def masked(key: object, value: Any, *, depth: int = 0) -> Any:

@@ -46,6 +46,11 @@ PUBLIC = [
     "keyTokens",
     "tokenizerName",
     "cached_keys",
+    "cache_key",
+    "pad_token",
+    "tokenizer_eos-token",
+    "maskToken",
+    "pad_token_id",
 ]
 
 
