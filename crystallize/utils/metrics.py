@@ -46,7 +46,8 @@ class MetricLog(Mapping[str, list[Any]]):
         name : str
             Name of the metric.
         value : object
-            The value, kept as it is now: arrays and containers are copied, a NumPy scalar becomes Python's.
+            The value, kept as it is now: arrays and containers are copied, a NumPy scalar becomes Python's,
+            also as the key of a dict.
         tags : mapping of str to object, optional
             What tells this value from others of the same name.
 

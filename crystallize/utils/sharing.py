@@ -42,7 +42,10 @@ def _remade(value: Any, leaf: Callable[[Any], Any]) -> Any:
     if kind is list:
         return [_remade(item, leaf) for item in value]
     if kind is dict:
-        return {key: _remade(item, leaf) for key, item in value.items()}
+        return {
+            key if type(key) in SCALARS else _remade(key, leaf): _remade(item, leaf)
+            for key, item in value.items()
+        }
     if kind is tuple or (isinstance(value, tuple) and hasattr(kind, "_make")):
         items = [_remade(item, leaf) for item in value]
         if all(new is old for new, old in zip(items, value, strict=True)):

@@ -46,6 +46,12 @@ def test_numpy_scalars_become_pythons_and_numbers_stay_numbers(value: Any, kept:
     assert type(to_python(value)) is type(kept)
 
 
+def test_numpy_scalars_inside_of_a_value_become_pythons_too() -> None:
+    log = MetricLog()
+    log.add("m", {np.int64(1): [np.float32(0.5)], (np.int64(2), "a"): {np.str_("b"): np.bool_(True)}})
+    assert repr(log["m"]) == "[{1: [0.5], (2, 'a'): {'b': True}}]"
+
+
 def test_anything_else_is_kept_by_reference() -> None:
     thing, log = object(), MetricLog()
     log.add("thing", thing)
