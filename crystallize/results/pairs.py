@@ -15,6 +15,7 @@ from crystallize.statistics.moments import (
     Moments,
     alike,
     as_numbers,
+    means_of_rows,
     moments,
     moments_of_pairs,
     moments_of_sides,
@@ -152,7 +153,7 @@ def find_pairs(
     if cluster is not None and all(cluster in tags_of([each], [metric]) for each in (baseline, treatment)):
         cells = [_cells(each, metric, cluster) for each in (baseline, treatment)]
         common = [key for key in cells[0] if key in cells[1]]
-        left, right = (_array([side[key] for key in common], metric) for side in cells)
+        left, right = (means_of_rows([side[key] for key in common], metric) for side in cells)
         recorded, also = ({replicate for replicate, _ in side} for side in cells)
         dropped = count_dropped([baseline, treatment], with_nan, recorded ^ also)
         return Pairs(left, right, "clusters", dropped, is_lopsided, [name for _, name in common])
@@ -163,7 +164,7 @@ def find_pairs(
     else:
         values = [dict(column.by_replicate()) for column in (ours, theirs)]
         both = [each for each in values[0] if each in values[1] and each not in with_nan]
-        left, right = (_array([side[replicate] for replicate in both], metric) for side in values)
+        left, right = (means_of_rows([side[replicate] for replicate in both], metric) for side in values)
     dropped = count_dropped([baseline, treatment], with_nan, replicates_of_some(ours, theirs))
     return Pairs(left, right, method, dropped, is_lopsided)
 
@@ -197,13 +198,6 @@ def _cells(condition: ConditionMetrics, metric: str, cluster: str) -> dict[tuple
             if tag and cluster in tag and not _is_nan(value):
                 found.setdefault((replicate, tag[cluster]), []).append(value)
     return found
-
-
-def _array(rows: list[list[float]], metric: str) -> NumberArray:
-    """Return the value of each row, or the mean of its values."""
-    if all(len(row) == 1 for row in rows):
-        return as_numbers([row[0] for row in rows], metric)
-    return as_numbers([moments(as_numbers(row, metric)).mean for row in rows], metric)
 
 
 def _is_nan(value: object) -> bool:

@@ -74,6 +74,33 @@ def moments_of_each(arrays: Sequence[NumberArray]) -> list[Moments]:
     return [found[place] for place in range(len(arrays))]
 
 
+def means_of_rows(rows: Sequence[Sequence[float]], metric: str) -> NumberArray:
+    """Return the only number of each row, or else the mean of each; rows may differ in length, and none is empty.
+
+    Raises
+    ------
+    InvalidTypeError
+        If a value is not a number.
+    """
+    import numpy as np
+
+    numbers = as_numbers([value for row in rows for value in row], metric)
+    if len(numbers) == len(rows):
+        return numbers
+    lengths = np.array([len(row) for row in rows])
+    starts = np.cumsum(lengths) - lengths
+    origins = numbers[starts]
+    with np.errstate(all="ignore"):
+        # Counted from the first value, as in moments: the mean of equal values is their value.
+        shifted = _subtract(numbers, np.repeat(origins, lengths))
+        means: FloatArray = as_floats(origins) + np.add.reduceat(shifted, starts) / lengths
+        odd = ~np.isfinite(means)
+        if odd.any():  # a value is not finite, or what lies between two of them is not
+            parts = as_floats(numbers) / np.repeat(lengths, lengths)
+            means[odd] = np.add.reduceat(parts, starts)[odd]
+    return means
+
+
 def moments_of_sides(baseline: Rows, treatment: Rows) -> tuple[Moments, Moments]:
     """Return the moments of rows, as :func:`alike` groups them; of both sides at once if they are alike too."""
     left, right = baseline[0], treatment[0]

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.results.columns import Column, Samples
 from crystallize.results.condition import ConditionMetrics
-from crystallize.statistics.moments import as_floats, as_numbers
+from crystallize.statistics.moments import means_of_rows
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from crystallize.statistics.moments import FloatArray, NumberArray, Rows
+    from crystallize.statistics.moments import NumberArray, Rows
 
     Pair = tuple["ConditionSamples", "ConditionSamples"]
     # The baseline as far as it is beside a treatment, the treatment, and the groups of metrics that are compared.
@@ -134,18 +134,7 @@ class _CommonReplicates:
         return array
 
     def per_replicate(self, metric: str) -> NumberArray:
-        import numpy as np
-
-        numbers = as_numbers([value for values in self._rows for value in values], metric)
-        if len(numbers) == len(self._rows):
-            return numbers
-        lengths = np.array([len(values) for values in self._rows])
-        starts = np.cumsum(lengths) - lengths
-        with np.errstate(all="ignore"):
-            means: FloatArray = np.add.reduceat(as_floats(numbers), starts) / lengths
-            if not np.isfinite(means).all():  # a sum may be too large where the mean is not
-                means = np.add.reduceat(as_floats(numbers) / np.repeat(lengths, lengths), starts)
-        return means
+        return means_of_rows(self._rows, metric)
 
 
 _Source = Column | _SharedColumn | _CommonReplicates
@@ -306,4 +295,4 @@ def per_replicate(column: Column, metric: str) -> NumberArray:
     """Return one number for each replicate that recorded `metric`: its value, or the mean of its values."""
     if column.is_dense:
         return column.array()
-    return _CommonReplicates([values for _, values in column.by_replicate()], []).per_replicate(metric)
+    return means_of_rows([values for _, values in column.by_replicate()], metric)

@@ -25,7 +25,7 @@ from crystallize.errors import (
     MissingMetricError,
     MissingParameterError,
 )
-from crystallize.statistics.moments import as_numbers, moments
+from crystallize.statistics.moments import as_numbers, means_of_rows, moments
 from crystallize.statistics.verifier import verifier
 from crystallize.statistics.verifiers import (
     equivalence_test,
@@ -267,6 +267,21 @@ def test_the_mean_of_infinity_is_infinite_wherever_it_stands(order):
     assert mean == math.inf
     assert math.isnan(sd)
     assert math.isnan(mean_and_sd([math.inf, -math.inf])[0])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.lists(st.floats(allow_nan=False), min_size=1, max_size=9), min_size=1),
+    st.floats(allow_nan=False),
+)
+def test_the_means_of_rows_are_those_of_each_row(rows, equal):
+    rows = [*rows, [equal] * 3]
+    means = means_of_rows(rows, "x")
+    assert means[-1] == equal
+    expected = [mean_and_sd(row)[0] for row in rows]
+    largest = [max(map(abs, row)) for row in rows]
+    for mean, wanted, size in zip(means, expected, largest, strict=True):
+        assert mean == pytest.approx(wanted, rel=0, abs=4e-16 * size, nan_ok=True)
 
 
 @settings(deadline=None, max_examples=60)
