@@ -426,7 +426,7 @@ def test_a_result_without_p_value_needs_a_ranker():
     found = evaluate(Hypothesis(lambda a, b: {"better": True}, "a"), {"a": [1]}, t={"a": [1]})
     assert found.results["t"] == {"better": True}
     assert "has no 'p_value' to rank by" in found.errors["t"]
-    assert "Give the Hypothesis a ranker" in found.errors["t"]
+    assert "Return a dict with 'p_value', or give the Hypothesis a ranker" in found.errors["t"]
 
 
 def test_several_results_rank_by_their_smallest_p_value():
