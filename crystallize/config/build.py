@@ -266,6 +266,8 @@ class Blueprint:
         experiment.source = self.draft.file
         experiment.command_name = command_name(self.draft.name, self.draft.file.parent)
         plan = read_plan(self.draft.file)
+        if settings.master_seed is not None:
+            experiment.master_seed = settings.master_seed
         if plan is not None and experiment.is_seed_drawn:
             experiment.master_seed = plan.signature["seed"]
         # Workers unpickle it with the experiment, and relative imports inside functions find the folder there.

@@ -34,7 +34,9 @@ class Settings:
     Attributes
     ----------
     seed : int or None
-        The master seed, if no plugin is given it.
+        The master seed for the experiment to give to its plugin, if none is made here with it.
+    master_seed : int or None
+        The master seed, if the plugin that seeds is switched off.
     execution : object
         The strategy, or what the caller asked for; None for the default.
     cache : bool or "refresh"
@@ -58,7 +60,7 @@ class Settings:
         plugins: Sequence[object] = (),
     ) -> None:
         self._lookup = lookup
-        self._given_seed = seed
+        self.master_seed: int | None = None
         self.seed = lookup.config.seed if seed is None else seed
         if seed is None and any(isinstance(plugin, SeedPlugin) for plugin in plugins):
             self.seed = None
@@ -88,8 +90,8 @@ class Settings:
         def is_off(found: Found) -> bool:
             return found.is_among(folded)
 
-        if self._given_seed is None and not folded.isdisjoint({"seed", CORE}):
-            self._drop_seed()
+        if not folded.isdisjoint({"seed", CORE}):
+            self.master_seed, self.seed = self.seed, None
         made: list[object | None] = []
         places: dict[Found, str] = {}
         for name, setting in settings.items():
@@ -107,16 +109,6 @@ class Settings:
             elif not is_off(found):
                 made.append(self._lookup.attempt(path, self._make, found, setting, path, key=True))
         return [plugin for plugin in made if plugin is not None]
-
-    def _drop_seed(self) -> None:
-        """Give no seed to a plugin that is switched off; in one file, the two contradict each other."""
-        self.seed = None
-        config = self._lookup.config
-        name = next((name for name in config.plugins if normalise(name) in ("seed", CORE)), None)
-        if name is not None and config.plugins[name] is False and config.seed is not None:
-            line = self._lookup.line_of("seed")
-            message = f"the plugin that seeds is switched off, and line {line} gives a seed"
-            self._lookup.note(("plugins", name), message, "Remove one of the two", key=True)
 
     def _switch_off(self, name: str) -> None:
         known = {normalise(each) for found in find(PLUGINS) for each in (found.name, found.distribution)}

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import (
     ArtifactError,
+    InvalidTypeError,
     InvalidValueError,
     StoreError,
     UnknownNameError,
     ValidationError,
 )
+from crystallize.experiments.experiment import Experiment
 from crystallize.experiments.treatment import BASELINE, as_treatments, with_baseline
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.results.circumstances import compare_circumstances
@@ -38,7 +40,6 @@ from crystallize.utils.suggest import counted, did_you_mean, name_hint
 
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
-    from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.treatment import Treatment, Treatments
     from crystallize.statistics.hypothesis_result import HypothesisResult
     from crystallize.store.outcome import Outcome
@@ -99,6 +100,11 @@ def verify(
     CrystallizeError
         If the experiment is another one, or cannot be run as it is defined; of the kind that fits.
     """
+    if not isinstance(experiment, Experiment):
+        raise InvalidTypeError(
+            f"verify takes the experiment itself, got {experiment!r:.60}",
+            hint="Experiment.from_yaml(folder) is that of a folder; on the command line, 'crystallize verify NAME'",
+        )
     tolerance = Tolerance.of(rtol, atol)
     if calibrate is not None:
         check_count(

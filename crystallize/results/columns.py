@@ -289,7 +289,9 @@ class Column:
         import numpy as np
 
         if self._others or self._kind is None:
-            return np.array(list(self))
+            found = np.array(list(self)) if self.is_numeric else np.fromiter(self, dtype=object)
+            found.setflags(write=False)
+            return found
         numbers: np.ndarray[Any, Any] = np.frombuffer(
             memoryview(self._numbers).toreadonly(), self._numbers.typecode
         )

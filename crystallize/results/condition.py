@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from crystallize.results.columns import Column
     from crystallize.store.outcome import OutcomeError
 
-NAN, NOT_BOTH = "NaN", "not recorded by both"
+NAN, NOT_BOTH, NO_CLUSTER = "NaN", "not recorded by both", "without a cluster in common"
 """Why a replicate that did not fail is no pair."""
 
 

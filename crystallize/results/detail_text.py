@@ -51,10 +51,11 @@ def detail_lines(row: SummaryRow, found: Detail, confidence: float) -> Iterator[
         word = "larger" if found.direction is None else "better"
         yield word, f"in {round(found.better * row.pairs)} of {row.pairs} pairs ({100 * found.better:.0f} %)"
     if found.worth is not None:
-        cost = "" if found.worth >= 1 else ": it cost replicates"
+        worth = f"{found.worth:.3g}"
+        cost = "" if float(worth) >= 1 else ": it cost replicates"
         yield (
             "pairing",
-            f"was worth {found.worth:.3g} times the replicates (correlation {found.correlation:.2f}){cost}",
+            f"was worth {worth} times the replicates (correlation {found.correlation:.2f}){cost}",
         )
     if math.isnan(found.p_value):
         yield "p", "not known: there are too few pairs, or a number is not finite"

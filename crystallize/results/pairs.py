@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from crystallize.results.condition import count_dropped
+from crystallize.results.condition import NO_CLUSTER, count_dropped
 from crystallize.statistics.effect_size import Pairing, pairing
 from crystallize.statistics.intervals import Interval, clustered_mean, interval_of_changes
 from crystallize.statistics.mcnemar import Changes, count_changes
@@ -154,8 +154,10 @@ def find_pairs(
         cells = [_cells(each, metric, cluster) for each in (baseline, treatment)]
         common = [key for key in cells[0] if key in cells[1]]
         left, right = (means_of_rows([side[key] for key in common], metric) for side in cells)
-        recorded, also = ({replicate for replicate, _ in side} for side in cells)
-        dropped = count_dropped([baseline, treatment], with_nan, recorded ^ also)
+        dropped = count_dropped([baseline, treatment], with_nan, replicates_of_some(ours, theirs))
+        of_both = {*ours.replicates()} & {*theirs.replicates()} - with_nan
+        if apart := len(of_both - {replicate for replicate, _ in common}):
+            dropped[NO_CLUSTER] = apart
         return Pairs(left, right, "clusters", dropped, is_lopsided, [name for _, name in common])
     method: Method = "shares" if _is_binary(ours) and _is_binary(theirs) else "student" if paired else "welch"
     numbers = ours.common_with(theirs)

@@ -388,11 +388,10 @@ class Result:
         print(self.provenance.tree(fmt))
 
     def __repr__(self) -> str:
-        failed = f", {len(self.errors)} failed outcomes" if self.errors else ""
-        return (
-            f"<Result of {self.experiment!r}: {counted(self.arrived, 'replicate')} of "
-            f"{first_of(self.conditions)}{failed}>"
-        )
+        arrived = "" if self.arrived == self.replicates else f"{self.arrived} of "
+        replicates = f"{arrived}{counted(self.replicates, 'replicate')}"
+        failed = f", {counted(len(self.errors), 'failed outcome')}" if self.errors else ""
+        return f"<Result of {self.experiment!r}: {replicates} of {first_of(self.conditions)}{failed}>"
 
     def __rich__(self) -> Summary:
         return self.summary()

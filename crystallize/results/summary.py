@@ -12,7 +12,7 @@ from itertools import groupby, product
 from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import InvalidValueError, MissingMetricError
-from crystallize.results.condition import NAN, NOT_BOTH
+from crystallize.results.condition import NAN, NO_CLUSTER, NOT_BOTH
 from crystallize.results.detail import (
     clustered_findings,
     describe,
@@ -216,7 +216,7 @@ class Summary:
         """Name what is missing besides failures, and pairs that cost more than they gained."""
         lost: Counter[tuple[str, str]] = Counter()
         for row in self.rows:
-            for reason in (NAN, NOT_BOTH):
+            for reason in (NAN, NOT_BOTH, NO_CLUSTER):
                 if row.dropped.get(reason):
                     lost[row.metric, reason] += row.dropped[reason]
         for (metric, reason), count in lost.items():

@@ -227,7 +227,11 @@ class Hypothesis:
             for name, result in results.items():
                 if name not in with_p_value:
                     reason = f"the verifier's result has no 'p_value' to rank by: {result!r}"
-                    self._note(errors, name, f"{reason}. Give the Hypothesis a ranker")
+                    self._note(
+                        errors,
+                        name,
+                        f"{reason}. Return a dict with 'p_value', or give the Hypothesis a ranker",
+                    )
         else:
             scores = self._scores_by_ranker(self.ranker, results, errors)
         return HypothesisResult(

@@ -39,7 +39,7 @@ _MOST_SHOWN = 10
 _OF_TESTS = frozenset(
     (
         *("p_value", "p", "adjusted_p_value", "significant", "difference", "statistic"),
-        *("degrees_of_freedom", "standard_error", "interval", "n", "claim"),
+        *("degrees_of_freedom", "standard_error", "interval", "n", "claim", "least_p_value"),
     )
 )
 
@@ -69,7 +69,7 @@ class Comparison(NamedTuple):
         Of an undecided one: about how many replicates more would find the smallest effect, in 80 % of cases.
     visible : float or None
         Of an undecided one: the smallest difference, in the metric's unit, that so many replicates find in 80 % of
-        cases.
+        cases. Infinite if the test's p-value cannot be small enough, whatever they measure.
     """
 
     treatment: str
@@ -348,6 +348,10 @@ class HypothesisResult:
         """Return what a run of this size finds, and how many replicates more would find the smallest effect."""
         if undecided.visible is None:
             return ""
+        if math.isinf(undecided.visible):
+            return (
+                "this test cannot find a difference here, however large: its p-value cannot get small enough"
+            )
         seen = format_number(undecided.visible, choose_decimals((), [undecided.visible]))
         found = f"4 of 5 such runs find a difference of {seen}"
         if undecided.more is None:

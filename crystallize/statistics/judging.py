@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SEVERAL = (tuple, list)
 _NO_OUTLOOK = (None, None)
+_HOPELESS = (None, math.inf)
 _NO_MEAN = (math.nan, math.nan, math.nan, math.nan)
 _MOST_VALUES = 2**53  # what is beyond is no number of replicates
 _MOST = 1 + 1e-9  # a sum of chances may round to more than 1
@@ -57,6 +58,8 @@ class Test(NamedTuple):
         for several metrics that were tested together, and for what is no number.
     n : int
         Of how many replicates the mean is.
+    least_p : float
+        The smallest p-value that the test could have given of so many values, as far as it tells.
     names : sequence of str
         The metrics that were tested.
     sides : tuple
@@ -72,6 +75,7 @@ class Test(NamedTuple):
     is_paired: bool
     mean: Mean
     n: int
+    least_p: float
     names: Sequence[str]
     sides: Compared
 
@@ -142,6 +146,7 @@ def _tests_of_columns(
         of_each(is_paired),
         zip(difference, error, known["degrees_of_freedom"], of_each(0.0), strict=False),
         n if is_paired else map(min, n),
+        of_each(0.0),
         of_each(metrics),
         compared.values(),
         strict=False,
@@ -179,6 +184,7 @@ def _tests_in(
             is_paired,
             mean,
             count,
+            _number(result.get("least_p_value")) or 0.0,
             (metric,) if metric in group else group,
             sides,
         )
@@ -253,11 +259,17 @@ def judge(tests: Sequence[Test], standards: Standards) -> tuple[tuple[Comparison
         verdicts[place] = verdict(evidence, alpha, direction)
     known = len(tests) - sum(map(math.isnan, p_values))
     level = alpha if correction == "none" else alpha / max(1, known)
+    # What would be said of the p-values if all were as small as they can be.
+    at_best: Sequence[float] = [0.0] * len(tests)
+    if any(test.least_p for test in tests):
+        at_best = correct([math.nan if math.isnan(test.p_value) else test.least_p for test in tests])
     outlooks = [
         _NO_OUTLOOK
         if test.claim or concluded != UNDECIDED
+        else _HOPELESS
+        if least > alpha
         else _outlook(test, level, standards.smallest_effect)
-        for test, concluded in zip(tests, verdicts, strict=True)
+        for test, concluded, least in zip(tests, verdicts, at_best, strict=True)
     ]
     more, visible = zip(*outlooks, strict=True)
     rows = zip(

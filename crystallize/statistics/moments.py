@@ -294,7 +294,10 @@ def as_numbers(values: Any, metric: str) -> NumberArray:
     """
     import numpy as np
 
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        array = np.fromiter(values, dtype=object)
     if array.dtype.kind == "f" and isinstance(values, list | tuple) and all(map(_is_int, values)):
         array = np.array(values, dtype=object)  # NumPy makes floats of large integers with signs
     kind = array.dtype.kind

@@ -12,6 +12,8 @@ recorded several), and returns a dict:
     test, which is not of means, has no interval.
 ``standard_error``
     Of the difference; None for shares, of which Student's t says little.
+``least_p_value``
+    Of tests that count exchanges: the smallest ``p_value`` of so many pairs. Five cannot give less than 0.0625.
 ``significant``
     Whether ``p_value <= alpha``, for this one test alone; None if the p-value is NaN.
 ``n``
@@ -54,7 +56,7 @@ from crystallize.statistics.sign_flip import SignFlips, flip_signs
 from crystallize.statistics.t_tests import MeanDifference
 from crystallize.statistics.verdicts import EQUIVALENT, NOT_WORSE
 from crystallize.statistics.verifier import verifier
-from crystallize.statistics.wilcoxon import SignedRanks, signed_ranks
+from crystallize.statistics.wilcoxon import SignedRanks, is_exact, signed_ranks
 from crystallize.utils.checks import check_bool, check_count, check_share, check_size
 from crystallize.utils.suggest import listed
 
@@ -184,7 +186,8 @@ def _sign_flips(
         def flip(*tables: NumberArray) -> SignFlips:
             return flip_signs(paired_differences(*tables), alpha, resamples, seed)
 
-        mean, n = _mean_difference(baseline, treatment, paired=True)
+        pairs = moments_of_pairs(baseline, treatment)
+        mean, n = MeanDifference.of_pairs(pairs), pairs.n
         p_value, low, high = by_tables(flip, baseline, treatment)
         return _records(
             alpha,
@@ -193,6 +196,7 @@ def _sign_flips(
             standard_error=mean.error,
             difference=mean.difference,
             interval=_pairs_of(low, high),
+            least_p_value=max(_share_of_one_exchange(n), 1 / (resamples + 1)),
             n=n,
         )
 
@@ -249,7 +253,8 @@ def _wilcoxon(samples: Sequence[Pair], *, alpha: float, method: Method) -> Seque
         def rank(*tables: NumberArray) -> SignedRanks:
             return signed_ranks(paired_differences(*tables), method)
 
-        mean, n = _mean_difference(baseline, treatment, paired=True)
+        pairs = moments_of_pairs(baseline, treatment)
+        mean, n = MeanDifference.of_pairs(pairs), pairs.n
         _, positive, negative, p_value = by_tables(rank, baseline, treatment)
         return _records(
             alpha,
@@ -257,6 +262,7 @@ def _wilcoxon(samples: Sequence[Pair], *, alpha: float, method: Method) -> Seque
             statistic=positive - negative,
             standard_error=mean.error,
             difference=mean.difference,
+            least_p_value=_share_of_one_exchange(n) if is_exact(n, method) else 0.0,
             n=n,
         )
 
@@ -330,6 +336,7 @@ def mcnemar_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
             "difference": found.difference if found.n else math.nan,
             "interval": interval_of_changes(found.lost, found.gained, found.n, 1 - alpha),
             "significant": _is_significant(p_value, alpha),
+            "least_p_value": _share_of_one_exchange(found.n),
             "n": found.n,
             "lost": found.lost,
             "gained": found.gained,
@@ -632,6 +639,11 @@ def _of_means(found: MeanDifference, alpha: float, n: Any) -> dict[str, Any]:
         "interval": _pairs_of(*found.interval(1 - alpha)),
         "n": n,
     }
+
+
+def _share_of_one_exchange(n: int) -> float:
+    """Return the smallest p-value of a test that counts the exchanges within `n` pairs, each with its opposite."""
+    return 2.0 ** -max(0, n - 1)
 
 
 def _pairs_of(low: FloatArray, high: FloatArray) -> list[tuple[float, float]]:

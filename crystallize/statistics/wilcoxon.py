@@ -63,6 +63,11 @@ def signed_ranks(differences: FloatArray, method: Method = "auto") -> SignedRank
     return SignedRanks(*by_tables(lambda rows: _ranks_of_rows(rows, method), differences, size=_TABLE))
 
 
+def is_exact(n: int, method: Method) -> bool:
+    """Tell whether the p-value of `n` differences, zeros among them, is from the exact distribution."""
+    return method == "exact" or (method == "auto" and n <= MOST_EXACT)
+
+
 def _ranks_of_rows(differences: FloatArray, method: Method) -> SignedRanks:
     import numpy as np
 
@@ -81,7 +86,7 @@ def _ranks_of_rows(differences: FloatArray, method: Method) -> SignedRanks:
     positive &= sizes != 0
     above = (doubled * positive).sum(axis=1)
     total = n * (n + 1)
-    if method == "exact" or (method == "auto" and length <= MOST_EXACT):
+    if is_exact(length, method):
         p_value: Any = _exact(
             [row[first:] for row, first in zip(doubled, zeros, strict=True)], above.tolist()
         )

@@ -30,7 +30,9 @@ def snapshot(value: Any) -> Any:
 def to_python(value: Any) -> Any:
     """Turn a NumPy scalar, or array without dimensions, into Python's number, a masked one into NaN; leave the rest."""
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        return math.nan if getattr(value, "mask", False) else value.item()
+        found = math.nan if getattr(value, "mask", False) else value.item()
+        # Of a long double, NumPy gives a long double.
+        return float(found) if getattr(found, "dtype", None) == "longdouble" else found
     return value
 
 

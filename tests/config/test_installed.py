@@ -285,8 +285,6 @@ def test_settings_of_a_plugin_that_is_not_installed_are_an_error_and_a_switch_is
     [
         ("{logging: {}, Logging: true}", "'Logging' names the plugin of line 3 again"),
         ("{crystallize-lab: {}}", "the distribution 'crystallize-lab' has several plugins"),
-        ("{seed: false}\nseed: 3", "the plugin that seeds is switched off, and line 4 gives a seed"),
-        ("{crystallize-lab: false}\nseed: 3", "the plugin that seeds is switched off"),
     ],
 )
 def test_settings_that_contradict_each_other_are_an_error(
@@ -297,10 +295,16 @@ def test_settings_that_contradict_each_other_are_an_error(
     assert problem.line == 3
 
 
-def test_a_switch_from_outside_wins_over_a_seed_in_the_file(make_folder: MakeFolder) -> None:
-    folder = make_folder("study", f"{CONFIG}seed: 3\n")
-    experiment = load_experiment(folder, disable_plugins=["seed"])
+@pytest.mark.parametrize("in_file", ["", "plugins: {seed: false}\n", "plugins: {crystallize-lab: false}\n"])
+@pytest.mark.parametrize("seed", [None, 5])
+def test_without_the_plugin_that_seeds_the_seed_is_that_of_the_context_alone(
+    make_folder: MakeFolder, in_file: str, seed: int | None
+) -> None:
+    folder = make_folder("study", f"{CONFIG}seed: 3\n{in_file}")
+    experiment = load_experiment(folder, seed=seed, disable_plugins=[] if in_file else ["seed"])
     assert "seed" not in [record.name for record in experiment.plugins.records]
+    assert experiment.master_seed == (seed or 3)
+    assert not experiment.is_seed_drawn
 
 
 def test_settings_reach_the_core_s_plugin_whoever_claims_its_name(

@@ -48,6 +48,7 @@ def test_a_run_stops_when_more_outcomes_failed_than_may(strategy: str, tmp_path:
     result = caught.value.result  # type: ignore[attr-defined]
     assert len(result.errors) >= 2
     assert result.arrived < 3000
+    assert f": {result.arrived} of 3000 replicates of baseline" in repr(result)
     journal = next(tmp_path.rglob("journal.jsonl")).read_text()
     assert journal.count('"status":"failed"') == len(result.errors)
     assert journal.count('"status":"ok"') == result.arrived - len(result.errors)

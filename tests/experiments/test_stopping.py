@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,15 @@ def test_looks_are_few_and_at_equal_distances() -> None:
     assert result.stopping is not None
     assert [look.replicates for look in result.stopping.parts[0].looks] == [6, 11, 17, 22]
     assert result.replicates == 22
+
+
+def test_between_two_looks_a_run_tells_what_was_seen_at_the_last_one() -> None:
+    rule = looks("loss", k=2, max=20)
+    to_the_look, beyond = (make(SMALL).run(stop_when=rule, replicates=n) for n in (10, 13))
+    assert findings(beyond) == findings(to_the_look)
+    assert findings(beyond)[0].n == 10
+    unseen = findings(make(SMALL).run(stop_when=rule, replicates=9))[0]
+    assert (unseen.n, unseen.low, unseen.verdict) == (9, None, "undecided")
 
 
 def test_of_many_looks_the_first_ones_the_last_and_some_between_are_kept() -> None:
@@ -736,9 +746,10 @@ def test_of_several_metrics_one_is_to_be_named() -> None:
         make(SMALL, step=two).run(stop_when=decided(max=30))
 
 
-def test_a_metric_that_is_text_is_refused() -> None:
+@pytest.mark.parametrize("kind", [str, Decimal])
+def test_a_metric_that_is_not_numeric_is_refused(kind: Any) -> None:
     def text(data: None, ctx: Any) -> Any:
-        return data, {"loss": str(ctx.get("shift"))}
+        return data, {"loss": kind(ctx.get("shift", 0))}
 
     with pytest.raises(InvalidTypeError, match=r"the metric 'loss' of the rule .* is not numeric"):
         make(SMALL, step=text).run(stop_when=decided("loss", max=30))

@@ -438,6 +438,14 @@ def test_a_wrong_argument_is_told_and_nothing_runs(
     assert ran() == []
 
 
+def test_a_name_is_no_experiment() -> None:
+    name: Any = measured().name
+    with pytest.raises(
+        TypeError, match=r"verify takes the experiment itself, got 'demo'.*'crystallize verify NAME'"
+    ):
+        crystallize.verify(name)
+
+
 def test_a_run_of_another_experiment_is_refused() -> None:
     measured()
     with pytest.raises(InvalidValueError, match="a run of experiment 'demo', and not of 'other'"):

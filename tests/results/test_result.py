@@ -229,7 +229,7 @@ def test_it_can_be_pickled() -> None:
 
 def test_its_repr_tells_what_ran() -> None:
     assert repr(make().run(replicates=2)) == "<Result of 'demo': 2 replicates of baseline, low>"
-    assert repr(make(fails=(0,)).run(replicates=2)).endswith("baseline, low, 1 failed outcomes>")
+    assert repr(make(fails=(0,)).run(replicates=2)).endswith("baseline, low, 1 failed outcome>")
 
 
 def test_it_shows_its_summary_in_terminals_and_notebooks() -> None:

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from crystallize import Experiment, Treatment
 from crystallize.errors import CrystallizeError, InvalidValueError, MissingMetricError
 from crystallize.results.columns import Column
 from crystallize.results.condition import ConditionMetrics
@@ -428,6 +429,19 @@ def test_values_of_one_cluster_count_together():
     assert "40 of 8 clusters" in str(result.summary(detail=True, cluster="patient"))
     with pytest.raises(InvalidValueError, match=r"no value has the tag 'patent'.*Did you mean 'patient'"):
         result.summary(cluster="patent")
+
+
+def test_pairs_that_have_no_cluster_in_common_are_counted():
+    def step(data, ctx):
+        replicate, is_treated = ctx["replicate"], ctx["condition"] != "baseline"
+        tags = {0: {}, 1: {"patient": is_treated}}.get(replicate, {"patient": replicate})
+        ctx.record("x", math.nan if replicate == 2 else ctx.rng.normal(), tags=tags)
+        return data
+
+    result = Experiment(lambda: None, [step], treatments=[Treatment("t", {})]).run(replicates=6)
+    row = detail_of(result, cluster="patient")
+    assert (row.pairs, row.dropped) == (3, {"NaN": 1, "without a cluster in common": 2})
+    assert "without a cluster in common" in " ".join(str(result.summary(cluster="patient")).split())
 
 
 def test_below_a_table_of_clusters_a_hypothesis_says_that_it_counts_none():

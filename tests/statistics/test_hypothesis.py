@@ -6,6 +6,7 @@ import logging
 import math
 import pickle
 import statistics
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -273,9 +274,12 @@ def test_a_verifier_is_not_asked_where_nothing_can_be_compared():
     assert not asked
 
 
-def test_a_metric_that_is_not_numeric_is_the_built_in_tests_error():
-    found = evaluate(Hypothesis(welch_t_test(), "a"), {"a": ["x", "y"]}, t={"a": ["z", "w"]})
-    assert "metric 'a' is not numeric, for example 'x'" in found.errors["t"]
+@pytest.mark.parametrize("odd", ["x", [1.0], Decimal(1)])
+def test_a_metric_that_is_not_numeric_is_the_built_in_tests_error(odd):
+    values = [[odd], [[1.0, 2.0]], [odd]]  # lists of different lengths are no table
+    for treatment in (values, [*values[:2], FAILED]):
+        found = evaluate(Hypothesis(welch_t_test(), "a"), {"a": values}, t={"a": treatment})
+        assert f"metric 'a' is not numeric, for example {odd!r}" in found.errors["t"]
 
 
 @pytest.mark.parametrize("value", [-1, 2, math.inf, 1.0000001])
@@ -422,7 +426,7 @@ def test_a_result_without_p_value_needs_a_ranker():
     found = evaluate(Hypothesis(lambda a, b: {"better": True}, "a"), {"a": [1]}, t={"a": [1]})
     assert found.results["t"] == {"better": True}
     assert "has no 'p_value' to rank by" in found.errors["t"]
-    assert "Give the Hypothesis a ranker" in found.errors["t"]
+    assert "Return a dict with 'p_value', or give the Hypothesis a ranker" in found.errors["t"]
 
 
 def test_several_results_rank_by_their_smallest_p_value():

@@ -23,6 +23,7 @@ from crystallize.statistics.verifiers import (
     paired_t_test,
     sign_flip_test,
     welch_t_test,
+    wilcoxon_test,
 )
 from crystallize.store.outcome import OutcomeError
 
@@ -134,6 +135,44 @@ def test_without_a_smallest_effect_nobody_knows_how_many_more_are_needed():
     found = evaluate(Hypothesis(paired_t_test(), "rmse", direction="min"), baseline, t=treatment)
     assert found.comparisons[0].more is None
     assert "t on rmse: 4 of 5 such runs find a difference of 0.498." in str(found)
+
+
+COUNTING = [sign_flip_test(), wilcoxon_test(), mcnemar_test()]
+
+
+@pytest.mark.parametrize("verifier", COUNTING)
+@pytest.mark.parametrize(
+    ("n", "treatments", "correction", "can"),
+    [
+        (5, 1, "holm", False),  # 2 / 2**5
+        (6, 1, "holm", True),
+        (6, 2, "holm", False),
+        (6, 2, "bonferroni", False),
+        (7, 2, "holm", True),
+        (6, 2, "none", True),
+        (6, 2, "benjamini-hochberg", True),  # if both are as small as can be
+        (6, 2, "hochberg", True),
+    ],
+)
+def test_a_test_that_counts_exchanges_says_where_it_can_find_nothing(
+    verifier, n, treatments, correction, can
+):
+    worst, best = [False] * n, [True] * n
+    hypothesis = Hypothesis(verifier, "rmse", correction=correction)
+    largest = evaluate(hypothesis, worst, **{f"t{i}": best for i in range(treatments)})
+    assert (set(verdicts(largest).values()) == {"larger"}) is can
+    found = evaluate(hypothesis, worst, **{f"t{i}": [*worst[:-1], True] for i in range(treatments)})
+    assert set(verdicts(found).values()) == {"undecided"}
+    assert any(each.visible == math.inf for each in found.comparisons) is not can
+    assert ("cannot find a difference" in str(found)) is not can
+    assert HypothesisResult.from_dict(found.to_dict()) == found
+
+
+def test_of_very_many_treatments_random_exchanges_are_too_few():
+    baseline, _ = shifted(0.0)
+    many = {f"t{i}": shifted(0.1, seed=i)[1] for i in range(30)}
+    hypothesis = Hypothesis(sign_flip_test(resamples=99), "rmse")
+    assert {each.visible for each in evaluate(hypothesis, baseline, **many).comparisons} == {math.inf}
 
 
 @pytest.mark.parametrize("values", [[1.0], [1.0, 1.0, 1.0], [1.0, NAN, 2.0], [3, 4]])

@@ -397,7 +397,15 @@ def test_values_are_numbers_of_any_kind_but_not_text():
     assert compare(welch_t_test, [True, False, True], [False, False, True])["difference"] == pytest.approx(
         -1 / 3
     )
-    for odd in (["1", "2"], [None, 1.0], [[1.0], [2.0]], [1j, 2.0], [Decimal(1), 2], [Fraction(1, 3)]):
+    for odd in (
+        ["1", "2"],
+        [None, 1.0],
+        [[1.0], [2.0]],
+        [1j, 2.0],
+        [Decimal(1), 2],
+        [Fraction(1, 3)],
+        [[1], [1, 2]],
+    ):
         with pytest.raises(InvalidTypeError, match="metric 'x' is not numeric"):
             compare(welch_t_test, odd, odd)
 

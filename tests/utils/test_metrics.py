@@ -28,6 +28,7 @@ def test_values_of_a_name_stand_in_the_order_of_recording() -> None:
     [
         (np.float64(0.5), 0.5),
         (np.float32(0.5), 0.5),
+        (np.longdouble(0.5), 0.5),
         (np.int64(3), 3),
         (np.bool_(True), True),
         (np.str_("x"), "x"),

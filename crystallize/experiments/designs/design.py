@@ -273,12 +273,13 @@ def check_factors(
     InvalidTypeError, InvalidValueError
         If there are none, if a factor has no levels or the same twice, or if its name is reserved.
     """
-    both = {} if factors is None else factors.keys() & more.keys()
+    mapping = {} if factors is None else check_context(factors, maker)
+    both = mapping.keys() & more.keys()
     if both:
         raise InvalidValueError(
             f"{maker} has the factor {listed(both)} twice: in the mapping and as a keyword"
         )
-    given = check_context({**(factors or {}), **more}, maker)
+    given = check_context({**mapping, **more}, maker)
     if not given:
         raise InvalidValueError(f"{maker} has no factors", hint=f"Write {maker}(lr=[0.1, 0.01])")
     return {factor: _check_levels(factor, levels, distinct=distinct) for factor, levels in given.items()}

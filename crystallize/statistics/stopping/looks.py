@@ -93,7 +93,7 @@ class _Watch(DifferencesWatch):
         super().__init__(rule, conditions)
         self.interval = f"{100 * (1 - rule.alpha):g}% repeated confidence interval of {self.each_difference}"
         self._times = {time: place for place, time in enumerate(rule.times)}
-        self._last: dict[str, Look] = {}
+        self._last: dict[str, Finding] = {}  # of each treatment as it was at its last look
 
     def _look(self) -> None:
         place = self._times.get(self.replicates)
@@ -113,7 +113,7 @@ class _Watch(DifferencesWatch):
             mean = moments.mean if moments.n else None
             look = Look(self.replicates, name, moments.n, mean, known(moments.t), *ends(moments.mean, half))
             self.looks.append(look)
-            self._last[name] = look
+            self._last[name] = self.finding(name, look.low, look.high, rule.alpha)
         if not self.open:
             self.end("every treatment is decided")
 
@@ -132,8 +132,9 @@ class _Watch(DifferencesWatch):
         return abs(moments.t) >= t_quantile(moments.n - 1, 1 - p_value)
 
     def _findings(self) -> list[Finding]:
+        # A run may end between two looks. Its interval is about the numbers of the last one.
+        now = {name: self.finding(name, None, None, self.rule.alpha) for name in self.pairs}
         return [
-            self.finding(name, look and look.low, look and look.high, self.rule.alpha)
-            for name in self.pairs
-            for look in [self._last.get(name)]
+            self._last.get(name, each)._replace(verdict=each.verdict, at=each.at)
+            for name, each in now.items()
         ]

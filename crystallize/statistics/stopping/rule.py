@@ -246,15 +246,15 @@ class SingleWatch(Watch):
             value = values[0]
             if type(value) is float or (type(value) is int and value.bit_length() < _MOST_BITS):
                 return value
+        if not all(isinstance(value, int | float) for value in values):
+            raise InvalidTypeError(
+                f"the metric {self.metric!r} of the rule {self.rule} is not numeric, for example {values!r:.60}",
+                f"condition {condition!r}, replicate {self.replicates - 1}",
+            )
         try:
             return math.fsum(values) / len(values) if values else math.nan
         except (OverflowError, ValueError):  # infinities of both signs, or an int beyond all floats
             return math.nan
-        except TypeError as error:
-            raise InvalidTypeError(
-                f"the metric {self.metric!r} of the rule {self.rule} is not numeric, for example {values!r:.60}",
-                f"condition {condition!r}, replicate {self.replicates - 1}",
-            ) from error
 
     def end(self, reason: str) -> None:
         """Note that the rule has decided."""

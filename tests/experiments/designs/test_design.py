@@ -268,6 +268,8 @@ def test_a_design_that_cannot_be_meant_is_refused(make, message):
         (lambda: grid({1: [2]}), "context keys are str"),
         (lambda: cases("a=1"), "cases are mappings of factors to levels"),
         (lambda: cases(["a"]), "case 0 is a mapping"),
+        (lambda: grid([0.1, 0.2]), "grid is a mapping of context keys to values"),
+        (lambda: zipped(3), "zipped is a mapping of context keys to values"),
         (lambda: where(True), "where takes a function of a cell"),
         (lambda: grid(a=[1]) + Treatment("b", {}), "unsupported operand"),
         (lambda: as_treatments([grid(a=[1]), 3]), "a treatment is a Treatment, got 3"),
