@@ -167,7 +167,7 @@ def _pass_on(record: PluginRecord, hook: str, error: BaseException) -> None:
 def _sign(error: BaseException, record: PluginRecord, hook: str) -> None:
     """Write into an error whose it is; one that comes from inside of a wrapper stays that plugin's."""
     if raised_by(error, hook) is None:
-        setattr(error, _RAISED_BY, (hook, record))
+        vars(error)[_RAISED_BY] = hook, record  # a frozen dataclass refuses setattr
 
 
 def _by_position(

@@ -187,6 +187,9 @@ class PluginManager:
 
     def error_of(self, hook_name: str, error: BaseException) -> PluginError:
         """Make the error that names the plugin whose hook raised `error`, which becomes its cause."""
+        cause = error.__cause__
+        if isinstance(cause, StopIteration) and raised_by(cause, hook_name) is not None:
+            error = cause  # wrappers are generators, which make a RuntimeError of it
         return error_of(raised_by(error, hook_name), hook_name, error)
 
     @contextmanager

@@ -665,6 +665,29 @@ def test_an_error_that_passes_through_a_wrapper_is_the_plugin_s_that_raised_it()
     assert calls == ["b"]
 
 
+@pytest.mark.parametrize("others", [[], [Wrapping("nowhere")]], ids=["alone", "inside of a wrapper"])
+def test_a_hook_whose_iterator_has_ended_is_blamed_like_any_other(others):
+    class Searching(BasePlugin):
+        def after_run(self):
+            next(iter(()))
+
+    with pytest.raises(PluginError, match=r"^plugin 'Searching' raised in after_run: StopIteration"):
+        PluginManager.of(*others, Searching()).call("after_run", experiment=None, result=None)
+
+
+def test_a_hook_whose_error_takes_no_attributes_is_blamed_like_any_other():
+    @dataclass(frozen=True)
+    class Refused(Exception):
+        code: int
+
+    class Asking(BasePlugin):
+        def before_run(self):
+            raise Refused(403)
+
+    with pytest.raises(PluginError, match=r"^plugin 'Asking' raised in before_run: .*Refused: 403"):
+        PluginManager.of(Asking()).call("before_run", experiment=None)
+
+
 def test_a_wrapper_that_answers_an_error_with_its_own_keeps_nobody_from_running():
     calls: list[str] = []
     manager = PluginManager(build(Wrapping("instead"), Raising(), Noting("b")).records[:3])
