@@ -140,7 +140,9 @@ def _look_at(found: Found, is_off: Callable[[Found], bool]) -> Installed:
     if found.group in (COMMANDS, START):
         documentation = getattr(made, "help", None) or ""
     else:
-        documentation = _docstring(thing) or _docstring(type(record.plugin if record else made))
+        documentation = _docstring(thing)
+        if not documentation and classify(thing) == "factory":
+            documentation = _docstring(type(record.plugin if record else made))
     return Installed(found, "active", thing, record, documentation)
 
 
