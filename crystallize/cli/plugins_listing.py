@@ -140,9 +140,7 @@ def _look_at(found: Found, is_off: Callable[[Found], bool]) -> Installed:
     if found.group in (COMMANDS, START):
         documentation = getattr(made, "help", None) or ""
     else:
-        documentation = _docstring(thing)
-        if not documentation and classify(thing) == "factory":
-            documentation = _docstring(type(record.plugin if record else made))
+        documentation = _docstring(thing) or _docstring(type(record.plugin if record else made))
     return Installed(found, "active", thing, record, documentation)
 
 
@@ -153,12 +151,13 @@ def _failed(found: Found, cause: Exception, reason: str, place: str = "") -> Ins
 
 
 def _docstring(thing: Any) -> str:
-    """Return a thing's own docstring: not an inherited one, and not the one that a dataclass gets."""
+    """Return a thing's own docstring: not an inherited one, one of Python's own kinds, or what a dataclass gets."""
     if isinstance(thing, partial):
         thing = thing.func
     kind = thing if inspect.isclass(thing) else type(thing)
     doc = thing.__doc__
-    if not isinstance(doc, str) or kind is object or doc.startswith(f"{kind.__name__}("):
+    is_pythons = kind.__module__ == "builtins" and doc == kind.__doc__
+    if not isinstance(doc, str) or is_pythons or doc.startswith(f"{kind.__name__}("):
         return ""
     return inspect.cleandoc(doc)
 
