@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pluggy
@@ -11,7 +12,7 @@ import pluggy
 from crystallize import hookspecs
 from crystallize.discovery import EXECUTION, find, lookup
 from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError, ValidationError
-from crystallize.plugins.base import HOOK_NAMES
+from crystallize.plugins.base import HOOK_NAMES, kept_arguments
 from crystallize.plugins.calling import (
     TO_THE_END,
     attributed,
@@ -339,10 +340,12 @@ def _serial() -> list[PluginRecord]:
 
 
 def settings_of(record: PluginRecord) -> dict[str, Any]:
-    """Return the settings that a plugin tells of itself."""
+    """Return the settings that a plugin tells of itself, or what it keeps of its constructor's arguments."""
     try:
-        settings = dict(getattr(record.plugin, "settings", None) or {})
-        return {str(key): value for key, value in settings.items()}
+        settings = getattr(record.plugin, "settings", None)
+        if settings is None and not isinstance(record.plugin, ModuleType):
+            settings = kept_arguments(record.plugin)
+        return {str(key): value for key, value in dict(settings or {}).items()}
     except ADDRESSED_TO_THE_RUN:
         raise
     except BaseException as error:  # a foreign property or key may raise anything

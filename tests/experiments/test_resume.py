@@ -23,6 +23,7 @@ from crystallize import (
     Result,
     SeedPlugin,
     Treatment,
+    hookimpl,
     paired_t_test,
     pipeline_step,
 )
@@ -215,6 +216,27 @@ def test_a_condition_whose_settings_have_changed_runs_again_and_the_log_says_why
     assert ran() == owed(*range(REPLICATES), conditions=("high",))
     assert "condition high runs again: lr was 0.05, is 0.1" in told(caplog)
     assert_same(result, undisturbed(lr=0.1))
+
+
+def test_another_setting_of_a_plugin_is_a_change_also_if_the_plugin_tells_of_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Offset:
+        def __init__(self, offset: float) -> None:
+            self._offset = offset
+
+        @hookimpl
+        def before_replicate(self, ctx: Any) -> None:
+            ctx.add("lr", self._offset)
+
+    def plugins(offset: float) -> list[Any]:
+        return [ArtifactPlugin(versioned=True), Offset(offset)]
+
+    experiment(conditions=(), hypotheses=[], plugins=plugins(0.1)).run()
+    ran()
+    experiment(conditions=(), hypotheses=[], plugins=plugins(0.2)).run(strategy="resume")
+    assert ran() == owed(*range(REPLICATES), conditions=("baseline",))
+    assert "condition baseline runs again: offset of plugin 'Offset' was 0.1, is 0.2" in told(caplog)
 
 
 def test_what_was_measured_with_other_settings_is_never_taken_up_again() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cloudpickle
+import pydantic
 import pytest
 
 from crystallize import Experiment
@@ -770,6 +771,44 @@ def test_plugins_are_described_as_json_can_write_them():
         "auto_seed": True,
         "seed_fn": f"{__name__}.some_seed_fn",
     }
+
+
+class Levelled(BasePlugin):
+    def __init__(self, level=1):
+        self.level = level
+
+    def before_step(self):
+        pass
+
+
+class Private(Levelled):
+    def __init__(self, level):
+        self._level = level
+
+
+class PassesOn(Levelled):
+    def __init__(self, **others):
+        super().__init__(**others)
+
+
+class Model(pydantic.BaseModel, Levelled):
+    level: int
+
+    def __init__(self, **values):
+        super().__init__(**values)
+
+
+class NoBasePlugin:
+    def __init__(self, level):
+        self.level = level
+
+    before_step = hookimpl(lambda self: None)
+
+
+@pytest.mark.parametrize("kind", [Levelled, Private, PassesOn, Model, NoBasePlugin])
+def test_the_settings_of_a_plugin_are_the_arguments_that_it_keeps(kind):
+    (told,) = PluginManager.of(kind(level=7)).describe()
+    assert told["settings"] == {"level": 7}
 
 
 def test_settings_that_cannot_be_read_take_nothing_down():
