@@ -164,7 +164,7 @@ def _matters(record: PluginRecord) -> bool:
 
 
 def _plugin(record: PluginRecord) -> dict[str, Any]:
-    settings = settings_of(record)
+    settings = settings_of(record, with_private=True)
     # A module's hooks, and those of a hooks.py, are no part of the class.
     own: list[Any] = [
         each.function for each in record.implementations if isinstance(each.function, FunctionType)

@@ -60,7 +60,7 @@ class BasePlugin:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The constructor's arguments, as far as they are kept under their own names, or behind an underscore.
+        """The constructor's arguments, as far as they are kept under their own names.
 
         They are written into each run's metadata.
         """
@@ -100,11 +100,11 @@ class BasePlugin:
         """Use the final result."""
 
 
-def kept_arguments(made: object) -> dict[str, Any]:
-    """Return the arguments of an object's constructor, as far as it keeps them as ``name`` or ``_name``."""
+def kept_arguments(made: object, prefix: str = "") -> dict[str, Any]:
+    """Return the arguments of an object's constructor, as far as it keeps them under their names with this prefix."""
     kind: type = type(made)
-    attributes = ((name, attribute) for name in _parameters(kind) for attribute in (f"_{name}", name))
-    return {name: getattr(made, attribute) for name, attribute in attributes if hasattr(made, attribute)}
+    names = (name for name in _parameters(kind) if hasattr(made, prefix + name))
+    return {name: getattr(made, prefix + name) for name in names}
 
 
 @cache

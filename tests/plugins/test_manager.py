@@ -781,11 +781,6 @@ class Levelled(BasePlugin):
         pass
 
 
-class Private(Levelled):
-    def __init__(self, level):
-        self._level = level
-
-
 class PassesOn(Levelled):
     def __init__(self, **others):
         super().__init__(**others)
@@ -805,10 +800,15 @@ class NoBasePlugin:
     before_step = hookimpl(lambda self: None)
 
 
-@pytest.mark.parametrize("kind", [Levelled, Private, PassesOn, Model, NoBasePlugin])
+@pytest.mark.parametrize("kind", [Levelled, PassesOn, Model, NoBasePlugin])
 def test_the_settings_of_a_plugin_are_the_arguments_that_it_keeps(kind):
     (told,) = PluginManager.of(kind(level=7)).describe()
     assert told["settings"] == {"level": 7}
+
+
+def test_a_setting_that_is_an_object_is_described_the_same_in_every_process():
+    (told,) = PluginManager.of(Levelled(level=object())).describe()
+    assert told["settings"] == {"level": "<object object>"}
 
 
 def test_settings_that_cannot_be_read_take_nothing_down():
