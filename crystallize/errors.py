@@ -73,7 +73,18 @@ class MissingMetricError(CrystallizeError, KeyError):
 
 
 class PluginError(CrystallizeError, RuntimeError):
-    """A plugin could not be used, or one of its hooks raised."""
+    """A plugin could not be used, or one of its hooks raised.
+
+    Attributes
+    ----------
+    raised_in : str
+        Whose hook raised: ``"plugin 'seed' raised in before_run"``; empty if none did.
+    others : tuple of PluginError
+        What the same hook of other plugins raised in the same call. They are notes of the error, too.
+    """
+
+    raised_in: str = ""
+    others: tuple[PluginError, ...] = ()
 
 
 class PluginLoadError(PluginError, ImportError):

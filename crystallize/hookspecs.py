@@ -290,8 +290,8 @@ def after_replicate(experiment: RunningExperiment, result: ReplicateResult) -> N
     *Runs in:* the coordinator, one call at a time, in the order of arrival. Where a stopping rule ends the run, it is
     also told of replicates that were in flight, and are not in the result.
 
-    *If it raises:* the other plugins' hooks and the remaining replicates still run; then the run raises
-    ``PluginError``, with everything that was measured already stored.
+    *If it raises:* a warning says so the first time, and the other plugins' hooks and the remaining replicates still
+    run; then the run raises ``PluginError``, with everything that was measured already stored.
     """
 
 

@@ -23,7 +23,11 @@ TAKEN = {
     *("plugins", "run", "runs", "show", "tui", "verify"),
 }
 # What modules and tests of the project use under names that could also be those of the new function or class.
-USED = {"BasePlugin", "annotations", "called", "entry_points", "math", "pytest", "typer", "verifier"}
+USED = {
+    *("BasePlugin", "annotations", "called", "entry_points", "math", "pytest", "typer", "verifier"),
+    *("app", "argument", "arguments", "done", "entry", "found", "hypothesis", "result", "run_experiment"),
+    "samples",
+}
 
 
 def main():

@@ -151,12 +151,13 @@ def _failed(found: Found, cause: Exception, reason: str, place: str = "") -> Ins
 
 
 def _docstring(thing: Any) -> str:
-    """Return a thing's own docstring: not an inherited one, and not the one that a dataclass gets."""
+    """Return a thing's own docstring: not an inherited one, one of Python's own kinds, or what a dataclass gets."""
     if isinstance(thing, partial):
         thing = thing.func
     kind = thing if inspect.isclass(thing) else type(thing)
     doc = thing.__doc__
-    if not isinstance(doc, str) or kind is object or doc.startswith(f"{kind.__name__}("):
+    is_pythons = kind.__module__ == "builtins" and doc == kind.__doc__
+    if not isinstance(doc, str) or is_pythons or doc.startswith(f"{kind.__name__}("):
         return ""
     return inspect.cleandoc(doc)
 

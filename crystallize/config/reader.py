@@ -45,6 +45,8 @@ _HINTS = {
     "string_pattern_mismatch": "It is text",
     "bool_type": "It is true or false",
     "int_type": "It is a whole number",
+    "float_type": "It is a number",
+    "finite_number": "It is a finite number",
     "dict_type": "It is a mapping: {key: value}",
     "list_type": "It is a list",
     "model_type": "It is a mapping",
@@ -211,6 +213,8 @@ def _note(document: Document, details: Mapping[str, Any]) -> KeyPath:
             message = "the text is empty"
         elif kind == "literal_error":
             hint = f"It is {context['expected']}"
+        elif kind == "greater_than":
+            hint = f"It is a number greater than {context['gt']:g}"
         elif kind == "greater_than_equal":
             number = "whole number" if isinstance(context["ge"], int) else "number"
             hint = f"It is a {number} of at least {context['ge']:g}"

@@ -7,6 +7,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from crystallize.discovery.entry_points import PLUGINS
 from crystallize.errors import PluginLoadError
 from crystallize.utils.failures import error_text, place_of
 from crystallize.utils.references import UnreachableError, import_object
@@ -79,9 +80,9 @@ def produce(found: Found) -> Any:
         lacking = mismatch(thing)
         if lacking:
             reason = f"the {kind} cannot be called without arguments: {lacking}"
-            raise cannot_load(
-                found, reason, hint="Pass it in plugins=[...], or its arguments in config.yaml"
-            ) from error
+            is_plugin = found.group == PLUGINS
+            hint = "Pass it in plugins=[...], or its arguments in config.yaml" if is_plugin else ""
+            raise cannot_load(found, reason, hint=hint) from error
         raise cannot_load(found, f"the {kind} raised {error_text(error)}", place_of(error)) from error
     if made is None or inspect.isclass(made):
         what = "None" if made is None else f"the class {made.__qualname__}, not an instance"

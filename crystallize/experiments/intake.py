@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from operator import attrgetter, length_hint
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 _LONGEST_TEXT = 80
 _condition_of = attrgetter("condition")
 _logger = logging.getLogger("crystallize.experiment")
+_failure_logger = logging.getLogger("crystallize.failures")
+_plugin_logger = logging.getLogger("crystallize.plugins")
 
 
 class Intake:
@@ -97,7 +100,8 @@ class Intake:
         self._max_failures = run.failure_policy.max_failures
         self._failures: list[OutcomeError] = []  # if there is a most
         self._has_too_many_failures = False
-        self._hook_error: PluginError | None = None
+        self._hook_error: PluginError | None = None  # the first one
+        self._failed_hooks: Counter[str] = Counter()
         self._result: Result | None = None  # once all has arrived
         self._taken: Any = None  # what the strategy returned, once it was looked through
         self._is_wrapped = False
@@ -277,7 +281,7 @@ class Intake:
             try:
                 after_replicate(self.experiment, result)
             except PluginError as raised:
-                self._keep(raised)
+                self._keep(raised, run_goes_on=True)
             finally:
                 self.handover.close()
 
@@ -298,7 +302,7 @@ class Intake:
             self._failures.append(error)
         if error.condition not in self._failed_conditions:
             self._failed_conditions.add(error.condition)
-            _logger.warning(
+            _failure_logger.warning(
                 "experiment %r: first failure of condition %r: %s\n%s%s",
                 self.experiment.folder_name,
                 error.condition,
@@ -336,6 +340,9 @@ class Intake:
         if self.run.kind == "run":
             self._read_watch.warn()
         if self._hook_error is not None:
+            for raised_in, count in self._failed_hooks.items():
+                if count > 1:
+                    self._hook_error.add_note(f"{raised_in} {count} times")
             raise self._hook_error
         if error is not None:
             raise error
@@ -426,23 +433,30 @@ class Intake:
         try:
             self.experiment.plugins.call(hook, experiment=self.experiment, result=result)
         except PluginError as raised:
-            self._keep(raised)
+            self._keep(raised, run_goes_on=False)
 
-    def _keep(self, error: PluginError) -> None:
-        """Keep what a hook raised until everything is stored; but if nothing can be stored any more, raise it now."""
+    def _keep(self, error: PluginError, *, run_goes_on: bool) -> None:
+        """Keep what hooks raised until everything is stored; but if nothing can be stored any more, raise it now.
+
+        Of each plugin's hook, the first error is told; of those that follow, there may be one for each replicate.
+        """
         if isinstance(error.__cause__, StoreError):
             raise error
-        if self._hook_error is None:
-            self._hook_error = error
-        else:
-            self._hook_error.add_note(str(error))
+        first = self._hook_error = self._hook_error or error
+        for each in (error, *error.others):
+            self._failed_hooks[each.raised_in] += 1
+            if self._failed_hooks[each.raised_in] == 1:
+                if run_goes_on or each is not first:
+                    _plugin_logger.warning("%s", each)
+                if error is not first:
+                    first.add_note(f"Also: {each}")
 
 
 def _report_total_failures(result: Result) -> None:
     for name in result.conditions:
         errors = result.condition(name).errors
         if errors and len(errors) == result.replicates:
-            _logger.error(
+            _failure_logger.error(
                 "experiment %r: every outcome of condition %r failed (%d of %d), first %s",
                 result.experiment,
                 name,

@@ -164,10 +164,13 @@ def _matters(record: PluginRecord) -> bool:
 
 
 def _plugin(record: PluginRecord) -> dict[str, Any]:
-    settings = settings_of(record)
-    own: list[Any] = [type(record.plugin)]
-    if isinstance(record.plugin, ModuleType):
-        own = [each.function for each in record.implementations]
+    settings = settings_of(record, with_private=True)
+    # A module's hooks, and those of a hooks.py, are no part of the class.
+    own: list[Any] = [
+        each.function for each in record.implementations if isinstance(each.function, FunctionType)
+    ]
+    if not isinstance(record.plugin, ModuleType):
+        own.append(type(record.plugin))
     return {
         "distribution": record.distribution,
         "version": record.version,

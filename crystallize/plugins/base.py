@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from crystallize import hookspecs
+from crystallize.utils.signatures import signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ class BasePlugin:
 
         They are written into each run's metadata.
         """
-        return {name: getattr(self, name) for name in _parameters(type(self).__init__) if hasattr(self, name)}
+        return kept_arguments(self)
 
     def active_hooks(self) -> frozenset[str]:
         """Return the names of the hooks that this instance takes part in: those that its class overrides.
@@ -100,6 +100,22 @@ class BasePlugin:
         """Use the final result."""
 
 
+def kept_arguments(made: object, prefix: str = "") -> dict[str, Any]:
+    """Return the arguments of an object's constructor, as far as it keeps them under their names with this prefix."""
+    kind: type = type(made)
+    names = (name for name in _parameters(kind) if hasattr(made, prefix + name))
+    return {name: getattr(made, prefix + name) for name in names}
+
+
 @cache
-def _parameters(constructor: Callable[..., None]) -> tuple[str, ...]:
-    return tuple(inspect.signature(constructor).parameters)[1:]
+def _parameters(kind: type) -> tuple[str, ...]:
+    """Return what a class is made with: of a constructor that has ``**others``, also what its base class takes."""
+    names: list[str] = []
+    for base in kind.__mro__[:-1]:
+        if base is kind or "__init__" in vars(base):
+            signature = signature_of(base)
+            parameters = signature.parameters.values() if signature else ()
+            names += [each.name for each in parameters]
+            if all(each.kind is not each.VAR_KEYWORD for each in parameters):
+                break
+    return tuple(names)

@@ -133,19 +133,20 @@ def error_of(record: PluginRecord | None, hook: str, error: BaseException) -> Pl
             f"Repair it, or switch it off with disable_plugins=[{record.name!r}] or "
             f"CRYSTALLIZE_DISABLE_PLUGINS={record.name}"
         )
-    who = "a plugin" if record is None else record
-    made = PluginError(f"{who} raised in {hook}: {error_text(error)}", place_of(error), hint)
+    raised_in = f"{'a plugin' if record is None else record} raised in {hook}"
+    made = PluginError(f"{raised_in}: {error_text(error)}", place_of(error), hint)
     if isinstance(error, StoreError):
         made = PluginError(error.what, error.where, error.hint)
+    made.raised_in = raised_in
     made.__cause__ = error
     return made
 
 
 def together(error: PluginError, others: Iterable[PluginError]) -> PluginError:
-    """Return an error with the others of the same call as notes."""
-    for other in others:
-        if other.__cause__ is not error.__cause__:
-            error.add_note(f"Also: {other}")
+    """Return an error with the others of the same call."""
+    error.others = tuple(other for other in others if other.__cause__ is not error.__cause__)
+    for other in error.others:
+        error.add_note(f"Also: {other}")
     return error
 
 
@@ -167,7 +168,7 @@ def _pass_on(record: PluginRecord, hook: str, error: BaseException) -> None:
 def _sign(error: BaseException, record: PluginRecord, hook: str) -> None:
     """Write into an error whose it is; one that comes from inside of a wrapper stays that plugin's."""
     if raised_by(error, hook) is None:
-        setattr(error, _RAISED_BY, (hook, record))
+        vars(error)[_RAISED_BY] = hook, record  # a frozen dataclass refuses setattr
 
 
 def _by_position(

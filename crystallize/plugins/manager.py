@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pluggy
@@ -11,7 +12,7 @@ import pluggy
 from crystallize import hookspecs
 from crystallize.discovery import EXECUTION, find, lookup
 from crystallize.errors import InvalidTypeError, PluginError, PluginLoadError, ValidationError
-from crystallize.plugins.base import HOOK_NAMES
+from crystallize.plugins.base import HOOK_NAMES, kept_arguments
 from crystallize.plugins.calling import (
     TO_THE_END,
     attributed,
@@ -25,7 +26,7 @@ from crystallize.plugins.calling import (
 from crystallize.plugins.collection import PluginRecord, collect, collect_only, record_of, refuse, set_apart
 from crystallize.plugins.execution.resolution import make_strategy
 from crystallize.plugins.inspection import LOOP
-from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, error_text, safe_repr
+from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, comparable_text, error_text, safe_repr
 from crystallize.utils.masking import masked
 from crystallize.utils.suggest import listed
 
@@ -187,6 +188,9 @@ class PluginManager:
 
     def error_of(self, hook_name: str, error: BaseException) -> PluginError:
         """Make the error that names the plugin whose hook raised `error`, which becomes its cause."""
+        cause = error.__cause__
+        if isinstance(cause, StopIteration) and raised_by(cause, hook_name) is not None:
+            error = cause  # wrappers are generators, which make a RuntimeError of it
         return error_of(raised_by(error, hook_name), hook_name, error)
 
     @contextmanager
@@ -335,11 +339,22 @@ def _serial() -> list[PluginRecord]:
 # -- settings ------------------------------------------------------------------------------------------------
 
 
-def settings_of(record: PluginRecord) -> dict[str, Any]:
-    """Return the settings that a plugin tells of itself."""
+def settings_of(record: PluginRecord, *, with_private: bool = False) -> dict[str, Any]:
+    """Return the settings that a plugin tells of itself, or what it keeps of its constructor's arguments.
+
+    Parameters
+    ----------
+    record : PluginRecord
+        The plugin.
+    with_private : bool
+        Whether to add the arguments that it keeps behind an underscore: they count, and are not for others to see.
+    """
     try:
-        settings = dict(getattr(record.plugin, "settings", None) or {})
-        return {str(key): value for key, value in settings.items()}
+        settings = getattr(record.plugin, "settings", None)
+        if settings is None and not isinstance(record.plugin, ModuleType):
+            settings = kept_arguments(record.plugin)
+        private = kept_arguments(record.plugin, "_") if with_private else {}
+        return {str(key): value for key, value in {**private, **dict(settings or {})}.items()}
     except ADDRESSED_TO_THE_RUN:
         raise
     except BaseException as error:  # a foreign property or key may raise anything
@@ -365,4 +380,4 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if hasattr(value, "__qualname__"):
         return f"{getattr(value, '__module__', None)}.{value.__qualname__}"
-    return str(value) if hasattr(value, "__fspath__") else safe_repr(value)
+    return str(value) if hasattr(value, "__fspath__") else comparable_text(safe_repr(value))

@@ -291,11 +291,11 @@ class Hypothesis:
 
     def _test(
         self, compared: Mapping[str, Compared], samples: Sequence[AlignedSamples]
-    ) -> tuple[Sequence[Any], list[Test], dict[str, Exception | str]]:
+    ) -> tuple[Sequence[Any], list[Test], dict[str, BaseException | str]]:
         """Return what the verifier gives of each treatment, the tests in it, and what is wrong with some."""
         found: list[Sequence[Any]] = []
         tests: list[Test] = []
-        wrong: dict[str, Exception | str] = {}
+        wrong: dict[str, BaseException | str] = {}
         for place, pairs in enumerate(samples):
             found.append(self._verify(pairs))
             of_group, wrong_in_group = tests_in_each(found[-1], compared, place, pairs)
@@ -313,17 +313,17 @@ class Hypothesis:
         if isinstance(self.verifier, Verifier) and self.verifier.many is not None:
             try:
                 return self.verifier.find_all(samples)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 return [error] * len(samples)
         found: list[Any] = []
         for pair in samples:
             try:
                 found.append(self.verifier(*pair))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 found.append(error)
         return found
 
-    def _what_is_wrong(self, found: Exception | str) -> str:
+    def _what_is_wrong(self, found: BaseException | str) -> str:
         """Return what to say of a verifier that raised, or returned what no test gives."""
         if isinstance(found, str):
             return f"verifier {name_of(self.verifier)} {found}"
@@ -339,7 +339,7 @@ class Hypothesis:
                 if not is_number(score):
                     raise InvalidTypeError(f"the ranker returned no number but {score!r}")
                 scores[name] = float(score)
-            except Exception:
+            except (Exception, SystemExit):
                 self._note(errors, name, f"the ranker raised\n{traceback.format_exc()}")
         return scores
 

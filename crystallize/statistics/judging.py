@@ -96,7 +96,7 @@ class Standards(NamedTuple):
 
 def tests_in_each(
     found: Sequence[Any], compared: Mapping[str, Compared], place: int, samples: Sequence[Pair]
-) -> tuple[list[Test], dict[str, Exception | str]]:
+) -> tuple[list[Test], dict[str, BaseException | str]]:
     """Return the tests in what a verifier returned of each treatment, and what is wrong with that of some.
 
     Parameters
@@ -114,7 +114,7 @@ def tests_in_each(
     if "degrees_of_freedom" in known:
         return _tests_of_columns(known, compared, place, samples), {}
     tests: list[Test] = []
-    wrong: dict[str, Exception | str] = {}
+    wrong: dict[str, BaseException | str] = {}
     for of_one, (name, sides), pair in zip(found, compared.items(), samples, strict=True):
         try:
             own = _tests_in(of_one, name, sides, place, pair)
@@ -160,9 +160,9 @@ def _tests_of_columns(
 
 def _tests_in(
     found: Any, treatment: str, sides: Compared, place: int, samples: Pair
-) -> list[Test] | Exception | str:
+) -> list[Test] | BaseException | str:
     """Return the tests in what a verifier returned of one treatment, or what is wrong with that."""
-    if isinstance(found, Exception):
+    if isinstance(found, BaseException):
         return found
     tests = []
     group = sides[2][place]

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from crystallize.experiments.experiment import Experiment
@@ -426,16 +427,16 @@ class ExecutionStrategyContract:
         assert_same(describe(asyncio.run(run()), tmp_path / "strategy"), wanted)
         assert recorder.calls == of_serial.calls
 
-    def test_lambdas_closures_and_local_classes_take_part(self, strategy: Any, tmp_path: Path) -> None:
-        """An experiment is not restricted to what can be imported."""
-        offset = 10
+    def test_lambdas_closures_arrays_and_local_classes_take_part(self, strategy: Any) -> None:
+        """An experiment is not restricted to what can be imported, nor to what plain pickle copies."""
+        offsets = np.array([0, 10])
 
         class Add:
             def __init__(self, amount: int) -> None:
                 self.amount = amount
 
             def __call__(self, data: int) -> tuple[int, dict[str, int]]:
-                return data + self.amount, {"sum": data + self.amount + offset}
+                return data + self.amount, {"sum": data + self.amount + int(offsets.sum())}
 
         experiment = Experiment(
             lambda ctx: ctx["replicate"],

@@ -88,7 +88,7 @@ class HasherContract:
         """There, sets have another order (PYTHONHASHSEED), and objects other addresses."""
         values = [*self._all_values(), *(each for pair in self._all_pairs() for each in pair)]
         packed = pack((hash_with, _Lookup(hasher, values), values))
-        payload = pickle.dumps((packed.body, [bytes(buffer) for buffer in packed.buffers]))
+        payload = pickle.dumps(packed)
         seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run(

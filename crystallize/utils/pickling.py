@@ -26,6 +26,8 @@ _LRU_CACHE = type(lru_cache(int))
 class Packed(NamedTuple):
     """A pickled object whose large buffers (arrays) are not copied, but referred to.
 
+    It can be pickled itself, by any pickler, which copies them.
+
     Attributes
     ----------
     body : bytes
@@ -36,6 +38,14 @@ class Packed(NamedTuple):
 
     body: bytes
     buffers: list[memoryview]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        copies = [bytes(buffer) if buffer.readonly else bytearray(buffer) for buffer in self.buffers]
+        return _with_buffers, (self.body, copies)
+
+
+def _with_buffers(body: bytes, buffers: Sequence[bytes | bytearray]) -> Packed:
+    return Packed(body, [memoryview(buffer) for buffer in buffers])
 
 
 def pack(obj: Any) -> Packed:

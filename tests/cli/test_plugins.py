@@ -257,7 +257,10 @@ STRANGE = '''
 def test_nothing_that_a_plugin_does_when_it_is_looked_at_takes_the_listing_down(call, tmp_plugin):
     names = ["Unprintable", "Hooks", "factory"]
     plugins = {name.lower(): f"acme_strange:{name}" for name in [*names, "Text", "Inherits"]}
-    tmp_plugin("acme-strange", {"acme_strange.py": STRANGE}, plugins)
+    plugins["mute"] = "acme_mute"
+    mute = "from crystallize import hookimpl\n@hookimpl\ndef before_run(): pass\ndef read(path): pass\n"
+    files = {"acme_strange.py": STRANGE, "acme_mute.py": mute}
+    tmp_plugin("acme-strange", files, plugins, groups={"crystallize.loaders": {"reader": "acme_mute:read"}})
     installed = by_name(listing(call))
     assert set(plugins) <= set(installed)
     for name in names:
@@ -266,6 +269,8 @@ def test_nothing_that_a_plugin_does_when_it_is_looked_at_takes_the_listing_down(
     assert "OSError: no hooks today" in installed["hooks"]["error"]
     assert installed["text"]["summary"] == "One line  [31min red"  # no escape reaches the terminal
     assert installed["inherits"]["summary"] == ""  # and not what BasePlugin says of itself
+    for name in ("mute", "reader"):
+        assert installed[name]["summary"] == ""  # nor what Python says of modules and functions
     for command in (["list", "--all"], ["hooks"], *(["show", name] for name in plugins)):
         done = call("plugins", *command)
         assert done.code == 0

@@ -287,6 +287,28 @@ def test_a_plugin_that_breaks_off_the_run_makes_it_a_failed_one_if_anything_ran(
     assert "raised in before_run: RuntimeError: no licence" in done.err
 
 
+def test_hooks_that_raise_while_the_run_goes_on_are_told_at_once_and_each_hook_once(call, project):
+    (project / "make" / "hooks.py").write_text(
+        "from crystallize import hookimpl\n\n"
+        "@hookimpl\n"
+        "def after_replicate(result):\n"
+        "    raise OSError(f'no connection, {result.replicate}')\n\n"
+        "@hookimpl\n"
+        "def after_run():\n"
+        "    raise RuntimeError('no connection either')\n"
+    )
+    done = call("run", "make")
+    assert done.code == 1
+    lines = done.err.splitlines()
+    told = [line for line in lines if line.startswith("Warning: plugin 'hooks' raised in")]
+    assert [line.partition(": ")[2].partition(" (")[0] for line in told] == [
+        "plugin 'hooks' raised in after_replicate: OSError: no connection, 0",
+        "plugin 'hooks' raised in after_run: RuntimeError: no connection either",
+    ]
+    assert lines.index(told[0]) < next(place for place, line in enumerate(lines) if "3/3 replicates" in line)
+    assert Path("data/make/v0/bigger/results.json").is_file()
+
+
 # -- wrong use -----------------------------------------------------------------------------------------------
 
 
@@ -512,6 +534,21 @@ def test_a_key_that_nothing_is_seen_to_read_is_warned_of_if_code_might(call, pro
     done = call("run", "use", "--set", "shfit=1")
     assert done.code == 0
     assert "nothing reads 'shfit' from the context, as far as can be known. Did you mean 'shift'?" in done.err
+
+
+def test_a_setting_of_a_treatment_that_no_step_has_read_is_warned_of(call, project):
+    steps, config = project / "make" / "steps.py", project / "make" / "config.yaml"
+    steps.write_text(
+        steps.read_text()
+        .replace("data, *, factor=1.0,", "data, ctx, *,")
+        .replace("* factor", "* ctx.get('fac' + 'tor', 1)")
+    )
+    done = call("run", "make")
+    assert (done.code, "Warning" in done.err) == (0, False)
+    config.write_text(config.read_text().replace("factor: 2", "facter: 2"))
+    done = call("run", "make")
+    assert done.code == 0
+    assert "Warning: experiment 'make': treatment 'bigger' sets 'facter', and no step" in done.err
 
 
 def test_a_setting_that_the_step_is_given_in_config_yaml_is_told_with_its_line(call, project):

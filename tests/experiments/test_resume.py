@@ -23,6 +23,7 @@ from crystallize import (
     Result,
     SeedPlugin,
     Treatment,
+    hookimpl,
     paired_t_test,
     pipeline_step,
 )
@@ -215,6 +216,52 @@ def test_a_condition_whose_settings_have_changed_runs_again_and_the_log_says_why
     assert ran() == owed(*range(REPLICATES), conditions=("high",))
     assert "condition high runs again: lr was 0.05, is 0.1" in told(caplog)
     assert_same(result, undisturbed(lr=0.1))
+
+
+def test_another_setting_of_a_plugin_is_a_change_also_if_the_plugin_tells_of_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Offset:
+        def __init__(self, offset: float) -> None:
+            self._offset = offset
+
+        @hookimpl
+        def before_replicate(self, ctx: Any) -> None:
+            ctx.add("lr", self._offset)
+
+    def plugins(offset: float) -> list[Any]:
+        return [ArtifactPlugin(versioned=True), Offset(offset)]
+
+    experiment(conditions=(), hypotheses=[], plugins=plugins(0.1)).run()
+    ran()
+    experiment(conditions=(), hypotheses=[], plugins=plugins(0.2)).run(strategy="resume")
+    assert ran() == owed(*range(REPLICATES), conditions=("baseline",))
+    assert "condition baseline runs again: offset of plugin 'Offset' was 0.1, is 0.2" in told(caplog)
+
+
+def test_other_code_in_hooks_py_is_a_change(caplog: pytest.LogCaptureFixture) -> None:
+    folder = Path("hooked")
+    folder.mkdir()
+    files = {
+        "config.yaml": "{seed: 1, datasource: one, steps: [read]}",
+        "datasources.py": "from crystallize import data_source\n@data_source\ndef one(): return 1\n",
+        "steps.py": "from crystallize import pipeline_step\n"
+        "@pipeline_step()\ndef read(data, *, given): return data, {'given': given}\n",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+    def given(value: int, replicates: int) -> list[int]:
+        hook = f"@hookimpl\ndef before_replicate(ctx): ctx.add('given', {value})\n"
+        (folder / "hooks.py").write_text("from crystallize import hookimpl\n" + hook)
+        result = Experiment.from_yaml(folder).run(replicates=replicates, strategy="resume")
+        return result.metrics.baseline.metrics["given"]
+
+    assert given(1, replicates=2) == [1, 1]
+    assert given(1, replicates=3) == [1, 1, 1]
+    assert not told(caplog)
+    assert given(2, replicates=4) == [2, 2, 2, 2]
+    assert "in the code of plugin 'hooks', before_replicate() in hooks.py changed" in told(caplog)
 
 
 def test_what_was_measured_with_other_settings_is_never_taken_up_again() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crystallize import Experiment, Pipeline, pipeline_step, treatment
+from crystallize import BasePlugin, Experiment, Pipeline, pipeline_step, treatment
 from crystallize.config.build import load_experiment
 from crystallize.config.errors import ConfigError
 from crystallize.errors import PluginError, PluginLoadError
@@ -289,6 +289,29 @@ def test_a_hook_that_raises_after_a_measurement_loses_nothing(tmp_plugin, hook, 
         experiment(execution=execution).run(replicates=2)
     assert BLAME.format(hook, ERRORS[error]) in str(caught.value)
     assert stored() == METRICS
+
+
+def test_hooks_that_raise_in_every_replicate_are_told_once_and_counted(warnings):
+    class First(BasePlugin):
+        def after_replicate(self, result):
+            raise ValueError(result.replicate)
+
+    class Second(First):
+        def after_run(self):
+            raise KeyError("gone")
+
+    with pytest.raises(
+        PluginError, match=r"^plugin 'First' raised in after_replicate: ValueError: 0"
+    ) as caught:
+        experiment(plugins=[First(), Second()]).run(replicates=50)
+    told = [note.partition(" (")[0] for note in caught.value.__notes__]
+    assert told[:-1] == [
+        "Also: plugin 'Second' raised in after_replicate: ValueError: 0",
+        "Also: plugin 'Second' raised in after_run: KeyError: 'gone'",
+        "plugin 'First' raised in after_replicate 50 times",
+        "plugin 'Second' raised in after_replicate 50 times",
+    ]
+    assert len(warnings()) == 3
 
 
 @pytest.mark.parametrize("hook", ["before_replicate", "after_step"])

@@ -165,6 +165,18 @@ def test_classes_and_factories_are_called_and_the_rest_is_taken_as_it_is(tmp_plu
         produce(named("gives_class")[0])
 
 
+@pytest.mark.parametrize(("group", "takes_arguments"), [("plugins", True), ("loaders", False)])
+def test_what_needs_arguments_is_told_where_they_may_be_given_if_there_is_a_place(
+    tmp_plugin, group, takes_arguments
+):
+    source = "class Needs:\n    def __init__(self, argument): pass\n"
+    tmp_plugin("needy", {"needy.py": source}, groups={f"crystallize.{group}": {"needs": "needy:Needs"}})
+    (found,) = (found for found in find(f"crystallize.{group}") if found.name == "needs")
+    with pytest.raises(PluginLoadError) as caught:
+        produce(found)
+    assert ("plugins=[...]" in caught.value.hint) is takes_arguments
+
+
 # -- names ----------------------------------------------------------------------------------------------------
 
 

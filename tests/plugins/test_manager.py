@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cloudpickle
+import pydantic
 import pytest
 
 from crystallize import Experiment
@@ -665,6 +666,29 @@ def test_an_error_that_passes_through_a_wrapper_is_the_plugin_s_that_raised_it()
     assert calls == ["b"]
 
 
+@pytest.mark.parametrize("others", [[], [Wrapping("nowhere")]], ids=["alone", "inside of a wrapper"])
+def test_a_hook_whose_iterator_has_ended_is_blamed_like_any_other(others):
+    class Searching(BasePlugin):
+        def after_run(self):
+            next(iter(()))
+
+    with pytest.raises(PluginError, match=r"^plugin 'Searching' raised in after_run: StopIteration"):
+        PluginManager.of(*others, Searching()).call("after_run", experiment=None, result=None)
+
+
+def test_a_hook_whose_error_takes_no_attributes_is_blamed_like_any_other():
+    @dataclass(frozen=True)
+    class Refused(Exception):
+        code: int
+
+    class Asking(BasePlugin):
+        def before_run(self):
+            raise Refused(403)
+
+    with pytest.raises(PluginError, match=r"^plugin 'Asking' raised in before_run: .*Refused: 403"):
+        PluginManager.of(Asking()).call("before_run", experiment=None)
+
+
 def test_a_wrapper_that_answers_an_error_with_its_own_keeps_nobody_from_running():
     calls: list[str] = []
     manager = PluginManager(build(Wrapping("instead"), Raising(), Noting("b")).records[:3])
@@ -747,6 +771,44 @@ def test_plugins_are_described_as_json_can_write_them():
         "auto_seed": True,
         "seed_fn": f"{__name__}.some_seed_fn",
     }
+
+
+class Levelled(BasePlugin):
+    def __init__(self, level=1):
+        self.level = level
+
+    def before_step(self):
+        pass
+
+
+class PassesOn(Levelled):
+    def __init__(self, **others):
+        super().__init__(**others)
+
+
+class Model(pydantic.BaseModel, Levelled):
+    level: int
+
+    def __init__(self, **values):
+        super().__init__(**values)
+
+
+class NoBasePlugin:
+    def __init__(self, level):
+        self.level = level
+
+    before_step = hookimpl(lambda self: None)
+
+
+@pytest.mark.parametrize("kind", [Levelled, PassesOn, Model, NoBasePlugin])
+def test_the_settings_of_a_plugin_are_the_arguments_that_it_keeps(kind):
+    (told,) = PluginManager.of(kind(level=7)).describe()
+    assert told["settings"] == {"level": 7}
+
+
+def test_a_setting_that_is_an_object_is_described_the_same_in_every_process():
+    (told,) = PluginManager.of(Levelled(level=object())).describe()
+    assert told["settings"] == {"level": "<object object>"}
 
 
 def test_settings_that_cannot_be_read_take_nothing_down():

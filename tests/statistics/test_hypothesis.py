@@ -218,17 +218,18 @@ def test_a_baseline_that_always_failed_is_told_for_every_treatment():
     assert found.ranking == {"best": None, "ranked": []}
 
 
-def test_a_verifier_that_raises_is_that_treatments_error_with_its_traceback(caplog):
+@pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit])
+def test_a_verifier_that_raises_is_that_treatments_error_with_its_traceback(caplog, kind):
     def picky(baseline, treatment):
         if treatment["a"][0] < 0:
-            raise ZeroDivisionError("negative")
+            raise kind("negative")
         return {"p_value": 0.1}
 
     found = evaluate(Hypothesis(picky, "a"), {"a": [1]}, bad={"a": [-1]}, good={"a": [1]})
     assert found.results == {"good": {"p_value": 0.1}}
     assert found.ranking["ranked"] == ["good"]
     assert "in picky" in found.errors["bad"]
-    assert "hypothesis 'picky', treatment 'bad': ZeroDivisionError: negative" in caplog.text
+    assert f"hypothesis 'picky', treatment 'bad': {kind.__name__}: negative" in caplog.text
 
 
 def test_a_verifier_that_forgets_a_treatment_is_an_error_that_counts_them():

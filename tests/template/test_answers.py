@@ -228,6 +228,10 @@ def test_no_name_that_is_accepted_hides_what_the_project_uses(bake, template, tm
                 used |= {alias.asname or alias.name for alias in node.names}
             elif isinstance(node, ast.FunctionDef | ast.ClassDef):
                 used.add(node.name)
+                names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
+                if any(each.id == "step_timer" for each in names):  # a local variable would hide it
+                    used |= {each.id for each in names if isinstance(each.ctx, ast.Store)}
+                    used |= {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
     suffix = {"plugin": "Plugin", "strategy": "Execution", "loader": "Loader"}.get(kind)
     possible = re.compile(rf"[A-Z]\w*{suffix}" if suffix else "[a-z][a-z0-9_]*")
     own = {f"StepTimer{suffix}", "step_timer"}

@@ -30,6 +30,15 @@ def test_arrays_are_not_copied_into_the_pickle():
     assert np.shares_memory(np.frombuffer(packed.buffers[0]), array)
 
 
+@pytest.mark.parametrize("protocol", [2, pickle.HIGHEST_PROTOCOL])
+def test_what_is_packed_can_be_pickled_with_its_arrays(protocol):
+    fixed, free = np.arange(3), np.arange(3.0)
+    fixed.flags.writeable = False
+    found = unpack(*pickle.loads(pickle.dumps(pack([fixed, free]), protocol)))
+    assert [each.tolist() for each in found] == [[0, 1, 2], [0.0, 1.0, 2.0]]
+    assert [each.flags.writeable for each in found] == [False, True]
+
+
 def test_an_array_without_order_is_packed_too():
     array = np.arange(1000).reshape(10, 100)[:, ::3]
     assert np.array_equal(unpack(*pack(array)), array)

@@ -1,7 +1,7 @@
 """For strategies that send replicates to other processes: what travels there and back, and in which form.
 
-On the way there :func:`pack_replicate_fn` makes bytes of the experiment, once for a run; :func:`unpack` opens them,
-once in each worker. On the way back a worker wraps each result with :func:`finish`, and an exception that ends the run
+On the way there :func:`pack_replicate_fn` packs the experiment, once for a run; :func:`unpack` opens it, once in each
+worker. On the way back a worker wraps each result with :func:`finish`, and an exception that ends the run
 with :func:`dump_error`; the coordinator opens them with :func:`result_of` and :func:`load_error`. A replicate that
 cannot be brought to an end, because its worker dies, its result cannot be sent or it takes too long, ends with
 :func:`give_up`.
