@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TextIO, TypeVar, overload
 
 from crystallize.datasources.datasource import DataSource
+from crystallize.datasources.stored_path import StoredPath
 from crystallize.errors import (
     ArtifactError,
     ArtifactNotFoundError,
@@ -181,7 +182,7 @@ class Artifact(_ReadsStoredRuns):
             return None
         entry = artifacts.write(self.name, dump_value(self._dump, value, self.name))
         path = getattr(entry, "path", None)  # a standalone context's has none
-        return None if path is None else Path(getattr(sink, "base", ""), path)
+        return None if path is None else StoredPath(getattr(sink, "base", ""), path)
 
     @overload
     def open(self, mode: Literal["wb"] = "wb") -> AbstractContextManager[BinaryIO]: ...
@@ -309,7 +310,7 @@ class Artifact(_ReadsStoredRuns):
             raise self._unwritten_error(folder, replicate, condition)
         path = Path(path_in(folder, *stored.path.split("/")))
         check_unchanged(path, stored)
-        return load_file(self._load, path)
+        return load_file(self._load, StoredPath.with_digest(path, stored.digest))
 
     def _place(self, reader: RunReader, folder: Path, replicate: int, condition: str) -> tuple[str, str]:
         metadata = read_metadata(folder)
@@ -423,10 +424,11 @@ class ArtifactSource(_ReadsStoredRuns):
         replicate, condition = self._place(
             reader, folder, ctx.peek("replicate") or 0, ctx.peek("condition") or BASELINE
         )
-        path = Path(path_in(folder, replicate, condition, self.step, self.name))
+        path = StoredPath(path_in(folder, replicate, condition, self.step, self.name))
         stored = find_artifact(folder, self.name, replicate, condition)
         if stored is not None and stored.step == self.step:
             check_unchanged(path, stored)
+            path.digest = stored.digest
         elif not is_plain(path):
             raise self._missing_error(path)
         self._given[replicate, ctx.peek("condition")] = folder
