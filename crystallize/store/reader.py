@@ -109,9 +109,9 @@ class RunReader:
         if found is None:
             raise StoreError(
                 f"the run of experiment {self.location.experiment!r} that is being read is gone: another one took "
-                "its place, or it was removed",
+                "its place, it was resumed with other settings, code or inputs, or it was removed",
                 str(self._chosen.folder),
-                "Run this again; with versioned=True, the default, no run takes the place of another",
+                "Run this again; a rerun with versioned=True, the default, leaves alone what is being read",
             )
         return found
 
