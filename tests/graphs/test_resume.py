@@ -163,3 +163,19 @@ def test_what_still_applies_beyond_the_number_of_the_producer_stays(node: Any) -
     a.run(replicates=1)
     four = b.run(replicates=4)
     assert b.run(strategy="resume").to_json() == four.to_json(), "it was asked for, and reads the same"
+
+
+def test_where_there_is_no_journal_the_inputs_tell_what_has_changed(node: Any, ran: Any) -> None:
+    a = node("a", replicates=2)
+    b = node("b", a, before=ran)
+    ExperimentGraph(a, b).run()
+    ran.since()
+    for _ in range(2):  # what was taken over is in a journal again, with what it has read
+        Path("data/b/v0/journal.jsonl").unlink(missing_ok=True)
+        assert resume(a, b)["b"].path == Path("data/b/v0").absolute()
+        assert resume(a, b)["b"].path == Path("data/b/v0").absolute()
+        assert ran.since() == []
+    Path("data/b/v0/journal.jsonl").unlink()
+    a.run()
+    assert resume(a, b)["b"].path == Path("data/b/v1").absolute()
+    assert ran.since() == [("baseline", 0), ("baseline", 1)]
