@@ -461,7 +461,7 @@ class ArtifactSource(_ReadsStoredRuns):
         elif not path.parent.parent.is_dir():
             hint = (
                 "That replicate has no artifacts under that condition: its outcome failed, or "
-                f"artifact_retention removed them. Run experiment {experiment!r} again"
+                f"they were removed. Run experiment {experiment!r} again"
             )
         else:
             wanted, folder, kind = (

@@ -363,5 +363,5 @@ class EarlierPart:
 
 
 def _numbered(replicates: Sequence[int]) -> str:
-    shown = ", ".join(map(str, replicates[:5]))
+    shown = ", ".join(map(str, sorted(replicates)[:5]))
     return f"replicate {shown}" + (f" and {len(replicates) - 5} more" if len(replicates) > 5 else "")

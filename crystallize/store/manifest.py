@@ -121,7 +121,7 @@ def check_unchanged(path: Path, entry: ArtifactEntry) -> None:
     except FileNotFoundError as error:
         raise ArtifactNotFoundError(
             f"artifact {path.name!r} was written, with {entry.size} bytes, and is gone: removed by "
-            "artifact_retention, or by hand",
+            "artifact_retention, by `crystallize runs prune`, or by hand",
             str(path),
             "Run the producing experiment again",
         ) from error
