@@ -139,7 +139,7 @@ class Recording:
                 attempts=earlier.attempts,
             )
             for result in earlier.unwritten:
-                self._journal.add(self._with_consumed(result))
+                self._journal.add(result)
             earlier.remove_leftovers()
             write_metadata(self.folder, self._metadata, RUNNING)
             forget_pruned(self.folder)  # afterwards: the metadata of a complete run count it
@@ -286,7 +286,7 @@ def resume_recording(experiment: RunningExperiment, location: RunLocation, *, fs
         if experiment.is_seed_drawn and type(seed) is int:
             run.master_seed = seed
         definition = experiment.definition()
-        earlier.compare(definition)
+        earlier.compare(definition["signature"])
         if earlier.is_all_changed:
             earlier.report()
         else:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 Consumed: TypeAlias = "Callable[[int, str], tuple[str, ...]]"
 
 _OTHER_INPUTS = "what it reads of other experiments has changed"
+_UNKNOWN_INPUTS = "without a journal it is not known what it has read of other experiments"
 _BEYOND = "fewer replicates are asked for, and what it reads of other experiments has changed"
 _log = logging.getLogger("crystallize.store")
 
@@ -116,20 +117,17 @@ class EarlierPart:
                 f"Put the one back that belongs to {self.folder / METADATA}, or run without resume",
             )
 
-    def compare(self, definition: Mapping[str, Any]) -> None:
+    def compare(self, signature: Mapping[str, Any]) -> None:
         """Find out which conditions have changed.
 
         Parameters
         ----------
-        definition : mapping
-            What the metadata of the run that goes on will have: its ``signature``, for which see
-            :mod:`crystallize.store.changes`, and the ``inputs``, which tell of changes where there is no journal.
+        signature : mapping
+            That of the run that goes on; see :mod:`crystallize.store.changes`.
         """
-        before, inputs = map(self.metadata.get, ("signature", "inputs"))
-        if self._stored is None and isinstance(inputs, list) and inputs != definition["inputs"]:
-            self._changed = dict.fromkeys(self._conditions, _OTHER_INPUTS)
-        elif isinstance(before, dict):
-            self._changed = changed_conditions(before, definition["signature"])
+        before = self.metadata.get("signature")
+        if isinstance(before, dict):
+            self._changed = changed_conditions(before, signature)
 
     @property
     def replicates(self) -> int | None:
@@ -255,8 +253,8 @@ class EarlierPart:
             if size != entry.size:
                 return f"artifact {entry.name!r} has another size"
         now = None if self._consumed is None else self._consumed(replicate, outcome.condition)
-        if self._stored is not None and outcome.consumed != now:
-            return _OTHER_INPUTS
+        if outcome.consumed != now:
+            return _OTHER_INPUTS if self._stored is not None else _UNKNOWN_INPUTS
         return ""
 
     def is_all_there(self, replicates: int | None, dropped: Mapping[str, int]) -> bool:
