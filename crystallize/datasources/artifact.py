@@ -24,7 +24,7 @@ from crystallize.loaders import get_loader, get_writer, loader_for
 from crystallize.loaders.base import dump_value, from_bytes, load_file, to_bytes
 from crystallize.store.extent import Extent
 from crystallize.store.layout import BASELINE, RunLocation, path_in, replicate_folder, replicate_number
-from crystallize.store.manifest import artifact_names, check_unchanged, find_artifact
+from crystallize.store.manifest import check_unchanged
 from crystallize.store.metadata import read_metadata
 from crystallize.store.reader import RunReader, replicates_of
 from crystallize.utils.context import current_context
@@ -77,7 +77,9 @@ class _ReadsStoredRuns(DataSource):
         folder = None if reader is None else reader.folder()
         if reader is None or folder is None:
             return None, None
-        return folder, find_artifact(folder, self.name, *self._place(reader, folder, replicate, condition))
+        return folder, reader.manifest.find(
+            folder, self.name, *self._place(reader, folder, replicate, condition)
+        )
 
     @abstractmethod
     def _place(self, reader: RunReader, folder: Path, replicate: int, condition: str) -> tuple[str, str]:
@@ -305,9 +307,9 @@ class Artifact(_ReadsStoredRuns):
         replicate, condition = self._place(
             reader, folder, ctx.peek("replicate") or 0, ctx.peek("condition") or BASELINE
         )
-        stored = find_artifact(folder, self.name, replicate, condition)
+        stored = reader.manifest.find(folder, self.name, replicate, condition)
         if stored is None:
-            raise self._unwritten_error(folder, replicate, condition)
+            raise self._unwritten_error(reader, folder, replicate, condition)
         path = Path(path_in(folder, *stored.path.split("/")))
         check_unchanged(path, stored)
         return load_file(self._load, StoredPath.with_digest(path, stored.digest))
@@ -317,9 +319,11 @@ class Artifact(_ReadsStoredRuns):
         count = replicates_of(metadata) or 1
         return replicate_folder(replicate % count), reader.condition(condition, metadata)
 
-    def _unwritten_error(self, run: Path, replicate: str, condition: str) -> ArtifactNotFoundError:
+    def _unwritten_error(
+        self, reader: RunReader, run: Path, replicate: str, condition: str
+    ) -> ArtifactNotFoundError:
         """Make the error for an artifact that the run's manifest does not have."""
-        names = artifact_names(run)
+        names = reader.manifest.names(run)
         if not Extent.of(read_metadata(run) or {}).includes(replicate_number(replicate), condition):
             hint = "The run's stopping rule had dropped that condition. Run it with a rule that drops none"
         elif self.name in names or not names:
@@ -425,7 +429,7 @@ class ArtifactSource(_ReadsStoredRuns):
             reader, folder, ctx.peek("replicate") or 0, ctx.peek("condition") or BASELINE
         )
         path = StoredPath(path_in(folder, replicate, condition, self.step, self.name))
-        stored = find_artifact(folder, self.name, replicate, condition)
+        stored = reader.manifest.find(folder, self.name, replicate, condition)
         if stored is not None and stored.step == self.step:
             check_unchanged(path, stored)
             path.digest = stored.digest
