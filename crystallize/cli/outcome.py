@@ -49,7 +49,7 @@ def run_outcome(
     from crystallize.plugins.logging import LoggingPlugin
 
     logger = LoggingPlugin(verbose=True, log_level="DEBUG")
-    experiment = load_nodes(config, **overrides, plugins=[logger])[-1]
+    experiment = load_nodes(config, **overrides, plugins=[logger], is_alone=True)[-1]
     stored = _newest_metadata(experiment)
     experiment.initial_ctx = recorded_context(stored, experiment.initial_ctx)
     experiment.treatments = recorded_treatments(stored, experiment.treatments)

@@ -281,7 +281,7 @@ def run(
     with screen.stdout_kept_clean(as_json), show_log(display, logging.DEBUG if debug else logging.WARNING):
         try:
             extra = [progress, *_debugging_plugins(debug)]
-            nodes = load_nodes(folder.config, **overrides, plugins=extra)
+            nodes = load_nodes(folder.config, **overrides, plugins=extra, is_alone=only)
             _adjust(nodes, policy, design, rule, order)
             if dry_run:
                 ahead = look_ahead(_graph(nodes, treatments, replicates, only=only), treatments)

@@ -109,7 +109,7 @@ def verify(
     from crystallize.cli.option_values import read_settings
     from crystallize.cli.progress import ProgressPlugin, make_display, show_log
     from crystallize.cli.stored import find_definition, find_named_run
-    from crystallize.config.build import load_experiment
+    from crystallize.config.build import load_nodes
     from crystallize.config.errors import shown
     from crystallize.config.recorded import recorded_overrides, recorded_treatments
     from crystallize.errors import ExecutionError, PluginError, SerializationError
@@ -130,7 +130,7 @@ def verify(
     with screen.stdout_kept_clean(True), show_log(display, logging.WARNING):
         try:
             progress = ProgressPlugin(display, tells_failures=False)  # a failure that is stored is no news
-            experiment = load_experiment(config, **overrides, plugins=[progress])
+            experiment = load_nodes(config, **overrides, plugins=[progress])[-1]
             experiment.treatments = recorded_treatments(metadata, experiment.treatments)
             found = verify_run(
                 experiment,

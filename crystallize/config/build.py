@@ -25,7 +25,7 @@ from crystallize.experiments.preregistration import read_plan
 from crystallize.experiments.settings import readers_of, unread_settings
 from crystallize.experiments.treatment import check_context
 from crystallize.statistics.stopping.text import read_rule
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.suggest import listed, name_hint
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -81,6 +81,7 @@ def load_experiment(
     """
     *_, experiment = load_nodes(
         path,
+        is_alone=True,
         context=context,
         seed=seed,
         execution=execution,
@@ -96,6 +97,7 @@ def load_nodes(
     *,
     context: Mapping[str, Any] | None = None,
     cached_steps: Mapping[str, bool] | None = None,
+    is_alone: bool = False,
     **overrides: Any,
 ) -> list[Experiment]:
     """Build the experiment of a folder and all those that it refers to, directly or not.
@@ -106,6 +108,8 @@ def load_nodes(
         As for :func:`load_experiment`; for every experiment.
     cached_steps : mapping of str to bool, optional
         Whether each of these steps of the folder's own experiment is cached, whatever its files say.
+    is_alone : bool, default False
+        Whether the folder's own experiment is the only one that will run, so that it has to read what `context` has.
 
     Returns
     -------
@@ -118,7 +122,7 @@ def load_nodes(
         With all mistakes of all files that take part; a ConfigGraphError, which is a GraphError, too, if
         references make a circle or lead nowhere.
     UnknownNameError
-        If `cached_steps` names a step that the experiment does not have.
+        If `cached_steps` names a step that the experiment does not have, or nothing reads an entry of `context`.
     """
     entries = {} if context is None else check_context(context, "context")
     gathered = Gathered(config_file(path))
@@ -139,8 +143,9 @@ def load_nodes(
     found = [problem for blueprint in blueprints for problem in blueprint.unread(made[blueprint.draft.file])]
     if found:
         raise ConfigError(in_order(found))
-    _check_context(entries, made.values())
-    return list(made.values())
+    nodes = list(made.values())
+    _check_context(entries, nodes[-1:] if is_alone else nodes)
+    return nodes
 
 
 def _check_steps(draft: Draft, cached_steps: Collection[str]) -> None:
@@ -161,7 +166,8 @@ def _check_context(context: Mapping[str, Any], experiments: Collection[Experimen
         for key in sorted(unknown - readers.known):
             message, hint = f"nothing reads {key!r} from the context", readers.hint(key)
             if readers.exclude(key):
-                raise UnknownNameError(message, hint=hint)
+                names = [each.folder_name for each in experiments]
+                raise UnknownNameError(message, f"experiment{'s' * (len(names) > 1)} {listed(names)}", hint)
             _logger.warning("%s, as far as can be known. %s", message, hint)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TextIO, TypeVar, overload
 
 from crystallize.datasources.datasource import DataSource
+from crystallize.datasources.stored_path import StoredPath
 from crystallize.errors import (
     ArtifactError,
     ArtifactNotFoundError,
@@ -23,7 +24,7 @@ from crystallize.loaders import get_loader, get_writer, loader_for
 from crystallize.loaders.base import dump_value, from_bytes, load_file, to_bytes
 from crystallize.store.extent import Extent
 from crystallize.store.layout import BASELINE, RunLocation, path_in, replicate_folder, replicate_number
-from crystallize.store.manifest import artifact_names, check_unchanged, find_artifact
+from crystallize.store.manifest import check_unchanged
 from crystallize.store.metadata import read_metadata
 from crystallize.store.reader import RunReader, replicates_of
 from crystallize.utils.context import current_context
@@ -76,7 +77,9 @@ class _ReadsStoredRuns(DataSource):
         folder = None if reader is None else reader.folder()
         if reader is None or folder is None:
             return None, None
-        return folder, find_artifact(folder, self.name, *self._place(reader, folder, replicate, condition))
+        return folder, reader.manifest.find(
+            folder, self.name, *self._place(reader, folder, replicate, condition)
+        )
 
     @abstractmethod
     def _place(self, reader: RunReader, folder: Path, replicate: int, condition: str) -> tuple[str, str]:
@@ -181,7 +184,7 @@ class Artifact(_ReadsStoredRuns):
             return None
         entry = artifacts.write(self.name, dump_value(self._dump, value, self.name))
         path = getattr(entry, "path", None)  # a standalone context's has none
-        return None if path is None else Path(getattr(sink, "base", ""), path)
+        return None if path is None else StoredPath(getattr(sink, "base", ""), path)
 
     @overload
     def open(self, mode: Literal["wb"] = "wb") -> AbstractContextManager[BinaryIO]: ...
@@ -304,21 +307,23 @@ class Artifact(_ReadsStoredRuns):
         replicate, condition = self._place(
             reader, folder, ctx.peek("replicate") or 0, ctx.peek("condition") or BASELINE
         )
-        stored = find_artifact(folder, self.name, replicate, condition)
+        stored = reader.manifest.find(folder, self.name, replicate, condition)
         if stored is None:
-            raise self._unwritten_error(folder, replicate, condition)
+            raise self._unwritten_error(reader, folder, replicate, condition)
         path = Path(path_in(folder, *stored.path.split("/")))
         check_unchanged(path, stored)
-        return load_file(self._load, path)
+        return load_file(self._load, StoredPath.with_digest(path, stored.digest))
 
     def _place(self, reader: RunReader, folder: Path, replicate: int, condition: str) -> tuple[str, str]:
         metadata = read_metadata(folder)
         count = replicates_of(metadata) or 1
         return replicate_folder(replicate % count), reader.condition(condition, metadata)
 
-    def _unwritten_error(self, run: Path, replicate: str, condition: str) -> ArtifactNotFoundError:
+    def _unwritten_error(
+        self, reader: RunReader, run: Path, replicate: str, condition: str
+    ) -> ArtifactNotFoundError:
         """Make the error for an artifact that the run's manifest does not have."""
-        names = artifact_names(run)
+        names = reader.manifest.names(run)
         if not Extent.of(read_metadata(run) or {}).includes(replicate_number(replicate), condition):
             hint = "The run's stopping rule had dropped that condition. Run it with a rule that drops none"
         elif self.name in names or not names:
@@ -423,10 +428,11 @@ class ArtifactSource(_ReadsStoredRuns):
         replicate, condition = self._place(
             reader, folder, ctx.peek("replicate") or 0, ctx.peek("condition") or BASELINE
         )
-        path = Path(path_in(folder, replicate, condition, self.step, self.name))
-        stored = find_artifact(folder, self.name, replicate, condition)
+        path = StoredPath(path_in(folder, replicate, condition, self.step, self.name))
+        stored = reader.manifest.find(folder, self.name, replicate, condition)
         if stored is not None and stored.step == self.step:
             check_unchanged(path, stored)
+            path.digest = stored.digest
         elif not is_plain(path):
             raise self._missing_error(path)
         self._given[replicate, ctx.peek("condition")] = folder
@@ -459,7 +465,7 @@ class ArtifactSource(_ReadsStoredRuns):
         elif not path.parent.parent.is_dir():
             hint = (
                 "That replicate has no artifacts under that condition: its outcome failed, or "
-                f"artifact_retention removed them. Run experiment {experiment!r} again"
+                f"they were removed. Run experiment {experiment!r} again"
             )
         else:
             wanted, folder, kind = (

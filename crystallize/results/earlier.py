@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Consumed: TypeAlias = "Callable[[int, str], tuple[str, ...]]"
 
+_OTHER_INPUTS = "what it reads of other experiments has changed"
+_UNKNOWN_INPUTS = "without a journal it is not known what it has read of other experiments"
 _BEYOND = "fewer replicates are asked for, and what it reads of other experiments has changed"
 _log = logging.getLogger("crystallize.store")
 
@@ -251,8 +253,8 @@ class EarlierPart:
             if size != entry.size:
                 return f"artifact {entry.name!r} has another size"
         now = None if self._consumed is None else self._consumed(replicate, outcome.condition)
-        if self._stored is not None and outcome.consumed != now:
-            return "what it reads of other experiments has changed"
+        if outcome.consumed != now:
+            return _OTHER_INPUTS if self._stored is not None else _UNKNOWN_INPUTS
         return ""
 
     def is_all_there(self, replicates: int | None, dropped: Mapping[str, int]) -> bool:
@@ -359,5 +361,5 @@ class EarlierPart:
 
 
 def _numbered(replicates: Sequence[int]) -> str:
-    shown = ", ".join(map(str, replicates[:5]))
+    shown = ", ".join(map(str, sorted(replicates)[:5]))
     return f"replicate {shown}" + (f" and {len(replicates) - 5} more" if len(replicates) > 5 else "")

@@ -13,7 +13,7 @@ import os
 import time
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from crystallize.errors import ArtifactError, ArtifactNotFoundError, StoreError
 from crystallize.store.layout import MANIFEST, ArtifactEntry, read_in, replicate_folder
@@ -24,6 +24,9 @@ from crystallize.utils.names import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_Entries: TypeAlias = "dict[tuple[str, str, str], ArtifactEntry]"
+"""By name, replicate's folder and condition."""
 
 _RECENT = 2 * 10**9
 """Nanoseconds in which a file system may not tell two changes apart; FAT's clock, the coarsest, ticks every 2 s."""
@@ -84,20 +87,42 @@ def _checked(name: str) -> str:
     return check_name("part of a path", name)
 
 
-def find_artifact(run: Path, name: str, replicate: str, condition: str) -> ArtifactEntry | None:
-    """Return the entry of artifact `name` in that outcome, or None if no step wrote it there.
+class ManifestIndex:
+    """Finds entries in the manifest of one run after the other, and holds the one that was read last.
 
-    Raises
-    ------
-    StoreError
-        If the manifest cannot be read.
+    Whoever reads many artifacts of a run keeps one, so that its manifest is parsed once, however many others are read
+    in between.
     """
-    return _index(run).get((name, replicate, condition))
 
+    def __init__(self) -> None:
+        self._held: tuple[tuple[Any, ...], _Entries] = ((), {})
 
-def artifact_names(run: Path) -> list[str]:
-    """Return the names of all artifacts of the run in folder `run`."""
-    return sorted({name for name, _, _ in _index(run)})
+    def find(self, run: Path, name: str, replicate: str, condition: str) -> ArtifactEntry | None:
+        """Return the entry of artifact `name` in that outcome, or None if no step wrote it there.
+
+        Raises
+        ------
+        StoreError
+            If the manifest cannot be read.
+        """
+        return self._entries(run).get((name, replicate, condition))
+
+    def names(self, run: Path) -> list[str]:
+        """Return the names of all artifacts of the run in folder `run`."""
+        return sorted({name for name, _, _ in self._entries(run)})
+
+    def _entries(self, run: Path) -> _Entries:
+        path = os.path.join(run, MANIFEST)  # noqa: PTH118
+        try:
+            stat = os.lstat(path)
+        except FileNotFoundError:
+            return {}
+        state = (path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        held, entries = self._held  # which another thread may replace
+        if held != state:
+            entries = _parsed(*state)
+            self._held = state, entries
+        return entries
 
 
 def check_unchanged(path: Path, entry: ArtifactEntry) -> None:
@@ -121,7 +146,7 @@ def check_unchanged(path: Path, entry: ArtifactEntry) -> None:
     except FileNotFoundError as error:
         raise ArtifactNotFoundError(
             f"artifact {path.name!r} was written, with {entry.size} bytes, and is gone: removed by "
-            "artifact_retention, or by hand",
+            "artifact_retention, by `crystallize runs prune`, or by hand",
             str(path),
             "Run the producing experiment again",
         ) from error
@@ -148,18 +173,8 @@ def _changed(path: Path, how: str) -> ArtifactError:
     )
 
 
-def _index(run: Path) -> dict[tuple[str, str, str], ArtifactEntry]:
-    path = os.path.join(run, MANIFEST)  # noqa: PTH118
-    try:
-        stat = os.lstat(path)
-    except FileNotFoundError:
-        return {}
-    return _parsed(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
-
-
-@lru_cache(maxsize=4)
-def _parsed(path: str, *_changes: int) -> dict[tuple[str, str, str], ArtifactEntry]:
-    """Index the manifest, once for each state of the file, by name, replicate's folder and condition."""
+@lru_cache(maxsize=4)  # several indexes may be of one run
+def _parsed(path: str, *_changes: int) -> _Entries:
     return {
         (entry.name, replicate_folder(entry.replicate), entry.condition): entry
         for entry in read_manifest(Path(path).parent)

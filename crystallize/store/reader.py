@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from crystallize.errors import ArtifactError, StoreError
 from crystallize.store.layout import BASELINE, METADATA, RunLocation, version_number
 from crystallize.store.locks import ReadLock
+from crystallize.store.manifest import ManifestIndex
 from crystallize.store.metadata import read_metadata, run_token
 from crystallize.store.versions import find_again, find_run, next_version
 
@@ -50,17 +51,24 @@ class RunReader:
         Where the producer stores its runs.
     version : int, optional
         The version to read; the newest complete one, if not given.
+
+    Attributes
+    ----------
+    manifest : ManifestIndex
+        What finds the artifacts of the run.
     """
 
     def __init__(self, location: RunLocation, version: int | None = None) -> None:
         self.location = location
         self.version = version
+        self.manifest = ManifestIndex()
         self._chosen: _Chosen | None = None
         self._lock: ReadLock | None = None
         self._logged: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_lock": None}  # the coordinator holds it for all
+        # The lock the coordinator holds for all; a manifest is as large as its run.
+        return self.__dict__ | {"_lock": None, "manifest": ManifestIndex()}
 
     def choose_run(self, described: Mapping[str, Any] | None = None) -> None:
         """Choose the run now and keep to it until :meth:`release_run`; until then it is not removed.
@@ -91,6 +99,7 @@ class RunReader:
     def release_run(self) -> None:
         """Let the run that was chosen go."""
         self._chosen = None
+        self.manifest = ManifestIndex()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -109,9 +118,9 @@ class RunReader:
         if found is None:
             raise StoreError(
                 f"the run of experiment {self.location.experiment!r} that is being read is gone: another one took "
-                "its place, or it was removed",
+                "its place, it was resumed with other settings, code or inputs, or it was removed",
                 str(self._chosen.folder),
-                "Run this again; with versioned=True, the default, no run takes the place of another",
+                "Run this again; a rerun with versioned=True, the default, leaves alone what is being read",
             )
         return found
 

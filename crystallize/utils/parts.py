@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 from collections import OrderedDict
 from collections.abc import Iterable
+from struct import Struct
 from typing import Any, NamedTuple
 
 
@@ -47,10 +48,14 @@ class Reduced(NamedTuple):
     is_ordered: bool = False
 
 
+_REDUCERS: dict[type, Any] = {Struct: lambda value: (Struct, (value.format,))}
+"""For types that pickle refuses, though all that they are made of is in plain sight."""
+
+
 def reduced(value: Any) -> Reduced:
     """Return what pickle would store of an object, or raise what pickle would."""
     kind = type(value)
-    reducer = copyreg.dispatch_table.get(kind)
+    reducer = _REDUCERS.get(kind) or copyreg.dispatch_table.get(kind)
     found = value.__reduce_ex__(4) if reducer is None else reducer(value)
     if isinstance(found, str):  # the name of the only one of its kind, or of a function that was wrapped
         return Reduced(found, getattr(value, "__module__", None), getattr(value, "__wrapped__", None))

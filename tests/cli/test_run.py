@@ -14,6 +14,9 @@ from textwrap import dedent
 
 import pytest
 
+from crystallize import Experiment
+from crystallize.errors import UnknownNameError
+
 CODE = "from crystallize.cli.app import main; main()"
 
 
@@ -95,6 +98,18 @@ def test_the_number_of_replicates_is_for_the_named_experiment_and_for_what_has_n
         config.write_text(config.read_text().replace("replicates: 3", own).replace("replicates: 1", own))
         done = results(call("run", "use", "--json", "--replicates", "5"))
         assert {name: each["replicates"] for name, each in done.items()} == {"make": expected, "use": 5}
+
+
+def test_a_setting_that_only_what_is_not_run_would_read_is_refused(call, project):
+    assert call("run", "use", "--set", "factor=3").code == 0
+    for options in [["--only"], ["--debug", "--replicate", "0"]]:
+        done = call("run", "use", *options, "--set", "factor=2")
+        assert done.code == 2
+        assert "nothing reads 'factor' from the context (experiment 'use')" in done.err
+    with pytest.raises(UnknownNameError, match="nothing reads 'factor'"):
+        Experiment.from_yaml(project / "use", context={"factor": 2})
+    assert call("run", "use", "--only", "--set", "shift=2").code == 0
+    assert call("verify", "use").code == 0
 
 
 def test_only_asks_for_a_run_of_the_producer_that_has_the_condition(call, project):

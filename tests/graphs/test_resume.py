@@ -163,3 +163,21 @@ def test_what_still_applies_beyond_the_number_of_the_producer_stays(node: Any) -
     a.run(replicates=1)
     four = b.run(replicates=4)
     assert b.run(strategy="resume").to_json() == four.to_json(), "it was asked for, and reads the same"
+
+
+def test_what_has_read_others_runs_anew_where_there_is_no_journal(node: Any, ran: Any) -> None:
+    a = node("a", replicates=2)
+    b = node("b", a, before=ran, treatments=[Treatment("high", {})])
+    ExperimentGraph(a, b).run()
+    ran.since()
+    Path("data/b/v0/journal.jsonl").unlink()
+    a.treatments = (
+        Treatment("high", {"factor": 2}),
+    )  # which the run of `a` gets besides: it is still the same one
+    again = resume(a, b)["b"]
+    assert len(ran.since()) == 4
+    assert again.path is not None
+    assert (
+        json.loads((again.path / "replicate_0/high/ProduceStep/out.json").read_text())["read"]["a"]["factor"]
+        == 2
+    )

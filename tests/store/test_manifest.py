@@ -9,12 +9,7 @@ import pytest
 from crystallize.errors import ArtifactError, ArtifactNotFoundError, InvalidNameError, StoreError
 from crystallize.store import manifest
 from crystallize.store.layout import MANIFEST, ArtifactEntry
-from crystallize.store.manifest import (
-    artifact_names,
-    check_unchanged,
-    find_artifact,
-    write_manifest,
-)
+from crystallize.store.manifest import ManifestIndex, check_unchanged, write_manifest
 from crystallize.store.sink import ArtifactSink
 from crystallize.utils.context import FrozenContext
 from crystallize.utils.digests import measure_file, write_hashed
@@ -45,23 +40,39 @@ def test_the_manifest_names_the_step_and_each_file(tmp_path: Path) -> None:
 def test_an_artifact_that_another_step_writes_in_another_outcome_is_found_there(tmp_path: Path) -> None:
     write_manifest(tmp_path, [entry("Second"), entry("First", replicate=1)])
     for replicate, step in (("replicate_0", "Second"), ("replicate_1", "First")):
-        stored = find_artifact(tmp_path, "a.bin", replicate, "baseline")
+        stored = ManifestIndex().find(tmp_path, "a.bin", replicate, "baseline")
         assert stored is not None
         assert stored.path == f"{replicate}/baseline/{step}/a.bin"
 
 
 def test_what_was_never_written_is_not_found(tmp_path: Path) -> None:
-    assert find_artifact(tmp_path, "a.bin", "replicate_0", "baseline") is None
+    assert ManifestIndex().find(tmp_path, "a.bin", "replicate_0", "baseline") is None
     write_manifest(tmp_path, [entry("First")])
-    assert find_artifact(tmp_path, "b.bin", "replicate_0", "baseline") is None
-    assert artifact_names(tmp_path) == ["a.bin"]
+    assert ManifestIndex().find(tmp_path, "b.bin", "replicate_0", "baseline") is None
+    assert ManifestIndex().names(tmp_path) == ["a.bin"]
+
+
+def test_a_manifest_is_parsed_once_however_many_others_are_read_in_between(tmp_path: Path) -> None:
+    runs = [tmp_path / str(number) for number in range(20)]
+    indexes = [ManifestIndex() for _ in runs]
+    for run, index in zip(runs, indexes, strict=True):
+        run.mkdir()
+        write_manifest(run, [entry("First")])
+        assert index.find(run, "a.bin", "replicate_0", "baseline") == entry("First")
+    for run in runs:  # nobody can tell it from the file of before, who does not read it
+        manifest = run / MANIFEST
+        before = manifest.stat()
+        manifest.write_bytes(b"x" * before.st_size)
+        os.utime(manifest, ns=(before.st_atime_ns, before.st_mtime_ns))
+    for run, index in zip(runs, indexes, strict=True):
+        assert index.find(run, "a.bin", "replicate_0", "baseline") == entry("First")
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"[]", b'{"a": {}}', b'{"a": {"files": {"x": {}}}}'])
 def test_a_damaged_manifest_is_an_error_that_names_the_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / MANIFEST).write_bytes(content)
     with pytest.raises(StoreError, match=MANIFEST):
-        artifact_names(tmp_path)
+        ManifestIndex().names(tmp_path)
 
 
 @pytest.mark.parametrize("position", [0, 1_500_000, 2_999_999])
@@ -130,7 +141,7 @@ def test_a_manifest_that_leads_elsewhere_is_an_error(tmp_path: Path, path: str) 
     content = {"a.bin": {"step": "Step", "files": {path: {"size": 1, "digest": "xxh3_128:0"}}}}
     (tmp_path / MANIFEST).write_text(json.dumps(content))
     with pytest.raises(StoreError, match=MANIFEST):
-        artifact_names(tmp_path)
+        ManifestIndex().names(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "folder"])

@@ -374,11 +374,12 @@ def test_what_takes_the_place_of_a_global_counts(monkeypatch: pytest.MonkeyPatch
 
 
 KEPT = """
-import functools, logging, re, sqlite3, threading
+import functools, logging, re, sqlite3, struct, threading
 import numpy as np
 
 LOG = logging.getLogger("study")
 PATTERN = re.compile("a+", re.I)
+HEADER = struct.Struct("<ih")
 LOCK = threading.Lock()
 LOCAL = threading.local()
 BASE = sqlite3.connect(":memory:")
@@ -404,7 +405,7 @@ def cached(x):
 def step(x):
     LOG.debug("x"); LOCAL.x = x
     with LOCK:
-        return cached(x) + SETTINGS.slow, PATTERN, BASE, FILE, LINES, ARRAY, MISSING, TYPES
+        return cached(x) + SETTINGS.slow, PATTERN, HEADER, BASE, FILE, LINES, ARRAY, MISSING, TYPES
 """
 
 
@@ -416,6 +417,7 @@ def test_what_a_module_keeps_has_equal_hashes_when_it_is_made_anew_and_after_use
     one["LOG"].setLevel("DEBUG")
     assert code_of(one["step"]) == before
     assert code_of(globals_after(KEPT.replace("a+", "b+"), "kept")["step"]) != before
+    assert code_of(globals_after(KEPT.replace("<ih", "<hi"), "kept")["step"]) != before
     assert code_of(globals_after(KEPT.replace("arange(5)", "arange(7)"), "kept")["step"]) != before
     for scope in (one, other):
         scope["BASE"].close()
