@@ -30,6 +30,8 @@ from crystallize_tui.tables import LiveTable, LiveText
 from crystallize_tui.wording import one_line, plain
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from textual.app import ComposeResult
 
     from crystallize_tui.project import FoundExperiment
@@ -89,8 +91,6 @@ class RunScreen(Screen[None]):
         self._problem = ""
         self._chosen: str | None = None  # the node that is looked at; else the one that runs
         self._is_plain = False
-        self._has_ended = True
-        self._made_before: list[tuple[str, int]] = []
 
     def compose(self) -> ComposeResult:
         """Make the plan on the left, and what is told of the run on the right."""
@@ -100,8 +100,8 @@ class RunScreen(Screen[None]):
             with TabbedContent(initial="progress"):
                 with TabPane("Progress", id="progress"):
                     yield LiveText(id="where", classes="note", markup=False)
-                    yield LiveTable("condition", "", "done", "failed", "left", id="conditions")
-                    yield LiveTable("metric", "condition", "n", "mean, 95%", "course", id="metrics")
+                    yield LiveTable("condition", "", "done", "failed", "left", names=1, id="conditions")
+                    yield LiveTable("metric", "condition", "n", "mean, 95%", "course", names=2, id="metrics")
                 with TabPane("Log", id="log"):
                     yield LogPane(_NO_LOG)
                 with TabPane("Errors", id="errors"), VerticalScroll(can_focus=True):
@@ -116,7 +116,6 @@ class RunScreen(Screen[None]):
         self.query_one("#plan").focus()
         process = self._process
         if process is not None:
-            self._has_ended = False
             self.query_one(LogPane).add(process.lines)
         self._tick()
         self.set_interval(SECONDS_BETWEEN_TICKS, self._tick)
@@ -177,12 +176,12 @@ class RunScreen(Screen[None]):
         self.ticks += 1
         is_different = self.ticks == 1
         process = self._process
-        if process is not None and not self._has_ended:
+        if process is not None and not process.is_end_told:
             ended = process.code is not None
             lines = process.read()
             self.query_one(LogPane).add(lines)
             if ended and not lines:
-                self._has_ended = is_different = True
+                process.is_end_told = is_different = True
                 self._tell_end(process)
         if self.ticks % _TICKS_BETWEEN_LOOKS == 1 or is_different:
             looks = [run.look() for run in self._runs.values()]
@@ -201,10 +200,12 @@ class RunScreen(Screen[None]):
         for run in self._runs.values():
             run.look()
             run.read(_LINES_AT_ONCE)
-        if process.code == 0 and self._made() == self._made_before:
+        if process.code == 0 and not self._has_run_since(process.began):
             self.notify("Nothing was owed. l switches to rerun, which runs everything anew.", markup=False)
         elif process.code == 0:
-            self.notify("The run is complete. S shows the summary.", markup=False)
+            is_stored = self._runs[self._experiments[-1].name].location is not None
+            where = "S shows the summary." if is_stored else "L shows what it measured."
+            self.notify(f"The run is complete. {where}", markup=False)
         elif process.is_cancelled:
             self.notify("The run was cancelled. What had finished is kept; R goes on.", markup=False)
         else:
@@ -213,10 +214,11 @@ class RunScreen(Screen[None]):
         if self.query_one(TabbedContent).active == "summary":
             self.action_show("summary")
 
-    def _made(self) -> list[tuple[str, int]]:
-        """Return which runs there are, and how many outcomes each has."""
-        stored = [(run.stored, run.progress.done) for run in self._runs.values()]
-        return [(run.name, done) for run, done in stored if run is not None]
+    def _has_run_since(self, when: datetime) -> bool:
+        """Tell whether anything was run since then: what resumes a run to which nothing is owed leaves it as it is."""
+        stored = [run.stored for run in self._runs.values() if run.location is not None]
+        is_all_stored = len(stored) == len(self._runs)
+        return not is_all_stored or any(run and run.when and run.when >= when for run in stored)
 
     # -- drawing ---------------------------------------------------------------------------------------------
 
@@ -259,7 +261,9 @@ class RunScreen(Screen[None]):
         if process is not None and process.code == WRONG_USE:
             return "could not be run: E shows why"
         if stored is None:
-            return "has no run yet: R runs it"
+            return (
+                "has no stored run: E shows why" if self._runs[name].problem else "has no run yet: R runs it"
+            )
         hint = {"interrupted": ": R goes on with it", "damaged": ": R runs it anew"}.get(stored.status, "")
         failed = f", {counted(stored.failed_outcomes, 'failed outcome')}" if stored.failed_outcomes else ""
         of = "" if name == self._experiments[-1].name else f"{one_line(name)} "
@@ -295,7 +299,7 @@ class RunScreen(Screen[None]):
             if option.id is not None:
                 label = self._label(*option.id.split(":", 1))
                 if str(option.prompt) != label:
-                    plan.replace_option_prompt(option.id, Text(label, no_wrap=True, overflow="ellipsis"))
+                    plan.replace_option_prompt(option.id, Text(label))
 
     def _label(self, kind: str, name: str) -> str:
         shown = one_line(name)
@@ -315,7 +319,6 @@ class RunScreen(Screen[None]):
     def _draw_progress(self) -> None:
         name = self._shown_name()
         run = self._runs[name]
-        self.query_one("#where", Static).update(self._where(name, run))
         width = _NARROW_BAR if self.app.size.width < _WIDE else _WIDE_BAR
         progress = run.progress
         rows = []
@@ -338,12 +341,16 @@ class RunScreen(Screen[None]):
             for condition, each in progress.conditions.items()
             if (mean := each.metrics.get(metric)) is not None
         )
-        self.query_one("#metrics", LiveTable).fill(list(islice(lines, _MOST_ROWS)))
+        shown = list(islice(lines, _MOST_ROWS))
+        self.query_one("#metrics", LiveTable).fill(shown)
+        is_cut = len(progress.conditions) > _MOST_ROWS or next(lines, None) is not None
+        first = f"; of each table the first {_MOST_ROWS} rows" if is_cut else ""
+        self.query_one("#where", Static).update(self._where(name, run) + first)
 
     def _where(self, name: str, run: NodeRun) -> str:
         """Return which run is shown."""
         if run.stored is None:
-            return f"{one_line(name)}: no run yet"
+            return f"{one_line(name)}: {one_line(run.problem) or 'no run yet'}"
         damaged = f"; {counted(run.damaged, 'damaged line')} in its journal" if run.damaged else ""
         return f"{one_line(name)} {run.stored.name}: {run.stored.status}{damaged}"
 
@@ -354,13 +361,19 @@ class RunScreen(Screen[None]):
             parts.append_text(plain(f"{self._problem}\n\n"))
         failed = sum(run.progress.failed for run in self._runs.values())
         if process is not None and process.code and not process.is_cancelled and not failed:
-            parts.append(f"The run ended with exit code {process.code}:\n", "bold")
+            how = f"with exit code {process.code}" if process.code > 0 else f"by signal {-process.code}"
+            parts.append(f"The run ended {how}:\n", "bold")
             parts.append_text(plain("\n".join(_last_error(process.lines)) + "\n\n"))
         for node in self._experiments:
             run = self._runs[node.name]
             if run.problem:
                 parts.append_text(plain(f"{node.name}: {run.problem}\n\n"))
-            for error in reversed(run.progress.failures.values()):
+            failures = run.progress.failures.values()
+            if len(failures) < run.progress.failed:
+                parts.append_text(
+                    plain(f"{node.name}: the last {len(failures)} of {run.progress.failed}\n\n")
+                )
+            for error in reversed(failures):
                 command = outcome_command(node.command_name, error.replicate, error.condition)
                 parts.append_text(plain(f"{node.name}: {error}\n"))
                 parts.append_text(plain(f"  {command}\n", "bold"))
@@ -407,8 +420,6 @@ class RunScreen(Screen[None]):
                 f"The run cannot be started: {error.strerror or error}", severity="error", markup=False
             )
             return
-        self._has_ended = False
-        self._made_before = self._made()
         self._chosen = None
         self.query_one(LogPane).clear()
         self.query_one(SummaryPane).forget()
@@ -469,7 +480,7 @@ class RunScreen(Screen[None]):
     def _load_summary(self) -> None:
         if self._experiments:
             run = self._runs[self._shown_name()]
-            self.query_one(SummaryPane).show(run.stored, is_over=not run.is_running)
+            self.query_one(SummaryPane).show(run.stored, run.problem, is_over=not run.is_running)
 
     def action_search(self) -> None:
         """Look for a text in the log."""

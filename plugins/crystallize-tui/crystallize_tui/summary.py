@@ -56,7 +56,7 @@ class SummaryPane(Vertical):
         """Make the text above the table of artifacts."""
         with VerticalScroll(can_focus=True):
             yield Static(_NO_RUN, id="measured", markup=False)
-        table = LiveTable("artifact", "step", "condition", "replicate", "size", id="artifacts")
+        table = LiveTable("artifact", "step", "condition", "replicate", "size", names=3, id="artifacts")
         table.display = False
         yield table
 
@@ -64,10 +64,10 @@ class SummaryPane(Vertical):
         """Read the run again when it is shown the next time."""
         self._run = self._result = None
 
-    def show(self, run: StoredRun | None, *, is_over: bool) -> None:
-        """Show a run; it is read in a thread, for it may be large."""
+    def show(self, run: StoredRun | None, problem: str = "", *, is_over: bool) -> None:
+        """Show a run, or why there is none; it is read in a thread, for it may be large."""
         if run is None:
-            self._say(_NO_RUN)
+            self._say(problem or _NO_RUN)
         elif run != self._run or not is_over:
             self._run = run
             self._say(f"Reading {run.name} ...")

@@ -22,6 +22,7 @@ from textual.widgets import OptionList
 
 from crystallize import ExperimentGraph
 from crystallize.config.folders import folder_of
+from crystallize.errors import GraphRunError
 from crystallize.store.journal_reader import JournalReader
 from crystallize.store.journal_writer import JournalWriter
 from crystallize.store.outcome import Outcome, ReplicateResult
@@ -150,6 +151,45 @@ async def test_a_resume_that_owes_nothing_says_how_to_run_everything_anew(open_r
         await ui.until("Nothing was owed.")
 
 
+async def test_a_rerun_in_the_same_folder_and_a_resume_of_failed_outcomes_are_told_as_runs(open_run):
+    Path("broken").touch()
+    config = write("study", CONFIG + "plugins: {artifact: {versioned: false}}\n")
+    with pytest.raises(GraphRunError):
+        run(config)
+    Path("broken").unlink()
+    async with open_run(config) as ui:
+        await ui.press("R")
+        await ui.until("The run is complete. S shows the")
+        assert len(ui.notices) == 1
+        await ui.press("l", "R")
+        await ui.until(lambda: len(ui.notices) == 2)
+        assert "The run is complete." in ui.notices[-1]
+
+
+async def test_an_experiment_that_stores_no_runs_says_so_and_where_its_result_is(open_run):
+    async with open_run(write("study", CONFIG + "plugins: {artifact: false}\n")) as ui:
+        await ui.until("has no stored run: E shows why")
+        await ui.press("R")
+        await ui.until("The run is complete. L shows what it")
+        await ui.press("S")
+        await ui.until("It stores no runs: its config.yaml")
+        await ui.press("L")
+        await ui.until("Results: not stored")
+
+
+async def test_how_a_run_ended_is_told_once(open_run):
+    config = write("study")
+    async with open_run(config) as ui:
+        await ui.press("R")
+        await ui.until("The run is complete.")
+        told = len(ui.notices)
+        await ui.press("escape")
+        await ui.app.push_screen(screen_of(config))
+        ticks = ui.app.screen.ticks
+        await ui.until(lambda: ui.app.screen.ticks > ticks + 1)
+        assert len(ui.notices) == told
+
+
 async def test_a_screen_that_was_left_finds_its_run_again(open_run):
     config = write("study")
     Path("closed").touch()
@@ -208,6 +248,8 @@ async def test_a_run_that_was_killed_is_interrupted_and_can_be_resumed(open_run)
         (process,) = ui.app.active.going_on()
         os.kill(process.pid, signal.SIGKILL)
         await ui.until("v0 is interrupted: R goes on with it")
+        await ui.press("E")
+        await ui.until("The run ended by signal 9:")
         Path("closed").unlink()
         await ui.press("R")
         await ui.until("v0 is complete")
@@ -437,6 +479,18 @@ async def test_a_failed_outcome_is_listed_with_the_command_that_repeats_it(open_
         await ui.press("R")
         await ui.until("v0 is complete")
         await ui.until(lambda: "Errors (" not in ui.text)
+
+
+async def test_that_not_all_failures_and_not_all_rows_are_shown_is_told(open_run):
+    Path("broken").touch()
+    cells = f"treatments: {{grid: {{extra: {list(range(1, 202))}}}}}"
+    config = write("study", CONFIG.partition("treatments:")[0] + cells)
+    with pytest.raises(GraphRunError):
+        run(config)
+    async with open_run(config, (120, 40)) as ui:
+        await ui.until("study v0: complete; of each table the first 200 rows")
+        await ui.press("E")
+        await ui.until("study: the last 200 of 804")
 
 
 async def test_a_run_that_fails_at_once_says_why(open_run):
