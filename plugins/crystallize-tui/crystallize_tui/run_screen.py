@@ -210,9 +210,6 @@ class RunScreen(Screen[None]):
             self.notify("The run was cancelled. What had finished is kept; R goes on.", markup=False)
         else:
             self.notify("The run ended with errors. E shows them.", severity="error", markup=False)
-        self.query_one(SummaryPane).forget()
-        if self.query_one(TabbedContent).active == "summary":
-            self.action_show("summary")
 
     def _has_run_since(self, when: datetime) -> bool:
         """Tell whether anything was run since then: what resumes a run to which nothing is owed leaves it as it is."""
@@ -228,8 +225,12 @@ class RunScreen(Screen[None]):
         self.query_one("#title", Static).update(self._title())
         self._draw_labels()
         self._draw_errors()
-        if self._experiments and self.query_one(TabbedContent).active == "progress":
+        tab = self.query_one(TabbedContent).active
+        if self._experiments and tab == "progress":
             self._draw_progress()
+        elif self._experiments and tab == "summary":
+            run = self._runs[self._shown_name()]
+            self.query_one(SummaryPane).show(run.stored, run.problem)
         log = self.query_one(LogPane)
         elsewhere = any(run.is_running for run in self._runs.values()) and not self._is_running
         log.note(_ELSEWHERE if elsewhere else "" if log.lines else _NO_LOG)
@@ -422,7 +423,6 @@ class RunScreen(Screen[None]):
             return
         self._chosen = None
         self.query_one(LogPane).clear()
-        self.query_one(SummaryPane).forget()
 
     def action_toggle_cache(self) -> None:
         """Switch the caching of the highlighted step, else that of the experiment."""
@@ -463,24 +463,18 @@ class RunScreen(Screen[None]):
     def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
         """Draw what was hidden; the tables of the summary get the width of a narrow screen to themselves."""
         self.set_class(event.pane.id == "summary", "-summary")
-        if event.pane.id == "summary":
-            self._load_summary()
         self._draw()
 
     def action_show(self, tab: str) -> None:
         """Show one of the tabs."""
         tabs = self.query_one(TabbedContent)
-        if tabs.active == tab == "summary":
-            self._load_summary()
+        if tab == "summary":
+            self.query_one(SummaryPane).is_asked = True
+            self._draw()
         tabs.active = tab
         pane = tabs.get_pane(tab)
         first = next((each for each in pane.query("*") if each.focusable), None)
         (first or tabs).focus()
-
-    def _load_summary(self) -> None:
-        if self._experiments:
-            run = self._runs[self._shown_name()]
-            self.query_one(SummaryPane).show(run.stored, run.problem, is_over=not run.is_running)
 
     def action_search(self) -> None:
         """Look for a text in the log."""

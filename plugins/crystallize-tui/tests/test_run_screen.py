@@ -240,6 +240,23 @@ async def test_a_run_of_another_process_is_watched_and_not_run_a_second_time(ope
         other.end()
 
 
+async def test_the_summary_of_a_run_that_is_watched_is_that_of_all_of_it_when_it_has_ended(open_run):
+    config = write("study")
+    run(config)
+    Path("closed").touch()
+    other = CommandProcess("study", ["run", "study", "--rerun"], Path.cwd())  # of no screen
+    try:
+        async with open_run(config) as ui:
+            await ui.until("2/4")
+            await ui.press("S")
+            await ui.until("2 replicates.")
+            Path("closed").unlink()
+            await ui.until("4 replicates.")
+            await ui.until("data/study/v1")
+    finally:
+        other.end()
+
+
 async def test_a_run_that_was_killed_is_interrupted_and_can_be_resumed(open_run):
     Path("closed").touch()
     async with open_run(write("study")) as ui:
