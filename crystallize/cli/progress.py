@@ -309,7 +309,7 @@ def show_log(display: Display, level: int) -> Iterator[None]:
     """Show what Crystallize logs from `level` on, except for failed outcomes, which :class:`ProgressPlugin` tells."""
     logger = logging.getLogger("crystallize")
     handler = _Handler(display, level)
-    handler.addFilter(lambda record: record.name != "crystallize.experiment")
+    handler.addFilter(lambda record: record.name != "crystallize.experiment.failures")
     before = logger.propagate
     logger.addHandler(handler)
     logger.propagate = False

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _LONGEST_TEXT = 80
 _condition_of = attrgetter("condition")
 _logger = logging.getLogger("crystallize.experiment")
+_failures = logging.getLogger("crystallize.experiment.failures")
 
 
 class Intake:
@@ -298,7 +299,7 @@ class Intake:
             self._failures.append(error)
         if error.condition not in self._failed_conditions:
             self._failed_conditions.add(error.condition)
-            _logger.warning(
+            _failures.warning(
                 "experiment %r: first failure of condition %r: %s\n%s%s",
                 self.experiment.folder_name,
                 error.condition,
@@ -442,7 +443,7 @@ def _report_total_failures(result: Result) -> None:
     for name in result.conditions:
         errors = result.condition(name).errors
         if errors and len(errors) == result.replicates:
-            _logger.error(
+            _failures.error(
                 "experiment %r: every outcome of condition %r failed (%d of %d), first %s",
                 result.experiment,
                 name,

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystallize.errors import OutcomeTimeoutError
@@ -94,7 +95,8 @@ def reported(flow: Flow[Any], replicate: int, condition: str, seconds: float) ->
             seconds,
         )
 
-    threading.Thread(target=watch, daemon=True).start()
+    # In a copy of the context, by which a strategy may know whose a record of the log is.
+    threading.Thread(target=copy_context().run, args=(watch,), daemon=True).start()
     try:
         yield
     finally:

@@ -155,6 +155,7 @@ def test_what_cannot_be_stopped_is_reported(caplog: pytest.LogCaptureFixture) ->
     def hang_until_it_is_told(data: Any, ctx: Any) -> Any:
         if ctx["replicate"] == 1 and ctx["condition"] == "slow":
             assert wait_until(lambda: told in caplog.text)
+            time.sleep(0.1)  # both watch the same time, and the other one began a moment later
         return data
 
     async def hang_without_awaiting(data: Any, ctx: Any) -> Any:
