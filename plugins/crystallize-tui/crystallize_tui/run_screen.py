@@ -149,7 +149,8 @@ class RunScreen(Screen[None]):
             name: kept if (kept := self._runs.get(name)) and kept.location == location else NodeRun(location)
             for name, location in before.items()
         }
-        self._toggles, self._note = read_toggles(self.experiment.folder, own.caches)
+        toggles, self._note = read_toggles(self.experiment.folder, own.caches)
+        self._toggles = toggles.of_steps(own.steps)
         self._draw_plan()
         return True
 

@@ -367,6 +367,18 @@ async def test_l_on_a_step_switches_that_one_and_the_run_does_what_the_screen_sa
         await ui.until("Next run: resume")
 
 
+async def test_a_switch_of_a_step_that_was_renamed_decides_nothing_any_more(open_run):
+    config = write("study")
+    async with open_run(config) as ui:
+        await highlight(ui, "step:score")
+        await ui.press("l", "l")
+        await ui.until("Next run: rerun, cache on")
+    for file in (config, config.with_name("steps.py")):
+        file.write_text(file.read_text().replace("score", "rated"))
+    async with open_run(config) as ui:
+        await ui.until("Next run: resume, cache on")
+
+
 async def test_x_switches_a_treatment_off_which_then_does_not_run(open_run):
     config = write("study")
     async with open_run(config) as ui:
