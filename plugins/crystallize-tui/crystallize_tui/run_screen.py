@@ -135,6 +135,10 @@ class RunScreen(Screen[None]):
     def _is_running(self) -> bool:
         return self._process is not None and self._process.code is None
 
+    @property
+    def _resumes(self) -> bool:
+        return self._toggles.strategy == "resume"
+
     def _load(self) -> bool:
         """Read the config.yaml and what is switched; tell whether it can be used."""
         try:
@@ -208,7 +212,8 @@ class RunScreen(Screen[None]):
             where = "S shows the summary." if is_stored else "L shows what it measured."
             self.notify(f"The run is complete. {where}", markup=False)
         elif process.is_cancelled:
-            self.notify("The run was cancelled. What had finished is kept; R goes on.", markup=False)
+            goes_on = "R goes on" if self._resumes else "l switches to resume, which goes on with it"
+            self.notify(f"The run was cancelled. What had finished is kept; {goes_on}.", markup=False)
         else:
             self.notify("The run ended with errors. E shows them.", severity="error", markup=False)
 
@@ -266,7 +271,10 @@ class RunScreen(Screen[None]):
             return (
                 "has no stored run: E shows why" if self._runs[name].problem else "has no run yet: R runs it"
             )
-        hint = {"interrupted": ": R goes on with it", "damaged": ": R runs it anew"}.get(stored.status, "")
+        hint = ""
+        if stored.status in ("interrupted", "failed", "damaged"):
+            goes_on = self._resumes and stored.status != "damaged"
+            hint = ": R goes on with it" if goes_on else ": R runs it anew"
         failed = f", {counted(stored.failed_outcomes, 'failed outcome')}" if stored.failed_outcomes else ""
         of = "" if name == self._experiments[-1].name else f"{one_line(name)} "
         return f"{of}{stored.name} is {stored.status}{failed}{hint}"
