@@ -273,8 +273,9 @@ class RunScreen(Screen[None]):
             )
         hint = ""
         if stored.status in ("interrupted", "failed", "damaged"):
-            goes_on = self._resumes and stored.status != "damaged"
-            hint = ": R goes on with it" if goes_on else ": R runs it anew"
+            hint = ": R goes on with it" if self._resumes else ": R runs it anew"
+            if self._resumes and stored.status == "damaged":
+                hint = ": l and R run it anew"
         failed = f", {counted(stored.failed_outcomes, 'failed outcome')}" if stored.failed_outcomes else ""
         of = "" if name == self._experiments[-1].name else f"{one_line(name)} "
         return f"{of}{stored.name} is {stored.status}{failed}{hint}"
