@@ -17,6 +17,8 @@ from textual.widgets.option_list import Option
 from crystallize.cli.errors import WRONG_USE
 from crystallize.errors import CrystallizeError
 from crystallize.experiments.failure_policy import outcome_command
+from crystallize.store.locks import holder_of
+from crystallize.store.versions import lock_of
 from crystallize.utils.suggest import counted
 from crystallize_tui.footer import KeyFooter
 from crystallize_tui.history import HistoryScreen
@@ -261,8 +263,8 @@ class RunScreen(Screen[None]):
         if process is not None and process.code is None:
             what = "is being cancelled" if process.is_cancelled else "runs, also when the terminal is closed"
             return f"{what} (process {process.pid})"
-        if any(run.is_running for run in self._runs.values()):
-            return "is run by another process, which is watched here"
+        if maker := self._maker_elsewhere():
+            return f"is run by {maker}, which is watched here"
         name = self._shown_name()
         stored = self._runs[name].stored
         if process is not None and process.code == WRONG_USE:
@@ -406,16 +408,19 @@ class RunScreen(Screen[None]):
             process.cancel()
         elif not self._load():
             self.action_show("errors")
-        elif self._is_run_elsewhere():
-            self.notify("Another process makes a run: end it there.", severity="warning", markup=False)
         else:
-            self._start()
+            for run in self._runs.values():
+                run.look()
+            if maker := self._maker_elsewhere():
+                self.notify(f"The run of {maker} goes on: end it there.", severity="warning", markup=False)
+            else:
+                self._start()
         self._draw()
 
-    def _is_run_elsewhere(self) -> bool:
-        for run in self._runs.values():
-            run.look()
-        return any(run.is_running for run in self._runs.values())
+    def _maker_elsewhere(self) -> str:
+        """Return which process makes a run, when none of this session does; nothing, if nobody does."""
+        running = (run.stored.path for run in self._runs.values() if run.stored and run.is_running)
+        return next((one_line(holder_of(lock_of(path))) for path in running), "")
 
     def _start(self) -> None:
         if (earlier := self._active.pop(self.experiment.config, None)) is not None:

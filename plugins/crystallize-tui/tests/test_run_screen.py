@@ -231,10 +231,10 @@ async def test_a_run_of_another_process_is_watched_and_not_run_a_second_time(ope
     other = CommandProcess("study", ["run", "study"], Path.cwd())  # of no screen
     try:
         async with open_run(config) as ui:
-            await ui.until("is run by another process, which is watched here")
+            await ui.until(f"is run by process {other.pid} on ")
             await ui.until("2/4")
             await ui.press("R")
-            await ui.until("Another process makes a run")
+            await ui.until(f"The run of process {other.pid} on ")
             await ui.press("L")
             await ui.until("Another process makes this run")
             Path("closed").unlink()
