@@ -74,7 +74,3 @@ async def test_a_run_whose_metadata_are_those_of_another_tool_does_not_break_the
         await ui.until("v0 is damaged: l and R run it anew")
         await ui.press("S", "h")
         await ui.until("damaged")
-        await ui.press("escape", "l")
-        await ui.until("v0 is damaged: R runs it anew")
-        await ui.press("R")
-        await ui.until("v1 is complete")

@@ -564,6 +564,18 @@ async def test_an_experiment_whose_config_is_broken_from_the_start_can_be_opened
         await ui.until("config.yaml:2:1")
 
 
+async def test_the_way_out_of_a_damaged_run_works(open_run):
+    config = write("study")
+    run(config)
+    Path("data/study/v0/metadata.json").write_text("nonsense")
+    async with open_run(config) as ui:
+        await ui.until("v0 is damaged: l and R run it anew")
+        await ui.press("l")
+        await ui.until("v0 is damaged: R runs it anew")
+        await ui.press("R")
+        await ui.until("v1 is complete")
+
+
 async def test_a_damaged_journal_is_told(open_run):
     config = write("study")
     run(config)
