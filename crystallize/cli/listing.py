@@ -105,6 +105,7 @@ def _read(folder: ExperimentFolder) -> Listed:
     from crystallize.config.errors import ConfigError
     from crystallize.config.reader import read_config
     from crystallize.config.treatments import treatments_of
+    from crystallize.experiments.treatment import with_baseline
 
     try:
         config = read_config(folder.config)
@@ -122,7 +123,7 @@ def _read(folder: ExperimentFolder) -> Listed:
         cli.icon,
         cli.color,
         cli.hidden,
-        [each.name for each in treatments_of(config.treatments)],
+        list(with_baseline(each.name for each in treatments_of(config.treatments))[1:]),
         list(dict.fromkeys(each.experiment for each in config.references())),
         None if location is None else last_run(location),
     )

@@ -41,8 +41,9 @@ class RunProgress:
         The experiment.
     conditions : tuple of str
         Those of this run.
-    replicates, done : int
-        How many there are to be, and how many have arrived.
+    replicates, done, reused : int
+        How many there are to be, how many have arrived, and how many of these were there already: they come first, and
+        tell nothing of how long the rest takes.
     failed : dict of str to int
         The failed outcomes of each condition.
     location : RunLocation or None
@@ -62,7 +63,7 @@ class RunProgress:
         only = None if run is None else run.only
         self.is_open = run is not None and run.stop_when is not None
         self.replicates = (experiment.replicates or 0) if only is None else len(only)
-        self.done = 0
+        self.done = self.reused = 0
         self.failed = dict.fromkeys(self.conditions, 0)
         self.location: RunLocation | None = experiment.location()
         self.path: Path | None = None
@@ -140,6 +141,7 @@ class ProgressPlugin(BasePlugin):
             return
         with self._lock:
             run.done += 1
+            run.reused += len(result.reused) >= len(result.outcomes)
             for error in result.errors:
                 if self._tells_failures:
                     self._print_first_failure(self._display, experiment, run, error)
@@ -198,9 +200,9 @@ class PlainLines:
     def advance(self, run: RunProgress) -> None:
         """Show the state and the time left, now and then."""
         now = time.monotonic()
-        if now >= self._next and run.done < run.replicates:
+        if now >= self._next and run.reused < run.done < run.replicates:
             self._next = now + _SECONDS_BETWEEN_LINES
-            left = (now - run.began) / run.done * (run.replicates - run.done)
+            left = (now - run.began) / (run.done - run.reused) * (run.replicates - run.done)
             about = "at most" if run.is_open else "about"
             self.say(f"{run.name}: {_progress_text(run)}, {about} {format_duration(left)} left")
 
@@ -251,9 +253,14 @@ class Bars:
         }
 
     def advance(self, run: RunProgress) -> None:
-        """Move the bars."""
+        """Move the bars, once something is run."""
+        if run.done == run.reused:
+            return
         bars = self._bars[run.name]
         for name, bar in bars.items():
+            if run.reused and run.reused == run.done - 1:  # what was there is no part of the pace
+                self._progress.reset(bar, completed=run.reused)
+                self._progress.tasks[bar].start_time = run.began
             failed = run.failed.get(name, 0) if len(bars) == len(run.conditions) else run.failures
             self._progress.update(bar, completed=run.done, failures=f"{failed} failed" if failed else "")
 
@@ -302,7 +309,7 @@ def show_log(display: Display, level: int) -> Iterator[None]:
     """Show what Crystallize logs from `level` on, except for failed outcomes, which :class:`ProgressPlugin` tells."""
     logger = logging.getLogger("crystallize")
     handler = _Handler(display, level)
-    handler.addFilter(lambda record: record.name != "crystallize.failures")
+    handler.addFilter(lambda record: record.name != "crystallize.experiment.failures")
     before = logger.propagate
     logger.addHandler(handler)
     logger.propagate = False

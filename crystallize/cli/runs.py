@@ -478,8 +478,8 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     for key, when in (("Started", run.started), ("Ended", run.finished)):
         if when is not None:
             yield key, quantities.format_time(when)
-    if run.started and run.finished:
-        yield "Took", _duration(run.finished - run.started)
+    if run.took is not None:
+        yield "Took", _duration(run.took)
     if run.replicates is not None:
         yield "Replicates", run.replicates
     if run.conditions:

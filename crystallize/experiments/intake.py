@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _LONGEST_TEXT = 80
 _condition_of = attrgetter("condition")
 _logger = logging.getLogger("crystallize.experiment")
-_failure_logger = logging.getLogger("crystallize.failures")
+_failure_logger = logging.getLogger("crystallize.experiment.failures")
 _plugin_logger = logging.getLogger("crystallize.plugins")
 
 

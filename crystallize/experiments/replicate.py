@@ -321,7 +321,7 @@ class Replicate:
         if self.begin_outcome is not None:
             self.begin_outcome(condition.name)
             return (yield from flow)
-        with reported(replicate, condition.name, seconds):
+        with reported(flow, replicate, condition.name, seconds):
             return (yield from flow)
 
     def _play(self, ctx: FrozenContext, condition: Condition) -> Flow[Any]:

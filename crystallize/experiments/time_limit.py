@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 import time
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystallize.errors import OutcomeTimeoutError
@@ -75,22 +77,27 @@ async def _until(end: float, awaitable: Awaitable[Any], error: OutcomeTimeoutErr
 
 
 @contextmanager
-def reported(replicate: int, condition: str, seconds: float) -> Iterator[None]:
-    """Warn when the block takes longer than `seconds`, while it does."""
-    timer = threading.Timer(seconds, _report, (replicate, condition, seconds))
-    timer.daemon = True
-    timer.start()
+def reported(flow: Flow[Any], replicate: int, condition: str, seconds: float) -> Iterator[None]:
+    """Warn when `flow` takes longer than `seconds` and cannot be stopped, while it does."""
+    is_over = threading.Event()
+
+    def watch() -> None:
+        if is_over.wait(seconds):
+            return
+        # What is awaited is cancelled now, if it lets the event loop do so.
+        if inspect.getgeneratorstate(flow) != inspect.GEN_RUNNING and is_over.wait(seconds):
+            return
+        _logger.warning(
+            "replicate %d under condition %r takes more than %g seconds. A step that does not await cannot be stopped "
+            'in this process, so its outcome fails when it is through; execution="process" kills it',
+            replicate,
+            condition,
+            seconds,
+        )
+
+    # In a copy of the context, by which a strategy may know whose a record of the log is.
+    threading.Thread(target=copy_context().run, args=(watch,), daemon=True).start()
     try:
         yield
     finally:
-        timer.cancel()
-
-
-def _report(replicate: int, condition: str, seconds: float) -> None:
-    _logger.warning(
-        "replicate %d under condition %r takes more than %g seconds. A step that does not await cannot be stopped in "
-        'this process, so its outcome fails when it is through; execution="process" kills it',
-        replicate,
-        condition,
-        seconds,
-    )
+        is_over.set()

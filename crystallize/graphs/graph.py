@@ -18,7 +18,7 @@ from crystallize.experiments.checks import (
     check_strategy,
 )
 from crystallize.experiments.experiment import Experiment
-from crystallize.experiments.treatment import BASELINE
+from crystallize.experiments.treatment import with_baseline
 from crystallize.graphs.dependencies import Dependencies, files_of, in_order
 from crystallize.graphs.planning import make_plan, report_unknown_conditions, rule_faults
 from crystallize.graphs.run import GraphRun
@@ -372,7 +372,7 @@ class ExperimentGraph:
             Node(
                 name,
                 plan.replicates[name],
-                tuple(each.name for each in self.experiments[name].treatments if each.name != BASELINE),
+                with_baseline(each.name for each in self.experiments[name].treatments)[1:],
                 tuple(sorted(plan.upstream[name], key=plan.order.index)),
                 tuple(sorted({location.experiment for location in outside[name]})),
             )

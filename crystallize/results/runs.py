@@ -63,6 +63,9 @@ class StoredRun:
         is ``interrupted``.
     started, finished : datetime or None
         When, in UTC; None where it is not known.
+    duration : float or None
+        How many seconds its last session took: of a run that was resumed, that is not the time from `started` to
+        `finished`. None if it did not come to its end.
     replicates : int or None
         How many it was to have.
     conditions : tuple of str
@@ -83,6 +86,7 @@ class StoredRun:
     status: str
     started: datetime | None
     finished: datetime | None
+    duration: float | None
     replicates: int | None
     conditions: tuple[str, ...]
     failed_outcomes: int | None
@@ -94,6 +98,14 @@ class StoredRun:
     def when(self) -> datetime | None:
         """When it ended; if that is not known, when it started."""
         return self.finished or self.started
+
+    @property
+    def took(self) -> timedelta | None:
+        """How long it took; None if that is not known, as for a run that was resumed."""
+        if self.started is None or self.finished is None or self.duration is None:
+            return None
+        span = self.finished - self.started
+        return span if span.total_seconds() - self.duration < _SECONDS_OF_ONE_SESSION else None
 
     @property
     def name(self) -> str:
@@ -111,6 +123,7 @@ class StoredRun:
 
 
 _TIMES = ("started", "finished")
+_SECONDS_OF_ONE_SESSION = 1.0  # so much may lie between its time by the clock and the one that was counted
 
 
 class Runs(Sequence[StoredRun]):
@@ -282,6 +295,7 @@ def read_run(experiment: str, folder: Path, *, sized: bool = True) -> StoredRun:
         status if status in STATUSES else UNKNOWN,
         time_in(metadata, "started"),
         time_in(metadata, "finished"),
+        metadata.get("duration"),
         replicates if type(replicates) is int else None,
         tuple(conditions) if isinstance(conditions, dict) else (),
         failed if type(failed) is int else None,

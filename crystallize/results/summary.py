@@ -6,7 +6,7 @@ import html
 import math
 import textwrap
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, product
 from typing import TYPE_CHECKING, Any, Literal
@@ -92,6 +92,8 @@ class Summary:
         What the rule saw that ended the run.
     cluster : str or None
         The tag whose clusters the rows count.
+    failed : dict of str to int
+        How many replicates failed under each condition under which any did.
     """
 
     rows: tuple[SummaryRow, ...]
@@ -102,6 +104,7 @@ class Summary:
     preregistration: Preregistration | None = None
     stopping: Stopping | None = None
     cluster: str | None = None
+    failed: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as plain dicts and lists."""
@@ -182,15 +185,16 @@ class Summary:
         )
 
     def _notes(self) -> Iterator[str]:
-        if not self.rows:
+        if self.rows:
+            yield f"{counted(self.replicates, 'replicate')}. sd: standard deviation over replicates."
+            yield from self._method_notes()
+        else:
             yield "no metrics were recorded"
-            return
-        yield f"{counted(self.replicates, 'replicate')}. sd: standard deviation over replicates."
-        yield from self._method_notes()
-        failed = {row.condition: row.failed for row in self.rows if row.failed}
-        if failed:
-            each = ", ".join(f"{count} under {name!r}" for name, count in failed.items())
+        if self.failed:
+            each = ", ".join(f"{count} under {name!r}" for name, count in self.failed.items())
             yield f"failed replicates: {each}."
+        if not self.rows:
+            return
         yield from self._loss_notes()
         left_out = len({row.condition for row in self.rows}) - len({row.condition for row in self._shown})
         if left_out:
@@ -380,6 +384,7 @@ def summarize(
         tuple(each.name for each in conditions[1:] if _is_identical(each, baseline)),
         tuple(hypotheses),
         cluster=cluster,
+        failed={each.name: len(each.errors) for each in conditions if each.errors},
     )
 
 

@@ -99,6 +99,12 @@ def test_json_tells_all_there_is_to_know(call, project):
     }
 
 
+def test_the_settings_of_the_baseline_are_no_treatment(call):
+    write("study", LEAST + "treatments: {baseline: {size: 1}, large: {size: 9}}\n")
+    (listed,) = json.loads(call("list", "--json").out)
+    assert listed["treatments"] == ["large"]
+
+
 def test_the_root_of_pyproject_toml_is_looked_through(call, project):
     project.rename("studies")
     Path("pyproject.toml").write_text('[tool.crystallize]\nroot = "studies"\n')

@@ -551,19 +551,41 @@ def test_a_key_that_nothing_is_seen_to_read_is_warned_of_if_code_might(call, pro
     assert "nothing reads 'shfit' from the context, as far as can be known. Did you mean 'shift'?" in done.err
 
 
-def test_a_setting_of_a_treatment_that_no_step_has_read_is_warned_of(call, project):
-    steps, config = project / "make" / "steps.py", project / "make" / "config.yaml"
-    steps.write_text(
-        steps.read_text()
-        .replace("data, *, factor=1.0,", "data, ctx, *,")
-        .replace("* factor", "* ctx.get('fac' + 'tor', 1)")
+def test_what_a_run_warns_of_is_told_and_a_failure_once(call):
+    folder = Path("experiments/late")
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(
+        "datasource: one\nsteps: [wait]\ntimeout: 0.1\ntreatments: {large: {size: 9}}\n"
     )
-    done = call("run", "make")
-    assert (done.code, "Warning" in done.err) == (0, False)
-    config.write_text(config.read_text().replace("factor: 2", "facter: 2"))
-    done = call("run", "make")
-    assert done.code == 0
-    assert "Warning: experiment 'make': treatment 'bigger' sets 'facter', and no step" in done.err
+    (folder / "datasources.py").write_text("def one():\n    return 1\n")
+    (folder / "steps.py").write_text(
+        dedent(
+            """
+            import logging
+            import time
+            from threading import Event
+
+            is_warned = Event()
+
+            class Listener(logging.Handler):
+                def emit(self, record):
+                    is_warned.set()
+
+            logging.getLogger("crystallize.experiment").addHandler(Listener())
+
+            def wait(data, ctx):
+                if not is_warned.is_set():
+                    is_warned.wait(60)
+                    time.sleep(0.1)  # both watch the same time, and the other one began a moment later
+                return ctx.get("size") if data > 1 else data
+            """
+        )
+    )
+    done = call("run", "late")
+    assert done.code == 1
+    assert "Warning: replicate 0 under condition 'baseline' takes more than 0.1 seconds." in done.err
+    assert "Warning: experiment 'late': treatment 'large' sets 'size', and no step, data source" in done.err
+    assert done.err.count("first failure") == 1
 
 
 def test_a_setting_that_the_step_is_given_in_config_yaml_is_told_with_its_line(call, project):

@@ -23,8 +23,8 @@ from crystallize.errors import UnknownNameError
 from crystallize.store.locks import ReadLock
 
 KEYS = [
-    *("experiment", "version", "path", "status", "started", "finished", "replicates", "conditions"),
-    *("failed_outcomes", "pinned", "size", "problem"),
+    *("experiment", "version", "path", "status", "started", "finished", "duration"),
+    *("replicates", "conditions", "failed_outcomes", "pinned", "size", "problem"),
 ]
 
 

@@ -13,6 +13,7 @@ from textwrap import dedent
 import pytest
 
 import crystallize.cli
+from crystallize import Experiment
 
 STEERING = "\x1b]0;owned\x07"  # sets a terminal's title
 SPELLED = r"\x1b]0;owned\x07"
@@ -204,3 +205,27 @@ def test_a_dumb_terminal_gets_plain_lines(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", "dumb")
     assert isinstance(make_display(), PlainLines)
+
+
+def test_the_time_left_of_a_resumed_run_is_by_the_pace_of_what_it_runs_itself(capsys):
+    from crystallize.cli.progress import PlainLines, ProgressPlugin
+
+    class AnHourAgo(PlainLines):
+        def begin(self, run):
+            run.began -= 3600
+
+    def step(data, ctx):
+        if ctx["replicate"] >= 50 and not Path("mended").exists():
+            raise ValueError("not yet")
+        return data, {"value": 1}
+
+    runs = []
+    for strategy in ("rerun", "resume"):
+        told = ProgressPlugin(AnHourAgo(), tells_failures=False)
+        Experiment(lambda: 0, [step], name="study", replicates=100, seed=1, plugins=[told]).run(
+            strategy=strategy
+        )
+        runs += told.runs
+        Path("mended").touch()
+    assert [(run.done, run.reused) for run in runs] == [(100, 0), (100, 50)]
+    assert "study: 51/100 replicates, about 49 h 0 min left\n" in capsys.readouterr().err

@@ -12,6 +12,7 @@ import pytest
 from crystallize import ArtifactPlugin, Experiment, Hypothesis, Treatment, paired_t_test
 from crystallize.errors import InvalidTypeError, InvalidValueError, OutcomeTimeoutError, RunFailedError
 from crystallize.experiments.failure_policy import FailurePolicy
+from crystallize.testing.subjects import wait_until
 
 STRATEGIES = ["serial", "thread", "process", "async"]
 
@@ -150,8 +151,32 @@ def test_an_outcome_that_takes_too_long_is_a_timeout_and_the_others_count(
 
 
 def test_what_cannot_be_stopped_is_reported(caplog: pytest.LogCaptureFixture) -> None:
-    run(hang, replicates=2, treatments=[Treatment("slow", {})], timeout=0.2)
-    assert "replicate 1 under condition 'slow' takes more than 0.2 seconds" in caplog.text
+    told = "replicate 1 under condition 'slow' takes more than 0.1 seconds"
+
+    def hang_until_it_is_told(data: Any, ctx: Any) -> Any:
+        if ctx["replicate"] == 1 and ctx["condition"] == "slow":
+            assert wait_until(lambda: told in caplog.text)
+            time.sleep(0.1)  # both watch the same time, and the other one began a moment later
+        return data
+
+    async def hang_without_awaiting(data: Any, ctx: Any) -> Any:
+        return hang_until_it_is_told(data, ctx)
+
+    for step in (hang_until_it_is_told, hang_without_awaiting):
+        caplog.clear()
+        (error,) = run(step, replicates=2, treatments=[Treatment("slow", {})], timeout=0.1).errors
+        assert error.kind == "crystallize.errors.OutcomeTimeoutError"
+
+
+@pytest.mark.parametrize("strategy", ["serial", "thread", "async"])
+def test_what_is_awaited_and_cancelled_is_not_said_to_go_on(
+    strategy: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = run(
+        hang_awaiting, replicates=2, treatments=[Treatment("slow", {})], timeout=0.2, execution=strategy
+    )
+    assert len(result.errors) == 1
+    assert "cannot be stopped" not in caplog.text
 
 
 def test_a_timeout_error_of_the_step_itself_is_its_own() -> None:

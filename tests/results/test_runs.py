@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from crystallize.store.locks import ReadLock
 from crystallize.store.retention import Removed, pruned_of, remove_artifacts
 
 
-def store(name: str, value: float, replicates: int = 2, root: str = "data") -> Result:
+def store(
+    name: str, value: float, replicates: int = 2, root: str = "data", strategy: str = "rerun"
+) -> Result:
     def step(data: Any, ctx: Any) -> Any:
         ctx.record("loss", value + ctx["replicate"] + ctx.get("more", 0), tags={"fold": ctx["replicate"]})
         return data
@@ -26,7 +29,7 @@ def store(name: str, value: float, replicates: int = 2, root: str = "data") -> R
     treatments = [treatment("high", {"more": 10})]
     return Experiment(
         lambda: 0, [step], name=name, treatments=treatments, seed=1, plugins=[ArtifactPlugin(root)]
-    ).run(replicates=replicates)
+    ).run(replicates=replicates, strategy=strategy)
 
 
 def test_runs_are_light_records_of_what_is_stored_the_newest_last() -> None:
@@ -45,6 +48,21 @@ def test_runs_are_light_records_of_what_is_stored_the_newest_last() -> None:
     assert newest.result().metrics.baseline.metrics == results[1].metrics.baseline.metrics
     assert [run.version for run in runs[:1]] == [0]
     assert "centre v1: complete" in repr(runs)
+
+
+def test_how_long_a_run_took_is_not_told_of_one_that_was_resumed() -> None:
+    store("centre", 1)
+    (run,) = crystallize.runs("centre")
+    assert run.took is not None
+    assert run.took == run.finished - run.started
+    metadata = run.path / "metadata.json"
+    yesterday = (run.started - timedelta(days=1)).isoformat()
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {"started": yesterday}))
+    store("centre", 1, replicates=3, strategy="resume")
+    (run,) = crystallize.runs("centre")
+    assert (run.replicates, run.took) == (3, None)
+    assert run.duration is not None
+    assert run.duration < 3600 < (run.finished - run.started).total_seconds()
 
 
 def test_what_was_measured_is_not_read() -> None:

@@ -181,6 +181,11 @@ def test_a_wrong_confidence_is_refused(confidence):
 
 def test_a_run_without_metrics_says_so():
     assert str(make_result(baseline={}).summary()) == "no metrics were recorded"
+    failed = make_result(baseline={"a": [FAILED] * 3}, t={"a": [FAILED] * 3}).summary()
+    assert str(failed).splitlines() == [
+        "no metrics were recorded",
+        "failed replicates: 3 under 'baseline', 3 under 't'.",
+    ]
 
 
 def test_rows_are_records_that_json_takes(draws):

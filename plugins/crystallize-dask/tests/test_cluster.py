@@ -102,6 +102,16 @@ def test_what_a_worker_logs_is_handled_here_in_the_order_of_a_batch(shared_clust
     assert sorted(messages) == [f"replicate {i}" for i in range(8)]
 
 
+def test_a_step_that_takes_too_long_and_cannot_be_stopped_is_warned_of_here(shared_cluster, caplog):
+    def step(data):
+        time.sleep(0.5)
+
+    execution = DaskExecution(shared_cluster.address)
+    options = {"replicates": 1, "timeout": 0.1, "execution": execution, "disable_plugins": ["artifact"]}
+    Experiment(lambda: 0, [step], **options).run()
+    assert "replicate 0 under condition 'baseline' takes more than 0.1 seconds" in caplog.text
+
+
 def test_a_resource_is_made_in_each_worker(shared_cluster):
     from crystallize import resource_factory
 

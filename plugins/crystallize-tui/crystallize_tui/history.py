@@ -69,7 +69,7 @@ class HistoryScreen(Screen[None]):
         yield LiveTable("", "version", "status", "ended", "replicates", "failed", "artifacts", id="versions")
         with TabbedContent(initial="side-by-side"):
             with TabPane("Side by side", id="side-by-side"):
-                yield LiveTable("metric", "condition", id="means")
+                yield LiveTable("metric", "condition", names=2, id="means")
             with TabPane("Difference", id="difference"), VerticalScroll(can_focus=True):
                 yield Static(
                     "d compares the highlighted version with the marked one.", id="told", markup=False

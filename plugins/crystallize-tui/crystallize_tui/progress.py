@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from crystallize.statistics.intervals import t_quantile
@@ -61,13 +60,13 @@ class RunningMean:
     Attributes
     ----------
     n : int
-        How many replicates recorded it as numbers.
+        How many replicates recorded it.
     mean : float
         Their mean.
     series : Series
         Its course.
     is_numeric : bool
-        Whether all values were numbers.
+        Whether all values were numbers or truth values.
     """
 
     def __init__(self) -> None:
@@ -75,29 +74,36 @@ class RunningMean:
         self.mean = 0.0
         self.series = Series()
         self.is_numeric = True
+        self._is_share = True  # of true values
         self._squares = 0.0
 
     def add(self, values: list[Any]) -> None:
         """Add what one replicate recorded."""
         if not values:
             return
-        if not all(isinstance(value, Real) and not isinstance(value, bool) for value in values):
+        self.n += 1
+        if not (self.is_numeric and all(isinstance(value, int | float) for value in values)):
             self.is_numeric = False
             return
+        self._is_share = self._is_share and all(isinstance(value, bool) for value in values)
         try:
             value = math.fsum(values) / len(values)
         except (OverflowError, ValueError):  # integers beyond any float; infinities of both signs
             value = math.nan
-        self.n += 1
         gap = value - self.mean
-        self.mean += gap / self.n
+        # A mean of what is not finite is infinite, or NaN, and stays so.
+        self.mean += gap / self.n if math.isfinite(gap) else value
         self._squares += gap * (value - self.mean)
         if math.isfinite(value):
             self.series.add(value)
 
     def half_width(self, confidence: float = CONFIDENCE) -> float | None:
-        """Return half the width of the mean's interval by Student's t; None for less than two replicates."""
-        if self.n < 2 or not math.isfinite(self._squares):
+        """Return half the width of the mean's interval by Student's t.
+
+        None for less than two replicates, where a value was not finite, and for a share of truth values, of which
+        Student's t knows nothing.
+        """
+        if self.n < 2 or self._is_share or not math.isfinite(self._squares):
             return None
         error = math.sqrt(self._squares / (self.n - 1) / self.n)
         return t_quantile(self.n - 1, confidence) * error

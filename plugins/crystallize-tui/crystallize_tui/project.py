@@ -14,6 +14,7 @@ from crystallize.config.folders import find_folders
 from crystallize.config.reader import read_config
 from crystallize.config.treatments import treatments_of
 from crystallize.errors import CrystallizeError
+from crystallize.experiments.treatment import with_baseline
 from crystallize.results.runs import StoredRun, read_runs
 from crystallize.store.metadata import FINISHED
 
@@ -130,7 +131,7 @@ def read_experiment(folder: ExperimentFolder) -> FoundExperiment:
         priority=config.cli.priority,
         hidden=config.cli.hidden,
         replicates=config.replicates,
-        treatments=tuple(each.name for each in treatments_of(config.treatments)),
+        treatments=with_baseline(each.name for each in treatments_of(config.treatments))[1:],
         outputs=tuple(config.outputs),
         depends_on=tuple(dict.fromkeys(reference.experiment for reference in config.references())),
         runs=location_of(folder.name, config),
@@ -166,11 +167,11 @@ def past_of(experiment: FoundExperiment) -> Past:
 
 def _estimate(experiment: FoundExperiment, runs: Sequence[StoredRun]) -> timedelta | None:
     """Return the usual time per outcome of the newest complete runs, for all outcomes of the next one."""
-    complete = [run for run in runs if run.status == FINISHED and run.started and run.finished]
+    complete = [run for run in runs if run.status == FINISHED and run.took]
     of_one = [
-        (run.finished - run.started).total_seconds() / (run.replicates * len(run.conditions))
+        run.took.total_seconds() / (run.replicates * len(run.conditions))
         for run in complete[-_RECENT:]
-        if run.started and run.finished and run.replicates and run.conditions
+        if run.took and run.replicates and run.conditions
     ]
     if not of_one:
         return None

@@ -12,9 +12,9 @@ from crystallize.config.folders import command_name
 from crystallize.config.schema import Call
 from crystallize.config.upstream import Gathered
 from crystallize.errors import CrystallizeError
+from crystallize.experiments.treatment import with_baseline
 from crystallize.results.follow import RunFollower
 from crystallize.results.runs import read_run
-from crystallize.store.layout import BASELINE
 from crystallize.store.metadata import FAILED, INTERRUPTED, RUNNING
 from crystallize.store.versions import newest_folder
 from crystallize_tui.progress import RunProgress
@@ -67,7 +67,7 @@ def read_nodes(config: Path) -> list[Node]:
             command_name(draft.name, draft.file.parent),
             location_of(draft.name, draft.config),
             tuple(dict.fromkeys(Call.of(step).name for step in draft.config.steps)),
-            tuple(each.name for each in draft.treatments if each.name != BASELINE),
+            with_baseline(each.name for each in draft.treatments)[1:],
             draft.config.cache,
         )
         for draft in drafts

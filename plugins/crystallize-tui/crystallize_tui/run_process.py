@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections import deque
 from contextlib import suppress
+from datetime import UTC, datetime
 from shlex import join, quote
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,10 @@ class CommandProcess:
         The last lines that it has printed and that were read.
     is_cancelled : bool
         Whether it was asked to end.
+    is_end_told : bool
+        Whether a screen has told that it ended.
+    began : datetime
+        When it was started.
 
     Raises
     ------
@@ -63,7 +68,8 @@ class CommandProcess:
         self._output = open(path, "rb")  # noqa: SIM115, PTH123 - it is open as long as the process
         self._rest = b""
         self.lines: deque[str] = deque(maxlen=MOST_LINES)
-        self.is_cancelled = False
+        self.is_cancelled = self.is_end_told = False
+        self.began = datetime.now(UTC)
         session: dict[str, Any] = {"start_new_session": True}
         if _IS_WINDOWS:
             session = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
@@ -124,9 +130,10 @@ class CommandProcess:
             return []
         ended = self.code is not None  # asked first: what it wrote before is read at the end
         found = self._output.read(_MOST_BYTES_AT_ONCE)
-        *lines, self._rest = (self._rest + found).split(b"\n")
-        if ended and len(found) < _MOST_BYTES_AT_ONCE and self._rest:
-            lines, self._rest = [*lines, self._rest], b""
+        *lines, rest = map(_last_drawn, (self._rest + found).split(b"\n"))
+        if ended and len(found) < _MOST_BYTES_AT_ONCE and rest:
+            lines, rest = [*lines, rest], b""
+        self._rest = rest
         new = [line.decode(errors="replace").rstrip("\r") for line in lines]
         self.lines += new
         return new
@@ -134,6 +141,12 @@ class CommandProcess:
     def close(self) -> None:
         """Read no more of it; the process goes on."""
         self._output.close()
+
+
+def _last_drawn(line: bytes) -> bytes:
+    """Return what a line shows in the end: a progress bar draws it anew again and again, each time from its start."""
+    shown = line.rstrip(b"\r")
+    return shown.rpartition(b"\r")[2] + line[len(shown) :][:1]
 
 
 class ActiveRuns(dict["Path", CommandProcess]):

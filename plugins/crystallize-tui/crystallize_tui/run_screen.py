@@ -17,6 +17,8 @@ from textual.widgets.option_list import Option
 from crystallize.cli.errors import WRONG_USE
 from crystallize.errors import CrystallizeError
 from crystallize.experiments.failure_policy import outcome_command
+from crystallize.store.locks import holder_of
+from crystallize.store.versions import lock_of
 from crystallize.utils.suggest import counted
 from crystallize_tui.footer import KeyFooter
 from crystallize_tui.history import HistoryScreen
@@ -30,6 +32,8 @@ from crystallize_tui.tables import LiveTable, LiveText
 from crystallize_tui.wording import one_line, plain
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from textual.app import ComposeResult
 
     from crystallize_tui.project import FoundExperiment
@@ -89,8 +93,6 @@ class RunScreen(Screen[None]):
         self._problem = ""
         self._chosen: str | None = None  # the node that is looked at; else the one that runs
         self._is_plain = False
-        self._has_ended = True
-        self._made_before: list[tuple[str, int]] = []
 
     def compose(self) -> ComposeResult:
         """Make the plan on the left, and what is told of the run on the right."""
@@ -100,8 +102,8 @@ class RunScreen(Screen[None]):
             with TabbedContent(initial="progress"):
                 with TabPane("Progress", id="progress"):
                     yield LiveText(id="where", classes="note", markup=False)
-                    yield LiveTable("condition", "", "done", "failed", "left", id="conditions")
-                    yield LiveTable("metric", "condition", "n", "mean, 95%", "course", id="metrics")
+                    yield LiveTable("condition", "", "done", "failed", "left", names=1, id="conditions")
+                    yield LiveTable("metric", "condition", "n", "mean, 95%", "course", names=2, id="metrics")
                 with TabPane("Log", id="log"):
                     yield LogPane(_NO_LOG)
                 with TabPane("Errors", id="errors"), VerticalScroll(can_focus=True):
@@ -116,7 +118,6 @@ class RunScreen(Screen[None]):
         self.query_one("#plan").focus()
         process = self._process
         if process is not None:
-            self._has_ended = False
             self.query_one(LogPane).add(process.lines)
         self._tick()
         self.set_interval(SECONDS_BETWEEN_TICKS, self._tick)
@@ -136,6 +137,10 @@ class RunScreen(Screen[None]):
     def _is_running(self) -> bool:
         return self._process is not None and self._process.code is None
 
+    @property
+    def _resumes(self) -> bool:
+        return self._toggles.strategy == "resume"
+
     def _load(self) -> bool:
         """Read the config.yaml and what is switched; tell whether it can be used."""
         try:
@@ -150,7 +155,8 @@ class RunScreen(Screen[None]):
             name: kept if (kept := self._runs.get(name)) and kept.location == location else NodeRun(location)
             for name, location in before.items()
         }
-        self._toggles, self._note = read_toggles(self.experiment.folder, own.caches)
+        toggles, self._note = read_toggles(self.experiment.folder, own.caches)
+        self._toggles = toggles.of_steps(own.steps)
         self._draw_plan()
         return True
 
@@ -177,12 +183,12 @@ class RunScreen(Screen[None]):
         self.ticks += 1
         is_different = self.ticks == 1
         process = self._process
-        if process is not None and not self._has_ended:
+        if process is not None and not process.is_end_told:
             ended = process.code is not None
             lines = process.read()
             self.query_one(LogPane).add(lines)
             if ended and not lines:
-                self._has_ended = is_different = True
+                process.is_end_told = is_different = True
                 self._tell_end(process)
         if self.ticks % _TICKS_BETWEEN_LOOKS == 1 or is_different:
             looks = [run.look() for run in self._runs.values()]
@@ -201,22 +207,23 @@ class RunScreen(Screen[None]):
         for run in self._runs.values():
             run.look()
             run.read(_LINES_AT_ONCE)
-        if process.code == 0 and self._made() == self._made_before:
+        if process.code == 0 and not self._has_run_since(process.began):
             self.notify("Nothing was owed. l switches to rerun, which runs everything anew.", markup=False)
         elif process.code == 0:
-            self.notify("The run is complete. S shows the summary.", markup=False)
+            is_stored = self._runs[self._experiments[-1].name].location is not None
+            where = "S shows the summary." if is_stored else "L shows what it measured."
+            self.notify(f"The run is complete. {where}", markup=False)
         elif process.is_cancelled:
-            self.notify("The run was cancelled. What had finished is kept; R goes on.", markup=False)
+            goes_on = "R goes on" if self._resumes else "l switches to resume, which goes on with it"
+            self.notify(f"The run was cancelled. What had finished is kept; {goes_on}.", markup=False)
         else:
             self.notify("The run ended with errors. E shows them.", severity="error", markup=False)
-        self.query_one(SummaryPane).forget()
-        if self.query_one(TabbedContent).active == "summary":
-            self.action_show("summary")
 
-    def _made(self) -> list[tuple[str, int]]:
-        """Return which runs there are, and how many outcomes each has."""
-        stored = [(run.stored, run.progress.done) for run in self._runs.values()]
-        return [(run.name, done) for run, done in stored if run is not None]
+    def _has_run_since(self, when: datetime) -> bool:
+        """Tell whether anything was run since then: what resumes a run to which nothing is owed leaves it as it is."""
+        stored = [run.stored for run in self._runs.values() if run.location is not None]
+        is_all_stored = len(stored) == len(self._runs)
+        return not is_all_stored or any(run and run.when and run.when >= when for run in stored)
 
     # -- drawing ---------------------------------------------------------------------------------------------
 
@@ -226,8 +233,12 @@ class RunScreen(Screen[None]):
         self.query_one("#title", Static).update(self._title())
         self._draw_labels()
         self._draw_errors()
-        if self._experiments and self.query_one(TabbedContent).active == "progress":
+        tab = self.query_one(TabbedContent).active
+        if self._experiments and tab == "progress":
             self._draw_progress()
+        elif self._experiments and tab == "summary":
+            run = self._runs[self._shown_name()]
+            self.query_one(SummaryPane).show(run.stored, run.problem)
         log = self.query_one(LogPane)
         elsewhere = any(run.is_running for run in self._runs.values()) and not self._is_running
         log.note(_ELSEWHERE if elsewhere else "" if log.lines else _NO_LOG)
@@ -252,15 +263,21 @@ class RunScreen(Screen[None]):
         if process is not None and process.code is None:
             what = "is being cancelled" if process.is_cancelled else "runs, also when the terminal is closed"
             return f"{what} (process {process.pid})"
-        if any(run.is_running for run in self._runs.values()):
-            return "is run by another process, which is watched here"
+        if maker := self._maker_elsewhere():
+            return f"is run by {maker}, which is watched here"
         name = self._shown_name()
         stored = self._runs[name].stored
         if process is not None and process.code == WRONG_USE:
             return "could not be run: E shows why"
         if stored is None:
-            return "has no run yet: R runs it"
-        hint = {"interrupted": ": R goes on with it", "damaged": ": R runs it anew"}.get(stored.status, "")
+            return (
+                "has no stored run: E shows why" if self._runs[name].problem else "has no run yet: R runs it"
+            )
+        hint = ""
+        if stored.status in ("interrupted", "failed", "damaged"):
+            hint = ": R goes on with it" if self._resumes else ": R runs it anew"
+            if self._resumes and stored.status == "damaged":
+                hint = ": l and R run it anew"
         failed = f", {counted(stored.failed_outcomes, 'failed outcome')}" if stored.failed_outcomes else ""
         of = "" if name == self._experiments[-1].name else f"{one_line(name)} "
         return f"{of}{stored.name} is {stored.status}{failed}{hint}"
@@ -295,7 +312,7 @@ class RunScreen(Screen[None]):
             if option.id is not None:
                 label = self._label(*option.id.split(":", 1))
                 if str(option.prompt) != label:
-                    plan.replace_option_prompt(option.id, Text(label, no_wrap=True, overflow="ellipsis"))
+                    plan.replace_option_prompt(option.id, Text(label))
 
     def _label(self, kind: str, name: str) -> str:
         shown = one_line(name)
@@ -315,7 +332,6 @@ class RunScreen(Screen[None]):
     def _draw_progress(self) -> None:
         name = self._shown_name()
         run = self._runs[name]
-        self.query_one("#where", Static).update(self._where(name, run))
         width = _NARROW_BAR if self.app.size.width < _WIDE else _WIDE_BAR
         progress = run.progress
         rows = []
@@ -338,12 +354,16 @@ class RunScreen(Screen[None]):
             for condition, each in progress.conditions.items()
             if (mean := each.metrics.get(metric)) is not None
         )
-        self.query_one("#metrics", LiveTable).fill(list(islice(lines, _MOST_ROWS)))
+        shown = list(islice(lines, _MOST_ROWS))
+        self.query_one("#metrics", LiveTable).fill(shown)
+        is_cut = len(progress.conditions) > _MOST_ROWS or next(lines, None) is not None
+        first = f"; of each table the first {_MOST_ROWS} rows" if is_cut else ""
+        self.query_one("#where", Static).update(self._where(name, run) + first)
 
     def _where(self, name: str, run: NodeRun) -> str:
         """Return which run is shown."""
         if run.stored is None:
-            return f"{one_line(name)}: no run yet"
+            return f"{one_line(name)}: {one_line(run.problem) or 'no run yet'}"
         damaged = f"; {counted(run.damaged, 'damaged line')} in its journal" if run.damaged else ""
         return f"{one_line(name)} {run.stored.name}: {run.stored.status}{damaged}"
 
@@ -354,13 +374,19 @@ class RunScreen(Screen[None]):
             parts.append_text(plain(f"{self._problem}\n\n"))
         failed = sum(run.progress.failed for run in self._runs.values())
         if process is not None and process.code and not process.is_cancelled and not failed:
-            parts.append(f"The run ended with exit code {process.code}:\n", "bold")
+            how = f"with exit code {process.code}" if process.code > 0 else f"by signal {-process.code}"
+            parts.append(f"The run ended {how}:\n", "bold")
             parts.append_text(plain("\n".join(_last_error(process.lines)) + "\n\n"))
         for node in self._experiments:
             run = self._runs[node.name]
             if run.problem:
                 parts.append_text(plain(f"{node.name}: {run.problem}\n\n"))
-            for error in reversed(run.progress.failures.values()):
+            failures = run.progress.failures.values()
+            if len(failures) < run.progress.failed:
+                parts.append_text(
+                    plain(f"{node.name}: the last {len(failures)} of {run.progress.failed}\n\n")
+                )
+            for error in reversed(failures):
                 command = outcome_command(node.command_name, error.replicate, error.condition)
                 parts.append_text(plain(f"{node.name}: {error}\n"))
                 parts.append_text(plain(f"  {command}\n", "bold"))
@@ -382,16 +408,19 @@ class RunScreen(Screen[None]):
             process.cancel()
         elif not self._load():
             self.action_show("errors")
-        elif self._is_run_elsewhere():
-            self.notify("Another process makes a run: end it there.", severity="warning", markup=False)
         else:
-            self._start()
+            for run in self._runs.values():
+                run.look()
+            if maker := self._maker_elsewhere():
+                self.notify(f"The run of {maker} goes on: end it there.", severity="warning", markup=False)
+            else:
+                self._start()
         self._draw()
 
-    def _is_run_elsewhere(self) -> bool:
-        for run in self._runs.values():
-            run.look()
-        return any(run.is_running for run in self._runs.values())
+    def _maker_elsewhere(self) -> str:
+        """Return which process makes a run, when none of this session does; nothing, if nobody does."""
+        running = (run.stored.path for run in self._runs.values() if run.stored and run.is_running)
+        return next((one_line(holder_of(lock_of(path))) for path in running), "")
 
     def _start(self) -> None:
         if (earlier := self._active.pop(self.experiment.config, None)) is not None:
@@ -407,11 +436,8 @@ class RunScreen(Screen[None]):
                 f"The run cannot be started: {error.strerror or error}", severity="error", markup=False
             )
             return
-        self._has_ended = False
-        self._made_before = self._made()
         self._chosen = None
         self.query_one(LogPane).clear()
-        self.query_one(SummaryPane).forget()
 
     def action_toggle_cache(self) -> None:
         """Switch the caching of the highlighted step, else that of the experiment."""
@@ -452,24 +478,18 @@ class RunScreen(Screen[None]):
     def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
         """Draw what was hidden; the tables of the summary get the width of a narrow screen to themselves."""
         self.set_class(event.pane.id == "summary", "-summary")
-        if event.pane.id == "summary":
-            self._load_summary()
         self._draw()
 
     def action_show(self, tab: str) -> None:
         """Show one of the tabs."""
         tabs = self.query_one(TabbedContent)
-        if tabs.active == tab == "summary":
-            self._load_summary()
+        if tab == "summary":
+            self.query_one(SummaryPane).is_asked = True
+            self._draw()
         tabs.active = tab
         pane = tabs.get_pane(tab)
         first = next((each for each in pane.query("*") if each.focusable), None)
         (first or tabs).focus()
-
-    def _load_summary(self) -> None:
-        if self._experiments:
-            run = self._runs[self._shown_name()]
-            self.query_one(SummaryPane).show(run.stored, is_over=not run.is_running)
 
     def action_search(self) -> None:
         """Look for a text in the log."""

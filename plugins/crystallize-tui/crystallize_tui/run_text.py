@@ -47,8 +47,10 @@ def sparkline(points: Sequence[float], width: int, *, is_plain: bool) -> str:
 
 def estimate(mean: RunningMean, *, is_plain: bool) -> str:
     """Return a running mean with half the width of its interval, in as many digits as that one gives."""
+    if not mean.is_numeric:
+        return "not numeric"
     if not mean.n:
-        return "no numbers" if not mean.is_numeric else "-"
+        return "-"
     half = mean.half_width()
     sign = "+-" if is_plain else "±"
     if half is None or not math.isfinite(half):

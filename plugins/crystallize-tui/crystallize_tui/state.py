@@ -11,7 +11,7 @@ from crystallize.store.layout import BASELINE
 from crystallize.utils.files import atomic_write_bytes, read_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
     from pathlib import Path
 
 STATE = ".crystallize-tui.json"
@@ -42,6 +42,10 @@ class Toggles:
     def strategy(self) -> str:
         """``"resume"`` when caching is on, ``"rerun"`` when it is off, for the experiment or for one of its steps."""
         return "resume" if self.cache and all(self.steps.values()) else "rerun"
+
+    def of_steps(self, steps: Container[str]) -> Toggles:
+        """Return these without the steps that there are no more: nobody could switch them back."""
+        return replace(self, steps={step: on for step, on in self.steps.items() if step in steps})
 
     def with_cache_toggled(self) -> Toggles:
         """Return these with the experiment's caching the other way."""

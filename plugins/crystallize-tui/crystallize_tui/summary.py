@@ -21,6 +21,7 @@ from crystallize.cli.quantities import format_size
 from crystallize.config.errors import shown
 from crystallize.errors import CrystallizeError
 from crystallize.results.load import load_result
+from crystallize.store.metadata import RUNNING
 from crystallize.utils.files import open_plain
 from crystallize.utils.terminal import visible
 from crystallize_tui.tables import LiveTable
@@ -42,12 +43,19 @@ _NO_RUN = "No run is stored yet: R runs the experiment."
 
 
 class SummaryPane(Vertical):
-    """What a stored run measured, its hypotheses, and its artifacts; Enter opens one of these."""
+    """What a stored run measured, its hypotheses, and its artifacts; Enter opens one of these.
+
+    Attributes
+    ----------
+    is_asked : bool
+        Whether what there is now of a run that goes on is to be read.
+    """
 
     BINDINGS: ClassVar[list[Any]] = [Binding("enter", "open", "Open the artifact", show=False)]
 
     def __init__(self) -> None:
         super().__init__()
+        self.is_asked = False
         self._result: Result | None = None
         self._run: StoredRun | None = None
         self._artifacts: list[ArtifactEntry] = []
@@ -56,20 +64,23 @@ class SummaryPane(Vertical):
         """Make the text above the table of artifacts."""
         with VerticalScroll(can_focus=True):
             yield Static(_NO_RUN, id="measured", markup=False)
-        table = LiveTable("artifact", "step", "condition", "replicate", "size", id="artifacts")
+        table = LiveTable("artifact", "step", "condition", "replicate", "size", names=3, id="artifacts")
         table.display = False
         yield table
 
-    def forget(self) -> None:
-        """Read the run again when it is shown the next time."""
-        self._run = self._result = None
+    def show(self, run: StoredRun | None, problem: str = "") -> None:
+        """Show a run, or why there is none; it is read in a thread, for it may be large.
 
-    def show(self, run: StoredRun | None, *, is_over: bool) -> None:
-        """Show a run; it is read in a thread, for it may be large."""
+        One that goes on is read only if that is asked for, and one that has been read only if it is another by now.
+        """
+        is_asked, self.is_asked = self.is_asked, False
         if run is None:
-            self._say(_NO_RUN)
-        elif run != self._run or not is_over:
+            self._say(problem or _NO_RUN)
+        elif run != self._run or (is_asked and run.status == RUNNING):
             self._run = run
+            if run.status == RUNNING and not is_asked:
+                self._say(f"{run.name} is not complete yet. S shows what there is so far.")
+                return
             self._say(f"Reading {run.name} ...")
             self.run_worker(lambda: self._read(run), thread=True, exclusive=True, exit_on_error=False)
 

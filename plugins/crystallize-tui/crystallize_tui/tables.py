@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable, Static
+
+from crystallize.utils.text_table import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +34,16 @@ class LiveTable(DataTable[Text]):
     ----------
     *titles : str
         The columns' titles.
+    names : int
+        How many columns hold names: where they would take more than a quarter of the table each, they are shortened, so
+        that the others can be seen.
     """
 
-    def __init__(self, *titles: str, id: str | None = None) -> None:
+    def __init__(self, *titles: str, names: int = 0, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row")
         self._titles: tuple[str, ...] = titles
+        self._names = names
+        self._whole: Sequence[tuple[str, ...]] = ()
         self._rows: list[tuple[str, ...]] = []
 
     def on_mount(self) -> None:
@@ -44,12 +52,14 @@ class LiveTable(DataTable[Text]):
 
     def set_titles(self, titles: Sequence[str]) -> None:
         """Make other columns, and no rows."""
-        self._titles, self._rows = tuple(titles), []
+        self._titles, self._whole, self._rows = tuple(titles), (), []
         self.clear(columns=True)
         self.add_columns(*(Text(title) for title in titles))
 
     def fill(self, rows: Sequence[tuple[str, ...]]) -> None:
         """Show these rows, of texts that are safe for a terminal."""
+        self._whole = rows
+        rows = self._with_short_names(rows)
         is_resized = len(rows) != len(self._rows)
         if is_resized:
             cursor = self.cursor_row
@@ -68,3 +78,22 @@ class LiveTable(DataTable[Text]):
             # Widths settle when there is nothing else to do, and a header that was drawn before would keep its own.
             self.call_after_refresh(self.notify_style_update)
         self._rows = list(rows)
+
+    def on_resize(self) -> None:
+        """Shorten the names for the room that there is now."""
+        if self._names:
+            self.fill(self._whole)
+
+    def _with_short_names(self, rows: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
+        if not (self._names and rows and self.size):
+            return rows
+        columns: list[Sequence[str]] = list(zip(*rows, strict=True))
+        for place, column in enumerate(columns[: self._names]):
+            short = _shortened(tuple(column), self.size.width // 4)
+            columns[place] = [short[name] for name in column]
+        return list(zip(*columns, strict=True))
+
+
+@lru_cache(maxsize=16)  # while a run goes on, its names stay
+def _shortened(names: tuple[str, ...], width: int) -> dict[str, str]:
+    return shorten(names, width)

@@ -367,7 +367,7 @@ def project(made_project: Path) -> Path:
     shutil.copytree(made_project, Path.cwd(), dirs_exist_ok=True, symlinks=True)
     metadata = Path("data/make/v0/metadata.json")
     ended = datetime.now(UTC) - timedelta(hours=3)
-    times = {"started": str(ended - timedelta(minutes=2)), "finished": str(ended)}
+    times = {"started": str(ended - timedelta(minutes=2)), "finished": str(ended), "duration": 120.0}
     metadata.write_text(json.dumps(json.loads(metadata.read_text()) | times))
     return Path("experiments").absolute()
 

@@ -43,16 +43,25 @@ async def test_a_key_changes_between_light_and_dark(project, open_ui):
         assert ui.app.theme == before
 
 
-async def test_without_colours_the_cursor_is_told_by_reversed_text(project, open_ui, monkeypatch):
+async def test_without_colours_the_cursor_is_told_by_reversed_or_underlined_text(
+    project, open_ui, monkeypatch
+):
     monkeypatch.setenv("NO_COLOR", "1")
     async with open_ui() as ui:
-        cursor = [
-            segment
-            for strip in ui.app.screen._compositor.render_strips()
-            for segment in strip
-            if "make" in segment.text and segment.style is not None and segment.style.reverse
-        ]
-        assert cursor
+
+        def marked() -> str:
+            strips = ui.app.screen._compositor.render_strips()
+            segments = [segment for strip in strips for segment in strip if segment.style is not None]
+            return "".join(each.text for each in segments if each.style.reverse or each.style.underline)
+
+        assert "make" in marked()
+        await ui.press("enter", "down")
+        assert "scale" in marked()
+        assert "make" not in marked()
+        await ui.press("h")
+        assert "v0" in marked()
+        await ui.press("escape", "escape", "n", "down")
+        assert "Example code" in marked()
 
 
 async def test_a_terminal_that_is_too_small_says_so_and_goes_on_when_it_is_not(project, open_ui):

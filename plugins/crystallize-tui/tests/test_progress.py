@@ -6,8 +6,10 @@ import math
 import tracemalloc
 from typing import Any
 
+import numpy as np
 import pytest
 from crystallize_tui.progress import MOST_FAILURES, RunningMean, RunProgress, Series
+from crystallize_tui.run_text import estimate
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -126,11 +128,32 @@ def test_several_values_of_one_replicate_count_as_their_mean():
     assert (running.n, running.mean) == (2, 3.0)
 
 
-def test_what_is_no_number_is_told_apart():
+def test_a_metric_of_which_one_value_is_no_number_is_not_numeric_as_in_the_summary():
     running = RunningMean()
-    running.add(["a text"])
-    assert not running.is_numeric
-    assert (running.n, running.half_width()) == (0, None)
+    for value in (1.0, "a text", 3.0):
+        running.add([value])
+    assert running.n == 3
+    assert estimate(running, is_plain=False) == "not numeric"
+
+
+def test_truth_values_are_numbers_as_in_the_summary_and_their_share_has_no_interval_of_students():
+    running = RunningMean()
+    for value in (True, False, True, True):
+        running.add([value])
+    assert estimate(running, is_plain=False) == "0.75"
+
+
+@pytest.mark.parametrize(
+    "values", [[1.0, math.inf, 2.0], [-math.inf, 3.0], [math.inf, -math.inf], [math.nan, 1]]
+)
+def test_a_mean_of_what_is_not_finite_is_that_of_numpy(values):
+    running = RunningMean()
+    for value in values:
+        running.add([value])
+    assert running.n == len(values)
+    with np.errstate(invalid="ignore"):
+        assert running.mean == pytest.approx(np.mean(values), nan_ok=True)
+    assert running.half_width() is None
 
 
 @pytest.mark.parametrize("values", [[math.nan], [math.inf, -math.inf], [10**400]])

@@ -71,6 +71,6 @@ async def test_a_run_whose_metadata_are_those_of_another_tool_does_not_break_the
     metadata.write_text(json.dumps({"status": "\x1b[2J", "conditions": 3, "replicates": "many"}))
     async with open_ui() as ui:
         await ui.app.push_screen(RunScreen(experiment(project / "make" / "config.yaml")))
-        await ui.until("v0 is damaged: R runs it anew")
+        await ui.until("v0 is damaged: l and R run it anew")
         await ui.press("S", "h")
         await ui.until("damaged")

@@ -33,6 +33,19 @@ def test_its_last_words_are_read_though_no_line_end_follows_them():
     process.close()
 
 
+def test_of_a_line_that_is_drawn_again_and_again_the_last_state_is_read():
+    folder = Path("bars")
+    folder.mkdir()
+    (folder / "config.yaml").write_text("datasource: source\nsteps: [step]\n")
+    drawn = ("first\\r\\nbar 1%", "\\rbar 50%", "\\rbar 100%\\n", "50%\\r", "100%\\r", "\\nlast")
+    writes = "".join(f"os.write(1, b'{part}')\n" for part in drawn)
+    (folder / "steps.py").write_text(f"import os\n{writes}os._exit(3)\n")
+    process = CommandProcess("bars", ["check", "bars/config.yaml"], Path.cwd())
+    assert wait_until(lambda: process.code is not None)
+    assert process.read() == ["first", "bar 100%", "100%", "last"]
+    process.close()
+
+
 def test_what_it_prints_has_no_name_that_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "cwd"))
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -22,6 +22,7 @@ from textual.widgets import OptionList
 
 from crystallize import ExperimentGraph
 from crystallize.config.folders import folder_of
+from crystallize.errors import GraphRunError
 from crystallize.store.journal_reader import JournalReader
 from crystallize.store.journal_writer import JournalWriter
 from crystallize.store.outcome import Outcome, ReplicateResult
@@ -135,6 +136,9 @@ async def test_a_run_that_is_cancelled_keeps_what_has_finished_and_goes_on_from_
         await ui.press("R")
         await ui.until("v0 is interrupted: R goes on with it")
         await ui.until("2/4")
+        await ui.press("l")
+        await ui.until("v0 is interrupted: R runs it anew")
+        await ui.press("l")
         Path("closed").unlink()
         await ui.press("R")
         await ui.until("v0 is complete")
@@ -148,6 +152,45 @@ async def test_a_resume_that_owes_nothing_says_how_to_run_everything_anew(open_r
     async with open_run(config) as ui:
         await ui.press("R")
         await ui.until("Nothing was owed.")
+
+
+async def test_a_rerun_in_the_same_folder_and_a_resume_of_failed_outcomes_are_told_as_runs(open_run):
+    Path("broken").touch()
+    config = write("study", CONFIG + "plugins: {artifact: {versioned: false}}\n")
+    with pytest.raises(GraphRunError):
+        run(config)
+    Path("broken").unlink()
+    async with open_run(config) as ui:
+        await ui.press("R")
+        await ui.until("The run is complete. S shows the")
+        assert len(ui.notices) == 1
+        await ui.press("l", "R")
+        await ui.until(lambda: len(ui.notices) == 2)
+        assert "The run is complete." in ui.notices[-1]
+
+
+async def test_an_experiment_that_stores_no_runs_says_so_and_where_its_result_is(open_run):
+    async with open_run(write("study", CONFIG + "plugins: {artifact: false}\n")) as ui:
+        await ui.until("has no stored run: E shows why")
+        await ui.press("R")
+        await ui.until("The run is complete. L shows what it")
+        await ui.press("S")
+        await ui.until("It stores no runs: its config.yaml")
+        await ui.press("L")
+        await ui.until("Results: not stored")
+
+
+async def test_how_a_run_ended_is_told_once(open_run):
+    config = write("study")
+    async with open_run(config) as ui:
+        await ui.press("R")
+        await ui.until("The run is complete.")
+        told = len(ui.notices)
+        await ui.press("escape")
+        await ui.app.push_screen(screen_of(config))
+        ticks = ui.app.screen.ticks
+        await ui.until(lambda: ui.app.screen.ticks > ticks + 1)
+        assert len(ui.notices) == told
 
 
 async def test_a_screen_that_was_left_finds_its_run_again(open_run):
@@ -188,14 +231,31 @@ async def test_a_run_of_another_process_is_watched_and_not_run_a_second_time(ope
     other = CommandProcess("study", ["run", "study"], Path.cwd())  # of no screen
     try:
         async with open_run(config) as ui:
-            await ui.until("is run by another process, which is watched here")
+            await ui.until(f"is run by process {other.pid} on ")
             await ui.until("2/4")
             await ui.press("R")
-            await ui.until("Another process makes a run")
+            await ui.until(f"The run of process {other.pid} on ")
             await ui.press("L")
             await ui.until("Another process makes this run")
             Path("closed").unlink()
             await ui.until("v0 is complete")
+    finally:
+        other.end()
+
+
+async def test_the_summary_of_a_run_that_is_watched_is_that_of_all_of_it_when_it_has_ended(open_run):
+    config = write("study")
+    run(config)
+    Path("closed").touch()
+    other = CommandProcess("study", ["run", "study", "--rerun"], Path.cwd())  # of no screen
+    try:
+        async with open_run(config) as ui:
+            await ui.until("2/4")
+            await ui.press("S")
+            await ui.until("2 replicates.")
+            Path("closed").unlink()
+            await ui.until("4 replicates.")
+            await ui.until("data/study/v1")
     finally:
         other.end()
 
@@ -208,6 +268,8 @@ async def test_a_run_that_was_killed_is_interrupted_and_can_be_resumed(open_run)
         (process,) = ui.app.active.going_on()
         os.kill(process.pid, signal.SIGKILL)
         await ui.until("v0 is interrupted: R goes on with it")
+        await ui.press("E")
+        await ui.until("The run ended by signal 9:")
         Path("closed").unlink()
         await ui.press("R")
         await ui.until("v0 is complete")
@@ -306,6 +368,18 @@ async def test_l_on_a_step_switches_that_one_and_the_run_does_what_the_screen_sa
         assert "--cache no:score" in " ".join(ui.app.active[config.absolute()].arguments)
         await ui.press("l")
         await ui.until("Next run: resume")
+
+
+async def test_a_switch_of_a_step_that_was_renamed_decides_nothing_any_more(open_run):
+    config = write("study")
+    async with open_run(config) as ui:
+        await highlight(ui, "step:score")
+        await ui.press("l", "l")
+        await ui.until("Next run: rerun, cache on")
+    for file in (config, config.with_name("steps.py")):
+        file.write_text(file.read_text().replace("score", "rated"))
+    async with open_run(config) as ui:
+        await ui.until("Next run: resume, cache on")
 
 
 async def test_x_switches_a_treatment_off_which_then_does_not_run(open_run):
@@ -439,6 +513,18 @@ async def test_a_failed_outcome_is_listed_with_the_command_that_repeats_it(open_
         await ui.until(lambda: "Errors (" not in ui.text)
 
 
+async def test_that_not_all_failures_and_not_all_rows_are_shown_is_told(open_run):
+    Path("broken").touch()
+    cells = f"treatments: {{grid: {{extra: {list(range(1, 202))}}}}}"
+    config = write("study", CONFIG.partition("treatments:")[0] + cells)
+    with pytest.raises(GraphRunError):
+        run(config)
+    async with open_run(config, (120, 40)) as ui:
+        await ui.until("study v0: complete; of each table the first 200 rows")
+        await ui.press("E")
+        await ui.until("study: the last 200 of 804")
+
+
 async def test_a_run_that_fails_at_once_says_why(open_run):
     async with open_run(write("study", config=CONFIG.replace("score]", "scores]")), (120, 30)) as ui:
         await ui.press("R")
@@ -476,6 +562,18 @@ async def test_an_experiment_whose_config_is_broken_from_the_start_can_be_opened
         await ui.until("cannot be run: E shows why")
         await ui.press("l", "x", "S", "L", "P", "E", "t", "enter")
         await ui.until("config.yaml:2:1")
+
+
+async def test_the_way_out_of_a_damaged_run_works(open_run):
+    config = write("study")
+    run(config)
+    Path("data/study/v0/metadata.json").write_text("nonsense")
+    async with open_run(config) as ui:
+        await ui.until("v0 is damaged: l and R run it anew")
+        await ui.press("l")
+        await ui.until("v0 is damaged: R runs it anew")
+        await ui.press("R")
+        await ui.until("v1 is complete")
 
 
 async def test_a_damaged_journal_is_told(open_run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -37,6 +38,23 @@ async def test_the_details_are_those_of_the_experiment_under_the_cursor(project,
         await ui.press("down", "down")
         assert "Read what make has published" in ui.text
         assert "after make" in ui.text
+
+
+async def test_the_settings_of_the_baseline_are_no_treatment_of_the_list(project, open_ui):
+    config = project / "make/config.yaml"
+    config.write_text(config.read_text().replace("treatments:", "treatments:\n  baseline: {offset: 1}"))
+    async with open_ui() as ui:
+        assert re.search(r"make +3 +2 ", ui.line("make"))
+        assert "3 replicates: baseline, bigger, smaller" in ui.text
+        assert "the next takes ~2 min" in ui.text
+
+
+async def test_a_run_that_was_resumed_tells_nothing_of_how_long_the_next_takes(project, open_ui):
+    metadata = Path("data/make/v0/metadata.json")
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {"duration": 3.0}))
+    async with open_ui() as ui:
+        assert "v0 complete" in ui.text
+        assert "the next takes" not in ui.text
 
 
 async def test_no_module_of_the_user_is_imported(project, open_ui):
