@@ -380,7 +380,7 @@ import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, sci
 import rich.console, rich.table, typer.rich_utils
 
 for module in pkgutil.walk_packages(crystallize.__path__, "crystallize."):
-    if not module.name.startswith("crystallize.testing"):
+    if not module.name.startswith(("crystallize.testing", "crystallize.__main__")):
         importlib.import_module(module.name)
 
 gc.freeze()
