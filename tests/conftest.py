@@ -22,6 +22,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+gc.disable()  # imports and collection make objects by the hundred thousand, and no garbage to look for
+
 # On a busy machine anything may be slow, and no test of ours is about that.
 settings.register_profile(
     "any-machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -103,6 +105,8 @@ def pytest_collection_finish() -> None:
     """Let no garbage collection look through some thousand tests: many of them call for one, or for several."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
