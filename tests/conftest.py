@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
+import inspect
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from multiprocessing import forkserver
 from pathlib import Path
@@ -19,6 +21,8 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+gc.disable()  # imports and collection make objects by the hundred thousand, and no garbage to look for
 
 # On a busy machine anything may be slow, and no test of ours is about that.
 settings.register_profile(
@@ -101,6 +105,8 @@ def pytest_collection_finish() -> None:
     """Let no garbage collection look through some thousand tests: many of them call for one, or for several."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -146,43 +152,57 @@ def picture() -> ModuleType:
 SECONDS = 240
 """After so long something hangs, however busy the machine is."""
 
-# An interpreter that has imported all of Crystallize, and forks for each line that it reads: the child has
-# files and an environment of its own, runs what Python would be given, and ends as any process does. That saves
-# the second that importing takes, and where worker processes are started it is saved again.
+# An interpreter that has imported all of Crystallize, and forks for each request: the child has files and an
+# environment of its own, runs what Python would be given, and ends as any process does. That saves the second that
+# importing takes, and where worker processes are started it is saved again. The process is its grandchild, whose
+# parent ends at once, so that the process that asked becomes its parent.
 WARM = """
-import atexit, gc, importlib, json, os, pathlib, pkgutil, runpy, sys, threading, types
+import atexit, gc, importlib.util, json, os, pathlib, pkgutil, runpy, socket, sys, threading, types
 import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, scipy.special
-import rich.console, rich.table, typer.rich_utils
+import _pytest.config, rich.console, rich.table, typer.rich_utils
+
+for name in ("hypothesis.core", *map("_pytest.{}".format, _pytest.config.default_plugins)):  # what pytest imports
+    if importlib.util.find_spec(name.partition(".")[0]):
+        importlib.import_module(name)
 
 sys.path.append(sys.argv[2])
 import early_fork_server
 sys.path.pop()
 
 for module in pkgutil.walk_packages(crystallize.__path__, "crystallize."):
-    if not module.name.startswith("crystallize.testing"):
+    if not module.name.startswith(("crystallize.testing", "crystallize.__main__")):
         importlib.import_module(module.name)
 
 gc.freeze()
-child = os.getpid()
-requests = os.fdopen(int(sys.argv[1]), "r")
-answers = os.fdopen(os.dup(requests.fileno()), "w")
-for request in map(json.loads, iter(requests.readline, "")):
-    child = os.fork()
-    if not child:
+requests = socket.socket(fileno=int(sys.argv[1]))
+while True:
+    request, files, _, _ = socket.recv_fds(requests, 1 << 20, 3)
+    if not request:
+        sys.exit()
+    if child := os.fork():
+        os.waitpid(child, 0)
+        requests.send(b".")
+        for file in files:
+            os.close(file)
+    elif grandchild := os.fork():
+        requests.send(b"%d" % grandchild)
+        os._exit(0)
+    else:
         break
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answers, flush=True)
 requests.close()
-answers.close()
-if child:
-    sys.exit()
 
+request = json.loads(request)
+if request["is_session"]:
+    os.setsid()
+for number, file in enumerate(files):
+    os.dup2(file, number)
+    os.close(file)
+sys.stdout.reconfigure(line_buffering=os.isatty(1))
 os.environ.clear()
 os.environ.update(request["environment"])
 sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
 sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
 os.chdir(request["cwd"])
-for file, number in ((request["out"], 1), (request["err"], 2)):
-    os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
 importlib.invalidate_caches()
 
 early_fork_server.prepare()
@@ -222,33 +242,35 @@ os._exit(code or 0)
 """
 
 
+_SUBREAPER = 36  # of prctl: who becomes the parent of a process whose own has ended
+_GIVEN = list(inspect.signature(subprocess.Popen._execute_child).parameters)  # type: ignore[attr-defined]
+
+
 class WarmInterpreter:
     """Runs Python, where warnings are errors, in forks of a process that has imported all of Crystallize.
 
     Parameters
     ----------
-    folder : Path
-        Where it notes what is printed.
     python : Path or str
         The interpreter.
     environment : dict of str
         The environment that it starts in.
+
+    Attributes
+    ----------
+    Popen : type
+        It is to this interpreter what `subprocess.Popen` is to others, which it starts, too.
     """
 
     def __init__(
         self,
-        folder: Path,
         python: Path | str = sys.executable,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        self._folder = folder
         self._python = [str(python), "-W", "error"]
         self._environment = dict(environment)
-        self._start()
-
-    def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        self._answers = ours
+        self._lock = threading.Lock()
+        self._requests, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
                 [*self._python, "-c", WARM, str(theirs.fileno()), str(Path(__file__).parent)],
@@ -259,10 +281,55 @@ class WarmInterpreter:
                 start_new_session=True,
             )
 
+        class Popen(subprocess.Popen[Any]):
+            def _execute_child(popen, *values: Any) -> None:
+                given = dict(zip(_GIVEN, (popen, *values), strict=True))
+                request = self._request(given)
+                if request is None:
+                    super()._execute_child(*values)
+                    return
+                files = enumerate(given[name] for name in ("p2cread", "c2pwrite", "errwrite"))
+                popen.pid = self._fork(request, [ours if file == -1 else file for ours, file in files])
+                popen._child_created = True
+                popen._close_pipe_fds(*(given[name] for name in _GIVEN if name[:3] in ("p2c", "c2p", "err")))
+
+        self.Popen = Popen
+
+    def _request(self, given: dict[str, Any]) -> dict[str, Any] | None:
+        """Return what a fork needs to know of what `subprocess.Popen` is given; nothing if it cannot be a fork."""
+        python, *words = map(str, given["args"])
+        if words[:2] == self._python[1:]:
+            del words[:2]
+        environment = dict(os.environ if given["env"] is None else given["env"])
+        cwd = Path(given["cwd"] or ".").absolute()
+        can_be_one = (
+            python == self._python[0]
+            and (words[0] in ("-c", "-m") or words[0][0] != "-")
+            and not (given["pass_fds"] or given["preexec_fn"])
+            and sys.platform == "linux"
+            and self._can_take(environment)
+            and cwd.is_dir()
+        )
+        what = {"arguments": words, "environment": environment, "cwd": str(cwd)}
+        return what | {"is_session": given["start_new_session"]} if can_be_one else None
+
+    def _fork(self, request: dict[str, Any], files: list[int]) -> int:
+        """Start a process that becomes a child of this one; return its id."""
+        become = ctypes.CDLL(None).prctl
+        with self._lock:
+            become(_SUBREAPER, 1)
+            socket.send_fds(self._requests, [json.dumps(request).encode()], files)
+            process = int(self._requests.recv(32))
+            self._requests.recv(32)  # its parent has ended
+            become(_SUBREAPER, 0)
+        return process
+
     def _can_take(self, environment: Mapping[str, str]) -> bool:
         """Whether nothing differs that an interpreter, or a module, reads once and never again."""
-        differing = {name for name, _ in self._environment.items() ^ environment.items()}
-        read_late = ("COLUMNS", "NO_COLOR", "PATH", "PY_COLORS", "TERM", "CRYSTALLIZE_", "PYTEST_")
+        # To Python, what is empty is not set.
+        differing = {name for name, value in self._environment.items() ^ environment.items() if value}
+        read_late = ("COLUMNS", "LINES", "NO_COLOR", "PATH", "PY_COLORS", "TERM", "TMPDIR")
+        read_late += ("CRYSTALLIZE_", "PYTEST_", "TEST_")
         read_late += ("COMP_", "_CRYSTALLIZE_COMPLETE", "_TYPER_COMPLETE_ARGS")  # what the shell completes
         # threadpoolctl and scikit-learn set these in each process that imports them.
         read_late += ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
@@ -286,58 +353,39 @@ class WarmInterpreter:
 
         It is run in an interpreter that starts from nothing if `fresh` is true, or if the environment asks for it.
         """
-        words = [str(argument) for argument in arguments]
-        if not fresh and self._can_take(environment):
-            return self._run_in_a_fork(words, cwd, environment)
-        return subprocess.run(
-            [*self._python, *words],
+        start = subprocess.Popen if fresh else self.Popen
+        with start(
+            [*self._python, *map(str, arguments)],
             env=environment,
             cwd=cwd,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        ) as process:
+            try:
+                printed = process.communicate(timeout=SECONDS)
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, *printed)
 
     def crystallize(self, *words: object, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run the command ``crystallize``; the options are those of `run`."""
         return self.run("-c", "from crystallize.cli.app import main; main()", *words, **options)
 
-    def _run_in_a_fork(
-        self, words: list[str], cwd: Path, environment: Mapping[str, str]
-    ) -> subprocess.CompletedProcess[str]:
-        out, err = self._folder / "out", self._folder / "err"
-        request = {"arguments": words, "cwd": str(cwd), "environment": dict(environment)}
-        request |= {"out": str(out), "err": str(err)}
-        self._answers.settimeout(SECONDS)
-        self._answers.sendall(json.dumps(request).encode() + b"\n")
-        try:
-            code = int(self._answers.recv(32))
-        except (TimeoutError, ValueError):  # the next command must not be given the late answer of this one
-            self.close(at_once=True)
-            self._start()
-            raise
-        return subprocess.CompletedProcess(words, code, out.read_text(), err.read_text())
-
-    def close(self, *, at_once: bool = False) -> None:
-        """End the process; with `at_once` the command that it is at, too."""
-        self._answers.close()
-        if at_once:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+    def close(self) -> None:
+        """End the process."""
+        self._requests.close()
         self._process.wait(SECONDS)
 
 
 @pytest.fixture(scope="session")
-def start_interpreter(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[..., WarmInterpreter]]:
+def start_interpreter() -> Iterator[Callable[..., WarmInterpreter]]:
     """Return what makes a `WarmInterpreter`, which ends with the tests."""
     with contextlib.ExitStack() as started:
 
         def start(**options: Any) -> WarmInterpreter:
-            interpreter = WarmInterpreter(tmp_path_factory.mktemp("warm"), **options)
+            interpreter = WarmInterpreter(**options)
             started.callback(interpreter.close)
             return interpreter
 
@@ -348,6 +396,12 @@ def start_interpreter(
 def warm_interpreter(start_interpreter: Callable[..., WarmInterpreter]) -> WarmInterpreter:
     """Return an interpreter that starts at once."""
     return start_interpreter()
+
+
+@pytest.fixture
+def warm_processes(warm_interpreter: WarmInterpreter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the processes that a test starts with this Python be forks of an interpreter that has imported all."""
+    monkeypatch.setattr(subprocess, "Popen", warm_interpreter.Popen)
 
 
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]

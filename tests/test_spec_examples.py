@@ -683,6 +683,7 @@ print(result.replicates, result.metrics.baseline.metrics)
 """
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_artifacts_an_experiment_is_imported_in_another_file_and_its_artifacts_are_there() -> None:
     Path("experiment1.py").write_text(EXPERIMENT_1)
     Path("experiment2.py").write_text(EXPERIMENT_2)

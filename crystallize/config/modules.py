@@ -164,7 +164,8 @@ def _make_package(name: str, folder: Path) -> None:
 
 def _forget(name: str) -> None:
     """Remove what was loaded from a folder before."""
-    for known in [known for known in list(sys.modules) if known == name or known.startswith(f"{name}.")]:
+    inside = f"{name}."
+    for known in [known for known in list(sys.modules) if known == name or known.startswith(inside)]:
         del sys.modules[known]
 
 

@@ -26,15 +26,17 @@ from crystallize.discovery.entry_points import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 _NEAR = 0.75  # "plugin" and "executions" are near; another project's "crystallize.exporters" is not
 _NEAR_AS_A_WHOLE = 0.9
 _TICK_NS = 50_000_000  # file systems stamp changes with the clock of the last tick, some milliseconds ago
 
 
-def find(group: str, is_off: Callable[[Found], bool] = lambda found: False) -> tuple[Found, ...]:
-    """Return what is installed in a group, sorted by name and then distribution; import none of it.
+def find(
+    group: str | Collection[str], is_off: Callable[[Found], bool] = lambda found: False
+) -> tuple[Found, ...]:
+    """Return what is installed in a group, or in several, sorted by group, name and distribution; import none of it.
 
     A distribution that is on ``sys.path`` twice counts once, the first, as Python imports it. If two
     distributions claim one name, both are returned with `fault` set; the core's own stays usable. What stands
@@ -42,8 +44,8 @@ def find(group: str, is_off: Callable[[Found], bool] = lambda found: False) -> t
 
     Parameters
     ----------
-    group : str
-        For example ``"crystallize.plugins"``.
+    group : str or collection of str
+        For example ``"crystallize.plugins"``. To ask for several groups at once takes no longer than for one.
     is_off : callable, optional
         Tells what is switched off. That is returned as well, and leaves its name to the others.
 
@@ -52,8 +54,9 @@ def find(group: str, is_off: Callable[[Found], bool] = lambda found: False) -> t
     The search is repeated when ``sys.path``, or a folder on it, has changed since: what is installed while
     a notebook runs is found.
     """
+    groups = (group,) if isinstance(group, str) else group
     declared, _ = _installed()
-    return tuple(_judged([found for found in declared if found.group == group], is_off))
+    return tuple(_judged([found for found in declared if found.group in groups], is_off))
 
 
 def hidden() -> list[Found]:
@@ -127,8 +130,8 @@ def _in_order(found: Found) -> tuple[str, ...]:
 
 
 def _judged(entries: Iterable[Found], is_off: Callable[[Found], bool]) -> Iterator[Found]:
-    """Yield the entries of a group, those with a fault whose name another one claims that is not off."""
-    for name, claims in groupby(entries, key=lambda found: found.name):
+    """Yield the entries, those with a fault whose name another one of the group claims that is not off."""
+    for (_, name), claims in groupby(entries, key=lambda found: (found.group, found.name)):
         claimants = list(claims)
         rivals = [found for found in claimants if not found.fault and not is_off(found)]
         if len(rivals) < 2:

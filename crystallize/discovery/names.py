@@ -138,14 +138,13 @@ def resolve(group: str, name: str, what: str) -> Any:
 def owner(module: str) -> tuple[str, str] | None:
     """Return distribution and version of the plugin distribution that a module belongs to, if it is known."""
     near: dict[int, set[tuple[str, str]]] = {}
-    for group in GROUPS:
-        for found in find(group):
-            target = found.value.partition(":")[0]
-            if target == module:
-                return found.distribution, found.version
-            parts = zip(target.split("."), module.split("."), strict=False)
-            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], parts))
-            near.setdefault(shared, set()).add((found.distribution, found.version))
+    for found in find(GROUPS):
+        target = found.value.partition(":")[0]
+        if target == module:
+            return found.distribution, found.version
+        parts = zip(target.split("."), module.split("."), strict=False)
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], parts))
+        near.setdefault(shared, set()).add((found.distribution, found.version))
     near.pop(0, None)
     # Several share no more than a namespace, which says nothing of a module beside theirs.
     owners = near[max(near)] if near else set()

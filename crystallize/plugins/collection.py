@@ -234,11 +234,11 @@ def _record(
 
 def _name_of(plugin: object) -> str:
     """Return the name of the entry point that stands for a plugin, or that of its class or module."""
-    for group in (PLUGINS, EXECUTION):
-        for found in find(group):
-            is_module = isinstance(plugin, ModuleType) and found.value == plugin.__name__
-            if is_module or _leads_to(found, type(plugin)):
-                return found.name
+    # Plugins first: of the two groups, in alphabetical order, theirs is the later one.
+    for found in sorted(find((PLUGINS, EXECUTION)), key=lambda found: found.group != PLUGINS):
+        is_module = isinstance(plugin, ModuleType) and found.value == plugin.__name__
+        if is_module or _leads_to(found, type(plugin)):
+            return found.name
     return _own_name(plugin)
 
 
@@ -285,7 +285,7 @@ def switched_off(disabled: Collection[str] = ()) -> Callable[[Found], bool]:
     is_list = isinstance(disabled, Iterable) and not isinstance(disabled, str)
     if not is_list or not all(isinstance(name, str) for name in disabled):
         raise InvalidTypeError(f"disable_plugins is a list of names, got {disabled!r}")
-    unasked = [found for group in _UNASKED for found in find(group)]
+    unasked = find(_UNASKED)
     known = {name: None for found in unasked for name in (found.name, found.distribution)}
     folded = {normalise(name) for name in known}
     names = dict.fromkeys(disabled, "") | dict.fromkeys(off_by_environment(), f"{_SWITCH}: ")

@@ -328,6 +328,10 @@ class _Pluggy(pluggy.PluginManager):
         options: pluggy.HookimplOpts | None = plugin.options.get(name)
         return options
 
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
+        # Each experiment has a manager: the rest of the module need not be looked at for each.
+        return super().parse_hookspec_opts(module_or_class, name) if name in HOOK_NAMES else None
+
 
 def _serial() -> list[PluginRecord]:
     if not any(found.name == "serial" for found in find(EXECUTION)):

@@ -53,23 +53,23 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 def command(call: Call, monkeypatch: pytest.MonkeyPatch, warm_interpreter: WarmInterpreter) -> Command:
     """Return a function that runs ``crystallize`` in the test's folder, in this process.
 
-    ``command(*arguments, code=0, cwd=None, fresh=False, **environment)``; any exit code will do if `code` is
-    None. Warnings are errors, and a traceback is one whatever the code. With `fresh` a process starts for it from
-    nothing, as a user's does; the environment asks for a process of its own where it names folders to import from.
+    ``command(*arguments, code=0, cwd=None, apart=False, **environment)``; any exit code will do if `code` is
+    None. Warnings are errors, and a traceback is one whatever the code. It has a process of its own with `apart`, or
+    where the environment names folders to import from.
     """
 
     def run(
         *arguments: object,
         code: int | None = 0,
         cwd: Path | None = None,
-        fresh: bool = False,
+        apart: bool = False,
         **environment: str,
     ) -> subprocess.CompletedProcess[str]:
         variables = {"COLUMNS": "100", **environment}
         folder = Path.cwd() / (cwd or "")
-        if fresh or "PYTHONPATH" in environment:
+        if apart or "PYTHONPATH" in environment:
             variables = {**os.environ, **variables}
-            done = warm_interpreter.crystallize(*arguments, cwd=folder, environment=variables, fresh=fresh)
+            done = warm_interpreter.crystallize(*arguments, cwd=folder, environment=variables)
         else:
             with monkeypatch.context() as patch:
                 for name, value in variables.items():
@@ -100,20 +100,27 @@ def complete(warm_interpreter: WarmInterpreter) -> Callable[[str], list[str]]:
 
 
 @pytest.fixture
-def in_a_terminal() -> Callable[..., tuple[int, bytes]]:
+def in_a_terminal(warm_interpreter: WarmInterpreter) -> Callable[..., tuple[int, bytes]]:
     """Return a function that runs ``crystallize`` in a terminal: ``in_a_terminal(*words, columns) -> code, output``."""
 
     def run(*words: str, columns: int) -> tuple[int, bytes]:
-        pid, terminal = pty.fork()
-        if not pid:  # pragma: no cover - the child becomes the command
-            os.environ.update(TERM="xterm-256color", COLUMNS=str(columns), LINES="40")
-            os.execv(sys.executable, [sys.executable, "-m", "crystallize", *words])
-        shown = b""
-        with suppress(OSError):  # how Linux tells that the other side is closed
-            while part := os.read(terminal, 65536):
-                shown += part
-        os.close(terminal)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
+        reader, terminal = pty.openpty()
+        environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40"}
+        with warm_interpreter.Popen(
+            [sys.executable, "-m", "crystallize", *words],
+            env=environment,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        ) as process:
+            os.close(terminal)
+            shown = b""
+            with suppress(OSError):  # how Linux tells that the other side is closed
+                while part := os.read(reader, 65536):
+                    shown += part
+        os.close(reader)
+        return process.returncode, shown
 
     return run
 

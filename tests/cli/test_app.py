@@ -121,6 +121,7 @@ def test_help_has_a_short_name_everywhere(call, arguments):
     assert "Usage: " in done.out
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_python_runs_the_package_as_the_command_with_workers_too(project):
     done = subprocess.run(
         [sys.executable, "-m", "crystallize", "run", "make", "-n", "2", "--execution", "process", "--json"],
@@ -202,6 +203,7 @@ def test_an_error_of_an_unexpected_kind_is_a_bug_that_asks_to_be_reported(call, 
     assert "Report it" in done.err
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_a_reader_that_leaves_early_is_no_error(project):
     for number in range(200):
         folder = Path("experiments", f"more_{number}")
@@ -216,6 +218,7 @@ def test_a_reader_that_leaves_early_is_no_error(project):
     assert b"Traceback" not in told
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_ctrl_c_before_anything_ran_ends_it_with_130(project):
     (project / "make" / "datasources.py").write_text(
         "import pathlib, time\npathlib.Path('loading').touch()\ntime.sleep(60)\n"

@@ -51,7 +51,7 @@ def test_the_formats_are_those_that_a_graph_can_be_drawn_in():
 
 
 def test_the_text_says_what_depends_on_what(command, chain):
-    done = command("graph", "second", fresh=True)
+    done = command("graph", "second", apart=True)
     first, second = done.stdout.splitlines()
     assert first.split()[0] == "first"
     assert "baseline, median, trimmed_mean" in first

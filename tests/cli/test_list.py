@@ -125,6 +125,7 @@ def test_listing_imports_neither_numpy_nor_a_users_module(project):
 
 
 @pytest.mark.parametrize("refused", ["", "1"])
+@pytest.mark.usefixtures("warm_processes")
 def test_colours_are_for_terminals_whose_owner_wants_them(project, refused):
     config = project / "make" / "config.yaml"
     config.write_text(config.read_text().replace("priority: 1", "priority: 1, color: green"))

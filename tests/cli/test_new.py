@@ -324,7 +324,7 @@ def test_a_folder_that_cannot_be_written_completely_leaves_nothing_behind():
 def test_of_many_at_the_same_time_one_makes_the_folder(command):
     with ThreadPoolExecutor(4) as pool:
         flags = [("--example",), ("--files", "hooks")] * 2
-        done = list(pool.map(lambda flag: command("new", "first", *flag, code=None, fresh=True), flags))
+        done = list(pool.map(lambda flag: command("new", "first", *flag, code=None, apart=True), flags))
     assert sorted(each.returncode for each in done) == [0, 2, 2, 2]
     (made,) = [each.stdout for each in done if each.returncode == 0]
     assert [path.name for path in ROOT.iterdir()] == ["first"]

@@ -496,6 +496,7 @@ def test_long_names_do_not_push_the_table_over_the_edge(command, tmp_plugin):
     assert lines[at + 1] == f"    {name} 1.0"
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_a_terminal_gets_colours_unless_no_color_is_set(broken):
     def shown(**environment):
         main, side = pty.openpty()

@@ -474,6 +474,7 @@ def test_what_is_told_to_go_on_with_repeats_what_was_asked_for(call, failing):
     assert "1 of 5" not in again.err
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_a_run_that_the_disk_does_not_take_ends_with_its_results_and_how_to_go_on(call, failing):
     with Path("fails/steps.py").open("a") as steps:
         steps.write(
@@ -640,6 +641,7 @@ def test_an_interruption_that_has_broken_the_import_of_a_library_is_told_as_any_
     ("execution", "signum", "code"),
     [("serial", signal.SIGINT, 130), ("thread", signal.SIGTERM, 143), ("process", signal.SIGHUP, 129)],
 )
+@pytest.mark.usefixtures("warm_processes")
 def test_ctrl_c_and_signals_end_it_cleanly_and_it_says_what_was_written(
     call, project, execution, signum, code
 ):
@@ -651,7 +653,7 @@ def test_ctrl_c_and_signals_end_it_cleanly_and_it_says_what_was_written(
 
             @pipeline_step()
             def look(data, ctx, *, shift=0.0):
-                time.sleep(float(os.environ.get("NAP", 0)))
+                time.sleep(float(os.environ.get("TEST_NAP", 0)))
                 with pathlib.Path("began").open("a") as file:
                     file.write(".")
                 return data, {"seen": shift}
@@ -663,7 +665,7 @@ def test_ctrl_c_and_signals_end_it_cleanly_and_it_says_what_was_written(
     before = Path("data/use/v0/metadata.json").read_bytes()
     process = subprocess.Popen(
         [sys.executable, "-c", CODE, "run", "use", "--replicates", "500", "--execution", execution],
-        env={**os.environ, "NAP": "0.1"},
+        env={**os.environ, "TEST_NAP": "0.1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

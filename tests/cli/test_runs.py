@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -458,34 +456,48 @@ def with_rights(mode: int, *folders: Path) -> Iterator[None]:
             folder.chmod(0o755)
 
 
-def as_a_user(*arguments: str, group: tuple[str, ...] = ("runs",)) -> subprocess.CompletedProcess[str]:
-    """Run the command as somebody for whom rights count: not for root, unless it does without two of its powers."""
-    powerless = []
-    if os.geteuid() == 0:
-        if not shutil.which("setpriv"):
-            pytest.skip("root may do everything, and there is no setpriv")
-        powerless = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-    command = [*powerless, sys.executable, "-m", "crystallize", *group, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+AS_A_USER = """
+import ctypes, os
+from crystallize.cli.app import main
+if os.geteuid() == 0:
+    system = ctypes.CDLL(None)
+    process, powers = (ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()
+    assert system.capget(process, powers) == 0
+    powers[0] &= ~0b110  # to pass over rights, when it writes and when it reads
+    assert system.capset(process, powers) == 0
+main()
+"""
 
 
-def test_a_run_that_may_not_be_read_is_listed_as_damaged_with_the_others(stored):
+@pytest.fixture
+def as_a_user(warm_interpreter):
+    """Return what runs the command as somebody for whom rights count: as root without two of its powers."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return warm_interpreter.run("-c", AS_A_USER, *arguments, cwd=Path.cwd())
+
+    return run
+
+
+def test_a_run_that_may_not_be_read_is_listed_as_damaged_with_the_others(stored, as_a_user):
     with with_rights(0, stored[0]):
-        done = as_a_user("list", "centre")
+        done = as_a_user("runs", "list", "centre")
         assert (done.returncode, done.stdout.count("complete"), done.stdout.count("damaged")) == (0, 2, 1)
         assert "centre v0 is damaged: the metadata of a run cannot be read: Permission denied" in done.stderr
         assert "Look at the rights of its folder" in done.stderr
-        assert as_a_user("pin", "centre").stdout == "centre v2 is pinned.\n"
-        assert as_a_user("list", "--where", "rmse < 70").stdout.count("\ncentre ") == 2
+        assert as_a_user("runs", "pin", "centre").stdout == "centre v2 is pinned.\n"
+        assert as_a_user("runs", "list", "--where", "rmse < 70").stdout.count("\ncentre ") == 2
         for command in ("pin", "delete"):
-            done = as_a_user(command, "centre", "--version", "0", *(["-y"] if command == "delete" else []))
+            done = as_a_user(
+                "runs", command, "centre", "--version", "0", *(["-y"] if command == "delete" else [])
+            )
             assert done.returncode == 2
             assert "cannot be changed: Permission denied" in done.stderr
 
 
-def test_an_experiment_that_may_not_be_looked_into_does_not_hide_the_others(stored):
+def test_an_experiment_that_may_not_be_looked_into_does_not_hide_the_others(stored, as_a_user):
     with with_rights(0, stored[0].parent):
-        done = as_a_user("list")
+        done = as_a_user("runs", "list")
     assert done.returncode == 0
     assert "other" in done.stdout
     assert (
@@ -502,9 +514,9 @@ def test_an_experiment_that_may_not_be_looked_into_does_not_hide_the_others(stor
         ("data/centre", ("show", "centre")),
     ],
 )
-def test_a_folder_that_may_not_be_looked_into_is_told_with_the_way_out(stored, closed, command):
+def test_a_folder_that_may_not_be_looked_into_is_told_with_the_way_out(stored, as_a_user, closed, command):
     with with_rights(0, Path(closed)):
-        done = as_a_user(*command, group=())
+        done = as_a_user(*command)
     assert (done.returncode, done.stdout) == (2, "")
     assert "a folder of stored runs cannot be looked into: Permission denied (" in done.stderr
     assert f"{closed}). Look at its rights" in done.stderr
@@ -531,10 +543,10 @@ def test_a_root_that_is_a_file_is_told(call, project, command):
     ],
     ids=" ".join,
 )
-def test_in_a_store_that_may_only_be_read_the_way_out_is_named(call, stored, command):
+def test_in_a_store_that_may_only_be_read_the_way_out_is_named(call, stored, as_a_user, command):
     call("runs", "pin", "centre", "--version", "0")
     with with_rights(0o555, stored[0].parent, *stored):
-        done = as_a_user(*command)
+        done = as_a_user("runs", *command)
     assert done.returncode == 2
     assert "the stored run cannot be changed: Permission denied (" in done.stderr
     assert "Look at the rights of the folder" in done.stderr

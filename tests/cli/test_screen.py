@@ -160,6 +160,7 @@ def test_json_stays_one_document_where_standard_error_is_closed(odd):
     assert list(json.loads(done.stdout)) == ["odd"]
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_a_full_disk_behind_the_output_is_told_and_the_run_is_stored(odd):
     with open("/dev/full", "wb") as full:  # noqa: PTH123
         done = run("run", "odd", stdout=full, env={"PYTHONUNBUFFERED": ""})

@@ -70,6 +70,7 @@ Experiment(lambda: 0, [step], name="study", seed=1).run(replicates=3)
 """
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_a_run_under_way_is_followed_to_its_end() -> None:
     command = [sys.executable, "-c", FOLLOWED]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
@@ -88,6 +89,7 @@ def test_a_run_under_way_is_followed_to_its_end() -> None:
     assert rest[2:] == ["The run of study is complete."]
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_a_run_that_was_killed_is_told_as_interrupted(call: Any) -> None:
     command = [sys.executable, "-c", FOLLOWED]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:

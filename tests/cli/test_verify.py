@@ -195,6 +195,7 @@ def test_failures_have_to_come_again(call, stored):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("warm_processes")
 def test_an_interrupted_verification_leaves_nothing_behind(call, project, tmp_path, number):
     edit(project / "make" / "steps.py", 'print("said by a step")', "__import__('time').sleep(0.05)")
     assert call("run", "make").code == 0

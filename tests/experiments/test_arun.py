@@ -94,6 +94,7 @@ def test_a_cancelled_task_ends_the_run(strategy: Any) -> None:
     assert len(ran) <= 1001
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_ctrl_c_ends_an_awaited_run_and_leaves_no_process(tmp_path: Any) -> None:
     script = tmp_path / "script.py"
     script.write_text(

@@ -543,6 +543,7 @@ Experiment(lambda: 0, [step], name="held", replicates=2, seed=1, plugins=[Artifa
 """
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_who_resumes_a_run_that_another_process_holds_is_told_so_and_a_dead_holder_is_none() -> None:
     def resume() -> Any:
         return Experiment(

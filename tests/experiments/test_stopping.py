@@ -538,12 +538,12 @@ from crystallize import Experiment, Treatment, decided
 
 def measure(data, ctx):
     if ctx["replicate"] == int(sys.argv[2]) and not Path("went-on").exists():
-        os.kill(int(os.environ["COORDINATOR"]), signal.SIGKILL)
+        os.kill(int(os.environ["TEST_COORDINATOR"]), signal.SIGKILL)
         signal.pause()
     shift = 3.0 if ctx["condition"] == "large" else 0.0
     return data, {"loss": shift + float(ctx.stream(ctx["condition"]).normal())}
 
-os.environ.setdefault("COORDINATOR", str(os.getpid()))
+os.environ.setdefault("TEST_COORDINATOR", str(os.getpid()))
 treatments = [Treatment("large", {}), Treatment("small", {})]
 Experiment(lambda: None, [measure], name="watched", treatments=treatments, seed=7, execution=sys.argv[1]).run(
     stop_when=decided("loss", max=30, drop=True), strategy=sys.argv[3]
@@ -552,9 +552,10 @@ Experiment(lambda: None, [measure], name="watched", treatments=treatments, seed=
 
 
 @pytest.mark.parametrize(("execution", "replicate"), [("serial", 3), ("process", 20)])
+@pytest.mark.usefixtures("warm_processes")
 def test_a_run_whose_coordinator_is_killed_ends_as_if_it_had_not_been(execution: str, replicate: int) -> None:
     Path("script.py").write_text(SCRIPT)
-    environment = {name: value for name, value in os.environ.items() if name != "COORDINATOR"}
+    environment = {name: value for name, value in os.environ.items() if name != "TEST_COORDINATOR"}
     call = [sys.executable, "script.py", execution, str(replicate)]
     assert subprocess.run([*call, "rerun"], check=False, env=environment).returncode == -signal.SIGKILL
     Path("went-on").touch()

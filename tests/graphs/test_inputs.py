@@ -9,6 +9,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from crystallize import ArtifactPlugin, ExperimentGraph
 
 PATIENCE = 60
@@ -36,6 +38,7 @@ def test_the_metadata_name_the_runs_that_were_read(node: Any) -> None:
     ]
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_two_graphs_at_once_each_read_one_version_from_start_to_end(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(

@@ -21,6 +21,7 @@ from crystallize.experiments.run import RunCancelled
 PATIENCE = 60
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_ctrl_c_stops_those_that_run_and_starts_no_other(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -159,6 +160,7 @@ def test_a_graph_does_one_run_at_a_time(node: Any) -> None:
 
 
 @pytest.mark.parametrize("execution", ["process", "async"])
+@pytest.mark.usefixtures("warm_processes")
 def test_ctrl_c_does_not_wait_for_what_processes_and_tasks_are_at(tmp_path: Path, execution: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(

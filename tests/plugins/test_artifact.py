@@ -516,6 +516,7 @@ for _ in range(10):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="starts ten processes at the same moment by fork")
 @pytest.mark.parametrize("mode", ["versioned", "single"])
+@pytest.mark.usefixtures("warm_processes")
 def test_ten_starts_at_the_same_moment_get_ten_versions_complete_and_unmixed(mode: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", AT_ONCE, mode], capture_output=True, text=True, check=False, timeout=60

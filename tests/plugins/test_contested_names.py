@@ -52,6 +52,16 @@ def double(data):
     return data * 2, {"double": data * 2}
 
 
+def test_one_name_in_two_groups_is_contested_in_neither_though_both_are_asked_for_at_once(tmp_plugin):
+    groups = ("crystallize.first", "crystallize.second")
+    for name, group in zip(("acme-third", "acme-fourth"), groups, strict=True):
+        tmp_plugin(name, {"it.py": SOURCE}, groups={group: {"same": "it:Counting"}})
+    assert find(groups) == find(groups[0]) + find(groups[1])
+    assert [(found.group, found.name, found.fault) for found in find(groups)] == [
+        (group, "same", "") for group in groups
+    ]
+
+
 def active(**options):
     """Return distribution by name of the plugins that are not ours."""
     experiment = Experiment(lambda: 5, Pipeline([double]), **options)

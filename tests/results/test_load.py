@@ -377,6 +377,7 @@ for value in range(40):
 """
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_a_run_that_is_shown_while_others_take_its_place_is_one_run() -> None:
     def record(data: Any) -> Any:
         return data, {"x": 0}

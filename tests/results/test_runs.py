@@ -209,6 +209,7 @@ Experiment(lambda: 0, [step], name="centre").run(replicates=3)
 """
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_a_run_is_running_as_long_as_its_process_lives_and_interrupted_after_a_kill() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", MAKES],

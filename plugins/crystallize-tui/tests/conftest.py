@@ -187,10 +187,11 @@ class Ui:
         self.app = pilot.app
 
     async def press(self, *keys: str) -> None:
-        """Press keys, and wait for what each leads to."""
+        """Press keys, and wait for what each leads to; the screen is drawn after the last."""
         for key in keys:
             await self.app._press_keys([key])
-            await self.settled()
+            await self._quiet()
+        _draw(self.app.screen)
 
     async def type(self, text: str) -> None:
         """Type a text where the focus is, in place of what is there."""
@@ -198,11 +199,14 @@ class Ui:
 
     async def settled(self) -> None:
         """Wait until nothing is going on any more: all workers have ended, and nothing is to be done."""
+        await self._quiet()
+        _draw(self.app.screen)
+
+    async def _quiet(self) -> None:
         await idle()
         while self.app.workers:
             await self.app.workers.wait_for_complete()
             await idle()
-        _draw(self.app.screen)
 
     async def until(self, wanted: str | Callable[[], bool], seconds: float = MOST_SECONDS) -> None:
         """Wait until a text is on the screen, or something holds."""
@@ -380,7 +384,7 @@ import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, sci
 import rich.console, rich.table, typer.rich_utils
 
 for module in pkgutil.walk_packages(crystallize.__path__, "crystallize."):
-    if not module.name.startswith("crystallize.testing"):
+    if not module.name.startswith(("crystallize.testing", "crystallize.__main__")):
         importlib.import_module(module.name)
 
 gc.freeze()

@@ -9,6 +9,8 @@ from crystallize_tui.run_process import ActiveRuns, CommandProcess
 
 from crystallize.testing.subjects import wait_until
 
+pytestmark = pytest.mark.usefixtures("warm_commands")
+
 
 def test_what_a_command_prints_is_read_line_by_line_and_its_exit_code_is_told():
     process = CommandProcess("study", ["run", "no-such"], Path.cwd())

@@ -99,6 +99,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_experiments_in_many_processes_share_a_folder() -> None:
     Path("script.py").write_text(SCRIPT, encoding="utf-8")
     processes = [
