@@ -157,13 +157,12 @@ SECONDS = 240
 # importing takes, and where worker processes are started it is saved again. The process is its grandchild, whose
 # parent ends at once, so that the process that asked becomes its parent.
 WARM = """
-import atexit, gc, importlib.util, json, os, pathlib, pkgutil, runpy, socket, sys, threading, types
+import atexit, gc, importlib, json, os, pathlib, pkgutil, runpy, socket, sys, threading, types
 import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, scipy.special
 import _pytest.config, rich.console, rich.table, typer.rich_utils
 
-for name in ("hypothesis.core", *map("_pytest.{}".format, _pytest.config.default_plugins)):  # what pytest imports
-    if importlib.util.find_spec(name.partition(".")[0]):
-        importlib.import_module(name)
+for name in _pytest.config.default_plugins:
+    importlib.import_module(f"_pytest.{name}")
 
 sys.path.append(sys.argv[2])
 import early_fork_server
