@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import WarmInterpreter
+    from tests.warm_interpreter import WarmInterpreter
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 COMPLETE = "import sys; sys.argv = ['crystallize']; from crystallize.cli.app import main; main()"

@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 if TYPE_CHECKING:
-    from tests.conftest import WarmInterpreter
+    from tests.warm_interpreter import WarmInterpreter
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import WarmInterpreter
+    from tests.warm_interpreter import WarmInterpreter
 
 RunPytest = Callable[..., "CompletedProcess[str]"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import inspect
 import json
@@ -12,7 +11,6 @@ import re
 import resource
 import selectors
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -35,6 +33,7 @@ from textual.css.stylesheet import Stylesheet
 from textual.screen import Screen
 
 from crystallize import ExperimentGraph
+from tests.warm_interpreter import WarmInterpreter
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -376,116 +375,19 @@ def project(made_project: Path) -> Path:
     return Path("experiments").absolute()
 
 
-# An interpreter that has imported all of Crystallize, and forks for each command: that saves the second that importing
-# takes. The process is its grandchild, whose parent ends at once, so that the process that asked becomes its parent.
-WARM = """
-import atexit, gc, importlib, json, os, pkgutil, runpy, socket, sys, threading
-import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, scipy.special
-import rich.console, rich.table, typer.rich_utils
-
-for module in pkgutil.walk_packages(crystallize.__path__, "crystallize."):
-    if not module.name.startswith(("crystallize.testing", "crystallize.__main__")):
-        importlib.import_module(module.name)
-
-gc.freeze()
-requests = socket.socket(fileno=int(sys.argv[1]))
-while True:
-    request, files, _, _ = socket.recv_fds(requests, 1 << 20, 3)
-    if not request:
-        sys.exit()
-    if child := os.fork():
-        os.waitpid(child, 0)
-        requests.sendall(b".")
-        for file in files:
-            os.close(file)
-    elif grandchild := os.fork():
-        requests.sendall(b"%d" % grandchild)
-        os._exit(0)
-    else:
-        break
-requests.close()
-
-request = json.loads(request)
-if request["is_session"]:
-    os.setsid()
-for number, file in enumerate(files):
-    os.dup2(file, number)
-    os.close(file)
-os.chdir(request["folder"])
-os.environ.clear()
-os.environ.update(request["environment"])
-sys.argv[:] = request["arguments"]
-code = None
-try:
-    runpy.run_module("crystallize", run_name="__main__", alter_sys=True)
-except SystemExit as ended:
-    code = ended.code
-if code is not None and not isinstance(code, int):
-    sys.exit(code)
-# What Python does at its end, but for taking down all modules, whose memory is shared and would be copied first.
-threading._shutdown()
-atexit._run_exitfuncs()
-sys.stdout.flush()
-os._exit(code or 0)
-"""
-_SUBREAPER = 36  # of prctl: who becomes the parent of a process whose own has ended
-
-
 @pytest.fixture(scope="session")
-def warm_interpreter() -> Iterator[socket.socket]:
-    """Return what takes the requests of an interpreter that has imported all of Crystallize."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-u", "-c", WARM, str(theirs.fileno())],
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # a process with threads had better not fork
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
-        )
-        theirs.close()
-        yield ours
-    process.wait()
+def warm_interpreter() -> Iterator[WarmInterpreter]:
+    """Return an interpreter that has imported all of Crystallize, started as the screen starts its commands."""
+    interpreter = WarmInterpreter(environment=os.environ | {"PYTHONUNBUFFERED": "1"}, options=["-P"])
+    yield interpreter
+    interpreter.close()
 
 
 @pytest.fixture
 def warm_commands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start the commands of Crystallize as forks of a warm interpreter, where the system knows how to."""
-    if sys.platform != "linux":
-        return
-    requests: socket.socket = request.getfixturevalue("warm_interpreter")
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    names = list(inspect.signature(subprocess.Popen._execute_child).parameters)
-
-    class Popen(subprocess.Popen[Any]):
-        def _execute_child(self, *values: Any) -> None:
-            given = dict(zip(names, (self, *values), strict=True))
-            folder = given["cwd"] or Path.cwd()
-            if (
-                list(given["args"][:4]) != [sys.executable, "-P", "-m", "crystallize"]
-                or not Path(folder).is_dir()
-            ):
-                super()._execute_child(*values)
-                return
-            files = [given["p2cread"], given["c2pwrite"], given["errwrite"]]
-            assert min(files) >= 0, "all three are given or piped"
-            wanted = {
-                "arguments": ["crystallize", *given["args"][4:]],
-                "environment": dict(given["env"] or os.environ),
-                "folder": str(folder),
-                "is_session": bool(given["start_new_session"]),
-            }
-            prctl(_SUBREAPER, 1)
-            socket.send_fds(requests, [json.dumps(wanted).encode()], files)
-            answer = b""
-            while not answer.endswith(b"."):
-                answer += requests.recv(32)
-            prctl(_SUBREAPER, 0)
-            self.pid = int(answer[:-1])
-            self._child_created = True
-            self._close_pipe_fds(*(given[name] for name in names if name[:3] in ("p2c", "c2p", "err")))
-
-    monkeypatch.setattr(subprocess, "Popen", Popen)
+    if sys.platform == "linux":
+        monkeypatch.setattr(subprocess, "Popen", request.getfixturevalue("warm_interpreter").Popen)
 
 
 def pytest_make_parametrize_id(val: Any, argname: str) -> str | None:
