@@ -54,7 +54,7 @@ def find_location(name: str) -> RunLocation:
             raise
         left = [each for each, location in stored.items() if has_runs(location)]
         near = did_you_mean(name, left)
-        hint = f"{error.hint}. Runs of others are stored of {listed(left)}" if left else error.hint
+        hint = f"{error.hint}. Runs are stored of {listed(left)}" if left else error.hint
         raise UnknownNameError(
             error.what, error.where, f"{near} {hint}" if near not in hint else hint
         ) from None
