@@ -26,7 +26,7 @@ from crystallize.discovery.entry_points import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _NEAR = 0.75  # "plugin" and "executions" are near; another project's "crystallize.exporters" is not
 _NEAR_AS_A_WHOLE = 0.9
@@ -34,9 +34,9 @@ _TICK_NS = 50_000_000  # file systems stamp changes with the clock of the last t
 
 
 def find(
-    group: str | Collection[str], is_off: Callable[[Found], bool] = lambda found: False
+    group: str | Sequence[str], is_off: Callable[[Found], bool] = lambda found: False
 ) -> tuple[Found, ...]:
-    """Return what is installed in a group, or in several, sorted by group, name and distribution; import none of it.
+    """Return what is installed in one group after the other, sorted by name and then distribution; import none of it.
 
     A distribution that is on ``sys.path`` twice counts once, the first, as Python imports it. If two
     distributions claim one name, both are returned with `fault` set; the core's own stays usable. What stands
@@ -44,7 +44,7 @@ def find(
 
     Parameters
     ----------
-    group : str or collection of str
+    group : str or sequence of str
         For example ``"crystallize.plugins"``. To ask for several groups at once takes no longer than for one.
     is_off : callable, optional
         Tells what is switched off. That is returned as well, and leaves its name to the others.
@@ -56,7 +56,7 @@ def find(
     """
     groups = (group,) if isinstance(group, str) else group
     declared, _ = _installed()
-    return tuple(_judged([found for found in declared if found.group in groups], is_off))
+    return tuple(_judged([found for each in groups for found in declared if found.group == each], is_off))
 
 
 def hidden() -> list[Found]:

@@ -234,8 +234,7 @@ def _record(
 
 def _name_of(plugin: object) -> str:
     """Return the name of the entry point that stands for a plugin, or that of its class or module."""
-    # Plugins first: of the two groups, in alphabetical order, theirs is the later one.
-    for found in sorted(find((PLUGINS, EXECUTION)), key=lambda found: found.group != PLUGINS):
+    for found in find((PLUGINS, EXECUTION)):
         is_module = isinstance(plugin, ModuleType) and found.value == plugin.__name__
         if is_module or _leads_to(found, type(plugin)):
             return found.name

@@ -57,6 +57,7 @@ def test_one_name_in_two_groups_is_contested_in_neither_though_both_are_asked_fo
     for name, group in zip(("acme-third", "acme-fourth"), groups, strict=True):
         tmp_plugin(name, {"it.py": SOURCE}, groups={group: {"same": "it:Counting"}})
     assert find(groups) == find(groups[0]) + find(groups[1])
+    assert find(groups[::-1]) == find(groups[1]) + find(groups[0])
     assert [(found.group, found.name, found.fault) for found in find(groups)] == [
         (group, "same", "") for group in groups
     ]
