@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from crystallize.store.layout import RunLocation
     from crystallize.store.outcome import ReplicateResult
 
+_logger = logging.getLogger("crystallize.experiment")
 _entrance = threading.Lock()  # two threads that start one experiment at once: one of them is told
 
 
@@ -624,6 +626,8 @@ class Experiment:
             if run.stop_when is None
             else resolve_most_replicates(self, asked, run.stop_when)
         )
+        if run.stop_when is not None and (unused := run.stop_when.unused_looks(run.replicates)):
+            _logger.warning("experiment %r: the stopping rule %s", self.folder_name, unused)
         self.plugins.call("before_run", experiment=self)
         run.preregistration = compare_with_plan(self, hypotheses)
         self._intake = intake = Intake(self, run, self.aggregator(self), hypotheses)
