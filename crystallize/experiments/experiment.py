@@ -52,7 +52,7 @@ from crystallize.plugins.manager import PluginManager
 from crystallize.utils.checks import check_count
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.masking import masked
-from crystallize.utils.names import check_name
+from crystallize.utils.names import check_experiment_name
 from crystallize.utils.randomness import check_seed, draw_master_seed
 from crystallize.utils.signals import termination_ends_the_run
 from crystallize.utils.suggest import first_of
@@ -183,7 +183,7 @@ class Experiment:
         self.failure_policy = FailurePolicy.of(
             on_error=on_error, max_failures=max_failures, retries=retries, timeout=timeout
         )
-        self.name = None if name is None else check_name("experiment", name)
+        self.name = None if name is None else check_experiment_name(name)
         self.description = check_description(description)
         self.datasource = datasource
         self.pipeline = pipeline if isinstance(pipeline, Pipeline) else Pipeline(pipeline)
