@@ -629,6 +629,11 @@ class Experiment:
         if run.stop_when is not None and (unused := run.stop_when.unused_looks(run.replicates)):
             _logger.warning("experiment %r: the stopping rule %s", self.folder_name, unused)
         self.plugins.call("before_run", experiment=self)
+        if run.resumes and not run.stored and self.location() is None:
+            _logger.warning(
+                "nothing stores the runs of experiment %r, so that there is none to resume: all is run",
+                self.folder_name,
+            )
         run.preregistration = compare_with_plan(self, hypotheses)
         self._intake = intake = Intake(self, run, self.aggregator(self), hypotheses)
         run.has_begun = True
