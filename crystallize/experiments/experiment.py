@@ -529,11 +529,15 @@ class Experiment:
         """
         name, chosen = choose_condition(self.treatments, treatment)
         check_count("replicate", replicate, least=0)
-        with self._under_way("apply", chosen, (name,), (), replicates=1, seed=seed) as run:
+        only = frozenset({replicate})
+        with self._under_way(
+            "apply", chosen, (name,), (), replicates=replicate + 1, seed=seed, only=only
+        ) as run:
             check_experiment(self, ())
             settle_sources(self)
             self.plugins.call("before_run", experiment=self)
             self._intake = Intake(self, run, self.aggregator(self), ())
+            self._intake.take_stored()
             applied, result = Replicate(self).apply(name, data, replicate)
             self._intake.take(result)
             self._intake.finish()

@@ -202,7 +202,7 @@ class Replicate:
         data : object
             The pipeline's first data, or :data:`FETCH` for the data source's.
         replicate : int, default 0
-            What the context has as its replicate; the result is that of the only one there is.
+            Which replicate it is.
         """
         chosen = next(each for each in self._conditions if each.name == condition)
         if data is not FETCH:
@@ -212,7 +212,7 @@ class Replicate:
         with ctx.in_force():
             returned = drive(self._play(ctx, chosen))
         outcome = _outcome(ctx, chosen.name, None, started, ctx.trace)
-        return returned, ReplicateResult(0, (outcome,), self._run)
+        return returned, ReplicateResult(replicate, (outcome,), self._run)
 
     # -- the flow ------------------------------------------------------------------------------------------
 
