@@ -60,7 +60,9 @@ class SeedPlugin(BasePlugin):
         if seed_fn is not None:
             check_call("seed_fn is called with a seed", seed_fn, 0)
             if is_async(seed_fn):
-                raise InvalidTypeError("seed_fn is an async def, and nobody awaits it: nothing would be seeded")
+                raise InvalidTypeError(
+                    "seed_fn is an async def, and nobody awaits it: nothing would be seeded"
+                )
         self.seed = None if seed is None else check_seed(seed)
         self.auto_seed = auto_seed
         self.seed_fn = seed_fn
