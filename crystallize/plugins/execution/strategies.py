@@ -6,6 +6,7 @@ replicate order, for the same experiment.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -103,7 +104,7 @@ class ParallelExecution(BasePlugin):
     ) -> None:
         self.max_workers = None if max_workers is None else check_count("max_workers", max_workers)
         self.executor_type = _check_executor_type(executor_type)
-        if executor_type == "process":
+        if executor_type == "process" and "CRYSTALLIZE_START_METHOD" in os.environ:
             from crystallize.plugins.execution.launch import start_method
 
             start_method()  # a wrong one is told now, and not when the run has begun
