@@ -12,7 +12,7 @@ from crystallize.config.errors import shown
 from crystallize.config.folders import command_name, find_folders, resolve
 from crystallize.config.reader import read_config
 from crystallize.errors import CrystallizeError, InvalidNameError, InvalidValueError, UnknownNameError
-from crystallize.utils.names import check_name
+from crystallize.utils.names import check_experiment_name
 from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
@@ -115,11 +115,9 @@ def check_new_name(name: str, root: Path, folders: Iterable[ExperimentFolder]) -
 
 def _check_spelling(name: str) -> None:
     """Raise InvalidNameError unless `name` can be referred to on the command line and in config.yaml."""
-    check_name("experiment", name)
+    check_experiment_name(name)
     if name.startswith((".", "-")):
         fault = f"begins with {name[0]!r}, as hidden folders and options do"
-    elif _ARTIFACT in name:
-        fault = f"has a {_ARTIFACT!r}, which stands between an experiment and its artifact"
     elif not name.isprintable():
         fault = "has a character that cannot be printed"
     else:

@@ -172,7 +172,8 @@ class ProgressPlugin(BasePlugin):
         first = not run.failures
         display.say(f"{run.name}: the first failure under {error.condition!r}: {error}", "red")
         if first:
-            display.say(error.traceback.rstrip("\n"))
+            if error.traceback:
+                display.say(error.traceback.rstrip("\n"))
             display.say(how_to_repeat(experiment, error))
 
 

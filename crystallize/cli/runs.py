@@ -288,7 +288,8 @@ def delete(
 
     A record stays, with the metadata and the size and hash of each file, and
     the number is never used again. Say which runs: by number, or by what they
-    are. One that is pinned, or that somebody makes or reads, is not removed.
+    are. One that is pinned, or that somebody makes or reads, is not removed;
+    nor is one that cannot be read, unless --version or --status names it.
     """
     from crystallize.errors import InvalidValueError
     from crystallize.store.retention import delete as delete_run
@@ -301,6 +302,7 @@ def delete(
     if version:
         everything = _only(everything, name, version)
     meant = filters.select(everything)
+    is_named = bool(version or status)
     kept = {run.path for run in _newest(meant, keep)}
     chosen = [run for run in meant if run.path not in kept]
     for run in chosen:
@@ -309,7 +311,16 @@ def delete(
             fail(InvalidValueError(f"{run.experiment} {run.name} is pinned", hint=f"Let it go: '{unpin}'"))
         if run.pinned:
             screen.echo(f"{run.experiment} {run.name} is pinned and stays.", err=True)
-    _remove([run for run in chosen if not run.pinned], removable, delete_run, "", dry_run=dry_run, yes=yes)
+        elif run.problem and not is_named:
+            screen.echo(f"{run.experiment} {run.name} is left alone: {run.problem}", err=True)
+    _remove(
+        [run for run in chosen if not run.pinned and (is_named or not run.problem)],
+        removable,
+        delete_run,
+        "",
+        dry_run=dry_run,
+        yes=yes,
+    )
 
 
 def _remove(
@@ -427,10 +438,14 @@ def _newest(found: Runs, count: int) -> Runs:
 
 
 def _table(found: Sequence[StoredRun]) -> list[str]:
+    from crystallize.config.errors import shown
     from crystallize.utils.text_table import TextTable
 
+    same_name = Counter(folder.name for folder in {run.path.parent for run in found})
     columns = {
-        "experiment": [run.experiment for run in found],
+        "experiment": [
+            run.experiment if same_name[run.experiment] == 1 else shown(run.path.parent) for run in found
+        ],
         **_on_the_left("run", [run.name for run in found]),
         **_on_the_left("status", [_status(run) for run in found]),
         **_on_the_left("when", [quantities.format_time(run.when) for run in found]),

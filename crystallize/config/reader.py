@@ -26,7 +26,7 @@ from crystallize.config.schema import (
 from crystallize.config.treatments import read_treatments
 from crystallize.errors import CrystallizeError
 from crystallize.experiments.designs.sampled import KINDS
-from crystallize.utils.names import check_name
+from crystallize.utils.names import check_experiment_name
 from crystallize.utils.suggest import did_you_mean, listed, nearest
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _check_names(draft: Draft) -> None:
     document, config = draft.document, draft.config
     if config.name is None and not draft.is_broken("name"):
         try:
-            check_name("experiment", draft.name)
+            check_experiment_name(draft.name)
         except CrystallizeError as error:
             document.add((), error.what, "Give the experiment a 'name'")
     aliases: set[str] = set()

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from crystallize.errors import InvalidValueError
 from crystallize.experiments.designs.sampled import KINDS
 from crystallize.utils.context import RESERVED_KEYS
-from crystallize.utils.names import check_name
+from crystallize.utils.names import check_experiment_name
 
 if TYPE_CHECKING:
     from crystallize.config.errors import KeyPath
@@ -138,7 +138,7 @@ def _check_distinct(names: list[str]) -> list[str]:
 
 
 Text = Annotated[str, Field(pattern=r"\S")]
-ExperimentName = Annotated[Text, AfterValidator(lambda name: check_name("experiment", name))]
+ExperimentName = Annotated[Text, AfterValidator(check_experiment_name)]
 ContextKey = Annotated[
     str, AfterValidator(_check_key), Field(json_schema_extra={"not": {"enum": sorted(RESERVED_KEYS)}})
 ]

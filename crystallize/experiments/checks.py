@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from crystallize.experiments.treatment import Treatment
     from crystallize.hookspecs import RunningExperiment
     from crystallize.statistics.stopping.rule import StoppingRule
+
+_logger = logging.getLogger("crystallize.experiment")
 
 
 def check_description(description: Any) -> str:
@@ -211,6 +214,27 @@ def resolve_most_replicates(experiment: RunningExperiment, asked: int | None, ru
     if not known:
         raise nothing_ends(experiment, rule)
     return min(known)
+
+
+def warn_of_shared_inputs(experiment: RunningExperiment, replicates: int) -> None:
+    """Warn if replicates share artifacts of another experiment, which has several but not as many; one is for all."""
+    counts = {
+        location.experiment: count
+        for source in data_sources(experiment).values()
+        for leaf in source.leaves()
+        if isinstance(leaf, Artifact) and 1 < (count := leaf.default_replicates or 0) < replicates
+        for location in leaf.producers()
+    }
+    for producer, count in counts.items():
+        _logger.warning(
+            "experiment %r has up to %d replicates, and %r, whose artifacts it reads, has %d: they are read again from "
+            "the first one on. Replicates that share one are not independent, so that intervals, p-values and stopping "
+            "rules promise too much",
+            experiment.folder_name,
+            replicates,
+            producer,
+            count,
+        )
 
 
 def nothing_ends(experiment: RunningExperiment, rule: StoppingRule) -> ValidationError:

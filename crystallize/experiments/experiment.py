@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from crystallize.experiments.checks import (
     resolve_most_replicates,
     resolve_replicates,
     settle_sources,
+    warn_of_shared_inputs,
     with_seed,
 )
 from crystallize.experiments.failure_policy import FailurePolicy
@@ -51,7 +53,7 @@ from crystallize.plugins.manager import PluginManager
 from crystallize.utils.checks import check_count
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.masking import masked
-from crystallize.utils.names import check_name
+from crystallize.utils.names import check_experiment_name
 from crystallize.utils.randomness import check_seed, draw_master_seed
 from crystallize.utils.signals import termination_ends_the_run
 from crystallize.utils.suggest import first_of
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from crystallize.store.layout import RunLocation
     from crystallize.store.outcome import ReplicateResult
 
+_logger = logging.getLogger("crystallize.experiment")
 _entrance = threading.Lock()  # two threads that start one experiment at once: one of them is told
 
 
@@ -181,7 +184,7 @@ class Experiment:
         self.failure_policy = FailurePolicy.of(
             on_error=on_error, max_failures=max_failures, retries=retries, timeout=timeout
         )
-        self.name = None if name is None else check_name("experiment", name)
+        self.name = None if name is None else check_experiment_name(name)
         self.description = check_description(description)
         self.datasource = datasource
         self.pipeline = pipeline if isinstance(pipeline, Pipeline) else Pipeline(pipeline)
@@ -527,11 +530,15 @@ class Experiment:
         """
         name, chosen = choose_condition(self.treatments, treatment)
         check_count("replicate", replicate, least=0)
-        with self._under_way("apply", chosen, (name,), (), replicates=1, seed=seed) as run:
+        only = frozenset({replicate})
+        with self._under_way(
+            "apply", chosen, (name,), (), replicates=replicate + 1, seed=seed, only=only
+        ) as run:
             check_experiment(self, ())
             settle_sources(self)
             self.plugins.call("before_run", experiment=self)
             self._intake = Intake(self, run, self.aggregator(self), ())
+            self._intake.take_stored()
             applied, result = Replicate(self).apply(name, data, replicate)
             self._intake.take(result)
             self._intake.finish()
@@ -624,7 +631,15 @@ class Experiment:
             if run.stop_when is None
             else resolve_most_replicates(self, asked, run.stop_when)
         )
+        warn_of_shared_inputs(self, run.replicates)
+        if run.stop_when is not None and (unused := run.stop_when.unused_looks(run.replicates)):
+            _logger.warning("experiment %r: the stopping rule %s", self.folder_name, unused)
         self.plugins.call("before_run", experiment=self)
+        if run.resumes and not run.stored and self.location() is None:
+            _logger.warning(
+                "nothing stores the runs of experiment %r, so that there is none to resume: all is run",
+                self.folder_name,
+            )
         run.preregistration = compare_with_plan(self, hypotheses)
         self._intake = intake = Intake(self, run, self.aggregator(self), hypotheses)
         run.has_begun = True

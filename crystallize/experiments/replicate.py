@@ -16,7 +16,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from crystallize.datasources.datasource import DataSource, FunctionSource
-from crystallize.errors import InvalidTypeError
+from crystallize.errors import CrystallizeError, InvalidTypeError
 from crystallize.experiments.order import INTERLEAVED, order_of_conditions
 from crystallize.experiments.time_limit import limited, reported, timeout_error
 from crystallize.store.extent import takes_part
@@ -32,7 +32,6 @@ from crystallize.utils.stage import DATA_SOURCE, TREATMENT, notes_key, trace_of,
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from crystallize.errors import CrystallizeError
     from crystallize.experiments.treatment import Treatment
     from crystallize.hookspecs import RunningExperiment
     from crystallize.plugins.collection import PluginRecord
@@ -203,7 +202,7 @@ class Replicate:
         data : object
             The pipeline's first data, or :data:`FETCH` for the data source's.
         replicate : int, default 0
-            What the context has as its replicate; the result is that of the only one there is.
+            Which replicate it is.
         """
         chosen = next(each for each in self._conditions if each.name == condition)
         if data is not FETCH:
@@ -213,7 +212,7 @@ class Replicate:
         with ctx.in_force():
             returned = drive(self._play(ctx, chosen))
         outcome = _outcome(ctx, chosen.name, None, started, ctx.trace)
-        return returned, ReplicateResult(0, (outcome,), self._run)
+        return returned, ReplicateResult(replicate, (outcome,), self._run)
 
     # -- the flow ------------------------------------------------------------------------------------------
 
@@ -354,22 +353,23 @@ class Replicate:
 
 def describe_error(error: BaseException, replicate: int, condition: str, step: str | None) -> OutcomeError:
     """Describe an exception in plain data, so that it can be sent, stored and compared."""
-    frames = users_frames(error) or error.__traceback__
-    formatted = "".join(traceback.format_exception(type(error), error, frames))
+    frames = users_frames(error)
+    if frames is None and not isinstance(error, CrystallizeError):
+        frames = error.__traceback__
+    lines = traceback.format_exception(type(error), error, frames)
     return OutcomeError(
         replicate=replicate,
         condition=condition,
         step=step,
         kind=_kind(error),
         message=_message(error),
-        traceback=formatted,
+        traceback="".join(lines) if len(lines) > 1 else "",  # a single one is the message
     )
 
 
 def _given_up(replicate: int, condition: str, error: CrystallizeError) -> Outcome:
     """Return the outcome of a condition that could not be brought to an end."""
-    kind, message = _kind(error), str(error)
-    described = OutcomeError(replicate, condition, None, kind, message, f"{kind}: {message}\n")
+    described = OutcomeError(replicate, condition, None, _kind(error), str(error), "")
     return Outcome(condition, seed=None, metrics={}, tags={}, error=described)
 
 

@@ -80,12 +80,13 @@ async def _until(end: float, awaitable: Awaitable[Any], error: OutcomeTimeoutErr
 def reported(flow: Flow[Any], replicate: int, condition: str, seconds: float) -> Iterator[None]:
     """Warn when `flow` takes longer than `seconds` and cannot be stopped, while it does."""
     is_over = threading.Event()
+    wait = min(seconds, threading.TIMEOUT_MAX)
 
     def watch() -> None:
-        if is_over.wait(seconds):
+        if is_over.wait(wait):
             return
         # What is awaited is cancelled now, if it lets the event loop do so.
-        if inspect.getgeneratorstate(flow) != inspect.GEN_RUNNING and is_over.wait(seconds):
+        if inspect.getgeneratorstate(flow) != inspect.GEN_RUNNING and is_over.wait(wait):
             return
         _logger.warning(
             "replicate %d under condition %r takes more than %g seconds. A step that does not await cannot be stopped "

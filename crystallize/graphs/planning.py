@@ -350,5 +350,5 @@ def _mismatch(node: Experiment, what: str) -> ReplicateMismatchError:
     return ReplicateMismatchError(
         f"experiment {node.folder_name!r} {what}",
         files_of([node]),
-        "Run the graph with replicates=N, or give them the same number",
+        "Give them the same number, each in its config.yaml, or all with ExperimentGraph.run(replicates=N)",
     )

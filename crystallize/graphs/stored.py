@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import GraphError
+from crystallize.experiments.signature import experiment_signature
 from crystallize.graphs.dependencies import Dependencies, files_of
+from crystallize.store.changes import changed_conditions
 from crystallize.store.metadata import read_metadata
 from crystallize.store.versions import find_run
 from crystallize.utils.suggest import listed
@@ -19,7 +21,9 @@ _logger = logging.getLogger("crystallize.graph")
 
 
 def check_stored_runs(nodes: Sequence[Experiment], treatments: Collection[str] | None = None) -> None:
-    """Check what the last of `nodes` will read if it runs alone; warn of stored runs whose folder has changed since.
+    """Check what the last of `nodes` will read if it runs alone; warn of stored runs that are stale.
+
+    They are if a file of the folder has changed, or what the experiment is made of: settings, parameters, other code.
 
     Parameters
     ----------
@@ -57,16 +61,25 @@ def check_stored_runs(nodes: Sequence[Experiment], treatments: Collection[str] |
                 files_of([producer]),
                 f"`crystallize run {name}` makes a run that has, or leave --only out",
             )
-        stored, files = metadata.get("files"), producer.files()
-        if not stored or not isinstance(stored, dict):
-            continue
-        changed = {file for file in {*stored, *files} if stored.get(file) != files.get(file)}
-        if changed:
+        if reason := _change_since(producer, metadata):
             _logger.warning(
-                "the stored run of experiment %r in %s is stale: %s changed since. "
-                "`crystallize run %s` makes a new one",
+                "the stored run of experiment %r in %s is stale: %s. `crystallize run %s%s` makes a new one",
                 name,
                 run,
-                listed(changed),
+                reason,
                 name,
+                " --set ..." if producer.initial_ctx else "",
             )
+
+
+def _change_since(producer: Experiment, metadata: Mapping[str, Any]) -> str:
+    """Tell what of an experiment has changed since a run of it; another seed makes no run stale."""
+    stored, files = metadata.get("files"), producer.files()
+    if isinstance(stored, dict) and stored:
+        changed = {file for file in {*stored, *files} if stored.get(file) != files.get(file)}
+        if changed:
+            return f"{listed(changed)} changed since"
+    signature = metadata.get("signature") or {}
+    seeding = {key: signature.get(key, {}) for key in ("seed", "plugins")}
+    now = experiment_signature(producer, ()) | seeding
+    return next(iter(changed_conditions(signature, now).values()), "")

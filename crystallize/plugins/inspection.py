@@ -69,7 +69,7 @@ def implementations(plugin: object, *, is_strategy: bool = False) -> tuple[Imple
     Raises
     ------
     PluginError
-        With the reason why the plugin cannot be used: a misspelt hook, arguments that the hook does not
+        With the reasons why the plugin cannot be used: a misspelt hook, arguments that the hook does not
         have, an ``async def``, a generator that is no wrapper.
     """
     is_base = isinstance(plugin, BasePlugin)
@@ -81,8 +81,14 @@ def implementations(plugin: object, *, is_strategy: bool = False) -> tuple[Imple
     is_marked = is_base or any(each.hook == LOOP and not each.is_wrapper for each in found)
     if is_strategy and not is_marked and hasattr(plugin, LOOP) and _marked(plugin, LOOP) is None:
         found.append(Implementation(LOOP, getattr(plugin, LOOP), dict(_UNMARKED)))
+    faults = []
     for implementation in found:
-        _check(implementation)
+        try:
+            _check(implementation)
+        except PluginError as error:
+            faults.append(error.what)
+    if faults:
+        raise PluginError("; ".join(faults))
     if is_base:
         _check_spelling(plugin, {implementation.function for implementation in found})
     return tuple(found)

@@ -30,7 +30,7 @@ from crystallize.store.metadata import (
     RUNNING,
     write_metadata,
 )
-from crystallize.store.retention import forget_pruned
+from crystallize.store.retention import artifact_size, forget_pruned
 from crystallize.store.versions import claim_newest, claim_run
 from crystallize.utils.files import atomic_write_bytes, is_folder, remove_folder
 
@@ -207,9 +207,11 @@ class Recording:
             _remove_left_out(folder, result.stopping)
         write_manifest(folder, result.artifacts)
         learnt = _describe_plugins(self._experiment.plugins)  # again: a strategy may have learnt of itself
+        written = sum({entry.path: entry.size for entry in result.artifacts}.values())
         outcome: dict[str, Any] = {
             "failed_outcomes": len(result.errors),
-            "artifact_bytes": sum({entry.path: entry.size for entry in result.artifacts}.values()),
+            # What a resumed run had of other conditions is still there.
+            "artifact_bytes": artifact_size(folder) if self._is_resumed else written,
             "replaces": self._claim.replaces(),
         }
         if stopping is not None:

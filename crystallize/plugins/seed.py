@@ -10,6 +10,7 @@ from crystallize.errors import InvalidTypeError, ValidationError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
 from crystallize.utils.randomness import SEED_RANGE, check_seed
+from crystallize.utils.signatures import check_call, is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,8 @@ class SeedPlugin(BasePlugin):
     ------
     InvalidTypeError, InvalidValueError
         If `seed` is not an int or is negative, `auto_seed` is not a bool, or `seed_fn` cannot be called.
+    MissingParameterError
+        If `seed_fn` needs more than a seed.
     """
 
     def __init__(
@@ -54,6 +57,12 @@ class SeedPlugin(BasePlugin):
             raise InvalidTypeError(f"auto_seed is True or False, got {auto_seed!r}")
         if seed_fn is not None and not callable(seed_fn):
             raise InvalidTypeError(f"seed_fn is a callable that takes a seed, got {seed_fn!r}")
+        if seed_fn is not None:
+            check_call("seed_fn is called with a seed", seed_fn, 0)
+            if is_async(seed_fn):
+                raise InvalidTypeError(
+                    "seed_fn is an async def, and nobody awaits it: nothing would be seeded"
+                )
         self.seed = None if seed is None else check_seed(seed)
         self.auto_seed = auto_seed
         self.seed_fn = seed_fn

@@ -272,7 +272,9 @@ class Result:
             cluster=cluster,
             interval=interval,
         )
-        return replace(table, preregistration=self.preregistration, stopping=self.stopping)
+        return replace(
+            table, preregistration=self.preregistration, stopping=self.stopping, planned=self.replicates
+        )
 
     def effects(self, metric: str, *, interactions: bool = True, confidence: float = 0.95) -> Effects:
         """Return what each factor of a design does to a metric, and what two of them do together.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +14,7 @@ from crystallize.results.filters import Means, MetricFilter, mean_over_replicate
 from crystallize.results.frame import make_frame
 from crystallize.results.load import load_result
 from crystallize.store.finding import locate, stored_experiments
-from crystallize.store.layout import ROOT, RunLocation, replicates_in, version_number
+from crystallize.store.layout import ROOT, RunLocation, version_number
 from crystallize.store.metadata import (
     DELETED,
     FAILED,
@@ -26,11 +24,13 @@ from crystallize.store.metadata import (
     read_metadata,
     time_in,
 )
-from crystallize.store.retention import pruned_of
+from crystallize.store.retention import artifact_size, pruned_of
 from crystallize.store.versions import folder_of, is_pinned, status_of, versions
 from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from pandas import DataFrame
 
     from crystallize.results.result import Result
@@ -227,7 +227,7 @@ class Runs(Sequence[StoredRun]):
         return make_frame(conditions, ["run"], "The frame of several runs")
 
 
-def runs(experiment: str | os.PathLike[str] | None = None, *, root_dir: str | Path = ROOT) -> Runs:
+def runs(experiment: str | PathLike[str] | None = None, *, root_dir: str | Path = ROOT) -> Runs:
     """Return the stored runs of an experiment, the newest last; deleted ones are left out.
 
     What they measured is not read: that is what ``runs("centre")[-1].result()`` does.
@@ -309,12 +309,7 @@ def _size(folder: Path, written: Any) -> int:
     """Return how many bytes of artifacts are there: what the run wrote without what was pruned, or what is found."""
     if type(written) is int:
         return max(0, written - pruned_of(folder).size)
-    size = 0
-    with contextlib.suppress(OSError):  # it may not be looked into, or goes on changing
-        for replicate in replicates_in(folder):
-            for parent, _, names in os.walk(replicate):
-                size += sum(os.lstat(os.path.join(parent, name)).st_size for name in names)  # noqa: PTH118
-    return size
+    return artifact_size(folder)
 
 
 def _accepted(found: Iterable[StoredRun], filters: Sequence[MetricFilter]) -> list[StoredRun]:

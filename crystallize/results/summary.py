@@ -79,7 +79,7 @@ class Summary:
     rows : tuple of SummaryRow
         By metric in the order of recording, then by condition, the baseline first.
     replicates : int
-        How many replicates the run had.
+        How many replicates were measured.
     confidence : float
         Level of the intervals.
     identical : tuple of str
@@ -94,6 +94,8 @@ class Summary:
         The tag whose clusters the rows count.
     failed : dict of str to int
         How many replicates failed under each condition under which any did.
+    planned : int or None
+        How many replicates the run was to have, which is more if it was broken off.
     """
 
     rows: tuple[SummaryRow, ...]
@@ -105,11 +107,13 @@ class Summary:
     stopping: Stopping | None = None
     cluster: str | None = None
     failed: Mapping[str, int] = field(default_factory=dict)
+    planned: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as plain dicts and lists."""
         return {
             "replicates": self.replicates,
+            "planned": self.planned,
             "confidence": self.confidence,
             "rows": [asdict(row) for row in self.rows],
             "identical": list(self.identical),
@@ -186,7 +190,9 @@ class Summary:
 
     def _notes(self) -> Iterator[str]:
         if self.rows:
-            yield f"{counted(self.replicates, 'replicate')}. sd: standard deviation over replicates."
+            planned = self.planned or self.replicates
+            measured = "" if planned == self.replicates else f"{self.replicates} of "
+            yield f"{measured}{counted(planned, 'replicate')}. sd: standard deviation over replicates."
             yield from self._method_notes()
         else:
             yield "no metrics were recorded"
@@ -315,7 +321,7 @@ def summarize(
     conditions : sequence of ConditionMetrics
         The conditions, the baseline first.
     replicates : int
-        How many replicates the run had.
+        How many replicates were measured.
     metrics : sequence of str, optional
         The metrics wanted; by default all.
     confidence : float

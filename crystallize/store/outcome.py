@@ -37,7 +37,7 @@ class OutcomeError(NamedTuple):
     message : str
         The exception's text.
     traceback : str
-        The formatted traceback, from the user's code on.
+        The formatted traceback, from the user's code on; empty if there is no more to tell than the message.
     """
 
     replicate: int

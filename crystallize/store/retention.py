@@ -144,6 +144,16 @@ def pruned_of(run: Path) -> Removed:
         return Removed(0, 0)
 
 
+def artifact_size(run: Path) -> int:
+    """Return how many bytes of artifacts are in the folder of a run, as far as it can be looked into."""
+    size = 0
+    with contextlib.suppress(OSError):  # it may not be looked into, or goes on changing
+        for replicate in replicates_in(run):
+            for parent, _, names in os.walk(replicate):
+                size += sum(os.lstat(os.path.join(parent, name)).st_size for name in names)  # noqa: PTH118
+    return size
+
+
 def forget_pruned(run: Path) -> None:
     """Note that the run in folder `run` is resumed: what was pruned is owed, and is written again."""
     (run / PRUNED).unlink(missing_ok=True)

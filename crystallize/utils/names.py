@@ -10,6 +10,7 @@ from crystallize.errors import InvalidNameError, InvalidTypeError
 _LONGEST = 200  # bytes; file systems allow 255, and the store adds suffixes of its own
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\:*?\"<>|]")
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
+_VERSION = re.compile(r"@v[0-9]+$")
 _BASELINE = "baseline"
 _REPLICATE_FOLDER = re.compile(r"replicate_[0-9]+")
 _STORE_FILES = frozenset(
@@ -59,6 +60,20 @@ def check_name(kind: str, name: object) -> str:
     raise InvalidNameError(
         f"{name!r} cannot be the name of {_article(kind)} {kind}: it becomes a file or folder, and it {fault}",
         hint="Use letters, digits, '-', '_' and '.'",
+    )
+
+
+def check_experiment_name(name: object) -> str:
+    """Return `name` if it can be the name of an experiment, that can be referred to."""
+    checked = check_name("experiment", name)
+    if "#" in checked:
+        fault = "has a '#', which stands between an experiment and its artifact"
+    elif _VERSION.search(checked):
+        fault = "ends as what refers to one of an experiment's runs"
+    else:
+        return checked
+    raise InvalidNameError(
+        f"{checked!r} cannot be the name of an experiment: it {fault}", hint="Choose another name"
     )
 
 

@@ -136,6 +136,19 @@ def test_only_says_that_a_stored_run_is_stale(call, project):
     assert "'outputs.py', 'steps.py' changed since. `crystallize run make` makes a new one" in line
 
 
+def test_only_says_that_a_stored_run_was_made_with_other_settings(call, project):
+    assert call("run", "use", "--set", "factor=3").code == 0
+    (line,) = [line for line in call("run", "use", "--only").err.splitlines() if "stale" in line]
+    assert "experiment 'make'" in line
+    assert "factor of initial_ctx is gone. `crystallize run make` makes a new one" in line
+    (line,) = [
+        line for line in call("run", "use", "--only", "--set", "shift=2").err.splitlines() if "stale" in line
+    ]
+    assert "`crystallize run make --set ...` makes a new one" in line
+    assert call("run", "make", "--seed", "11").code == 0
+    assert "stale" not in call("run", "use", "--only").err  # another seed is no other definition
+
+
 def test_a_treatment_that_what_is_read_does_not_define_is_told_once(call, project):
     config = project / "use" / "config.yaml"
     config.write_text(config.read_text().replace("bigger: {shift: 0.5}", "biger: {}"))

@@ -244,6 +244,17 @@ def test_metadata_that_another_program_has_changed_are_told_with_file_and_entry(
     assert line.split() == ["centre", "v1", "damaged", "10.0", "kB"]
 
 
+def test_two_experiments_of_one_name_are_told_apart_by_their_folders(call, stored):
+    shutil.copytree(stored[0], "elsewhere/centre/v0")
+    folder = Path("experiments/centre")
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(
+        "datasource: {a: start}\nsteps: [work]\nplugins: {artifact: {root_dir: elsewhere}}\n"
+    )
+    named = {line.split()[0] for line in call("runs", "list").out.splitlines()[2:]}
+    assert named == {"elsewhere/centre", "data/centre", "other"}
+
+
 def test_a_run_of_a_newer_crystallize_is_not_called_damaged(call, stored):
     change(stored[2], schema_version=2)
     done = call("runs", "list", "centre", "--status", "newer")
@@ -414,6 +425,18 @@ def test_delete_needs_to_know_which_runs(call, stored):
 def test_delete_with_a_number_to_keep_spares_the_newest(call, stored):
     assert call("runs", "delete", "centre", "--keep", "1", "--yes").code == 0
     assert listed(call, "centre") == ["centre v2"]
+
+
+@pytest.mark.parametrize("metadata", ["{", '{"schema_version": 2}'])
+def test_a_run_that_cannot_be_read_is_deleted_only_by_name(call, stored, metadata):
+    (stored[0] / "metadata.json").write_text(metadata)
+    for unnamed in (["--keep", "1"], ["--larger-than", "1B"]):
+        done = call("runs", "delete", "centre", *unnamed, "--dry-run")
+        assert (done.code, "centre v0 is left alone: the metadata of a run" in done.err) == (0, True)
+        assert next(line.split()[1] for line in done.out.splitlines() if line.startswith("centre")) == "v1"
+    for named in (["--version", "0"], ["--status", "damaged", "--status", "newer"]):
+        done = call("runs", "delete", "centre", *named, "--dry-run")
+        assert (done.err, "This would remove 1 run" in done.out) == ("", True)
 
 
 def test_where_nobody_can_be_asked_nothing_is_removed_without_yes(call, stored):

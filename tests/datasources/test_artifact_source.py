@@ -208,6 +208,16 @@ def test_an_outcome_whose_path_was_given_before_another_run_took_the_place_is_an
         assert result.metrics.baseline.metrics["text"] == ["baseline 0", "baseline 2"]
 
 
+def test_an_artifact_that_nobody_wrote_is_told_without_the_engines_own_frames() -> None:
+    producer = make_producer()
+    producer.run(replicates=1)
+    (error,) = (
+        Experiment(producer.artifact_datasource(step="ProduceStep", name="other.txt"), [read]).run().errors
+    )
+    assert "other.txt" in error.message
+    assert error.traceback == ""
+
+
 def test_an_outcome_that_failed_since_another_run_took_the_place_says_so() -> None:
     producer = make_producer(plugin=ArtifactPlugin(versioned=False))
     producer.run(replicates=3)

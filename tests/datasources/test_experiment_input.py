@@ -110,3 +110,16 @@ def test_nothing_and_what_is_no_source_are_refused() -> None:
         ExperimentInput(a=Path("x"))
     with pytest.raises(InvalidTypeError):
         ExperimentInput(a=3)
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "is_told"), [(1, 4, False), (2, 4, True), (4, 4, False), (5, 4, False)]
+)
+def test_that_replicates_share_several_artifacts_is_told(
+    there: int, asked: int, is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = Artifact("x.txt", loader="text")
+    producer("few", out).run(replicates=there)
+    Experiment(ExperimentInput(x=out), [lambda data: data], name="consumer").run(replicates=asked)
+    told = f"'consumer' has up to {asked} replicates, and 'few', whose artifacts it reads, has {there}"
+    assert (told in caplog.text) == is_told

@@ -109,6 +109,25 @@ def test_all_hooks_are_called_once() -> None:
     ]
 
 
+def test_plugins_are_told_which_replicate_it_was() -> None:
+    class Notes(BasePlugin):
+        def after_step(self, ctx: Any) -> None:
+            ctx.hand_back(self, ctx["replicate"])
+
+        def after_replicate(self, experiment: Any, result: Any) -> None:
+            self.number, self.handed_back = result.replicate, experiment.handed_back(self)
+
+        def after_run(self, result: Any) -> None:
+            self.result = result
+
+    notes = Notes()
+    experiment(plugins=[notes]).apply("best", replicate=17)
+    assert notes.number == 17
+    assert notes.handed_back == [(17, "best", 17)]
+    assert notes.result.provenance.of("best", 17)["steps"]
+    assert notes.result.arrived == 1
+
+
 def test_an_error_of_a_step_is_raised_as_it_is() -> None:
     with pytest.raises(KeyError, match="numbers"):
         experiment().apply(data={})

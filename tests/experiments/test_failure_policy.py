@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,21 @@ def test_an_outcome_that_takes_too_long_is_a_timeout_and_the_others_count(
     assert result.metrics.treatments["slow"].metrics["value"] == [0, 2]
     assert result.metrics.treatments["swift"].metrics["value"] == [0, 1, 2]
     assert next(tmp_path.rglob("journal.jsonl")).read_text().count('"status":"timeout"') == 1
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_timeout_may_be_longer_than_python_can_wait(
+    strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+
+    def step(data: Any) -> Any:
+        return data, {"value": wait_until(lambda: raised, seconds=0.1)}
+
+    result = run(step, tmp_path, replicates=1, timeout=1e12, execution=strategy)
+    assert result.metrics.baseline.metrics["value"] == [False]
+    assert not raised
 
 
 def test_what_cannot_be_stopped_is_reported(caplog: pytest.LogCaptureFixture) -> None:

@@ -145,6 +145,14 @@ def test_more_replicates_than_before_are_added() -> None:
     assert_same(result, undisturbed())
 
 
+def test_that_nothing_is_stored_to_be_resumed_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    told = "nothing stores the runs of experiment 'demo', so that there is none to resume: all is run"
+    experiment().run(strategy="resume")
+    assert told not in caplog.messages
+    experiment(plugins=[], disable_plugins=["artifact"]).run(strategy="resume")
+    assert told in caplog.messages
+
+
 def test_fewer_replicates_than_before_take_nothing_away() -> None:
     first = experiment().run()
     result = experiment(replicates=2).run(strategy="resume")

@@ -113,7 +113,7 @@ def test_an_error_that_ends_a_run_carries_what_was_measured(strategy: str) -> No
     assert result.metrics.baseline.metrics["value"] == [0, 1, 2]
     assert len(list(result.provenance)) == 6
     assert (result.arrived, result.replicates) == (3, 6)
-    assert "3 replicates." in str(result.summary())
+    assert "\n3 of 6 replicates. sd" in str(result.summary())
     assert "`result`: 3 of 6" in caught.value.__notes__[-1]
 
 

@@ -136,6 +136,23 @@ def test_looks_are_few_and_at_equal_distances() -> None:
     assert result.replicates == 22
 
 
+def test_a_run_that_ends_before_a_rules_last_look_is_told_when_it_starts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for replicates, rule, told in [
+        (50, looks("loss"), True),
+        (50, decided("loss") | looks("loss", k=2, max=60), True),
+        (120, looks("loss"), False),
+        (50, looks("loss", max=50) & precise("loss", half_width=0.5), False),
+    ]:
+        caplog.clear()
+        make(LARGE, disable_plugins=["artifact"]).run(replicates=replicates, stop_when=rule)
+        warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+        assert [
+            f"at most: it never takes its last look. Give it max={replicates}" in each for each in warnings
+        ] == [True] * told
+
+
 def test_between_two_looks_a_run_tells_what_was_seen_at_the_last_one() -> None:
     rule = looks("loss", k=2, max=20)
     to_the_look, beyond = (make(SMALL).run(stop_when=rule, replicates=n) for n in (10, 13))

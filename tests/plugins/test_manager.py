@@ -436,6 +436,11 @@ MISTAKES = {
         BASE + "class P:\n @hookimpl\n def after_steps(self): pass",
         r"there is no hook 'after_steps'. Did you mean 'after_step'\?",
     ),
+    "several mistakes": (
+        BASE
+        + "class P:\n @hookimpl\n def after_steps(self): pass\n @hookimpl\n async def before_run(self): pass",
+        r"no hook 'after_steps'. .*; before_run is an async def",
+    ),
     "misspelt mark in a BasePlugin": (
         BASE + "class P(BasePlugin):\n @hookimpl\n def on_start(self): pass",
         r"on_start is marked with @hookimpl: there is no hook 'on_start'",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crystallize import Experiment, ParallelExecution, Pipeline, SeedPlugin, pipeline_step
-from crystallize.errors import InvalidTypeError, InvalidValueError, PluginError
+from crystallize.errors import InvalidTypeError, InvalidValueError, MissingParameterError, PluginError
 
 
 @pipeline_step()
@@ -102,6 +102,10 @@ def test_a_number_of_numpy_is_a_seed():
     assert (plugin.seed, type(plugin.seed)) == (12, int)
 
 
+async def seed_later(seed):
+    random.seed(seed)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -112,6 +116,9 @@ def test_a_number_of_numpy_is_a_seed():
         ({"seed": np.array([1, 2])}, InvalidTypeError, "seed is an int"),
         ({"auto_seed": 1}, InvalidTypeError, "auto_seed is True or False, got 1"),
         ({"seed_fn": 3}, InvalidTypeError, "seed_fn is a callable"),
+        ({"seed_fn": lambda: None}, InvalidTypeError, "seed_fn is called with a seed: too many positional"),
+        ({"seed_fn": lambda seed, more: None}, MissingParameterError, "missing a required argument: 'more'"),
+        ({"seed_fn": seed_later}, InvalidTypeError, "seed_fn is an async def, and nobody awaits it"),
     ],
 )
 def test_a_bad_argument_is_a_clear_error(arguments, error, message):

@@ -239,6 +239,19 @@ def test_the_size_is_what_is_there_also_of_a_run_that_never_came_to_its_end() ->
     assert [(run.status, run.size) for run in crystallize.runs("centre")] == [("interrupted", 1000)]
 
 
+def test_the_size_counts_all_that_is_there_after_some_conditions_were_resumed() -> None:
+    def write(data: Any, ctx: Any) -> Any:
+        ctx.artifacts.write("a", bytes(1000 if ctx["condition"] == "large" else 1))
+        return data, {"value": 1}
+
+    large = treatment("large", lambda ctx: None)
+    experiment = Experiment(lambda: 0, [write], name="sizes", treatments=[large])
+    experiment.run(replicates=2)
+    experiment.run(replicates=3, treatments=[], strategy="resume")
+    (stored,) = crystallize.runs("sizes")
+    assert (stored.conditions, stored.size) == (("baseline",), 2003)
+
+
 def test_the_size_is_right_after_a_pruned_run_was_resumed() -> None:
     def step(data: Any, ctx: Any) -> Any:
         ctx.artifacts.write("a", bytes(500))

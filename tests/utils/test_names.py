@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crystallize import Experiment
 from crystallize.errors import InvalidNameError, InvalidTypeError
-from crystallize.utils.names import check_condition_name, check_name, name_key
+from crystallize.utils.names import check_condition_name, check_experiment_name, check_name, name_key
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,17 @@ def test_a_name_that_would_leave_its_folder_is_refused(name: str, fault: str) ->
     assert isinstance(raised.value, ValueError)
     assert "the name of an experiment" in raised.value.what
     assert raised.value.hint
+
+
+@pytest.mark.parametrize("name", ["a#b", "#", "a@v3", "@v0"])
+def test_a_name_of_an_experiment_refers_to_nothing_else(name: str) -> None:
+    with pytest.raises(InvalidNameError, match=r"cannot be the name of an experiment: it .* experiment"):
+        Experiment(lambda: 0, [lambda data: data], name=name)
+
+
+@pytest.mark.parametrize("name", ["a", "a@v", "a@3", "a@v3b", "v3", "a v1", "@"])
+def test_other_names_are_free_for_experiments(name: str) -> None:
+    assert check_experiment_name(name) == name
 
 
 @pytest.mark.parametrize("name", [None, 5, b"a", Path("a"), ["a"]])

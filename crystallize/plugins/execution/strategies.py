@@ -6,6 +6,7 @@ replicate order, for the same experiment.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -89,7 +90,7 @@ class ParallelExecution(BasePlugin):
     Notes
     -----
     Processes start by ``forkserver``, or by ``spawn`` where there is none. The environment variable
-    ``CRYSTALLIZE_START_METHOD`` names one of the two.
+    ``CRYSTALLIZE_START_METHOD`` names one of the two; anything else is an InvalidValueError.
 
     A worker process that dies is replaced. The replicate that it was working on is tried once more, and if
     it kills its worker again, its outcomes are errors. Whatever had finished is kept.
@@ -103,6 +104,10 @@ class ParallelExecution(BasePlugin):
     ) -> None:
         self.max_workers = None if max_workers is None else check_count("max_workers", max_workers)
         self.executor_type = _check_executor_type(executor_type)
+        if executor_type == "process" and "CRYSTALLIZE_START_METHOD" in os.environ:
+            from crystallize.plugins.execution.launch import start_method
+
+            start_method()  # a wrong one is told now, and not when the run has begun
         self.progress = check_bool("progress", progress)
         self.workers: int | None = None
         self.threads_per_worker: int | None = None

@@ -13,7 +13,7 @@ from crystallize.statistics.stopping.boundaries import SHAPES, bounds
 from crystallize.statistics.stopping.report import Finding, Look, ends, known
 from crystallize.statistics.stopping.rule import DifferencesWatch, SingleRule, Watch
 from crystallize.utils.checks import check_bool, check_count
-from crystallize.utils.suggest import did_you_mean
+from crystallize.utils.suggest import did_you_mean, first_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,6 +71,16 @@ class looks(SingleRule):
     def times(self) -> tuple[int, ...]:
         """After how many replicates it looks."""
         return tuple(math.ceil(self.max * look / self.k) for look in range(1, self.k + 1))
+
+    def unused_looks(self, most: int) -> str:
+        """Say which looks a run of at most `most` replicates never comes to; an empty text if there are none."""
+        if most >= self.max:
+            return ""
+        times = first_of([*map(str, self.times)])
+        return (
+            f"{self} looks after {times} replicates, and the run has {most} at most: it never takes its last look. "
+            f"Give it max={most}"
+        )
 
     def p_values(self, alpha: float) -> tuple[float, ...]:
         """Return, for each look, the largest p-value that decides."""

@@ -57,6 +57,10 @@ class StoppingRule(ABC):
             If the rule compares treatments and the run has none.
         """
 
+    def unused_looks(self, most: int) -> str:
+        """Say which looks a run of at most `most` replicates never comes to; an empty text if there are none."""
+        return ""
+
     def __and__(self, other: StoppingRule) -> StoppingRule:
         return AllOf((self, other)) if isinstance(other, StoppingRule) else NotImplemented
 
@@ -359,6 +363,10 @@ class _Combined(StoppingRule):
     def drops(self) -> bool:
         """Whether it may have a treatment run no further before it comes to its end."""
         return any(rule.drops for rule in self.rules)
+
+    def unused_looks(self, most: int) -> str:
+        """Say which looks a run of at most `most` replicates never comes to; an empty text if there are none."""
+        return "; ".join(filter(None, (rule.unused_looks(most) for rule in self.rules)))
 
     def __repr__(self) -> str:
         inner = (f"({rule})" if isinstance(rule, _Combined) else str(rule) for rule in self.rules)

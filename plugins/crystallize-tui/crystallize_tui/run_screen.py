@@ -20,6 +20,7 @@ from crystallize.experiments.failure_policy import outcome_command
 from crystallize.store.locks import holder_of
 from crystallize.store.versions import lock_of
 from crystallize.utils.suggest import counted
+from crystallize.utils.text_table import columns_of, shorten
 from crystallize_tui.footer import KeyFooter
 from crystallize_tui.history import HistoryScreen
 from crystallize_tui.log_pane import LogPane
@@ -46,6 +47,7 @@ _LINES_AT_ONCE = 500
 _TICKS_BETWEEN_LOOKS = 5
 _MOST_ROWS = 200
 _WIDE, _NARROW_BAR, _WIDE_BAR = 120, 10, 40
+_SHORTEST_NAME = 20
 _MARKS = {"": "○", "complete": "✓", "running": "●", "failed": "✗", "interrupted": "!", "damaged": "✗"}
 _PLAIN_MARKS = {"": "-", "complete": "ok", "running": "->", "failed": "X", "interrupted": "!", "damaged": "X"}
 _NO_LOG = "What a run prints is shown here. R runs the experiment."
@@ -245,7 +247,10 @@ class RunScreen(Screen[None]):
 
     def _title(self) -> Text:
         icon = f"{self.experiment.icon or '📈'} " if self.experiment.is_graph else ""
-        title = Text.assemble((one_line(icon + self.experiment.name), "bold"), f"  {self._state()}")
+        state = f"  {self._state()}"
+        name = one_line(icon + self.experiment.name)
+        room = max(_SHORTEST_NAME, self.size.width - 2 - columns_of(state))  # the padding takes two
+        title = Text.assemble((shorten([name], room)[name], "bold"), state)
         cache = "on" if self._toggles.cache else "off"
         title.append(f"\nNext run: {self._toggles.strategy}, cache {cache}")
         off = len(self._toggles.treatments_off.intersection(self._treatments()))

@@ -117,6 +117,12 @@ async def test_an_experiment_runs_and_its_conditions_and_metrics_are_shown(open_
             await ui.until(expected)
 
 
+async def test_a_long_name_leaves_the_state_to_be_seen(open_run):
+    name = "a study of " + "everything and " * 5 + "all"
+    async with open_run(write("study", f"name: {name}\n" + CONFIG)) as ui:
+        await ui.until("g and everything and all  has no run yet: R runs it")
+
+
 async def test_what_has_arrived_is_shown_while_the_run_goes_on(open_run):
     Path("closed").touch()
     async with open_run(write("study")) as ui:
@@ -252,9 +258,9 @@ async def test_the_summary_of_a_run_that_is_watched_is_that_of_all_of_it_when_it
         async with open_run(config) as ui:
             await ui.until("2/4")
             await ui.press("S")
-            await ui.until("2 replicates.")
+            await ui.until("2 of 4 replicates.")
             Path("closed").unlink()
-            await ui.until("4 replicates.")
+            await ui.until(lambda: "4 replicates." in ui.text and "of 4 replicates." not in ui.text)
             await ui.until("data/study/v1")
     finally:
         other.end()

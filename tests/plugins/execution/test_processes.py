@@ -21,7 +21,7 @@ import pytest
 
 from crystallize import Experiment, Treatment
 from crystallize.errors import ExecutionError, InvalidValueError, SerializationError
-from crystallize.plugins.execution import ProcessExecution, usable_cores
+from crystallize.plugins.execution import ParallelExecution, ProcessExecution, usable_cores
 from crystallize.testing.leftovers import is_running
 from crystallize.testing.subjects import wait_until
 
@@ -77,10 +77,12 @@ def test_the_start_method_is_the_one_that_was_asked_for(start_method):
     assert set(run(lambda i: multiprocessing.get_start_method(), workers=1)) == {start_method}
 
 
-def test_an_unknown_start_method_is_refused(monkeypatch):
+def test_an_unknown_start_method_is_refused_before_a_run_begins(monkeypatch):
     monkeypatch.setenv("CRYSTALLIZE_START_METHOD", "fork")
-    with pytest.raises(InvalidValueError, match=r"'fork'.*CRYSTALLIZE_START_METHOD.*forkserver"):
-        run(lambda i: i)
+    for make in (ProcessExecution, lambda: ParallelExecution(executor_type="process")):
+        with pytest.raises(InvalidValueError, match=r"'fork'.*CRYSTALLIZE_START_METHOD.*forkserver"):
+            make()
+    ParallelExecution(executor_type="thread")
 
 
 def test_a_script_without_a_guard_runs_once_and_its_functions_and_classes_travel(start_script, start_method):
