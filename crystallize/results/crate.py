@@ -376,7 +376,7 @@ def _references(entities: Iterable[_Entity]) -> Any:
 
 def _license(wanted: str | None) -> tuple[Any, list[_Entity]]:
     """Return the value of the license, and its entity if it has an address."""
-    if wanted is None or not re.match(r"https?://", wanted):
+    if wanted is None or not re.fullmatch(r"https?://\S+", wanted):
         return wanted or _NO_LICENSE, []
     entity = _entity(wanted, "CreativeWork", name=wanted, description="The license of this crate.")
     return {"@id": wanted}, [entity]

@@ -192,6 +192,7 @@ def test_an_artifact_of_another_experiment_that_was_read_is_an_object() -> None:
     [
         ("https://spdx.org/licenses/CC-BY-4.0", {"@id": "https://spdx.org/licenses/CC-BY-4.0"}),
         ("Ask me first.", "Ask me first."),
+        ("https://example.org/terms, for teaching only", "https://example.org/terms, for teaching only"),
         (None, "No license was given: ask whoever made this crate what may be done with it."),
     ],
 )
