@@ -282,6 +282,12 @@ def test_show_tells_when_and_how_a_run_was_made(call, stored):
     assert "There are v0, v1, v2" in missing.err
 
 
+@pytest.mark.parametrize(("is_dirty", "said"), [(True, "1f2e, with uncommitted changes"), (False, "1f2e")])
+def test_show_says_whether_the_code_is_that_of_the_commit(call, stored, is_dirty, said):
+    change(stored[2], code={"git_commit": "1f2e", "dirty": is_dirty})
+    assert f"Commit:     {said}\n" in call("runs", "show", "centre").out
+
+
 def test_crystallize_show_works_on_any_version(call, stored):
     means = [
         next(

@@ -495,6 +495,19 @@ def test_a_run_of_another_tool_is_described_as_far_as_its_metadata_go() -> None:
     assert action_of()["@id"] == "#run"
 
 
+@pytest.mark.parametrize(("commit", "said"), [("1f2e", True), (None, False)])
+def test_code_differs_from_a_commit_only_where_there_is_one(commit: str | None, said: bool) -> None:
+    path = run().path
+    assert path is not None
+    metadata = json.loads((path / "metadata.json").read_text())
+    metadata["code"] = {"git_commit": commit, "dirty": True, "diff": "ab"}
+    (path / "metadata.json").write_text(json.dumps(metadata))
+    export_run(path, "crate")
+    experiment = document()["#experiment/penalty"]
+    assert experiment.get("version") == commit
+    assert ("It differed from the commit" in experiment["description"]) is said
+
+
 def test_a_run_with_versioned_false_is_exported_as_a_whole_or_not_at_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
