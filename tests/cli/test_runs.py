@@ -288,6 +288,16 @@ def test_show_says_whether_the_code_is_that_of_the_commit(call, stored, is_dirty
     assert f"Commit:     {said}\n" in call("runs", "show", "centre").out
 
 
+@pytest.mark.parametrize(
+    "command", [("show",), ("runs", "show"), ("runs", "tail"), ("plan", "--effect", "1")]
+)
+@pytest.mark.parametrize("run", ["data/centre/v1", "centre@v1"])
+def test_a_run_where_an_experiment_is_wanted_is_told_how_to_be_named(call, stored, command, run):
+    done = call(*command, run)
+    assert done.code == 2
+    assert f"'{run}' is one run of an experiment. Say 'centre --version 1', or 'centre' for" in done.err
+
+
 def test_crystallize_show_works_on_any_version(call, stored):
     means = [
         next(
