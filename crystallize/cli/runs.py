@@ -514,7 +514,7 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
         yield "Pruned", f"{counted(pruned.files, 'file')}, {quantities.format_size(pruned.size)}"
     code = metadata.get("code")
     if isinstance(code, dict) and code.get("git_commit"):
-        yield "Commit", code["git_commit"]
+        yield "Commit", code["git_commit"] + (", with uncommitted changes" if code.get("dirty") else "")
     if isinstance(command := metadata.get("command"), list):
         yield "Command", join(map(str, command))
     yield "Folder", shown(run.path)

@@ -50,6 +50,12 @@ def find_location(name: str) -> RunLocation:
             raise UnknownNameError(error.what, error.where, hint) from None
         if name in stored:
             return stored[name]
+        experiment, version = _experiment_and_version(name)
+        if version is not None:
+            raise UnknownNameError(
+                f"{name!r} is one run of an experiment",
+                hint=f"Say '{experiment} --version {version}', or '{experiment}' for the newest",
+            ) from None
         if not stored:
             raise
         left = [each for each, location in stored.items() if has_runs(location)]
@@ -175,6 +181,18 @@ def find_definition(run: str, folder: Path) -> ExperimentFolder:
             str(folder),
             f"The run of a script is verified in Python: crystallize.verify(experiment). {error.hint}",
         ) from None
+
+
+def _experiment_and_version(run: str) -> tuple[str, int | None]:
+    """Return the experiment, and the version, of a run that is named in any way; without a version if it is none."""
+    from pathlib import Path
+
+    from crystallize.store.layout import METADATA, version_number
+
+    if Path(run, METADATA).is_file():
+        folder = Path(run).absolute()
+        return folder.parent.name, version_number(folder.name)
+    return _name_and_version(run)
 
 
 def _name_and_version(run: str) -> tuple[str, int | None]:

@@ -419,9 +419,9 @@ class Intake:
     def _broken_contract(self, fault: str) -> ExecutionError:
         plugins = self.experiment.plugins
         strategy = f"the execution strategy, {plugins.strategy},"
-        names = plugins.order().get("run_experiment_loop", [])
         # What the strategy itself returned was taken inside of the wrappers, and was right.
-        wrappers = listed(name for name in names if plugins.strategy is None or name != plugins.strategy.name)
+        around = plugins.implementers("run_experiment_loop")
+        wrappers = listed(record.name for record, each in around if each.wrapper or each.hookwrapper)
         return ExecutionError(
             f"{f'a wrapper of run_experiment_loop, one of {wrappers},' if self._is_wrapped else strategy} {fault}",
             f"experiment {self.experiment.folder_name!r}",

@@ -84,25 +84,26 @@ def loader_for(path: PurePath | str) -> Loader:
     Raises
     ------
     UnknownNameError
-        If none fits.
+        If none fits, or if several of other distributions do: what else is installed must not decide what is read.
     """
     name = str(path).lower()
     known: set[str] = set()
     for ours in (True, False):
-        loaders = [
-            loader
+        loaders = {
+            found: loader
             for found in find(LOADERS)
             if found.is_ours is ours and (loader := usable(found)) is not None
-        ]
-        fitting = [
-            (len(suffix), loader)
-            for loader in loaders
-            for suffix in loader.suffixes
-            if name.endswith(suffix.lower())
-        ]
-        if fitting:
-            return max(fitting, key=lambda pair: pair[0])[1]
-        known.update(suffix for loader in loaders for suffix in loader.suffixes)
+        }
+        if longest := max((_fit(loader, name) for loader in loaders.values()), default=0):
+            best = [found for found, loader in loaders.items() if _fit(loader, name) == longest]
+            if len({found.value for found in best}) > 1:  # one loader may be declared under two names
+                who = " and ".join(f"{found.name!r} of {found.distribution}" for found in best)
+                raise UnknownNameError(
+                    f"several loaders fit the suffix of {str(path)!r}: {who}",
+                    hint="Name one with loader='...', or uninstall the others",
+                )
+            return loaders[best[0]]
+        known.update(suffix for loader in loaders.values() for suffix in loader.suffixes)
     hint = f"Name one with loader='...'; the suffixes known are {listed(known)}"
     if name.endswith(_PICKLES):
         hint = (
@@ -110,6 +111,11 @@ def loader_for(path: PurePath | str) -> Loader:
             "written the file, say loader='pickle'"
         )
     raise UnknownNameError(f"no loader fits the suffix of {str(path)!r}", hint=hint)
+
+
+def _fit(loader: Loader, name: str) -> int:
+    """Return how long the suffix of a loader is that fits a file's name; 0 if none does."""
+    return max((len(suffix) for suffix in loader.suffixes if name.endswith(suffix.lower())), default=0)
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import PluginError, StoreError
+from crystallize.plugins.inspection import LOOP
 from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, error_text, place_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ _RAISED_BY = "_crystallize_raised_by"
 kept_errors: ContextVar[list[PluginError]] = ContextVar("crystallize_kept_errors")
 """The errors of the implementations that have had their turn, while one of the hooks `TO_THE_END` is called."""
 
+drove: ContextVar[PluginRecord] = ContextVar("crystallize_drove")
+"""The plugin that has driven the replicates last: not every one that is asked does."""
+
 
 def attributed(record: PluginRecord, implementation: Implementation) -> Callable[..., Any]:
     """Return the function to register with pluggy for an implementation of a plugin's hook."""
@@ -36,11 +40,15 @@ def attributed(record: PluginRecord, implementation: Implementation) -> Callable
     @functools.wraps(function)
     def plain(*arguments: Any) -> Any:
         try:
-            return function(*arguments)
+            returned = function(*arguments)
         except ADDRESSED_TO_THE_RUN:
             raise
         except BaseException as error:
             _pass_on(record, hook, error)
+            return None
+        if hook == LOOP and returned is not None:
+            drove.set(record)
+        return returned
 
     @functools.wraps(function)
     def wrapper(*arguments: Any) -> Generator[None, Any, Any]:

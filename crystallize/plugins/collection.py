@@ -119,6 +119,14 @@ class PluginRecord(NamedTuple):
             for implementation in self.implementations
         )
 
+    def without_driving(self) -> PluginRecord:
+        """Return the record of the plugin where it is not the execution strategy."""
+        return self._replace(
+            implementations=tuple(
+                each for each in self.implementations if each.hook != LOOP or each.is_wrapper
+            )
+        )
+
     def __str__(self) -> str:
         origin = f" (distribution {self.distribution} {self.version})" if self.distribution else ""
         return f"plugin {self.name!r}{origin}"

@@ -16,6 +16,7 @@ from crystallize.plugins.base import HOOK_NAMES, kept_arguments
 from crystallize.plugins.calling import (
     TO_THE_END,
     attributed,
+    drove,
     error_of,
     in_a_row,
     kept_errors,
@@ -106,7 +107,9 @@ class PluginManager:
                 f"an experiment has one execution strategy, got {' and '.join(map(str, drivers))}",
                 hint="Pass one in plugins=[...], or name one with execution=...",
             )
-        if not drivers:
+        if drivers:  # no installed plugin drives in its place, not even one that is `tryfirst`
+            records = [each if each.source == "passed" else each.without_driving() for each in records]
+        else:
             records += [set_apart(record, records) for record in _serial()]
         return cls(records)
 
@@ -209,8 +212,9 @@ class PluginManager:
 
     @property
     def strategy(self) -> PluginRecord | None:
-        """The execution strategy: the first plugin that drives the replicates."""
-        return next((record for record in self.records if record.drives), None)
+        """The execution strategy: the plugin that has driven the replicates, or before a run the first to be asked."""
+        asked = (record for record, each in self.implementers(LOOP) if not (each.wrapper or each.hookwrapper))
+        return self._innermost.driver or next(asked, None)
 
     def find(self, kind: type[T]) -> T | None:
         """Return the first plugin of a class, or None."""
@@ -308,9 +312,11 @@ class _Innermost:
 
     def __init__(self) -> None:
         self.take: Callable[[Any], None] | None = None
+        self.driver: PluginRecord | None = None
 
     def run_experiment_loop(self) -> Generator[None, Any, Any]:
         results = yield
+        self.driver = drove.get() if results is not None else None
         if self.take is not None:
             self.take(results)
         return results

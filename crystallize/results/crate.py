@@ -254,7 +254,7 @@ def _experiment(content: CrateContent) -> _Entity:
     code = _mapping(content.metadata.get("code"))
     steps = [str(_mapping(each).get("step")) for each in _list(content.metadata.get("pipeline"))]
     about = f"An experiment with the steps {', '.join(steps)}. Its code is not in this crate."
-    if code.get("dirty"):
+    if code.get("git_commit") and code.get("dirty"):
         about += f" It differed from the commit; the hash of the changes is {code.get('diff')}."
     return _entity(
         _local("experiment", content.result.experiment),
@@ -376,7 +376,7 @@ def _references(entities: Iterable[_Entity]) -> Any:
 
 def _license(wanted: str | None) -> tuple[Any, list[_Entity]]:
     """Return the value of the license, and its entity if it has an address."""
-    if wanted is None or not re.match(r"https?://", wanted):
+    if wanted is None or not re.fullmatch(r"https?://\S+", wanted):
         return wanted or _NO_LICENSE, []
     entity = _entity(wanted, "CreativeWork", name=wanted, description="The license of this crate.")
     return {"@id": wanted}, [entity]

@@ -27,8 +27,9 @@ EXACT = Tolerance()
 MARGIN = 2
 """How many times the largest difference between two reruns a stored value may lie outside of what they span.
 
-Of runs that are exactly as noisy as the reruns, five reruns take at most 3 in 100 for different ones, three reruns 7
-and two reruns 21, under normal and heavy-tailed noise, in one outcome or a thousand; without the margin 16, 26 and 43.
+Of runs that are exactly as noisy in one metric as the reruns, five reruns take at most 3 in 100 for different ones,
+three reruns 7 and two reruns 21, under normal and heavy-tailed noise, in one outcome or a thousand; without the margin
+16, 26 and 43. Each metric with a noise of its own adds its chance.
 """
 
 _NO_STAGE = 1 << 30  # what belongs to no step comes last

@@ -131,6 +131,7 @@ def test_json_has_all_that_is_known_of_a_run(call, stored):
         (["--older-than", "2w"], ["centre v1"]),
         (["--newer-than", "2w", "--last", "1"], ["centre v2", "other v0"]),
         (["--larger-than", "4.5kB"], ["centre v1"]),
+        (["--larger-than", "4.5 kb"], ["centre v1"]),
         (["--status", "complete", "--last", "1"], ["centre v2", "other v0"]),
         (["--status", "failed", "--status", "interrupted"], []),
         (["--where", "rmse < 31"], ["centre v0", "centre v2", "other v0"]),
@@ -187,6 +188,7 @@ def test_a_filter_that_cannot_be_read_is_told_with_its_place(call, stored, text,
         ),
         (["--where", "rigde.rmse < 3"], "Did you mean 'ridge.rmse'?"),
         (["--older-than", "3"], "'3' cannot be read: an age is a number with one of s, m, h, d, w: 30d"),
+        (["--older-than", "6M"], "'6M' cannot be read: an age is a number with one of s, m, h, d, w: 30d"),
         (["--older-than", "9999999999w"], "longer than time has been"),
         (["--larger-than", "3 XB"], "a size is a number with one of B, kB, MB, GB, TB: 10MB"),
         (["--last", "0"], "--last"),
@@ -289,6 +291,22 @@ def test_show_tells_when_and_how_a_run_was_made(call, stored):
     missing = call("runs", "show", "centre", "--version", "7")
     assert missing.code == 2
     assert "There are v0, v1, v2" in missing.err
+
+
+@pytest.mark.parametrize(("is_dirty", "said"), [(True, "1f2e, with uncommitted changes"), (False, "1f2e")])
+def test_show_says_whether_the_code_is_that_of_the_commit(call, stored, is_dirty, said):
+    change(stored[2], code={"git_commit": "1f2e", "dirty": is_dirty})
+    assert f"Commit:     {said}\n" in call("runs", "show", "centre").out
+
+
+@pytest.mark.parametrize(
+    "command", [("show",), ("runs", "show"), ("runs", "tail"), ("plan", "--effect", "1")]
+)
+@pytest.mark.parametrize("run", ["data/centre/v1", "centre@v1"])
+def test_a_run_where_an_experiment_is_wanted_is_told_how_to_be_named(call, stored, command, run):
+    done = call(*command, run)
+    assert done.code == 2
+    assert f"'{run}' is one run of an experiment. Say 'centre --version 1', or 'centre' for" in done.err
 
 
 def test_crystallize_show_works_on_any_version(call, stored):

@@ -259,6 +259,22 @@ def test_a_loader_of_another_distribution_is_found_by_name_and_suffix(
     assert type(loader_for("a.json")).__name__ == "JsonLoader"
 
 
+def test_a_suffix_that_two_others_claim_belongs_to_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "class Frame:\n    suffixes = ('.parquet',)\n"
+        "    def load(self, path): ...\n    def dump(self, value): ...\n"
+    )
+    install(tmp_path, "arrow", "[crystallize.loaders]\nfeather = arrow:Frame\nparquet = arrow:Frame\n", code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert type(loader_for("a.parquet")).__module__ == "arrow"  # under two names it is still one loader
+    install(tmp_path, "bears", "[crystallize.loaders]\nbears = bears:Frame\n", code)
+    with pytest.raises(UnknownNameError, match=r"several .* 'a\.parquet': 'bears' of bears and 'feather' of"):
+        loader_for("a.parquet")
+    assert type(get_loader("bears")).__module__ == "bears"
+
+
 def test_a_broken_loader_does_not_hinder_the_search_by_suffix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,6 +8,7 @@ from itertools import groupby
 import pytest
 
 from crystallize import BasePlugin, Experiment, Treatment, pipeline_step
+from crystallize.errors import ExecutionError
 
 INSTALLED = """
     from crystallize import BasePlugin, hookimpl
@@ -164,3 +165,46 @@ def test_every_worker_hook_of_an_outcome_comes_between_before_replicate_and_the_
         if not is_start
     ]
     assert per_outcome == [["before_step", "after_step", "before_step", "after_step"]] * 2
+
+
+DRIVERS = """
+    from crystallize import BasePlugin, hookimpl
+
+    class Plain(BasePlugin):
+        def run_experiment_loop(self, experiment, replicate_fn):
+            return [replicate_fn(replicate) for replicate in experiment.owed]
+
+    class Unwilling(BasePlugin):
+        def run_experiment_loop(self, experiment, replicate_fn): return None
+
+    class First(Plain):
+        @hookimpl(tryfirst=True)
+        def run_experiment_loop(self, experiment, replicate_fn):
+            return super().run_experiment_loop(experiment, replicate_fn)
+
+    class Junk(BasePlugin):
+        def run_experiment_loop(self, experiment, replicate_fn): return 7
+"""
+
+
+@pytest.mark.parametrize(
+    ("installed", "driver"),
+    [(["Plain", "First"], "p1"), (["Unwilling", "Plain"], "p1"), (["Unwilling"], "serial")],
+)
+def test_the_strategy_in_the_metadata_is_the_plugin_that_drove(tmp_plugin, installed, driver):
+    entries = {f"p{number}": f"drivers:{name}" for number, name in enumerate(installed)}
+    tmp_plugin("acme-drivers", {"drivers.py": DRIVERS}, entries)
+    result = Experiment(lambda: 1, [double]).run(replicates=2)
+    assert json.loads((result.path / "metadata.json").read_text())["execution"]["name"] == driver
+
+
+def test_no_installed_plugin_drives_in_place_of_the_strategy_that_was_named(tmp_plugin):
+    tmp_plugin("acme-drivers", {"drivers.py": DRIVERS}, {"first": "drivers:First"})
+    named = Experiment(lambda: 1, [double], execution="thread")
+    assert named.plugins.order()["run_experiment_loop"] == ["thread"]
+
+
+def test_the_plugin_that_drove_is_to_blame_for_what_it_returned(tmp_plugin):
+    tmp_plugin("acme-drivers", {"drivers.py": DRIVERS}, {"a": "drivers:Unwilling", "b": "drivers:Junk"})
+    with pytest.raises(ExecutionError, match=r"strategy, plugin 'b' \(.*\), returned int, not a list"):
+        Experiment(lambda: 1, [double]).run(replicates=2)

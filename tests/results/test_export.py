@@ -192,6 +192,7 @@ def test_an_artifact_of_another_experiment_that_was_read_is_an_object() -> None:
     [
         ("https://spdx.org/licenses/CC-BY-4.0", {"@id": "https://spdx.org/licenses/CC-BY-4.0"}),
         ("Ask me first.", "Ask me first."),
+        ("https://example.org/terms, for teaching only", "https://example.org/terms, for teaching only"),
         (None, "No license was given: ask whoever made this crate what may be done with it."),
     ],
 )
@@ -492,6 +493,19 @@ def test_a_run_of_another_tool_is_described_as_far_as_its_metadata_go() -> None:
     export_run(path, "crate")
     assert document()["./"]["datePublished"] == "2026-01-01T00:00:00.000+00:00"
     assert action_of()["@id"] == "#run"
+
+
+@pytest.mark.parametrize(("commit", "said"), [("1f2e", True), (None, False)])
+def test_code_differs_from_a_commit_only_where_there_is_one(commit: str | None, said: bool) -> None:
+    path = run().path
+    assert path is not None
+    metadata = json.loads((path / "metadata.json").read_text())
+    metadata["code"] = {"git_commit": commit, "dirty": True, "diff": "ab"}
+    (path / "metadata.json").write_text(json.dumps(metadata))
+    export_run(path, "crate")
+    experiment = document()["#experiment/penalty"]
+    assert experiment.get("version") == commit
+    assert ("It differed from the commit" in experiment["description"]) is said
 
 
 def test_a_run_with_versioned_false_is_exported_as_a_whole_or_not_at_all(
