@@ -356,7 +356,8 @@ class HypothesisResult:
         found = f"4 of 5 such runs find a difference of {seen}"
         if undecided.more is None:
             return found
-        return f"about {undecided.more} more replicates needed to find {self.smallest_effect:g}; {found}"
+        more = counted(undecided.more, "more replicate")
+        return f"about {more} needed to find {self.smallest_effect:g}; {found}"
 
     def _conclusion(self) -> Iterator[str]:
         best = self.ranking["best"]

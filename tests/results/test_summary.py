@@ -436,6 +436,12 @@ def test_values_of_one_cluster_count_together():
         result.summary(cluster="patent")
 
 
+def test_a_small_relative_change_is_shown_with_its_digits():
+    noise = np.array([0.5, -0.25, -1.0, 0.75])
+    result = make_result(baseline={"a": (1e5 + noise).tolist()}, t={"a": (1e5 + 3 + 2 * noise).tolist()})
+    assert "relative    +0.003 %, 95% interval [+0.002, +0.004] (Fieller)" in str(result.summary(detail=True))
+
+
 def test_clusters_that_differ_by_rounding_alone_prove_nothing():
     easy = np.random.default_rng(2).normal(120, 5, 20)
     gains = np.arange(20) % 4 * 0.37

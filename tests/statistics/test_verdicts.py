@@ -128,6 +128,7 @@ def test_an_undecided_comparison_says_what_was_to_be_seen_and_how_many_more_are_
     assert only.visible == pytest.approx(0.99600 * 0.5, abs=1e-5)
     assert t_test_power(0.25 / 0.5, 10 + only.more) >= 0.8 > t_test_power(0.25 / 0.5, 9 + only.more)
     assert "t on rmse: about 24 more replicates needed to find 0.25; 4 of 5 such runs find a" in str(found)
+    assert found.outlook(only._replace(more=1)).startswith("about 1 more replicate needed to find 0.25;")
 
 
 def test_without_a_smallest_effect_nobody_knows_how_many_more_are_needed():
