@@ -454,6 +454,16 @@ def test_large_integers_differ_by_what_they_differ_by() -> None:
     assert 300 < finding.estimate < 307
 
 
+def test_an_interval_is_shown_with_its_digits_also_of_large_numbers() -> None:
+    def far(data: None, ctx: Any) -> Any:
+        return data, {"loss": 1e6 + 0.125 * (ctx["replicate"] % 2)}
+
+    result = Experiment(lambda: None, [far], name="far", seed=1).run(
+        stop_when=precise("loss", half_width=0.1, max=20)
+    )
+    assert "'baseline' 1000000.0625 [1000000.0154, 1000000.1096] (n=10)." in str(result.stopping)
+
+
 def test_one_replicate_decides_nothing() -> None:
     result = make(LARGE).run(stop_when=decided("loss", max=50), replicates=1)
     assert result.stopping is not None
