@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from crystallize.errors import RunFailedError, UnknownNameError
+from crystallize.results.condition import NAN, NOT_BOTH
 from crystallize.statistics.adjustment import TITLES
 from crystallize.statistics.p_values import smaller
 from crystallize.statistics.verdicts import (
@@ -300,8 +301,11 @@ class HypothesisResult:
         if self.comparisons:
             yield self._rule()
             yield from self._undecided()
-        if any(each.verdict == WITHHELD for each in self.comparisons):
-            yield f"{WHY_WITHHELD} Resume the run to try them again."
+        withheld = {each.treatment for each in self.comparisons if each.verdict == WITHHELD}
+        if withheld:
+            causes = {reason for treatment in withheld for reason in self.dropped.get(treatment, ())}
+            # What has not failed, and has recorded no number, would not be run again.
+            yield WHY_WITHHELD + (" Resume the run to try them again." if causes - {NAN, NOT_BOTH} else "")
         if cluster is None:
             yield from self._conclusion()
         else:
