@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidValueError, MissingMetricError
+from crystallize.results.columns import Column
 from crystallize.statistics.intervals import student_interval, t_quantile
-from crystallize.statistics.moments import ROUNDING, as_floats, moments, paired_differences
-from crystallize.statistics.samples import per_replicate
+from crystallize.statistics.moments import moments, moments_of_pairs
+from crystallize.statistics.samples import has_finite_number, numbers_in
 from crystallize.utils.checks import check_share
 from crystallize.utils.suggest import counted, first_of, name_hint
 from crystallize.utils.text_table import WIDTH, TextTable, choose_decimals, format_number, wrapped
@@ -19,7 +20,7 @@ from crystallize.utils.text_table import WIDTH, TextTable, choose_decimals, form
 if TYPE_CHECKING:
     from crystallize.results.condition import ConditionMetrics
     from crystallize.statistics.hypothesis_result import HypothesisResult
-    from crystallize.statistics.moments import FloatArray
+    from crystallize.statistics.moments import FloatArray, NumberArray
     from crystallize.statistics.verdicts import Direction
 
 _MOST_ROWS = 10
@@ -224,8 +225,8 @@ def find_best(
         metric,
         direction,
         float(alpha),
-        len(table),
-        replicates - len(table),
+        table.shape[1],
+        replicates - table.shape[1],
         tuple(candidates),
         not_compared,
         seed,
@@ -240,12 +241,11 @@ def measure_again(condition: ConditionMetrics, metric: str, confidence: float) -
     MissingMetricError
         If it has no finite number.
     """
-    import numpy as np
-
-    values = _finite_values(condition, metric)
-    if not values:
+    column = condition.columns.get(metric, Column())
+    (numbers,) = numbers_in([column], metric, has_finite_number(column, metric, column.end))
+    if not numbers.size:
         raise MissingMetricError(f"the fresh run has no finite {metric!r} under {condition.name!r}")
-    n, mean, sd, *_ = moments(np.array(list(values.values())))
+    n, mean, sd, *_ = moments(numbers)
     return FreshMean(n, mean, student_interval(n, mean, sd, confidence))
 
 
@@ -273,29 +273,31 @@ def _check_direction(
 
 def _comparable(
     conditions: Sequence[ConditionMetrics], metric: str
-) -> tuple[list[str], FloatArray, dict[str, str]]:
-    """Return the conditions that can be compared, their values (replicates x conditions), and why others cannot.
+) -> tuple[list[str], NumberArray, dict[str, str]]:
+    """Return the conditions that can be compared, their numbers (conditions x replicates), and why others cannot.
 
     What has lost more replicates than others is left out: those that it has may be the easy ones.
     """
     import numpy as np
 
-    values = {each.name: _finite_values(each, metric) for each in conditions}
-    measured = set().union(*values.values())
+    columns = {each.name: each.columns.get(metric, Column()) for each in conditions}
+    end = max(column.end for column in columns.values())
+    finite = {name: has_finite_number(column, metric, end) for name, column in columns.items()}
+    measured = int(np.logical_or.reduce([*finite.values()]).sum())
     not_compared: dict[str, str] = {}
     lost: dict[str, int] = {}
     for condition in conditions:
         if condition.dropped_at is not None:
             not_compared[condition.name] = "dropped by the stopping rule"
         else:
-            lost[condition.name] = len(measured) - len(values[condition.name])
+            lost[condition.name] = measured - int(finite[condition.name].sum())
     least = min(lost.values())
     not_compared |= {
-        name: f"lost {count} of {counted(len(measured), 'replicate')}"
+        name: f"lost {count} of {counted(measured, 'replicate')}"
         for name, count in lost.items()
         if count > least
     }
-    names = [name for name in values if name not in not_compared]
+    names = [name for name in columns if name not in not_compared]
     if len(names) == 1:
         reasons = first_of([f"{name} ({reason})" for name, reason in not_compared.items()])
         raise InvalidValueError(
@@ -304,22 +306,13 @@ def _comparable(
             if reasons
             else "Give the experiment treatments",
         )
-    common = sorted(set.intersection(*(set(values[name]) for name in names)))
-    if not common:
+    common = np.logical_and.reduce([finite[name] for name in names])
+    if not common.any():
         raise InvalidValueError(f"no replicate has a finite {metric!r} in all {len(names)} conditions")
-    return names, np.array([[values[name][each] for name in names] for each in common]), not_compared
+    return names, numbers_in([columns[name] for name in names], metric, common), not_compared
 
 
-def _finite_values(condition: ConditionMetrics, metric: str) -> dict[int, float]:
-    column = condition.columns.get(metric)
-    if column is None:
-        return {}
-    numbers = as_floats(per_replicate(column, metric)).tolist()
-    replicates = (replicate for replicate, _ in column.by_replicate())
-    return {each: number for each, number in zip(replicates, numbers, strict=True) if math.isfinite(number)}
-
-
-def _compare(names: Sequence[str], table: FloatArray, direction: Direction, alpha: float) -> list[Candidate]:
+def _compare(names: Sequence[str], table: NumberArray, direction: Direction, alpha: float) -> list[Candidate]:
     """Return the conditions with their bounds, in the order of :attr:`BestSet.candidates`.
 
     A condition is told from the best if another one beats it by more than ``t * s / sqrt(n)``, with the standard
@@ -330,8 +323,7 @@ def _compare(names: Sequence[str], table: FloatArray, direction: Direction, alph
     import numpy as np
 
     signed = table if direction == "max" else -table
-    means = signed.mean(axis=0)
-    leader = int(means.argmax())
+    leader = int(moments_of_pairs(signed[:1], signed).mean.argmax())
     level = alpha / (len(names) - 1)
     at_most = np.zeros(len(names))
     may_be_best = np.zeros(len(names), dtype=bool)
@@ -345,11 +337,12 @@ def _compare(names: Sequence[str], table: FloatArray, direction: Direction, alph
             reach = margin - lead
             reach[place] = 0.0
             np.maximum(at_most, reach, out=at_most)
+    means = moments(table).mean.tolist()
     order = sorted(range(len(names)), key=lambda place: (not may_be_best[place], behind[place]))
     return [
         Candidate(
             names[place],
-            float(table[:, place].mean()),
+            means[place],
             float(behind[place]),
             float(at_most[place]),
             bool(may_be_best[place]),
@@ -358,17 +351,13 @@ def _compare(names: Sequence[str], table: FloatArray, direction: Direction, alph
     ]
 
 
-def _lead_of_others(signed: FloatArray, place: int, level: float) -> tuple[FloatArray, FloatArray]:
+def _lead_of_others(signed: NumberArray, place: int, level: float) -> tuple[FloatArray, FloatArray]:
     """Return by how much each condition is better than one, on average, and what of that may be chance."""
     import numpy as np
 
-    differences = paired_differences(signed[:, [place]].T, signed.T)
-    n = len(signed)
-    means: FloatArray = differences.mean(axis=1)
+    n, means, sds, *_ = moments_of_pairs(signed[[place]], signed)
     if n == 1:
         return means, np.full_like(means, math.inf)
-    sds = differences.std(axis=1, ddof=1)
-    sds[sds < ROUNDING * np.abs(means)] = 0.0
     quantile = max(0.0, t_quantile(n - 1, 1 - 2 * level))
     margins = quantile * sds / math.sqrt(n)
     if n < _least_constant(level):

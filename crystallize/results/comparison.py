@@ -98,7 +98,7 @@ def compare_runs(before: str | Path, after: str | Path) -> RunDifference:
         environment=changes(metadata.get("environment"), others.get("environment")),
         packages=changes(metadata.get("packages"), others.get("packages")),
         plugins=changes(*named_plugins),
-        seeds=changes(_seeds(result), _seeds(other)),
+        seeds=changes(_seeds(result, other), _seeds(other, result)),
         metrics=compare_metrics(result, other),
     )
 
@@ -116,8 +116,13 @@ def compare_metrics(before: Result, after: Result) -> list[MetricDifference]:
 # -- seeds ---------------------------------------------------------------------------------------------------
 
 
-def _seeds(result: Result) -> dict[str, Any]:
-    return {"master_seed": result.master_seed} | result.seeds
+def _seeds(result: Result, other: Result) -> dict[str, Any]:
+    """Return the seeds of a run, of the replicates that both runs have made under a condition."""
+    found: dict[str, Any] = {"master_seed": result.master_seed}
+    for name, seeds in result.seeds.items():
+        both = zip(seeds, other.seeds.get(name, seeds), strict=False)
+        found[name] = [seed for seed, its in both if None not in (seed, its)]
+    return found
 
 
 # -- metrics -------------------------------------------------------------------------------------------------

@@ -42,8 +42,11 @@ def detail_lines(row: SummaryRow, found: Detail, confidence: float) -> Iterator[
         ends = "" if row.interval is None else f", {level} {_interval(row.interval, decimals, '+')}"
         yield "difference", f"{difference}{ends} ({_METHODS[row.method or 'student']})"
     if found.relative is not None and found.relative_interval is not None:
-        shown = _interval([100 * end for end in found.relative_interval], 1, "+")
-        yield "relative", f"{100 * found.relative:+.1f} %, {level} {shown} (Fieller)"
+        low, high = found.relative_interval
+        digits = choose_decimals([50 * (high - low)], [100 * found.relative])
+        few = None if digits is None else max(1, digits - 2)
+        change = format_number(100 * found.relative, few, sign="+")
+        yield "relative", f"{change} %, {level} {_interval([100 * low, 100 * high], few, '+')} (Fieller)"
     if found.d is not None and found.effect_interval is not None:
         unbiased = "" if found.g is None else f"; without bias g = {found.g:+.2f}"
         yield "effect", f"d = {found.d:+.2f}, {level} {_interval(found.effect_interval, 2, '+')}{unbiased}"

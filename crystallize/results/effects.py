@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidValueError, MissingMetricError, UnknownNameError
 from crystallize.statistics.adjustment import holm
-from crystallize.statistics.moments import moments
-from crystallize.statistics.samples import per_replicate
+from crystallize.statistics.moments import moments, paired_differences, rounding_of
+from crystallize.statistics.samples import has_finite_number, numbers_in
 from crystallize.statistics.t_tests import MeanDifference
 from crystallize.utils.checks import check_share
 from crystallize.utils.levels import factors_of, level_label
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from crystallize.statistics.moments import FloatArray
 
 _MOST_ROWS = 20
-_NOISE = 16 * 2.0**-52  # what sums of a few numbers lose, relative to the largest
+_NOISE = 4  # how many times the rounding of numbers is what sums of a few of them lose
 
 
 @dataclass(frozen=True)
@@ -266,17 +266,25 @@ def find_effects(
     confidence: float,
 ) -> Effects:
     """Return the effects of the factors on `metric`; see :meth:`crystallize.Result.effects`."""
+    import numpy as np
+
     check_share("confidence", confidence)
     cells = _cells_of(conditions, metric)
-    values = _complete_blocks(cells, metric)
-    if not len(values):
+    columns = [cell.columns[metric] for cell in cells]
+    end = max(column.end for column in columns)
+    common = np.logical_and.reduce([has_finite_number(column, metric, end) for column in columns])
+    if not common.any():
         raise InvalidValueError(
             f"no replicate has a finite {metric!r} in all {len(cells)} cells, so that no effect can be computed"
         )
     design = _Design([cell.coordinates for cell in cells])
     design.check(len(cells))
     contrasts, confounded, notes = design.contrasts(interactions)
-    found = [_effect(design, each, values, confidence) for each in contrasts]
+    table = numbers_in(columns, metric, common)
+    # All contrasts are of differences: those to the first cell have the digits that large numbers would take from them.
+    values = paired_differences(table[:1], table)
+    noise = _NOISE * rounding_of(table, values)
+    found = [_effect(design, each, each.weights @ values, noise, confidence) for each in contrasts]
     corrected = holm([math.nan if each.p_value is None else each.p_value for each in found])
     effects = tuple(
         Effect(
@@ -289,11 +297,10 @@ def find_effects(
         )
         for each, p in zip(found, corrected, strict=True)
     )
-    means = zip((cell.coordinates for cell in cells), values.mean(axis=0).tolist(), strict=True)
+    means = zip((cell.coordinates for cell in cells), moments(table).mean.tolist(), strict=True)
     names = tuple(dict.fromkeys(" x ".join(contrast.factors) for contrast in confounded))
-    return Effects(
-        metric, effects, len(values), replicates - len(values), float(confidence), names, notes, tuple(means)
-    )
+    n = table.shape[1]
+    return Effects(metric, effects, n, replicates - n, float(confidence), names, notes, tuple(means))
 
 
 def _levels_in_order(cells: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -326,22 +333,6 @@ def _cells_of(conditions: Sequence[ConditionMetrics], metric: str) -> list[Condi
         if metric not in cell.columns:
             raise MissingMetricError(f"the cell {cell.name!r} recorded no {metric!r}")
     return cells
-
-
-def _complete_blocks(cells: Sequence[ConditionMetrics], metric: str) -> FloatArray:
-    """Return a row for each replicate that has a finite number in every cell: replicates x cells."""
-    import numpy as np
-
-    by_cell = []
-    for cell in cells:
-        column = cell.columns[metric]
-        numbers = per_replicate(column, metric)
-        by_cell.append(dict(zip((each for each, _ in column.by_replicate()), numbers, strict=True)))
-    common = sorted(set.intersection(*map(set, by_cell)))
-    values = np.array([[float(each[replicate]) for each in by_cell] for replicate in common])
-    values = values.reshape(len(common), len(cells))
-    complete: FloatArray = values[np.isfinite(values).all(axis=1)]
-    return complete
 
 
 class _Contrast(NamedTuple):
@@ -475,11 +466,11 @@ def _row_products(one: FloatArray, other: FloatArray) -> FloatArray:
     return products
 
 
-def _effect(design: _Design, contrast: _Contrast, values: FloatArray, confidence: float) -> Effect:
+def _effect(
+    design: _Design, contrast: _Contrast, found: FloatArray, noise: float, confidence: float
+) -> Effect:
     import numpy as np
 
-    found = values @ contrast.weights
-    noise = _NOISE * float(np.abs(values).max())
     if np.ptp(found) <= noise:  # the same in each replicate but for what its sum has lost
         mean = float(found.mean())
         found = np.full(len(found), mean if abs(mean) > noise else 0.0)

@@ -20,6 +20,7 @@ from crystallize.statistics.moments import (
     moments_of_pairs,
     moments_of_sides,
     paired_differences,
+    rounding_of,
 )
 from crystallize.statistics.samples import lost_halves, replicates_of_some
 from crystallize.statistics.t_tests import MeanDifference
@@ -83,7 +84,8 @@ class Pairs:
         if self.method == "welch":
             return MeanDifference.of_samples(baseline, treatment)
         if self.method == "clusters":
-            found = clustered_mean(self.differences, self.clusters)
+            rounding = rounding_of(self.baseline, self.treatment)
+            found = clustered_mean(self.differences, self.clusters, rounding)
             least_p = 2.0 ** (1 - found.clusters)
             return MeanDifference.of(found.mean, found.error, found.clusters - 1, least_p)
         return MeanDifference.of_pairs(differences)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from crystallize.statistics.moments import ROUNDING, paired_differences, scaled
+from crystallize.statistics.moments import paired_differences, rounding_of, scaled
 from crystallize.statistics.noncentral_t import bisect, scale_nodes
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ def residual_sd(conditions: Sequence[NumberArray]) -> tuple[float, float]:
     table -= table.mean(axis=1, keepdims=True)
     table -= table.mean(axis=0)
     sd = math.ldexp(math.sqrt(float((table**2).sum()) / freedom), int(exponent))
-    sizes = (float(np.abs(values).max()) for values in conditions if values.dtype.kind == "f")
-    largest = max(sizes, default=0.0)  # integers have no rounding
-    return (sd if sd > ROUNDING * largest else 0.0), freedom
+    return (sd if sd > rounding_of(*conditions) else 0.0), freedom
 
 
 def dunnett_p_value(statistic: float, loadings: Sequence[float], freedom: float) -> float:

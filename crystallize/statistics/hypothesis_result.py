@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from crystallize.errors import RunFailedError, UnknownNameError
+from crystallize.results.condition import NAN, NOT_BOTH
 from crystallize.statistics.adjustment import TITLES
 from crystallize.statistics.p_values import smaller
 from crystallize.statistics.verdicts import (
@@ -300,8 +301,11 @@ class HypothesisResult:
         if self.comparisons:
             yield self._rule()
             yield from self._undecided()
-        if any(each.verdict == WITHHELD for each in self.comparisons):
-            yield f"{WHY_WITHHELD} Resume the run to try them again."
+        withheld = {each.treatment for each in self.comparisons if each.verdict == WITHHELD}
+        if withheld:
+            causes = {reason for treatment in withheld for reason in self.dropped.get(treatment, ())}
+            # What has not failed, and has recorded no number, would not be run again.
+            yield WHY_WITHHELD + (" Resume the run to try them again." if causes - {NAN, NOT_BOTH} else "")
         if cluster is None:
             yield from self._conclusion()
         else:
@@ -356,7 +360,8 @@ class HypothesisResult:
         found = f"4 of 5 such runs find a difference of {seen}"
         if undecided.more is None:
             return found
-        return f"about {undecided.more} more replicates needed to find {self.smallest_effect:g}; {found}"
+        more = counted(undecided.more, "more replicate")
+        return f"about {more} needed to find {self.smallest_effect:g}; {found}"
 
     def _conclusion(self) -> Iterator[str]:
         best = self.ranking["best"]

@@ -106,11 +106,12 @@ class ClusteredMean(NamedTuple):
         return self.mean - half_width, self.mean + half_width
 
 
-def clustered_mean(values: FloatArray, clusters: Sequence[Hashable]) -> ClusteredMean:
+def clustered_mean(values: FloatArray, clusters: Sequence[Hashable], rounding: float = 0.0) -> ClusteredMean:
     """Return the mean of `values` (1-D) whose errors are alike within a cluster, and its standard error.
 
     The values of one cluster, such as one patient, are allowed to depend on each other in any way; clusters are taken
-    to be independent. With one value in each cluster the result is the ordinary one.
+    to be independent. With one value in each cluster the result is the ordinary one. If clusters differ by no more than
+    the `rounding` of what the values are made from, they do not differ.
 
     References
     ----------
@@ -128,6 +129,8 @@ def clustered_mean(values: FloatArray, clusters: Sequence[Hashable]) -> Clustere
         return ClusteredMean(mean, math.nan, groups)
     sums = np.bincount(which, weights=values - mean, minlength=groups)
     error = math.sqrt(groups / (groups - 1) * float(sums @ sums)) / n
+    if error <= rounding:
+        mean, error = (0.0 if abs(mean) <= rounding else mean), 0.0
     return ClusteredMean(mean, error, groups)
 
 

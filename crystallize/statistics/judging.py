@@ -301,21 +301,24 @@ def _is_lopsided(test: Test) -> bool:
 
 def _outlook(test: Test, alpha: float, smallest: float | None) -> tuple[int | None, float | None]:
     """Return how many replicates more would find the smallest effect, and what difference so many find."""
-    error = test.mean[1]
+    _, error, freedom, _ = test.mean
     if not error > 0:
         return _NO_OUTLOOK
-    visible = error * _visible(test.n, alpha, test.is_paired)
+    # A test of all treatments together takes the variance from all conditions.
+    each = None if test.adjusted is None or test.n < 2 else freedom / (test.n - 1)
+    visible = error * _visible(test.n, alpha, test.is_paired, each)
     if smallest is None:
         return None, visible
     in_sds = smallest / (error * _errors_in_sd(test.n, test.is_paired))
-    needed = whole_replicates_needed(in_sds, alpha=alpha, paired=test.is_paired)
+    needed = whole_replicates_needed(in_sds, alpha=alpha, paired=test.is_paired, freedom_each=each)
     return None if needed is None or needed <= test.n else needed - test.n, visible
 
 
 @lru_cache(maxsize=64)
-def _visible(n: int, alpha: float, paired: bool) -> float:
+def _visible(n: int, alpha: float, paired: bool, freedom_each: float | None) -> float:
     """Return the smallest effect that `n` replicates find, in standard errors; a cache is slow with named arguments."""
-    return smallest_effect(n, alpha=alpha, paired=paired) * _errors_in_sd(n, paired)
+    found = smallest_effect(n, alpha=alpha, paired=paired, freedom_each=freedom_each)
+    return found * _errors_in_sd(n, paired)
 
 
 def _errors_in_sd(n: int, paired: bool) -> float:

@@ -279,6 +279,14 @@ def _without_rounding(differences: FloatArray, values: FloatArray) -> FloatArray
     return np.where(is_zero, 0.0, np.where(is_mean, means, differences))
 
 
+def rounding_of(*arrays: NumberArray) -> float:
+    """Return how much what is made of numbers may differ by their rounding, by :data:`ROUNDING` of the largest."""
+    import numpy as np
+
+    floats = [values for values in arrays if values.dtype.kind == "f" and values.size]
+    return ROUNDING * max((float(np.abs(values).max()) for values in floats), default=0.0)
+
+
 def as_numbers(values: Any, metric: str) -> NumberArray:
     """Return `values` as a 1-D array of numbers; text that looks like a number is not one.
 

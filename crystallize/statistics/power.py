@@ -20,7 +20,14 @@ MOST = 1e9
 """More replicates than this are as good as infinitely many."""
 
 
-def t_test_power(effect: float, n: float, *, alpha: float = 0.05, paired: bool = True) -> float:
+def t_test_power(
+    effect: float,
+    n: float,
+    *,
+    alpha: float = 0.05,
+    paired: bool = True,
+    freedom_each: float | None = None,
+) -> float:
     """Return the chance that a two-sided t test finds an effect.
 
     Parameters
@@ -33,12 +40,15 @@ def t_test_power(effect: float, n: float, *, alpha: float = 0.05, paired: bool =
         The test's level.
     paired : bool
         Whether the test is of differences within pairs, or of two independent samples of one variance.
+    freedom_each : float, optional
+        How many degrees of freedom each replicate but one gives; by default 1 of pairs, and 2 of independent samples.
+        A test that takes the variance from more conditions has more.
 
     References
     ----------
     Cohen, J. (1988), Statistical Power Analysis for the Behavioral Sciences, 2nd ed., chapter 2.
     """
-    freedom = n - 1 if paired else 2 * (n - 1)
+    freedom = (n - 1) * ((1 if paired else 2) if freedom_each is None else freedom_each)
     if not freedom > 0:
         return math.nan
     noncentrality = abs(effect) * math.sqrt(n if paired else n / 2)
@@ -63,18 +73,27 @@ def replicates_needed(
 
 
 def whole_replicates_needed(
-    effect: float, *, power: float = 0.8, alpha: float = 0.05, paired: bool = True
+    effect: float,
+    *,
+    power: float = 0.8,
+    alpha: float = 0.05,
+    paired: bool = True,
+    freedom_each: float | None = None,
 ) -> int | None:
     """Return :func:`replicates_needed` rounded up; None if there are not enough replicates in the world."""
+
+    def suffice(n: int) -> bool:
+        return t_test_power(effect, n, alpha=alpha, paired=paired, freedom_each=freedom_each) >= power
+
     enough = 2
-    while effect and not t_test_power(effect, enough, alpha=alpha, paired=paired) >= power and enough < MOST:
+    while effect and not suffice(enough) and enough < MOST:
         enough *= 2
     if not effect or enough >= MOST:
         return None
     too_few = enough // 2
     while enough - too_few > 1:
         middle = (enough + too_few) // 2
-        if t_test_power(effect, middle, alpha=alpha, paired=paired) >= power:
+        if suffice(middle):
             enough = middle
         else:
             too_few = middle
@@ -82,14 +101,25 @@ def whole_replicates_needed(
 
 
 @lru_cache(maxsize=1024)
-def smallest_effect(n: float, *, power: float = 0.8, alpha: float = 0.05, paired: bool = True) -> float:
+def smallest_effect(
+    n: float,
+    *,
+    power: float = 0.8,
+    alpha: float = 0.05,
+    paired: bool = True,
+    freedom_each: float | None = None,
+) -> float:
     """Return the smallest effect, in standard deviations, that `n` replicates find with this power."""
     if not n >= _LEAST:
         return math.inf
+
+    def lacking(effect: float) -> float:
+        return t_test_power(effect, n, alpha=alpha, paired=paired, freedom_each=freedom_each) - power
+
     high = 1.0
-    while t_test_power(high, n, alpha=alpha, paired=paired) < power:
+    while lacking(high) < 0:
         high *= 2
-    return bisect(lambda effect: t_test_power(effect, n, alpha=alpha, paired=paired) - power, 0.0, high)
+    return bisect(lacking, 0.0, high)
 
 
 def largest_sd(sd: float, freedom: float, assurance: float) -> float:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.results.columns import Column, Samples
 from crystallize.results.condition import ConditionMetrics
-from crystallize.statistics.moments import means_of_rows
+from crystallize.statistics.moments import as_floats, means_of_rows
 
 if TYPE_CHECKING:
     import numpy as np
 
     from crystallize.statistics.moments import NumberArray, Rows
 
+    BoolArray = np.ndarray[Any, np.dtype[np.bool]]
     Pair = tuple["ConditionSamples", "ConditionSamples"]
     # The baseline as far as it is beside a treatment, the treatment, and the groups of metrics that are compared.
     Compared = tuple[ConditionMetrics, ConditionMetrics, list[tuple[str, ...]]]
@@ -289,6 +290,32 @@ def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_Source, _
         _CommonReplicates([ours for ours, _ in pairs], [value for ours, _ in even for value in ours]),
         _CommonReplicates([theirs for _, theirs in pairs], [value for _, theirs in even for value in theirs]),
     )
+
+
+def has_finite_number(column: Column, metric: str, end: int) -> BoolArray:
+    """Return for each replicate before `end`, which none of the column is after, whether its number is finite, 1-D.
+
+    Raises
+    ------
+    InvalidTypeError
+        If a value is not a number.
+    """
+    import numpy as np
+
+    found = column.has_number(end)
+    numbers = per_replicate(column.part(found[: column.end]), metric)
+    found[found] = np.isfinite(as_floats(numbers))
+    return found
+
+
+def numbers_in(columns: Sequence[Column], metric: str, chosen: BoolArray) -> NumberArray:
+    """Return the numbers of the chosen replicates, each of which all columns have: columns x replicates."""
+    import numpy as np
+
+    rows = [per_replicate(column.part(chosen[: column.end]), metric) for column in columns]
+    if any(row.dtype.kind == "f" for row in rows):
+        rows = [as_floats(row) for row in rows]
+    return np.stack(rows)
 
 
 def per_replicate(column: Column, metric: str) -> NumberArray:

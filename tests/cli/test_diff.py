@@ -62,6 +62,14 @@ def test_other_seeds_give_no_pairs_but_a_difference_of_means(call, changed):
     assert (baseline["pairs"], baseline["difference"], baseline["largest"]) == (0, 1.0, None)
 
 
+def test_more_replicates_have_no_other_seeds(call, project):
+    for replicates in ("3", "5"):
+        assert call("run", "make", "--replicates", replicates).code == 0
+    found = json.loads(call("diff", "make@v0", "make@v1", "--json").out)
+    assert found["settings"] == [{"name": "replicates", "before": 3, "after": 5}]
+    assert found["seeds"] == []
+
+
 @pytest.mark.parametrize("run", ["nowhere", "make@v7", "make@", "old/nothing"])
 def test_a_run_that_is_not_there_is_an_error_without_a_traceback(call, changed, run):
     done = call("diff", run, "make")

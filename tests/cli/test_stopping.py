@@ -48,7 +48,7 @@ def test_the_rule_of_a_config_ends_the_run_and_is_told(call, sleep):
     done = call("run", "sleep")
     assert done.code == 0
     assert "stopped after 8 replicates by decided('gain', max=10): every treatment is" in done.out
-    assert "gain higher: 'drug' 1.225 [" in done.out
+    assert "gain higher: 'drug' 1.22 [" in done.out
     assert "95% confidence sequence of the difference" in done.out
     shown = call("show", "sleep").out
     assert shown[shown.index("stopped after") :] == done.out[done.out.index("stopped after") :]

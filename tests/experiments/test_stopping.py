@@ -420,6 +420,46 @@ def test_of_conditions_that_never_differ_none_is_the_best() -> None:
     assert not result.stopping.is_decided
 
 
+def test_of_conditions_that_differ_by_rounding_none_is_the_best() -> None:
+    def add_up(data: None, ctx: Any) -> Any:
+        numbers = ctx.rng.normal(100, 3, size=7)
+        return data, {"loss": float(sum(numbers if ctx["condition"] == "baseline" else numbers[::-1]))}
+
+    result = make(Treatment("turned", {}), step=add_up).run(
+        stop_when=best("loss", delta=0.5, direction="max", max=20)
+    )
+    metrics = result.metrics
+    assert metrics.baseline.metrics["loss"] != metrics.treatments["turned"].metrics["loss"]
+    assert [each.verdict for each in findings(result)] == ["undecided, for they never differ"] * 2
+
+
+@pytest.mark.parametrize("size", [10**40, 1e-300, 1e300])
+def test_the_best_is_found_whatever_the_size_of_the_numbers(size: float) -> None:
+    def grow(data: None, ctx: Any) -> Any:
+        ahead = 3 + ctx["replicate"] % 2 if "shift" in ctx else 0
+        if size == 10**40:  # integers differ by what they differ by
+            return data, {"loss": size * (ctx["replicate"] > 3) + ahead}
+        return data, {"loss": size * (ahead + float(ctx.rng.normal()))}
+
+    delta = 1.0 if size == 10**40 else size
+    result = make(LARGE, step=grow).run(stop_when=best("loss", delta=delta, direction="max", max=50))
+    assert [(each.condition, each.verdict) for each in findings(result)] == [
+        ("large", "best"),
+        ("baseline", "eliminated"),
+    ]
+
+
+def test_what_is_known_of_the_best_is_known_after_so_many_replicates_the_lost_ones_among_them() -> None:
+    def fail(data: None, ctx: Any) -> Any:
+        if ctx["replicate"] in (1, 4, 5):
+            raise ValueError("lost under all conditions")
+        return measure(data, ctx)
+
+    result = make(LARGE, step=fail).run(stop_when=best("loss", delta=1, direction="max", max=50))
+    assert result.replicates == 13
+    assert {(each.at, each.n) for each in findings(result)} == {(13, 10)}
+
+
 def test_large_integers_differ_by_what_they_differ_by() -> None:
     def count(data: None, ctx: Any) -> tuple[None, dict[str, int]]:
         more = 100 * ctx.get("shift", 0.0) + ctx["replicate"] % 7 if "shift" in ctx else 0
@@ -429,6 +469,16 @@ def test_large_integers_differ_by_what_they_differ_by() -> None:
     (finding,) = result.stopping.parts[0].findings
     assert finding.verdict == "higher"
     assert 300 < finding.estimate < 307
+
+
+def test_an_interval_is_shown_with_its_digits_also_of_large_numbers() -> None:
+    def far(data: None, ctx: Any) -> Any:
+        return data, {"loss": 1e6 + 0.125 * (ctx["replicate"] % 2)}
+
+    result = Experiment(lambda: None, [far], name="far", seed=1).run(
+        stop_when=precise("loss", half_width=0.1, max=20)
+    )
+    assert "'baseline' 1000000.0625 [1000000.0154, 1000000.1096] (n=10)." in str(result.stopping)
 
 
 def test_one_replicate_decides_nothing() -> None:

@@ -174,6 +174,18 @@ def test_values_with_a_large_offset_are_told_apart_as_without_it() -> None:
         assert shifted.at_most == pytest.approx(near.at_most, rel=1e-12)
 
 
+@pytest.mark.parametrize(("offset", "factor"), [(10**18, 1), (10**40, 1), (0, 1e-300), (0, 1e300)])
+def test_conditions_are_told_apart_whatever_the_size_of_their_numbers(offset: int, factor: float) -> None:
+    table = {name: [offset + factor * value for value in values] for name, values in BY_HAND.items()}
+    found, here = (run(each).best("x", direction="min") for each in (table, BY_HAND))
+    assert found.names == here.names == ("b", "baseline")
+    for one, other in zip(found.candidates, here.candidates, strict=True):
+        assert one.condition == other.condition
+        assert (one.behind, one.at_most) == pytest.approx(
+            (factor * other.behind, factor * other.at_most), rel=1e-12, abs=0
+        )
+
+
 # -- the winner's curse ------------------------------------------------------------------------------------------------
 
 

@@ -72,6 +72,15 @@ def test_the_effects_of_the_pilot_plant_are_the_published_ones() -> None:
     assert "One replicate tells nothing of how sure an effect is." in str(effects)
 
 
+@pytest.mark.parametrize("offset", [10**18, 10**40])
+def test_large_integers_have_the_effects_of_small_ones(offset: int) -> None:
+    def far(data: float, T: int = 0, C: int = 0, K: int = 0) -> tuple[float, dict[str, int]]:
+        return data, {"y": offset + PILOT_PLANT[T, C, K]}
+
+    there, here = (run(step, grid(TWO_LEVELS)).effects("y") for step in (far, plant))
+    assert there.effects == here.effects
+
+
 def test_the_order_of_factors_levels_and_cells_changes_no_effect() -> None:
     turned = run(plant, grid(K=[1, 0], T=[0, 1], C=[1, 0]), replicates=1).effects("y")
     assert {frozenset(effect.factors): effect.estimate for effect in turned} == {

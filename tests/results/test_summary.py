@@ -436,6 +436,25 @@ def test_values_of_one_cluster_count_together():
         result.summary(cluster="patent")
 
 
+def test_a_small_relative_change_is_shown_with_its_digits():
+    noise = np.array([0.5, -0.25, -1.0, 0.75])
+    result = make_result(baseline={"a": (1e5 + noise).tolist()}, t={"a": (1e5 + 3 + 2 * noise).tolist()})
+    assert "relative    +0.003 %, 95% interval [+0.002, +0.004] (Fieller)" in str(result.summary(detail=True))
+
+
+def test_clusters_that_differ_by_rounding_alone_prove_nothing():
+    easy = np.random.default_rng(2).normal(120, 5, 20)
+    gains = np.arange(20) % 4 * 0.37
+    base = easy[:, None] + [0.0, 7.0, 14.0]
+    tags = {"a": {i: [{"fold": fold} for fold in range(3)] for i in range(20)}}
+    for shift, p_value in ((0.1, 0.25), (0.0, 1.0)):  # tosses of three coins; and a mean of nothing
+        values = base + (gains - gains.mean() + shift)[:, None]
+        result = make_result([], tags, baseline={"a": base.tolist()}, t={"a": values.tolist()})
+        row = detail_of(result, cluster="fold")
+        assert (row.detail.p_value, row.detail.verdict) == (p_value, "undecided")
+        assert row.interval == (row.difference, row.difference)
+
+
 def test_pairs_that_have_no_cluster_in_common_are_counted():
     def step(data, ctx):
         replicate, is_treated = ctx["replicate"], ctx["condition"] != "baseline"

@@ -860,6 +860,23 @@ def test_what_an_unpaired_run_can_see_is_in_units_of_the_sd_of_both_conditions()
     assert visible(found) == pytest.approx([sd * smallest_effect(5, alpha=0.05, paired=False)], rel=1e-12)
 
 
+@pytest.mark.parametrize(("paired", "freedom"), [(True, 8 * 4), (False, 9 * 4)])
+def test_what_dunnetts_test_can_see_is_by_the_degrees_of_freedom_of_all_conditions(paired, freedom):
+    draws = np.random.default_rng(1).normal(size=(9, 5))
+    columns = [{"a": each.tolist()} for each in draws]
+    tested = Hypothesis(dunnett_test(paired=paired), "a", smallest_effect=0.1)
+    found = evaluate(tested, columns[0], **{f"t{i}": each for i, each in enumerate(columns[1:])})
+    error, undecided = found.results["t0"]["standard_error"], found.comparisons[0]
+    level = 0.05 / 8
+
+    def power(n, effect):
+        many = freedom / 4 * (n - 1)
+        return stats.nct.sf(stats.t.isf(level / 2, many), many, effect / (error * math.sqrt(5 / n)))
+
+    assert power(5, undecided.visible) == pytest.approx(0.8, abs=1e-6)
+    assert power(5 + undecided.more, 0.1) >= 0.8 > power(4 + undecided.more, 0.1)
+
+
 def test_a_test_of_a_claim_has_no_outlook():
     tested = Hypothesis(equivalence_test(margin=0.01), "a", smallest_effect=0.5)
     (comparison,) = evaluate(tested, {"a": ONE}, t={"a": WIDE}).comparisons

@@ -128,6 +128,7 @@ def test_an_undecided_comparison_says_what_was_to_be_seen_and_how_many_more_are_
     assert only.visible == pytest.approx(0.99600 * 0.5, abs=1e-5)
     assert t_test_power(0.25 / 0.5, 10 + only.more) >= 0.8 > t_test_power(0.25 / 0.5, 9 + only.more)
     assert "t on rmse: about 24 more replicates needed to find 0.25; 4 of 5 such runs find a" in str(found)
+    assert found.outlook(only._replace(more=1)).startswith("about 1 more replicate needed to find 0.25;")
 
 
 def test_without_a_smallest_effect_nobody_knows_how_many_more_are_needed():
@@ -194,7 +195,9 @@ def test_a_conclusion_is_withheld_where_more_replicates_were_lost_on_one_side():
     assert found.comparisons[0].p_value < 1e-6
     assert verdicts(found) == {"t": "withheld"}
     assert found.ranking["best"] is None
-    assert "withheld: more replicates were lost under one condition than under the other" in str(found)
+    said = " ".join(str(found).split())
+    assert "withheld: more replicates were lost under one condition than under the other" in said
+    assert "Resume the run to try them again." in said
     same = evaluate(hypothesis, [None, *baseline[1:]], t=lost)
     assert verdicts(same) == {"t": "better"}
 
@@ -313,6 +316,7 @@ def test_a_replicate_with_nan_is_no_pair_whichever_condition_recorded_it(verifie
         compared = "replicates that all conditions have" if found.correction == "own" else "complete pairs"
         said = " ".join(str(found).split())
         assert f"t: 1 replicate dropped, for only {compared} are compared: 1 {reason}." in said
+        assert "Resume the run" not in said  # it would not run again what has recorded NaN
 
 
 def test_where_no_test_gave_a_p_value_none_is_counted():

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
 from statistics import fmean
@@ -149,6 +150,17 @@ def test_sign_flip_test_keeps_its_level_for_skewed_data_where_few_pairs_are_rand
         for i, (a, b) in enumerate(draws)
     ]
     assert fmean(rejected) < 0.25 + 4 * math.sqrt(0.25 * 0.75 / len(rejected))
+
+
+def test_with_random_exchanges_each_p_value_is_as_likely_as_the_others():
+    # The data and 5 random exchanges of them are 6 samples that cannot be told apart, if the conditions do not differ.
+    draws = np.random.default_rng(4).normal(size=(1200, 2, 30))
+    p_values = [
+        compare(sign_flip_test, a, b, resamples=5, seed=i)["p_value"] for i, (a, b) in enumerate(draws)
+    ]
+    found = Counter(round(6 * p_value, 9) for p_value in p_values)
+    assert sorted(found) == [1, 2, 3, 4, 5, 6]
+    assert stats.chisquare(list(found.values())).pvalue > 1e-3
 
 
 @settings(deadline=None, max_examples=60)

@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import InvalidValueError
+from crystallize.statistics.moments import ROUNDING, alike, as_numbers, moments_of_pairs
 from crystallize.statistics.stopping.report import Finding, Look
 from crystallize.statistics.stopping.rule import Row, SingleRule, SingleWatch, Watch
 from crystallize.statistics.verdicts import WITHHELD
@@ -90,7 +91,10 @@ class _Watch(SingleWatch):
         self._survives: np.ndarray[Any, Any] = np.ones(len(conditions), dtype=bool)
         self._origin: float | None = None  # what sums are counted from: large numbers keep their digits
         self._sums = np.zeros(len(conditions))
+        self._largest = 0.0  # of the floats: integers have no rounding
         self._first: list[list[float]] = []
+        # All is judged by differences within replicates, in units of delta: squares of any numbers are floats then.
+        self._leads = np.zeros(len(conditions))  # sums of the differences to one that survived
         self._variances = np.zeros((len(conditions), len(conditions)))
         self._n = 0  # replicates in which all that survived had a number
         self._lost = [0] * len(conditions)  # in how many replicates each had none
@@ -98,12 +102,10 @@ class _Watch(SingleWatch):
         self._is_lopsided = False  # whether one had lost more than another when some were told apart
         self._survive_as_equals = False
         self._compared: list[int] = []  # who took part in the last look
-        # Of those that lost: the verdict, how many numbers, and their mean.
-        self._ended: dict[str, tuple[str, int, float]] = {}
+        # Of those that lost: the verdict, after how many replicates, how many numbers, and their mean.
+        self._ended: dict[str, tuple[str, int, int, float]] = {}
 
     def _take(self, row: Row) -> None:
-        import numpy as np
-
         values = [
             self.number(row, name) if survives else 0.0
             for name, survives in zip(self.conditions, self._survives, strict=True)
@@ -115,15 +117,23 @@ class _Watch(SingleWatch):
             return
         if self._origin is None:
             self._origin = values[0]
-        values = [value - self._origin for value in values]
         self._n += 1
-        self._sums += values
+        self._sums += [float(value - self._origin) for value in values]
+        reference = values[int(self._survives.argmax())]
+        self._leads += [(value - reference) / self.rule.delta for value in values]
+        self._largest = max([self._largest, *(abs(value) for value in values if type(value) is float)])
         if self._n <= self.rule.first:
             self._first.append(values)
         if self._n == self.rule.first:
-            table = np.array(self._first)
-            for place in range(len(self.conditions)):
-                self._variances[place] = (table - table[:, [place]]).var(axis=0, ddof=1)
+            self._learn_variances()
+
+    def _learn_variances(self) -> None:
+        """Find the variances of the differences within the first replicates."""
+        columns = [as_numbers(column, str(self.metric)) for column in zip(*self._first, strict=True)]
+        for place, column in enumerate(columns):
+            for others, *rows in alike({other: (column, columns[other]) for other in range(place)}):
+                found = (moments_of_pairs(*rows).sd / self.rule.delta) ** 2
+                self._variances[place, others] = self._variances[others, place] = found
 
     def _look(self) -> None:
         import numpy as np
@@ -132,14 +142,15 @@ class _Watch(SingleWatch):
         if n < rule.first:
             return
         alive = np.flatnonzero(self._survives)
-        means = self._sign * self._sums[alive] / n
+        means = self._sign * self._leads[alive] / n
         variances = self._variances[np.ix_(alive, alive)]
-        allowance = np.maximum(0.0, rule.delta / (2 * n) * (self._h2 * variances / rule.delta**2 - n))
+        rounding = ROUNDING * self._largest / rule.delta
+        allowance = np.maximum(0.0, (self._h2 * variances - n) / (2 * n)) + rounding
         loses = np.any(means[:, None] < means[None, :] - allowance, axis=1)
-        if n > np.floor(self._h2 * variances / rule.delta**2).max():  # the end, at the latest
+        if n > np.floor(self._h2 * variances).max():  # the end, at the latest
             leader = int(means.argmax())
             # What never differs from the leader is no worse; else one of the two has to go, though it may be as good.
-            loses = (means < means[leader]) | (variances[leader] > 0)
+            loses = (means < means[leader] - rounding) | (variances[leader] > 0)
             loses[leader] = False
             self._survive_as_equals = self.is_over = bool((~loses).sum() > 1)
         if loses.any():
@@ -147,7 +158,7 @@ class _Watch(SingleWatch):
         for place in alive[loses].tolist():
             name = self.conditions[place]
             verdict = WITHHELD if self._is_lopsided else "eliminated"
-            self._ended[name] = verdict, n, self._mean(place)
+            self._ended[name] = verdict, self.replicates, n, self._mean(place)
             self._survives[place] = False
             if name != BASELINE:  # what all are compared with is run to the end
                 self.dropped.add(name)
@@ -173,9 +184,8 @@ class _Watch(SingleWatch):
         of_best = WITHHELD if self._is_lopsided else "best"
         of_rest = of_best if self.is_decided else _EQUAL if self._survive_as_equals else "undecided"
         for place, name in enumerate(self.conditions):
-            now = of_rest, self._n, self._mean(place)
-            verdict, n, mean = self._ended.get(name, now)
+            now = of_rest, self.replicates if self.is_decided else None, self._n, self._mean(place)
+            verdict, at, n, mean = self._ended.get(name, now)
             lost, infinite = self._lost[place], self._infinite[place]
-            at = n if name in self._ended or self.is_decided else None
             found.append(Finding(name, verdict, at, n, lost, mean if n else None, infinite=infinite))
         return sorted(found, key=lambda each: each.verdict)

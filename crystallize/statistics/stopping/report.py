@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from crystallize.statistics.verdicts import WHY_WITHHELD, WITHHELD
 from crystallize.utils.suggest import counted
-from crystallize.utils.text_table import wrapped
+from crystallize.utils.text_table import choose_decimals, format_number, wrapped
 
 _MOST_LISTED = 4
 
@@ -227,8 +227,10 @@ def _left_out(why: str, counts: Mapping[str, int], remarks: Mapping[str, str]) -
 
 def _described(found: Finding) -> str:
     text = repr(found.condition)
-    if found.estimate is not None:
-        text += f" {found.estimate:.4g}"
     if found.low is not None and found.high is not None:
-        text += f" [{found.low:.4g}, {found.high:.4g}]"
+        numbers = (found.estimate, found.low, found.high)
+        decimals = choose_decimals([(found.high - found.low) / 2], [found.estimate])
+        text += " {} [{}, {}]".format(*(format_number(each, decimals) for each in numbers))
+    elif found.estimate is not None:
+        text += f" {found.estimate:.4g}"
     return f"{text} (n={found.n})"

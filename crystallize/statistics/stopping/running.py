@@ -19,13 +19,13 @@ class RunningMoments:
         How many were not finite, and are left out: NaN stands for what a replicate did not record.
     """
 
-    __slots__ = ("_high", "_low", "_mean", "_squares", "missing", "n")
+    __slots__ = ("_high", "_low", "_mean", "_size", "missing", "n")
 
     def __init__(self) -> None:
         self.n = 0
         self.missing = 0
         self._mean = 0.0
-        self._squares = 0.0
+        self._size = 0.0  # the root of the sum of squares, which is a float where they are none
         # All numbers from low to high are within the rounding of each number that was added.
         self._low, self._high = -math.inf, math.inf
 
@@ -38,7 +38,7 @@ class RunningMoments:
         mean = self._mean
         distance = value - mean
         self._mean = mean = mean + distance / n
-        self._squares += distance * (value - mean)
+        self._size = math.hypot(self._size, distance * math.sqrt((n - 1) / n))
         if self._low <= self._high:
             # Integers are exact, and have no rounding.
             rounding = 0.0 if type(value) is int else ROUNDING * max(scale, abs(value))
@@ -58,15 +58,15 @@ class RunningMoments:
         """The standard deviation with ``n - 1``; 0 if it is the rounding of equal numbers, NaN of fewer than two."""
         if self.n < 2:
             return math.nan
-        return math.sqrt(self._squares / (self.n - 1)) if self._varies else 0.0
+        return self._size / math.sqrt(self.n - 1) if self._varies else 0.0
 
     @property
     def t(self) -> float:
         """Student's t of the mean against zero; NaN if the numbers do not vary, which no test of ours decides on."""
-        n, squares = self.n, self._squares
-        if not (self._varies and squares > 0):
+        n, size = self.n, self._size
+        if not (self._varies and size > 0):
             return math.nan
-        return self._mean * math.sqrt(n * (n - 1) / squares)
+        return self._mean / size * math.sqrt(n * (n - 1))
 
     def half_width(self, alpha: float) -> float:
         """Return half the width of Student's interval of the mean at the level ``1 - alpha``; NaN of fewer than two."""

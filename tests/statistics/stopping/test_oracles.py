@@ -184,8 +184,8 @@ def test_differences_that_are_all_rounding_are_zero_and_those_that_are_so_but_fo
     assert moments.sd == pytest.approx(5e-4)
 
 
-@pytest.mark.parametrize("size", [1e155, 1e200, 1e307])
-def test_numbers_whose_squares_are_no_floats_decide_nothing(size: float) -> None:
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1e155, 1e307])
+def test_numbers_whose_squares_are_no_floats_decide_as_others_do(size: float) -> None:
     moments = seen([size * value for value in SLEEP])
-    assert not log_e_value(moments.t, moments.n) > 0
-    assert math.isinf(sequence_half_width(moments.sd, moments.n, 0.05))
+    assert moments.t == pytest.approx(4.062127683382037, rel=1e-13)
+    assert moments.sd == pytest.approx(size * seen(SLEEP).sd, rel=1e-13)
