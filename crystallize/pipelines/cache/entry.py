@@ -15,6 +15,7 @@ key, is found to be right.
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import hmac
 import io
@@ -28,6 +29,7 @@ import xxhash
 
 from crystallize.errors import CrystallizeError
 from crystallize.utils import exact_json
+from crystallize.utils.arrays import array_reducers
 from crystallize.utils.files import atomic_write_parts, open_our_own
 
 FIRST_LINE = b"crystallize step cache 1\n"
@@ -95,6 +97,7 @@ def pickled(objects: Any, data: Any) -> Pickled:
     places = _places(data)
     kind = _Pickler if places else pickle.Pickler  # which is faster
     pickler = kind(file, protocol=5, buffer_callback=keep_apart)
+    pickler.dispatch_table = copyreg.dispatch_table | array_reducers()
     if isinstance(pickler, _Pickler):
         pickler.places = places
     pickler.dump(objects)
