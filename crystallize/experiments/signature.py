@@ -211,7 +211,7 @@ def _readable_object(name: object, value: Any, depth: int) -> Any:
     if isinstance(value, enum.Enum | PurePath | float):  # NaN equals nothing, not even what is read back
         return value.as_posix() if isinstance(value, PurePath) else repr(value)
     number = to_python(value)
-    if number is not value:
+    if type(number) is not type(value):  # a quantity with a unit gives another one
         return _readable(name, number)
     if hasattr(type(value), "__crystallize_fingerprint__") and depth < _DEEPEST:
         return _readable(name, value.__crystallize_fingerprint__(), depth + 1)

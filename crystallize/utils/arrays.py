@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from crystallize.utils.imports import imported
-from crystallize.utils.parts import Chunks
+from crystallize.utils.parts import Chunks, StandsFor
 
 _CHUNK = 1 << 20
 """How many bytes are copied at a time where elements do not lie in a row."""
@@ -15,8 +15,36 @@ _CHUNK = 1 << 20
 _SMALL = 1 << 10
 
 
+def content_of(value: Any) -> Any:
+    """Return what an array or scalar consists of; NumPy's other types say so to pickle."""
+    import numpy as np
+
+    if isinstance(value, np.ma.MaskedArray):
+        return _masked(value)
+    if isinstance(value, np.memmap):
+        return StandsFor(np.asarray(value))
+    if not isinstance(value, np.ndarray | np.generic):
+        return NotImplemented
+    # Of a class derived from NumPy's, methods may do something else: astropy's quantities refuse to give bytes.
+    content = content_of_array(value if isinstance(value, np.generic) else np.asarray(value))
+    attributes = getattr(value, "__dict__", None)  # NumPy's own have none
+    return {"array": content, "__dict__": attributes} if attributes else content
+
+
+def _masked(array: Any) -> Any:
+    """Return what a masked array consists of; what stands below the mask can be read, and counts."""
+    import numpy as np
+
+    return {
+        "data": array.data,
+        "mask": np.ma.getmaskarray(array),
+        "fill_value": array.fill_value,
+        "hardmask": array.hardmask,
+    }
+
+
 def content_of_array(array: Any) -> Any:
-    """Return what an array or scalar of NumPy consists of: the type of its elements, its shape, and they in C order.
+    """Return what a plain array or scalar consists of: the type of its elements, its shape, and they in C order.
 
     How they lie in memory does not count: their order, strides, the order of an element's bytes, and what lies between
     the fields of a structured one.
