@@ -58,13 +58,15 @@ class Pickled(NamedTuple):
     body: bytes | memoryview
     buffers: tuple[Any, ...] = ()
 
-    def load(self, given: Callable[[], Any]) -> Any:
+    def load(self, given: Callable[[], Any], name_here: Callable[[str], str] = str) -> Any:
         """Make the objects anew.
 
         Parameters
         ----------
         given : callable
             Returns the step's input; called if a part of the input was in them, which then is again.
+        name_here : callable, optional
+            Returns what a module is called here in which a class or function was.
 
         Raises
         ------
@@ -73,6 +75,7 @@ class Pickled(NamedTuple):
         """
         unpickler = _Unpickler(io.BytesIO(self.body), buffers=self.buffers)
         unpickler.given = given
+        unpickler.name_here = name_here
         return unpickler.load()
 
 
@@ -117,7 +120,11 @@ class _Pickler(pickle.Pickler):
 
 class _Unpickler(pickle.Unpickler):
     given: Callable[[], Any]
+    name_here: Callable[[str], str]
     _data: tuple[Any] | None = None
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        return super().find_class(self.name_here(module), name)
 
     def persistent_load(self, place: tuple[Any, ...]) -> Any:
         if self._data is None:
@@ -360,6 +367,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
         about = exact_json.load(line)
         sizes, read_only = about["sizes"], about["read_only"]
         is_ours = len(sizes) == len(read_only) + 1 > 1 and set(map(type, sizes)) == {int} and min(sizes) >= 0
+        is_ours = is_ours and isinstance(about["module"], str)
     except (ValueError, LookupError, TypeError):
         is_ours = False
     if not is_ours:
