@@ -31,6 +31,7 @@ from crystallize.errors import CrystallizeError
 from crystallize.utils import exact_json
 from crystallize.utils.arrays import array_reducers
 from crystallize.utils.files import atomic_write_parts, open_our_own
+from crystallize.utils.shared_generators import generator_reducers
 
 FIRST_LINE = b"crystallize step cache 1\n"
 SUFFIX = ".pkl"
@@ -100,7 +101,7 @@ def pickled(objects: Any, data: Any) -> Pickled:
     places = _places(data)
     kind = _Pickler if places else pickle.Pickler  # which is faster
     pickler = kind(file, protocol=5, buffer_callback=keep_apart)
-    pickler.dispatch_table = copyreg.dispatch_table | array_reducers()
+    pickler.dispatch_table = copyreg.dispatch_table | array_reducers() | generator_reducers()
     if isinstance(pickler, _Pickler):
         pickler.places = places
     pickler.dump(objects)
