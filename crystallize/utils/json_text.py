@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from math import isfinite
 from typing import Any
@@ -82,7 +83,8 @@ def _json_default(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(value, key=repr)
     if hasattr(value, "tolist"):  # NumPy's arrays and scalars
-        return value.tolist()
+        with suppress(Exception):  # a quantity with a unit refuses
+            return value.tolist()
     return safe_repr(value)
 
 

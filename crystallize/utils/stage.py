@@ -197,7 +197,7 @@ def describe_value(key: str, value: Any) -> Any:
         return f"<{kind.__name__} {getattr(value, 'dtype', '')}{list(shape)}>"
     try:
         return f"<{kind.__name__} of {len(value)}>"
-    except TypeError:
+    except Exception:  # it has no size, or none yet, as a forest that is not fitted
         return f"<{kind.__name__}>"
 
 

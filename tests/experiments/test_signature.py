@@ -267,6 +267,17 @@ def test_a_quantity_counts_with_its_unit() -> None:
     assert settings[0] == settings[1] != settings[2]
 
 
+def test_keys_of_settings_are_the_same_in_every_process() -> None:
+    made = signature(initial_ctx={"table": {helper: 1, frozenset({"b", "a"}): 2, 3: 4, Held: 5, "3 ": 6}})
+    assert list(made["initial_ctx"]["settings"]["table"]) == [
+        "test_signature.helper",
+        "['a', 'b']",
+        "3",
+        "test_signature.Held",
+        "3 ",
+    ]
+
+
 ODD: dict[str, Any] = {
     "nan": float("nan"),
     "infinite": float("-inf"),

@@ -125,6 +125,13 @@ def test_repr_peek_place_and_logger_leave_no_trace() -> None:
     assert noted(look, {"alpha": 0.5}) == StageRecord(2)
 
 
+class Forest:
+    """A model whose size is that of what it finds, as those of scikit-learn have it."""
+
+    def __len__(self) -> int:
+        raise AttributeError("'Forest' object has no attribute 'estimators_'")
+
+
 @pytest.mark.parametrize(
     ("value", "told"),
     [
@@ -134,6 +141,7 @@ def test_repr_peek_place_and_logger_leave_no_trace() -> None:
         (b"ab", "<bytes of 2>"),
         (object(), "<object>"),
         (1j, "<complex>"),
+        (Forest(), "<Forest>"),
     ],
 )
 def test_a_value_is_described_in_few_words(value: Any, told: Any) -> None:
