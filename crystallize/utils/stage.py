@@ -193,7 +193,7 @@ def describe_value(key: str, value: Any) -> Any:
     shape = getattr(value, "shape", None)
     if shape == () and type(number := to_python(value)) in SCALARS:
         return number
-    if shape is not None:
+    if isinstance(shape, tuple):  # and not the parameter of a distribution
         return f"<{kind.__name__} {getattr(value, 'dtype', '')}{list(shape)}>"
     try:
         return f"<{kind.__name__} of {len(value)}>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,13 @@ class Forest:
         raise AttributeError("'Forest' object has no attribute 'estimators_'")
 
 
+@dataclass
+class Weibull:
+    """A distribution, whose shape is not that of an array."""
+
+    shape: float
+
+
 @pytest.mark.parametrize(
     ("value", "told"),
     [
@@ -142,6 +150,7 @@ class Forest:
         (object(), "<object>"),
         (1j, "<complex>"),
         (Forest(), "<Forest>"),
+        (Weibull(1.5), "<Weibull>"),
     ],
 )
 def test_a_value_is_described_in_few_words(value: Any, told: Any) -> None:
