@@ -202,18 +202,29 @@ def test_the_law_sees_metrics_artifacts_errors_and_seeds(tmp_path: Path) -> None
 
 
 def test_globally_seeded_randomness_is_the_same_in_processes_too(tmp_path: Path) -> None:
-    def draw(data: Any) -> Any:
+    import random
+
+    import numpy as np
+
+    def draw(data: Any, given: Any) -> Any:
         import random
 
         import numpy as np
 
-        return data, {"python": random.random(), "numpy": float(np.random.random())}
+        drawn = {"python": random.random(), "numpy": float(np.random.random())}
+        return data, drawn | {"given": float(given(0, 1))}
 
     def run(strategy: Any, root: Path) -> str:
-        plugins = [ArtifactPlugin(root_dir=root), strategy]
-        return (
-            Experiment(lambda: 0, [draw], name="global", seed=5, plugins=plugins).run(replicates=9).to_json()
+        experiment = Experiment(
+            lambda: 0,
+            [draw],
+            name="global",
+            seed=5,
+            initial_ctx={"given": np.random.normal},
+            treatments=[Treatment("python's", {"given": random.gauss})],
+            plugins=[ArtifactPlugin(root_dir=root), strategy],
         )
+        return experiment.run(replicates=9).to_json()
 
     serial = run(SerialExecution(), tmp_path / "serial")
     assert run(ParallelExecution(2, "process"), tmp_path / "process") == serial

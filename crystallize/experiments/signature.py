@@ -220,6 +220,11 @@ def _readable_object(name: object, value: Any, depth: int) -> Any:
 
 def _readable_items(name: object, value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _readable(key, item, depth) for key, item in value.items()}
+        return {_readable_key(key, depth): _readable(key, item, depth) for key, item in value.items()}
     items = [_readable(name, item, depth) for item in value]
     return sorted(items, key=to_json) if isinstance(value, AbstractSet) else items
+
+
+def _readable_key(key: Any, depth: int) -> str:
+    """Return a key as text, which is the same in every process."""
+    return key if isinstance(key, str) else str(_readable("", key, depth))

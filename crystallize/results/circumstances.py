@@ -8,6 +8,7 @@ from typing import Any
 
 from crystallize.discovery.imported import installed_version
 from crystallize.store.accounting import OURS
+from crystallize.utils.json_text import is_same_json
 
 _MISSING: Any = object()
 
@@ -124,7 +125,7 @@ def changes(before: Any, after: Any) -> list[Change]:
 
 def differing(before: Any, after: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any, Any]]:
     """Return ``(path, before, after)`` of the innermost parts that differ; a part that one side lacks is one."""
-    if before == after:
+    if is_same_json(before, after):
         return []
     if not isinstance(before, Mapping) or not isinstance(after, Mapping):
         return [(path, None if before is _MISSING else before, None if after is _MISSING else after)]

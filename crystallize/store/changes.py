@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crystallize.utils.code import changes_of_code
+from crystallize.utils.json_text import is_same_json
 
 _LONGEST = 60
 _MISSING: Any = object()
@@ -74,13 +75,13 @@ def _change_of_parts(before: Mapping[str, Any], now: Mapping[str, Any], kind: st
 
 def _change(before: Any, now: Any, of: str) -> str:
     """Describe the first difference between two parts; empty if there is none."""
-    if before == now:
+    if is_same_json(before, now):
         return ""
     if not isinstance(before, Mapping) or not isinstance(now, Mapping):
         return _was(of.removeprefix(" of ") or "it", before, now)
     for key in dict.fromkeys((*before, *now)):
         old, new = before.get(key, _MISSING), now.get(key, _MISSING)
-        if old == new:
+        if is_same_json(old, new):
             continue
         if key == "code":
             return f"in the code{of}, {_changed_code(old, new)}"

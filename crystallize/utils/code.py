@@ -35,7 +35,7 @@ from types import (
 from typing import Any, NamedTuple
 
 from crystallize.utils.bytecode import read_compiled
-from crystallize.utils.fingerprint import fingerprint, is_array
+from crystallize.utils.fingerprint import fingerprint, is_array, is_derived_array
 from crystallize.utils.own_code import (
     code_in,
     file_name,
@@ -46,6 +46,7 @@ from crystallize.utils.own_code import (
     short_name,
 )
 from crystallize.utils.parts import reduced
+from crystallize.utils.shared_generators import shared_generator
 from crystallize.utils.sharing import SCALARS
 
 _LEAVES = SCALARS | {complex, bytes, bytearray, memoryview}
@@ -525,6 +526,10 @@ def _state_of(value: Any) -> list[Any]:
         identity = getattr(value, "__crystallize_fingerprint__", None)
         if identity is not None:
             return [identity()]
+        if (shared := shared_generator(value)) is not None:
+            return [shared]
+        if is_derived_array(kind):  # of which pickle leaves out the attributes
+            return [value.view(sys.modules["numpy"].ndarray), getattr(value, "__dict__", None)]
         found = reduced(value)
     except Exception:  # whatever a foreign object raises: its class is all that is known of it
         return wrapped

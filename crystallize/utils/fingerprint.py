@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crystallize.utils.arrays import content_of_array
+from crystallize.utils.arrays import content_of
 from crystallize.utils.content import Encoder
 from crystallize.utils.imports import imported
 
@@ -33,16 +33,22 @@ def safe_fingerprint(value: Any) -> str:
         return fingerprint(type(value))
 
 
-def is_array(value: Any) -> bool:
-    """Tell whether `value` is an array or scalar of NumPy's that holds no objects."""
-    return _is_numpys(type(value)) and not value.dtype.hasobject
-
-
 def _content_of(kind: type) -> Any:
-    return content_of_array if _is_numpys(kind) else None
+    return content_of if _is_array_type(kind) else None
 
 
-def _is_numpys(kind: type) -> bool:
+def is_array(value: Any) -> bool:
+    """Tell whether `value` is an array or scalar, of one of NumPy's own classes, that holds no objects."""
+    kind = type(value)
+    return _is_array_type(kind) and not is_derived_array(kind) and not value.dtype.hasobject
+
+
+def is_derived_array(kind: type) -> bool:
+    """Tell whether a class is derived from one of NumPy's arrays or scalars, and not NumPy's own."""
+    return _is_array_type(kind) and kind.__module__.partition(".")[0] != "numpy"
+
+
+def _is_array_type(kind: type) -> bool:
     numpy = imported("numpy")
     return numpy is not None and issubclass(kind, numpy.ndarray | numpy.generic)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from math import isfinite
 from typing import Any
@@ -61,6 +62,15 @@ def parse_json(content: bytes | str) -> Any:
         raise ValueError("it is nested too deep") from None
 
 
+def is_same_json(one: Any, other: Any) -> bool:
+    """Tell whether two values made of JSON's types are the same: 1, 1.0 and true are equal, but not the same."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(is_same_json(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_same_json, one, other))
+    return type(one) is type(other) and repr(one) == repr(other)  # which tells 0.0 from -0.0
+
+
 @lru_cache(maxsize=8)
 def _encoder(default: Callable[[Any], Any], strict: bool, indent: int | None) -> json.JSONEncoder:
     # json.dumps would make one for each value
@@ -73,7 +83,8 @@ def _json_default(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(value, key=repr)
     if hasattr(value, "tolist"):  # NumPy's arrays and scalars
-        return value.tolist()
+        with suppress(Exception):  # a quantity with a unit refuses
+            return value.tolist()
     return safe_repr(value)
 
 

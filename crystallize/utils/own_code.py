@@ -128,7 +128,11 @@ def imports_of(name: str, members: tuple[str, ...], package: str | None) -> Iter
 def _inside(package: ModuleSpec | None, name: str) -> ModuleSpec | None:
     if package is None or package.submodule_search_locations is None:
         return None
-    return PathFinder.find_spec(f"{package.name}.{name}", package.submodule_search_locations)
+    # By its bare name: of a folder without __init__.py, Python asks the package around it, which is not imported.
+    spec = PathFinder.find_spec(name, package.submodule_search_locations)
+    if spec is not None:
+        spec.name = f"{package.name}.{name}"
+    return spec
 
 
 def code_in(file: str) -> CodeType | None:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import Any, NamedTuple
 
+from crystallize.utils.shared_generators import shared_generator
+
 
 class Chunks(NamedTuple):
     """Bytes that do not lie in one piece: they count as if they were joined, and never are.
@@ -54,7 +56,9 @@ _REDUCERS: dict[type, Any] = {Struct: lambda value: (Struct, (value.format,))}
 
 def reduced(value: Any) -> Reduced:
     """Return what pickle would store of an object, or raise what pickle would."""
-    kind = type(value)
+    kind, shared = type(value), shared_generator(value)
+    if shared is not None:  # its state is that of the process
+        return Reduced(shared)
     reducer = _REDUCERS.get(kind) or copyreg.dispatch_table.get(kind)
     found = value.__reduce_ex__(4) if reducer is None else reducer(value)
     if isinstance(found, str):  # the name of the only one of its kind, or of a function that was wrapped

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cloudpickle
 
 from crystallize.errors import SerializationError
+from crystallize.utils.arrays import array_reducers
 from crystallize.utils.factories import is_sent_by_value
 from crystallize.utils.own_code import script_file, work_for_script
+from crystallize.utils.shared_generators import generator_reducers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -110,11 +112,14 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
 
     def __init__(self, file: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any]) -> None:
         super().__init__(file, PROTOCOL, buffer_callback)
+        self._reducers = array_reducers() | generator_reducers()
         self._checked: set[str] = set()
         self._travelling: dict[str, dict[str, Any]] = {}
         self._by_value: list[ModuleType] = []
 
     def reducer_override(self, obj: Any) -> Any:
+        if type(obj) in self._reducers:
+            return self._reducers[type(obj)](obj)
         if isinstance(obj, CodeType):  # cloudpickle leaves out which file it comes from
             make, arguments = self.dispatch_table[CodeType](obj)
             return _code_of_file, (obj.co_filename, make, arguments)

@@ -28,11 +28,15 @@ def snapshot(value: Any) -> Any:
 
 
 def to_python(value: Any) -> Any:
-    """Turn a NumPy scalar, or array without dimensions, into Python's number, a masked one into NaN; leave the rest."""
+    """Turn a NumPy scalar, or array without dimensions, into Python's number, a masked one into NaN; leave the rest.
+
+    A quantity with a unit is no number: its item is a quantity again.
+    """
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         found = math.nan if getattr(value, "mask", False) else value.item()
-        # Of a long double, NumPy gives a long double.
-        return float(found) if getattr(found, "dtype", None) == "longdouble" else found
+        if getattr(found, "dtype", None) == "longdouble":  # of which NumPy gives one again
+            return float(found)
+        return value if type(found) is type(value) else found
     return value
 
 
@@ -68,8 +72,9 @@ def _as_view(value: Any) -> Any:
 
 
 def _as_copy(value: Any) -> Any:
-    if not getattr(value, "ndim", None):
-        return to_python(value)
+    number = to_python(value)
+    if number is not value or getattr(value, "ndim", None) is None:
+        return number
     try:
         return deepcopy(value)
     except Exception:  # PyTorch, for one, copies no tensor that belongs to a computation

@@ -191,13 +191,14 @@ def describe_value(key: str, value: Any) -> Any:
     if kind in SCALARS and (kind is not str or len(value) <= _LONGEST_TEXT):
         return value
     shape = getattr(value, "shape", None)
-    if shape == () and type(number := to_python(value)) in SCALARS:
-        return number
-    if shape is not None:
+    if isinstance(shape, tuple):  # and not the parameter of a distribution
+        number = to_python(value)
+        if type(number) in SCALARS:
+            return number
         return f"<{kind.__name__} {getattr(value, 'dtype', '')}{list(shape)}>"
     try:
         return f"<{kind.__name__} of {len(value)}>"
-    except TypeError:
+    except Exception:  # it has no size, or none yet, as a forest that is not fitted
         return f"<{kind.__name__}>"
 
 

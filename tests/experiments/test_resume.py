@@ -226,6 +226,25 @@ def test_a_condition_whose_settings_have_changed_runs_again_and_the_log_says_why
     assert_same(result, undisturbed(lr=0.1))
 
 
+@pytest.mark.parametrize(("before", "now"), [(1, 1.0), (1, True), (0.0, -0.0), ([1], [1.0])])
+def test_equal_values_of_which_a_step_makes_different_things_are_a_change(
+    before: Any, now: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A forest of ``max_features=1`` looks at one feature, and one of ``1.0`` at all of them."""
+
+    def run(features: Any, strategy: str) -> Result:
+        treatments = [Treatment("forest", {"features": features})]
+        step = lambda data, ctx: ctx.metrics.add("features", repr(ctx.get("features")))  # noqa: E731
+        return Experiment(lambda: 0, [step], name="demo", treatments=treatments, seed=1).run(
+            strategy=strategy
+        )
+
+    run(before, "rerun")
+    found = run(now, "resume")
+    assert found.metrics.treatments["forest"].metrics["features"] == [repr(now)]
+    assert f"features was {before}, is {now}" in told(caplog)
+
+
 def test_another_setting_of_a_plugin_is_a_change_also_if_the_plugin_tells_of_none(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

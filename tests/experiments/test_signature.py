@@ -247,6 +247,37 @@ def test_the_sources_of_a_bundle_are_parts_of_their_own() -> None:
     assert found["conditions"]["low"]["datasource"]["parameters"] == {"n": 5}
 
 
+class Quantity:
+    """A number with a unit, as pint's are: what it gives as its number is a quantity again."""
+
+    ndim = 0
+
+    def __init__(self, magnitude: float, unit: str) -> None:
+        self.magnitude, self.unit = magnitude, unit
+
+    def item(self) -> Quantity:
+        return Quantity(self.magnitude, self.unit)
+
+
+def test_a_quantity_counts_with_its_unit() -> None:
+    settings = [
+        signature(initial_ctx={"radius": Quantity(3.0, unit)})["initial_ctx"]["settings"]
+        for unit in ("m", "m", "km")
+    ]
+    assert settings[0] == settings[1] != settings[2]
+
+
+def test_keys_of_settings_are_the_same_in_every_process() -> None:
+    made = signature(initial_ctx={"table": {helper: 1, frozenset({"b", "a"}): 2, 3: 4, Held: 5, "3 ": 6}})
+    assert list(made["initial_ctx"]["settings"]["table"]) == [
+        "test_signature.helper",
+        "['a', 'b']",
+        "3",
+        "test_signature.Held",
+        "3 ",
+    ]
+
+
 ODD: dict[str, Any] = {
     "nan": float("nan"),
     "infinite": float("-inf"),

@@ -66,6 +66,12 @@ def test_nothing_has_changed_in_equal_metadata() -> None:
             "settings",
             Change("conditions.high.settings.lr", 1, 2),
         ),
+        (
+            "signature/conditions/high/settings/lr",
+            1.0,  # which equals 1, and a step may make something else of it
+            "settings",
+            Change("conditions.high.settings.lr", 1, 1.0),
+        ),
         ("signature/plugins/seed/version", "2", "settings", Change("plugins.seed.version", "1", "2")),
         ("code/git_commit", "def", "code", Change("git commit", "abc", "def")),
         ("code/diff", "99", "code", Change("uncommitted changes", None, "99")),

@@ -378,6 +378,31 @@ def area(x):
 # module tools/late
 LAST = 1
 """
+PLAIN_FOLDERS = """
+def step(x):
+    from tools.inner.parts import last
+    return last.last(x)
+# module tools/__init__
+# module tools/inner/__init__
+# module tools/inner/parts/last
+def last(x):
+    return x * x
+"""
+ARRAYS = """
+import numpy as np
+
+class Signal(np.ndarray):
+    gain = 2
+    def louder(self):
+        return float(self.sum()) * self.gain
+
+SIGNAL = np.ones(3).view(Signal)
+SIGNAL.rate = 5
+MASKED = np.ma.array(np.arange(1000.0), mask=np.arange(1000) % 2 == 0)
+
+def step(x):
+    return x + SIGNAL.louder() + SIGNAL.rate + float(MASKED.sum())
+"""
 RECURSION = """
 def even(n, x):
     return x if n == 0 else odd(n - 1, x + 1)
@@ -541,6 +566,11 @@ EDITS: dict[str, Edit] = {
     "a registered function by annotation": both(DISPATCH, "x + 1", "x + 3", "_() in steps.py"),
     "a registered method": both(DISPATCH, "x * 3", "x * 4", "Sizes._() in steps.py"),
     "what is registered": both(DISPATCH, "register(float)", "register(str)", "size in steps.py"),
+    # Arrays
+    "a class derived from that of arrays": both(ARRAYS, "gain = 2", "gain = 3", "class Signal in steps.py"),
+    "an attribute of an array": both(ARRAYS, "rate = 5", "rate = 6", "SIGNAL in steps.py"),
+    "elements of such an array": both(ARRAYS, "np.ones(3)", "np.ones(4)", "SIGNAL in steps.py"),
+    "a mask": both(ARRAYS, "% 2", "% 3", "MASKED in steps.py"),
     # Modules
     "what an import falls back on": both(IMPORTS, "x - 1", "x - 2", "helper() in slow.py"),
     "a function that a star imports": both(IMPORTS, "x * 2", "x * 3", "scale() in everything.py"),
@@ -554,6 +584,7 @@ EDITS: dict[str, Edit] = {
     "the docstring of what that one imports": both(IMPORTS, "Says so.", "Says that."),
     "a relative import of what is imported late": both(IMPORTS, "DEPTH = 9", "DEPTH = 8", "deepest.py"),
     "what a late import makes reachable": both(PACKAGE, "x * x", "x + x + x", "inner.py"),
+    "a module in a folder without __init__.py": both(PLAIN_FOLDERS, "x * x", "x + x + x", "last.py"),
     "a module that appears": both(
         IMPORTS, "# module slow", "# module fast\ndef helper(x):\n    return x\n# module slow",
         "helper() in slow.py", "helper() in fast.py", "step() in steps.py"),

@@ -73,6 +73,21 @@ class Unpicklable:
         self.lock = threading.Lock()
 
 
+class Quantity(np.ndarray):
+    """A number with a unit, as astropy's are."""
+
+    unit: str
+
+    @classmethod
+    def of(cls, magnitude: float, unit: str) -> Quantity:
+        made = np.array(magnitude).view(cls)
+        made.unit = unit
+        return made
+
+    def tobytes(self, order: Any = "C") -> bytes:
+        raise NotImplementedError("it would lose its unit")
+
+
 def scale(data: Any) -> Any:
     return data
 
@@ -136,6 +151,12 @@ DIFFERENT: dict[str, tuple[Any, Any]] = {
     "array shapes": (np.zeros((2, 3)), np.zeros((3, 2))),
     "array values": (np.array([1, 2]), np.array([2, 1])),
     "array and list": (np.array([1]), [1]),
+    "masks of large arrays": (
+        np.ma.array(np.zeros(1000), mask=np.arange(1000) == 3),
+        np.ma.array(np.zeros(1000), mask=np.arange(1000) == 4),
+    ),
+    "units of quantities": (Quantity.of(1.0, "m"), Quantity.of(1.0, "km")),
+    "magnitudes of quantities": (Quantity.of(1.0, "m"), Quantity.of(2.0, "m")),
     "arrays of objects": (np.array([{1}, "a"], dtype=object), np.array([{2}, "a"], dtype=object)),
     "functions": (scale, exactly),
     "methods of two objects": (Model(a=1).fit, Model(a=2).fit),

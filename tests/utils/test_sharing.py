@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from crystallize import Experiment, Treatment, data_source, pipeline_step, treatment
-from crystallize.utils.sharing import protect
+from crystallize.utils.json_text import to_json
+from crystallize.utils.sharing import protect, snapshot, to_python
+from crystallize.utils.stage import describe_parameters
 
 Pair = namedtuple("Pair", "first second")
 
@@ -34,6 +36,26 @@ def test_an_array_comes_as_a_view_that_cannot_be_written_to():
     view = protect({"array": array})["array"]
     assert view.base is array
     assert not view.flags.writeable
+
+
+class Quantity(np.ndarray):
+    """A number with a unit, as astropy's are: its item is one again, and lists of it are refused."""
+
+    def item(self):
+        return self.copy()
+
+    def tolist(self):
+        raise NotImplementedError
+
+
+def test_a_quantity_is_no_number_and_is_kept_as_it_is_now():
+    quantity = np.array(3.0).view(Quantity)
+    assert to_python(quantity) is quantity
+    assert describe_parameters({"radius": quantity}) == {"radius": "Quantity(3.)"}
+    kept = snapshot(quantity)
+    quantity += 1
+    assert (type(kept), float(kept)) == (Quantity, 3.0)
+    assert to_json({"radius": kept}) == '{"radius": "Quantity(3.)"}'
 
 
 @data_source

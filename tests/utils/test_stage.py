@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,20 @@ def test_repr_peek_place_and_logger_leave_no_trace() -> None:
     assert noted(look, {"alpha": 0.5}) == StageRecord(2)
 
 
+class Forest:
+    """A model whose size is that of what it finds, as those of scikit-learn have it."""
+
+    def __len__(self) -> int:
+        raise AttributeError("'Forest' object has no attribute 'estimators_'")
+
+
+@dataclass
+class Weibull:
+    """A distribution, whose shape is not that of an array."""
+
+    shape: float
+
+
 @pytest.mark.parametrize(
     ("value", "told"),
     [
@@ -134,6 +149,8 @@ def test_repr_peek_place_and_logger_leave_no_trace() -> None:
         (b"ab", "<bytes of 2>"),
         (object(), "<object>"),
         (1j, "<complex>"),
+        (Forest(), "<Forest>"),
+        (Weibull(1.5), "<Weibull>"),
     ],
 )
 def test_a_value_is_described_in_few_words(value: Any, told: Any) -> None:

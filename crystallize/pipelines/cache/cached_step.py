@@ -18,7 +18,7 @@ from crystallize.pipelines.cache.history import History
 from crystallize.pipelines.cache.reads import ABSENT, Answers, Question, input_hash
 from crystallize.pipelines.cache.settings import KEY, CacheSettings
 from crystallize.pipelines.cache.step_folder import StepFolder
-from crystallize.pipelines.cache.step_key import StepCode, shown, step_hash, step_parts
+from crystallize.pipelines.cache.step_key import StepCode, StepModule, shown, step_hash, step_parts
 from crystallize.pipelines.cache.trace import StepTrace, TraceRecorder
 from crystallize.pipelines.cache.unread import UnreadOutput
 from crystallize.store.outcome import CacheNote
@@ -121,6 +121,7 @@ class CachedStep:
         self._recent: dict[str, _Opened | None] = {}
         self._preparing = threading.Lock()
         self._folder: StepFolder | None = None
+        self._module = StepModule.of(step)
         self._history: History | None = None
         self._problem = ""  # why the step is not cached any more
         self._may_store = True
@@ -233,7 +234,7 @@ class CachedStep:
                 read = partial(self._read, name, output_hash, asked.data)
                 output: Any = UnreadOutput(self, asked.data, output_hash, asked.ctx.mark(), read)
             else:
-                output, rest = _rebuilt(entry.output(), asked.data)
+                output, rest = self._rebuilt(entry, asked.data)
                 trace = trace or StepTrace(*rest)
         return _Found(output, output_hash, trace)
 
@@ -272,7 +273,19 @@ class CachedStep:
         with opened.entry as entry:
             if entry.about["output"] != output_hash:
                 raise DamagedEntryError("it was replaced")
-            return _rebuilt(entry.output(), data)[0]
+            return self._rebuilt(entry, data)[0]
+
+    def _rebuilt(self, entry: Entry, data: Any) -> tuple[Any, Any]:
+        """Return an output, and what the step did, if that is not in the record."""
+        name_here = partial(self._module.name_here, stored_by=entry.about["module"])
+        content = entry.output()
+        try:
+            output, rest = content.load(
+                lambda: data.read() if isinstance(data, UnreadOutput) else data, name_here
+            )
+            return output, rest
+        except Exception as error:  # a class that is gone, or whatever a foreign one raises
+            raise DamagedEntryError(f"it cannot be rebuilt here: {error!r}") from error
 
     def _turn(self, asked: _Input) -> Flow[FileLock | None]:
         """Wait while others run the step with this input; return the lock to hold, if there can be one."""
@@ -363,6 +376,7 @@ class CachedStep:
         about = {
             "made": time.time(),
             "seconds": seconds,
+            "module": self._module.name,
             "data": data,
             "answers": [(*question, *part) for question, part in parts.items()],
             "output": output_hash,
@@ -423,7 +437,7 @@ def _packed(output: Any, trace: StepTrace, output_hash: str, data: Any) -> tuple
     record, rest = (tuple(trace), None) if trace.is_apart else (None, tuple(trace))
     try:
         content = pickled((output, rest), data)
-        again, _ = _rebuilt(content, data)
+        again, _ = content.load(lambda: data)
         is_same = content_hash(again) == output_hash
         packed = pickle.dumps(record, protocol=5), content
     except Exception as error:  # foreign objects raise anything when they are pickled
@@ -443,14 +457,5 @@ def _record(entry: Entry) -> StepTrace | None:
     try:
         record = pickle.loads(entry.record)
         return None if record is None else StepTrace(*record)
-    except Exception as error:  # as in _rebuilt
-        raise DamagedEntryError(f"it cannot be rebuilt here: {error!r}") from error
-
-
-def _rebuilt(content: Pickled, data: Any) -> tuple[Any, Any]:
-    """Return an output, and what the step did, if that is not in the record."""
-    try:
-        output, rest = content.load(lambda: data.read() if isinstance(data, UnreadOutput) else data)
-        return output, rest
-    except Exception as error:  # a class that is gone, or whatever a foreign one raises
+    except Exception as error:  # as in _rebuilt()
         raise DamagedEntryError(f"it cannot be rebuilt here: {error!r}") from error

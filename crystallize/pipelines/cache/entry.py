@@ -15,6 +15,7 @@ key, is found to be right.
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import hmac
 import io
@@ -28,7 +29,9 @@ import xxhash
 
 from crystallize.errors import CrystallizeError
 from crystallize.utils import exact_json
+from crystallize.utils.arrays import array_reducers
 from crystallize.utils.files import atomic_write_parts, open_our_own
+from crystallize.utils.shared_generators import generator_reducers
 
 FIRST_LINE = b"crystallize step cache 1\n"
 SUFFIX = ".pkl"
@@ -56,13 +59,15 @@ class Pickled(NamedTuple):
     body: bytes | memoryview
     buffers: tuple[Any, ...] = ()
 
-    def load(self, given: Callable[[], Any]) -> Any:
+    def load(self, given: Callable[[], Any], name_here: Callable[[str], str] = str) -> Any:
         """Make the objects anew.
 
         Parameters
         ----------
         given : callable
             Returns the step's input; called if a part of the input was in them, which then is again.
+        name_here : callable, optional
+            Returns what a module is called here in which a class or function was.
 
         Raises
         ------
@@ -71,6 +76,7 @@ class Pickled(NamedTuple):
         """
         unpickler = _Unpickler(io.BytesIO(self.body), buffers=self.buffers)
         unpickler.given = given
+        unpickler.name_here = name_here
         return unpickler.load()
 
 
@@ -95,6 +101,7 @@ def pickled(objects: Any, data: Any) -> Pickled:
     places = _places(data)
     kind = _Pickler if places else pickle.Pickler  # which is faster
     pickler = kind(file, protocol=5, buffer_callback=keep_apart)
+    pickler.dispatch_table = copyreg.dispatch_table | array_reducers() | generator_reducers()
     if isinstance(pickler, _Pickler):
         pickler.places = places
     pickler.dump(objects)
@@ -114,7 +121,11 @@ class _Pickler(pickle.Pickler):
 
 class _Unpickler(pickle.Unpickler):
     given: Callable[[], Any]
+    name_here: Callable[[str], str]
     _data: tuple[Any] | None = None
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        return super().find_class(self.name_here(module), name)
 
     def persistent_load(self, place: tuple[Any, ...]) -> Any:
         if self._data is None:
@@ -357,6 +368,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
         about = exact_json.load(line)
         sizes, read_only = about["sizes"], about["read_only"]
         is_ours = len(sizes) == len(read_only) + 1 > 1 and set(map(type, sizes)) == {int} and min(sizes) >= 0
+        is_ours = is_ours and isinstance(about["module"], str)
     except (ValueError, LookupError, TypeError):
         is_ours = False
     if not is_ours:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from crystallize.hashing import content_hash
 from crystallize.pipelines.parts import taken_apart
 from crystallize.utils.code import name_of_code, reached_code
 from crystallize.utils.digests import measure_file
+from crystallize.utils.own_code import short_name
 from crystallize.utils.stage import describe_value
 
 if TYPE_CHECKING:
@@ -42,6 +44,52 @@ class StepCode(NamedTuple):
         function = code.__call__ if isinstance(code, type) else code
         file = getattr(getattr(function, "__code__", None), "co_filename", "")
         return cls(name_of_code(code), str(Path(file).absolute()) if Path(file).is_file() else "")
+
+
+class StepModule(NamedTuple):
+    """The module that a step's function or class is in, in this process.
+
+    Steps of two folders share their entries if their code is equal. What is made anew of an entry is to be of the
+    classes that the step itself knows, and not of their equals in the folder of the step that has stored it.
+
+    Attributes
+    ----------
+    name : str
+        What it is called here.
+    spec : object
+        What tells it from the one that took its name when the folder was loaded anew; None if that is not known.
+    """
+
+    name: str
+    spec: object
+
+    @classmethod
+    def of(cls, step: PipelineStep) -> Self:
+        """Return the module of a step."""
+        code = taken_apart(step)[0]
+        name = str(getattr(code, "__module__", None))
+        scope = getattr(inspect.unwrap(code.__call__ if isinstance(code, type) else code), "__globals__", {})
+        return cls(name, scope.get("__spec__") if scope.get("__name__") == name else None)
+
+    def name_here(self, module: str, stored_by: str) -> str:
+        """Return what the step calls a module, of one that was stored by an equal step of the module `stored_by`.
+
+        Raises
+        ------
+        ImportError
+            If this step's module is none that can be imported any more.
+        """
+        theirs, ours = stored_by.rpartition(".")[0], self.name.rpartition(".")[0]
+        if module == stored_by:
+            found = self.name
+        elif theirs and ours and module.startswith(f"{theirs}."):
+            found = ours + module.removeprefix(theirs)
+        else:
+            return module
+        loaded = getattr(sys.modules.get(self.name), "__spec__", None)
+        if self.spec is not None and self.spec is not loaded:  # of equal ones, too
+            raise ImportError(f"the module {short_name(self.name)} of the step was loaded anew since")
+        return found
 
 
 def step_parts(step: PipelineStep) -> dict[str, dict[str, Part]]:

@@ -86,6 +86,19 @@ def test_random_numbers_are_those_of_the_replicate(run: Any) -> None:
     assert hits(second) == 3
 
 
+def test_what_draws_from_a_global_generator_has_the_numbers_of_its_replicate_also_from_the_cache(
+    run: Any,
+) -> None:
+    step = pipeline_step(cacheable=True)(lambda data: [np.random.normal])
+    sample = lambda data: (data, {"drawn": float(data[0]())})  # noqa: E731
+    drawn = [
+        run(step, sample, replicates=4, cache=cache).metrics.baseline.metrics["drawn"]
+        for cache in (False, True, True)
+    ]
+    assert drawn[0] == drawn[1] == drawn[2]
+    assert len(set(drawn[0])) == 4
+
+
 def test_another_seed_is_a_miss_only_for_a_step_that_draws(run: Any) -> None:
     for step in (draws, scale):
         run(step)

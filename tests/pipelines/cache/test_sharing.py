@@ -82,6 +82,75 @@ def test_who_waits_for_one_that_fails_runs_the_step_itself(run: Any) -> None:
     assert Path("calls").stat().st_size == 2
 
 
+MODEL = """
+class Model:
+    pass
+"""
+FOLDER = {
+    "config.yaml": "datasource: number\nsteps: [fit, score]\nseed: 1\n",
+    "datasources.py": "def number():\n    return 3\n",
+    "parts.py": MODEL,
+    "steps.py": f"""
+from crystallize import pipeline_step
+from .parts import Model as Part
+{MODEL}
+@pipeline_step(cacheable=True)
+def fit(data):
+    return [Model(), Part()]
+
+@pipeline_step()
+def score(data):
+    return data, {{"are its own": isinstance(data[0], Model) and isinstance(data[1], Part)}}
+""",
+}
+
+
+def folder(name: str) -> Any:
+    """Load the experiment of a folder, which is made if it is not there."""
+    from crystallize import Experiment
+
+    Path(name).mkdir(exist_ok=True)
+    for file, text in FOLDER.items():
+        Path(name, file).write_text(text, encoding="utf-8")
+    return Experiment.from_yaml(Path(name, "config.yaml"))
+
+
+def hits(experiment: Any) -> int:
+    """Run an experiment; return how many outputs were in the cache."""
+    result = experiment.run()
+    assert result.metrics.baseline.metrics["are its own"] == [True]
+    return int(result.explain_cache().count("hit"))
+
+
+def test_equal_steps_of_two_folders_share_outputs_and_each_gets_objects_of_its_own_classes() -> None:
+    assert [hits(folder(name)) for name in ("one", "other", "one")] == [0, 1, 1]
+
+
+def test_a_step_of_a_folder_that_was_loaded_anew_gets_no_objects_of_the_new_classes() -> None:
+    before, now = folder("one"), folder("one")
+    assert [hits(now), hits(before), hits(now)] == [0, 0, 1]
+
+
+@pytest.mark.usefixtures("warm_processes")
+def test_a_script_and_the_process_that_imports_it_share_outputs() -> None:
+    Path("study.py").write_text(
+        f"from crystallize import Experiment, pipeline_step\n{MODEL}\n"
+        "@pipeline_step(cacheable=True)\ndef fit(data):\n    print('ran')\n    return Model()\n"
+        "def main():\n"
+        "    given = Experiment(lambda: 3, [fit, lambda data: (data, {'own': isinstance(data, Model)})]).run()\n"
+        "    print(given.metrics.baseline.metrics['own'])\n"
+        "if __name__ == '__main__':\n    main()\n",
+        encoding="utf-8",
+    )
+    for command, printed in (
+        (["study.py"], "ran\n[True]\n"),
+        (["-c", "import study; study.main()"], "[True]\n"),
+        (["study.py"], "[True]\n"),
+    ):
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
+        assert done.stdout == printed
+
+
 SCRIPT = """
 import sys
 from crystallize import Experiment, pipeline_step

@@ -1,0 +1,42 @@
+"""The random generators that a whole process shares: what draws from them does so in the process that it is in.
+
+Functions such as ``numpy.random.normal`` are methods of these generators, and distributions of SciPy hold one. By
+itself pickle makes a copy, which nobody seeds, and which gives the same numbers again wherever it is made anew.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from crystallize.utils.imports import imported
+
+_NUMPY = "numpy.random"
+
+
+def shared_generator(value: Any) -> str | None:
+    """Return the module whose functions draw from this generator; None if it is none that a process shares."""
+    if type(value).__name__ not in (
+        "Random",
+        "RandomState",
+    ):  # most are not, and this is asked of every object
+        return None
+    modules = ("random",) if imported(_NUMPY) is None else ("random", _NUMPY)
+    return next((module for module in modules if value is _of(module)), None)
+
+
+def generator_reducers() -> dict[type, Callable[[Any], Any]]:
+    """Return how to pickle generators, by type, as ``copyreg`` has it."""
+    numpy = imported(_NUMPY)
+    return {random.Random: _reduce} | ({} if numpy is None else {numpy.RandomState: _reduce})
+
+
+def _reduce(generator: Any) -> Any:
+    module = shared_generator(generator)
+    return generator.__reduce_ex__(5) if module is None else (_of, (module,))
+
+
+def _of(module: str) -> Any:
+    return import_module(module).random.__self__
