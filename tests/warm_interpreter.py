@@ -21,12 +21,17 @@ SECONDS = 240
 # importing takes, and where worker processes are started it is saved again. What takes the time of a fork is its
 # memory, page by page, so that the pages are made huge. Its parent is that of this process, who asked for it.
 WARM = """
-import atexit, ctypes, gc, importlib, json, os, pathlib, pkgutil, runpy, socket, sys, threading, types
+import atexit, ctypes, gc, importlib.util, json, os, pathlib, pkgutil, runpy, socket, sys, threading, types
 import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, scipy.special
-import _pytest.config, rich.console, rich.table, typer.rich_utils
+import _pytest.assertion, _pytest.config, rich.console, rich.table, typer.rich_utils
 
 for name in _pytest.config.default_plugins:
     importlib.import_module(f"_pytest.{name}")
+if importlib.util.find_spec("hypothesis"):  # whose plugin imports it in each run, with its assertions rewritten
+    rewriting = _pytest.assertion.install_importhook(_pytest.config.get_config())
+    rewriting.mark_rewrite("hypothesis", "_hypothesis_globals")
+    import hypothesis.core
+    sys.meta_path.remove(rewriting)
 
 sys.path.append(sys.argv[2])
 import early_fork_server
