@@ -64,6 +64,8 @@ while True:
         ctypes.pythonapi.PyOS_AfterFork_Child()
         break
     ctypes.pythonapi.PyOS_AfterFork_Parent()
+    if process < 0:
+        sys.exit("the system cannot make another process")
     requests.send(b"%d" % process)
     for file in files:
         os.close(file)
