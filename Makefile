@@ -58,5 +58,5 @@ clean: ## remove environments, caches and built things
 .venv/.run: pyproject.toml
 	.ci/venv .venv run "$(PYTHON)"
 
-.venv/.dev: .venv/.run $(wildcard plugins/*/pyproject.toml)
+.venv/.dev: pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	.ci/venv .venv dev "$(PYTHON)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import inspect
 import json
 import os
@@ -19,15 +18,20 @@ SECONDS = 240
 
 # An interpreter that has imported all of Crystallize, and forks for each request: the child has files and an
 # environment of its own, runs what Python would be given, and ends as any process does. That saves the second that
-# importing takes, and where worker processes are started it is saved again. The process is its grandchild, whose
-# parent ends at once, so that the process that asked becomes its parent.
+# importing takes, and where worker processes are started it is saved again. What takes the time of a fork is its
+# memory, page by page, so that the pages are made huge. Its parent is that of this process, who asked for it.
 WARM = """
-import atexit, gc, importlib, json, os, pathlib, pkgutil, runpy, socket, sys, threading, types
+import atexit, ctypes, gc, importlib.util, json, os, pathlib, pkgutil, runpy, socket, sys, threading, types
 import crystallize, importlib_metadata, numpy.random, pydantic.type_adapter, scipy.special
-import _pytest.config, rich.console, rich.table, typer.rich_utils
+import _pytest.assertion, _pytest.config, rich.console, rich.table, typer.rich_utils
 
 for name in _pytest.config.default_plugins:
     importlib.import_module(f"_pytest.{name}")
+if importlib.util.find_spec("hypothesis"):  # whose plugin imports it in each run, with its assertions rewritten
+    rewriting = _pytest.assertion.install_importhook(_pytest.config.get_config())
+    rewriting.mark_rewrite("hypothesis", "_hypothesis_globals")
+    import hypothesis.core
+    sys.meta_path.remove(rewriting)
 
 sys.path.append(sys.argv[2])
 import early_fork_server
@@ -37,22 +41,34 @@ for module in pkgutil.walk_packages(crystallize.__path__, "crystallize."):
     if not module.name.startswith(("crystallize.testing", "crystallize.__main__")):
         importlib.import_module(module.name)
 
+importlib.invalidate_caches()
 gc.freeze()
+libc, MADV_COLLAPSE, HUGE = ctypes.CDLL(None), 25, 1 << 21
+for line in pathlib.Path("/proc/self/maps").read_text().splitlines() if sys.platform == "linux" else ():
+    extent, access, _, _, file = line.split()[:5]
+    start, end = (int(place, 16) for place in extent.split("-"))
+    start, end = -(-start // HUGE) * HUGE, end // HUGE * HUGE
+    if start < end and (access, file) == ("rw-p", "0"):
+        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_COLLAPSE)
+
+CLONE, CLONE_PARENT, call = int(sys.argv[3]), 0x8000, ctypes.pythonapi.syscall
+call.argtypes = [ctypes.c_long] * 6
 requests = socket.socket(fileno=int(sys.argv[1]))
 while True:
     request, files, _, _ = socket.recv_fds(requests, 1 << 20, 3)
     if not request:
         sys.exit()
-    if child := os.fork():
-        os.waitpid(child, 0)
-        requests.send(b".")
-        for file in files:
-            os.close(file)
-    elif grandchild := os.fork():
-        requests.send(b"%d" % grandchild)
-        os._exit(0)
-    else:
+    ctypes.pythonapi.PyOS_BeforeFork()
+    process = call(CLONE, CLONE_PARENT, 0, 0, 0, 0)
+    if not process:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
         break
+    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    if process < 0:
+        sys.exit("the system cannot make another process")
+    requests.send(b"%d" % process)
+    for file in files:
+        os.close(file)
 requests.close()
 
 request = json.loads(request)
@@ -67,7 +83,6 @@ os.environ.update(request["environment"])
 sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
 sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
 os.chdir(request["cwd"])
-importlib.invalidate_caches()
 
 early_fork_server.prepare()
 what, *sys.argv[:] = request["arguments"]
@@ -107,7 +122,9 @@ os._exit(code or 0)
 """
 
 
-_SUBREAPER = 36  # of prctl: who becomes the parent of a process whose own has ended
+_CLONE = {"x86_64": 56, "aarch64": 220}.get(os.uname().machine, 0) if sys.platform == "linux" else 0
+"""The number of the system call that can fork a brother."""
+
 _GIVEN = list(inspect.signature(subprocess.Popen._execute_child).parameters)  # type: ignore[attr-defined]
 
 
@@ -141,7 +158,7 @@ class WarmInterpreter:
         self._requests, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [*self._python, "-c", WARM, str(theirs.fileno()), str(Path(__file__).parent)],
+                [*self._python, "-c", WARM, str(theirs.fileno()), str(Path(__file__).parent), str(_CLONE)],
                 # A process with threads had better not fork.
                 env={**self._environment, "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
@@ -175,7 +192,7 @@ class WarmInterpreter:
             python == self._python[0]
             and (words[0] in ("-c", "-m") or words[0][0] != "-")
             and not (given["pass_fds"] or given["preexec_fn"])
-            and sys.platform == "linux"
+            and _CLONE
             and self._can_take(environment)
             and cwd.is_dir()
         )
@@ -183,15 +200,10 @@ class WarmInterpreter:
         return what | {"is_session": given["start_new_session"]} if can_be_one else None
 
     def _fork(self, request: dict[str, Any], files: list[int]) -> int:
-        """Start a process that becomes a child of this one; return its id."""
-        become = ctypes.CDLL(None).prctl
+        """Start a process that is a child of this one; return its id."""
         with self._lock:
-            become(_SUBREAPER, 1)
             socket.send_fds(self._requests, [json.dumps(request).encode()], files)
-            process = int(self._requests.recv(32))
-            self._requests.recv(32)  # its parent has ended
-            become(_SUBREAPER, 0)
-        return process
+            return int(self._requests.recv(32))
 
     def _can_take(self, environment: Mapping[str, str]) -> bool:
         """Whether nothing differs that an interpreter, or a module, reads once and never again."""

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import pkgutil
+from pathlib import Path
 
 import pytest
 
 import crystallize
 
+PACKAGE = Path(crystallize.__file__).parent
 MODULES = [
-    module.name
-    for module in pkgutil.walk_packages(crystallize.__path__, "crystallize.")
-    if not module.name.endswith("__main__")
+    ".".join(("crystallize", *source.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    for source in sorted(PACKAGE.rglob("*.py"))
+    if ">>>" in source.read_text(encoding="utf-8")
 ]
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_a_module_are_true(name: str) -> None:
-    failures, _ = doctest.testmod(
+    failures, tried = doctest.testmod(
         importlib.import_module(name),
         extraglobs={public: getattr(crystallize, public) for public in crystallize.__all__},
         optionflags=doctest.ELLIPSIS,
     )
     assert failures == 0
+    assert tried > 0, "an example that is no part of a docstring"

@@ -131,7 +131,7 @@ for project in projects:
 
 
 class Environment:
-    """A virtual environment with Crystallize and pytest, as a stranger has it.
+    """A virtual environment for Crystallize and pytest, as a stranger has it.
 
     It has what they need, and nothing else, as links to what is installed here: to fetch and compile it again
     would take most of a minute. ``pip check`` tells what is missing.
@@ -142,10 +142,18 @@ class Environment:
         Its interpreter.
     """
 
-    def __init__(self, folder: Path, run: Run) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        run: Run,
+        start_interpreter: Callable[..., WarmInterpreter],
+        environment: dict[str, str],
+    ) -> None:
         self.python = folder / "bin" / "python"
         self._folder = folder
         self._run = run
+        self._start = start_interpreter
+        self._environment = environment
         run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
         needed = {"pytest": distribution("pytest"), **needed_by("crystallize-lab", "pytest")}
         for each in needed.values():
@@ -167,22 +175,19 @@ class Environment:
         self._run(*pip, *arguments, cwd=self._folder)
 
     def build_and_install(self, *projects: Path) -> None:
-        """Build projects, each wheel from its source distribution, and install the wheels.
+        """Build projects, each wheel from its source distribution, and install the wheels, with our own.
 
         The first one is built as a stranger does it, by a front end; the others by the back end that it has named,
         which spares them four interpreters each.
         """
-        dist = self._folder / "dist" / projects[0].name
+        dist = self._folder / "dist"
         front_end = (sys.executable, "-m", "build", "--no-isolation", "--outdir", dist)
         self._run(*front_end, projects[0], cwd=self._folder)
-        self._run(sys.executable, "-c", BUILD, dist, *projects[1:], cwd=self._folder)
+        self._run(sys.executable, "-c", BUILD, dist, *projects[1:], ROOT, cwd=self._folder)
         self.pip("install", "--no-index", *sorted(dist.glob("*.whl")))
-
-    def start(self, start_interpreter: Callable[..., WarmInterpreter], environment: dict[str, str]) -> None:
-        """Start an interpreter of this environment, for the commands to come."""
-        # The folders of a pytest are not beside those of another.
-        environment = {**environment, "PYTEST_DEBUG_TEMPROOT": str(self._folder)}
-        interpreter = start_interpreter(python=self.python, environment=environment)
+        # For the commands to come. The folders of a pytest are not beside those of another.
+        environment = {**self._environment, "PYTEST_DEBUG_TEMPROOT": str(self._folder)}
+        interpreter = self._start(python=self.python, environment=environment)
         self._warm = partial(interpreter.run, environment=environment)
 
     def script(self, *arguments: object, cwd: Path) -> str:
@@ -206,8 +211,6 @@ def environment(
     start_interpreter: Callable[..., WarmInterpreter],
     strangers_environment: dict[str, str],
 ) -> Environment:
-    """Return an environment with nothing but our own wheel, its dependencies, and pytest."""
-    made = Environment(tmp_path_factory.mktemp("environment") / "venv", run)
-    made.build_and_install(ROOT)
-    made.start(start_interpreter, strangers_environment)
-    return made
+    """Return an environment with nothing but what Crystallize and pytest need."""
+    folder = tmp_path_factory.mktemp("environment") / "venv"
+    return Environment(folder, run, start_interpreter, strangers_environment)

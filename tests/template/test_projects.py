@@ -121,7 +121,7 @@ def listed(environment, folder):
 
 @pytest.fixture(scope="module")
 def installed(baked, environment, tmp_path_factory):
-    """Build and install the projects of all kinds, give what is then listed, and remove them again."""
+    """Build and install us and the projects of all kinds, give what is then listed, and remove those again."""
     folder = tmp_path_factory.mktemp("installed")
     environment.build_and_install(*baked.values())
     environment.pip("check")
