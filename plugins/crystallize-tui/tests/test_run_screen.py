@@ -353,7 +353,7 @@ async def test_l_switches_caching_and_the_strategy_with_it_and_the_state_is_kept
         await ui.press("l")
         await ui.until("Next run: rerun, cache off")
         assert json.loads((config.parent / STATE).read_text())["cache"] is False
-        await ui.app.push_screen(screen_of(config))
+        await ui.app.switch_screen(screen_of(config))
         await ui.until("Next run: rerun, cache off")
         await ui.press("R")
         await ui.until("v1 is complete")
