@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -140,9 +141,8 @@ def find_named_run(run: str) -> Path:
     from pathlib import Path
 
     from crystallize.store.finding import LATEST, find_version
-    from crystallize.store.layout import METADATA
 
-    if Path(run, METADATA).is_file():
+    if _is_path(run):
         return Path(run)
     name, version = _name_and_version(run)
     return find_version(find_location(name), LATEST if version is None else version)
@@ -163,15 +163,12 @@ def find_definition(run: str, folder: Path) -> ExperimentFolder:
     UnknownNameError
         If there is no such experiment, or the run is that of a script.
     """
-    from pathlib import Path
-
     from crystallize.config.folders import resolve
     from crystallize.errors import UnknownNameError
-    from crystallize.store.layout import METADATA
     from crystallize.store.metadata import read_metadata
 
     name, _ = _name_and_version(run)
-    if Path(run, METADATA).is_file():
+    if _is_path(run):
         name = (read_metadata(folder) or {}).get("name") or folder.absolute().parent.name
     try:
         return resolve(name)
@@ -187,12 +184,19 @@ def _experiment_and_version(run: str) -> tuple[str, int | None]:
     """Return the experiment, and the version, of a run that is named in any way; without a version if it is none."""
     from pathlib import Path
 
-    from crystallize.store.layout import METADATA, version_number
+    from crystallize.store.layout import version_number
 
-    if Path(run, METADATA).is_file():
+    if _is_path(run):
         folder = Path(run).absolute()
         return folder.parent.name, version_number(folder.name)
     return _name_and_version(run)
+
+
+def _is_path(run: str) -> bool:
+    """Tell whether a run is named by the path of its folder."""
+    from crystallize.store.layout import METADATA
+
+    return os.path.isfile(os.path.join(run, METADATA))  # noqa: PTH113, PTH118 - pathlib raises of impossible names
 
 
 def _name_and_version(run: str) -> tuple[str, int | None]:

@@ -135,7 +135,7 @@ def test_python_runs_the_package_as_the_command_with_workers_too(project):
 # -- what the operating system refuses -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["run", "show", "check", "apply", "graph"])
+@pytest.mark.parametrize("command", ["run", "show", "check", "apply", "graph", "verify", "export"])
 @pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000, "a\0b"])
 def test_a_name_that_no_file_can_have_is_that_of_no_experiment(call, project, command, name):
     done = call(command, name)
