@@ -170,6 +170,7 @@ def test_a_run_keeps_to_the_version_that_it_began_with() -> None:
     source.choose_run()
     producer.run()
     assert source.fetch(at(0)).is_relative_to(Path.cwd() / "data/producer/v0")
+    source.release_run()
     source.choose_run()
     assert source.fetch(at(0)).is_relative_to(Path.cwd() / "data/producer/v1")
 
