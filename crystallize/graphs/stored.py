@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from crystallize.datasources.datasource import chosen_runs
 from crystallize.errors import GraphError
 from crystallize.experiments.signature import experiment_signature
 from crystallize.graphs.dependencies import Dependencies, files_of, sources_of
@@ -98,16 +99,20 @@ def _has_read_otherwise(producer: Experiment, run: Path) -> bool:
 
     One that is gone has none in its place.
     """
-    if not any(source.producers() for source in sources_of(producer)) or not has_begun(run / JOURNAL):
+    sources = sources_of(producer)
+    if not any(source.producers() for source in sources) or not has_begun(run / JOURNAL):
         return False
     swapped = {each.name: each.datasource for each in producer.treatments}
-    return any(
-        now and now != before
-        for replicate, outcomes in StoredOutcomes(JournalReader(run / JOURNAL))
-        for outcome in outcomes
-        for before, now in zip(
-            outcome.consumed or (),
-            (swapped.get(outcome.condition) or producer.datasource).consumed(replicate, outcome.condition),
-            strict=False,  # of another number is another data source, as the signature says
+    with chosen_runs(sources):
+        return any(
+            now and now != before
+            for replicate, outcomes in StoredOutcomes(JournalReader(run / JOURNAL))
+            for outcome in outcomes
+            for before, now in zip(
+                outcome.consumed or (),
+                (swapped.get(outcome.condition) or producer.datasource).consumed(
+                    replicate, outcome.condition
+                ),
+                strict=False,  # of another number is another data source, as the signature says
+            )
         )
-    )
