@@ -110,7 +110,9 @@ def _check(folder: ExperimentFolder) -> tuple[_Checked, list[Path]]:
     except ConfigError as error:
         problems = error.problems
     except CrystallizeError as error:
-        problems = [_problem(folder.config, error.what, error.hint)]
+        # It may be of another file: a locked plan, of this experiment or of one that it depends on.
+        file = Path(error.where) if os.path.isfile(error.where) else folder.config  # noqa: PTH113 - any text will do
+        problems = [_problem(file, error.what, error.hint)]
     else:
         if not problems:
             sources = [experiment.source for experiment in graph.experiments.values()]

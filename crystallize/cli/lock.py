@@ -10,6 +10,7 @@ from crystallize.cli import options, screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from crystallize.experiments.experiment import Experiment
 
@@ -34,7 +35,6 @@ def lock(
     The exit code is 2 if there is a plan already, and 1 if --check finds that
     the experiment has departed from it.
     """
-    from crystallize.config.build import load_nodes
     from crystallize.config.errors import shown
     from crystallize.config.folders import resolve
     from crystallize.experiments import preregistration
@@ -42,7 +42,7 @@ def lock(
     if check and force:
         raise typer.BadParameter("it writes nothing: leave --force out", param_hint="--check")
     with screen.stdout_kept_clean(True):  # what the user's modules print is no part of our answer
-        experiment = load_nodes(resolve(name).config)[-1]
+        experiment = _loaded(resolve(name).config)
         if check:
             found = _compared(experiment)
         else:
@@ -56,6 +56,34 @@ def lock(
         screen.echo(line)
     screen.echo(f"Hash: {plan.digest}")
     screen.echo("Commit the file, or show its hash to others, before you run.", err=True)
+
+
+def _loaded(config: Path) -> Experiment:
+    """Return an experiment with the number of replicates that a run of it has, after those that it depends on.
+
+    Raises
+    ------
+    ValidationError
+        If nobody can tell before they have run.
+    """
+    from crystallize.config.build import load_nodes
+    from crystallize.errors import ValidationError
+    from crystallize.graphs.dependencies import Dependencies, files_of
+    from crystallize.graphs.planning import make_plan
+
+    nodes = load_nodes(config)
+    experiment = nodes[-1]
+    name = experiment.folder_name
+    plan = make_plan(Dependencies({node.folder_name: node for node in nodes}))
+    counts = plan.replicates if experiment.stop_when is None else plan.most
+    if counts[name] is None and experiment.stop_when is None:
+        raise ValidationError(
+            f"how many replicates experiment {name!r} has is decided by the stopping rule of what it reads",
+            files_of([experiment]),
+            "Give it a number of its own, replicates: in its config.yaml",
+        )
+    experiment.replicates = counts[name]
+    return experiment
 
 
 def _compared(experiment: Experiment) -> Any:

@@ -459,9 +459,12 @@ class ArtifactSource(_ReadsStoredRuns):
 
     def _missing_error(self, path: Path) -> ArtifactNotFoundError:
         """Make the error for a file that is not there, with what is likely to help."""
-        experiment = self._reader.location.experiment
+        experiment, condition = self._reader.location.experiment, path.parent.parent.name
+        conditions = (self._reader.metadata() or {}).get("conditions")
         if self._reader.folder() is None:
             hint = f"No complete run of experiment {experiment!r} is stored: run it first"
+        elif isinstance(conditions, dict) and condition not in conditions:
+            hint = name_hint(condition, "The run's conditions are", conditions)
         elif not path.parent.parent.is_dir():
             hint = (
                 "That replicate has no artifacts under that condition: its outcome failed, or "

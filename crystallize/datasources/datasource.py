@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
 from crystallize.errors import InvalidTypeError
@@ -147,6 +148,18 @@ def data_source(fn: Callable[..., Any] | None = None, /) -> Any:
         the function does not take.
     """
     return SourceFactory if fn is None else SourceFactory(fn)
+
+
+@contextmanager
+def chosen_runs(
+    sources: Iterable[DataSource], inputs: Sequence[Mapping[str, Any]] | None = None
+) -> Iterator[None]:
+    """Have data sources choose what they read, these `inputs` if given, and keep to it while the block runs."""
+    with ExitStack() as stack:
+        for source in sources:
+            stack.callback(source.release_run)
+            source.choose_run() if inputs is None else source.choose_run_again(inputs)
+        yield
 
 
 def as_datasource(source: Any) -> DataSource:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources.artifact import Artifact
+from crystallize.datasources.datasource import chosen_runs
 from crystallize.errors import (
     InvalidNameError,
     InvalidTypeError,
@@ -166,12 +167,8 @@ def check_strategy(strategy: Any) -> None:
 
 def settle_sources(experiment: RunningExperiment, inputs: Sequence[Mapping[str, Any]] | None = None) -> None:
     """Have each data source choose what it reads in the run under way: if they are given, these `inputs`."""
-    for source in data_sources(experiment).values():
-        if inputs is None:
-            source.choose_run()
-        else:
-            source.choose_run_again(inputs)
-        experiment.current_run.exit_stack.callback(source.release_run)
+    sources = data_sources(experiment).values()
+    experiment.current_run.exit_stack.enter_context(chosen_runs(sources, inputs))
 
 
 def resolve_replicates(experiment: RunningExperiment, asked: int | None) -> int:

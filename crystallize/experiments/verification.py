@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crystallize.datasources.datasource import chosen_runs
 from crystallize.errors import (
     ArtifactError,
     InvalidTypeError,
@@ -268,7 +269,7 @@ def _look_through(
     count = 0
     names: set[str] = set()
     problem = ""
-    with _chosen(sources.values(), inputs):
+    with chosen_runs(sources.values(), inputs):
         for replicate, outcomes in stored:
             measured.append(replicate)
             count += len(outcomes)
@@ -280,19 +281,6 @@ def _look_through(
                     problem = _input_problem(source, replicate, outcome.condition, outcome.consumed)
     measured.sort()
     return _Survey(measured, list(filter(is_wanted, measured)), count, frozenset(names), inputs, problem)
-
-
-@contextmanager
-def _chosen(sources: Iterable[DataSource], inputs: Sequence[Mapping[str, Any]] | None) -> Iterator[None]:
-    """Have data sources keep to the runs that they are to read, while the block runs."""
-    sources = list(sources)
-    try:
-        for source in sources:
-            source.choose_run() if inputs is None else source.choose_run_again(inputs)
-        yield
-    finally:
-        for source in sources:
-            source.release_run()
 
 
 def _input_problem(source: DataSource, replicate: int, condition: str, consumed: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from crystallize.datasources.artifact import Artifact, ArtifactSource
 from crystallize.errors import GraphError
+from crystallize.experiments.treatment import with_baseline
 from crystallize.store.metadata import read_metadata
 from crystallize.store.versions import find_run
 from crystallize.utils.names import name_key
@@ -221,14 +222,19 @@ def _check_source(leaf: DataSource, reader: Experiment, producer: Experiment) ->
             files_of([reader]),
             "Split it in two: one that writes them, and one that reads them",
         )
-    steps = producer.pipeline.names
-    if isinstance(leaf, ArtifactSource) and leaf.step not in steps:
-        raise GraphError(
-            f"experiment {reader.folder_name!r} reads {leaf.name!r} of step {leaf.step!r}, and experiment "
-            f"{producer.folder_name!r} has no such step",
-            files_of([reader, producer]),
-            name_hint(leaf.step, "Its steps are", steps),
-        )
+    if not isinstance(leaf, ArtifactSource):
+        return
+    for what, name, known in (
+        ("step", leaf.step, producer.pipeline.names),
+        ("condition", leaf.only_condition, with_baseline(each.name for each in producer.treatments)),
+    ):
+        if name is not None and name not in known:
+            raise GraphError(
+                f"experiment {reader.folder_name!r} reads {leaf.name!r} of {what} {name!r}, and experiment "
+                f"{producer.folder_name!r} has no such {what}",
+                files_of([reader, producer]),
+                name_hint(name, f"Its {what}s are", known),
+            )
 
 
 def _cycle_error(nodes: Nodes, cycle: list[str]) -> GraphError:

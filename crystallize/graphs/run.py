@@ -5,14 +5,18 @@ from __future__ import annotations
 import heapq
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
+from crystallize.datasources.datasource import chosen_runs
 from crystallize.errors import CrystallizeError, GraphRunError
-from crystallize.graphs.dependencies import downstream_of, files_of
+from crystallize.graphs.dependencies import downstream_of, files_of, sources_of
 from crystallize.plugins.execution import AsyncExecution, ParallelExecution, SerialExecution
 from crystallize.plugins.seed import SeedPlugin
+from crystallize.store.metadata import run_token
 from crystallize.utils.aio import close_loop
 from crystallize.utils.failures import RunCancelled, error_text
 from crystallize.utils.signals import termination_ends_the_run
@@ -166,16 +170,31 @@ class GraphRun:
         try:
             if self._cancelled.is_set():
                 raise RunCancelled
-            result = self.nodes[name].run(
-                treatments=self.plan.treatments[name],
-                hypotheses=() if name in self.plan.without_hypotheses else None,
-                replicates=self.plan.asked_replicates,
-                strategy=self._strategy,
-                stop_when=self.plan.rules[name],
-            )
+            with self._reading_what_was_made(name):
+                result = self.nodes[name].run(
+                    treatments=self.plan.treatments[name],
+                    hypotheses=() if name in self.plan.without_hypotheses else None,
+                    replicates=self.plan.asked_replicates,
+                    strategy=self._strategy,
+                    stop_when=self.plan.rules[name],
+                )
         except BaseException as error:  # the coordinator decides what an error means
             return _Finished(name, None, error)
         return _Finished(name, result, None)
+
+    @contextmanager
+    def _reading_what_was_made(self, name: str) -> Iterator[None]:
+        """Have an experiment read the runs of this graph, though another process may have made newer ones."""
+        swapped = (each.datasource for each in self.plan.treatments[name] or ())
+        sources = [*sources_of(self.nodes[name]), *filter(None, swapped)]
+        inputs = []
+        for entry in (entry for source in sources for entry in source.inputs()):
+            made = self.results.get(entry["experiment"])
+            if made is not None and made.path is not None:
+                entry |= {"version": made.path.name, "run": run_token(made.path)}
+            inputs.append(entry)
+        with chosen_runs(sources, inputs):
+            yield
 
     def _next_finished(self) -> _Finished:
         while True:

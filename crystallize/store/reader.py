@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from crystallize.errors import ArtifactError, StoreError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _log = logging.getLogger("crystallize.artifacts")
+_choosing = threading.Lock()
 
 
 def lock_run(run: Path) -> ReadLock | None:
@@ -64,23 +66,33 @@ class RunReader:
         self.manifest = ManifestIndex()
         self._chosen: _Chosen | None = None
         self._lock: ReadLock | None = None
+        self._holders = 0
         self._logged: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         # The lock the coordinator holds for all; a manifest is as large as its run.
-        return self.__dict__ | {"_lock": None, "manifest": ManifestIndex()}
+        return self.__dict__ | {"_lock": None, "_holders": 0, "manifest": ManifestIndex()}
 
     def choose_run(self, described: Mapping[str, Any] | None = None) -> None:
         """Choose the run now and keep to it until :meth:`release_run`; until then it is not removed.
+
+        Consumers that share a reader and run at the same time keep to one run, until the last has released it.
 
         Parameters
         ----------
         described : mapping, optional
             What :meth:`describe` once said of a run: it is chosen if it is still there.
         """
-        self.release_run()
+        with _choosing:
+            if not self._holders:
+                self._choose(described or {})
+            self._holders += 1
+
+    def _choose(self, described: Mapping[str, Any]) -> None:
+        self._chosen = None
+        self.manifest = ManifestIndex()
         while True:
-            folder = self._find_described(described or {}) or find_run(self.location, self.version)
+            folder = self._find_described(described) or find_run(self.location, self.version)
             if folder is None:
                 return
             lock = lock_run(folder)
@@ -92,17 +104,21 @@ class RunReader:
 
     def _find_described(self, described: Mapping[str, Any]) -> Path | None:
         """Return the folder of the run that :meth:`describe` once described; None if it is gone."""
-        number = version_number(str(described.get("version")))
+        number = version_number(str(described.get("version"))) if self.version is None else None
         folder = None if number is None else find_run(self.location, number)
         return folder if folder is not None and run_token(folder) == described.get("run") else None
 
     def release_run(self) -> None:
-        """Let the run that was chosen go."""
-        self._chosen = None
-        self.manifest = ManifestIndex()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        """Let the run that was chosen go, unless another consumer keeps to it."""
+        with _choosing:
+            self._holders = max(0, self._holders - 1)
+            if self._holders:
+                return
+            self._chosen = None
+            self.manifest = ManifestIndex()
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
 
     def folder(self) -> Path | None:
         """Return the folder of the run to read, or None if there is none.

@@ -167,6 +167,14 @@ def test_a_cycle_is_told_by_all_that_are_in_it(command):
     assert "circle" in " ".join(lines[3:])
 
 
+def test_a_problem_of_a_locked_plan_is_told_once_with_the_file_of_the_plan(command):
+    write("producer", config=PRODUCER[0], steps=PRODUCER[1])
+    write("consumer", config="datasource: {kept: producer#kept}\nsteps: [look]\n", steps=LOOK)
+    (ROOT / "producer/preregistration.json").write_text("{")
+    (problem,) = command("check", code=2).stdout.splitlines()[3:]
+    assert problem.startswith("experiments/producer/preregistration.json: this is no plan")
+
+
 def test_a_hypothesis_without_a_treatment_is_a_problem(command):
     write(
         "first",

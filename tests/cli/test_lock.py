@@ -121,6 +121,31 @@ def test_another_number_of_replicates_is_a_departure(call, project):
     assert Result.load("make").preregistration.departures == ("replicates was 3, is 5",)
 
 
+def test_the_number_of_replicates_that_comes_from_what_is_read_is_locked_before_that_has_run(call, project):
+    edit(PLAN.parent / "config.yaml", "replicates: 3\n", "")
+    assert "3 replicates of baseline, shifted, bigger" in call("lock", "use").out
+    assert call("lock", "use", "--check").code == 0
+    assert call("run", "use").code == 0
+    assert Result.load("use").preregistration.departures == ()
+    edit(project / "make" / "config.yaml", "replicates: 3\n", "replicates: 4\n")
+    done = call("lock", "use", "--check")
+    assert (done.code, "  - replicates was 3, is 4" in done.out.splitlines()) == (1, True)
+
+
+def test_a_number_of_replicates_that_another_ones_rule_decides_is_not_locked(call, project):
+    edit(PLAN.parent / "config.yaml", "replicates: 3\n", "")
+    edit(project / "make" / "config.yaml", "replicates: 3\n", "stop: decided(total, max=9)\n")
+    done = call("lock", "use")
+    assert (done.code, PLAN.exists()) == (2, False)
+    assert (
+        "how many replicates experiment 'use' has is decided by the stopping rule of what it reads"
+        in done.err
+    )
+    with (PLAN.parent / "config.yaml").open("a") as config:
+        config.write("replicates: 9\n")
+    assert "9 replicates of baseline" in call("lock", "use").out
+
+
 def test_comments_and_moved_lines_are_no_departure(call, locked):
     edit(PLAN.parent / "steps.py", "@pipeline_step()", "# measured twice\n\n@pipeline_step()")
     assert call("lock", "use", "--check").code == 0

@@ -149,6 +149,41 @@ def test_only_says_that_a_stored_run_was_made_with_other_settings(call, project)
     assert "stale" not in call("run", "use", "--only").err  # another seed is no other definition
 
 
+def test_only_says_that_a_stored_run_has_read_what_is_stored_otherwise_now(call, project):
+    middle, last = project / "middle", project / "last"
+    for folder, config, step in [
+        (
+            middle,
+            "{datasource: {total: make#total}, steps: [copy], outputs: {total: {file_name: t.json, loader: json}}}",
+            "def copy(data, *, total: Artifact):\n    total.write(data['total'])\n    return data, {}",
+        ),
+        (
+            last,
+            "{datasource: {old: middle#total, new: make#total}, steps: [compare]}",
+            "def compare(data):\n    return data, {'apart': data['new'] - data['old']}",
+        ),
+    ]:
+        folder.mkdir()
+        (folder / "config.yaml").write_text(config)
+        (folder / "steps.py").write_text(
+            f"from crystallize import Artifact, pipeline_step\n\n@pipeline_step()\n{step}\n"
+        )
+    assert call("run", "last").code == 0
+    assert call("run", "make").code == 0
+    assert "stale" not in call("run", "last", "--only").err  # another run, of the same numbers
+    sources = project / "make" / "datasources.py"
+    sources.write_text(sources.read_text().replace("[1, 2, 3]", "[1, 2, 4]"))
+    assert call("run", "make").code == 0
+    (line,) = [line for line in call("run", "last", "--only").err.splitlines() if "stale" in line]
+    assert "experiment 'middle'" in line
+    assert "what it reads of other experiments has changed. `crystallize run middle` makes a new one" in line
+    assert call("run", "middle").code == 0
+    assert "stale" not in call("run", "last", "--only").err
+    assert call("runs", "delete", "make", "--version", "0", "-y").code == 0
+    assert call("runs", "prune", "make", "--keep", "0", "-y").code == 0
+    assert "stale" not in call("run", "last", "--only").err  # what is gone has no other in its place
+
+
 def test_a_treatment_that_what_is_read_does_not_define_is_told_once(call, project):
     config = project / "use" / "config.yaml"
     config.write_text(config.read_text().replace("bigger: {shift: 0.5}", "biger: {}"))

@@ -484,8 +484,23 @@ def test_a_consumers_run_keeps_to_the_version_that_it_began_with() -> None:
     pinned.choose_run()
     new.run()
     assert pinned.fetch(at(0)) == "old"
+    pinned.release_run()
     pinned.choose_run()
     assert pinned.fetch(at(0)) == "new"
+
+
+def test_consumers_that_run_at_the_same_time_keep_to_one_version_until_the_last_has_ended() -> None:
+    out = Artifact("a.txt", loader="text")
+    plugin = ArtifactPlugin(versioned=True)
+    producer(out, plugin=plugin, value="old").run()
+    shared = pickle.loads(pickle.dumps(out))
+    shared.choose_run()
+    shared.choose_run()
+    producer(out, plugin=plugin, value="new").run()
+    shared.release_run()
+    assert shared.fetch(at(0)) == "old"
+    shared.release_run()
+    assert shared.fetch(at(0)) == "new"
 
 
 # -- pickling ---------------------------------------------------------------------------------------------------

@@ -116,6 +116,18 @@ def test_a_wrong_step_or_name_comes_with_those_that_exist(step: str, name: str, 
         make_producer().artifact_datasource(step=step, name=name).fetch(at(0))
 
 
+def test_a_condition_that_the_run_has_not_got_comes_with_those_that_it_has() -> None:
+    producer = make_producer("high")
+    producer.run()
+    source = producer.artifact_datasource(step="ProduceStep", name="data.txt", condition="hihg")
+    with pytest.raises(ArtifactNotFoundError, match="Did you mean 'high'"):
+        source.fetch(at(0))
+    producer.run(treatments=[])
+    source = producer.artifact_datasource(step="ProduceStep", name="data.txt", condition="high")
+    with pytest.raises(ArtifactNotFoundError, match="The run's conditions are 'baseline'"):
+        source.fetch(at(0))
+
+
 def test_artifacts_that_retention_removed_are_explained() -> None:
     producer = make_producer(plugin=ArtifactPlugin(versioned=True, artifact_retention=1))
     for _ in range(2):
@@ -170,6 +182,7 @@ def test_a_run_keeps_to_the_version_that_it_began_with() -> None:
     source.choose_run()
     producer.run()
     assert source.fetch(at(0)).is_relative_to(Path.cwd() / "data/producer/v0")
+    source.release_run()
     source.choose_run()
     assert source.fetch(at(0)).is_relative_to(Path.cwd() / "data/producer/v1")
 

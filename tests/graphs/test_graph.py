@@ -162,6 +162,14 @@ def test_a_step_that_the_producer_lacks_is_refused_before_anything_runs(node: An
         ExperimentGraph(producer, reader)
 
 
+def test_a_condition_that_the_producer_lacks_is_refused_before_anything_runs(node: Any) -> None:
+    producer = node("producer", treatments=[treatment("high", {"factor": 2})])
+    reader = node("reader")
+    reader.datasource = producer.artifact_datasource(step="ProduceStep", name="out.json", condition="hihg")
+    with pytest.raises(GraphError, match=r"of condition 'hihg'.*no such condition.*Did you mean 'high'"):
+        ExperimentGraph(producer, reader)
+
+
 def test_a_producer_outside_of_the_graph_needs_a_stored_run(node: Any) -> None:
     producer, ran = node("producer"), []
     graph = ExperimentGraph(node("reader", producer), node("other", before=ran.append))

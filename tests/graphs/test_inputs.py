@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from crystallize import ArtifactPlugin, ExperimentGraph
+from crystallize import ArtifactPlugin, Experiment, ExperimentGraph
+from crystallize.datasources.artifact import ArtifactSource
 
 PATIENCE = 60
 
@@ -36,6 +37,35 @@ def test_the_metadata_name_the_runs_that_were_read(node: Any) -> None:
         }
         for name, version, read in (("a", "v1", read_a), ("b", "v0", read_b))
     ]
+
+
+@pytest.mark.parametrize("strategy", ["rerun", "resume"])
+def test_a_graph_reads_the_runs_that_it_has_made_and_no_newer_ones_of_others(
+    node: Any, strategy: str
+) -> None:
+    a = node("a")
+    b = node("b", a, before=lambda ctx: node("a", seed=2).run())
+    results = ExperimentGraph(a, b, node("c", a, b)).run(strategy=strategy)
+    assert [(each["experiment"], each["version"]) for each in metadata("c")["inputs"]] == [
+        ("a", "v0"),
+        ("b", "v0"),
+    ]
+    (read,) = (json.loads(path.read_text())["read"] for path in Path("data/c/v0").rglob("out.json"))
+    assert read["a"] == read["b"]["read"]["a"]
+    assert [read["a"]["number"]] == results["a"].metrics.baseline.metrics["number"]
+
+
+def test_what_the_graph_has_made_is_no_matter_to_who_asks_for_a_version(node: Any) -> None:
+    node("a").run()
+    a = node("a", seed=2)
+    reader = Experiment(
+        ArtifactSource(a.location(), step="ProduceStep", name="out.json", version=0),
+        [lambda path, ctx: (path, {"number": json.loads(path.read_text())["number"]})],
+        name="reader",
+    )
+    results = ExperimentGraph(a, reader).run()
+    assert metadata("reader")["inputs"][0]["version"] == "v0"
+    assert results["reader"].metrics.baseline.metrics != results["a"].metrics.baseline.metrics
 
 
 @pytest.mark.usefixtures("warm_processes")
