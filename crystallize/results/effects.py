@@ -82,13 +82,15 @@ class Effects(Sequence[Effect]):
     replicates : int
         How many replicates count: those with the metric in every cell.
     dropped : int
-        How many do not.
+        How many do not, since a cell failed in them, gave no finite number, or was dropped by a stopping rule.
     confidence : float
         Level of the intervals.
     confounded : tuple of str
         The effects that this design does not tell from others.
     notes : tuple of str
         What else is to be known.
+    was_stopped : bool
+        Whether a rule has ended the run by what it saw, so that the level does not hold.
     """
 
     metric: str
@@ -99,6 +101,7 @@ class Effects(Sequence[Effect]):
     confounded: tuple[str, ...]
     notes: tuple[str, ...]
     _cells: tuple[tuple[Mapping[str, Any], float], ...]
+    was_stopped: bool = False
 
     def __getitem__(self, place: Any) -> Any:
         return self.effects[place]
@@ -201,6 +204,7 @@ class Effects(Sequence[Effect]):
             "confidence": self.confidence,
             "effects": [asdict(effect) for effect in self.effects],
             "confounded": list(self.confounded),
+            "was_stopped": self.was_stopped,
         }
 
     def __str__(self) -> str:
@@ -242,14 +246,21 @@ class Effects(Sequence[Effect]):
             yield f"And {counted(more, 'effect')} more."
         yield f"{counted(self.replicates, 'replicate')}, each a block with all cells."
         if self.dropped:
+            was_dropped = ", or was dropped by the stopping rule" if self.was_stopped else ""
             yield (
-                f"{counted(self.dropped, 'replicate')} left out, where a cell failed or gave no finite number."
+                f"{counted(self.dropped, 'replicate')} left out, where a cell failed or gave no finite number"
+                f"{was_dropped}."
             )
         if self.replicates > 1:
             corrected = f"; Holm: p corrected for {len(self)} effects" if len(self) > 1 else ""
             yield f"interval: Student's t over replicates{corrected}."
         else:
             yield "One replicate tells nothing of how sure an effect is."
+        if self.was_stopped:
+            yield (
+                "A rule has ended this run by what it saw, and intervals and p-values hold for a number of replicates "
+                "that was fixed beforehand."
+            )
         yield from self.notes
         if self.confounded:
             shown = ", ".join(self.confounded[:_MOST_ROWS])

@@ -307,9 +307,10 @@ class Result:
         from crystallize.results.effects import find_effects
 
         conditions = [self.condition(name) for name in self.conditions]
-        return find_effects(
-            conditions, metric, self.replicates, interactions=interactions, confidence=confidence
+        found = find_effects(
+            conditions, metric, self.arrived, interactions=interactions, confidence=confidence
         )
+        return replace(found, was_stopped=self.stopping is not None)
 
     def best(
         self,

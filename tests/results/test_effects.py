@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crystallize import Experiment, Result, Treatment, cases, design, grid, linear, open_run, zipped
+from crystallize import Experiment, Result, Treatment, cases, decided, design, grid, linear, open_run, zipped
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError, UnknownNameError
 from crystallize.results.effects import _Design
 
@@ -244,6 +244,31 @@ def test_replicates_in_which_a_cell_failed_or_is_not_finite_are_left_out_and_cou
     assert (effects.replicates, effects.dropped) == (4, 2)
     assert effects.of("a")[0].estimate == (0 + 2 + 4 + 5) / 4
     assert "2 replicates left out, where a cell failed or gave no finite number." in str(effects)
+
+
+def test_replicates_that_were_never_measured_are_not_called_left_out() -> None:
+    def broken_off(data: float, ctx: Any, a: int = 0) -> tuple[float, dict[str, float]]:
+        if ctx["replicate"] == 4:
+            raise KeyboardInterrupt
+        return data, {"y": a * ctx.rng.random()}
+
+    with pytest.raises(KeyboardInterrupt):
+        run(broken_off, grid(a=[0, 1]))
+    effects = open_run("e", version=0).effects("y")
+    assert (effects.replicates, effects.dropped) == (4, 0)
+    assert "left out" not in str(effects)
+
+
+def test_where_a_rule_has_dropped_a_cell_that_is_said_and_that_the_rule_has_ended_the_run() -> None:
+    rule = decided("y", max=30, drop=True)
+    experiment = Experiment(lambda: 0.0, [noisy], treatments=grid(a=[0.1, 50], b=[0, 1]), seed=7)
+    result = experiment.run(stop_when=rule)
+    effects = result.effects("y")
+    first = min(each.dropped_at or 30 for each in result.metrics.treatments.values())
+    assert (effects.replicates, effects.dropped, effects.was_stopped) == (first, 30 - first, True)
+    text = " ".join(str(effects).split())
+    assert "where a cell failed or gave no finite number, or was dropped by the stopping rule." in text
+    assert "A rule has ended this run by what it saw" in text
 
 
 def test_of_several_values_of_a_replicate_the_mean_counts() -> None:
