@@ -204,7 +204,7 @@ class Result:
         """
         if not self.errors:
             return
-        outcomes = self.replicates * len(self.conditions)
+        outcomes = sum(len(self.condition(name).seeds) for name in self.conditions)
         raise failures_error(
             self.errors,
             f"{len(self.errors)} of {outcomes} outcomes of {self.experiment!r} failed",
