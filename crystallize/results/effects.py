@@ -22,6 +22,7 @@ from crystallize.utils.text_table import (
     TextTable,
     align_points,
     choose_decimals,
+    decimals_of_each,
     format_number,
     wrapped,
 )
@@ -223,8 +224,10 @@ class Effects(Sequence[Effect]):
     def _table(self, most: int) -> TextTable:
         shown = self.effects[:most]
         halves = [None if each.interval is None else each.interval[1] - each.interval[0] for each in shown]
-        decimals = choose_decimals(halves, [each.estimate for each in shown])
-        estimates = align_points([format_number(each.estimate, decimals, sign="+") for each in shown])
+        decimals = decimals_of_each(halves, [each.estimate for each in shown])
+        estimates = align_points(
+            [format_number(each.estimate, own, sign="+") for each, own in zip(shown, decimals, strict=True)]
+        )
         rows = [
             (
                 effect.name,
@@ -232,10 +235,10 @@ class Effects(Sequence[Effect]):
                 estimate,
                 ""
                 if effect.interval is None
-                else "[{}, {}]".format(*(format_number(end, decimals, sign="+") for end in effect.interval)),
+                else "[{}, {}]".format(*(format_number(end, own, sign="+") for end in effect.interval)),
                 *("" if p is None else f"{p:.3g}" for p in (effect.p_value, effect.adjusted)),
             )
-            for effect, estimate in zip(shown, estimates, strict=True)
+            for effect, estimate, own in zip(shown, estimates, decimals, strict=True)
         ]
         header = ("effect", "change", self.metric, f"{100 * self.confidence:g}% interval", "p", "Holm")
         return TextTable(header, rows)

@@ -30,6 +30,7 @@ from crystallize.utils.text_table import (
     TextTable,
     align_points,
     choose_decimals,
+    decimals_of_each,
     format_number,
     wrapped,
 )
@@ -260,8 +261,10 @@ class HypothesisResult:
         shown = list(self._shown())
         for _, comparisons in groupby(shown, lambda each: each.metric):
             values = [each.difference for each in comparisons]
-            decimals = choose_decimals((), values)
-            differences += [format_number(value, decimals, sign="+") for value in values]
+            decimals = decimals_of_each([None] * len(values), values)
+            differences += [
+                format_number(value, own, sign="+") for value, own in zip(values, decimals, strict=True)
+            ]
         rows = [
             (
                 each.metric,

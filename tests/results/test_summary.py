@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -121,6 +122,25 @@ def test_table_stands_on_the_decimal_point_with_digits_that_the_spread_allows():
             "difference: treatment minus baseline within replicates; interval: Student's t.",
         ]
     )
+
+
+def test_beside_a_treatment_that_went_astray_the_others_keep_their_digits():
+    rng = np.random.default_rng(5)
+    base, shift = rng.normal(0, 1, 20), rng.normal(0.18, 0.1, 20)
+    table = make_result(
+        [Hypothesis(paired_t_test(), "loss", direction="min")],
+        baseline={"loss": base.tolist()},
+        good={"loss": (base - shift).tolist()},
+        astray={"loss": (base + 1e7 * shift).tolist()},
+    )
+    row = table.summary().rows[1]
+    sides = f"{row.difference:+.3f}", *(f"{end:+.3f}" for end in row.interval)
+    line = str(table.summary()).splitlines()[3]
+    assert f"{row.mean:.2f}  " in line
+    assert re.sub(" +", " ", line).endswith("{} [ {}, {}]".format(*sides))
+    assert f" {row.difference:+.2f} " in str(table.get_hypothesis("paired_t_test"))
+    bound = table.best("loss", direction="min").candidates[1].at_most
+    assert f" {bound:.2f}" in str(table.best("loss", direction="min"))
 
 
 def test_rounding_is_not_shown_as_spread():
