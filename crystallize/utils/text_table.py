@@ -165,10 +165,13 @@ def format_number(value: float | None, decimals: int | None, *, sign: str = "") 
 
 
 def align_points(cells: Sequence[str]) -> list[str]:
-    """Pad numbers to one width so that their decimal points stand below each other."""
+    """Pad numbers to one width so that their decimal points stand below each other; words end where numbers do."""
     after = [len(cell) - cell.index(".") if "." in cell else 0 for cell in cells]
     most = max(after, default=0)
-    filled = [cell + " " * (most - own) if cell else "" for cell, own in zip(cells, after, strict=True)]
+    filled = [
+        cell + " " * (most - own) if cell[-1:].isdigit() else cell
+        for cell, own in zip(cells, after, strict=True)
+    ]
     width = max(map(len, filled), default=0)
     return [cell.rjust(width) for cell in filled]
 

@@ -77,6 +77,16 @@ def test_a_far_smaller_value_keeps_two_digits_of_its_own_spread() -> None:
     assert decimals_of_each([None, None], [2.06, -0.0012]) == [2, 4]
 
 
+def test_points_stand_below_each_other_and_words_make_a_column_no_wider() -> None:
+    assert align_points(["1.25", "not numeric", "12", "nan", ""]) == [
+        "       1.25",
+        "not numeric",
+        "      12   ",
+        "        nan",
+        "           ",
+    ]
+
+
 def test_numbers_that_are_none_are_told_as_what_they_are() -> None:
     assert [format_number(each, 2, sign="+") for each in (1.5, math.nan, math.inf, None)] == [
         "+1.50",
