@@ -100,7 +100,8 @@ def shorten(names: Iterable[str], width: int) -> dict[str, str]:
         if len(group) == 1 or width < _SHORTEST_NAME:
             found |= dict.fromkeys(group, cut)
             continue
-        start = len(os.path.commonprefix(group))  # noqa: RUF071 - of names, not of paths
+        # Of 198 and 199 not only the last digit would be left, which would be the name of 8 and 9.
+        start = len(os.path.commonprefix(group).rstrip("0123456789."))  # noqa: RUF071 - of names, not of paths
         ends = shorten([name[start:] for name in group], width - 3)
         found |= {name: f"...{ends[name[start:]]}" for name in group}
     counts = Counter(found.values())

@@ -77,6 +77,12 @@ def test_a_far_smaller_value_keeps_two_digits_of_its_own_spread() -> None:
     assert decimals_of_each([None, None], [2.06, -0.0012]) == [2, 4]
 
 
+def test_a_number_in_a_name_is_shortened_to_no_other_number() -> None:
+    names = [f"a treatment of number {number} with a long name" for number in range(190, 200)]
+    assert set(shorten(names, 24).values()) == {f"...{number} with a long name" for number in range(190, 200)}
+    assert len(set(shorten([str(10**30 + n) for n in range(20)], 16).values())) == 20
+
+
 def test_points_stand_below_each_other_and_words_make_a_column_no_wider() -> None:
     assert align_points(["1.25", "not numeric", "12", "nan", ""]) == [
         "       1.25",
