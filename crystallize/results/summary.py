@@ -189,13 +189,14 @@ class Summary:
         )
 
     def _notes(self) -> Iterator[str]:
+        planned = self.planned or self.replicates
+        is_partial = planned != self.replicates
+        replicates = f"{self.replicates} of " * is_partial + counted(planned, "replicate")
         if self.rows:
-            planned = self.planned or self.replicates
-            measured = "" if planned == self.replicates else f"{self.replicates} of "
-            yield f"{measured}{counted(planned, 'replicate')}. sd: standard deviation over replicates."
+            yield f"{replicates}. sd: standard deviation over replicates."
             yield from self._method_notes()
         else:
-            yield "no metrics were recorded"
+            yield "no metrics were recorded" + f" in {replicates}" * is_partial
         if self.failed:
             each = ", ".join(f"{count} under {name!r}" for name, count in self.failed.items())
             yield f"failed replicates: {each}."

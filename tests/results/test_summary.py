@@ -201,6 +201,9 @@ def test_a_wrong_confidence_is_refused(confidence):
 
 def test_a_run_without_metrics_says_so():
     assert str(make_result(baseline={}).summary()) == "no metrics were recorded"
+    under_way = make_result(baseline={})
+    under_way.replicates = 60
+    assert str(under_way.summary()) == "no metrics were recorded in 0 of 60 replicates"
     failed = make_result(baseline={"a": [FAILED] * 3}, t={"a": [FAILED] * 3}).summary()
     assert str(failed).splitlines() == [
         "no metrics were recorded",
