@@ -171,6 +171,18 @@ def test_filters_take_numbers_beyond_all_floats_as_the_summary_does() -> None:
     assert [where for where, found in holds.items() if found] == ["huge > 1e308", "low < 5", "large == 1e308"]
 
 
+def test_the_mean_of_a_filter_is_that_of_the_summary_to_the_last_digit() -> None:
+    def step(data: Any, ctx: Any) -> Any:
+        for fold in range(3):
+            ctx.record("score", ctx.rng.normal(), tags={"fold": fold})
+        return data, {f"m{n}": ctx.rng.normal() * 10 ** (n % 5) for n in range(40)}
+
+    rows = Experiment(lambda: 0, [step], name="digits", seed=1).run(replicates=9).summary().rows
+    assert (
+        len(crystallize.runs("digits").select(where=[f"{row.metric} == {row.mean!r}" for row in rows])) == 1
+    )
+
+
 def test_a_frame_of_several_runs_compares_them() -> None:
     pytest.importorskip("pandas")
     store("centre", 1)
