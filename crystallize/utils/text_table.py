@@ -166,12 +166,16 @@ def format_number(value: float | None, decimals: int | None, *, sign: str = "") 
 
 
 def align_points(cells: Sequence[str]) -> list[str]:
-    """Pad numbers to one width so that their decimal points stand below each other; words end where numbers do."""
-    after = [len(cell) - cell.index(".") if "." in cell else 0 for cell in cells]
+    """Pad cells to one width: decimal points stand below each other, words and powers of ten end on the right."""
+    is_word = [not cell[-1:].isdigit() or "e" in cell for cell in cells]
+    after = [
+        0 if word or "." not in cell else len(cell) - cell.index(".")
+        for cell, word in zip(cells, is_word, strict=True)
+    ]
     most = max(after, default=0)
     filled = [
-        cell + " " * (most - own) if cell[-1:].isdigit() else cell
-        for cell, own in zip(cells, after, strict=True)
+        cell if word else cell + " " * (most - own)
+        for cell, own, word in zip(cells, after, is_word, strict=True)
     ]
     width = max(map(len, filled), default=0)
     return [cell.rjust(width) for cell in filled]

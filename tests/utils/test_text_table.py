@@ -84,11 +84,12 @@ def test_a_number_in_a_name_is_shortened_to_no_other_number() -> None:
 
 
 def test_points_stand_below_each_other_and_words_make_a_column_no_wider() -> None:
-    assert align_points(["1.25", "not numeric", "12", "nan", ""]) == [
+    assert align_points(["1.25", "not numeric", "12", "nan", "1.02e-08", ""]) == [
         "       1.25",
         "not numeric",
         "      12   ",
         "        nan",
+        "   1.02e-08",
         "           ",
     ]
 
