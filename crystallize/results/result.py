@@ -225,7 +225,7 @@ class Result:
 
     def _content(self) -> Iterator[str]:
         """Yield all that it holds as JSON, part by part."""
-        yield to_json([self.arrived, self.to_dict()])
+        yield to_json(self.to_dict())
         for each in map(self.condition, self.conditions):
             columns = [(metric, list(column.by_replicate())) for metric, column in each.columns.items()]
             yield to_json([columns, each.tags, each.coordinates, each.dropped_at])
@@ -409,6 +409,7 @@ class Result:
         return {
             "experiment": self.experiment,
             "replicates": self.replicates,
+            "arrived": self.arrived,
             "master_seed": self.master_seed,
             "conditions": {
                 name: {

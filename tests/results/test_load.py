@@ -229,6 +229,7 @@ def test_the_tree_of_a_run_that_was_stopped_is_the_same_from_disk_and_tells_what
         acted(on_error="stop")
     (run,) = crystallize.runs("tree")
     assert run.result().provenance.tree().splitlines().count("    not measured") == 3
+    assert [run.result().to_dict()[key] for key in ("replicates", "arrived")] == [3, 2]
     with pytest.raises(RunFailedError, match="1 of 6 outcomes"):
         run.result().raise_for_errors()
     assert [run.result().provenance.tree(tree) for tree in TREES] == [
