@@ -168,7 +168,7 @@ class Effects(Sequence[Effect]):
                 raise ImportError(
                     "Effects.plot needs matplotlib. Install it with: pip install 'crystallize-lab[plot]'"
                 ) from None
-            axes = pyplot.figure().subplots()
+            axes = pyplot.figure(layout="constrained").subplots()
         for line in lines:
             heights = [means.get((level, line), math.nan) for level in levels]
             axes.plot(range(len(levels)), heights, marker="o", label=f"{second}={line}")

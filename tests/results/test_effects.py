@@ -316,7 +316,9 @@ def test_an_interaction_is_drawn_with_a_line_for_each_level_of_the_second_factor
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["K=0", "K=1"]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "1"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("T", "y")
+    axes.set_yticks([0], ["a label of forty characters on each tick"])
     axes.figure.savefig("interaction.png")
+    assert axes.yaxis.label.get_window_extent().x0 >= 0, "a label is cut off"
     assert Path("interaction.png").read_bytes().startswith(b"\x89PNG")
     (own,) = figure.Figure().subplots(1, 1, squeeze=False)[0]
     assert effects.plot("C", "K", axes=own) is own
