@@ -360,7 +360,7 @@ def test_details_are_shown_as_blocks_of_80_columns(draws):
     assert "\nrmse, t\n  pairs       39; left out: 1 failed\n" in shown
     assert "  better      in 39 of 39 pairs (100 %)\n" in shown
     assert "(the only test of hypothesis 'lower')\n" in shown
-    assert "  verdict     withheld\n" in shown
+    assert "  verdict     withheld: more replicates were lost" in shown
     assert "  effect      d = -12" in shown
     assert max(map(len, shown.splitlines())) <= 80
 
@@ -391,6 +391,13 @@ def test_nan_is_counted_left_out_and_no_conclusion_is_drawn_where_one_condition_
     assert "left out of a: 1 pair, NaN." in str(result.summary())
     unasked = make_result(baseline={"a": base}, t={"a": [math.nan, -5.0, -4.0, -2.1, -3.0]})
     assert detail_of(unasked).detail.verdict == "withheld"
+
+
+def test_a_verdict_that_is_withheld_says_why_also_where_no_hypothesis_has_asked():
+    base = [float(n % 5) for n in range(12)]
+    lost = [n + 3 for n in base[:-1]] + [FAILED]
+    text = " ".join(str(make_result(baseline={"a": base}, t={"a": lost}).summary(detail=True)).split())
+    assert "verdict withheld: more replicates were lost under one condition than under the other" in text
 
 
 def test_nan_under_both_conditions_is_left_out_and_said_as_well():
