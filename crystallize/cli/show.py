@@ -94,6 +94,8 @@ def show(
         raise typer.BadParameter(
             "each is printed instead of all else", param_hint="--tree, --effects, --best"
         )
+    if as_json and tree is not None:
+        raise typer.BadParameter("a tree is text, and no JSON", param_hint="--tree, --json")
     if direction is not None and best is None:
         raise typer.BadParameter("it goes with --best METRIC", param_hint="--direction")
     from crystallize.cli.stored import find_location
