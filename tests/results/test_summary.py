@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -217,6 +218,16 @@ def test_rows_are_records_that_json_takes(draws):
     records = json.loads(json.dumps(summary.to_dict()))
     assert [row["condition"] for row in records["rows"]] == ["baseline", "t"]
     assert records["confidence"] == 0.95
+
+
+def test_plain_data_of_a_summary_say_whatever_the_table_says():
+    tags = {"a": {n: [{"patient": n % 3}] for n in range(6)}}
+    values = [1.0, 2.0, 4.0, 3.0, 5.0, FAILED]
+    summary = make_result(tags=tags, baseline={"a": values}, t={"a": values}).summary(cluster="patient")
+    assert [each.name for each in fields(summary)] == sorted(
+        summary.to_dict(), key=summary.__match_args__.index
+    )
+    assert (summary.to_dict()["cluster"], summary.to_dict()["failed"]) == ("patient", {"baseline": 1, "t": 1})
 
 
 def test_rich_and_html_show_the_same_cells(draws):
