@@ -224,9 +224,7 @@ def test_plain_data_of_a_summary_say_whatever_the_table_says():
     tags = {"a": {n: [{"patient": n % 3}] for n in range(6)}}
     values = [1.0, 2.0, 4.0, 3.0, 5.0, FAILED]
     summary = make_result(tags=tags, baseline={"a": values}, t={"a": values}).summary(cluster="patient")
-    assert [each.name for each in fields(summary)] == sorted(
-        summary.to_dict(), key=summary.__match_args__.index
-    )
+    assert {each.name for each in fields(summary)} == summary.to_dict().keys()
     assert (summary.to_dict()["cluster"], summary.to_dict()["failed"]) == ("patient", {"baseline": 1, "t": 1})
 
 
