@@ -270,8 +270,8 @@ class HypothesisResult:
                 each.metric,
                 each.treatment,
                 difference,
-                f"{each.p_value:.2g}",
-                f"{each.adjusted_p_value:.2g}",
+                _rounded(each.p_value, self.alpha),
+                _rounded(each.adjusted_p_value, self.alpha),
                 each.verdict,
             )
             for each, difference in zip(shown, align_points(differences), strict=True)
@@ -398,6 +398,12 @@ class HypothesisResult:
             if BETTER in metrics and WORSE in metrics:
                 better, worse = (", ".join(metrics[verdict]) for verdict in (BETTER, WORSE))
                 yield f"{treatment!r} is better on {better} and worse on {worse}, so it is not called best."
+
+
+def _rounded(p_value: float, alpha: float) -> str:
+    """Return a p-value with two digits, or with as many as tell on which side of `alpha` it is."""
+    texts = (f"{p_value:.{digits}g}" for digits in range(2, 18))
+    return next(text for text in texts if (float(text) <= alpha) == (p_value <= alpha))
 
 
 def _others(found: Any) -> str:
