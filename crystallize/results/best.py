@@ -144,9 +144,9 @@ class BestSet:
 
     def _table(self, most: int) -> TextTable:
         shown = self.candidates[:most]
-        decimals = decimals_of_each([each.behind for each in shown], [each.mean for each in shown])
+        decimals = decimals_of_each([each.behind for each in shown], [each.mean for each in shown], digits=1)
         # Bounds are far larger where there are few replicates.
-        of_bounds = decimals_of_each([None] * len(shown), [each.at_most for each in shown])
+        of_bounds = decimals_of_each([None] * len(shown), [each.at_most for each in shown], digits=1)
         rows = [
             (
                 each.condition,

@@ -139,11 +139,13 @@ def choose_decimals(spreads: Iterable[float | None], values: Iterable[float | No
     return decimals if decimals <= 6 and largest < _LARGEST else None
 
 
-def decimals_of_each(spreads: Sequence[float | None], values: Sequence[float | None]) -> list[int | None]:
+def decimals_of_each(
+    spreads: Sequence[float | None], values: Sequence[float | None], digits: int = 2
+) -> list[int | None]:
     """Return how many decimals show each value of a column: for most the same, more where they would hide it.
 
-    Beside a treatment that went astray by a million, a difference of 0.18 is not nothing: two digits of its own spread
-    stay.
+    Beside a treatment that went astray by a million, a difference of 0.18 is not nothing: so many digits of its own
+    spread stay.
     """
     common = choose_decimals(spreads, values)
     if common is None:
@@ -152,7 +154,7 @@ def decimals_of_each(spreads: Sequence[float | None], values: Sequence[float | N
     for spread, value in zip(spreads, values, strict=True):
         own = choose_decimals([spread], [value])
         is_hidden = own is None and value and round(value, common) == 0
-        found.append(None if is_hidden else max(common, (own or 0) - 1))
+        found.append(None if is_hidden else max(common, (own or 0) - _DIGITS + digits))
     return found
 
 

@@ -141,7 +141,7 @@ def test_beside_a_treatment_that_went_astray_the_others_keep_their_digits():
     assert re.sub(" +", " ", line).endswith("{} [ {}, {}]".format(*sides))
     assert f" {row.difference:+.2f} " in str(table.get_hypothesis("paired_t_test"))
     bound = table.best("loss", direction="min").candidates[1].at_most
-    assert f" {bound:.2f}" in str(table.best("loss", direction="min"))
+    assert f" {bound:.1f}" in str(table.best("loss", direction="min"))
 
 
 def test_rounding_is_not_shown_as_spread():
