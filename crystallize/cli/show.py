@@ -79,7 +79,7 @@ def show(
         bool,
         typer.Option(
             "--json",
-            help="Print one JSON object: metadata, metrics, errors and summary, for programs to read.",
+            help="Print one JSON object: status, metadata, metrics, errors and summary, for programs to read.",
         ),
     ] = False,
 ) -> None:
@@ -94,6 +94,8 @@ def show(
         raise typer.BadParameter(
             "each is printed instead of all else", param_hint="--tree, --effects, --best"
         )
+    if as_json and tree is not None:
+        raise typer.BadParameter("a tree is text, and no JSON", param_hint="--tree, --json")
     if direction is not None and best is None:
         raise typer.BadParameter("it goes with --best METRIC", param_hint="--direction")
     from crystallize.cli.stored import find_location
@@ -118,11 +120,13 @@ def show(
             again = [*words, "--seed", str(result.master_seed + 1), "--replicates", str(result.arrived)]
             screen.echo(f"  crystallize run {join(again)}")
         return
+    status = status_of(folder, metadata)
     if as_json:
         screen.print_json(
             {
                 "experiment": result.experiment,
                 "path": str(result.path),
+                "status": status,
                 "metadata": metadata,
                 "metrics": {name: result.condition(name).metrics for name in result.conditions},
                 "errors": [error._asdict() for error in result.errors],
@@ -130,7 +134,6 @@ def show(
             }
         )
         return
-    status = status_of(folder, metadata)
     ended = "" if status == FINISHED else f", which is {status}"
     print_result(result.experiment, result, f"Run of {metadata.get('started')}{ended}", detail=detail)
 

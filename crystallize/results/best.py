@@ -15,7 +15,14 @@ from crystallize.statistics.moments import moments, moments_of_pairs
 from crystallize.statistics.samples import has_finite_number, numbers_in
 from crystallize.utils.checks import check_share
 from crystallize.utils.suggest import counted, first_of, name_hint
-from crystallize.utils.text_table import WIDTH, TextTable, choose_decimals, format_number, wrapped
+from crystallize.utils.text_table import (
+    WIDTH,
+    TextTable,
+    choose_decimals,
+    decimals_of_each,
+    format_number,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from crystallize.results.condition import ConditionMetrics
@@ -137,17 +144,17 @@ class BestSet:
 
     def _table(self, most: int) -> TextTable:
         shown = self.candidates[:most]
-        decimals = choose_decimals([each.behind for each in shown], [each.mean for each in shown])
-        bounds = [each.at_most for each in shown if math.isfinite(each.at_most)]
-        of_bounds = choose_decimals((), bounds)  # they are far larger where there are few replicates
+        decimals = decimals_of_each([each.behind for each in shown], [each.mean for each in shown], digits=1)
+        # Bounds are far larger where there are few replicates.
+        of_bounds = decimals_of_each([None] * len(shown), [each.at_most for each in shown], digits=1)
         rows = [
             (
                 each.condition,
-                *(format_number(number, decimals) for number in (each.mean, each.behind)),
-                format_number(each.at_most, of_bounds) if math.isfinite(each.at_most) else "not known",
+                *(format_number(number, own) for number in (each.mean, each.behind)),
+                format_number(each.at_most, of_bound) if math.isfinite(each.at_most) else "not known",
                 "possible" if each.may_be_best else "no",
             )
-            for each in shown
+            for each, own, of_bound in zip(shown, decimals, of_bounds, strict=True)
         ]
         return TextTable(("condition", self.metric, "behind", "at most", "best"), rows, names=1)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from crystallize.results.pairs import counts
+from crystallize.statistics.verdicts import WHY_WITHHELD, WITHHELD
 from crystallize.utils.suggest import counted
 from crystallize.utils.text_table import choose_decimals, format_number
 
@@ -67,7 +68,8 @@ def detail_lines(row: SummaryRow, found: Detail, confidence: float) -> Iterator[
             "" if found.adjusted_p_value == found.p_value else f"; adjusted {found.adjusted_p_value:.2g}"
         )
         yield "p", f"{found.p_value:.2g}{adjusted} ({found.family})"
-    yield "verdict", f"{found.verdict}; {found.outlook}" if found.outlook else found.verdict
+    concluded = WHY_WITHHELD if found.verdict == WITHHELD else found.verdict
+    yield "verdict", f"{concluded}; {found.outlook}" if found.outlook else concluded
 
 
 def _interval(ends: Sequence[float], decimals: int | None, sign: str) -> str:

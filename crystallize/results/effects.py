@@ -22,6 +22,7 @@ from crystallize.utils.text_table import (
     TextTable,
     align_points,
     choose_decimals,
+    decimals_of_each,
     format_number,
     wrapped,
 )
@@ -82,13 +83,15 @@ class Effects(Sequence[Effect]):
     replicates : int
         How many replicates count: those with the metric in every cell.
     dropped : int
-        How many do not.
+        How many do not, since a cell failed in them, gave no finite number, or was dropped by a stopping rule.
     confidence : float
         Level of the intervals.
     confounded : tuple of str
         The effects that this design does not tell from others.
     notes : tuple of str
         What else is to be known.
+    was_stopped : bool
+        Whether a rule has ended the run by what it saw, so that the level does not hold.
     """
 
     metric: str
@@ -99,6 +102,7 @@ class Effects(Sequence[Effect]):
     confounded: tuple[str, ...]
     notes: tuple[str, ...]
     _cells: tuple[tuple[Mapping[str, Any], float], ...]
+    was_stopped: bool = False
 
     def __getitem__(self, place: Any) -> Any:
         return self.effects[place]
@@ -164,7 +168,7 @@ class Effects(Sequence[Effect]):
                 raise ImportError(
                     "Effects.plot needs matplotlib. Install it with: pip install 'crystallize-lab[plot]'"
                 ) from None
-            axes = pyplot.figure().subplots()
+            axes = pyplot.figure(layout="constrained").subplots()
         for line in lines:
             heights = [means.get((level, line), math.nan) for level in levels]
             axes.plot(range(len(levels)), heights, marker="o", label=f"{second}={line}")
@@ -201,6 +205,7 @@ class Effects(Sequence[Effect]):
             "confidence": self.confidence,
             "effects": [asdict(effect) for effect in self.effects],
             "confounded": list(self.confounded),
+            "was_stopped": self.was_stopped,
         }
 
     def __str__(self) -> str:
@@ -219,8 +224,10 @@ class Effects(Sequence[Effect]):
     def _table(self, most: int) -> TextTable:
         shown = self.effects[:most]
         halves = [None if each.interval is None else each.interval[1] - each.interval[0] for each in shown]
-        decimals = choose_decimals(halves, [each.estimate for each in shown])
-        estimates = align_points([format_number(each.estimate, decimals, sign="+") for each in shown])
+        decimals = decimals_of_each(halves, [each.estimate for each in shown])
+        estimates = align_points(
+            [format_number(each.estimate, own, sign="+") for each, own in zip(shown, decimals, strict=True)]
+        )
         rows = [
             (
                 effect.name,
@@ -228,10 +235,10 @@ class Effects(Sequence[Effect]):
                 estimate,
                 ""
                 if effect.interval is None
-                else "[{}, {}]".format(*(format_number(end, decimals, sign="+") for end in effect.interval)),
+                else "[{}, {}]".format(*(format_number(end, own, sign="+") for end in effect.interval)),
                 *("" if p is None else f"{p:.3g}" for p in (effect.p_value, effect.adjusted)),
             )
-            for effect, estimate in zip(shown, estimates, strict=True)
+            for effect, estimate, own in zip(shown, estimates, decimals, strict=True)
         ]
         header = ("effect", "change", self.metric, f"{100 * self.confidence:g}% interval", "p", "Holm")
         return TextTable(header, rows)
@@ -242,14 +249,21 @@ class Effects(Sequence[Effect]):
             yield f"And {counted(more, 'effect')} more."
         yield f"{counted(self.replicates, 'replicate')}, each a block with all cells."
         if self.dropped:
+            was_dropped = ", or was dropped by the stopping rule" if self.was_stopped else ""
             yield (
-                f"{counted(self.dropped, 'replicate')} left out, where a cell failed or gave no finite number."
+                f"{counted(self.dropped, 'replicate')} left out, where a cell failed or gave no finite number"
+                f"{was_dropped}."
             )
         if self.replicates > 1:
             corrected = f"; Holm: p corrected for {len(self)} effects" if len(self) > 1 else ""
             yield f"interval: Student's t over replicates{corrected}."
         else:
             yield "One replicate tells nothing of how sure an effect is."
+        if self.was_stopped:
+            yield (
+                "A rule has ended this run by what it saw, and intervals and p-values hold for a number of replicates "
+                "that was fixed beforehand."
+            )
         yield from self.notes
         if self.confounded:
             shown = ", ".join(self.confounded[:_MOST_ROWS])

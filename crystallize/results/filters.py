@@ -89,17 +89,13 @@ def parse_filter(text: str) -> MetricFilter:
 
 
 def mean_over_replicates(column: Column) -> float | None:
-    """Return the mean of a metric, where several values of one replicate count as their mean; None if not numeric."""
+    """Return the mean of a metric that the summary has, to the last digit; None if not numeric."""
     if not len(column) or not column.is_numeric:
         return None
-    try:
-        means = [math.fsum(values) / len(values) for _, values in column.by_replicate()]
-        return math.fsum(means) / len(means)
-    except (OverflowError, ValueError):  # numbers or sums beyond all floats, infinities of both signs
-        from crystallize.statistics.moments import moments
-        from crystallize.statistics.samples import per_replicate
+    from crystallize.statistics.moments import moments
+    from crystallize.statistics.samples import per_replicate
 
-        return float(moments(per_replicate(column, "")).mean)
+    return float(moments(per_replicate(column, "")).mean)
 
 
 def _refuse(text: str, place: int, why: str) -> NoReturn:

@@ -19,7 +19,8 @@ def make_frame(
 ) -> DataFrame:
     """Return a row for each value: the labels, replicate, condition, factors, metric, value, and tags.
 
-    A factor has a column with the level of each condition; one called like another column is in ``factor:NAME``.
+    A factor has a column with the level of each condition; one called like another column is in ``factor:NAME``, and
+    a tag called like a label in ``tag:NAME``.
 
     Parameters
     ----------
@@ -37,19 +38,21 @@ def make_frame(
     """
     frame = frame_type(asked_by)
     found, names = list(conditions), list(labels)
-    tags = dict.fromkeys(key for _, condition in found for key in _tag_names(condition))
+    tags = {
+        key: f"tag:{key}" if key in names else key for _, condition in found for key in _tag_names(condition)
+    }
     factors = _factor_columns((condition for _, condition in found), [*names, *_COLUMNS, *tags])
     rows = [
         row
         for labelled, condition in found
         for row in _rows(
-            labelled, condition, {factors[key]: level for key, level in condition.coordinates.items()}
+            labelled, condition, {factors[key]: level for key, level in condition.coordinates.items()}, tags
         )
     ]
     runs = {tuple(labelled.values()): place for place, (labelled, _) in reversed(list(enumerate(found)))}
     # Stable: conditions and metrics stay in their order.
     rows.sort(key=lambda row: (runs[tuple(row[name] for name in names)], row["replicate"]))
-    return frame(rows, columns=[*names, *_COLUMNS[:2], *factors.values(), *_COLUMNS[2:], *tags])
+    return frame(rows, columns=[*names, *_COLUMNS[:2], *factors.values(), *_COLUMNS[2:], *tags.values()])
 
 
 def frame_type(asked_by: str) -> type[DataFrame]:
@@ -70,13 +73,17 @@ def _factor_columns(conditions: Iterable[ConditionMetrics], taken: Collection[st
 
 
 def _rows(
-    labels: Mapping[str, Any], condition: ConditionMetrics, levels: Mapping[str, Any]
+    labels: Mapping[str, Any],
+    condition: ConditionMetrics,
+    levels: Mapping[str, Any],
+    tag_columns: Mapping[str, str],
 ) -> Iterator[dict[str, Any]]:
     for metric, column in condition.columns.items():
         tagged = condition.tags.get(metric, {})
         for replicate, values in column.by_replicate():
             tags = tagged.get(replicate) or ()
             for place, value in enumerate(values):
+                own = (tags[place] if place < len(tags) else None) or {}
                 yield {
                     **labels,
                     "replicate": replicate,
@@ -84,7 +91,7 @@ def _rows(
                     **levels,
                     "metric": metric,
                     "value": value,
-                    **((tags[place] if place < len(tags) else None) or {}),
+                    **{tag_columns[key]: tag for key, tag in own.items()},
                 }
 
 

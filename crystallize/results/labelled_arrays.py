@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import InvalidTypeError
+from crystallize.statistics.moments import as_floats
 from crystallize.statistics.samples import per_replicate
 from crystallize.utils.levels import factors_of, level_label
 
@@ -90,7 +91,7 @@ def _values(
         if column is None:
             continue
         try:
-            numbers = per_replicate(column, metric)
+            numbers = as_floats(per_replicate(column, metric))
         except InvalidTypeError:
             return None
         index: Any = ([replicate for replicate, _ in column.by_replicate()], *place)

@@ -173,7 +173,11 @@ class Provenance(Sequence[dict[str, Any]]):
 
     def _leaf(self, chosen: dict[str, Any], with_steps: bool) -> Iterator[str]:
         """Describe one outcome."""
-        record = self.of(chosen["condition"], chosen["replicate"])
+        condition, replicate = chosen["condition"], chosen["replicate"]
+        if self._conditions[condition][0].get(replicate) is None:
+            yield "not measured"
+            return
+        record = self.of(condition, replicate)
         yield f"seed_used = {record['seed_used']}"
         if record["error"]:
             yield f"failed: {record['error']}"

@@ -204,7 +204,7 @@ class Result:
         """
         if not self.errors:
             return
-        outcomes = self.replicates * len(self.conditions)
+        outcomes = sum(len(self.condition(name).seeds) for name in self.conditions)
         raise failures_error(
             self.errors,
             f"{len(self.errors)} of {outcomes} outcomes of {self.experiment!r} failed",
@@ -225,7 +225,7 @@ class Result:
 
     def _content(self) -> Iterator[str]:
         """Yield all that it holds as JSON, part by part."""
-        yield to_json([self.arrived, self.to_dict()])
+        yield to_json(self.to_dict())
         for each in map(self.condition, self.conditions):
             columns = [(metric, list(column.by_replicate())) for metric, column in each.columns.items()]
             yield to_json([columns, each.tags, each.coordinates, each.dropped_at])
@@ -307,9 +307,10 @@ class Result:
         from crystallize.results.effects import find_effects
 
         conditions = [self.condition(name) for name in self.conditions]
-        return find_effects(
-            conditions, metric, self.replicates, interactions=interactions, confidence=confidence
+        found = find_effects(
+            conditions, metric, self.arrived, interactions=interactions, confidence=confidence
         )
+        return replace(found, was_stopped=self.stopping is not None)
 
     def best(
         self,
@@ -408,6 +409,7 @@ class Result:
         return {
             "experiment": self.experiment,
             "replicates": self.replicates,
+            "arrived": self.arrived,
             "master_seed": self.master_seed,
             "conditions": {
                 name: {

@@ -206,7 +206,8 @@ class Runs(Sequence[StoredRun]):
         """Return all values of the complete runs as a tidy frame, to compare them.
 
         Its columns are run, replicate, condition, one for each factor of a grid, metric, value, and one for each tag.
-        ``run`` is the name ``v<N>``, or ``experiment/v<N>`` if the runs are of several experiments.
+        ``run`` is the name ``v<N>``, or ``experiment/v<N>`` if the runs are of several experiments; a tag or a factor
+        of that name is in ``tag:run`` or ``factor:run``.
 
         Raises
         ------

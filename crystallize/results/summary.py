@@ -34,7 +34,7 @@ from crystallize.utils.text_table import (
     WIDTH,
     TextTable,
     align_points,
-    choose_decimals,
+    decimals_of_each,
     format_number,
     wrapped,
 )
@@ -115,7 +115,9 @@ class Summary:
             "replicates": self.replicates,
             "planned": self.planned,
             "confidence": self.confidence,
+            "cluster": self.cluster,
             "rows": [asdict(row) for row in self.rows],
+            "failed": dict(self.failed),
             "identical": list(self.identical),
             "hypotheses": [each.to_dict() for each in self.hypotheses],
             "preregistration": None if self.preregistration is None else self.preregistration._asdict(),
@@ -189,13 +191,14 @@ class Summary:
         )
 
     def _notes(self) -> Iterator[str]:
+        planned = self.planned or self.replicates
+        is_partial = planned != self.replicates
+        replicates = f"{self.replicates} of " * is_partial + counted(planned, "replicate")
         if self.rows:
-            planned = self.planned or self.replicates
-            measured = "" if planned == self.replicates else f"{self.replicates} of "
-            yield f"{measured}{counted(planned, 'replicate')}. sd: standard deviation over replicates."
+            yield f"{replicates}. sd: standard deviation over replicates."
             yield from self._method_notes()
         else:
-            yield "no metrics were recorded"
+            yield "no metrics were recorded" + f" in {replicates}" * is_partial
         if self.failed:
             each = ", ".join(f"{count} under {name!r}" for name, count in self.failed.items())
             yield f"failed replicates: {each}."
@@ -267,28 +270,25 @@ class Summary:
         numbers: list[tuple[str, ...]] = []
         intervals: list[str] = []
         for _, rows in self._rows_of(self._shown):
-            of_values = choose_decimals([row.sd for row in rows], [row.mean for row in rows])
-            of_differences = choose_decimals(
+            of_values = decimals_of_each([row.sd for row in rows], [row.mean for row in rows])
+            of_differences = decimals_of_each(
                 [row.half_width for row in rows], [row.difference for row in rows]
             )
-            for row in rows:
-                mean = format_number(row.mean, of_values) if row.numeric else "not numeric"
+            ends: list[str] = []  # the lower one of each row, and then its upper one
+            for row, of_value, of_difference in zip(rows, of_values, of_differences, strict=True):
+                mean = format_number(row.mean, of_value) if row.numeric else "not numeric"
                 numbers.append(
                     (
                         mean,
-                        format_number(row.sd, of_values),
-                        format_number(row.difference, of_differences, sign="+"),
+                        format_number(row.sd, of_value),
+                        format_number(row.difference, of_difference, sign="+"),
                     )
                 )
-            ends = [row.interval or (None, None) for row in rows]
-            lows, highs = (
-                [format_number(end, of_differences, sign="+") for end in side]
-                for side in zip(*ends, strict=True)
-            )
-            width = max(map(len, [*lows, *highs]))
+                ends += [format_number(end, of_difference, sign="+") for end in row.interval or (None, None)]
+            width = max(map(len, ends))
             intervals += [
                 f"[{low:>{width}}, {high:>{width}}]" if low else ""
-                for low, high in zip(lows, highs, strict=True)
+                for low, high in zip(ends[::2], ends[1::2], strict=True)
             ]
         columns = [align_points(column) for column in zip(*numbers, strict=True)]
         names = [(row.metric, row.condition, str(row.n)) for row in self._shown]

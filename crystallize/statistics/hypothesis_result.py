@@ -30,6 +30,7 @@ from crystallize.utils.text_table import (
     TextTable,
     align_points,
     choose_decimals,
+    decimals_of_each,
     format_number,
     wrapped,
 )
@@ -260,15 +261,17 @@ class HypothesisResult:
         shown = list(self._shown())
         for _, comparisons in groupby(shown, lambda each: each.metric):
             values = [each.difference for each in comparisons]
-            decimals = choose_decimals((), values)
-            differences += [format_number(value, decimals, sign="+") for value in values]
+            decimals = decimals_of_each([None] * len(values), values)
+            differences += [
+                format_number(value, own, sign="+") for value, own in zip(values, decimals, strict=True)
+            ]
         rows = [
             (
                 each.metric,
                 each.treatment,
                 difference,
-                f"{each.p_value:.2g}",
-                f"{each.adjusted_p_value:.2g}",
+                _rounded(each.p_value, self.alpha),
+                _rounded(each.adjusted_p_value, self.alpha),
                 each.verdict,
             )
             for each, difference in zip(shown, align_points(differences), strict=True)
@@ -395,6 +398,12 @@ class HypothesisResult:
             if BETTER in metrics and WORSE in metrics:
                 better, worse = (", ".join(metrics[verdict]) for verdict in (BETTER, WORSE))
                 yield f"{treatment!r} is better on {better} and worse on {worse}, so it is not called best."
+
+
+def _rounded(p_value: float, alpha: float) -> str:
+    """Return a p-value with two digits, or with as many as tell on which side of `alpha` it is."""
+    texts = (f"{p_value:.{digits}g}" for digits in range(2, 18))
+    return next(text for text in texts if (float(text) <= alpha) == (p_value <= alpha))
 
 
 def _others(found: Any) -> str:

@@ -100,7 +100,8 @@ def shorten(names: Iterable[str], width: int) -> dict[str, str]:
         if len(group) == 1 or width < _SHORTEST_NAME:
             found |= dict.fromkeys(group, cut)
             continue
-        start = len(os.path.commonprefix(group))  # noqa: RUF071 - of names, not of paths
+        # Of 198 and 199 not only the last digit would be left, which would be the name of 8 and 9.
+        start = len(os.path.commonprefix(group).rstrip("0123456789."))  # noqa: RUF071 - of names, not of paths
         ends = shorten([name[start:] for name in group], width - 3)
         found |= {name: f"...{ends[name[start:]]}" for name in group}
     counts = Counter(found.values())
@@ -138,6 +139,25 @@ def choose_decimals(spreads: Iterable[float | None], values: Iterable[float | No
     return decimals if decimals <= 6 and largest < _LARGEST else None
 
 
+def decimals_of_each(
+    spreads: Sequence[float | None], values: Sequence[float | None], digits: int = 2
+) -> list[int | None]:
+    """Return how many decimals show each value of a column: for most the same, more where they would hide it.
+
+    Beside a treatment that went astray by a million, a difference of 0.18 is not nothing: so many digits of its own
+    spread stay.
+    """
+    common = choose_decimals(spreads, values)
+    if common is None:
+        return [None] * len(values)
+    found: list[int | None] = []
+    for spread, value in zip(spreads, values, strict=True):
+        own = choose_decimals([spread], [value])
+        is_hidden = own is None and value and round(value, common) == 0
+        found.append(None if is_hidden else max(common, (own or 0) - _DIGITS + digits))
+    return found
+
+
 def format_number(value: float | None, decimals: int | None, *, sign: str = "") -> str:
     """Return a number with this many decimals, or in scientific notation if they are None; None is no text."""
     if value is None:
@@ -148,10 +168,17 @@ def format_number(value: float | None, decimals: int | None, *, sign: str = "") 
 
 
 def align_points(cells: Sequence[str]) -> list[str]:
-    """Pad numbers to one width so that their decimal points stand below each other."""
-    after = [len(cell) - cell.index(".") if "." in cell else 0 for cell in cells]
+    """Pad cells to one width: decimal points stand below each other, words and powers of ten end on the right."""
+    is_word = [not cell[-1:].isdigit() or "e" in cell for cell in cells]
+    after = [
+        0 if word or "." not in cell else len(cell) - cell.index(".")
+        for cell, word in zip(cells, is_word, strict=True)
+    ]
     most = max(after, default=0)
-    filled = [cell + " " * (most - own) if cell else "" for cell, own in zip(cells, after, strict=True)]
+    filled = [
+        cell if word else cell + " " * (most - own)
+        for cell, own, word in zip(cells, after, is_word, strict=True)
+    ]
     width = max(map(len, filled), default=0)
     return [cell.rjust(width) for cell in filled]
 

@@ -214,6 +214,7 @@ def test_show_tells_which_conditions_may_be_the_best(call):
     for wrong, said in (
         (("--best", "los", "--direction", "min"), "Did you mean 'loss'?"),
         (("--direction", "min"), "it goes with --best METRIC"),
+        (("--tree", "condition > replicate", "--json"), "a tree is text, and no JSON"),
         (("--best", "loss", "--effects", "loss"), "each is printed instead of all else"),
     ):
         done = call("show", "sweep", *wrong)

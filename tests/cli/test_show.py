@@ -36,7 +36,7 @@ def test_nothing_of_the_users_is_imported(call, project, stored):
 
 def test_json_has_metadata_metrics_errors_and_summary(call, stored):
     document = json.loads(call("show", "use", "--json").out)
-    assert list(document) == ["experiment", "path", "metadata", "metrics", "errors", "summary"]
+    assert list(document) == ["experiment", "path", "status", "metadata", "metrics", "errors", "summary"]
     assert document["metrics"]["shifted"]["seen"] == [7, 7, 7]
     assert document["metadata"]["replicates"] == 3
     rows = {row["condition"]: row["difference"] for row in document["summary"]["rows"]}
@@ -113,6 +113,9 @@ def test_a_run_that_was_interrupted_shows_what_it_has_measured(call, stored):
     done = call("show", "use", "--version", "0")
     assert done.code == 0
     assert ", which is interrupted" in done.out
+    metadata.write_text(metadata.read_text().replace('"interrupted"', '"running"'))  # as a kill leaves it
+    killed = json.loads(call("show", "use", "--version", "0", "--json").out)
+    assert (killed["status"], killed["metadata"]["status"]) == ("interrupted", "running")
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"metrics": 3}', '{"metrics": {"seen": 3}}'])

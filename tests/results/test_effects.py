@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crystallize import Experiment, Result, Treatment, cases, design, grid, linear, open_run, zipped
+from crystallize import Experiment, Result, Treatment, cases, decided, design, grid, linear, open_run, zipped
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError, UnknownNameError
 from crystallize.results.effects import _Design
 
@@ -246,6 +246,31 @@ def test_replicates_in_which_a_cell_failed_or_is_not_finite_are_left_out_and_cou
     assert "2 replicates left out, where a cell failed or gave no finite number." in str(effects)
 
 
+def test_replicates_that_were_never_measured_are_not_called_left_out() -> None:
+    def broken_off(data: float, ctx: Any, a: int = 0) -> tuple[float, dict[str, float]]:
+        if ctx["replicate"] == 4:
+            raise KeyboardInterrupt
+        return data, {"y": a * ctx.rng.random()}
+
+    with pytest.raises(KeyboardInterrupt):
+        run(broken_off, grid(a=[0, 1]))
+    effects = open_run("e", version=0).effects("y")
+    assert (effects.replicates, effects.dropped) == (4, 0)
+    assert "left out" not in str(effects)
+
+
+def test_where_a_rule_has_dropped_a_cell_that_is_said_and_that_the_rule_has_ended_the_run() -> None:
+    rule = decided("y", max=30, drop=True)
+    experiment = Experiment(lambda: 0.0, [noisy], treatments=grid(a=[0.1, 50], b=[0, 1]), seed=7)
+    result = experiment.run(stop_when=rule)
+    effects = result.effects("y")
+    first = min(each.dropped_at or 30 for each in result.metrics.treatments.values())
+    assert (effects.replicates, effects.dropped, effects.was_stopped) == (first, 30 - first, True)
+    text = " ".join(str(effects).split())
+    assert "where a cell failed or gave no finite number, or was dropped by the stopping rule." in text
+    assert "A rule has ended this run by what it saw" in text
+
+
 def test_of_several_values_of_a_replicate_the_mean_counts() -> None:
     def folds(data: float, ctx: Any, a: int = 0) -> float:
         for fold in range(3):
@@ -291,7 +316,9 @@ def test_an_interaction_is_drawn_with_a_line_for_each_level_of_the_second_factor
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["K=0", "K=1"]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "1"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("T", "y")
+    axes.set_yticks([0], ["a label of forty characters on each tick"])
     axes.figure.savefig("interaction.png")
+    assert axes.yaxis.label.get_window_extent().x0 >= 0, "a label is cut off"
     assert Path("interaction.png").read_bytes().startswith(b"\x89PNG")
     (own,) = figure.Figure().subplots(1, 1, squeeze=False)[0]
     assert effects.plot("C", "K", axes=own) is own

@@ -224,10 +224,14 @@ def test_the_tree_of_a_stored_run_is_the_live_ones_to_the_letter_in_all_formats(
     assert "hunter2" not in printed[0]
 
 
-def test_the_tree_of_a_run_that_was_stopped_is_the_same_from_disk() -> None:
+def test_the_tree_of_a_run_that_was_stopped_is_the_same_from_disk_and_tells_what_was_not_measured() -> None:
     with pytest.raises(RunFailedError) as stopped:
         acted(on_error="stop")
     (run,) = crystallize.runs("tree")
+    assert run.result().provenance.tree().splitlines().count("    not measured") == 3
+    assert [run.result().to_dict()[key] for key in ("replicates", "arrived")] == [3, 2]
+    with pytest.raises(RunFailedError, match="1 of 6 outcomes"):
+        run.result().raise_for_errors()
     assert [run.result().provenance.tree(tree) for tree in TREES] == [
         stopped.value.result.provenance.tree(tree)  # type: ignore[attr-defined]
         for tree in TREES

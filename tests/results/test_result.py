@@ -162,8 +162,8 @@ def test_to_dict_has_everything_as_plain_data() -> None:
     result = make(fails=(1,)).run(replicates=3)
     content = result.to_dict()
     assert sorted(content) == [
-        "artifacts", "conditions", "experiment", "hypotheses", "master_seed", "preregistration", "replicates",
-        "stopping",
+        "arrived", "artifacts", "conditions", "experiment", "hypotheses", "master_seed", "preregistration",
+        "replicates", "stopping",
     ]  # fmt: skip
     assert content["conditions"]["low"]["metrics"] == result.metrics.treatments["low"].metrics
     assert content["conditions"]["low"]["seeds"] == result.seeds["low"]

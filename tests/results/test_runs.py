@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import crystallize
-from crystallize import ArtifactPlugin, Experiment, Result, treatment
+from crystallize import ArtifactPlugin, Experiment, Result, grid, treatment
 from crystallize.errors import InvalidTypeError, InvalidValueError, StoreError, UnknownNameError
 from crystallize.store.locks import ReadLock
 from crystallize.store.retention import Removed, pruned_of, remove_artifacts
@@ -171,6 +171,18 @@ def test_filters_take_numbers_beyond_all_floats_as_the_summary_does() -> None:
     assert [where for where, found in holds.items() if found] == ["huge > 1e308", "low < 5", "large == 1e308"]
 
 
+def test_the_mean_of_a_filter_is_that_of_the_summary_to_the_last_digit() -> None:
+    def step(data: Any, ctx: Any) -> Any:
+        for fold in range(3):
+            ctx.record("score", ctx.rng.normal(), tags={"fold": fold})
+        return data, {f"m{n}": ctx.rng.normal() * 10 ** (n % 5) for n in range(40)}
+
+    rows = Experiment(lambda: 0, [step], name="digits", seed=1).run(replicates=9).summary().rows
+    assert (
+        len(crystallize.runs("digits").select(where=[f"{row.metric} == {row.mean!r}" for row in rows])) == 1
+    )
+
+
 def test_a_frame_of_several_runs_compares_them() -> None:
     pytest.importorskip("pandas")
     store("centre", 1)
@@ -188,6 +200,22 @@ def test_a_frame_of_several_runs_compares_them() -> None:
     store("other", 1)
     assert list(crystallize.runs().to_frame()["run"].unique()) == ["centre/v0", "centre/v1", "other/v0"]
     assert list(crystallize.runs().select(status="failed").to_frame().columns) == list(frame.columns)[:5]
+
+
+def test_a_tag_and_a_factor_that_are_called_run_stand_beside_the_names_of_the_runs() -> None:
+    pytest.importorskip("pandas")
+
+    def step(data: Any, ctx: Any, run: int = 0) -> Any:
+        ctx.record("loss", run * 10, tags={"run": f"tag {run}"})
+        return data
+
+    experiment = Experiment(lambda: 0, [step], name="runs", treatments=grid(run=[1, 2]), seed=1)
+    experiment.run(replicates=1)
+    frame = crystallize.runs("runs").to_frame().astype(object)
+    assert frame[["run", "factor:run", "tag:run", "value"]].iloc[1:].values.tolist() == [
+        ["v0", 1, "tag 1", 10],
+        ["v0", 2, "tag 2", 20],
+    ]
 
 
 def test_a_run_that_waits_for_its_place_is_found_by_its_name() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -123,6 +125,25 @@ def test_table_stands_on_the_decimal_point_with_digits_that_the_spread_allows():
     )
 
 
+def test_beside_a_treatment_that_went_astray_the_others_keep_their_digits():
+    rng = np.random.default_rng(5)
+    base, shift = rng.normal(0, 1, 20), rng.normal(0.18, 0.1, 20)
+    table = make_result(
+        [Hypothesis(paired_t_test(), "loss", direction="min")],
+        baseline={"loss": base.tolist()},
+        good={"loss": (base - shift).tolist()},
+        astray={"loss": (base + 1e7 * shift).tolist()},
+    )
+    row = table.summary().rows[1]
+    sides = f"{row.difference:+.3f}", *(f"{end:+.3f}" for end in row.interval)
+    line = str(table.summary()).splitlines()[3]
+    assert f"{row.mean:.2f}  " in line
+    assert re.sub(" +", " ", line).endswith("{} [ {}, {}]".format(*sides))
+    assert f" {row.difference:+.2f} " in str(table.get_hypothesis("paired_t_test"))
+    bound = table.best("loss", direction="min").candidates[1].at_most
+    assert f" {bound:.1f}" in str(table.best("loss", direction="min"))
+
+
 def test_rounding_is_not_shown_as_spread():
     base = [0.1, 0.7, 1.3]
     table = str(make_result(baseline={"a": base}, t={"a": [value + 1 for value in base]}).summary())
@@ -181,6 +202,9 @@ def test_a_wrong_confidence_is_refused(confidence):
 
 def test_a_run_without_metrics_says_so():
     assert str(make_result(baseline={}).summary()) == "no metrics were recorded"
+    under_way = make_result(baseline={})
+    under_way.replicates = 60
+    assert str(under_way.summary()) == "no metrics were recorded in 0 of 60 replicates"
     failed = make_result(baseline={"a": [FAILED] * 3}, t={"a": [FAILED] * 3}).summary()
     assert str(failed).splitlines() == [
         "no metrics were recorded",
@@ -194,6 +218,14 @@ def test_rows_are_records_that_json_takes(draws):
     records = json.loads(json.dumps(summary.to_dict()))
     assert [row["condition"] for row in records["rows"]] == ["baseline", "t"]
     assert records["confidence"] == 0.95
+
+
+def test_plain_data_of_a_summary_say_whatever_the_table_says():
+    tags = {"a": {n: [{"patient": n % 3}] for n in range(6)}}
+    values = [1.0, 2.0, 4.0, 3.0, 5.0, FAILED]
+    summary = make_result(tags=tags, baseline={"a": values}, t={"a": values}).summary(cluster="patient")
+    assert {each.name for each in fields(summary)} == summary.to_dict().keys()
+    assert (summary.to_dict()["cluster"], summary.to_dict()["failed"]) == ("patient", {"baseline": 1, "t": 1})
 
 
 def test_rich_and_html_show_the_same_cells(draws):
@@ -337,7 +369,7 @@ def test_details_are_shown_as_blocks_of_80_columns(draws):
     assert "\nrmse, t\n  pairs       39; left out: 1 failed\n" in shown
     assert "  better      in 39 of 39 pairs (100 %)\n" in shown
     assert "(the only test of hypothesis 'lower')\n" in shown
-    assert "  verdict     withheld\n" in shown
+    assert "  verdict     withheld: more replicates were lost" in shown
     assert "  effect      d = -12" in shown
     assert max(map(len, shown.splitlines())) <= 80
 
@@ -368,6 +400,13 @@ def test_nan_is_counted_left_out_and_no_conclusion_is_drawn_where_one_condition_
     assert "left out of a: 1 pair, NaN." in str(result.summary())
     unasked = make_result(baseline={"a": base}, t={"a": [math.nan, -5.0, -4.0, -2.1, -3.0]})
     assert detail_of(unasked).detail.verdict == "withheld"
+
+
+def test_a_verdict_that_is_withheld_says_why_also_where_no_hypothesis_has_asked():
+    base = [float(n % 5) for n in range(12)]
+    lost = [n + 3 for n in base[:-1]] + [FAILED]
+    text = " ".join(str(make_result(baseline={"a": base}, t={"a": lost}).summary(detail=True)).split())
+    assert "verdict withheld: more replicates were lost under one condition than under the other" in text
 
 
 def test_nan_under_both_conditions_is_left_out_and_said_as_well():

@@ -561,6 +561,25 @@ def test_verdicts_are_those_of_the_adjusted_p_value_at_the_verifiers_alpha():
     assert of(0.1) == {"t": "larger", "u": "larger"}
 
 
+@pytest.mark.parametrize(
+    ("p_value", "shown", "verdict"),
+    [
+        (0.0496, "0.05", "larger"),
+        (0.0504, "0.0504", "undecided"),
+        (0.05 + 1e-9, "0.050000001", "undecided"),
+        (0.0514, "0.051", "undecided"),
+        (0.0, "0", "larger"),
+    ],
+)
+def test_a_p_value_is_shown_with_digits_that_agree_with_the_verdict(p_value, shown, verdict):
+    found = evaluate(
+        Hypothesis(lambda a, b: {"p_value": p_value, "difference": 1.0}, "a", name="h"),
+        {"a": [0.0, 1.0]},
+        t={"a": [1.0, 2.0]},
+    )
+    assert str(found).splitlines()[3].split() == ["a", "t", "+1", shown, shown, verdict]
+
+
 def test_treatments_that_do_nothing_are_hardly_ever_said_to_differ():
     rng = np.random.default_rng(0)
     claims = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,14 @@ def test_replicates_that_failed_are_nan(caplog: pytest.LogCaptureFixture) -> Non
     with caplog.at_level(logging.ERROR):
         result = Experiment(lambda: 1.0, [fail_at], treatments=grid(lr=[1, 2]), replicates=3, seed=1).run()
     assert result.to_xarray().loss.isnull().values.tolist() == [[False] * 2, [True] * 2, [False] * 2]
+
+
+def test_integers_beyond_all_floats_are_infinite_in_the_array() -> None:
+    def huge(data: float, lr: int = 0) -> tuple[float, dict[str, int]]:
+        return data, {"loss": (lr - 2) * 10**400}
+
+    result = Experiment(lambda: 1.0, [huge], treatments=grid(lr=[1, 2, 3]), replicates=1, seed=1).run()
+    assert result.to_xarray().loss.values.tolist() == [[-math.inf, 0, math.inf]]
 
 
 # -- mistakes --------------------------------------------------------------------------------------------------------
