@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any
 
 from crystallize.utils.imports import imported
+from crystallize.utils.shared_generators import deep_copy
 
 SCALARS = frozenset({int, float, bool, str, type(None)})
 
@@ -59,7 +59,7 @@ def _remade(value: Any, leaf: Callable[[Any], Any]) -> Any:
             return value
         return tuple(items) if kind is tuple else kind._make(items)
     if isinstance(value, list | dict | set | bytearray | deque):
-        return deepcopy(value)
+        return deep_copy(value)
     return leaf(value)
 
 
@@ -83,6 +83,6 @@ def _as_copy(value: Any) -> Any:
     if number is not value or getattr(value, "ndim", None) is None:
         return number
     try:
-        return deepcopy(value)
+        return deep_copy(value)
     except Exception:  # PyTorch, for one, copies no tensor that belongs to a computation
         return value
