@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import sys
 import time
@@ -38,6 +37,7 @@ class Surroundings:
 
     def __init__(self) -> None:
         import decimal
+        import multiprocessing
 
         self.warning_filters = list(warnings.filters)
         self.recursion_limit = sys.getrecursionlimit()
@@ -51,6 +51,8 @@ class Surroundings:
 
     def restore(self) -> None:
         """Make the settings those of this process, which has nothing else to do."""
+        import multiprocessing
+
         warnings.filters[:] = self.warning_filters  # type: ignore[index]
         warnings._filters_mutated()  # type: ignore[attr-defined]
         sys.setrecursionlimit(self.recursion_limit)
