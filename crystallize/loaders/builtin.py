@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from crystallize.loaders.base import from_bytes, to_bytes
+from crystallize.utils.arrays import to_plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,10 +87,16 @@ class CsvLoader:
     suffixes: ClassVar[tuple[str, ...]] = (".csv",)
 
     def load(self, path: Path) -> list[dict[str, str]]:
-        """Return the rows; raise ValueError for a row that is longer or shorter than the header."""
+        """Return the rows; raise ValueError for one that does not fit the header, or if that names a column twice."""
         import csv
 
-        reader = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
+        text = path.read_bytes().decode("utf-8-sig")
+        csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # what could be written can be read
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        columns = reader.fieldnames or ()
+        twice = next((name for name in columns if columns.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"the header names the column {twice!r} twice")
         rows = []
         for row in reader:
             if None in row or None in row.values():
@@ -104,13 +111,21 @@ class CsvLoader:
         rows = list(value)
         if not all(isinstance(row, Mapping) for row in rows):
             raise TypeError("CSV is written from a list of dictionaries, one for each row")
-        text = io.StringIO(newline="")
-        if rows:
-            columns = list(dict.fromkeys(key for row in rows for key in row))
-            writer = csv.DictWriter(text, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        return text.getvalue().encode()
+        text = _csv_of(rows, csv.QUOTE_MINIMAL)
+        # The writer leaves a carriage return without quotes, and the reader takes it for the end of a row.
+        return (_csv_of(rows, csv.QUOTE_ALL) if "\r" in text else text).encode()
+
+
+def _csv_of(rows: Sequence[Mapping[str, Any]], quoting: int) -> str:
+    import csv
+
+    text = io.StringIO(newline="")
+    if rows:
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        writer = csv.DictWriter(text, columns, lineterminator="\n", quoting=quoting)  # type: ignore[arg-type]
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()
 
 
 class NpyLoader:
@@ -198,5 +213,5 @@ def _unmasked(value: Any) -> NDArray[Any]:
 
 def _numbers(value: Any) -> Any:
     if hasattr(value, "tolist"):
-        return value.tolist()
+        return to_plain(value)
     raise TypeError(f"JSON has no form for a {type(value).__name__}")

@@ -109,6 +109,28 @@ def _without_padding(content: Any, dtype: Any) -> Any:
     return content.reshape(-1, size)[:, : _bytes_of_longdouble()].tobytes()
 
 
+def to_plain(array: Any) -> Any:
+    """Return an array or scalar, of NumPy or alike, as lists and values of Python.
+
+    Raises
+    ------
+    TypeError
+        For times that Python has no type for, such as nanoseconds: NumPy makes mere integers of them.
+    """
+    dtype: Any = getattr(array, "dtype", None)
+    if (python := {"g": float, "G": complex}.get(getattr(dtype, "char", ""))) is not None:
+        array = array.astype(python)  # else it gives NumPy's own again
+    found = array.tolist()
+    if getattr(dtype, "kind", "") in ("m", "M"):
+        import numpy as np
+
+        if any(isinstance(each, int) for each in np.ravel(np.array(found, object))):
+            raise TypeError(
+                f"Python has no type for {dtype}: write array.astype({f'{dtype.kind}8[us]'!r}), or texts"
+            )
+    return found
+
+
 # -- pickling ------------------------------------------------------------------------------------------------
 
 

@@ -91,7 +91,7 @@ class Caching:
 class FrozenContext(Mapping[str, Any]):
     """Immutable mapping with metrics, random streams and artifacts of one condition of one replicate.
 
-    What is read cannot be changed for others: lists, dicts and sets come as copies, NumPy arrays as
+    What is read cannot be changed for others: lists, dicts, sets and data frames come as copies, NumPy arrays as
     read-only views without a copy, anything else by reference. While a stage is open (a step, the data source or a
     treatment runs), all that is read, drawn, added and recorded is noted, which the `trace` is made of.
 

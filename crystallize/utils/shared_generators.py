@@ -1,13 +1,15 @@
 """The random generators that a whole process shares: what draws from them does so in the process that it is in.
 
 Functions such as ``numpy.random.normal`` are methods of these generators, and distributions of SciPy hold one. By
-itself pickle makes a copy, which nobody seeds, and which gives the same numbers again wherever it is made anew.
+themselves pickle and deepcopy make a copy, which nobody seeds, and which gives the same numbers again wherever it is
+made anew.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from copy import deepcopy
 from importlib import import_module
 from typing import Any
 
@@ -23,8 +25,12 @@ def shared_generator(value: Any) -> str | None:
         "RandomState",
     ):  # most are not, and this is asked of every object
         return None
-    modules = ("random",) if imported(_NUMPY) is None else ("random", _NUMPY)
-    return next((module for module in modules if value is _of(module)), None)
+    return next((module for module in _modules() if value is _of(module)), None)
+
+
+def deep_copy(value: Any) -> Any:
+    """Return a copy of `value`, of which those generators are no part."""
+    return deepcopy(value, {id(shared): shared for shared in map(_of, _modules())})
 
 
 def generator_reducers() -> dict[type, Callable[[Any], Any]]:
@@ -36,6 +42,10 @@ def generator_reducers() -> dict[type, Callable[[Any], Any]]:
 def _reduce(generator: Any) -> Any:
     module = shared_generator(generator)
     return generator.__reduce_ex__(5) if module is None else (_of, (module,))
+
+
+def _modules() -> tuple[str, ...]:
+    return ("random",) if imported(_NUMPY) is None else ("random", _NUMPY)
 
 
 def _of(module: str) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any
 
 from crystallize.utils.imports import imported
+from crystallize.utils.shared_generators import deep_copy
 
 SCALARS = frozenset({int, float, bool, str, type(None)})
 
@@ -16,7 +16,8 @@ SCALARS = frozenset({int, float, bool, str, type(None)})
 def protect(value: Any) -> Any:
     """Return `value` in a form whose change nobody else sees.
 
-    Lists, dicts and sets come as copies, NumPy arrays as read-only views without a copy, anything else by reference.
+    Lists, dicts and sets come as copies, NumPy arrays as read-only views without a copy, data frames as copies that
+    share their memory until they are written to, anything else by reference.
     A value that nobody can change comes itself.
     """
     return _remade(value, _as_view)
@@ -58,7 +59,7 @@ def _remade(value: Any, leaf: Callable[[Any], Any]) -> Any:
             return value
         return tuple(items) if kind is tuple else kind._make(items)
     if isinstance(value, list | dict | set | bytearray | deque):
-        return deepcopy(value)
+        return deep_copy(value)
     return leaf(value)
 
 
@@ -68,6 +69,12 @@ def _as_view(value: Any) -> Any:
         view = value.view()
         view.flags.writeable = False
         return view
+    pandas, polars = imported("pandas"), imported("polars")
+    if pandas is not None and isinstance(value, pandas.DataFrame | pandas.Series):
+        # Before version 3, what writes to a shallow copy writes to both.
+        return value.copy(deep=int(pandas.__version__.partition(".")[0]) < 3)
+    if polars is not None and isinstance(value, polars.DataFrame | polars.Series):
+        return value.clone()
     return value
 
 
@@ -76,6 +83,6 @@ def _as_copy(value: Any) -> Any:
     if number is not value or getattr(value, "ndim", None) is None:
         return number
     try:
-        return deepcopy(value)
+        return deep_copy(value)
     except Exception:  # PyTorch, for one, copies no tensor that belongs to a computation
         return value

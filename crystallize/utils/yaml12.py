@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from crystallize.utils.arrays import to_plain
+
 _INT = re.compile(r"[-+]?[0-9]+")
 _OTHER_BASE = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -94,10 +96,18 @@ class _Dumper(_SafeDumper):  # type: ignore[misc]
         is_number = tag == f"{_TAG}str" and not isinstance(_read(value), str)
         return f"{_TAG}plain" if is_number or tag == f"{_TAG}timestamp" else tag
 
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.Node:
+        node: yaml.Node = super().represent_mapping(tag, mapping, flow_style=flow_style)
+        if not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
+            raise yaml.representer.RepresenterError(
+                "a key that is a container could not be read again", mapping
+            )
+        return node
+
     def _represent_other(self, value: Any) -> yaml.Node:
         """Represent a subclass of one of Python's own types, or what NumPy makes one of those of."""
         if hasattr(value, "tolist"):
-            value = value.tolist()
+            value = to_plain(value)
         else:
             kinds: tuple[Any, ...] = (str, int, float, dict, list, tuple)
             own = next((kind for kind in kinds if isinstance(value, kind)), self.represent_undefined)

@@ -57,6 +57,8 @@ def install(site: Path, name: str, entry_points: str, code: str) -> None:
         ("json", {"a": [1, 2.5, None, "\u00e9"], "b": {}}),
         ("yaml", {"b": [1, 2.5, None, "\u00e9"], "a": {}}),
         ("csv", [{"a": "1", "b": 'x, "y"\nz'}, {"a": "", "b": "\u00e9"}]),
+        ("csv", [{"a": "x\ry"}, {"a": "\r"}]),
+        ("csv", [{"a": "long" * 50_000}]),
         ("csv", []),
         ("pickle", {"a": {1, 2}, "b": (1j, None)}),
     ],
@@ -75,8 +77,10 @@ def test_arrays_keep_shape_and_type(array: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded["a"], array)
 
 
-def test_json_writes_numpys_numbers_and_arrays(tmp_path: Path) -> None:
-    assert round_trip("json", {"n": np.int64(3), "a": np.arange(2)}, tmp_path) == {"n": 3, "a": [0, 1]}
+@pytest.mark.parametrize("name", ["json", "yaml"])
+def test_numpys_numbers_and_arrays_are_written_as_numbers_and_lists(name: str, tmp_path: Path) -> None:
+    value = {"n": np.int64(3), "a": np.arange(2), "long": np.longdouble("0.5"), "longs": np.ones(1, "g")}
+    assert round_trip(name, value, tmp_path) == {"n": 3, "a": [0, 1], "long": 0.5, "longs": [1.0]}
 
 
 def test_pickle_takes_lambdas(tmp_path: Path) -> None:
@@ -103,6 +107,10 @@ def test_a_csv_row_that_lacks_a_column_has_an_empty_cell() -> None:
         ("csv", [1, 2]),
         ("csv", 3),
         ("yaml", object()),
+        ("yaml", {(1, 2): 3}),
+        *((name, np.array(["2020-01-01", "NaT"], "M8[ns]")) for name in ("json", "yaml")),
+        *((name, np.timedelta64(5, "ns")) for name in ("json", "yaml")),
+        *((name, np.clongdouble(1)) for name in ("json", "yaml")),
         ("npy", np.array([object()])),
         ("npz", {"a": np.array([object()])}),
         ("npz", np.ones(2)),
@@ -126,6 +134,7 @@ def test_a_value_that_a_loader_cannot_write_is_an_error_that_names_the_artifact(
         ("csv", b"a,b\n1\n"),
         ("csv", b"a,b\n1,2,3\n"),
         ("csv", b'a\n"x'),
+        ("csv", b"a,b,a\n1,2,3\n"),
         ("npy", b"\x93NUMPY"),
         ("npy", pickle.dumps(3)),
         ("npz", b"PK"),

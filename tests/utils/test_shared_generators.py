@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from crystallize.pipelines.cache.entry import pickled
 from crystallize.utils.code import code_of
 from crystallize.utils.fingerprint import fingerprint
 from crystallize.utils.pickling import pack, unpack
+from crystallize.utils.sharing import protect
 
 
 def travelled(value: Any) -> Any:
@@ -24,6 +26,11 @@ def kept(value: Any) -> Any:
     return pickled(value, None).load(lambda: None)
 
 
+def copied(value: Any) -> Any:
+    (found,) = protect(deque([value]))
+    return found
+
+
 SHARED = [random.gauss, np.random.normal]  # type: ignore[list-item]
 
 
@@ -31,7 +38,7 @@ def draws() -> Any:
     return [draw(0, 1) for draw in SHARED]
 
 
-@pytest.mark.parametrize("again", [travelled, kept])
+@pytest.mark.parametrize("again", [travelled, kept, copied])
 def test_what_draws_from_them_is_seeded_with_them(again: Callable[[Any], Any]) -> None:
     random.seed(2)
     np.random.seed(2)
@@ -44,7 +51,7 @@ def test_what_draws_from_them_is_seeded_with_them(again: Callable[[Any], Any]) -
     assert numbers[:2] == numbers[2:]
 
 
-@pytest.mark.parametrize("again", [travelled, kept])
+@pytest.mark.parametrize("again", [travelled, kept, copied])
 @pytest.mark.parametrize("kind", [random.Random, np.random.RandomState])
 def test_a_generator_of_ones_own_is_copied_as_it_is(kind: Any, again: Callable[[Any], Any]) -> None:
     generator = kind(3)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, deque, namedtuple
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 
 from crystallize import Experiment, Treatment, data_source, pipeline_step, treatment
@@ -36,6 +38,29 @@ def test_an_array_comes_as_a_view_that_cannot_be_written_to():
     view = protect({"array": array})["array"]
     assert view.base is array
     assert not view.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("frame", "write"),
+    [
+        (pd.DataFrame({"x": [1.0, 2.0]}), lambda frame: frame.__setitem__("y", 1)),
+        (pd.DataFrame({"x": [1.0, 2.0]}), lambda frame: frame.loc.__setitem__((0, "x"), 5)),
+        (pd.Series([1.0, 2.0]), lambda series: series.iloc.__setitem__(0, 5)),
+        (pl.DataFrame({"x": [1.0, 2.0]}), lambda frame: frame.__setitem__((0, "x"), 5)),
+        (pl.Series([1.0, 2.0]), lambda series: series.__setitem__(0, 5)),
+    ],
+)
+def test_what_a_step_writes_to_a_data_frame_no_other_outcome_sees(frame, write):
+    def total(data, table):
+        found = float(np.sum(table.to_numpy()))
+        write(table)
+        return data, {"total": found}
+
+    result = Experiment(
+        lambda: 1, [total], initial_ctx={"table": frame}, treatments=[Treatment("same", {})]
+    ).run(replicates=2)
+    for condition in (result.metrics.baseline, result.metrics.treatments["same"]):
+        assert condition.metrics["total"] == [3.0, 3.0]
 
 
 class Quantity(np.ndarray):

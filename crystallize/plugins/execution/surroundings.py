@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.utils.imports import imported
+from crystallize.utils.own_code import script_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +31,13 @@ class Surroundings:
     """Settings of this process that results may depend on, to be made a worker's own.
 
     Those are the warning filters, NumPy's handling of floating-point errors, the decimal context, the recursion limit,
-    the limit to the digits of integers, the file mode mask, and which loggers log what.
+    the limit to the digits of integers, the file mode mask, which loggers log what, and how multiprocessing starts the
+    processes of a step.
     """
 
     def __init__(self) -> None:
         import decimal
+        import multiprocessing
 
         self.warning_filters = list(warnings.filters)
         self.recursion_limit = sys.getrecursionlimit()
@@ -43,9 +46,13 @@ class Surroundings:
         self.decimal = decimal.getcontext().copy()
         self.floating_point = np.geterr() if (np := imported("numpy")) is not None else None
         self.logging = LogLevels()
+        self.start_method = multiprocessing.get_start_method(allow_none=True)
+        self.script = script_file()
 
     def restore(self) -> None:
         """Make the settings those of this process, which has nothing else to do."""
+        import multiprocessing
+
         warnings.filters[:] = self.warning_filters  # type: ignore[index]
         warnings._filters_mutated()  # type: ignore[attr-defined]
         sys.setrecursionlimit(self.recursion_limit)
@@ -55,6 +62,10 @@ class Surroundings:
         if hasattr(time, "tzset"):
             time.tzset()  # the environment has changed
         self.logging.restore()
+        # A worker would start them as it was started itself, without the script that their functions are in.
+        multiprocessing.set_start_method(self.start_method, force=True)
+        if self.script is not None:
+            sys.modules["__main__"].__file__ = self.script
         self.restore_in_context()
 
     def restore_in_context(self) -> None:

@@ -126,6 +126,9 @@ def main(  # noqa: PLR0917 - a process is started with positional arguments
     become_worker(settings)
     channel = _Channel(connection)
     logging.root.handlers[:] = [_LogSender(channel)]
+    if hasattr(os, "register_at_fork"):
+        # What a step forks warns on stderr: the channel is this process's own.
+        os.register_at_fork(after_in_child=logging.root.handlers.clear)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the coordinator is gone
         _Worker(channel, slots, begun, index).work(surroundings, payload)
     close_loop()

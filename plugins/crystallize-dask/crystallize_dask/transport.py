@@ -120,7 +120,7 @@ class DaskTransport:
         self._loop: asyncio.AbstractEventLoop = cast(Any, client.loop).asyncio_loop
         self._local = local
         self._experiment = experiment
-        self._payload = make_payload(packed, workers_are_ours=local is not None)
+        self._payload: Any = make_payload(packed, workers_are_ours=local is not None)
         self._terms = terms
         self._check_cancelled = check_cancelled
         self._run = f"crystallize-{uuid.uuid4().hex}"
@@ -176,6 +176,8 @@ class DaskTransport:
         self._workers.clear()
         with suppress(Exception):  # workers that do not answer, a scheduler that is gone
             self._ask(lambda: self._client.unregister_worker_plugin(self._run), _SECONDS_TO_TIDY_UP)
+        for buffer in self._payload.buffers:
+            buffer.release()  # CPython crashes when it collects a memoryview that is in use
 
     # -- asking the scheduler ------------------------------------------------------------------------------
 

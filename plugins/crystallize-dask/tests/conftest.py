@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import dask
@@ -22,18 +20,6 @@ from crystallize.testing.subjects import wait_until
 
 _MOST_SECONDS = 1200
 """What a killed test run leaves behind ends by itself after this time."""
-
-
-@pytest.fixture(autouse=True)
-def _no_garbage_collection() -> Iterator[None]:
-    """Let nobody collect garbage while Dask is in this process, nor later what it has left.
-
-    CPython 3.11.7 crashes now and then when it does: the cause is not known, and Dask's profiler is a part of it.
-    """
-    gc.disable()
-    yield
-    gc.freeze()
-    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -97,6 +97,26 @@ def test_a_script_without_a_guard_runs_once_says_nothing_and_leaves_no_file(star
     assert list(temporary.iterdir()) == []
 
 
+def test_a_script_whose_experiment_holds_an_array_lives_through_the_garbage_collection(start_script):
+    process = start_script("""
+        import gc
+        import numpy as np
+        from crystallize import Experiment
+
+        def total(data, array):
+            return data, {"total": float(array.sum())}
+
+        experiment = Experiment(
+            lambda: 1, [total], initial_ctx={"array": np.ones(3)}, execution="dask", disable_plugins=["artifact"]
+        )
+        print(experiment.run().metrics.baseline.metrics, flush=True)
+        del experiment
+        gc.collect()
+    """)
+    assert process.communicate(timeout=120) == ("{'total': [3.0]}\n", "")
+    assert process.returncode == 0
+
+
 def test_workers_end_when_the_coordinator_is_killed_and_leave_no_file(start_script, temporary):
     script = start_script(LONG_RUN, TMPDIR=str(temporary))
     assert wait_until(lambda: len(list(Path().glob("begun-*"))) == 2)

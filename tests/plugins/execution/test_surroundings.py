@@ -6,11 +6,13 @@ import decimal
 import os
 import subprocess
 import sys
+import textwrap
 import time
 import warnings
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from crystallize.plugins.execution import ProcessExecution
 
@@ -67,6 +69,34 @@ def test_workers_have_the_settings_that_the_coordinator_has_now(monkeypatch):
     assert (here["mask"], here["digits"], here["zone"]) == (0o27, "0.3333333", "09")
 
 
+@pytest.mark.parametrize("method", ["", "spawn"])
+def test_a_step_in_a_worker_starts_processes_as_it_does_in_the_coordinator(method, tmp_path):
+    script = f"""
+        import logging, multiprocessing
+        from crystallize import Experiment
+
+        def square(x):
+            logging.getLogger("mine").warning("squares %s", x)
+            return x * x
+
+        def squares(data):
+            with multiprocessing.Pool(1) as pool:
+                # With map, a pool whose processes find no such function would wait for ever.
+                return data, {{"squares": pool.apply_async(square, (data,)).get(timeout=60)}}
+
+        if __name__ == "__main__":
+            if {method!r}:
+                multiprocessing.set_start_method({method!r})
+            result = Experiment(lambda: 3, [squares], execution="process", disable_plugins=["artifact"]).run()
+            print(result.metrics.baseline.metrics)
+    """
+    file = tmp_path / "script.py"
+    file.write_text(textwrap.dedent(script), encoding="utf-8")
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=True)
+    assert done.stdout == "{'squares': [9]}\n"
+    assert done.stderr == "squares 3\n"
+
+
 def test_a_process_that_can_have_no_workers_is_told_why_and_what_to_do(tmp_path):
     script = """
         import multiprocessing, os, sys, tempfile
@@ -95,8 +125,6 @@ def test_a_process_that_can_have_no_workers_is_told_why_and_what_to_do(tmp_path)
         else:
             os._exit(0)
     """
-    import textwrap
-
     long = tmp_path / ("long" * 30)
     long.mkdir()
     done = subprocess.run(
