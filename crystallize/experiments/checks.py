@@ -213,8 +213,11 @@ def resolve_most_replicates(experiment: RunningExperiment, asked: int | None, ru
     return min(known)
 
 
-def warn_of_shared_inputs(experiment: RunningExperiment, replicates: int) -> None:
-    """Warn if replicates share artifacts of another experiment, which has several but not as many; one is for all."""
+def shared_inputs(experiment: RunningExperiment, replicates: int) -> dict[str, int]:
+    """Return how many replicates another experiment has whose artifacts replicates share, after a warning.
+
+    It has several, but not as many: one is for all.
+    """
     counts = {
         location.experiment: count
         for source in data_sources(experiment).values()
@@ -232,6 +235,7 @@ def warn_of_shared_inputs(experiment: RunningExperiment, replicates: int) -> Non
             producer,
             count,
         )
+    return counts
 
 
 def nothing_ends(experiment: RunningExperiment, rule: StoppingRule) -> ValidationError:

@@ -26,7 +26,7 @@ from crystallize.experiments.checks import (
     resolve_most_replicates,
     resolve_replicates,
     settle_sources,
-    warn_of_shared_inputs,
+    shared_inputs,
     with_seed,
 )
 from crystallize.experiments.failure_policy import FailurePolicy
@@ -320,6 +320,7 @@ class Experiment:
             "order": self.order if run is None else run.order,
             "signature": experiment_signature(self, hypotheses),
             "preregistration": None if planned is None else planned._asdict(),
+            "shared_inputs": {} if run is None else run.shared_inputs,
         }
 
     def files(self) -> dict[str, str]:
@@ -631,7 +632,7 @@ class Experiment:
             if run.stop_when is None
             else resolve_most_replicates(self, asked, run.stop_when)
         )
-        warn_of_shared_inputs(self, run.replicates)
+        run.shared_inputs = shared_inputs(self, run.replicates)
         if run.stop_when is not None and (unused := run.stop_when.unused_looks(run.replicates)):
             _logger.warning("experiment %r: the stopping rule %s", self.folder_name, unused)
         self.plugins.call("before_run", experiment=self)

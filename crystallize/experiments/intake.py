@@ -214,6 +214,7 @@ class Intake:
             _logger.warning("what was measured cannot be collated, for the run was broken off", exc_info=True)
             return
         result.arrived = self._count
+        result.shared_inputs = self.run.shared_inputs
         vars(error)["result"] = result
         arrived = f"{self._count} of {self.run.replicates}" if self.run.replicates else str(self._count)
         error.add_note(f"What was measured is in this error's attribute `result`: {arrived} replicates")
@@ -335,6 +336,7 @@ class Intake:
             except MissingMetricError as raised:
                 error = error or raised
         result.preregistration = self.run.preregistration
+        result.shared_inputs = self.run.shared_inputs
         self._call("after_run", result)
         _report_total_failures(result)
         if self.run.kind == "run":

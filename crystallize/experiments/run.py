@@ -78,6 +78,8 @@ class Run:
         Of the replicates that are there in part: the conditions that are.
     preregistration : Preregistration or None
         How it relates to the plan of its experiment, if that has one.
+    shared_inputs : dict of str to int
+        Each experiment of which its replicates share artifacts, with how many replicates that has.
     dropped : dict of str to int
         For each condition that the rule has dropped, the first replicate that it has no part in.
     exit_stack : contextlib.ExitStack
@@ -118,6 +120,7 @@ class Run:
         self.stored: Iterable[ReplicateResult] = ()
         self.done: dict[int, frozenset[str]] = {}
         self.preregistration: Preregistration | None = None
+        self.shared_inputs: dict[str, int] = {}
         self.dropped: dict[str, int] = {}
         self.has_begun = False
         self.exit_stack = ExitStack()

@@ -115,6 +115,7 @@ def _load(run: Path) -> tuple[Result, dict[str, Any]]:
     except FileNotFoundError:
         result = from_results(run, metadata)
     result.preregistration = Preregistration.from_metadata(metadata)
+    result.shared_inputs = metadata.get("shared_inputs", {})
     return result, metadata
 
 

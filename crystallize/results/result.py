@@ -76,6 +76,9 @@ class Result:
         What was stored, in replicate order.
     preregistration : Preregistration or None
         The plan that was locked before the run, and what departs from it; None if there was none.
+    shared_inputs : dict of str to int
+        Each experiment of which several replicates read the same artifact, so that they are not independent, with how
+        many replicates that has.
     path : pathlib.Path or None
         The folder that the run was stored in.
     stopping : Stopping or None
@@ -103,6 +106,7 @@ class Result:
         self._provenance = provenance
         self._cache = cache or CacheReport({})
         self.preregistration: Preregistration | None = None
+        self.shared_inputs: dict[str, int] = {}
         self.path: Path | None = None
         self.stopping: Stopping | None = None
 
@@ -273,7 +277,11 @@ class Result:
             interval=interval,
         )
         return replace(
-            table, preregistration=self.preregistration, stopping=self.stopping, planned=self.replicates
+            table,
+            preregistration=self.preregistration,
+            shared_inputs=self.shared_inputs,
+            stopping=self.stopping,
+            planned=self.replicates,
         )
 
     def effects(self, metric: str, *, interactions: bool = True, confidence: float = 0.95) -> Effects:
@@ -425,6 +433,7 @@ class Result:
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
             "artifacts": [entry._asdict() for entry in self.artifacts],
             "preregistration": None if self.preregistration is None else self.preregistration._asdict(),
+            "shared_inputs": dict(self.shared_inputs),
         }
 
     def to_json(self, *, indent: int | None = 2) -> str:

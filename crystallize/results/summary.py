@@ -88,6 +88,8 @@ class Summary:
         What the run's hypotheses found.
     preregistration : Preregistration or None
         The plan that was locked before the run, and what departs from it.
+    shared_inputs : mapping of str to int
+        Each experiment of which several replicates read the same artifact, with how many replicates that has.
     stopping : Stopping or None
         What the rule saw that ended the run.
     cluster : str or None
@@ -108,6 +110,7 @@ class Summary:
     cluster: str | None = None
     failed: Mapping[str, int] = field(default_factory=dict)
     planned: int | None = None
+    shared_inputs: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as plain dicts and lists."""
@@ -121,6 +124,7 @@ class Summary:
             "identical": list(self.identical),
             "hypotheses": [each.to_dict() for each in self.hypotheses],
             "preregistration": None if self.preregistration is None else self.preregistration._asdict(),
+            "shared_inputs": dict(self.shared_inputs),
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
         }
 
@@ -197,6 +201,12 @@ class Summary:
         if self.rows:
             yield f"{replicates}. sd: standard deviation over replicates."
             yield from self._method_notes()
+            for producer, count in self.shared_inputs.items():
+                if count < self.replicates:
+                    yield (
+                        f"replicates are not independent: they share those of {producer!r}, which has {count}. "
+                        "Intervals and p-values promise too much."
+                    )
         else:
             yield "no metrics were recorded" + f" in {replicates}" * is_partial
         if self.failed:

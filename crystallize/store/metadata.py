@@ -51,6 +51,10 @@ _ENTRIES: Mapping[str, tuple[_Check, Collection[str]]] = {
             *("environment", "environment.variables", "packages", "removed"),
         ),
     ),
+    "an object of whole numbers": (
+        lambda value: isinstance(value, dict) and all(type(each) is int for each in value.values()),
+        ("shared_inputs",),
+    ),
     "an object or null": (
         lambda value: value is None or isinstance(value, dict),
         ("failure_policy", "stopping", "preregistration", "execution", "execution.settings"),

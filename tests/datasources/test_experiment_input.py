@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crystallize import Artifact, DataSource, Experiment, ExperimentInput, data_source
+from crystallize import Artifact, DataSource, Experiment, ExperimentInput, data_source, open_run
 from crystallize.errors import ArtifactNotFoundError, InvalidTypeError, ReplicateMismatchError
 from crystallize.utils.context import FrozenContext
 
@@ -120,6 +120,13 @@ def test_that_replicates_share_several_artifacts_is_told(
 ) -> None:
     out = Artifact("x.txt", loader="text")
     producer("few", out).run(replicates=there)
-    Experiment(ExperimentInput(x=out), [lambda data: data], name="consumer").run(replicates=asked)
+
+    def measure(data: Any) -> Any:
+        return data, {"length": len(data["x"])}
+
+    result = Experiment(ExperimentInput(x=out), [measure], name="consumer").run(replicates=asked)
     told = f"'consumer' has up to {asked} replicates, and 'few', whose artifacts it reads, has {there}"
     assert (told in caplog.text) == is_told
+    for each in (result, open_run("consumer")):
+        noted = f"replicates are not independent: they share those of 'few', which has {there}."
+        assert (noted in str(each.summary())) == is_told

@@ -275,9 +275,14 @@ def test_a_suffix_that_two_others_claim_belongs_to_neither(
         "class Frame:\n    suffixes = ('.parquet',)\n"
         "    def load(self, path): ...\n    def dump(self, value): ...\n"
     )
-    install(tmp_path, "arrow", "[crystallize.loaders]\nfeather = arrow:Frame\nparquet = arrow:Frame\n", code)
+    install(
+        tmp_path,
+        "feathers",
+        "[crystallize.loaders]\nfeather = feathers:Frame\nparquet = feathers:Frame\n",
+        code,
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert type(loader_for("a.parquet")).__module__ == "arrow"  # under two names it is still one loader
+    assert type(loader_for("a.parquet")).__module__ == "feathers"  # under two names it is still one loader
     install(tmp_path, "bears", "[crystallize.loaders]\nbears = bears:Frame\n", code)
     with pytest.raises(UnknownNameError, match=r"several .* 'a\.parquet': 'bears' of bears and 'feather' of"):
         loader_for("a.parquet")
