@@ -11,6 +11,7 @@ from contextvars import Context, copy_context
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
+from crystallize.datasources.artifact import Artifact, ArtifactSource
 from crystallize.datasources.datasource import chosen_runs
 from crystallize.errors import CrystallizeError, GraphRunError
 from crystallize.graphs.dependencies import downstream_of, files_of, sources_of
@@ -187,12 +188,23 @@ class GraphRun:
         """Have an experiment read the runs of this graph, though another process may have made newer ones."""
         swapped = (each.datasource for each in self.plan.treatments[name] or ())
         sources = [*sources_of(self.nodes[name]), *filter(None, swapped)]
-        inputs = []
-        for entry in (entry for source in sources for entry in source.inputs()):
-            made = self.results.get(entry["experiment"])
-            if made is not None and made.path is not None:
-                entry |= {"version": made.path.name, "run": run_token(made.path)}
-            inputs.append(entry)
+        artifacts = {
+            (location.experiment, leaf.name)
+            for source in sources
+            for leaf in source.leaves()
+            if isinstance(leaf, Artifact | ArtifactSource)
+            for location in leaf.producers()
+        }
+        inputs = [
+            {
+                "experiment": producer,
+                "artifact": artifact,
+                "version": made.path.name,
+                "run": run_token(made.path),
+            }
+            for producer, artifact in artifacts
+            if (made := self.results.get(producer)) is not None and made.path is not None
+        ]
         with chosen_runs(sources, inputs):
             yield
 
