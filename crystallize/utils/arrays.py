@@ -1,4 +1,4 @@
-"""What arrays of NumPy consist of, and how they are pickled."""
+"""Arrays of NumPy: what they consist of, as values of Python, and how they are pickled."""
 
 from __future__ import annotations
 
