@@ -218,6 +218,10 @@ class Ui:
         except TimeoutError:
             raise AssertionError(f"not there: {wanted}\n{self.text}") from None
 
+    async def until_told(self, wanted: str) -> None:
+        """Wait until the dialog says a text, whatever its lines."""
+        await self.until(lambda: wanted in self.told)
+
     @property
     def text(self) -> str:
         """What is on the screen, line by line."""

@@ -65,7 +65,7 @@ async def test_a_mistake_is_told_and_the_dialog_stays_until_it_is_right(config, 
         await ui.press("enter")
         await ui.type("many")
         await ui.press("enter")
-        assert "It is a whole number" in ui.told
+        await ui.until_told("It is a whole number")
         await same_screen(f"edit-mistake-{size[0]}x{size[1]}", ui)
         assert config.read_text() == before
         await ui.type("4")

@@ -49,11 +49,11 @@ async def test_the_name_is_judged_with_each_key(project, open_ui):
             ("a#b", "stands between an experiment and its artifact"),
         ):
             await ui.type(name)
-            assert told in ui.told
+            await ui.until_told(told)
             await ui.press("ctrl+s")
             assert isinstance(ui.app.screen, CreateScreen)
         await ui.type("fine")
-        assert "fine will do." in ui.told
+        await ui.until_told("fine will do.")
         await ui.press("ctrl+s")
         assert isinstance(ui.app.screen, SelectionScreen)
 
@@ -88,9 +88,9 @@ async def test_where_none_has_outputs_there_is_nothing_to_use(open_ui):
 async def test_the_example_and_more_files_are_made_on_demand(project, open_ui):
     async with open_ui() as ui:
         await ui.press("n", *"rich")
-        assert "Makes config.yaml, datasources.py, steps.py." in ui.told
+        await ui.until_told("Makes config.yaml, datasources.py, steps.py.")
         await tick(ui, "Example code")
-        assert "outputs.py, verifiers.py" in ui.told
+        await ui.until_told("outputs.py, verifiers.py")
         await tick(ui, "hooks.py")
         await ui.press("ctrl+s")
     made = {file.name for file in (project / "rich").iterdir()}
