@@ -8,11 +8,7 @@ from datetime import datetime, timedelta
 import typer
 
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # no M: who writes 6M means months
-_SIZES = {"": 1} | {
-    spelling: 1000**power
-    for power, unit in enumerate(("B", "kB", "MB", "GB", "TB"))
-    for spelling in (unit, unit.lower(), unit.upper())
-}
+_SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
 
 
@@ -26,7 +22,7 @@ def parse_age(text: str) -> timedelta:
 
 def parse_size(text: str) -> int:
     """Return the bytes that ``10MB`` or ``500`` stands for."""
-    return round(_parse(text, _SIZES, "a size is a number with one of B, kB, MB, GB, TB: 10MB"))
+    return round(_parse(text.lower(), _SIZES, "a size is a number with one of B, kB, MB, GB, TB: 10MB"))
 
 
 def _parse(text: str, units: dict[str, int], form: str) -> float:

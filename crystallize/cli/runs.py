@@ -304,8 +304,10 @@ def delete(
     meant = filters.select(everything)
     is_named = bool(version or status)
     kept = {run.path for run in _newest(meant, keep)}
-    chosen = [run for run in meant if run.path not in kept]
-    for run in chosen:
+    chosen = []
+    for run in meant:
+        if run.path in kept:
+            continue
         if run.pinned and version:
             unpin = f"crystallize runs pin {run.experiment} --version {run.version} --off"
             fail(InvalidValueError(f"{run.experiment} {run.name} is pinned", hint=f"Let it go: '{unpin}'"))
@@ -313,14 +315,9 @@ def delete(
             screen.echo(f"{run.experiment} {run.name} is pinned and stays.", err=True)
         elif run.problem and not is_named:
             screen.echo(f"{run.experiment} {run.name} is left alone: {run.problem}", err=True)
-    _remove(
-        [run for run in chosen if not run.pinned and (is_named or not run.problem)],
-        removable,
-        delete_run,
-        "",
-        dry_run=dry_run,
-        yes=yes,
-    )
+        else:
+            chosen.append(run)
+    _remove(chosen, removable, delete_run, "", dry_run=dry_run, yes=yes)
 
 
 def _remove(

@@ -196,19 +196,17 @@ class Summary:
 
     def _notes(self) -> Iterator[str]:
         planned = self.planned or self.replicates
-        is_partial = planned != self.replicates
-        replicates = f"{self.replicates} of " * is_partial + counted(planned, "replicate")
+        replicates = counted(planned, "replicate")
+        if self.replicates != planned:
+            replicates = f"{self.replicates} of {replicates}"
         if self.rows:
             yield f"{replicates}. sd: standard deviation over replicates."
             yield from self._method_notes()
-            for producer, count in self.shared_inputs.items():
-                if count < self.replicates:
-                    yield (
-                        f"replicates are not independent: they share those of {producer!r}, which has {count}. "
-                        "Intervals and p-values promise too much."
-                    )
+            yield from self._sharing_notes()
+        elif self.replicates != planned:
+            yield f"no metrics were recorded in {replicates}"
         else:
-            yield "no metrics were recorded" + f" in {replicates}" * is_partial
+            yield "no metrics were recorded"
         if self.failed:
             each = ", ".join(f"{count} under {name!r}" for name, count in self.failed.items())
             yield f"failed replicates: {each}."
@@ -234,6 +232,15 @@ class Summary:
         for method, metrics in methods.items():
             of = "" if only else f" of {', '.join(metrics)}"
             yield f"difference{of}: {_METHODS[method]}"
+
+    def _sharing_notes(self) -> Iterator[str]:
+        """Say of which experiments several replicates have read the same artifact."""
+        for producer, count in self.shared_inputs.items():
+            if count < self.replicates:
+                yield (
+                    f"replicates are not independent: they share those of {producer!r}, which has {count}. "
+                    "Intervals and p-values promise too much."
+                )
 
     def _loss_notes(self) -> Iterator[str]:
         """Name what is missing besides failures, and pairs that cost more than they gained."""

@@ -16,14 +16,12 @@ from typing import Any
 from crystallize.utils.imports import imported
 
 _NUMPY = "numpy.random"
+_KINDS = frozenset({"Random", "RandomState"})
 
 
 def shared_generator(value: Any) -> str | None:
     """Return the module whose functions draw from this generator; None if it is none that a process shares."""
-    if type(value).__name__ not in (
-        "Random",
-        "RandomState",
-    ):  # most are not, and this is asked of every object
+    if type(value).__name__ not in _KINDS:  # most are not, and this is asked of every object
         return None
     return next((module for module in _modules() if value is _of(module)), None)
 
