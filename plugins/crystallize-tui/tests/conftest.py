@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from textual.pilot import Pilot
 
 MOST_SECONDS = 60.0
-SOON = 0.03
-"""So many seconds from now is soon: the next picture is drawn within them, 60 in a second."""
+SOON = 0.04
+"""So many seconds from now is soon: of 60 pictures in a second, Textual draws the next one or the one after it."""
 SCREENS = Path(__file__).parent / "screens"
 UPDATE = "CRYSTALLIZE_UPDATE_SCREENS"
 _is_updating = bool(os.environ.get(UPDATE))  # before each test loses what begins with CRYSTALLIZE_
