@@ -89,5 +89,5 @@ def _end(experiment: str, run: Path) -> str:
     from crystallize.store.metadata import read_metadata
     from crystallize.store.versions import during_swap, status_of
 
-    place = run if run.exists() else during_swap(run.parent / "v0")
+    place = during_swap(run)  # it may have got its number meanwhile
     return f"The run of {experiment} is {status_of(place, read_metadata(place)) or 'unknown'}."

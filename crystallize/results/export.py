@@ -32,7 +32,7 @@ from crystallize.store.layout import (
 from crystallize.store.manifest import check_unchanged
 from crystallize.store.metadata import RUNNING
 from crystallize.store.reader import lock_run
-from crystallize.store.versions import during_swap, status_of
+from crystallize.store.versions import status_of
 from crystallize.utils.files import (
     is_folder,
     is_plain,
@@ -119,10 +119,10 @@ def export_run(
     InvalidValueError
         If there is something at `output`.
     """
-    folder = during_swap(Path(run))
-    lock = lock_run(folder)
+    lock = lock_run(Path(run))
     if lock is None:
         raise StoreError("no run is stored here, for there is no metadata", os.fspath(run))
+    folder = lock.path.parent
     try:
         result, metadata = load_run(folder)
         status = _status(folder, metadata)

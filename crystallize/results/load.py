@@ -21,10 +21,8 @@ from crystallize.store.layout import BASELINE, JOURNAL, METADATA, ROOT
 from crystallize.store.manifest import read_manifest
 from crystallize.store.metadata import read_metadata
 from crystallize.store.reader import lock_run, replicates_of
-from crystallize.store.versions import during_swap, status_of
+from crystallize.store.versions import LOOKS, status_of
 from crystallize.utils.names import check_condition_name
-
-_ATTEMPTS = 20
 
 
 def load_result(run: str | Path) -> Result:
@@ -85,15 +83,12 @@ def load_run(run: str | Path) -> tuple[Result, dict[str, Any]]:
     Both are of one run, also if another one takes its place meanwhile.
     """
     run = Path(run)
-    for _ in range(_ATTEMPTS):
-        place = during_swap(run)
-        lock = lock_run(place)
+    for _ in range(LOOKS):
+        lock = lock_run(run)
         if lock is None:
-            if os.path.lexists(during_swap(run) / METADATA):  # it was moved meanwhile
-                continue
             raise StoreError("no run is stored here, for there is no metadata", str(run))
         try:
-            loaded = _load(place)
+            loaded = _load(lock.path.parent)
         except StoreError:
             if lock.is_in_place():
                 raise

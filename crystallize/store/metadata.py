@@ -130,11 +130,13 @@ def read_metadata(run: Path) -> dict[str, Any] | None:
     path = os.path.join(run, METADATA)  # noqa: PTH118
     try:
         stat = os.lstat(path)
+        return _parsed(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
+    except StoreError:
+        raise
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
-    return _parsed(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 def run_token(run: Path) -> str | None:
@@ -187,10 +189,7 @@ def time_in(metadata: Mapping[str, Any], key: str) -> datetime | None:
 @lru_cache(maxsize=64)
 def _parsed(path: str, *_changes: int) -> dict[str, Any]:
     """Parse the file once for each of its states."""
-    try:
-        metadata = parse_json(read_in(os.path.dirname(path), METADATA))  # noqa: PTH120
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+    metadata = parse_json(read_in(os.path.dirname(path), METADATA))  # noqa: PTH120
     version = metadata.get("schema_version") if isinstance(metadata, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise StoreError(

@@ -11,7 +11,7 @@ from crystallize.store.layout import BASELINE, METADATA, RunLocation, version_nu
 from crystallize.store.locks import ReadLock
 from crystallize.store.manifest import ManifestIndex
 from crystallize.store.metadata import read_metadata, run_token
-from crystallize.store.versions import find_again, find_run, next_version
+from crystallize.store.versions import LOOKS, during_swap, find_again, find_run, next_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,12 +23,17 @@ _choosing = threading.Lock()
 
 
 def lock_run(run: Path) -> ReadLock | None:
-    """Keep the run in folder `run` from being removed; None if it has no metadata, since no run of ours wrote it."""
-    try:
-        return ReadLock(run / METADATA)
-    except OSError:
-        read_metadata(run)  # says what is wrong with it, if it is there
-        return None
+    """Keep the run in folder `run` from being removed; None if it has no metadata, since no run of ours wrote it.
+
+    The lock is on a file in the folder where the run is now, which differs while another one takes its place.
+    """
+    for _ in range(LOOKS):
+        place = during_swap(run)
+        try:
+            return ReadLock(place / METADATA)
+        except OSError:
+            read_metadata(place)  # says what is wrong with it, if it is there
+    return None
 
 
 def replicates_of(metadata: Mapping[str, Any] | None) -> int | None:
@@ -95,8 +100,9 @@ class RunReader:
             folder = self._find_described(described) or find_run(self.location, self.version)
             if folder is None:
                 return
-            lock = lock_run(folder)
-            chosen = _Chosen(self.location.folder / self.version_of(folder), run_token(folder))
+            published = self.location.folder / self.version_of(folder)
+            lock = lock_run(published)
+            chosen = _Chosen(published, run_token(folder if lock is None else lock.path.parent))
             if lock is None or lock.is_in_place():
                 self._chosen, self._lock = chosen, lock
                 return
@@ -165,8 +171,7 @@ class RunReader:
 
     def metadata(self) -> dict[str, Any] | None:
         """Return the metadata of the run to read, or None if there is no run, or it has none."""
-        folder = self.folder()
-        return None if folder is None else read_metadata(folder)
+        return self.read(lambda _, folder: None if folder is None else read_metadata(folder))
 
     def metadata_path(self) -> Path:
         """Return where the metadata are, or should be."""
@@ -179,7 +184,8 @@ class RunReader:
 
     def describe(self, artifact: str) -> dict[str, Any]:
         """Return which run the artifact is read from, for the consumer's metadata."""
-        folder, metadata = self.folder(), self.metadata() or {}
+        metadata = self.metadata() or {}
+        folder = self.folder()
         return {
             "experiment": self.location.experiment,
             "artifact": artifact,
@@ -190,7 +196,7 @@ class RunReader:
 
     def version_of(self, folder: Path) -> str:
         """Return the version that a run's folder stands for, also while it is being replaced."""
-        return folder.name if self.version is None and self.location.versioned else f"v{self.version or 0}"
+        return folder.name if version_number(folder.name) is not None else "v0"
 
     def condition(self, wanted: str, metadata: Mapping[str, Any] | None) -> str:
         """Return the producer's condition to read for the consumer's condition `wanted`.

@@ -40,7 +40,11 @@ if TYPE_CHECKING:
 _ONLY = "v0"
 _STAGING = re.compile(r"\.v0\.(?!lock$)[^.]+")
 _OLD = re.compile(rf"({_STAGING.pattern})\.old")
+_MOVES = re.compile(rf"{_ONLY}|{_STAGING.pattern}|{_OLD.pattern}")
 _LOCK = re.compile(rf"\.(v[0-9]+|{_STAGING.pattern})\.lock")
+
+LOOKS = 20
+"""So often a run is looked for that may be changing places: it can do so between any two looks, but not each time."""
 
 _log = logging.getLogger("crystallize.store")
 
@@ -165,12 +169,16 @@ def newest_folder(location: RunLocation) -> Path | None:
         runs = (experiment / f"v{number}" for number in _numbers(experiment))
         return next((run for run in runs if not has_status(run, DELETED)), None)
     with looking_into(experiment):
-        unfinished = [
-            path for path in experiment.iterdir() if _STAGING.fullmatch(path.name) and is_folder(path)
-        ]
-    if unfinished:
-        return max(unfinished, key=lambda path: path.stat().st_mtime_ns)
-    return experiment / _ONLY if is_folder(experiment / _ONLY) else None
+        unfinished = [(age, path) for path in experiment.iterdir() if (age := _age_of_unfinished(path))]
+    return max(unfinished)[1] if unfinished else _read_only_version(experiment)
+
+
+def _age_of_unfinished(path: Path) -> int:
+    """Return when something was last put into the folder of an unfinished run; 0 if it is none, or none any more."""
+    try:
+        return path.stat().st_mtime_ns if _STAGING.fullmatch(path.name) and is_folder(path) else 0
+    except FileNotFoundError:
+        return 0
 
 
 def apply_folder(location: RunLocation) -> Path:
@@ -301,14 +309,28 @@ def find_run(location: RunLocation, version: int | None = None) -> Path | None:
         If a newer Crystallize has stored a run after the newest that can be read.
     """
     experiment = folder_of(location)
+    if version == 0:
+        return _find_only_version(experiment)
     if version is not None:
         folder = experiment / f"v{version}"
-        return folder if is_folder(folder) else (_run_during_swap(experiment) if version == 0 else None)
+        return folder if is_folder(folder) else None
     if not location.versioned:
         return _read_only_version(experiment)
+    for _ in range(LOOKS):
+        before = _identity(experiment / _ONLY)
+        found = _newest_complete(experiment)
+        if found is not None or _identity(experiment / _ONLY) == before:
+            break
+    return found
+
+
+def _newest_complete(experiment: Path) -> Path | None:
     found = _numbers(experiment)
     if not found:
-        return _run_during_swap(experiment)
+        only = _find_only_version(experiment)
+        if only is None or only.name != _ONLY:
+            return only
+        found = [0]  # it was away, and is back
     for number in found:
         folder = experiment / f"v{number}"
         if is_complete(folder, refuse_newer=True):
@@ -316,6 +338,14 @@ def find_run(location: RunLocation, version: int | None = None) -> Path | None:
     if any(os.path.lexists(experiment / f"v{number}" / METADATA) for number in found):
         return None
     return experiment / f"v{found[0]}"
+
+
+def _identity(folder: Path) -> int | None:
+    """Return what tells a folder from another one that takes its place."""
+    try:
+        return folder.lstat().st_ino
+    except OSError:
+        return None
 
 
 def is_pinned(run: Path) -> bool:
@@ -343,10 +373,10 @@ def status_of(run: Path, metadata: Mapping[str, Any] | None) -> str | None:
 
 
 def during_swap(run: Path) -> Path:
-    """Return where the run of a folder is now: elsewhere, while another one is about to take its place."""
-    if run.name != _ONLY or os.path.lexists(run):
+    """Return where the run of a folder is now; if another one is taking its place, where the one is that is read."""
+    if os.path.lexists(run) or not _MOVES.fullmatch(run.name):
         return run
-    return _run_during_swap(run.parent) or run
+    return _find_only_version(run.parent) or run
 
 
 def find_again(run: Path, token: str | None) -> Path | None:
@@ -359,7 +389,7 @@ def find_again(run: Path, token: str | None) -> Path | None:
     token : str or None
         What :func:`~crystallize.store.metadata.run_token` said of it.
     """
-    for _ in range(3):  # a swap may move it between two looks
+    for _ in range(LOOKS):
         if is_folder(run) and run_token(run) == token:
             return run
         if run.name != _ONLY or token is None:
@@ -510,28 +540,32 @@ def _end_of(folder: Path) -> str:
 
 
 def _read_only_version(experiment: Path) -> Path | None:
+    """Return where ``v0`` is now; None if there is none, or it was deleted."""
+    found = _find_only_version(experiment)
+    return None if found is None or has_status(found, DELETED) else found
+
+
+def _find_only_version(experiment: Path) -> Path | None:
+    """Return where ``v0`` is now: elsewhere while a swap is under way, or was cut off. None if there is none."""
     final = experiment / _ONLY
-    for _ in range(3):  # a swap may end between two looks
+    for _ in range(LOOKS):
         if is_folder(final):
-            return None if has_status(final, DELETED) else final
-        found = _run_during_swap(experiment)
-        if found is not None:
-            return found
+            return final
+        try:
+            with looking_into(experiment):
+                names = sorted(os.listdir(experiment))  # noqa: PTH208
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        swaps = [match[1] for name in names if (match := _OLD.fullmatch(name))]
+        olds = [staging for staging in swaps if is_folder(_old_of(experiment / staging))]
+        for staging in (experiment / name for name in olds):
+            if is_folder(staging) and is_complete(staging):
+                return staging
+        if olds:
+            return _old_of(experiment / olds[0])
+        if not swaps and _ONLY not in names:
+            return None
     return None
-
-
-def _run_during_swap(experiment: Path) -> Path | None:
-    """Return the run to read while ``v0`` is away because a swap is under way, or was cut off."""
-    try:
-        with looking_into(experiment):
-            names = sorted(os.listdir(experiment))  # noqa: PTH208
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    olds = [match[1] for name in names if (match := _OLD.fullmatch(name)) and is_folder(experiment / name)]
-    for staging in (experiment / name for name in olds):
-        if is_folder(staging) and is_complete(staging):
-            return staging
-    return _old_of(experiment / olds[0]) if olds else None
 
 
 def _dispose_of(folder: Path) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ from crystallize import (
     treatment,
 )
 from crystallize.errors import RunFailedError, StoreError
-from crystallize.results.load import load_result, load_run
+from crystallize.results.load import load_result, load_run, open_run
 
 
 class Fit(PipelineStep):
@@ -401,6 +404,55 @@ def test_a_run_that_is_shown_while_others_take_its_place_is_one_run() -> None:
     assert seen
     Experiment(lambda: 0, [lambda data: data], name="exp", plugins=one).run()
     assert [path.name for path in run.parent.iterdir()] == ["v0"]  # what was read last is gone too
+
+
+@pytest.mark.parametrize("gap", range(4))
+@pytest.mark.parametrize("read", [partial(load_result, "data/exp/v0"), partial(open_run, "exp")])
+def test_a_run_is_found_whenever_another_one_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    gap: int,
+    read: Callable[[], Result],
+) -> None:
+    made = [
+        Experiment(lambda: 0, [lambda data: data], name=name, seed=seed).run().path
+        for seed, name in enumerate(("old", "new"))
+    ]
+    experiment = Path("data/exp")
+    run, staging, old = (experiment / name for name in ("v0", ".v0.1-a-0", ".v0.1-a-0.old"))
+    swap: dict[int, Callable[[], object]] = {}
+    looks = 0
+
+    def looking(look: Callable[..., Any]) -> Callable[..., Any]:
+        def after_what_is_due(*place: Any, **options: Any) -> Any:
+            nonlocal looks
+            looks += 1
+            while (step := swap.pop(looks, None)) is not None:
+                looks += 1000  # what a step looks at does not count
+                step()
+                looks -= 1000
+            return look(*place, **options)
+
+        return after_what_is_due
+
+    for name in ("lstat", "stat", "open", "listdir", "scandir"):
+        monkeypatch.setattr(os, name, looking(getattr(os, name)))
+    caplog.clear()
+    begin, seeds = 0, set()
+    while not swap:  # it begins so late that the run is read before
+        begin += 1
+        shutil.rmtree(experiment, ignore_errors=True)
+        for source, target in zip(made, (run, staging), strict=True):
+            assert source is not None
+            shutil.copytree(source, target)
+        looks = 0
+        steps = (partial(run.rename, old), partial(staging.rename, run), partial(shutil.rmtree, old))
+        swap |= {begin + number * (gap + 1): step for number, step in enumerate(steps)}
+        seeds.add(read().master_seed)
+        if len(swap) < len(steps):
+            swap.clear()
+    assert seeds == {0, 1}
+    assert not caplog.messages
 
 
 def test_lines_that_are_damaged_are_told(caplog: pytest.LogCaptureFixture) -> None:
