@@ -190,8 +190,10 @@ def as_datasource(source: Any) -> DataSource:
     if callable(source):
         return FunctionSource(source)
     raise InvalidTypeError(
-        f"a data source is a DataSource or a function, got {source!r}",
-        hint="Pass a function of no argument or of the context, or an object with a fetch(ctx) method",
+        f"a data source is a DataSource or a function, got {source!r:.80}",
+        hint="ExperimentInput(name=source, ...) is one that gives a dictionary of several"
+        if isinstance(source, Mapping)
+        else "Pass a function of no argument or of the context, or an object with a fetch(ctx) method",
     )
 
 

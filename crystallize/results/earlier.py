@@ -90,6 +90,7 @@ class EarlierPart:
         self.attempts: dict[tuple[int, str], int] = {}
         self.unwritten: list[ReplicateResult] = []
         self.reader: JournalReader | None = None
+        self._experiment = experiment
         self._conditions = conditions
         self._consumed = consumed
         self._extent = Extent.of(self.metadata)
@@ -334,10 +335,11 @@ class EarlierPart:
                 self._limit,
                 counted(self.replicates or 0, "replicate"),
             )
-        for condition, reason in self._changed.items():
-            _log.warning("condition %s runs again: %s", condition, reason)
-        for (condition, reason), replicates in self._dropped.items():
-            _log.warning("condition %s runs again in %s: %s", condition, _numbered(replicates), reason)
+        again = [(f"condition {name} runs again", reason) for name, reason in self._changed.items()]
+        for (name, reason), replicates in self._dropped.items():
+            again.append((f"condition {name} runs again in {_numbered(replicates)}", reason))
+        for what, reason in again:
+            _log.warning("experiment %r: %s: %s", self._experiment, what, reason)
         if self.reader is not None:
             self.reader.warn_of_damage()
 

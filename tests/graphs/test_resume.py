@@ -77,8 +77,9 @@ def test_what_reads_what_has_changed_runs_again_and_no_more(node: Any, ran: Any,
     resume(*build(3.0))
     assert ran.since() == [("high", 0), ("high", 1)]
     told = [record.getMessage() for record in caplog.records]
-    assert "condition high runs again: factor was 2.0, is 3.0" in told
-    assert any("condition high runs again in replicate 0, 1: what it reads" in line for line in told)
+    assert "experiment 'a': condition high runs again: factor was 2.0, is 3.0" in told
+    again = "experiment 'b': condition high runs again in replicate 0, 1: what it reads"
+    assert any(line.startswith(again) for line in told)
 
 
 def test_what_reads_the_same_bytes_of_another_run_does_not_run_again(node: Any, ran: Any) -> None:
