@@ -261,7 +261,7 @@ def seed_of(run: str) -> int:
 def with_sum(line: bytes, seed: int) -> bytes:
     """Return a line as it stands in the file."""
     rest = line[1:] + b"\n"
-    return b'%b%b",%b' % (START, xxhash.xxh3_64_hexdigest(rest, seed).encode(), rest)
+    return b"".join((START, xxhash.xxh3_64_hexdigest(rest, seed).encode(), b'",', rest))
 
 
 def without_sums(lines: Sequence[bytes], seed: int) -> list[dict[str, Any] | None]:
