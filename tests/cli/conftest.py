@@ -65,17 +65,17 @@ def command(call: Call, monkeypatch: pytest.MonkeyPatch, warm_interpreter: WarmI
         apart: bool = False,
         **environment: str,
     ) -> subprocess.CompletedProcess[str]:
-        variables = {"COLUMNS": "100", **environment}
+        columns = environment.pop("COLUMNS", "100")
         folder = Path.cwd() / (cwd or "")
         if apart or "PYTHONPATH" in environment:
-            variables = {**os.environ, **variables}
-            done = warm_interpreter.crystallize(*arguments, cwd=folder, environment=variables)
+            environment = {**os.environ, **environment, "COLUMNS": columns}
+            done = warm_interpreter.crystallize(*arguments, cwd=folder, environment=environment)
         else:
             with monkeypatch.context() as patch:
-                for name, value in variables.items():
+                for name, value in environment.items():
                     patch.setenv(name, value)
                 patch.chdir(folder)
-                ended = call(*arguments, columns=int(variables["COLUMNS"]))
+                ended = call(*arguments, columns=int(columns))
             done = subprocess.CompletedProcess(arguments, *ended)
         told = f"{done.stdout}\n{done.stderr}"
         assert code is None or done.returncode == code, f"exit code {done.returncode}\n{told}"

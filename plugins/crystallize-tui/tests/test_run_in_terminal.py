@@ -69,6 +69,8 @@ class Terminal:
     def __init__(self, folder: Path) -> None:
         self._server = ["tmux", "-f", os.devnull, "-S", str(folder / "tmux.socket")]
         environment = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+        for name in ("COLUMNS", "LINES"):  # they would count for more than the terminal's own size
+            environment.pop(name, None)
         self._tmux("new-session", "-d", "-x", "80", "-y", "24", "/bin/sh", env=environment)
 
     def _tmux(self, *words: str, env: dict[str, str] | None = None) -> str:
