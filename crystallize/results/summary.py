@@ -29,6 +29,7 @@ from crystallize.statistics.intervals import bootstrap_t_interval
 from crystallize.statistics.moments import moments_of_each
 from crystallize.statistics.samples import per_replicate
 from crystallize.utils.checks import check_share
+from crystallize.utils.json_text import to_json
 from crystallize.utils.suggest import counted, did_you_mean, listed, name_hint
 from crystallize.utils.text_table import (
     WIDTH,
@@ -512,7 +513,7 @@ def _is_same(value: Any, other: Any) -> bool:
     try:
         return bool(value == other) or (math.isnan(value) and math.isnan(other))
     except Exception:  # what `==` of a user's object, or of an array, gives may be no truth value
-        return False
+        return to_json(value) == to_json(other)
 
 
 def _places(found: HypothesisResult) -> dict[str, int]:
