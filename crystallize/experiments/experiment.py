@@ -411,7 +411,8 @@ class Experiment:
         PluginError
             If a plugin's hook raised outside of a replicate.
         MissingMetricError
-            If a hypothesis asks for a metric that was not recorded; everything is stored by then.
+            If a hypothesis asks for a metric that was not recorded: after the first replicate, if no condition has it
+            there, and else at the end. What was measured is stored, and is its ``result``.
         RunFailedError
             If more outcomes failed than `max_failures` allows; what was measured is its ``result``.
         """

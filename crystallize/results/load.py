@@ -28,9 +28,10 @@ from crystallize.utils.names import check_condition_name
 def load_result(run: str | Path) -> Result:
     """Return the result of a stored run.
 
-    Nothing is unpickled, and none of the user's code is imported: a metric that is no plain data is its ``repr``. The
-    result is equal to the one that the run returned; of a run that has not ended, it has what was measured by now, and
-    its `arrived` says how many replicates are complete.
+    Nothing is unpickled, and none of the user's code is imported: of a metric that is no plain data it has what
+    results.json has, such as the values of a pandas Series, and of most objects the ``repr``. The result is equal to
+    the one that the run returned; of a run that has not ended, it has what was measured by now, and its `arrived` says
+    how many replicates are complete.
 
     Of a run without a journal, which another tool has written, results.json tell what was measured: why an outcome
     failed, seeds, tags and provenance are not known.
@@ -131,7 +132,7 @@ def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
     result = make_result(
         collection.finish(),
         experiment=session.experiment,
-        replicates=extent.replicates or session.replicates or last,
+        replicates=extent.replicates or session.replicates or replicates_of(metadata) or last,
         master_seed=master_seed,
         steps=session.steps,
     )

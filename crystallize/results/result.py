@@ -311,6 +311,8 @@ class Result:
             If the metric is not there in each cell.
         InvalidValueError
             If the run has no design, or one that does not compare levels.
+        InvalidTypeError
+            If a value of the metric is no number.
         """
         from crystallize.results.effects import find_effects
 
@@ -356,6 +358,8 @@ class Result:
             If no condition recorded the metric.
         InvalidValueError
             If it is not known where better lies, if there is nothing to compare, or if the other run is not fresh.
+        InvalidTypeError
+            If a value of the metric is no number.
 
         References
         ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import pickle
 import textwrap
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
@@ -512,6 +513,13 @@ def _is_same(value: Any, other: Any) -> bool:
     try:
         return bool(value == other) or (math.isnan(value) and math.isnan(other))
     except Exception:  # what `==` of a user's object, or of an array, gives may be no truth value
+        return _same_bytes(value, other)
+
+
+def _same_bytes(value: Any, other: Any) -> bool:
+    try:
+        return pickle.dumps(value) == pickle.dumps(other)
+    except Exception:  # it cannot be pickled
         return False
 
 

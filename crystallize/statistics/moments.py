@@ -315,7 +315,7 @@ def as_numbers(values: Any, metric: str) -> NumberArray:
         odd = next((value for value in values if not isinstance(value, int | float)), values)
         raise InvalidTypeError(
             f"metric {metric!r} is not numeric, for example {_shorten(odd)}",
-            hint="Name the numeric metrics in Hypothesis(metrics=...)",
+            hint="Take a metric of numbers; a hypothesis names its own in Hypothesis(metrics=...)",
         )
     if kind in "bi":
         return array.astype(np.int64, copy=False)

@@ -1,7 +1,7 @@
 """Built-in verifiers.
 
 Each compares a treatment with the baseline on one number for each replicate (the mean, if a replicate
-recorded several), and returns a dict:
+recorded several), and returns a dict with the usual keys:
 
 ``p_value``
     Probability, if the conditions do not differ, of a statistic at least as far from zero; two-sided.
@@ -134,7 +134,7 @@ def welch_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
     Returns
     -------
     dict
-        See the module. ``n`` is a tuple, the baseline's number first. With fewer than two values in a
+        The usual keys. ``n`` is a tuple, the baseline's number first. With fewer than two values in a
         condition all but ``difference`` and ``n`` is NaN. If neither condition varies, equal means give
         ``p_value`` 1, and different ones twice the share of ways to divide the values so.
 
@@ -168,7 +168,7 @@ def paired_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alph
     Returns
     -------
     dict
-        See the module. ``n`` is the number of pairs. With fewer than two pairs all but ``difference`` and
+        The usual keys. ``n`` is the number of pairs. With fewer than two pairs all but ``difference`` and
         ``n`` is NaN. If the differences do not vary, ``p_value`` is 1 if they are zero, and if not that of the
         sign-flip test, ``2 ** (1 - n)``.
 
@@ -235,7 +235,7 @@ def sign_flip_test(
     Returns
     -------
     dict
-        See the module. ``statistic`` is the mean difference, ``n`` the number of pairs.
+        The usual keys. ``statistic`` is the mean difference, ``n`` the number of pairs.
 
     References
     ----------
@@ -293,7 +293,7 @@ def wilcoxon_test(
     Returns
     -------
     dict
-        See the module. ``statistic`` is the sum of the ranks of positive differences minus that of negative ones,
+        The usual keys. ``statistic`` is the sum of the ranks of positive differences minus that of negative ones,
         ``n`` the number of pairs, zeros among them. There is no interval.
 
     References
@@ -317,7 +317,7 @@ def mcnemar_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
     Returns
     -------
     dict
-        See the module. ``statistic`` is the number of replicates in which only the treatment was true, minus that in
+        The usual keys. ``statistic`` is the number of replicates in which only the treatment was true, minus that in
         which only the baseline was; ``difference`` is between the shares of true ones, with the interval of Agresti
         and Min; ``lost`` and ``gained`` are the two numbers.
 
@@ -395,7 +395,7 @@ def equivalence_test(
     Returns
     -------
     dict
-        See the module. A small ``p_value`` is for equivalence, as ``claim`` says; ``statistic`` is that of the side
+        The usual keys. A small ``p_value`` is for equivalence, as ``claim`` says; ``statistic`` is that of the side
         which is nearer to its margin.
 
     References
@@ -451,7 +451,7 @@ def non_inferiority_test(
     Returns
     -------
     dict
-        See the module. A small ``p_value`` is for a treatment that is not worse, as ``claim`` says.
+        The usual keys. A small ``p_value`` is for a treatment that is not worse, as ``claim`` says.
 
     References
     ----------
@@ -541,7 +541,7 @@ def dunnett_test(
     Returns
     -------
     dict
-        See the module. ``p_value`` is of the treatment alone, ``adjusted_p_value`` and ``significant`` of it among all
+        The usual keys. ``p_value`` is of the treatment alone, ``adjusted_p_value`` and ``significant`` of it among all
         treatments.
 
     References

@@ -19,7 +19,8 @@ from typing import Any
 
 import orjson
 
-from crystallize.utils.failures import error_text, safe_repr
+from crystallize.utils.failures import error_text
+from crystallize.utils.json_text import parse_json, to_json
 
 KIND = "~"
 MARK = ord(KIND)
@@ -116,8 +117,8 @@ def is_plain(value: Any) -> bool:
 def pack(value: Any) -> Any:
     """Return what stands for `value` in JSON, made of JSON's own types.
 
-    What has no form of its own is pickled, with its ``repr`` beside it for those who must not unpickle; of what cannot
-    be pickled the ``repr`` is all that remains.
+    What has no form of its own is pickled. Beside it stands what :func:`~crystallize.utils.json_text.to_json` writes of
+    it, for those who must not unpickle; of what cannot be pickled that is all that remains.
     """
     if is_plain(value):
         return value
@@ -144,7 +145,8 @@ def unpack(packed: Any, *, may_unpickle: bool = False) -> Any:
     packed : object
         What it returned.
     may_unpickle : bool, default False
-        Whether to make what was pickled, which runs the code that the file names. If not, it is its ``repr``.
+        Whether to make what was pickled, which runs the code that the file names. If not, it is what JSON has of it:
+        of a pandas Series its values, of most objects their ``repr``.
 
     Raises
     ------
@@ -175,7 +177,7 @@ def _unpacked(packed: dict[str, Any], may_unpickle: bool) -> Any:
     if name == "object":
         if may_unpickle and "pickle" in packed:
             return _unpickled(_from_base64(packed["pickle"]))
-        return packed["text"]
+        return unpack(packed["text"])
     items = unpack(packed["items"], may_unpickle=may_unpickle)
     if name == "dict":
         return dict(items)
@@ -210,7 +212,7 @@ def _unpacked_array(packed: dict[str, Any]) -> Any:
 
 
 def _pickled(value: Any) -> dict[str, Any]:
-    packed = {KIND: "object", "text": safe_repr(value)}
+    packed = {KIND: "object", "text": pack(parse_json(to_json(value)))}
     with contextlib.suppress(Exception):  # a lambda, an open file; a foreign __reduce__ may raise anything
         packed["pickle"] = _to_base64(pickle.dumps(value))
     return packed

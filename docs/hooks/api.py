@@ -14,7 +14,7 @@ import re
 from abc import ABC
 from itertools import takewhile
 from types import ModuleType
-from typing import Any
+from typing import Any, ForwardRef
 
 DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
 TABLE_OF_HOOKS = re.compile(r"^::: table-of-hooks$", re.MULTILINE)
@@ -160,6 +160,8 @@ def _written(parameter: inspect.Parameter) -> str:
 def _annotation(annotation: Any, prefix: str) -> str:
     if annotation in {inspect.Parameter.empty, inspect.Signature.empty}:
         return ""
+    if isinstance(annotation, ForwardRef):  # of a field of a NamedTuple
+        annotation = annotation.__forward_arg__
     return prefix + (annotation if isinstance(annotation, str) else inspect.formatannotation(annotation))
 
 

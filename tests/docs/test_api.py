@@ -54,6 +54,10 @@ def test_a_long_signature_is_written_over_several_lines(api: ModuleType) -> None
     assert "artifact_datasource(\n    step: str,\n" in text
 
 
+def test_fields_of_a_named_tuple_have_their_types(api: ModuleType) -> None:
+    assert "\n    low: float | None = None,\n" in api.render("crystallize.statistics.stopping.report.Finding")
+
+
 def test_a_method_with_underscores_keeps_them_in_its_heading(api: ModuleType) -> None:
     heading = r"### RunExperiment.\_\_call\_\_ { #crystallize.testing.RunExperiment.__call__ }"
     assert heading in api.render("crystallize.testing.RunExperiment")

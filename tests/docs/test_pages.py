@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import crystallize
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -36,3 +38,13 @@ def test_the_code_for_pytorch_is_valid_and_runs_where_pytorch_is_installed(tmp_p
         if importlib.util.find_spec("torch"):
             tmp_path.joinpath(name).write_text(text, encoding="utf-8")
             subprocess.run([sys.executable, name], cwd=tmp_path, check=True, timeout=240)
+
+
+def test_the_reference_has_each_key_that_a_built_in_verifier_returns() -> None:
+    page = (ROOT / "docs" / "reference" / "hypotheses.md").read_text(encoding="utf-8")
+    shares = {"m": [1, 0, 1, 0]}, {"m": [1, 1, 0, 1]}
+    for name in re.findall(r"`(\w+_test)`", page):
+        needs = {"margin": 1.0} if name in {"equivalence_test", "non_inferiority_test"} else {}
+        needs |= {"direction": "min"} if name == "non_inferiority_test" else {}
+        found = getattr(crystallize, name)(**needs)(*shares)
+        assert [key for key in found if f"`{key}`" not in page] == []

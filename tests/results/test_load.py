@@ -8,12 +8,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
+from enum import IntEnum
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import crystallize
@@ -129,6 +132,34 @@ def test_results_are_equal_if_they_hold_the_same() -> None:
     assert result != result.to_dict()
 
 
+class Point(NamedTuple):
+    x: float
+    y: float
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+def test_of_a_value_that_json_has_no_type_for_what_it_shows_is_stored() -> None:
+    values = (
+        pd.Series([1.5, math.nan], index=["a", "b"]),
+        np.ma.array([1, 2], mask=[False, True]),
+        OrderedDict(b=1, a=[math.inf]),
+        Point(1, 2.5),
+        Level.LOW,
+        {3}.__iter__,
+    )
+    result = of_values(*values)
+    assert result.path is not None
+    stored = crystallize.open_run(result.path)
+    assert stored == result
+    assert stored.to_json() == result.to_json()
+    shown = [[1.5, math.nan], [1, None], {"b": 1, "a": [math.inf]}, [1, 2.5], 1, repr(values[-1])]
+    assert repr(stored.metrics.baseline.metrics["value"]) == repr(shown)
+    assert stored.summary().identical == result.summary().identical
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -239,6 +270,23 @@ def test_the_tree_of_a_run_that_was_stopped_is_the_same_from_disk_and_tells_what
         stopped.value.result.provenance.tree(tree)  # type: ignore[attr-defined]
         for tree in TREES
     ]
+
+
+def test_a_run_that_was_broken_off_before_its_rule_had_decided_has_as_many_replicates_as_live() -> None:
+    def stop(data: Any, ctx: FrozenContext) -> Any:
+        if ctx["replicate"] == 2:
+            raise KeyboardInterrupt
+        return data, {"loss": ctx.rng.random() + ctx.get("shift", 0.0)}
+
+    experiment = Experiment(
+        lambda: None, [stop], name="watched", treatments=[treatment("up", {"shift": 1.0})], seed=1
+    )
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        experiment.run(stop_when=crystallize.decided("loss", max=9))
+    found = crystallize.open_run("watched", 0)
+    assert (found.arrived, found.replicates) == (2, 9)
+    assert found == stopped.value.result  # type: ignore[attr-defined]
+    assert "2 of 9 replicates" in str(found.summary())
 
 
 def test_a_run_without_a_journal_is_read_as_far_as_its_results_go() -> None:

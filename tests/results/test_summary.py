@@ -258,8 +258,13 @@ def test_conditions_that_change_nothing_are_said_to_be_identical():
 
 
 def test_values_of_any_kind_can_be_compared_for_identity():
-    result = make_result(baseline={"a": [np.arange(2), 10**400]}, t={"a": [np.arange(2), 10**400]})
-    assert result.summary().identical == ()  # arrays have no one truth value
+    nan, huge = math.nan, 10**400
+    result = make_result(
+        baseline={"a": [np.array([1, nan]), huge, [nan]]},
+        same={"a": [np.array([1, nan]), huge, [nan]]},
+        other={"a": [np.array([2, nan]), huge, [nan]]},
+    )
+    assert result.summary().identical == ("same",)
 
 
 @pytest.mark.parametrize(
