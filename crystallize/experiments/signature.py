@@ -83,8 +83,9 @@ def experiment_signature(experiment: RunningExperiment, hypotheses: Iterable[Hyp
     Notes
     -----
     A tuple, a set and a path are texts with the name of their type, ``"tuple(1, 2)"``: they are not what a list or a
-    text is. Of any other value that JSON has no form for, or a large one, stands its type and a hash. What looks like a secret is
-    masked: that it changed is not seen. How many replicates there are, and what is installed, is no part of it.
+    text is. Of any other value that JSON has no form for, or a large one, stands its type and a hash. What looks like
+    a secret is masked: that it changed is not seen. How many replicates there are, and what is installed, is no part
+    of it.
     """
     return {
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
