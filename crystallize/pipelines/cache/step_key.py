@@ -146,7 +146,7 @@ def _part(name: str, value: Any) -> Part:
 
 def _dependency(thing: Any) -> Part:
     if isinstance(thing, Path):
-        measured = measure_file(thing)
+        measured = measure_file(thing.resolve())
         return measured.digest, f"{measured.size} bytes"
     return content_hash(thing), ""
 
