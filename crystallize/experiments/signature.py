@@ -234,5 +234,8 @@ def _readable_items(name: object, value: Any, depth: int) -> Any:
 
 
 def _readable_key(key: Any, depth: int) -> str:
-    """Return a key as text, which is the same in every process."""
-    return key if isinstance(key, str) else str(_readable("", key, depth))
+    """Return a key as text, which is the same in every process; that of a number is none that a text could be."""
+    if isinstance(key, str):
+        return key
+    readable = _readable("", key, depth)
+    return readable if isinstance(readable, str) else f"{type(key).__qualname__}({readable})"
