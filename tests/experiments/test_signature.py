@@ -280,6 +280,8 @@ def test_values_of_different_types_are_told_apart() -> None:
         [Path("a")],
         [[1]],
         [(1,)],
+        {1: 2},
+        {"1": 2},
     ]
     settings = [
         signature(initial_ctx={"value": value})["initial_ctx"]["settings"]["value"] for value in alike
@@ -292,7 +294,7 @@ def test_keys_of_settings_are_the_same_in_every_process() -> None:
     assert list(made["initial_ctx"]["settings"]["table"]) == [
         "test_signature.helper",
         "frozenset('a', 'b')",
-        "3",
+        "int(3)",
         "test_signature.Held",
         "3 ",
     ]
