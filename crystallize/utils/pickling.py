@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import pickle
 import sys
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial, singledispatch
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PROTOCOL = 5
 _DEEPEST = 12
 _LRU_CACHE = type(lru_cache(int))
+_DISPATCHING = singledispatch(int).__code__
 
 
 class Packed(NamedTuple):
@@ -123,6 +124,8 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
         if isinstance(obj, CodeType):  # cloudpickle leaves out which file it comes from
             make, arguments = self.dispatch_table[CodeType](obj)
             return _code_of_file, (obj.co_filename, make, arguments)
+        if type(obj) is cached_property:  # before Python 3.12 it has a lock
+            return cached_property, (obj.func,), {"attrname": obj.attrname, "__doc__": obj.__doc__}
         if obj is _names_by_module:
             return _publish, (self._travelling, script_file())
         if isinstance(obj, FunctionType | type | _LRU_CACHE):
@@ -143,6 +146,10 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
                     self._travelling.setdefault(name, {})[own_name] = obj
             if isinstance(obj, _LRU_CACHE) and (name == "__main__" or is_sent_by_value(name)):
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
+            if getattr(obj, "__code__", None) is _DISPATCHING and (
+                name == "__main__" or is_sent_by_value(name)
+            ):
+                return _dispatching, (obj.__wrapped__, dict(obj.registry))
         return super().reducer_override(obj)
 
     def unregister(self) -> None:
@@ -179,6 +186,14 @@ def _code_of_file(file: str, make: Callable[..., CodeType], arguments: tuple[Any
 def _cached(function: Any, parameters: dict[str, Any]) -> Any:
     """Return a function with a cache of its own: each worker fills one, which its steps share."""
     return lru_cache(**parameters)(function)
+
+
+def _dispatching(function: Any, registry: dict[type, Any]) -> Any:
+    """Return a function of ``singledispatch``, which remembers in weak references what it has looked up."""
+    made = singledispatch(function)
+    for kind, implementation in registry.items():
+        made.register(kind, implementation)
+    return made
 
 
 def _can_be_imported(module_name: str) -> bool:
