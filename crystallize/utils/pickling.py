@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PROTOCOL = 5
 _DEEPEST = 12
 _LRU_CACHE = type(lru_cache(int))
-_DISPATCHING = singledispatch(int).__code__
+_DISPATCHING: CodeType = getattr(singledispatch(int), "__code__")  # noqa: B009 - of the function that it makes
 
 
 class Packed(NamedTuple):
@@ -140,16 +140,15 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
                 ):
                     cloudpickle.register_pickle_by_value(module)
                     self._by_value.append(module)
-            if name == "__main__" or (isinstance(name, str) and is_sent_by_value(name)):
+            is_by_value = name == "__main__" or (isinstance(name, str) and is_sent_by_value(name))
+            if is_by_value:
                 own_name = getattr(obj, "__qualname__", None)
                 if own_name and getattr(sys.modules.get(name), own_name, None) is obj:
                     self._travelling.setdefault(name, {})[own_name] = obj
-            if isinstance(obj, _LRU_CACHE) and (name == "__main__" or is_sent_by_value(name)):
+            if is_by_value and isinstance(obj, _LRU_CACHE):
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
-            if getattr(obj, "__code__", None) is _DISPATCHING and (
-                name == "__main__" or is_sent_by_value(name)
-            ):
-                return _dispatching, (obj.__wrapped__, dict(obj.registry))
+            if is_by_value and isinstance(obj, FunctionType) and obj.__code__ is _DISPATCHING:
+                return _dispatching, (vars(obj)["__wrapped__"], dict(vars(obj)["registry"]))
         return super().reducer_override(obj)
 
     def unregister(self) -> None:
