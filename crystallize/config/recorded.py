@@ -16,6 +16,7 @@ from crystallize.utils.signatures import takes_keyword
 from crystallize.utils.suggest import listed
 
 _HASHED = re.compile(r"\w+ [0-9a-f]{16,}")
+_TYPED = re.compile(r"(?:int|float|bool|NoneType|tuple|set|frozenset|Path|PurePath)\(.*\)")
 _NO_NUMBERS_OF_JSON = frozenset({"nan", "inf", "-inf"})
 
 
@@ -80,12 +81,13 @@ def recorded_context(metadata: Mapping[str, Any], given: Mapping[str, Any]) -> d
 def _is_stored(value: Any) -> bool:
     """Tell whether a value stands in the metadata itself, and not something that stands for it."""
     if isinstance(value, Mapping):
-        return all(map(_is_stored, value.values()))
+        return all(map(_is_stored, (*value, *value.values())))
     if isinstance(value, list):
         return all(map(_is_stored, value))
     if not isinstance(value, str):
         return True
-    return MASK not in value and value not in _NO_NUMBERS_OF_JSON and not _HASHED.fullmatch(value)
+    stands_for_another = _HASHED.fullmatch(value) or _TYPED.fullmatch(value)
+    return MASK not in value and value not in _NO_NUMBERS_OF_JSON and not stands_for_another
 
 
 def _execution(described: Any) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from pathlib import PurePath
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from crystallize.pipelines.parts import taken_apart
 from crystallize.plugins.manager import settings_of
 from crystallize.utils.code import code_of, name_of_code
 from crystallize.utils.fingerprint import safe_fingerprint
-from crystallize.utils.json_text import to_json
 from crystallize.utils.masking import masked
 from crystallize.utils.sharing import to_python
 from crystallize.utils.signatures import name_of
@@ -83,8 +82,10 @@ def experiment_signature(experiment: RunningExperiment, hypotheses: Iterable[Hyp
 
     Notes
     -----
-    Of a value that JSON has no form for, or a large one, stands its type and a hash. What looks like a secret is
-    masked: that it changed is not seen. How many replicates there are, and what is installed, is no part of it.
+    A tuple, a set and a path are texts with the name of their type, ``"tuple(1, 2)"``: they are not what a list or a
+    text is. Of any other value that JSON has no form for, or a large one, stands its type and a hash. What looks like
+    a secret is masked: that it changed is not seen. How many replicates there are, and what is installed, is no part
+    of it.
     """
     return {
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
@@ -208,8 +209,11 @@ def _readable_object(name: object, value: Any, depth: int) -> Any:
         return name_of_code(value)
     if isinstance(value, MethodType) and not getattr(value.__self__, "__dict__", True):
         return name_of_code(value.__func__)
-    if isinstance(value, enum.Enum | PurePath | float):  # NaN equals nothing, not even what is read back
-        return value.as_posix() if isinstance(value, PurePath) else repr(value)
+    if isinstance(value, PurePath):
+        kind = "PurePath" if type(value) in (PurePosixPath, PureWindowsPath) else "Path"
+        return f"{kind}({value.as_posix()!r})"
+    if isinstance(value, enum.Enum | float):  # NaN equals nothing, not even what is read back
+        return repr(value)
     number = to_python(value)
     if number is not value:
         return _readable(name, number)
@@ -222,9 +226,16 @@ def _readable_items(name: object, value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         return {_readable_key(key, depth): _readable(key, item, depth) for key, item in value.items()}
     items = [_readable(name, item, depth) for item in value]
-    return sorted(items, key=to_json) if isinstance(value, AbstractSet) else items
+    if isinstance(value, list):
+        return items
+    texts = [repr(item) for item in items]
+    inner = ", ".join(sorted(texts) if isinstance(value, AbstractSet) else texts)
+    return f"{type(value).__qualname__}({inner})"
 
 
 def _readable_key(key: Any, depth: int) -> str:
-    """Return a key as text, which is the same in every process."""
-    return key if isinstance(key, str) else str(_readable("", key, depth))
+    """Return a key as text, which is the same in every process; that of a number is none that a text could be."""
+    if isinstance(key, str):
+        return key
+    readable = _readable("", key, depth)
+    return readable if isinstance(readable, str) else f"{type(key).__qualname__}({readable})"

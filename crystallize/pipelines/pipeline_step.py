@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
@@ -277,6 +278,12 @@ def check_cache_options(cacheable: Any, version: Any, depends_on: Any, ignore: A
     for name, value in (("depends_on", depends_on), ("ignore", ignore)):
         if not isinstance(value, list | tuple):
             raise InvalidTypeError(f"{name} is a list, got {value!r}")
+    for each in depends_on:
+        if isinstance(each, str) and os.path.isfile(each):  # noqa: PTH113 - any text is asked about, a long one too
+            raise InvalidValueError(
+                f"depends_on has the text {each!r}, and a file of that name is there, whose content would not count",
+                hint=f"Write Path({each!r})",
+            )
     if not all(isinstance(name, str) for name in ignore):
         raise InvalidTypeError(f"ignore is a list of names, got {ignore!r}")
     if not cacheable and (version is not None or depends_on or ignore):

@@ -46,7 +46,7 @@ from crystallize.utils.own_code import (
     short_name,
 )
 from crystallize.utils.parts import reduced
-from crystallize.utils.shared_generators import shared_generator
+from crystallize.utils.shared_generators import is_own_generator, shared_generator
 from crystallize.utils.sharing import SCALARS
 
 _LEAVES = SCALARS | {complex, bytes, bytearray, memoryview}
@@ -78,10 +78,14 @@ class ReachedCode(NamedTuple):
         Hashes of the user's own code: see :func:`code_of`.
     libraries : frozenset of str
         The modules of others that it uses, by their full names; without the standard library.
+    generators : tuple of (str, object)
+        The random generators that it holds, each with the name of the part that it is in; empty for one that is in
+        `things`. Those that the whole process shares are not among them.
     """
 
     parts: dict[str, str]
     libraries: frozenset[str]
+    generators: tuple[tuple[str, Any], ...]
 
 
 def code_of(*things: Any, without_defaults_of: object = None) -> dict[str, str]:
@@ -107,7 +111,7 @@ def code_of(*things: Any, without_defaults_of: object = None) -> dict[str, str]:
 
 
 def reached_code(*things: Any, without_defaults_of: object = None) -> ReachedCode:
-    """Return the hashes that :func:`code_of` returns, and the libraries that the code uses."""
+    """Return the hashes that :func:`code_of` returns, and which libraries and generators the code uses."""
     walk = _Walk(without_defaults_of)
     return walk.through([thing for thing in things if type(thing) not in SCALARS])
 
@@ -162,6 +166,7 @@ class _Walk:
         self._held: list[Any] = []  # so that no other object gets the identity of one that was met
         self._waiting: list[_Part] = []
         self.libraries: set[str] = set()
+        self.generators: list[tuple[str, Any]] = []
 
     def through(self, things: list[Any]) -> ReachedCode:
         start = _Description(self, for_parts_only=True)
@@ -169,10 +174,11 @@ class _Walk:
             start.add_value(thing)
         while self._waiting:
             part = self._waiting.pop()
-            description = _Description(self)
+            description = _Description(self, part.name)
             part.describe(description)
             part.digest, part.refers_to = description.digest(), description.refers_to
-        return ReachedCode(_hashes(start.refers_to, self._parts.values()), frozenset(self.libraries))
+        parts = _hashes(start.refers_to, self._parts.values())
+        return ReachedCode(parts, frozenset(self.libraries), tuple(self.generators))
 
     def hold(self, thing: Any) -> int:
         """Return the identity of an object, which is its own until the walk is over."""
@@ -314,12 +320,15 @@ class _Description:
     ----------
     walk : _Walk
         Where parts are noted.
+    name : str, optional
+        The part's name.
     for_parts_only : bool, optional
         Whether values are looked through for parts, and do not count themselves.
     """
 
-    def __init__(self, walk: _Walk, for_parts_only: bool = False) -> None:
+    def __init__(self, walk: _Walk, name: str = "", for_parts_only: bool = False) -> None:
         self._walk = walk
+        self._name = name
         self._for_parts_only = for_parts_only
         self._hash = hashlib.blake2b(digest_size=16)
         self._numbers: dict[int, int] = {}  # by identity: the objects that were added, in order
@@ -399,6 +408,8 @@ class _Description:
             return []
         if isinstance(value, enum.Enum):
             return [kind, value.name, None if value.name in kind.__members__ else value.value]
+        if is_own_generator(value):
+            self._walk.generators.append((self._name, value))
         return _parts_of(value)
 
     def _library_function(self, function: FunctionType) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import pickle
 import sys
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial, singledispatch
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PROTOCOL = 5
 _DEEPEST = 12
 _LRU_CACHE = type(lru_cache(int))
+_DISPATCHING: CodeType = getattr(singledispatch(int), "__code__")  # noqa: B009 - of the function that it makes
 
 
 class Packed(NamedTuple):
@@ -123,6 +124,8 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
         if isinstance(obj, CodeType):  # cloudpickle leaves out which file it comes from
             make, arguments = self.dispatch_table[CodeType](obj)
             return _code_of_file, (obj.co_filename, make, arguments)
+        if type(obj) is cached_property:  # before Python 3.12 it has a lock
+            return cached_property, (obj.func,), {"attrname": obj.attrname, "__doc__": obj.__doc__}
         if obj is _names_by_module:
             return _publish, (self._travelling, script_file())
         if isinstance(obj, FunctionType | type | _LRU_CACHE):
@@ -137,12 +140,15 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
                 ):
                     cloudpickle.register_pickle_by_value(module)
                     self._by_value.append(module)
-            if name == "__main__" or (isinstance(name, str) and is_sent_by_value(name)):
+            is_by_value = name == "__main__" or (isinstance(name, str) and is_sent_by_value(name))
+            if is_by_value:
                 own_name = getattr(obj, "__qualname__", None)
                 if own_name and getattr(sys.modules.get(name), own_name, None) is obj:
                     self._travelling.setdefault(name, {})[own_name] = obj
-            if isinstance(obj, _LRU_CACHE) and (name == "__main__" or is_sent_by_value(name)):
+            if is_by_value and isinstance(obj, _LRU_CACHE):
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
+            if is_by_value and isinstance(obj, FunctionType) and obj.__code__ is _DISPATCHING:
+                return _dispatching, (vars(obj)["__wrapped__"], dict(vars(obj)["registry"]))
         return super().reducer_override(obj)
 
     def unregister(self) -> None:
@@ -179,6 +185,14 @@ def _code_of_file(file: str, make: Callable[..., CodeType], arguments: tuple[Any
 def _cached(function: Any, parameters: dict[str, Any]) -> Any:
     """Return a function with a cache of its own: each worker fills one, which its steps share."""
     return lru_cache(**parameters)(function)
+
+
+def _dispatching(function: Any, registry: dict[type, Any]) -> Any:
+    """Return a function of ``singledispatch``, which remembers in weak references what it has looked up."""
+    made = singledispatch(function)
+    for kind, implementation in registry.items():
+        made.register(kind, implementation)
+    return made
 
 
 def _can_be_imported(module_name: str) -> bool:

@@ -17,6 +17,8 @@ from crystallize.utils.imports import imported
 
 _NUMPY = "numpy.random"
 _KINDS = frozenset({"Random", "RandomState"})
+_ANY_KINDS = _KINDS | {"Generator"}
+_LIBRARIES = frozenset({"random", "numpy", "torch"})
 
 
 def shared_generator(value: Any) -> str | None:
@@ -24,6 +26,13 @@ def shared_generator(value: Any) -> str | None:
     if type(value).__name__ not in _KINDS:  # most are not, and this is asked of every object
         return None
     return next((module for module in _modules() if value is _of(module)), None)
+
+
+def is_own_generator(value: Any) -> bool:
+    """Tell whether `value` is a generator of ``random``, NumPy or PyTorch that is none that a process shares."""
+    kind = type(value)
+    is_generator = kind.__name__ in _ANY_KINDS and kind.__module__.partition(".")[0] in _LIBRARIES
+    return is_generator and shared_generator(value) is None
 
 
 def deep_copy(value: Any) -> Any:

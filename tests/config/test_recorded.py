@@ -22,7 +22,16 @@ def test_entries_of_the_context_are_those_that_are_stored_and_those_that_are_giv
 
 @pytest.mark.parametrize(
     "value",
-    ["***", "https://me:***@host", "str 0f1e2d3c4b5a69788796a5b4c3d2e1f0", "nan", "-inf", {"a": ["***"]}],
+    [
+        "***",
+        "https://me:***@host",
+        "str 0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+        "nan",
+        "-inf",
+        {"a": ["***"]},
+        "tuple(1, 2)",
+        {"int(1)": 2},
+    ],
 )
 def test_what_only_stands_for_a_value_has_to_be_given(value: Any) -> None:
     with pytest.raises(

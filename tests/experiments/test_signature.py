@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
 import threading
@@ -267,12 +268,33 @@ def test_a_quantity_counts_with_its_unit() -> None:
     assert settings[0] == settings[1] != settings[2]
 
 
+def test_values_of_different_types_are_told_apart() -> None:
+    alike: list[Any] = [
+        [1, 2],
+        (1, 2),
+        {1, 2},
+        frozenset({1, 2}),
+        "a",
+        Path("a"),
+        ["a"],
+        [Path("a")],
+        [[1]],
+        [(1,)],
+        {1: 2},
+        {"1": 2},
+    ]
+    settings = [
+        signature(initial_ctx={"value": value})["initial_ctx"]["settings"]["value"] for value in alike
+    ]
+    assert not [pair for pair in itertools.combinations(settings, 2) if pair[0] == pair[1]]
+
+
 def test_keys_of_settings_are_the_same_in_every_process() -> None:
     made = signature(initial_ctx={"table": {helper: 1, frozenset({"b", "a"}): 2, 3: 4, Held: 5, "3 ": 6}})
     assert list(made["initial_ctx"]["settings"]["table"]) == [
         "test_signature.helper",
-        "['a', 'b']",
-        "3",
+        "frozenset('a', 'b')",
+        "int(3)",
         "test_signature.Held",
         "3 ",
     ]
@@ -300,7 +322,7 @@ def test_values_of_any_kind_are_equal_to_what_is_read_back_and_to_those_of_anoth
     found = signature(initial_ctx=settings)
     assert json.loads(json.dumps(found)) == found
     assert found["initial_ctx"] == signature(initial_ctx=dict(settings))["initial_ctx"]
-    assert found["initial_ctx"]["settings"]["set"] == ["a", "b"]
+    assert found["initial_ctx"]["settings"]["set"] == "set('a', 'b')"
     assert len(json.dumps(found)) < 20_000
 
 

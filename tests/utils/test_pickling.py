@@ -87,6 +87,57 @@ def test_a_cached_function_of_such_a_module_takes_an_empty_cache_along(tmp_path,
     assert one.cache_info()[1:] == (1, 3, 1)
 
 
+DECORATED = """
+import functools
+
+@functools.singledispatch
+def size(x):
+    return 0
+
+@size.register
+def _(x: int):
+    return 1
+
+@size.register(list)
+def _(x):
+    return sum(map(size, x))
+
+class Model:
+    @functools.cached_property
+    def cached(self):
+        "Says so."
+        return [2]
+
+    @functools.singledispatchmethod
+    def of(self, x):
+        return 3
+
+    @of.register
+    def _(self, x: int):
+        return 4
+"""
+
+
+def test_functions_that_dispatch_and_cached_properties_of_such_a_module_travel(tmp_path, monkeypatch):
+    import importlib.util
+    import sys
+
+    file = tmp_path / "elsewhere.py"
+    file.write_text(DECORATED)
+    spec = importlib.util.spec_from_file_location("not_on_any_path", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    assert module.size([1]) == 1  # which it remembers
+    packed = pack((module.size, module.Model))
+    monkeypatch.delitem(sys.modules, spec.name)
+    size, model = unpack(*packed)
+    assert (size([1, [2, "x"]]), model().of("x"), model().of(1)) == (2, 3, 4)
+    made = model()
+    assert made.cached is made.cached
+    assert model.cached.__doc__ == "Says so."
+
+
 def test_a_module_that_shadows_an_installed_one_travels_by_value(tmp_path, monkeypatch):
     import importlib.util
     import sys

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from crystallize.errors import CrystallizeError, UnhashableContentError
@@ -18,11 +18,19 @@ from crystallize.pipelines.cache.history import History
 from crystallize.pipelines.cache.reads import ABSENT, Answers, Question, input_hash
 from crystallize.pipelines.cache.settings import KEY, CacheSettings
 from crystallize.pipelines.cache.step_folder import StepFolder
-from crystallize.pipelines.cache.step_key import StepCode, StepModule, shown, step_hash, step_parts
+from crystallize.pipelines.cache.step_key import (
+    StepCode,
+    StepModule,
+    generators_of,
+    shown,
+    step_hash,
+    step_parts,
+)
 from crystallize.pipelines.cache.trace import StepTrace, TraceRecorder
 from crystallize.pipelines.cache.unread import UnreadOutput
 from crystallize.store.outcome import CacheNote
 from crystallize.utils.files import unique_suffix
+from crystallize.utils.fingerprint import safe_fingerprint
 from crystallize.utils.signatures import is_async
 
 if TYPE_CHECKING:
@@ -172,6 +180,10 @@ class CachedStep:
         """Begin the step once more, after `ctx` may have gone back; see :meth:`flow`."""
         ctx.begin_stage(self._place, self._name)
         return (yield from self.flow(data, ctx, is_needed=is_needed))
+
+    @cached_property
+    def _generators(self) -> tuple[tuple[str, Any], ...]:
+        return generators_of(self._step)
 
     def _input(self, data: Any, ctx: FrozenContext) -> _Input | None:
         """Return what is known of the input before the step runs; None if it cannot be hashed."""
@@ -331,11 +343,18 @@ class CachedStep:
     def _run_and_keep(self, asked: _Input, damage: str) -> Flow[Any]:
         ctx = asked.ctx
         recorder = TraceRecorder(ctx)
+        generators = [(place, each, safe_fingerprint(each)) for place, each in self._generators]
         started = time.perf_counter()
         with recorder, asked.answers.watching():
             output = yield from self._run(asked.data, ctx)
         seconds = time.perf_counter() - started
         try:
+            for place, generator, before in generators:
+                if safe_fingerprint(generator) != before:
+                    raise CannotKeepError(
+                        f"it draws from a generator {f'({place})' if place else 'that it was made with'}",
+                        hint="Take random numbers from ctx.rng",
+                    )
             trace = recorder.trace(asked.answers.drawn_from)
             output_hash = self._keep(asked, output, trace, seconds, damage)
         except CannotKeepError as error:

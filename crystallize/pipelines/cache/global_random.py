@@ -1,11 +1,13 @@
-"""The random generators that a whole process shares: those of ``random`` and ``numpy.random``."""
+"""The random generators that a whole process shares: of ``random``, ``numpy.random`` and PyTorch (on a processor)."""
 
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, NamedTuple
+
+from crystallize.utils.imports import imported
 
 
 class GlobalGenerator(NamedTuple):
@@ -24,7 +26,7 @@ class GlobalGenerator(NamedTuple):
 
 
 def _numpy_state() -> Any:
-    numpy_random = sys.modules.get("numpy.random")
+    numpy_random = imported("numpy.random")
     if numpy_random is None:
         return None
     name, keys, *rest = numpy_random.get_state()
@@ -38,9 +40,20 @@ def _restore_numpy(state: Any) -> None:
     np.random.set_state((name, np.frombuffer(keys, dtype=np.uint32), *rest))
 
 
+def _torch_state() -> Any:
+    torch = imported("torch")
+    return None if torch is None else torch.get_rng_state().numpy().tobytes()
+
+
+def _restore_torch(state: Any) -> None:
+    torch = import_module("torch")
+    torch.set_rng_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+
+
 GLOBAL_GENERATORS = {
     "numpy.random": GlobalGenerator(_numpy_state, _restore_numpy),
     "random": GlobalGenerator(random.getstate, random.setstate),
+    "torch": GlobalGenerator(_torch_state, _restore_torch),
 }
 
 

@@ -121,6 +121,13 @@ def step_parts(step: PipelineStep) -> dict[str, dict[str, Part]]:
     }
 
 
+def generators_of(step: PipelineStep) -> tuple[tuple[str, Any], ...]:
+    """Return the random generators that a step and its code hold, each with the part of the code that it is in."""
+    function, parameters = taken_apart(step)
+    counting = [value for name, value in parameters.items() if name not in step.ignore]
+    return reached_code(function, *counting).generators
+
+
 def step_hash(name: str, parts: Mapping[str, Mapping[str, Part]]) -> str:
     """Return the name of the folder of a step."""
     hashes = {kind: {part: digest for part, (digest, _) in inner.items()} for kind, inner in parts.items()}
@@ -139,7 +146,7 @@ def _part(name: str, value: Any) -> Part:
 
 def _dependency(thing: Any) -> Part:
     if isinstance(thing, Path):
-        measured = measure_file(thing)
+        measured = measure_file(thing.resolve())
         return measured.digest, f"{measured.size} bytes"
     return content_hash(thing), ""
 

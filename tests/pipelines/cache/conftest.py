@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from crystallize import Experiment
 from crystallize.results.result import Result
 
 Run = Callable[..., Result]
+
+collect_ignore = [] if find_spec("torch") else ["test_torch.py"]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.random import default_rng
 
 from crystallize import PipelineStep, pipeline_step
 from crystallize.pipelines.cache.entry import FIRST_LINE
@@ -312,6 +314,19 @@ def reads_a_token(data: Any, ctx: Any) -> Any:
     return id(ctx["token"])
 
 
+GENERATOR = random.Random(1)
+
+
+@pipeline_step(cacheable=True)
+def draws_from_a_global(data: Any) -> Any:
+    return GENERATOR.random()
+
+
+@pipeline_step(cacheable=True)
+def draws_from_its_own(data: Any, *, generator: Any) -> Any:
+    return generator.normal()
+
+
 @pipeline_step(cacheable=True)
 def takes_anything(data: Any, *, parameter: Any = None) -> Any:
     return data
@@ -336,6 +351,8 @@ PROBLEMS: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"initial_ctx": {"model": Changes()}},
         "'model' of the context",
     ),
+    "a generator of its module": (draws_from_a_global, {}, "(GENERATOR in test_faults.py)"),
+    "a generator of its own": (draws_from_its_own(generator=default_rng(1)), {}, "that it was made with"),
     "a context value that cannot be hashed": (reads_a_token, {"initial_ctx": {"token": Token()}}, "lock"),
     "data that cannot be hashed": (takes_anything, {"data": lambda: Token()}, "lock"),
     "a parameter that cannot be hashed": (takes_anything(parameter=Token()), {}, "lock"),

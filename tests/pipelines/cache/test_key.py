@@ -131,6 +131,24 @@ def test_version_and_depends_on_stand_for_what_cannot_be_seen(run: Any) -> None:
     assert why(found[3], "Calls_A_ProgramStep") == "depends_on weights.bin changed"
 
 
+def test_a_link_to_a_file_that_it_depends_on_counts_by_what_is_in_the_file(run: Any) -> None:
+    link = Path("weights.bin")
+    found = []
+    for name in ("one", "same", "other"):
+        Path(name).write_text(name.replace("same", "one"), encoding="utf-8")
+        link.unlink(missing_ok=True)
+        link.symlink_to(name)
+        found.append(run(pipeline_step(cacheable=True, depends_on=[link])(lambda data: data)))
+    assert list(map(hits, found)) == [0, 1, 0]
+
+
+def test_a_text_that_names_a_file_is_not_taken_for_the_file() -> None:
+    Path("weights.bin").write_bytes(b"a")
+    with pytest.raises(InvalidValueError, match=r"Write Path\('weights.bin'\)"):
+        pipeline_step(cacheable=True, depends_on=["weights.bin"])
+    pipeline_step(cacheable=True, depends_on=["version 3", "x" * 5_000])
+
+
 def test_a_file_that_it_depends_on_and_that_is_not_there_is_told(run: Any, warnings: Any) -> None:
     @pipeline_step(cacheable=True, depends_on=[Path("gone.bin")])
     def reads(data: Any) -> Any:
