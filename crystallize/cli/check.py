@@ -111,8 +111,10 @@ def _check(folder: ExperimentFolder) -> tuple[_Checked, list[Path]]:
         problems = error.problems
     except CrystallizeError as error:
         # It may be of another file: a locked plan, of this experiment or of one that it depends on.
-        file = Path(error.where) if os.path.isfile(error.where) else folder.config  # noqa: PTH113 - any text will do
-        problems = [_problem(file, error.what, error.hint)]
+        is_file = os.path.isfile(error.where)  # noqa: PTH113 - any text will do
+        place = f" ({error.where})" if error.where and not is_file else ""
+        file = Path(error.where) if is_file else folder.config
+        problems = [_problem(file, f"{error.what}{place}", error.hint)]
     else:
         if not problems:
             sources = [experiment.source for experiment in graph.experiments.values()]

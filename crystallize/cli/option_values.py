@@ -15,15 +15,18 @@ if TYPE_CHECKING:
 
 def read_execution(config: Path, execution: str | None, workers: int | None) -> Any:
     """Return the strategy that the options ask for, or None for those of the files."""
-    if workers is None:
-        return execution
+    if execution is None and workers is None:
+        return None
     from crystallize.config.reader import read_config
     from crystallize.plugins.execution.resolution import find_strategy
     from crystallize.utils.signatures import takes_keyword
 
     chosen: Any = execution or read_config(config).execution or "serial"
     spelled = {"strategy": chosen} if isinstance(chosen, str) else dict(chosen)
-    if not takes_keyword(find_strategy(spelled["strategy"]), "max_workers"):
+    strategy = find_strategy(spelled["strategy"])
+    if workers is None:
+        return execution
+    if not takes_keyword(strategy, "max_workers"):
         raise typer.BadParameter(
             f"the strategy {spelled['strategy']!r} has no max_workers. Say --execution process or thread",
             param_hint="--workers",

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
 def location_of(name: str, config: ExperimentConfig) -> RunLocation | None:
     """Return where an experiment stores its runs; None if the plugin that stores is switched off."""
+    from crystallize.discovery import CORE, normalise
     from crystallize.store.layout import ROOT, RunLocation
 
-    settings = config.plugins.get("artifact", {})
-    if settings is False:
+    plugins = {normalise(key): setting for key, setting in config.plugins.items()}
+    settings = plugins.get("artifact", {})
+    if settings is False or plugins.get(CORE) is False:
         return None
     arguments = settings if isinstance(settings, dict) else {}
-    return RunLocation(str(arguments.get("root_dir", ROOT)), name, bool(arguments.get("versioned", True)))
+    root = os.path.expanduser(str(arguments.get("root_dir", ROOT)))  # noqa: PTH111 - as the plugin does
+    return RunLocation(root, name, bool(arguments.get("versioned", True)))
 
 
 def find_location(name: str) -> RunLocation:

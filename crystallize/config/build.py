@@ -104,8 +104,10 @@ def load_nodes(
 
     Parameters
     ----------
-    path, context, **overrides
+    path, **overrides
         As for :func:`load_experiment`; for every experiment.
+    context : mapping, optional
+        As for :func:`load_experiment`. Those that the folder's own experiment reads get what they can read of it.
     cached_steps : mapping of str to bool, optional
         Whether each of these steps of the folder's own experiment is cached, whatever its files say.
     is_alone : bool, default False
@@ -145,6 +147,9 @@ def load_nodes(
         raise ConfigError(in_order(found))
     nodes = list(made.values())
     _check_context(entries, nodes[-1:] if is_alone else nodes)
+    for node in nodes[:-1] if entries else ():
+        readers = readers_of([node])
+        node.initial_ctx = {key: value for key, value in entries.items() if not readers.exclude(key)}
     return nodes
 
 

@@ -68,7 +68,7 @@ def _configured_root(project: Path) -> str | None:
         return ConfigError([Problem(project, 0, 0, key, message, hint)])
 
     try:
-        text = read_plain(project, LARGEST).decode()
+        text = read_plain(project, LARGEST).decode("utf-8-sig")
         table = tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:  # a TOMLDecodeError names line and column itself
         reason = getattr(error, "strerror", None) or error

@@ -46,7 +46,7 @@ class ArtifactPlugin(BasePlugin):
     Parameters
     ----------
     root_dir : str or Path, default "data"
-        The root folder. A relative one counts from the working directory when a run starts.
+        The root folder. A relative one counts from the working directory when a run starts; ``~`` is the user's own.
     versioned : bool, default True
         Whether each run gets a new version, so that none takes the place of another. If not, all runs use ``v0``;
         the last complete run stays readable there until the next one is complete, which replaces it.
@@ -87,7 +87,7 @@ class ArtifactPlugin(BasePlugin):
             _check_threshold(big_file_threshold_mb, artifact_retention)
         elif artifact_retention is not None:
             big_file_threshold_mb = number_in_environment(THRESHOLD, float)
-        self.root_dir = os.fspath(root_dir)
+        self.root_dir = os.path.expanduser(os.fspath(root_dir))  # noqa: PTH111 - it stays text
         self.versioned = versioned
         self.artifact_retention = artifact_retention
         self.fsync = check_bool("fsync", fsync)

@@ -22,6 +22,7 @@ def stored_experiments(root: str | Path = ROOT) -> list[RunLocation]:
     StoreError
         If the root is a file, or cannot be looked into.
     """
+    root = os.path.expanduser(root)  # noqa: PTH111 - an unknown ~user is left as it is
     try:
         with looking_into(root), os.scandir(root) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
@@ -30,7 +31,7 @@ def stored_experiments(root: str | Path = ROOT) -> list[RunLocation]:
     except NotADirectoryError:
         check_root(root)
         return []
-    found = [RunLocation(str(root), name) for name in names]
+    found = [RunLocation(root, name) for name in names]
     return [location for location in found if has_runs(location, or_deleted=True)]
 
 
@@ -67,7 +68,7 @@ def locate(what: str | os.PathLike[str], root: str | Path = ROOT) -> tuple[RunLo
         raise InvalidTypeError(f"a stored experiment is given by its name or its folder, got {what!r}")
     text = os.fspath(what)
     is_path = not isinstance(what, str) or "/" in text or os.sep in text
-    folder = (Path(text) if is_path else Path(root, text)).absolute()
+    folder = (Path(text) if is_path else Path(os.path.expanduser(root), text)).absolute()  # noqa: PTH111
     if text not in ("", ".", ".."):
         number = version_number(folder.name) if is_path else None
         if number is not None:

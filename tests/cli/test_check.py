@@ -211,6 +211,7 @@ def test_two_experiments_of_one_name_are_a_problem_of_both(command):
         ("steps", "scale = 3\n", "scale"),
         ("datasources", "", "numbers"),
         ("hooks", "from crystallize import hookimpl\n\n@hookimpl\ndef before_rum():\n    pass\n", "before_rum"),
+        ("hooks", "from crystallize import hookimpl\n\n@hookimpl\ndef init_hook():\n    1 / 0\n", "first/hooks.py:5"),
         ("config", "", "experiments/first/config.yaml"),
         ("config", "- 1\n", "experiments/first/config.yaml:1:1"),
         ("config", "steps: [scale\n", "experiments/first/config.yaml:2:1"),

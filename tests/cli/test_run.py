@@ -100,6 +100,11 @@ def test_the_number_of_replicates_is_for_the_named_experiment_and_for_what_has_n
         assert {name: each["replicates"] for name, each in done.items()} == {"make": expected, "use": 5}
 
 
+def test_an_unknown_strategy_on_the_command_line_is_laid_to_no_file(call, project):
+    done = call("run", "use", "--execution", "proces")
+    assert (done.code, "config.yaml" in done.err) == (2, False)
+
+
 def test_a_setting_that_only_what_is_not_run_would_read_is_refused(call, project):
     assert call("run", "use", "--set", "factor=3").code == 0
     for options in [["--only"], ["--debug", "--replicate", "0"]]:
@@ -141,12 +146,21 @@ def test_only_says_that_a_stored_run_was_made_with_other_settings(call, project)
     (line,) = [line for line in call("run", "use", "--only").err.splitlines() if "stale" in line]
     assert "experiment 'make'" in line
     assert "factor of initial_ctx is gone. `crystallize run make` makes a new one" in line
-    (line,) = [
-        line for line in call("run", "use", "--only", "--set", "shift=2").err.splitlines() if "stale" in line
-    ]
-    assert "`crystallize run make --set ...` makes a new one" in line
     assert call("run", "make", "--seed", "11").code == 0
     assert "stale" not in call("run", "use", "--only").err  # another seed is no other definition
+
+
+def test_an_experiment_whose_output_is_read_is_not_stale_for_a_setting_that_it_cannot_read(call, project):
+    assert call("run", "use").code == 0
+    again = call("run", "use", "--resume", "--set", "text=x")
+    assert again.err.count("text of initial_ctx is new") == 3  # the conditions of 'use'
+    assert "stale" not in call("run", "use", "--only", "--set", "shift=2").err
+    steps = project / "use" / "steps.py"
+    steps.write_text(steps.read_text().replace("shift=0.0", "shift=0.0, factor=1"))
+    (line,) = [
+        line for line in call("run", "use", "--only", "--set", "factor=2").err.splitlines() if "stale" in line
+    ]
+    assert "factor of initial_ctx is new. `crystallize run make --set ...` makes a new one" in line
 
 
 def test_only_says_that_a_stored_run_has_read_what_is_stored_otherwise_now(call, project):

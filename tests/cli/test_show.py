@@ -43,6 +43,23 @@ def test_json_has_metadata_metrics_errors_and_summary(call, stored):
     assert rows == {"baseline": None, "shifted": 1, "bigger": 6.5}
 
 
+@pytest.mark.parametrize(
+    ("plugins", "told"),
+    [
+        ("{ARTIFACT: {root_dir: kept}}", "kept/make/v0"),
+        ("{artifact: {root_dir: ~/kept}}", "home/kept/make/v0"),
+        ("{Crystallize_Lab: false}", "stores no results"),
+    ],
+)
+def test_runs_are_where_config_yaml_says_however_it_is_spelled(call, project, monkeypatch, plugins, told):
+    monkeypatch.setenv("HOME", str(Path("home").absolute()))
+    config = project / "make" / "config.yaml"
+    config.write_text(f"{config.read_text()}plugins: {plugins}\n")
+    assert call("run", "make").code == 0
+    shown = call("runs", "show", "make")
+    assert told in shown.out + shown.err
+
+
 def test_versions_are_shown_by_number_and_the_newest_complete_one_by_default(call, project):
     config = project / "make" / "config.yaml"
     config.write_text(config.read_text() + "plugins: {artifact: {root_dir: kept}}\n")

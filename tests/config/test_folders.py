@@ -24,7 +24,8 @@ def test_experiments_are_looked_for_in_the_folder_of_that_name(tmp_path: Path) -
 
 
 def test_the_nearest_pyproject_may_name_another_root(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text('[tool.crystallize]\nroot = "studies/all"\n')
+    text = '[tool.crystallize]\nroot = "studies/all"\n'
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8-sig")
     inner = tmp_path / "src" / "deep"
     inner.mkdir(parents=True)
     assert experiments_root() == tmp_path / "studies" / "all"

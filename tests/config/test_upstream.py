@@ -90,7 +90,9 @@ def test_the_nearest_experiment_of_a_name_is_meant(node: Callable[..., Path]) ->
     assert producer.source == beside / "config.yaml"
 
 
-def test_what_the_caller_says_holds_for_all(node: Callable[..., Path], tmp_path: Path) -> None:
+def test_what_the_caller_says_holds_for_all_that_can_read_it(
+    node: Callable[..., Path], tmp_path: Path
+) -> None:
     node("producer")
     store = ArtifactPlugin(root_dir=tmp_path / "store")
     nodes = load_nodes(
@@ -98,7 +100,10 @@ def test_what_the_caller_says_holds_for_all(node: Callable[..., Path], tmp_path:
     )
     assert [each.master_seed for each in nodes] == [5, 5]
     assert nodes[1].datasource.producers()[0].root == str(tmp_path / "store")
-    assert all(each.initial_ctx == {"plus": 2} for each in nodes)
+    assert [each.initial_ctx for each in nodes] == [{}, {"plus": 2}]
+    assert load_nodes(node("last", middle("consumer#summary")), context={"plus": 3})[1].initial_ctx == {
+        "plus": 3
+    }
 
 
 def test_each_consumer_settles_on_a_run_by_itself(node: Callable[..., Path]) -> None:
