@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_SECONDS_BETWEEN_CANCELS = 0.1
+
 
 def run_awaitable(awaitable: Awaitable[Any]) -> Any:
     """Wait for `awaitable` on an event loop that belongs to this thread, and return its result.
@@ -73,24 +75,30 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 
 async def in_thread(fn: Callable[[], T], *, on_cancel: Callable[[], None]) -> T:
-    """Call `fn` in a thread without blocking the running event loop.
+    """Call `fn` in a thread of its own without blocking the running event loop.
+
+    The loop's own few threads are left to those for whom `fn` may be waiting: what it has the loop run.
 
     Parameters
     ----------
     fn : callable
         Called without arguments, in a copy of the caller's context variables.
     on_cancel : callable
-        Called when the awaiting task is cancelled; it has `fn` end soon. The cancellation leaves when the
-        thread has ended; its cause is what `fn` raised.
+        Called when the awaiting task is cancelled, and again until `fn` has ended: what it has end soon may be about
+        to begin. The cancellation leaves when the thread has ended; its cause is what `fn` raised.
     """
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
-    task = asyncio.ensure_future(asyncio.to_thread(fn))
+    thread = ThreadPoolExecutor(1, "crystallize-run")
+    task = running_loop().run_in_executor(thread, copy_context().run, fn)
+    thread.shutdown(wait=False)  # when it is through
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError as cancelled:
-        on_cancel()
-        await asyncio.wait([task])
+        while not task.done():
+            on_cancel()
+            await asyncio.wait([task], timeout=_SECONDS_BETWEEN_CANCELS)
         raise cancelled from (None if task.cancelled() else task.exception())
 
 

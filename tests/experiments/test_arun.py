@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -48,6 +49,18 @@ def test_steps_run_on_the_loop_that_arun_was_awaited_on() -> None:
     result = asyncio.run(main())
     result.raise_for_errors()
     assert result.metrics.baseline.metrics["at home"] == [True] * 10
+
+
+def test_the_threads_of_the_loop_are_left_to_the_steps() -> None:
+    async def in_a_thread(data: Any) -> Any:
+        return await asyncio.to_thread(lambda: data)
+
+    async def main() -> Any:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        experiment = Experiment(lambda: 0, [in_a_thread], execution="async", replicates=2)
+        return await asyncio.wait_for(experiment.arun(), timeout=60)
+
+    asyncio.run(main()).raise_for_errors()
 
 
 def test_the_loop_is_free_while_a_run_has_its_own_thread() -> None:

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from crystallize.utils.aio import close_loop, run_awaitable
+from crystallize.utils.aio import close_loop, in_thread, run_awaitable
 
 WORD: ContextVar[str] = ContextVar("word", default="none")
 
@@ -131,3 +131,23 @@ def test_asyncio_is_not_imported_before_something_is_awaited(run_python):
         "import sys, crystallize.utils.aio as aio; aio.close_loop(); assert 'asyncio' not in sys.modules",
         fresh=True,
     )
+
+
+def test_what_is_about_to_begin_in_a_thread_is_cancelled_again_until_it_has_ended():
+    calls = []
+    over = threading.Event()
+
+    def cancel():
+        calls.append(None)
+        if len(calls) == 2:
+            over.set()
+
+    async def main():
+        task = asyncio.ensure_future(in_thread(lambda: over.wait(60), on_cancel=cancel))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert over.is_set()

@@ -168,15 +168,17 @@ class _Batch:
         self._finished: list[Finished] = []
         self._seconds = 0.0
         self._raised: Raised | None = None
-        self._logs: list[logging.LogRecord] = []
+        self.logs: list[logging.LogRecord] = []
 
     def run(self) -> None:
-        token = _records.set(self._logs)
+        token = _records.set(self.logs)
+        _under_way.add(self)
         try:
             self._surroundings.restore_in_context()
             self._run()
             close_loop()
         finally:
+            _under_way.discard(self)
             _records.reset(token)
 
     def run_in_time(self, timeout: float) -> None:
@@ -199,7 +201,7 @@ class _Batch:
 
     def report(self) -> Report:
         with self._lock:
-            return Report(self._finished, self._seconds, self._stuck, self._raised, list(self._logs))
+            return Report(self._finished, self._seconds, self._stuck, self._raised, list(self.logs))
 
     def _run(self) -> None:
         order = self._order
@@ -247,6 +249,7 @@ def _raised(error: BaseException) -> Raised:
 # -- logging -----------------------------------------------------------------------------------------------
 
 _records: ContextVar[list[logging.LogRecord]] = ContextVar("crystallize_dask_records")
+_under_way: set[_Batch] = set()
 
 
 def _collect_logs() -> None:
@@ -256,12 +259,17 @@ def _collect_logs() -> None:
 
 
 class _Collector(logging.handlers.QueueHandler):
-    """Adds each record, with its message put together, to those of the batch in whose thread it was logged."""
+    """Adds each record, with its message put together, to those of the batch in whose thread it was logged.
+
+    One of another thread, such as a step has started, belongs to the batch under way, if that is the only one.
+    """
 
     def __init__(self) -> None:
         super().__init__(None)  # type: ignore[arg-type]
 
     def enqueue(self, record: logging.LogRecord) -> None:
         records = _records.get(None)
+        if records is None and len(batches := list(_under_way)) == 1:
+            records = batches[0].logs
         if records is not None:
             records.append(record)

@@ -267,9 +267,12 @@ class DaskTransport:
             yield Joined(worker, worker.room)
 
     def _check_workers_available(self) -> None:
-        """Give up when for some time there was nobody who could do what is left."""
+        """Give up when for some time there was nobody who could do what is left.
+
+        Workers of our own may be slow to start, but they come, or their deaths are told.
+        """
         now = time.monotonic()
-        if any(worker.may_be_of_use for worker in self._workers.values()):
+        if self._local is not None or any(worker.may_be_of_use for worker in self._workers.values()):
             self._available_at = now
         if now - self._available_at <= patience():
             return

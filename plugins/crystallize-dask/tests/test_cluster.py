@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import distributed
@@ -95,6 +96,17 @@ def test_arrays_can_be_written_to_in_the_worker_and_are_not_touched_here(shared_
 def test_what_a_worker_logs_is_handled_here_in_the_order_of_a_batch(shared_cluster, caplog):
     def replicate_fn(replicate):
         logging.getLogger("crystallize.mine").info("replicate %d", replicate)
+
+    with caplog.at_level(logging.INFO, "crystallize"):
+        run(shared_cluster.address, replicate_fn)
+    messages = [record.getMessage() for record in caplog.records if record.name == "crystallize.mine"]
+    assert sorted(messages) == [f"replicate {i}" for i in range(8)]
+
+
+def test_what_a_thread_of_a_step_logs_is_handled_here(shared_cluster, caplog):
+    def replicate_fn(replicate):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(logging.getLogger("crystallize.mine").info, "replicate %d", replicate)
 
     with caplog.at_level(logging.INFO, "crystallize"):
         run(shared_cluster.address, replicate_fn)

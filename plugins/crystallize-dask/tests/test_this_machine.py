@@ -167,6 +167,12 @@ def seen(tmp_path_factory):
     return SimpleNamespace(folder=folder, strategy=strategy, results=results, shown=shown.getvalue())
 
 
+def test_workers_that_are_slow_to_start_are_waited_for(monkeypatch):
+    monkeypatch.setattr("crystallize_dask.transport.patience", lambda: 0.0)
+    experiment = SimpleNamespace(owed=iter(range(2)))
+    assert DaskExecution(max_workers=1).run_experiment_loop(experiment, lambda replicate: replicate) == [0, 1]
+
+
 def test_workers_have_their_share_of_the_cores(seen):
     share = seen.strategy.settings["threads_per_worker"]
     assert share >= 1
