@@ -266,6 +266,30 @@ def test_another_setting_of_a_plugin_is_a_change_also_if_the_plugin_tells_of_non
     assert "condition baseline runs again: offset of plugin 'Offset' was 0.1, is 0.2" in told(caplog)
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "reason"),
+    [
+        ({"version": "1"}, {"version": "2"}, "version of step 'ReadStep' was '1', is '2'"),
+        ({"depends_on": [1.0, 2.0]}, {"depends_on": [3.0, 2.0]}, "was 1.0, is 3.0"),
+        ({}, {}, "weights.bin in depends_on of step 'ReadStep' was 'xxh3"),
+    ],
+)
+def test_what_a_step_says_that_it_rests_on_counts(
+    before: dict[str, Any], now: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = Path("weights.bin")
+
+    def read(data: Any) -> Any:
+        return data, {"weights": weights.read_text()}
+
+    for said, content, strategy in ((before, "old", "rerun"), (now, "new", "resume")):
+        weights.write_text(content)
+        step = pipeline_step(cacheable=True, **(said or {"depends_on": [weights]}))(read)
+        run = Experiment(lambda: 0, [step], name="demo", seed=1).run(strategy=strategy)
+    assert run.metrics.baseline.metrics["weights"] == ["new"]
+    assert reason in told(caplog)
+
+
 def test_other_code_in_hooks_py_is_a_change(caplog: pytest.LogCaptureFixture) -> None:
     folder = Path("hooked")
     folder.mkdir()
