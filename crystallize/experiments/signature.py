@@ -141,7 +141,7 @@ def _dependency(name: str, thing: Any) -> Any:
     if not isinstance(thing, Path):
         return _readable(name, thing)
     try:
-        return measure_file(thing).digest
+        return measure_file(thing.resolve()).digest
     except OSError as error:
         return error.strerror or str(error)
 

@@ -121,6 +121,12 @@ def step_parts(step: PipelineStep) -> dict[str, dict[str, Part]]:
     }
 
 
+def step_hash(name: str, parts: Mapping[str, Mapping[str, Part]]) -> str:
+    """Return the name of the folder of a step."""
+    hashes = {kind: {part: digest for part, (digest, _) in inner.items()} for kind, inner in parts.items()}
+    return content_hash((name, hashes))
+
+
 def dependencies_of(step: PipelineStep) -> dict[str, Any]:
     """Return what a step says that it depends on, each with a name of its own."""
     found: dict[str, Any] = {}
@@ -128,12 +134,6 @@ def dependencies_of(step: PipelineStep) -> dict[str, Any]:
         name = _shown(each)
         found[f"{name} ({place})" if name in found else name] = each
     return found
-
-
-def step_hash(name: str, parts: Mapping[str, Mapping[str, Part]]) -> str:
-    """Return the name of the folder of a step."""
-    hashes = {kind: {part: digest for part, (digest, _) in inner.items()} for kind, inner in parts.items()}
-    return content_hash((name, hashes))
 
 
 def shown(name: str, value: Any) -> str:
