@@ -154,11 +154,14 @@ def data_source(fn: Callable[..., Any] | None = None, /) -> Any:
 def chosen_runs(
     sources: Iterable[DataSource], inputs: Sequence[Mapping[str, Any]] | None = None
 ) -> Iterator[None]:
-    """Have data sources choose what they read, these `inputs` if given, and keep to it while the block runs."""
+    """Have data sources choose what they read, these `inputs` if given, and keep to it while the block runs.
+
+    If one cannot choose, those before it let go what they chose, and no others: another run may keep to that.
+    """
     with ExitStack() as stack:
-        for source in sources:
-            stack.callback(source.release_run)
-            source.choose_run() if inputs is None else source.choose_run_again(inputs)
+        for leaf in (leaf for source in sources for leaf in source.leaves()):
+            leaf.choose_run() if inputs is None else leaf.choose_run_again(inputs)
+            stack.callback(leaf.release_run)
         yield
 
 

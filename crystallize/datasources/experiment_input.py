@@ -9,7 +9,7 @@ from crystallize.datasources.datasource import DataSource, as_datasource
 from crystallize.errors import InvalidTypeError, ReplicateMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from crystallize.store.layout import RunLocation
     from crystallize.utils.context import FrozenContext
@@ -99,21 +99,6 @@ class ExperimentInput(DataSource):
         """Yield the sources of the bundle, and those of bundles in it."""
         for source in self.sources.values():
             yield from source.leaves()
-
-    def choose_run(self) -> None:
-        """Let each source choose what the coming run reads."""
-        for source in self.sources.values():
-            source.choose_run()
-
-    def choose_run_again(self, inputs: Sequence[Mapping[str, Any]]) -> None:
-        """Let each source choose what an earlier run read."""
-        for source in self.sources.values():
-            source.choose_run_again(inputs)
-
-    def release_run(self) -> None:
-        """Have each source let go what it chose."""
-        for source in self.sources.values():
-            source.release_run()
 
     def recheck(self, ctx: FrozenContext) -> None:
         """Have each source look again at what it gave."""

@@ -7,15 +7,17 @@ import math
 import sys
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources.experiment_input import ExperimentInput
 from crystallize.hookspecs import RUNS_IN
+from crystallize.pipelines.cache.step_key import dependencies_of
 from crystallize.pipelines.parts import taken_apart
 from crystallize.plugins.manager import settings_of
 from crystallize.utils.code import code_of, name_of_code
+from crystallize.utils.digests import measure_file
 from crystallize.utils.fingerprint import safe_fingerprint
 from crystallize.utils.masking import masked
 from crystallize.utils.sharing import to_python
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
     from crystallize.experiments.treatment import Treatment
     from crystallize.hookspecs import RunningExperiment
+    from crystallize.pipelines.pipeline_step import PipelineStep
     from crystallize.plugins.collection import PluginRecord
     from crystallize.statistics.hypothesis import Hypothesis
 
@@ -58,7 +61,8 @@ def experiment_signature(experiment: RunningExperiment, hypotheses: Iterable[Hyp
         ``seed``
             The master seed.
         ``steps``
-            Steps by their name in the pipeline, in its order, a *part* each.
+            Steps by their name in the pipeline, in its order, a *part* each; ``version`` and ``depends_on`` if the step
+            has them, with the digest of each file.
         ``datasource``
             A part; of an ExperimentInput, ``{"sources": {key: part}}``.
         ``initial_ctx``
@@ -91,7 +95,7 @@ def experiment_signature(experiment: RunningExperiment, hypotheses: Iterable[Hyp
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "seed": experiment.master_seed,
         "steps": {
-            name: _part(step)
+            name: _step(step)
             for name, step in zip(experiment.pipeline.names, experiment.pipeline.steps, strict=True)
         },
         "datasource": _source(experiment.datasource),
@@ -122,6 +126,25 @@ def _part(thing: Any, *others: Any) -> dict[str, Any]:
             {name: value for name, value in defaults.items() if name not in parameters}
         ),
     }
+
+
+def _step(step: PipelineStep) -> dict[str, Any]:
+    part = _part(step, *step.depends_on)
+    if step.version is not None:
+        part["version"] = _readable("version", step.version)
+    if step.depends_on:
+        dependencies = dependencies_of(step)
+        part["depends_on"] = {name: _dependency(name, each) for name, each in dependencies.items()}
+    return part
+
+
+def _dependency(name: str, thing: Any) -> Any:
+    if not isinstance(thing, Path):
+        return _readable(name, thing)
+    try:
+        return measure_file(thing.resolve()).digest
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _defaults(function: FunctionType) -> dict[str, Any]:

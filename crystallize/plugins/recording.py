@@ -298,6 +298,8 @@ def resume_recording(experiment: RunningExperiment, location: RunLocation, *, fs
                     _log.info("%s has %d replicates, and keeps them all", claim.folder, run.replicates)
             run.started = earlier.metadata.get("started") or run.started
             definition = experiment.definition()  # it may relate to a plan otherwise
+            if earlier.without:
+                definition["other_conditions"] = earlier.without
             recording = Recording(experiment, claim, definition, is_resumed=True, fsync=fsync)
             run.stored = recording.go_on(earlier)
             otherwise.pop_all()

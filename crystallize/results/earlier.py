@@ -67,6 +67,10 @@ class EarlierPart:
         What does not count any more.
     attempts : dict
         How often each failed outcome was tried.
+    without : dict
+        The signature of each condition that is stored and that the run that goes on does not have.
+    is_all_changed : bool
+        Whether nothing of what is there counts any more.
     unwritten : list of ReplicateResult
         What counts and is in no journal.
 
@@ -88,6 +92,8 @@ class EarlierPart:
         self.metadata = read_metadata(folder) or {}
         self.again: tuple[Again, ...] = ()
         self.attempts: dict[tuple[int, str], int] = {}
+        self.without: dict[str, Any] = {}
+        self.is_all_changed = False
         self.unwritten: list[ReplicateResult] = []
         self.reader: JournalReader | None = None
         self._experiment = experiment
@@ -127,8 +133,14 @@ class EarlierPart:
             That of the run that goes on; see :mod:`crystallize.store.changes`.
         """
         before = self.metadata.get("signature")
-        if isinstance(before, dict):
-            self._changed = changed_conditions(before, signature)
+        if not isinstance(before, dict):
+            return
+        stored = self.metadata.get("other_conditions", {}) | before.get("conditions", {})
+        self._changed = changed_conditions(before | {"conditions": stored}, signature)
+        self.is_all_changed = bool(self._changed) and all(
+            name in self._changed for name in self._conditions if name in stored
+        )
+        self.without = {name: part for name, part in stored.items() if name not in self._conditions}
 
     @property
     def replicates(self) -> int | None:
@@ -168,11 +180,6 @@ class EarlierPart:
     def has_voided(self) -> bool:
         """Whether something that was measured does not count any more."""
         return bool(self._changed or self._dropped or self._limit is not None)
-
-    @property
-    def is_all_changed(self) -> bool:
-        """Whether nothing of what is there counts any more."""
-        return bool(self._changed) and all(name in self._changed for name in self._conditions)
 
     def outcomes(self) -> Iterator[ReplicateResult]:
         """Yield what still counts; of a replicate that is there in part, those conditions."""

@@ -86,11 +86,11 @@ def _change(before: Any, now: Any, of: str) -> str:
         if key == "code":
             return f"in the code{of}, {_changed_code(old, new)}"
         if (
-            key in ("settings", "parameters", "defaults", "datasource")
+            key in ("settings", "parameters", "defaults", "datasource", "depends_on")
             and old is not _MISSING
             and new is not _MISSING
         ):
-            return _change(old, new, of)
+            return _change(old, new, f" in depends_on{of}" if key == "depends_on" else of)
         return _was(f"{key}{of}", old, new)
     return ""
 

@@ -8,9 +8,9 @@
 
 One process writes it and only ever appends. ``sum`` is a hash of the rest of the line that begins with the token of the
 run that began the journal, so that a line of another run is not taken for one of this. A crash can cut off the last
-line and nothing else; a damaged line costs its own outcome and no other. A session is one stretch of the run: from its
-start, or from where it was resumed, until it ended. Most outcomes leave the same trace, which is written once, before
-the first of them.
+line and nothing else; a damaged line costs its own outcome and no other, and one with a trace costs none. A session is
+one stretch of the run: from its start, or from where it was resumed, until it ended. Most outcomes leave the same
+trace, which is written once, before the first of them.
 
 Here is what a line is; :mod:`crystallize.store.journal_writer` writes them, and :mod:`crystallize.store.journal_reader`
 reads them.

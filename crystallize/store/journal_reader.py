@@ -158,7 +158,7 @@ class JournalReader:
         if fields is not None:
             try:
                 if "replicate" in fields:
-                    trace = self._traces[fields["trace"]]
+                    trace = self._traces.get(fields["trace"], ())  # the line that tells it may be damaged
                     return entry_from(fields, trace, exact_json.MARK in line, self._may_unpickle)
                 return self._read_other(fields)
             except _OF_DAMAGE:

@@ -47,8 +47,8 @@ _ENTRIES: Mapping[str, tuple[_Check, Collection[str]]] = {
     "an object": (
         lambda value: isinstance(value, dict),
         (
-            *("files", "signature", "signature.steps", "signature.conditions", "hooks", "code"),
-            *("environment", "environment.variables", "packages", "removed"),
+            *("files", "signature", "signature.steps", "signature.conditions", "other_conditions", "hooks"),
+            *("code", "environment", "environment.variables", "packages", "removed"),
         ),
     ),
     "an object of whole numbers": (

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from crystallize import Artifact, DataSource, Experiment, ExperimentInput, data_source, open_run
-from crystallize.errors import ArtifactNotFoundError, InvalidTypeError, ReplicateMismatchError
+from crystallize.datasources.datasource import chosen_runs
+from crystallize.errors import (
+    ArtifactNotFoundError,
+    InvalidTypeError,
+    NewerSchemaError,
+    ReplicateMismatchError,
+)
 from crystallize.utils.context import FrozenContext
 
 
@@ -130,3 +136,20 @@ def test_that_replicates_share_several_artifacts_is_told(
     for each in (result, open_run("consumer")):
         noted = f"replicates are not independent: they share those of 'few', which has {there}."
         assert (noted in str(each.summary())) == is_told
+
+
+def test_a_run_that_cannot_choose_what_it_reads_leaves_alone_what_another_one_keeps_to() -> None:
+    out = Artifact("data.txt", loader="text")
+    first = producer("first", out)
+    first.run(replicates=1)
+    newer = source_of("newer")
+    metadata = Path("data/newer/v0/metadata.json")
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text('{"schema_version": 99}')
+    with chosen_runs([out]):
+        first.run(replicates=2)
+        for bundle in (ExperimentInput(a=newer, b=out), ExperimentInput(a=out, b=newer)):
+            with pytest.raises(NewerSchemaError), chosen_runs([bundle]):
+                pass
+        assert out.default_replicates == 1
+    assert out.default_replicates == 2

@@ -266,6 +266,30 @@ def test_another_setting_of_a_plugin_is_a_change_also_if_the_plugin_tells_of_non
     assert "condition baseline runs again: offset of plugin 'Offset' was 0.1, is 0.2" in told(caplog)
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "reason"),
+    [
+        ({"version": "1"}, {"version": "2"}, "version of step 'ReadStep' was '1', is '2'"),
+        ({"depends_on": [1.0, 2.0]}, {"depends_on": [3.0, 2.0]}, "was 1.0, is 3.0"),
+        ({}, {}, "weights.bin in depends_on of step 'ReadStep' was 'xxh3"),
+    ],
+)
+def test_what_a_step_says_that_it_rests_on_counts(
+    before: dict[str, Any], now: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = Path("weights.bin")
+
+    def read(data: Any) -> Any:
+        return data, {"weights": weights.read_text()}
+
+    for said, content, strategy in ((before, "old", "rerun"), (now, "new", "resume")):
+        weights.write_text(content)
+        step = pipeline_step(cacheable=True, **(said or {"depends_on": [weights]}))(read)
+        run = Experiment(lambda: 0, [step], name="demo", seed=1).run(strategy=strategy)
+    assert run.metrics.baseline.metrics["weights"] == ["new"]
+    assert reason in told(caplog)
+
+
 def test_other_code_in_hooks_py_is_a_change(caplog: pytest.LogCaptureFixture) -> None:
     folder = Path("hooked")
     folder.mkdir()
@@ -304,6 +328,21 @@ def test_what_was_measured_with_other_settings_is_never_taken_up_again() -> None
     assert_same(result, undisturbed(lr=0.05))
 
 
+@pytest.mark.parametrize(("now", "again"), [(0.05, ()), (0.1, ("high",))])
+def test_a_condition_that_the_run_went_on_without_comes_back_only_as_it_was_measured(
+    now: float, again: tuple[str, ...]
+) -> None:
+    experiment(lr=0.05).run()
+    for more in (1, 2):
+        experiment(conditions=(), hypotheses=[], replicates=REPLICATES + more).run(strategy="resume")
+    ran()
+    result = experiment(lr=now, replicates=REPLICATES).run(strategy="resume")
+    assert ran() == sorted(
+        owed(*range(REPLICATES), conditions=again) + owed(REPLICATES, REPLICATES + 1, conditions=("high",))
+    )
+    assert_same(result, undisturbed(lr=now, replicates=REPLICATES + 2))
+
+
 def test_another_function_of_a_library_as_the_data_source_is_a_change(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -325,6 +364,7 @@ def other_source(ctx: Any) -> float:
     ("change", "reason"),
     [
         ({"seed": 6}, "the master seed was 5, is 6"),
+        ({"seed": 6, "conditions": ("high", "higher")}, "the master seed was 5, is 6"),
         ({"initial_ctx": {"lr": 0.2}}, "lr of initial_ctx is new"),
         (
             {"plugins": [ArtifactPlugin(versioned=True), SeedPlugin(5, auto_seed=False)], "seed": None},
@@ -339,7 +379,7 @@ def test_if_nothing_applies_any_more_a_new_run_begins_and_the_old_one_stays(
     before = content(first.path)
     ran()
     result = experiment(**change).run(strategy="resume")
-    assert ran() == owed(*range(REPLICATES))
+    assert ran() == owed(*range(REPLICATES), conditions=result.conditions)
     assert reason in told(caplog)
     assert result.path == Path.cwd() / "data/demo/v1"
     assert content(first.path) == before

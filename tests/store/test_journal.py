@@ -371,6 +371,19 @@ def test_a_damaged_line_costs_its_own_outcome_and_no_other(file: Path) -> None:
     assert reader.damaged == [5]
 
 
+def test_a_damaged_line_with_a_trace_costs_the_trace_and_no_outcome(file: Path) -> None:
+    write(file, *map(result, range(3)))
+    lines = file.read_bytes().splitlines(keepends=True)
+    number = next(place for place, line in enumerate(lines) if b'"stages"' in line)
+    lines[number] = lines[number].replace(b"stages", b"stagez")
+    file.write_bytes(b"".join(lines))
+    reader = JournalReader(file)
+    found = [each for _, outcomes in StoredOutcomes(reader) for each in outcomes]
+    assert [each.metrics for each in found] == [each.metrics for n in range(3) for each in result(n).outcomes]
+    assert {each.trace for each in found} == {()}
+    assert reader.damaged == [number + 1]
+
+
 DAMAGE = (
     *(b"\n", b"x\n", b"{}\n", b"null\n", b"1\n", b"1,2\n", b"[1\n", b"2]\n", b'"\n', b"],[\n"),
     *(

@@ -117,7 +117,7 @@ def step_parts(step: PipelineStep) -> dict[str, dict[str, Part]]:
         "parameters": {name: _part(name, value) for name, value in sorted(parameters.items())},
         "libraries": {name: (version, version) for name, version in libraries.items()},
         "other": {name: _part(name, value) for name, value in other.items()}
-        | {f"depends_on {_shown(each)}": _dependency(each) for each in step.depends_on},
+        | {f"depends_on {name}": _dependency(each) for name, each in dependencies_of(step).items()},
     }
 
 
@@ -132,6 +132,15 @@ def step_hash(name: str, parts: Mapping[str, Mapping[str, Part]]) -> str:
     """Return the name of the folder of a step."""
     hashes = {kind: {part: digest for part, (digest, _) in inner.items()} for kind, inner in parts.items()}
     return content_hash((name, hashes))
+
+
+def dependencies_of(step: PipelineStep) -> dict[str, Any]:
+    """Return what a step says that it depends on, each with a name of its own."""
+    found: dict[str, Any] = {}
+    for place, each in enumerate(step.depends_on):
+        name = _shown(each)
+        found[f"{name} ({place})" if name in found else name] = each
+    return found
 
 
 def shown(name: str, value: Any) -> str:

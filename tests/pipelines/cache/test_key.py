@@ -115,6 +115,18 @@ def test_what_is_ignored_does_not_matter_and_is_still_in_the_provenance(run: Any
     assert "'level': 2" in str(result.provenance.of("baseline", 0))
 
 
+def test_each_of_several_values_that_it_depends_on_counts(run: Any) -> None:
+    found = []
+    for values in ([{"a": 1}, {"b": 1}], [{"a": 2}, {"b": 1}], [{"a": 2}, {"b": 2}], [{"a": 2}, {"b": 2}]):
+
+        @pipeline_step(cacheable=True, depends_on=values)
+        def looks_up(data: Any) -> Any:
+            return data
+
+        found.append(run(looks_up))
+    assert list(map(hits, found)) == [0, 0, 0, 1]
+
+
 def test_version_and_depends_on_stand_for_what_cannot_be_seen(run: Any) -> None:
     file = Path("weights.bin")
     found = []
