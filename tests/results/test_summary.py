@@ -20,7 +20,7 @@ from crystallize.results.condition import ConditionMetrics
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.statistics.hypothesis import Hypothesis
 from crystallize.statistics.intervals import bootstrap_t_interval
-from crystallize.statistics.verifiers import paired_t_test, welch_t_test
+from crystallize.statistics.verifiers import equivalence_test, paired_t_test, welch_t_test
 from crystallize.store.outcome import OutcomeError
 
 FAILED = None
@@ -354,7 +354,7 @@ def test_what_no_hypothesis_asks_for_is_a_family_of_its_own(draws):
     details = {row.metric: row.detail for row in result.summary(detail=True).rows if row.condition == "t"}
     assert details["a"].adjusted_p_value == 2 * details["a"].p_value
     assert details["b"].adjusted_p_value == pytest.approx(4 * details["b"].p_value)
-    assert details["b"].family == "4 comparisons without a hypothesis, Holm"
+    assert details["b"].family == "4 tests of this summary, Holm"
     assert [details[metric].verdict for metric in "abc"] == ["better", "smaller", "smaller"]
 
 
@@ -505,6 +505,48 @@ def test_pairs_that_have_no_cluster_in_common_are_counted():
     row = detail_of(result, cluster="patient")
     assert (row.pairs, row.dropped) == (3, {"NaN": 1, "without a cluster in common": 2})
     assert "without a cluster in common" in " ".join(str(result.summary(cluster="patient")).split())
+
+
+@pytest.fixture
+def of_patients(draws):
+    """Two metrics of six patients, and one without patients."""
+    base, better = draws
+    patients = {metric: {i: [{"patient": i % 6}] for i in range(len(base))} for metric in "ab"}
+
+    def make(*hypotheses):
+        conditions = {name: {metric: better.tolist() for metric in "abc"} for name in ("t", "u")}
+        return make_result(
+            hypotheses, tags=patients, baseline={metric: base.tolist() for metric in "abc"}, **conditions
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("shown", [None, "a"])
+@pytest.mark.parametrize("correction", ["holm", "bonferroni"])
+def test_on_clusters_p_values_are_corrected_for_all_tests_of_a_hypothesis(
+    of_patients, draws, shown, correction
+):
+    first = Hypothesis(paired_t_test(), "b", name="first")
+    asked = Hypothesis(paired_t_test(), ["a", "b", "c"], name="three", correction=correction)
+    rows = of_patients(first, asked).summary(shown, detail=True, cluster="patient").rows
+    detail = next(row.detail for row in rows if (row.metric, row.condition) == ("a", "t"))
+    assert detail.p_value > stats.ttest_rel(*draws).pvalue  # of c, which has no patients
+    tests = 4 if correction == "holm" else 6
+    assert detail.adjusted_p_value == pytest.approx(tests * detail.p_value)
+    assert detail.family.startswith("6 tests of hypothesis 'three'")
+
+
+def test_on_clusters_a_test_of_a_difference_is_not_said_to_be_one_of_equivalence(of_patients):
+    asked = Hypothesis(equivalence_test(margin=50.0), "a", name="alike")
+    of_each, of_clusters = (
+        detail_of(of_patients(asked), metrics="a", cluster=cluster).detail for cluster in (None, "patient")
+    )
+    assert (of_each.verdict, of_each.family) == ("equivalent", "2 tests of hypothesis 'alike', Holm")
+    assert (of_clusters.verdict, of_clusters.family) == ("smaller", "2 tests of this summary, Holm")
+    shown = " ".join(str(of_patients(asked).summary(cluster="patient")).split())
+    assert "do not count clusters of 'patient'." in shown
+    assert "Those that do" not in shown
 
 
 def test_below_a_table_of_clusters_a_hypothesis_says_that_it_counts_none():
