@@ -186,9 +186,10 @@ def tags_of(conditions: Sequence[ConditionMetrics], metrics: Sequence[str]) -> s
 
 
 def _is_binary(column: Column) -> bool:
-    """Tell whether each replicate is true or false; one with several values is their mean, and so a number."""
+    """Tell whether each replicate is true or false, or lost as NaN; one of several values is a number, their mean."""
     return not column.is_dense and all(
-        len(values) == 1 and isinstance(values[0], bool) for _, values in column.by_replicate()
+        len(values) == 1 and (isinstance(values[0], bool) or _is_nan(values[0]))
+        for _, values in column.by_replicate()
     )
 
 

@@ -304,6 +304,21 @@ def test_effects_and_interactions_are_shown_as_tables() -> None:
     assert "<td>T x K</td>" in effects._repr_html_()
 
 
+def test_the_table_of_an_interaction_shows_what_a_factor_does_beside_a_far_larger_one() -> None:
+    def measure(data: Any, *, size: float = 1, knob: int = 0) -> Any:
+        return data, {"y": size * (2 + 0.3 * knob)}
+
+    effects = run(measure, grid(size=[1, 1000], knob=[0, 1])).effects("y")
+    assert effects.interaction("size", "knob").splitlines()[2:] == [
+        "size=1       2.00    2.30",
+        "size=1000    2000    2300",
+    ]
+    assert effects.interaction("knob", "size").splitlines()[2:] == [
+        "knob=0    2.00       2000",
+        "knob=1    2.30       2300",
+    ]
+
+
 def test_an_interaction_is_drawn_with_a_line_for_each_level_of_the_second_factor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

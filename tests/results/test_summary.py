@@ -433,6 +433,16 @@ def test_true_and_false_have_the_intervals_of_shares():
     assert detail_of(make_result(baseline={"won": [1, 0]}, t={"won": [1, 1]})).method == "student"
 
 
+def test_true_and_false_stay_shares_where_some_are_lost_as_nan():
+    base, other = [True] * 4 + [False] * 16, [True] * 16 + [False] * 4
+    kept = detail_of(make_result(baseline={"won": base}, t={"won": other}))
+    for place in (0, 21):  # NaN comes first, or last
+        sides = [[*side[:place], math.nan, *side[place:]] for side in (base, other)]
+        found = detail_of(make_result(baseline={"won": sides[0]}, t={"won": sides[1]}))
+        assert (found.method, found.interval, found.dropped) == ("shares", kept.interval, {"NaN": 1})
+        assert found.detail.p_value == kept.detail.p_value
+
+
 def test_several_true_and_false_values_of_a_replicate_count_as_their_mean():
     base = [[True, False], [False, False], [True, True], [False, True], [False, False], [True, False]]
     better = [[True, True], [True, False], [True, True], [True, True], [False, True], [True, True]]
