@@ -90,7 +90,7 @@ class Effects(Sequence[Effect]):
     notes : tuple of str
         What else is to be known.
     was_stopped : bool
-        Whether a rule has ended the run by what it saw, so that the level does not hold.
+        Whether a rule has ended the run, or one that it reads, by what it saw, so that the level does not hold.
     """
 
     metric: str
@@ -262,8 +262,8 @@ class Effects(Sequence[Effect]):
             yield "One replicate tells nothing of how sure an effect is."
         if self.was_stopped:
             yield (
-                "A rule has ended this run by what it saw, and intervals and p-values hold for a number of replicates "
-                "that was fixed beforehand."
+                "A rule has ended this run, or one that it reads, by what it saw, and intervals and p-values hold for "
+                "a number of replicates that was fixed beforehand."
             )
         yield from self.notes
         if self.confounded:

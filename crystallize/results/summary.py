@@ -89,6 +89,8 @@ class Summary:
         The plan that was locked before the run, and what departs from it.
     shared_inputs : mapping of str to int
         Each experiment of which several replicates read the same artifact, with how many replicates that has.
+    stopped_inputs : tuple of str
+        The experiments that it read, and whose stopping rules say how many replicates it has.
     stopping : Stopping or None
         What the rule saw that ended the run.
     cluster : str or None
@@ -110,6 +112,7 @@ class Summary:
     failed: Mapping[str, int] = field(default_factory=dict)
     planned: int | None = None
     shared_inputs: Mapping[str, int] = field(default_factory=dict)
+    stopped_inputs: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as plain dicts and lists."""
@@ -124,6 +127,7 @@ class Summary:
             "hypotheses": [each.to_dict() for each in self.hypotheses],
             "preregistration": None if self.preregistration is None else self.preregistration._asdict(),
             "shared_inputs": dict(self.shared_inputs),
+            "stopped_inputs": list(self.stopped_inputs),
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
         }
 
@@ -202,6 +206,7 @@ class Summary:
             yield f"{replicates}. sd: standard deviation over replicates."
             yield from self._method_notes()
             yield from self._sharing_notes()
+            yield from self._stopping_notes()
         elif self.replicates != planned:
             yield f"no metrics were recorded in {replicates}"
         else:
@@ -240,6 +245,14 @@ class Summary:
                     f"replicates are not independent: they share those of {producer!r}, which has {count}. "
                     "Intervals and p-values promise too much."
                 )
+
+    def _stopping_notes(self) -> Iterator[str]:
+        """Say of which experiments a stopping rule has said how many replicates there are."""
+        if self.stopped_inputs:
+            yield (
+                f"a stopping rule of {listed(self.stopped_inputs)} has said how many replicates there are: intervals "
+                "and p-values hold for a number that was fixed beforehand."
+            )
 
     def _loss_notes(self) -> Iterator[str]:
         """Name what is missing besides failures, and pairs that cost more than they gained."""

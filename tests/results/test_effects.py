@@ -268,7 +268,7 @@ def test_where_a_rule_has_dropped_a_cell_that_is_said_and_that_the_rule_has_ende
     assert (effects.replicates, effects.dropped, effects.was_stopped) == (first, 30 - first, True)
     text = " ".join(str(effects).split())
     assert "where a cell failed or gave no finite number, or was dropped by the stopping rule." in text
-    assert "A rule has ended this run by what it saw" in text
+    assert "A rule has ended this run, or one that it reads, by what it saw" in text
 
 
 def test_of_several_values_of_a_replicate_the_mean_counts() -> None:
