@@ -262,7 +262,7 @@ class Result:
             are better, what pairing was worth, p-values, verdict.
         cluster : str, optional
             A tag of values, such as ``"patient"``, if those of different replicates that have the same one depend on
-            each other. Intervals and p-values then count clusters and not replicates.
+            each other. Intervals and p-values then count clusters, and replicates only where one has values of several.
         interval : {"student", "bootstrap-t"}, optional
             How the interval of a mean of paired differences is found; ``"bootstrap-t"`` is for skewed differences.
         """

@@ -492,16 +492,27 @@ def test_a_small_relative_change_is_shown_with_its_digits():
 
 
 def test_clusters_that_differ_by_rounding_alone_prove_nothing():
-    easy = np.random.default_rng(2).normal(120, 5, 20)
-    gains = np.arange(20) % 4 * 0.37
-    base = easy[:, None] + [0.0, 7.0, 14.0]
-    tags = {"a": {i: [{"fold": fold} for fold in range(3)] for i in range(20)}}
-    for shift, p_value in ((0.1, 0.25), (0.0, 1.0)):  # tosses of three coins; and a mean of nothing
-        values = base + (gains - gains.mean() + shift)[:, None]
+    base = np.random.default_rng(2).normal(120, 5, 20)
+    gains = np.arange(20) % 5 * 0.37
+    tags = {"a": {i: [{"fold": i // 5}] for i in range(20)}}
+    for shift, p_value in ((0.1, 0.125), (0.0, 1.0)):  # tosses of four coins; and a mean of nothing
+        values = base + gains - gains.mean() + shift
         result = make_result([], tags, baseline={"a": base.tolist()}, t={"a": values.tolist()})
         row = detail_of(result, cluster="fold")
         assert (row.detail.p_value, row.detail.verdict) == (p_value, "undecided")
         assert row.interval == (row.difference, row.difference)
+
+
+def test_where_each_replicate_has_all_clusters_replicates_count_beside_them():
+    rng = np.random.default_rng(2)
+    patients, replicates = rng.normal(0, 0.1, 5), rng.normal(0, 1, 20)
+    base = rng.normal(120, 5, (20, 5))
+    values = base + patients + replicates[:, None] + rng.normal(0, 0.1, (20, 5))
+    tags = {"a": {i: [{"patient": patient} for patient in range(5)] for i in range(20)}}
+    result = make_result([], tags, baseline={"a": base.tolist()}, t={"a": values.tolist()})
+    of_replicates, of_both = (detail_of(result, cluster=cluster) for cluster in (None, "patient"))
+    assert np.ptp(of_both.interval) == pytest.approx(np.ptp(of_replicates.interval), rel=0.1)
+    assert of_both.detail.p_value == pytest.approx(of_replicates.detail.p_value, rel=0.2)
 
 
 def test_pairs_that_have_no_cluster_in_common_are_counted():
