@@ -53,7 +53,13 @@ def plan(
     assurance: Annotated[
         float, typer.Option(help="The share of pilots whose plan really has this power.")
     ] = 0.8,
-    alpha: Annotated[float, typer.Option(help="The level of the test, for all treatments together.")] = 0.05,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="The level of the tests, for all of them together; by default the hypothesis's, or 0.05.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object: the plan and its curve.")
     ] = False,
@@ -70,7 +76,8 @@ def plan(
 
     check_size("effect", effect)  # not after the pilot
     for setting, value in (("power", power), ("assurance", assurance), ("alpha", alpha)):
-        check_share(setting, value)
+        if value is not None:
+            check_share(setting, value)
     result = _stored(name) if pilot is None else _run(name, pilot, treatment, as_json=as_json)
     made = make_plan(
         result,

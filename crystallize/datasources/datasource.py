@@ -41,6 +41,10 @@ class DataSource(ABC):
         """Return where the experiments whose artifacts the source reads store their runs."""
         return []
 
+    def stopped_producers(self) -> list[str]:
+        """Return those of these experiments whose run has as many replicates as a stopping rule has made it."""
+        return []
+
     def consumed(self, replicate: int, condition: str) -> tuple[str, ...]:
         """Return the digests of the stored artifacts that the source reads for an outcome, once its run is chosen."""
         return ()

@@ -238,6 +238,21 @@ def shared_inputs(experiment: RunningExperiment, replicates: int) -> dict[str, i
     return counts
 
 
+def stopped_inputs(experiment: RunningExperiment, replicates: int) -> list[str]:
+    """Return the experiments that say by their stopping rules how many replicates there are.
+
+    A run of fewer than they have is as long as somebody has said.
+    """
+    found = {
+        producer: None
+        for source in data_sources(experiment).values()
+        for leaf in source.leaves()
+        if (count := leaf.default_replicates) and count <= replicates
+        for producer in leaf.stopped_producers()
+    }
+    return list(found)
+
+
 def nothing_ends(experiment: RunningExperiment, rule: StoppingRule) -> ValidationError:
     """Return the error for a run that may have no end."""
     return ValidationError(

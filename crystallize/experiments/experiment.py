@@ -27,6 +27,7 @@ from crystallize.experiments.checks import (
     resolve_replicates,
     settle_sources,
     shared_inputs,
+    stopped_inputs,
     with_seed,
 )
 from crystallize.experiments.failure_policy import FailurePolicy
@@ -321,6 +322,7 @@ class Experiment:
             "signature": experiment_signature(self, hypotheses),
             "preregistration": None if planned is None else planned._asdict(),
             "shared_inputs": {} if run is None else run.shared_inputs,
+            "stopped_inputs": [] if run is None else run.stopped_inputs,
         }
 
     def files(self) -> dict[str, str]:
@@ -634,6 +636,7 @@ class Experiment:
             else resolve_most_replicates(self, asked, run.stop_when)
         )
         run.shared_inputs = shared_inputs(self, run.replicates)
+        run.stopped_inputs = stopped_inputs(self, run.replicates)
         if run.stop_when is not None and (unused := run.stop_when.unused_looks(run.replicates)):
             _logger.warning("experiment %r: the stopping rule %s", self.folder_name, unused)
         self.plugins.call("before_run", experiment=self)

@@ -215,6 +215,7 @@ class Intake:
             return
         result.arrived = self._count
         result.shared_inputs = self.run.shared_inputs
+        result.stopped_inputs = self.run.stopped_inputs
         vars(error)["result"] = result
         arrived = f"{self._count} of {self.run.replicates}" if self.run.replicates else str(self._count)
         error.add_note(f"What was measured is in this error's attribute `result`: {arrived} replicates")
@@ -337,6 +338,7 @@ class Intake:
                 error = error or raised
         result.preregistration = self.run.preregistration
         result.shared_inputs = self.run.shared_inputs
+        result.stopped_inputs = self.run.stopped_inputs
         self._call("after_run", result)
         _report_total_failures(result)
         if self.run.kind == "run":

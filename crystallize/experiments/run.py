@@ -80,6 +80,8 @@ class Run:
         How it relates to the plan of its experiment, if that has one.
     shared_inputs : dict of str to int
         Each experiment of which its replicates share artifacts, with how many replicates that has.
+    stopped_inputs : list of str
+        The experiments that it reads, and whose stopping rules say how many replicates it has.
     dropped : dict of str to int
         For each condition that the rule has dropped, the first replicate that it has no part in.
     exit_stack : contextlib.ExitStack
@@ -121,6 +123,7 @@ class Run:
         self.done: dict[int, frozenset[str]] = {}
         self.preregistration: Preregistration | None = None
         self.shared_inputs: dict[str, int] = {}
+        self.stopped_inputs: list[str] = []
         self.dropped: dict[str, int] = {}
         self.has_begun = False
         self.exit_stack = ExitStack()

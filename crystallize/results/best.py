@@ -92,7 +92,7 @@ class BestSet:
     seed : int
         The master seed of the run; another one makes new replicates.
     was_stopped : bool
-        Whether a rule has ended the run by what it saw, so that the level does not hold.
+        Whether a rule has ended the run, or one that it reads, by what it saw, so that the level does not hold.
     """
 
     metric: str
@@ -200,8 +200,8 @@ class BestSet:
             yield f"A difference that is the same in every replicate counts from {least} replicates on."
         if self.was_stopped:
             yield (
-                "A rule has ended this run by what it saw, and all this is for a number of replicates that was fixed "
-                "before: result.stopping has what holds."
+                "A rule has ended this run, or one that it reads, by what it saw, and all this is for a number of "
+                "replicates that was fixed before: result.stopping has what holds."
             )
         if self.not_compared:
             reasons = [f"{name} ({reason})" for name, reason in self.not_compared.items()]

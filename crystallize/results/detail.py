@@ -13,9 +13,13 @@ from crystallize.statistics.intervals import Interval, ratio_of_means, wilson_in
 from crystallize.statistics.verdicts import Evidence, verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from crystallize.results.pairs import Pairs
     from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
     from crystallize.statistics.verdicts import Direction
+
+    Key = tuple[str, str]  # a metric and a treatment
 
 
 @dataclass(frozen=True)
@@ -95,29 +99,43 @@ def stated_finding(comparison: Comparison, found: HypothesisResult, family: str)
     )
 
 
-def clustered_findings(pairs: Sequence[Pairs], found: HypothesisResult) -> list[Finding]:
-    """Return the tests of a hypothesis on clusters: its comparisons, by its standards, with other p-values."""
-    correct = CORRECTIONS.get(found.correction, holm)  # type: ignore[call-overload]
-    p_values = [each.p_value for each in pairs]
+def clustered_findings(pairs: Mapping[Key, Pairs], found: HypothesisResult) -> dict[Key, Finding]:
+    """Return the comparisons of a hypothesis by its standards, those of metrics with clusters with other p-values.
+
+    Its family is all of its tests, as it is without clusters.
+    """
+    keys = [(each.metric, each.treatment) for each in found.comparisons]
+    correction = found.correction if found.correction in CORRECTIONS else "holm"
+    p_values = [
+        pairs[key].p_value if key in pairs and pairs[key].method == "clusters" else each.p_value
+        for key, each in zip(keys, found.comparisons, strict=True)
+    ]
     margins = [
         # NaN stays NaN, which min(1.0, nan) is not: what is not known is no test of the family.
-        [math.nan if margin is None else min(2 * each.mean.p_within(margin), 1.0) for each in pairs]
+        [
+            math.nan if margin is None or key not in pairs else min(2 * pairs[key].mean.p_within(margin), 1.0)
+            for key in keys
+        ]
         for margin in (found.equivalence_margin, found.smallest_effect)
     ]
-    families = [correct(values) for values in (p_values, *margins)]
-    tests = []
-    for each, p_value, adjusted, equivalent, small in zip(pairs, p_values, *families, strict=True):
-        evidence = Evidence(each.mean.difference, adjusted, "", equivalent, small, each.is_lopsided)
-        concluded = verdict(evidence, found.alpha, found.direction)
-        tests.append(Finding(p_value, adjusted, family_of(found, len(pairs)), found.direction, concluded))
+    families = [CORRECTIONS[correction](values) for values in (p_values, *margins)]
+    family = family_of(found.name, correction, sum(not math.isnan(p) for p in p_values))
+    tests: dict[Key, Finding] = {}
+    for key, p_value, adjusted, equivalent, small in zip(keys, p_values, *families, strict=True):
+        if key in pairs:
+            each = pairs[key]
+            evidence = Evidence(each.mean.difference, adjusted, "", equivalent, small, each.is_lopsided)
+            concluded = verdict(evidence, found.alpha, found.direction)
+            tests.setdefault(key, Finding(p_value, adjusted, family, found.direction, concluded))
     return tests
 
 
 def unstated_findings(pairs: Sequence[Pairs], alpha: float) -> list[Finding]:
-    """Return tests of what no hypothesis asks for: Student's or McNemar's, and Holm over all of them."""
+    """Return tests of our own: Student's or McNemar's, and Holm over all of them."""
     p_values = [each.p_value if len(each.differences) else math.nan for each in pairs]
-    several = f"{len(pairs)} comparisons without a hypothesis, Holm"
-    family = "the only comparison without a hypothesis" if len(pairs) == 1 else several
+    family = (
+        "the only test of this summary" if len(pairs) == 1 else f"{len(pairs)} tests of this summary, Holm"
+    )
     return [
         Finding(
             p_value,
@@ -174,9 +192,9 @@ def describe(pairs: Pairs, test: Finding, confidence: float) -> Detail:
     )
 
 
-def family_of(found: HypothesisResult, tests: int) -> str:
+def family_of(name: str, correction: str, tests: int) -> str:
     """Name the tests of a hypothesis, whose p-values are adjusted together."""
     if tests == 1:
-        return f"the only test of hypothesis {found.name!r}"
-    correction = "not corrected" if found.correction == "none" else TITLES[found.correction]
-    return f"{tests} tests of hypothesis {found.name!r}, {correction}"
+        return f"the only test of hypothesis {name!r}"
+    how = "not corrected" if correction == "none" else TITLES[correction]
+    return f"{tests} tests of hypothesis {name!r}, {how}"

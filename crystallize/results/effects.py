@@ -21,7 +21,6 @@ from crystallize.utils.text_table import (
     WIDTH,
     TextTable,
     align_points,
-    choose_decimals,
     decimals_of_each,
     format_number,
     wrapped,
@@ -91,7 +90,7 @@ class Effects(Sequence[Effect]):
     notes : tuple of str
         What else is to be known.
     was_stopped : bool
-        Whether a rule has ended the run by what it saw, so that the level does not hold.
+        Whether a rule has ended the run, or one that it reads, by what it saw, so that the level does not hold.
     """
 
     metric: str
@@ -130,11 +129,13 @@ class Effects(Sequence[Effect]):
     def interaction(self, first: str, second: str) -> str:
         """Return a table of the metric's mean at each level of `first` (down) and of `second` (across)."""
         down, across, means = self._means(first, second)
-        decimals = choose_decimals([max(means.values()) - min(means.values())], means.values())
-        rows = [
-            (f"{first}={one}", *(format_number(means.get((one, other)), decimals) for other in across))
-            for one in down
-        ]
+        whole = max(means.values()) - min(means.values())
+        *decimals, _ = decimals_of_each([*_ranges_around(means), whole], [*means.values(), None])
+        shown = {
+            place: format_number(mean, own)
+            for (place, mean), own in zip(means.items(), decimals, strict=True)
+        }
+        rows = [(f"{first}={one}", *(shown.get((one, other), "") for other in across)) for one in down]
         table = TextTable((self.metric, *(f"{second}={other}" for other in across)), rows, names=1)
         return "\n".join(table.lines())
 
@@ -261,8 +262,8 @@ class Effects(Sequence[Effect]):
             yield "One replicate tells nothing of how sure an effect is."
         if self.was_stopped:
             yield (
-                "A rule has ended this run by what it saw, and intervals and p-values hold for a number of replicates "
-                "that was fixed beforehand."
+                "A rule has ended this run, or one that it reads, by what it saw, and intervals and p-values hold for "
+                "a number of replicates that was fixed beforehand."
             )
         yield from self.notes
         if self.confounded:
@@ -315,6 +316,16 @@ def find_effects(
     names = tuple(dict.fromkeys(" x ".join(contrast.factors) for contrast in confounded))
     n = table.shape[1]
     return Effects(metric, effects, n, replicates - n, float(confidence), names, notes, tuple(means))
+
+
+def _ranges_around(means: Mapping[tuple[str, str], float]) -> list[float]:
+    """Return how much the means of each cell's row differ, or those of its column, if that is less and not nothing."""
+    lines: dict[tuple[int, str], list[float]] = {}
+    for place, mean in means.items():
+        for line in enumerate(place):
+            lines.setdefault(line, []).append(mean)
+    ranges = {line: max(found) - min(found) for line, found in lines.items()}
+    return [min(filter(None, map(ranges.__getitem__, enumerate(place))), default=0.0) for place in means]
 
 
 def _levels_in_order(cells: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:

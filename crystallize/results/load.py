@@ -112,6 +112,7 @@ def _load(run: Path) -> tuple[Result, dict[str, Any]]:
         result = from_results(run, metadata)
     result.preregistration = Preregistration.from_metadata(metadata)
     result.shared_inputs = metadata.get("shared_inputs", {})
+    result.stopped_inputs = metadata.get("stopped_inputs", [])
     return result, metadata
 
 

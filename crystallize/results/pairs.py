@@ -51,8 +51,8 @@ class Pairs:
         How many replicates are no pair, by the reason.
     is_lopsided : bool
         Whether more replicates were lost under one condition than under the other.
-    clusters : list
-        The cluster of each pair, if there are clusters.
+    clusters, replicates : list
+        The cluster and the replicate of each pair, if there are clusters.
     """
 
     baseline: NumberArray
@@ -61,6 +61,7 @@ class Pairs:
     dropped: dict[str, int]
     is_lopsided: bool = False
     clusters: list[Hashable] = field(default_factory=list)
+    replicates: list[int] = field(default_factory=list)
 
     @cached_property
     def differences(self) -> FloatArray:
@@ -85,9 +86,9 @@ class Pairs:
             return MeanDifference.of_samples(baseline, treatment)
         if self.method == "clusters":
             rounding = rounding_of(self.baseline, self.treatment)
-            found = clustered_mean(self.differences, self.clusters, rounding)
+            found = clustered_mean(self.differences, self.clusters, self.replicates, rounding)
             least_p = 2.0 ** (1 - found.clusters)
-            return MeanDifference.of(found.mean, found.error, found.clusters - 1, least_p)
+            return MeanDifference.of(found.mean, found.error, found.freedom, least_p)
         return MeanDifference.of_pairs(differences)
 
     @property
@@ -160,7 +161,8 @@ def find_pairs(
         of_both = {*ours.replicates()} & {*theirs.replicates()} - with_nan
         if apart := len(of_both - {replicate for replicate, _ in common}):
             dropped[NO_CLUSTER] = apart
-        return Pairs(left, right, "clusters", dropped, is_lopsided, [name for _, name in common])
+        clusters, replicates = [name for _, name in common], [replicate for replicate, _ in common]
+        return Pairs(left, right, "clusters", dropped, is_lopsided, clusters, replicates)
     method: Method = "shares" if _is_binary(ours) and _is_binary(theirs) else "student" if paired else "welch"
     numbers = ours.common_with(theirs)
     if numbers is not None:
@@ -186,9 +188,10 @@ def tags_of(conditions: Sequence[ConditionMetrics], metrics: Sequence[str]) -> s
 
 
 def _is_binary(column: Column) -> bool:
-    """Tell whether each replicate is true or false; one with several values is their mean, and so a number."""
+    """Tell whether each replicate is true or false, or lost as NaN; one of several values is a number, their mean."""
     return not column.is_dense and all(
-        len(values) == 1 and isinstance(values[0], bool) for _, values in column.by_replicate()
+        len(values) == 1 and (isinstance(values[0], bool) or _is_nan(values[0]))
+        for _, values in column.by_replicate()
     )
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from crystallize.results.pairs import Pairs
     from crystallize.results.result import Result
 
+_ALPHA = 0.05
 _FOR_A_CURVE = (0.5, 0.75, 1.0, 1.5, 2.0)
 
 
@@ -52,9 +53,11 @@ class Plan:
     assurance : float
         The share of pilots whose plan has this power.
     alpha : float
-        The level of the test, for all treatments together.
+        The level of the tests, for all of them together.
     comparisons : int
-        How many treatments are compared with the baseline; each has its share of `alpha`.
+        How many treatments are compared with the baseline.
+    tests : int
+        How many tests share `alpha`: one of each treatment, and for each metric of the hypothesis.
     pilot : int
         How many pairs the pilot had.
     sd, sd_limit : float
@@ -81,6 +84,7 @@ class Plan:
     assurance: float
     alpha: float
     comparisons: int
+    tests: int
     pilot: int
     sd: float
     sd_limit: float
@@ -111,7 +115,7 @@ class Plan:
 
     @property
     def _alpha(self) -> float:
-        return self.alpha / self.comparisons
+        return self.alpha / self.tests
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, and the curve, as plain dicts and lists."""
@@ -155,7 +159,7 @@ def power(
     treatment: str | None = None,
     power: float = 0.8,
     assurance: float = 0.8,
-    alpha: float = 0.05,
+    alpha: float | None = None,
 ) -> Plan:
     """Plan how many replicates an experiment needs, from a few that have run.
 
@@ -177,8 +181,9 @@ def power(
         The chance that the run finds such a difference.
     assurance : float, default 0.8
         The share of pilots whose plan really has this power.
-    alpha : float, default 0.05
-        The level of the test, two-sided, for all treatments together.
+    alpha : float, optional
+        The level of the tests, two-sided, for all of them together. By default that of the hypothesis on this metric;
+        0.05 without one.
 
     Raises
     ------
@@ -212,11 +217,18 @@ def power(
             hint="Run the experiment a few times, or read a stored run with load_result or open_run",
         )
     check_size("effect", effect)
-    for name, value in (("power", power), ("assurance", assurance), ("alpha", alpha)):
-        check_share(name, value)
+    for setting, value in (("power", power), ("assurance", assurance), ("alpha", alpha)):
+        if value is not None:
+            check_share(setting, value)
     name = _metric(pilot, metric)
     chosen = _treatments(pilot, treatment)
-    level = alpha / len(chosen)
+    asked = next((found for found in pilot.metrics.hypotheses if found.has_metric(name)), None)
+    tests = len(chosen)
+    if asked is not None:
+        tests = 1 if asked.correction == "none" else tests * len(asked.metrics)
+    if alpha is None:
+        alpha = _ALPHA if asked is None else asked.alpha
+    level = alpha / tests
     found = {
         each: find_pairs(name, pilot.metrics.baseline, pilot.metrics.treatments[each]) for each in chosen
     }
@@ -252,6 +264,7 @@ def power(
         assurance=assurance,
         alpha=alpha,
         comparisons=len(chosen),
+        tests=tests,
         pilot=n,
         sd=sd,
         sd_limit=limit,

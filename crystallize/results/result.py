@@ -79,6 +79,8 @@ class Result:
     shared_inputs : dict of str to int
         Each experiment of which several replicates read the same artifact, so that they are not independent, with how
         many replicates that has.
+    stopped_inputs : list of str
+        The experiments that it read, and that a stopping rule has ended: the run has as many replicates as they have.
     path : pathlib.Path or None
         The folder that the run was stored in.
     stopping : Stopping or None
@@ -107,6 +109,7 @@ class Result:
         self._cache = cache or CacheReport({})
         self.preregistration: Preregistration | None = None
         self.shared_inputs: dict[str, int] = {}
+        self.stopped_inputs: list[str] = []
         self.path: Path | None = None
         self.stopping: Stopping | None = None
 
@@ -259,7 +262,7 @@ class Result:
             are better, what pairing was worth, p-values, verdict.
         cluster : str, optional
             A tag of values, such as ``"patient"``, if those of different replicates that have the same one depend on
-            each other. Intervals and p-values then count clusters and not replicates.
+            each other. Intervals and p-values then count clusters, and replicates only where one has values of several.
         interval : {"student", "bootstrap-t"}, optional
             How the interval of a mean of paired differences is found; ``"bootstrap-t"`` is for skewed differences.
         """
@@ -280,9 +283,15 @@ class Result:
             table,
             preregistration=self.preregistration,
             shared_inputs=self.shared_inputs,
+            stopped_inputs=tuple(self.stopped_inputs),
             stopping=self.stopping,
             planned=self.replicates,
         )
+
+    @property
+    def _was_stopped(self) -> bool:
+        """Whether a rule says how many replicates there are, by what it saw of them."""
+        return self.stopping is not None or bool(self.stopped_inputs)
 
     def effects(self, metric: str, *, interactions: bool = True, confidence: float = 0.95) -> Effects:
         """Return what each factor of a design does to a metric, and what two of them do together.
@@ -320,7 +329,7 @@ class Result:
         found = find_effects(
             conditions, metric, self.arrived, interactions=interactions, confidence=confidence
         )
-        return replace(found, was_stopped=self.stopping is not None)
+        return replace(found, was_stopped=self._was_stopped)
 
     def best(
         self,
@@ -382,7 +391,7 @@ class Result:
             replicates=self.arrived,
             seed=self.master_seed,
         )
-        found = replace(found, was_stopped=self.stopping is not None)
+        found = replace(found, was_stopped=self._was_stopped)
         if fresh is None:
             return found
         if fresh.master_seed == self.master_seed:
@@ -438,6 +447,7 @@ class Result:
             "artifacts": [entry._asdict() for entry in self.artifacts],
             "preregistration": None if self.preregistration is None else self.preregistration._asdict(),
             "shared_inputs": dict(self.shared_inputs),
+            "stopped_inputs": list(self.stopped_inputs),
         }
 
     def to_json(self, *, indent: int | None = 2) -> str:

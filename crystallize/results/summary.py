@@ -41,7 +41,7 @@ from crystallize.utils.text_table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pandas import DataFrame
     from rich.console import Console, ConsoleOptions
@@ -49,14 +49,13 @@ if TYPE_CHECKING:
 
     from crystallize.results.columns import Column
     from crystallize.results.condition import ConditionMetrics
-    from crystallize.results.detail import Detail, Finding
+    from crystallize.results.detail import Detail, Finding, Key
     from crystallize.results.pairs import Pairs
     from crystallize.results.preregistration import Preregistration
     from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
     from crystallize.statistics.stopping.report import Stopping
 
     IntervalKind = Literal["student", "bootstrap-t"]
-    Key = tuple[str, str]  # a metric and a treatment
     Stated = Mapping[Key, tuple[Comparison, HypothesisResult]]
 
 
@@ -91,6 +90,8 @@ class Summary:
         The plan that was locked before the run, and what departs from it.
     shared_inputs : mapping of str to int
         Each experiment of which several replicates read the same artifact, with how many replicates that has.
+    stopped_inputs : tuple of str
+        The experiments that it read, and whose stopping rules say how many replicates it has.
     stopping : Stopping or None
         What the rule saw that ended the run.
     cluster : str or None
@@ -112,6 +113,7 @@ class Summary:
     failed: Mapping[str, int] = field(default_factory=dict)
     planned: int | None = None
     shared_inputs: Mapping[str, int] = field(default_factory=dict)
+    stopped_inputs: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as plain dicts and lists."""
@@ -126,6 +128,7 @@ class Summary:
             "hypotheses": [each.to_dict() for each in self.hypotheses],
             "preregistration": None if self.preregistration is None else self.preregistration._asdict(),
             "shared_inputs": dict(self.shared_inputs),
+            "stopped_inputs": list(self.stopped_inputs),
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
         }
 
@@ -204,6 +207,7 @@ class Summary:
             yield f"{replicates}. sd: standard deviation over replicates."
             yield from self._method_notes()
             yield from self._sharing_notes()
+            yield from self._stopping_notes()
         elif self.replicates != planned:
             yield f"no metrics were recorded in {replicates}"
         else:
@@ -242,6 +246,14 @@ class Summary:
                     f"replicates are not independent: they share those of {producer!r}, which has {count}. "
                     "Intervals and p-values promise too much."
                 )
+
+    def _stopping_notes(self) -> Iterator[str]:
+        """Say of which experiments a stopping rule has said how many replicates there are."""
+        if self.stopped_inputs:
+            yield (
+                f"a stopping rule of {listed(self.stopped_inputs)} has said how many replicates there are: intervals "
+                "and p-values hold for a number that was fixed beforehand."
+            )
 
     def _loss_notes(self) -> Iterator[str]:
         """Name what is missing besides failures, and pairs that cost more than they gained."""
@@ -385,14 +397,18 @@ def summarize(
         for each in found.comparisons:
             stated.setdefault((each.metric, each.treatment), (each, found))
     compared = {}
-    for metric, condition in product(wanted, conditions[1:]):
+    others: list[str] = []  # metrics whose tests are of one family with those that are shown
+    if detail and cluster is not None:
+        tested = dict.fromkeys(metric for found in hypotheses for metric in found.metrics)
+        others = [metric for metric in tested if metric in recorded and metric not in wanted]
+    for metric, condition in product([*wanted, *others], conditions[1:]):
         key = (metric, condition.name)
         paired = key not in stated or stated[key][0].paired
         pairs = find_pairs(metric, baseline, condition, cluster=cluster, paired=paired)
         if pairs is not None:
             compared[key] = pairs
     measure_together(list(compared.values()))
-    details = _details(compared, stated, confidence) if detail else {}
+    details = _details(compared, stated, confidence, wanted) if detail else {}
     rows = []
     for metric in wanted:
         for row in _rows(metric, conditions):
@@ -421,30 +437,35 @@ def _check_cluster(cluster: Any, conditions: Sequence[ConditionMetrics], metrics
         )
 
 
-def _details(compared: Mapping[Key, Pairs], stated: Stated, confidence: float) -> dict[Key, Detail]:
-    """Return the details of all comparisons: each with what its hypothesis found, or else with a test of our own.
+def _details(
+    compared: Mapping[Key, Pairs], stated: Stated, confidence: float, metrics: Collection[str]
+) -> dict[Key, Detail]:
+    """Return the details of these metrics: each with what its hypothesis found, or else with a test of our own.
 
-    On clusters, all tests are our own, and a hypothesis gives its family and its standards.
+    On clusters, all tests are our own, and a hypothesis that is of differences gives its family and its standards.
     """
+    shown = {key: pairs for key, pairs in compared.items() if key[0] in metrics}
     found: dict[Key, Finding] = {}
-    families: dict[int | None, list[Key]] = {}
     names: dict[int, str] = {}
-    for key, pairs in compared.items():
-        if key in stated and pairs.method != "clusters":
-            hypothesis = stated[key][1]
+    on_clusters: dict[int, dict[Key, Finding]] = {}
+    own: list[Key] = []
+    for key, pairs in shown.items():
+        clusters = pairs.method == "clusters"
+        if key not in stated or (clusters and not stated[key][1].is_of_differences):
+            own.append(key)
+            continue
+        comparison, hypothesis = stated[key]
+        if clusters:
+            if id(hypothesis) not in on_clusters:
+                on_clusters[id(hypothesis)] = clustered_findings(compared, hypothesis)
+            found[key] = on_clusters[id(hypothesis)][key]
+        else:
             if id(hypothesis) not in names:
                 tests = sum(not math.isnan(each.p_value) for each in hypothesis.comparisons)
-                names[id(hypothesis)] = family_of(hypothesis, tests)
-            found[key] = stated_finding(*stated[key], names[id(hypothesis)])
-        else:
-            families.setdefault(id(stated[key][1]) if key in stated else None, []).append(key)
-    for family, keys in families.items():
-        members = [compared[key] for key in keys]
-        if family is None:
-            found |= zip(keys, unstated_findings(members, 1 - confidence), strict=True)
-        else:
-            found |= zip(keys, clustered_findings(members, stated[keys[0]][1]), strict=True)
-    return {key: describe(pairs, found[key], confidence) for key, pairs in compared.items()}
+                names[id(hypothesis)] = family_of(hypothesis.name, hypothesis.correction, tests)
+            found[key] = stated_finding(comparison, hypothesis, names[id(hypothesis)])
+    found |= zip(own, unstated_findings([shown[key] for key in own], 1 - confidence), strict=True)
+    return {key: describe(pairs, found[key], confidence) for key, pairs in shown.items()}
 
 
 def _rows(metric: str, conditions: Sequence[ConditionMetrics]) -> Iterator[SummaryRow]:

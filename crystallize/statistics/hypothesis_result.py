@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from crystallize.errors import RunFailedError, UnknownNameError
 from crystallize.results.condition import NAN, NOT_BOTH
 from crystallize.statistics.adjustment import TITLES
-from crystallize.statistics.p_values import smaller
+from crystallize.statistics.p_values import find_tests, smaller
 from crystallize.statistics.verdicts import (
     BETTER,
     DIFFERENT,
@@ -198,6 +198,18 @@ class HypothesisResult:
             adjusted[each.treatment] = smaller(adjusted.get(each.treatment, value), value)
         return adjusted
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What was tested, in the order of the comparisons."""
+        return tuple(dict.fromkeys(each.metric for each in self.comparisons))
+
+    @property
+    def is_of_differences(self) -> bool:
+        """Whether a small p-value says that there is a difference, and not another claim, such as equivalence."""
+        return not any(
+            test.get("claim") for result in self.results.values() for _, test, _ in find_tests(result)
+        )
+
     def has_metric(self, metric: str) -> bool:
         """Tell whether there is a test of `metric` alone."""
         return any(each.metric == metric for each in self.comparisons)
@@ -312,9 +324,10 @@ class HypothesisResult:
         if cluster is None:
             yield from self._conclusion()
         else:
+            where = "Those that do are in summary(detail=True); on the command line, --detail."
             yield (
-                f"These p-values and verdicts take each replicate as one, and do not count clusters of {cluster!r}. "
-                "Those that do are in summary(detail=True); on the command line, --detail."
+                f"These p-values and verdicts take each replicate as one, and do not count clusters of {cluster!r}."
+                + (f" {where}" if self.is_of_differences else "")
             )
         for treatment, reason in self.errors.items():
             what = "not ranked" if treatment in self.results else "not compared"

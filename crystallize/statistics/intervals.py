@@ -92,46 +92,80 @@ def bootstrap_t_interval(
 
 
 class ClusteredMean(NamedTuple):
-    """The mean of values that come in clusters, its standard error, and how many clusters there are."""
+    """The mean of values that come in clusters, its standard error, how many clusters there are, and the freedom."""
 
     mean: float
     error: float
     clusters: int
+    freedom: float
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Return the interval of the mean, with as many degrees of freedom as there are clusters, less one."""
-        if self.clusters < 2 or math.isnan(self.error):
+        """Return Student's interval of the mean."""
+        if math.isnan(self.error):
             return NO_INTERVAL
-        half_width = t_quantile(self.clusters - 1, confidence) * self.error
+        half_width = t_quantile(self.freedom, confidence) * self.error
         return self.mean - half_width, self.mean + half_width
 
 
-def clustered_mean(values: FloatArray, clusters: Sequence[Hashable], rounding: float = 0.0) -> ClusteredMean:
+def clustered_mean(
+    values: FloatArray,
+    clusters: Sequence[Hashable],
+    replicates: Sequence[Hashable] | None = None,
+    rounding: float = 0.0,
+) -> ClusteredMean:
     """Return the mean of `values` (1-D) whose errors are alike within a cluster, and its standard error.
 
     The values of one cluster, such as one patient, are allowed to depend on each other in any way; clusters are taken
-    to be independent. With one value in each cluster the result is the ordinary one. If clusters differ by no more than
-    the `rounding` of what the values are made from, they do not differ.
+    to be independent. With one value in each cluster the result is the ordinary one, with as many degrees of freedom as
+    there are clusters, less one. If a replicate has values of several clusters, these depend on each other too: then
+    variance comes from both, and has Satterthwaite's degrees of freedom.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        One of each cluster in each replicate, 1-D.
+    clusters, replicates : sequence
+        Whose each value is; by default each is of a replicate of its own.
+    rounding : float
+        If clusters differ by no more than this, that of what the values are made from, they do not differ.
 
     References
     ----------
     Liang, K.-Y. and Zeger, S. L. (1986), "Longitudinal data analysis using generalized linear models", Biometrika 73,
     13-22, with the factor G / (G - 1) for G clusters. Miller, E. (2024), "Adding error bars to evals",
-    arXiv:2411.00640, section 2.2.
+    arXiv:2411.00640, section 2.2. Cameron, A. C., Gelbach, J. B. and Miller, D. L. (2011), "Robust inference with
+    multiway clustering", Journal of Business and Economic Statistics 29, 238-249.
     """
-    import numpy as np
-
     n, mean, *_ = moments(values)
-    places: dict[Hashable, int] = {}
-    which = np.array([places.setdefault(cluster, len(places)) for cluster in clusters], dtype=np.intp)
-    groups = len(places)
+    each = range(n)
+    variance, groups = _variance_of_mean(values, mean, clusters)
     if groups < 2 or not math.isfinite(mean):
-        return ClusteredMean(mean, math.nan, groups)
-    sums = np.bincount(which, weights=values - mean, minlength=groups)
-    error = math.sqrt(groups / (groups - 1) * float(sums @ sums)) / n
+        return ClusteredMean(mean, math.nan, groups, math.nan)
+    freedom = groups - 1.0
+    of_replicates, count = _variance_of_mean(values, mean, each if replicates is None else replicates)
+    if 1 < count < n:
+        of_cells, _ = _variance_of_mean(values, mean, each)
+        more = max(of_replicates - of_cells, of_replicates - variance, 0.0)
+        if more > 0:
+            freedom = (variance + more) ** 2 / (variance**2 / (groups - 1) + more**2 / (count - 1))
+        variance += more
+    error = math.sqrt(variance)
     if error <= rounding:
         mean, error = (0.0 if abs(mean) <= rounding else mean), 0.0
-    return ClusteredMean(mean, error, groups)
+    return ClusteredMean(mean, error, groups, freedom)
+
+
+def _variance_of_mean(values: FloatArray, mean: float, names: Sequence[Hashable]) -> tuple[float, int]:
+    """Return the variance of a mean whose errors are alike where values have one name, and how many names there are."""
+    import numpy as np
+
+    places: dict[Hashable, int] = {}
+    which = np.array([places.setdefault(name, len(places)) for name in names], dtype=np.intp)
+    groups = len(places)
+    if groups < 2 or not math.isfinite(mean):
+        return math.nan, groups
+    sums = np.bincount(which, weights=values - mean, minlength=groups) / len(values)
+    return groups / (groups - 1) * float(sums @ sums), groups
 
 
 class Ratio(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.errors import InvalidValueError
+from crystallize.statistics.p_values import above_zero
 
 if TYPE_CHECKING:
     from crystallize.statistics.moments import NumberArray
@@ -37,7 +38,7 @@ class Changes(NamedTuple):
         from scipy.special import bdtr
 
         changed = self.lost + self.gained
-        return min(1.0, 2 * float(bdtr(min(self.lost, self.gained), changed, 0.5)))
+        return min(1.0, 2 * float(above_zero(bdtr(min(self.lost, self.gained), changed, 0.5))))
 
     @property
     def difference(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
@@ -43,6 +44,13 @@ def find_tests(result: Any, label: str = "") -> list[tuple[str, Mapping[str, Any
     else:
         return []
     return [test for name, part in parts for test in find_tests(part, name)]
+
+
+def above_zero(p_values: Any) -> Any:
+    """Return p-values that are no float, so small are they, as the smallest that is one: no test says never."""
+    import numpy as np
+
+    return np.maximum(p_values, sys.float_info.min)
 
 
 def smaller(a: float, b: float) -> float:

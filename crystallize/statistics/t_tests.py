@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from crystallize.statistics.moments import Moments, difference_of_means, number_or_array
+from crystallize.statistics.p_values import above_zero
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class MeanDifference:
         from scipy.special import stdtr
 
         sizes = np.abs(self.statistic)
-        return number_or_array(np.where(np.isinf(sizes), self.least_p, 2 * stdtr(self.freedom, -sizes)))
+        found = np.where(np.isinf(sizes), self.least_p, 2 * stdtr(self.freedom, -sizes))
+        return number_or_array(above_zero(found))
 
     def at(self, bound: Any) -> Any:
         """Return the t statistic of the difference minus `bound`."""
@@ -134,7 +136,8 @@ class MeanDifference:
         # Where nothing varies, on the bound is not beyond it.
         constant = np.isinf(statistic) | (self.error == 0)
         of_constant = np.where(statistic > 0, self.least_p / 2, 1.0)
-        return number_or_array(np.where(constant, of_constant, stdtr(self.freedom, -statistic)))
+        found = np.where(constant, of_constant, stdtr(self.freedom, -statistic))
+        return number_or_array(above_zero(found))
 
 
 def _inverse(count: int) -> float:

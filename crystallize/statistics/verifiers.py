@@ -504,11 +504,14 @@ def _dunnett_of_one(
     errors = np.array([sd * math.sqrt(1 / (n or math.nan) + 1 / (control.n or math.nan)) for n in sizes])
     least_p = [0.0 if sd else 2.0 ** (1 - n) if paired else 2 / math.comb(n + control.n, n) for n in sizes]
     mean = MeanDifference.of(differences, errors, freedom, np.array(least_p))
+    bonferroni = np.minimum(1.0, len(treatments) * mean.p_value)
     if sd:
         found = [dunnett_p_value(each, loadings, freedom) for each in mean.statistic.tolist()]
-        adjusted = np.maximum(found, mean.p_value)  # the integral is not good to more than ten digits
+        adjusted = np.maximum(found, mean.p_value)
+        # The integral is good to some ten digits after the point, and Bonferroni's bound the closer the smaller p is.
+        adjusted = np.where(mean.p_value < 1e-12, bonferroni, adjusted)
     else:  # nothing varies, and t says nothing
-        adjusted = np.minimum(1.0, len(treatments) * mean.p_value)
+        adjusted = bonferroni
     half_widths = np.where(mean.error == 0, 0.0, bound * mean.error)
     return _records(
         alpha,

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from crystallize.statistics.moments import by_tables
+from crystallize.statistics.p_values import above_zero
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +97,7 @@ def _ranks_of_rows(differences: FloatArray, method: Method) -> SignedRanks:
         np.where(known, n, length),
         np.where(known, above / 2, math.nan),
         np.where(known, (total - above) / 2, math.nan),
-        np.where(known, p_value, math.nan),
+        np.where(known, above_zero(p_value), math.nan),
     )
 
 

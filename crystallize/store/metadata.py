@@ -76,7 +76,7 @@ _ENTRIES: Mapping[str, tuple[_Check, Collection[str]]] = {
     ),
     "a list of texts": (
         lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
-        ("initial_ctx", "command"),
+        ("initial_ctx", "command", "stopped_inputs"),
     ),
 }
 """What the entries are, where they are there: their readers rely on it."""

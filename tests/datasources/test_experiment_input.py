@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from crystallize import Artifact, DataSource, Experiment, ExperimentInput, data_source, open_run
+from crystallize import (
+    Artifact,
+    DataSource,
+    Experiment,
+    ExperimentInput,
+    data_source,
+    open_run,
+    precise,
+)
 from crystallize.datasources.datasource import chosen_runs
 from crystallize.errors import (
     ArtifactNotFoundError,
@@ -153,3 +161,27 @@ def test_a_run_that_cannot_choose_what_it_reads_leaves_alone_what_another_one_ke
                 pass
         assert out.default_replicates == 1
     assert out.default_replicates == 2
+
+
+def test_that_the_stopping_rule_of_another_experiment_says_how_many_replicates_there_are_is_told() -> None:
+    def measure(data: Any, ctx: Any, *, x: Artifact) -> Any:
+        x.write(str(ctx["replicate"]))
+        return data, {"m": float(ctx.rng.normal())}
+
+    def chained(name: str, source: Any, **how: Any) -> list[str]:
+        return Experiment(source, [measure], name=name, outputs=[outs[name]]).run(**how).stopped_inputs
+
+    def are_told(name: str) -> bool:
+        run = open_run(name)
+        note = "has said how many replicates there are"
+        assert run.stopped_inputs == run.summary().to_dict()["stopped_inputs"]
+        return bool(run.stopped_inputs) and note in " ".join(str(run.summary()).split())
+
+    outs = {name: Artifact("x", loader="text") for name in ("stopped", "fixed", "reader", "last", "few")}
+    chained("stopped", lambda: None, stop_when=precise("m", half_width=1e-9, min=2, max=4))
+    chained("fixed", lambda: None, replicates=4)
+    assert chained("reader", ExperimentInput(x=outs["stopped"], y=outs["fixed"])) == ["stopped"]
+    assert chained("last", outs["reader"]) == ["reader"]
+    chained("few", outs["stopped"], replicates=3)
+    told = {"stopped": False, "fixed": False, "reader": True, "last": True, "few": False}
+    assert {name: are_told(name) for name in outs} == told

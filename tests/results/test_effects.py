@@ -268,7 +268,7 @@ def test_where_a_rule_has_dropped_a_cell_that_is_said_and_that_the_rule_has_ende
     assert (effects.replicates, effects.dropped, effects.was_stopped) == (first, 30 - first, True)
     text = " ".join(str(effects).split())
     assert "where a cell failed or gave no finite number, or was dropped by the stopping rule." in text
-    assert "A rule has ended this run by what it saw" in text
+    assert "A rule has ended this run, or one that it reads, by what it saw" in text
 
 
 def test_of_several_values_of_a_replicate_the_mean_counts() -> None:
@@ -302,6 +302,21 @@ def test_effects_and_interactions_are_shown_as_tables() -> None:
     ]
     assert effects.to_dict()["effects"][0]["estimate"] == 23.0
     assert "<td>T x K</td>" in effects._repr_html_()
+
+
+def test_the_table_of_an_interaction_shows_what_a_factor_does_beside_a_far_larger_one() -> None:
+    def measure(data: Any, *, size: float = 1, knob: int = 0) -> Any:
+        return data, {"y": size * (2 + 0.3 * knob)}
+
+    effects = run(measure, grid(size=[1, 1000], knob=[0, 1])).effects("y")
+    assert effects.interaction("size", "knob").splitlines()[2:] == [
+        "size=1       2.00    2.30",
+        "size=1000    2000    2300",
+    ]
+    assert effects.interaction("knob", "size").splitlines()[2:] == [
+        "knob=0    2.00       2000",
+        "knob=1    2.30       2300",
+    ]
 
 
 def test_an_interaction_is_drawn_with_a_line_for_each_level_of_the_second_factor(

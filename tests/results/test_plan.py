@@ -14,13 +14,13 @@ from crystallize.errors import CrystallizeError, InvalidTypeError, MissingMetric
 from crystallize.statistics.power import largest_sd, smallest_effect, t_test_power
 
 
-def pilot(replicates=10, spreads=(1.0,), metric="rmse", name=None, **options):
+def pilot(replicates=10, spreads=(1.0,), metric="rmse", name=None, more=(), **options):
     """Run an experiment in which treatment i differs from the baseline with a standard deviation of spreads[i]."""
 
     def measure(data, ctx, *, spread=0.0):
         common = ctx.stream("common").normal(50, 5)
         value = common + spread * ctx.stream(f"own {spread}").normal()
-        return data, {metric: float(value), "label": "x"}
+        return data, {"label": "x"} | dict.fromkeys([metric, *more], float(value))
 
     treatments = [Treatment(f"t{i}", {"spread": spread}) for i, spread in enumerate(spreads)]
     experiment = Experiment(lambda: None, [measure], treatments=treatments, seed=3, name=name, **options)
@@ -74,6 +74,24 @@ def test_of_several_treatments_the_one_that_needs_most_counts_and_all_share_alph
     assert alone.pairs < plan.pairs
     assert plan.pairs == power(result, effect=1, treatment="t1", alpha=0.05 / 3).pairs
     assert "'t1' needs most." in str(plan)
+
+
+def test_a_plan_is_for_the_tests_of_the_hypothesis_on_the_metric():
+    def plan(**settings):
+        asked = Hypothesis(paired_t_test(alpha=0.01), smallest_effect=0.5, **settings)
+        result = pilot(spreads=(1.0, 2.0), more=["loss"], hypotheses=[asked])
+        return power(result, effect=0.5, metric="rmse"), result.metrics.hypotheses[0].comparisons
+
+    both, comparisons = plan(metrics=["rmse", "loss"])
+    assert (both.alpha, both.tests) == (0.01, 4)
+    needed = next(10 + each.more for each in comparisons if (each.metric, each.treatment) == ("rmse", "t1"))
+    assert t_test_power(0.5 / both.sd, needed, alpha=0.01 / 4) >= 0.8  # what the hypothesis says of itself
+    assert both.pairs > needed
+    assert plan(metrics="rmse")[0].tests == 2
+    alone, _ = plan(metrics="rmse", correction="none")
+    assert (alone.tests, alone.comparisons) == (1, 2)
+    assert "'t1' needs most." in str(alone)
+    assert power(pilot(), effect=0.5).alpha == 0.05
 
 
 def test_the_metric_is_the_only_one_or_that_of_a_hypothesis():

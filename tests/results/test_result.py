@@ -163,7 +163,7 @@ def test_to_dict_has_everything_as_plain_data() -> None:
     content = result.to_dict()
     assert sorted(content) == [
         "arrived", "artifacts", "conditions", "experiment", "hypotheses", "master_seed", "preregistration",
-        "replicates", "shared_inputs", "stopping",
+        "replicates", "shared_inputs", "stopped_inputs", "stopping",
     ]  # fmt: skip
     assert content["conditions"]["low"]["metrics"] == result.metrics.treatments["low"].metrics
     assert content["conditions"]["low"]["seeds"] == result.seeds["low"]

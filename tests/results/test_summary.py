@@ -20,7 +20,7 @@ from crystallize.results.condition import ConditionMetrics
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.statistics.hypothesis import Hypothesis
 from crystallize.statistics.intervals import bootstrap_t_interval
-from crystallize.statistics.verifiers import paired_t_test, welch_t_test
+from crystallize.statistics.verifiers import equivalence_test, paired_t_test, welch_t_test
 from crystallize.store.outcome import OutcomeError
 
 FAILED = None
@@ -359,7 +359,7 @@ def test_what_no_hypothesis_asks_for_is_a_family_of_its_own(draws):
     details = {row.metric: row.detail for row in result.summary(detail=True).rows if row.condition == "t"}
     assert details["a"].adjusted_p_value == 2 * details["a"].p_value
     assert details["b"].adjusted_p_value == pytest.approx(4 * details["b"].p_value)
-    assert details["b"].family == "4 comparisons without a hypothesis, Holm"
+    assert details["b"].family == "4 tests of this summary, Holm"
     assert [details[metric].verdict for metric in "abc"] == ["better", "smaller", "smaller"]
 
 
@@ -438,6 +438,16 @@ def test_true_and_false_have_the_intervals_of_shares():
     assert detail_of(make_result(baseline={"won": [1, 0]}, t={"won": [1, 1]})).method == "student"
 
 
+def test_true_and_false_stay_shares_where_some_are_lost_as_nan():
+    base, other = [True] * 4 + [False] * 16, [True] * 16 + [False] * 4
+    kept = detail_of(make_result(baseline={"won": base}, t={"won": other}))
+    for place in (0, 21):  # NaN comes first, or last
+        sides = [[*side[:place], math.nan, *side[place:]] for side in (base, other)]
+        found = detail_of(make_result(baseline={"won": sides[0]}, t={"won": sides[1]}))
+        assert (found.method, found.interval, found.dropped) == ("shares", kept.interval, {"NaN": 1})
+        assert found.detail.p_value == kept.detail.p_value
+
+
 def test_several_true_and_false_values_of_a_replicate_count_as_their_mean():
     base = [[True, False], [False, False], [True, True], [False, True], [False, False], [True, False]]
     better = [[True, True], [True, False], [True, True], [True, True], [False, True], [True, True]]
@@ -487,16 +497,27 @@ def test_a_small_relative_change_is_shown_with_its_digits():
 
 
 def test_clusters_that_differ_by_rounding_alone_prove_nothing():
-    easy = np.random.default_rng(2).normal(120, 5, 20)
-    gains = np.arange(20) % 4 * 0.37
-    base = easy[:, None] + [0.0, 7.0, 14.0]
-    tags = {"a": {i: [{"fold": fold} for fold in range(3)] for i in range(20)}}
-    for shift, p_value in ((0.1, 0.25), (0.0, 1.0)):  # tosses of three coins; and a mean of nothing
-        values = base + (gains - gains.mean() + shift)[:, None]
+    base = np.random.default_rng(2).normal(120, 5, 20)
+    gains = np.arange(20) % 5 * 0.37
+    tags = {"a": {i: [{"fold": i // 5}] for i in range(20)}}
+    for shift, p_value in ((0.1, 0.125), (0.0, 1.0)):  # tosses of four coins; and a mean of nothing
+        values = base + gains - gains.mean() + shift
         result = make_result([], tags, baseline={"a": base.tolist()}, t={"a": values.tolist()})
         row = detail_of(result, cluster="fold")
         assert (row.detail.p_value, row.detail.verdict) == (p_value, "undecided")
         assert row.interval == (row.difference, row.difference)
+
+
+def test_where_each_replicate_has_all_clusters_replicates_count_beside_them():
+    rng = np.random.default_rng(2)
+    patients, replicates = rng.normal(0, 0.1, 5), rng.normal(0, 1, 20)
+    base = rng.normal(120, 5, (20, 5))
+    values = base + patients + replicates[:, None] + rng.normal(0, 0.1, (20, 5))
+    tags = {"a": {i: [{"patient": patient} for patient in range(5)] for i in range(20)}}
+    result = make_result([], tags, baseline={"a": base.tolist()}, t={"a": values.tolist()})
+    of_replicates, of_both = (detail_of(result, cluster=cluster) for cluster in (None, "patient"))
+    assert np.ptp(of_both.interval) == pytest.approx(np.ptp(of_replicates.interval), rel=0.1)
+    assert of_both.detail.p_value == pytest.approx(of_replicates.detail.p_value, rel=0.2)
 
 
 def test_pairs_that_have_no_cluster_in_common_are_counted():
@@ -510,6 +531,48 @@ def test_pairs_that_have_no_cluster_in_common_are_counted():
     row = detail_of(result, cluster="patient")
     assert (row.pairs, row.dropped) == (3, {"NaN": 1, "without a cluster in common": 2})
     assert "without a cluster in common" in " ".join(str(result.summary(cluster="patient")).split())
+
+
+@pytest.fixture
+def of_patients(draws):
+    """Two metrics of six patients, and one without patients."""
+    base, better = draws
+    patients = {metric: {i: [{"patient": i % 6}] for i in range(len(base))} for metric in "ab"}
+
+    def make(*hypotheses):
+        conditions = {name: {metric: better.tolist() for metric in "abc"} for name in ("t", "u")}
+        return make_result(
+            hypotheses, tags=patients, baseline={metric: base.tolist() for metric in "abc"}, **conditions
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("shown", [None, "a"])
+@pytest.mark.parametrize("correction", ["holm", "bonferroni"])
+def test_on_clusters_p_values_are_corrected_for_all_tests_of_a_hypothesis(
+    of_patients, draws, shown, correction
+):
+    first = Hypothesis(paired_t_test(), "b", name="first")
+    asked = Hypothesis(paired_t_test(), ["a", "b", "c"], name="three", correction=correction)
+    rows = of_patients(first, asked).summary(shown, detail=True, cluster="patient").rows
+    detail = next(row.detail for row in rows if (row.metric, row.condition) == ("a", "t"))
+    assert detail.p_value > stats.ttest_rel(*draws).pvalue  # of c, which has no patients
+    tests = 4 if correction == "holm" else 6
+    assert detail.adjusted_p_value == pytest.approx(tests * detail.p_value)
+    assert detail.family.startswith("6 tests of hypothesis 'three'")
+
+
+def test_on_clusters_a_test_of_a_difference_is_not_said_to_be_one_of_equivalence(of_patients):
+    asked = Hypothesis(equivalence_test(margin=50.0), "a", name="alike")
+    of_each, of_clusters = (
+        detail_of(of_patients(asked), metrics="a", cluster=cluster).detail for cluster in (None, "patient")
+    )
+    assert (of_each.verdict, of_each.family) == ("equivalent", "2 tests of hypothesis 'alike', Holm")
+    assert (of_clusters.verdict, of_clusters.family) == ("smaller", "2 tests of this summary, Holm")
+    shown = " ".join(str(of_patients(asked).summary(cluster="patient")).split())
+    assert "do not count clusters of 'patient'." in shown
+    assert "Those that do" not in shown
 
 
 def test_below_a_table_of_clusters_a_hypothesis_says_that_it_counts_none():

@@ -99,6 +99,15 @@ def test_an_adjusted_p_value_is_never_below_that_of_the_treatment_alone():
     assert all(each["adjusted_p_value"] >= each["p_value"] for each in found)
 
 
+@pytest.mark.parametrize("shift", [10, 20, 40, 400])
+def test_the_smallest_p_values_are_adjusted_for_all_treatments_too(shift):
+    rng = np.random.default_rng(3)
+    baseline, *others = rng.normal(size=(4, 40)) + shift * np.array([[0], [1], [1], [1]])
+    for found in dunnett_test(paired=False).find_all([({"a": baseline}, {"a": each}) for each in others]):
+        assert found["p_value"] < 1e-12
+        assert 2.7 * found["p_value"] < found["adjusted_p_value"] < 3.000001 * found["p_value"]
+
+
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 1.0], [1.0, math.nan]])
 @pytest.mark.parametrize("paired", [True, False])
 def test_nothing_is_claimed_from_nothing(values, paired):

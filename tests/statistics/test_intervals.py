@@ -124,6 +124,30 @@ def test_clustered_intervals_cover_where_values_of_a_cluster_are_alike():
     assert np.mean(naive) < 0.75
 
 
+@pytest.mark.parametrize(
+    ("clusters", "replicates", "of_cluster", "of_replicate"),
+    [(6, 10, 0.3, 1.0), (10, 6, 1.0, 0.3)],
+)
+def test_clustered_intervals_cover_where_each_replicate_has_all_clusters(
+    clusters, replicates, of_cluster, of_replicate
+):
+    rng = np.random.default_rng(6)
+    draws = (
+        of_cluster * rng.normal(size=(RUNS, clusters, 1))
+        + of_replicate * rng.normal(size=(RUNS, 1, replicates))
+        + 0.5 * rng.normal(size=(RUNS, clusters, replicates))
+    )
+    of_each = np.repeat(range(clusters), replicates), np.tile(range(replicates), clusters)
+    ends = [clustered_mean(draw.ravel(), *of_each).interval() for draw in draws]
+    covers = np.mean([low <= 0 <= high for low, high in ends])
+    assert 0.93 - rate_band(0.93, RUNS) < covers < 0.96 + rate_band(0.96, RUNS)
+
+
+def test_of_one_replicate_clusters_alone_count():
+    values = np.random.default_rng(4).normal(size=12)
+    assert clustered_mean(values, range(12), [0] * 12) == clustered_mean(values, range(12))
+
+
 def test_one_cluster_says_nothing_about_others():
     found = clustered_mean(np.array([1.0, 2.0]), ["a", "a"])
     assert found.clusters == 1

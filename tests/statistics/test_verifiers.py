@@ -29,7 +29,9 @@ from crystallize.errors import (
 from crystallize.statistics.moments import as_numbers, means_of_rows, moments
 from crystallize.statistics.verifier import verifier
 from crystallize.statistics.verifiers import (
+    dunnett_test,
     equivalence_test,
+    mcnemar_test,
     non_inferiority_test,
     paired_t_test,
     sign_flip_test,
@@ -139,6 +141,30 @@ def test_random_sign_flip_test_is_close_to_scipy_and_repeatable():
 def test_random_sign_flips_count_the_observed_one_so_that_no_p_value_is_zero():
     # Of 2^60 exchanges two are as far from zero: none of the 999 random ones is.
     assert compare(sign_flip_test, [0.0] * 60, [1.0] * 60, resamples=999)["p_value"] == 1 / 1000
+
+
+@pytest.mark.parametrize(
+    ("test", "spread"),
+    [
+        *itertools.product(
+            [
+                paired_t_test(),
+                welch_t_test(),
+                wilcoxon_test(),
+                dunnett_test(),
+                equivalence_test(margin=2.0),
+                non_inferiority_test(margin=2.0, direction="max"),
+            ],
+            [0.0, 0.001],
+        ),
+        (mcnemar_test(), 0.0),
+    ],
+    ids=str,
+)
+def test_however_small_no_p_value_is_zero(test, spread):
+    found = test({"a": [0.0] * 2000}, {"a": np.linspace(1.0, 1.0 + spread, 2000).tolist()})
+    assert 0 < found["p_value"] < 1e-300
+    assert found["significant"]
 
 
 def test_sign_flip_test_keeps_its_level_for_skewed_data_where_few_pairs_are_random():
