@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CACHE_OPTIONS = {"cacheable": False, "version": None, "depends_on": (), "ignore": ()}
 """The attributes of a step that are about the cache, as they are where nothing is said."""
+_UNCACHED = {"cacheable": False, "ignore": ()}  # version and depends_on count when a run is resumed, too
 
 
 class PipelineStep(ABC):
@@ -36,7 +37,7 @@ class PipelineStep(ABC):
     cacheable : bool
         Whether equal input may be answered with a stored output.
     version : str or None
-        Of what the cache cannot see, such as a program that the step calls: another version is another step.
+        Of what cannot be seen, such as a program that the step calls: another version is another step.
     depends_on : sequence
         What else the step rests on: functions, classes, values, and files, each a ``pathlib.Path``.
     ignore : sequence of str
@@ -84,7 +85,7 @@ class PipelineStep(ABC):
         if self.cacheable is cacheable:
             return self
         changed = copy.copy(self)
-        vars(changed).update({"cacheable": True} if cacheable else CACHE_OPTIONS)
+        vars(changed).update({"cacheable": True} if cacheable else _UNCACHED)
         return changed
 
 
@@ -183,8 +184,8 @@ class FunctionStep(ConfiguredFunction, PipelineStep):
 
     def with_cache(self, cacheable: bool) -> FunctionStep:
         """Return the step, cacheable or not, whatever its decorator says."""
-        options = {**self._options, "cacheable": True} if cacheable else {}
-        return FunctionStep(self.fn, self.arguments, **options)
+        changed = {"cacheable": True} if cacheable else _UNCACHED
+        return FunctionStep(self.fn, self.arguments, **{**self._options, **changed})
 
 
 class StepFactory(Factory[FunctionStep]):
@@ -229,7 +230,7 @@ def pipeline_step(
     cacheable : bool, optional
         Whether equal input may be answered with a stored output.
     version : str, optional
-        Of what the cache cannot see, such as a program that the step calls: another version is another step.
+        Of what cannot be seen, such as a program that the step calls: another version is another step.
     depends_on : sequence, optional
         What else the step rests on: functions, classes, values, and files, each a ``pathlib.Path``.
     ignore : sequence of str, optional
@@ -245,7 +246,7 @@ def pipeline_step(
     InvalidTypeError
         If what is decorated is not a function that takes data, or an argument has the wrong type.
     InvalidValueError
-        If something is said about the cache of a step that is not cacheable.
+        If `ignore` is given, and the step is not cacheable.
 
     Examples
     --------
@@ -270,7 +271,7 @@ def check_cache_options(cacheable: Any, version: Any, depends_on: Any, ignore: A
     Raises
     ------
     InvalidTypeError, InvalidValueError
-        If it has the wrong type, or the step is not cacheable.
+        If it has the wrong type, or `ignore` is given and the step is not cacheable.
     """
     check_bool("cacheable", cacheable)
     if version is not None and not isinstance(version, str):
@@ -286,10 +287,10 @@ def check_cache_options(cacheable: Any, version: Any, depends_on: Any, ignore: A
             )
     if not all(isinstance(name, str) for name in ignore):
         raise InvalidTypeError(f"ignore is a list of names, got {ignore!r}")
-    if not cacheable and (version is not None or depends_on or ignore):
+    if not cacheable and ignore:
         raise InvalidValueError(
-            "version, depends_on and ignore say what the cache looks at, and the step is not cacheable",
-            hint="Add cacheable=True, or leave them out",
+            "ignore says what the cache does not look at, and the step is not cacheable",
+            hint="Add cacheable=True, or leave it out",
         )
 
 

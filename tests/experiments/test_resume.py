@@ -266,6 +266,7 @@ def test_another_setting_of_a_plugin_is_a_change_also_if_the_plugin_tells_of_non
     assert "condition baseline runs again: offset of plugin 'Offset' was 0.1, is 0.2" in told(caplog)
 
 
+@pytest.mark.parametrize("cacheable", [True, False])
 @pytest.mark.parametrize(
     ("before", "now", "reason"),
     [
@@ -275,7 +276,11 @@ def test_another_setting_of_a_plugin_is_a_change_also_if_the_plugin_tells_of_non
     ],
 )
 def test_what_a_step_says_that_it_rests_on_counts(
-    before: dict[str, Any], now: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+    before: dict[str, Any],
+    now: dict[str, Any],
+    reason: str,
+    cacheable: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     weights = Path("weights.bin")
 
@@ -284,7 +289,7 @@ def test_what_a_step_says_that_it_rests_on_counts(
 
     for said, content, strategy in ((before, "old", "rerun"), (now, "new", "resume")):
         weights.write_text(content)
-        step = pipeline_step(cacheable=True, **(said or {"depends_on": [weights]}))(read)
+        step = pipeline_step(cacheable=cacheable, **(said or {"depends_on": [weights]}))(read)
         run = Experiment(lambda: 0, [step], name="demo", seed=1).run(strategy=strategy)
     assert run.metrics.baseline.metrics["weights"] == ["new"]
     assert reason in told(caplog)

@@ -179,7 +179,6 @@ def test_a_file_that_it_depends_on_and_that_is_not_there_is_told(run: Any, warni
         {"ignore": "verbose", "cacheable": True},
         {"ignore": [1], "cacheable": True},
         {"cacheable": "yes"},
-        {"version": "2"},
         {"ignore": ["verbose"]},
     ],
 )
