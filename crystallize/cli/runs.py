@@ -444,7 +444,7 @@ def _table(found: Sequence[StoredRun]) -> list[str]:
             run.experiment if same_name[run.experiment] == 1 else shown(run.path.parent) for run in found
         ],
         **_on_the_left("run", [run.name for run in found]),
-        **_on_the_left("status", [_status(run) for run in found]),
+        **_on_the_left("status", [status_of(run) for run in found]),
         **_on_the_left("when", [quantities.format_time(run.when) for run in found]),
         "n": ["" if run.replicates is None else str(run.replicates) for run in found],
         "failed": [str(run.failed_outcomes) if run.failed_outcomes else "" for run in found],
@@ -461,7 +461,8 @@ def _on_the_left(header: str, cells: Sequence[str]) -> dict[str, list[str]]:
     return {header.ljust(width): [cell.ljust(width) for cell in cells]}
 
 
-def _status(run: StoredRun) -> str:
+def status_of(run: StoredRun) -> str:
+    """Return how a run ended, and whether it is pinned."""
     return f"{run.status}, pinned" if run.pinned else run.status
 
 
@@ -486,7 +487,7 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     from crystallize.utils.levels import factors_of
     from crystallize.utils.suggest import counted, first_of
 
-    yield "Status", _status(run)
+    yield "Status", status_of(run)
     for key, when in (("Started", run.started), ("Ended", run.finished)):
         if when is not None:
             yield key, quantities.format_time(when)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
@@ -61,6 +64,13 @@ class CrystallizeApp(App[None]):
     def get_default_screen(self) -> SelectionScreen:
         """Return the first screen."""
         return SelectionScreen(self.root)
+
+    def on_mount(self) -> None:
+        """Give the terminal back when the process is asked to end."""
+        with suppress(NotImplementedError):  # Windows has no such signals
+            asyncio.get_running_loop().add_signal_handler(
+                signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM
+            )
 
     def on_resize(self, event: events.Resize) -> None:
         """Say so while the terminal is too small, and go on when it is not any more."""

@@ -42,3 +42,4 @@ def tui(
     app.run()
     for line in app.active.farewell():
         typer.echo(line)
+    raise typer.Exit(app.return_code or 0)

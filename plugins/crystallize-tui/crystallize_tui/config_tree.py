@@ -149,6 +149,7 @@ class EditScreen(ModalScreen[bool]):
         self._text = text
         self._edit = edit
         self._is_checking = False
+        self._is_saved = False
 
     def compose(self) -> ComposeResult:
         """Show what stands there now."""
@@ -178,10 +179,16 @@ class EditScreen(ModalScreen[bool]):
             self._tell(str(error), "red")
         else:
             if not problems:
-                self.dismiss(True)
+                self._is_saved = True
+                self.on_screen_resume()
                 return
             self._tell("\n".join(map(str, problems)), "red")
         self._is_checking = False
+
+    def on_screen_resume(self) -> None:
+        """Close when the edit is saved, and nothing else stands before the dialog."""
+        if self._is_saved and self.is_active:
+            self.dismiss(True)
 
     def _tell(self, text: str, style: str) -> None:
         self.query_one("#verdict", Static).update(plain(text, style))

@@ -16,6 +16,7 @@ from textual.worker import get_current_worker
 
 from crystallize.cli.diff import difference_lines
 from crystallize.cli.quantities import format_size, format_time
+from crystallize.cli.runs import status_of
 from crystallize.errors import CrystallizeError
 from crystallize.results.comparison import compare_runs
 from crystallize.results.runs import Runs, read_runs
@@ -66,7 +67,7 @@ class HistoryScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """Make the versions above what is told of them."""
         yield Static(id="title", markup=False)
-        yield LiveTable("", "version", "status", "ended", "replicates", "failed", "artifacts", id="versions")
+        yield LiveTable("", "version", "status", "when", "replicates", "failed", "artifacts", id="versions")
         with TabbedContent(initial="side-by-side"):
             with TabPane("Side by side", id="side-by-side"):
                 yield LiveTable("metric", "condition", names=2, id="means")
@@ -126,7 +127,7 @@ class HistoryScreen(Screen[None]):
                 (
                     "*" if run.path == self._marked else "",
                     run.name,
-                    run.status,
+                    status_of(run),
                     format_time(run.when),
                     "" if run.replicates is None else str(run.replicates),
                     "" if run.failed_outcomes is None else str(run.failed_outcomes),

@@ -11,10 +11,10 @@ from rich.text import Text
 from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import OptionList, Static, TabbedContent, TabPane
+from textual.widgets import Input, OptionList, Static, TabbedContent, TabPane
 from textual.widgets.option_list import Option
 
-from crystallize.cli.errors import WRONG_USE
+from crystallize.cli.errors import FAILED, WRONG_USE
 from crystallize.errors import CrystallizeError
 from crystallize.experiments.failure_policy import outcome_command
 from crystallize.store.locks import holder_of
@@ -78,7 +78,8 @@ class RunScreen(Screen[None]):
         Binding("P", "show('progress')", "Progress", show=False),
         Binding("L", "show('log')", "Log"),
         Binding("E", "show('errors')", "Errors"),
-        Binding("slash", "search", "Find", key_display="/"),
+        # A priority has it done before the next key is looked at, which may have come with it.
+        Binding("slash", "search", "Find", key_display="/", priority=True),
         Binding("t", "toggle_plain", "Plain or rich", show=False),
         Binding("h", "history", "History", show=False),
         Binding("escape", "back", "Back"),
@@ -378,7 +379,8 @@ class RunScreen(Screen[None]):
         if self._problem:
             parts.append_text(plain(f"{self._problem}\n\n"))
         failed = sum(run.progress.failed for run in self._runs.values())
-        if process is not None and process.code and not process.is_cancelled and not failed:
+        is_told_below = failed and process is not None and process.code == FAILED
+        if process is not None and process.code and not process.is_cancelled and not is_told_below:
             how = f"with exit code {process.code}" if process.code > 0 else f"by signal {-process.code}"
             parts.append(f"The run ended {how}:\n", "bold")
             parts.append_text(plain("\n".join(_last_error(process.lines)) + "\n\n"))
@@ -495,6 +497,10 @@ class RunScreen(Screen[None]):
         pane = tabs.get_pane(tab)
         first = next((each for each in pane.query("*") if each.focusable), None)
         (first or tabs).focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In a text, the key that searches is a character like others."""
+        return None if action == "search" and isinstance(self.focused, Input) else True
 
     def action_search(self) -> None:
         """Look for a text in the log."""

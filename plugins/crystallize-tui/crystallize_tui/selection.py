@@ -59,7 +59,14 @@ class SelectionScreen(Screen[None]):
 
     AUTO_FOCUS = "#experiments"
     BINDINGS: ClassVar[list[Any]] = [
-        Binding("slash", "filter", "Filter", key_display="/", tooltip="Show only what matches"),
+        Binding(
+            "slash",
+            "filter",
+            "Filter",
+            key_display="/",
+            tooltip="Show only what matches",
+            priority=True,  # done before the next key is looked at, which may have come with it
+        ),
         Binding("n", "new", "New", tooltip="Create a new experiment"),
         Binding("e", "edit", "Edit", tooltip="Open config.yaml in $EDITOR"),
         Binding("r", "refresh", "Refresh", tooltip="Look again for experiments and runs"),
@@ -274,7 +281,9 @@ class SelectionScreen(Screen[None]):
         return now
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer the errors where there are any."""
+        """Offer the errors where there are any; in a text, the key of the filter is a character like others."""
+        if action == "filter":
+            return None if isinstance(self.focused, Input) else True
         return action != "errors" or any(each.problems for each in self._found)
 
     def action_errors(self) -> None:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from crystallize_tui.app import CrystallizeApp
 from textual.css.stylesheet import Stylesheet
+from textual.events import Key
 from textual.screen import Screen
 
 from crystallize import ExperimentGraph
@@ -191,6 +192,12 @@ class Ui:
             await self.app._press_keys([key])
             await self._quiet()
         _draw(self.app.screen)
+
+    async def press_at_once(self, *keys: str) -> None:
+        """Press keys that arrive together, as they do from far away."""
+        for key in keys:
+            self.app.post_message(Key(key, key if len(key) == 1 else None))
+        await self.settled()
 
     async def type(self, text: str) -> None:
         """Type a text where the focus is, in place of what is there."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 
 import pytest
 from crystallize_tui.app import CrystallizeApp
@@ -78,6 +80,13 @@ async def test_a_terminal_that_is_too_small_says_so_and_goes_on_when_it_is_not(p
         assert "Make the terminal larger" in ui.text
         await ui.press("q")
         await ui.until(lambda: not ui.app.is_running)
+
+
+async def test_sigterm_ends_it_as_q_does(open_ui):
+    async with open_ui() as ui:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await ui.until(lambda: not ui.app.is_running)
+        assert ui.app.return_code == 143
 
 
 @pytest.mark.parametrize("size", [(72, 16), (80, 24), (119, 30), (120, 30), (200, 60)])

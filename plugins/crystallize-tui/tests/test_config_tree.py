@@ -57,6 +57,22 @@ async def test_enter_edits_a_value_which_is_checked_and_written(config, open_ui,
         await ui.until(lambda: tree.cursor_node.data == ("replicates",))  # where it was
 
 
+async def test_an_edit_is_finished_while_the_terminal_is_too_small(config, open_ui):
+    async with open_ui() as ui:
+        await go_to(ui, "replicates")
+        await ui.press("enter")
+        await ui.type("5")
+        ui.app.screen.action_save()
+        await ui.pilot.resize_terminal(60, 10)
+        await ui.settled()
+        assert "replicates: 5" in config.read_text()
+        assert "Make the terminal larger" in ui.text
+        await ui.pilot.resize_terminal(80, 24)
+        await ui.settled()
+        assert isinstance(ui.app.screen, SelectionScreen)
+        assert "5 replicates" in ui.text
+
+
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
 async def test_a_mistake_is_told_and_the_dialog_stays_until_it_is_right(config, open_ui, same_screen, size):
     before = config.read_text()

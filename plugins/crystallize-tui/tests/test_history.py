@@ -13,6 +13,7 @@ from crystallize_tui.project import read_experiment
 
 from crystallize.config.build import load_experiment
 from crystallize.config.folders import folder_of
+from crystallize.store.retention import pin
 
 pytestmark = pytest.mark.usefixtures("warm_commands")
 
@@ -41,10 +42,12 @@ def screen_of(config: Path) -> HistoryScreen:
 
 
 async def test_the_versions_are_listed_and_their_means_stand_side_by_side(versions, open_ui):
+    pin(Path("data/make/v0"))
     async with open_ui(size=SIZE) as ui:
         await ui.app.push_screen(screen_of(CONFIG))
         await ui.until("mean in v0")
         await ui.until("bigger")
+        assert "complete, pinned" in ui.line("v0")
         assert ui.text.index("v1  ") < ui.text.index("v0  ")
         await ui.until(lambda: re.search(r"total +bigger +20 +14$", ui.text, re.MULTILINE) is not None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,12 +14,14 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from crystallize_tui.log_pane import LogPane
 from crystallize_tui.project import read_experiment
 from crystallize_tui.run_process import CommandProcess
 from crystallize_tui.run_screen import SECONDS_BETWEEN_TICKS, RunScreen
 from crystallize_tui.state import STATE
+from rich.highlighter import ReprHighlighter
 from textual.events import Key
-from textual.widgets import OptionList
+from textual.widgets import Log, OptionList
 
 from crystallize import ExperimentGraph
 from crystallize.config.folders import folder_of
@@ -176,7 +179,8 @@ async def test_a_rerun_in_the_same_folder_and_a_resume_of_failed_outcomes_are_to
 
 
 async def test_an_experiment_that_stores_no_runs_says_so_and_where_its_result_is(open_run):
-    async with open_run(write("study", CONFIG + "plugins: {artifact: false}\n")) as ui:
+    config = write("study", CONFIG + "plugins: {artifact: false}\n")
+    async with open_run(config, (120, 40)) as ui:  # with room for what is told in passing
         await ui.until("has no stored run: E shows why")
         await ui.press("R")
         await ui.until("The run is complete. L shows what it")
@@ -450,13 +454,49 @@ async def test_the_log_can_be_searched_and_escape_ends_the_search(open_run):
         await ui.until("v0 is complete")
         await ui.press("L")
         await ui.until("Seed: 1")
-        await ui.press("slash")
-        await ui.press(*"SEED:")
+        await ui.press_at_once("slash", *"SEED:")
         await ui.until(lambda: "Seed: 1" in ui.text and "Results:" not in ui.text)
         await ui.press("enter", "escape")
         await ui.until("Results:")
         await ui.press("escape")
         assert ui.app.screen is not screen
+
+
+async def log_of(ui, *lines: str) -> LogPane:
+    """Show a log, and what is drawn of it when it has its size."""
+    log = LogPane("")
+    log.styles.dock = "top"
+    await ui.app.screen.mount(log)
+    log.add(lines)
+    for _ in range(2):  # in the room that there is, and then in what its note and its scrollbar leave
+        await ui.settled()
+        log.flush()
+    await ui.settled()
+    return log
+
+
+async def test_the_lines_of_a_log_fit_its_width_and_are_coloured_when_they_are_seen(open_ui, monkeypatch):
+    coloured = set()
+    monkeypatch.setattr(ReprHighlighter, "highlight", lambda self, text: coloured.add(text.plain))
+    async with open_ui() as ui:
+        log = await log_of(ui, *(f"{'word ' * 20}number {place}" for place in range(4000)), "", "the last")
+        assert re.search(r"word\nword.* number 3999[ ▁-█]*\n\nthe last", ui.text)
+        assert len(coloured) < 100
+        await ui.pilot.resize_terminal(130, 24)
+        log.flush()
+        await ui.settled()
+        assert re.search(r"\n(word ){20}number 3999[ ▁-█]*\n\nthe last", ui.text)
+
+
+async def test_who_reads_earlier_lines_of_a_log_stays_there(open_ui):
+    async with open_ui() as ui:
+        log = await log_of(ui, *(f"number {place}" for place in range(100)))
+        assert "number 99" in ui.text
+        log.query_one(Log).scroll_home(animate=False, immediate=True)
+        log.add(["the next"])
+        log.flush()
+        await ui.settled()
+        assert "number 0" in ui.text
 
 
 async def test_what_steps_print_cannot_steer_the_terminal(open_run):
@@ -513,6 +553,11 @@ async def test_a_failed_outcome_is_listed_with_the_command_that_repeats_it(open_
         await ui.press("E")
         await ui.until("nowhere/model.bin")
         await ui.until("crystallize run study --replicate 3 --condition less --debug")
+        write("study", steps="import nowhere")
+        await ui.press("R")
+        await ui.until("ModuleNotFoundError")
+        await ui.until("nowhere/model.bin")
+        write("study")
         Path("broken").unlink()
         await ui.press("R")
         await ui.until("v0 is complete")

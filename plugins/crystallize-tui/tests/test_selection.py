@@ -151,8 +151,7 @@ async def test_what_would_steer_the_terminal_is_shown_harmless_and_markup_is_tex
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_filter_shows_what_matches_with_each_key(project, open_ui, same_screen, size):
     async with open_ui(size=size) as ui:
-        await ui.press("slash")
-        await ui.press(*"publ")
+        await ui.press_at_once("slash", *"publ")
         assert "Read what make has published" in ui.text
         assert "Basics" not in ui.text
         await same_screen(f"filter-{size[0]}x{size[1]}", ui)
@@ -241,12 +240,6 @@ async def test_a_key_in_the_last_line_can_be_clicked_and_tells_more_under_the_mo
         await ui.pilot.click(KeyFooter, offset=(column, 0))
         await ui.settled()
         assert isinstance(ui.app.screen, HistoryScreen)
-
-
-async def test_q_quits(project, open_ui):
-    async with open_ui() as ui:
-        await ui.press("q")
-        await ui.until(lambda: not ui.app.is_running)
 
 
 # -- what is broken ------------------------------------------------------------------------------------------
