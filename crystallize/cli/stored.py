@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 def location_of(name: str, config: ExperimentConfig) -> RunLocation | None:
     """Return where an experiment stores its runs; None if the plugin that stores is switched off."""
     from crystallize.discovery import CORE, normalise
-    from crystallize.store.layout import ROOT, RunLocation
+    from crystallize.store.layout import ROOT, RunLocation, root_folder
 
     plugins = {normalise(key): setting for key, setting in config.plugins.items()}
     settings = plugins.get("artifact", {})
     if settings is False or plugins.get(CORE) is False:
         return None
     arguments = settings if isinstance(settings, dict) else {}
-    root = os.path.expanduser(str(arguments.get("root_dir", ROOT)))  # noqa: PTH111 - as the plugin does
-    return RunLocation(root, name, bool(arguments.get("versioned", True)))
+    root = str(arguments.get("root_dir", ROOT))
+    return RunLocation(root_folder(root), name, bool(arguments.get("versioned", True)))
 
 
 def find_location(name: str) -> RunLocation:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources.experiment_input import ExperimentInput
 from crystallize.hookspecs import RUNS_IN
-from crystallize.pipelines.cache.step_key import dependencies_of
-from crystallize.pipelines.parts import taken_apart
+from crystallize.pipelines.parts import dependencies_of, taken_apart
 from crystallize.plugins.manager import settings_of
 from crystallize.utils.code import code_of, name_of_code
 from crystallize.utils.digests import measure_file

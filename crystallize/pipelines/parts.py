@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -31,6 +32,15 @@ def taken_apart(thing: Any) -> tuple[Any, dict[str, Any]]:
             name: value for name, value in parameters.items() if name not in CACHE_OPTIONS
         } | thing.params
     return type(thing), parameters
+
+
+def dependencies_of(step: PipelineStep) -> dict[str, Any]:
+    """Return what a step says that it depends on, each with a name of its own."""
+    found: dict[str, Any] = {}
+    for place, each in enumerate(step.depends_on):
+        name = str(each) if isinstance(each, Path | str) else getattr(each, "__qualname__", repr(type(each)))
+        found[f"{name} ({place})" if name in found else name] = each
+    return found
 
 
 def _attributes(thing: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from crystallize.errors import InvalidTypeError, InvalidValueError, StoreError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.recording import begin_recording, resume_recording, store_error, store_errors
-from crystallize.store.layout import APPLY, ROOT, RunLocation
+from crystallize.store.layout import APPLY, ROOT, RunLocation, root_folder
 from crystallize.store.metadata import read_metadata
 from crystallize.store.retention import MEGABYTE, prune
 from crystallize.store.sink import ArtifactSink
@@ -87,7 +87,7 @@ class ArtifactPlugin(BasePlugin):
             _check_threshold(big_file_threshold_mb, artifact_retention)
         elif artifact_retention is not None:
             big_file_threshold_mb = number_in_environment(THRESHOLD, float)
-        self.root_dir = os.path.expanduser(os.fspath(root_dir))  # noqa: PTH111 - it stays text
+        self.root_dir = root_folder(root_dir)
         self.versioned = versioned
         self.artifact_retention = artifact_retention
         self.fsync = check_bool("fsync", fsync)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from crystallize.errors import InvalidTypeError, StoreError, UnknownNameError
-from crystallize.store.layout import METADATA, ROOT, RunLocation, version_number
+from crystallize.store.layout import METADATA, ROOT, RunLocation, root_folder, version_number
 from crystallize.store.metadata import DELETED, has_status
 from crystallize.store.versions import check_root, find_run, looking_into, versions
 from crystallize.utils.suggest import name_hint
@@ -22,7 +22,7 @@ def stored_experiments(root: str | Path = ROOT) -> list[RunLocation]:
     StoreError
         If the root is a file, or cannot be looked into.
     """
-    root = os.path.expanduser(root)  # noqa: PTH111 - an unknown ~user is left as it is
+    root = root_folder(root)
     try:
         with looking_into(root), os.scandir(root) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
@@ -68,7 +68,7 @@ def locate(what: str | os.PathLike[str], root: str | Path = ROOT) -> tuple[RunLo
         raise InvalidTypeError(f"a stored experiment is given by its name or its folder, got {what!r}")
     text = os.fspath(what)
     is_path = not isinstance(what, str) or "/" in text or os.sep in text
-    folder = (Path(text) if is_path else Path(os.path.expanduser(root), text)).absolute()  # noqa: PTH111
+    folder = (Path(text) if is_path else Path(root_folder(root), text)).absolute()
     if text not in ("", ".", ".."):
         number = version_number(folder.name) if is_path else None
         if number is not None:

@@ -104,6 +104,11 @@ class RunLocation:
         return type(self), (str(Path(self.root).absolute()), self.experiment, self.versioned)
 
 
+def root_folder(root: str | os.PathLike[str]) -> str:
+    """Return the path of a root: ``~`` is the user's own folder."""
+    return os.path.expanduser(os.fspath(root))  # noqa: PTH111 - an unknown ~user is left as it is
+
+
 def version_number(name: str) -> int | None:
     """Return N if `name` is the name ``v<N>`` of a run's folder, else None."""
     match = _VERSION.fullmatch(name)

@@ -169,11 +169,11 @@ def newest_folder(location: RunLocation) -> Path | None:
         runs = (experiment / f"v{number}" for number in _numbers(experiment))
         return next((run for run in runs if not has_status(run, DELETED)), None)
     with looking_into(experiment):
-        unfinished = [(age, path) for path in experiment.iterdir() if (age := _age_of_unfinished(path))]
+        unfinished = [(changed, path) for path in experiment.iterdir() if (changed := _last_change(path))]
     return max(unfinished)[1] if unfinished else _read_only_version(experiment)
 
 
-def _age_of_unfinished(path: Path) -> int:
+def _last_change(path: Path) -> int:
     """Return when something was last put into the folder of an unfinished run; 0 if it is none, or none any more."""
     try:
         return path.stat().st_mtime_ns if _STAGING.fullmatch(path.name) and is_folder(path) else 0
@@ -325,6 +325,7 @@ def find_run(location: RunLocation, version: int | None = None) -> Path | None:
 
 
 def _newest_complete(experiment: Path) -> Path | None:
+    """Do what :func:`find_run` says of an experiment with versions, unless ``v0`` changes places meanwhile."""
     found = _numbers(experiment)
     if not found:
         only = _find_only_version(experiment)

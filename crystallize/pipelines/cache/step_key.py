@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from crystallize.discovery.imported import distributions_of
 from crystallize.hashing import content_hash
-from crystallize.pipelines.parts import taken_apart
+from crystallize.pipelines.parts import dependencies_of, taken_apart
 from crystallize.utils.code import name_of_code, reached_code
 from crystallize.utils.digests import measure_file
 from crystallize.utils.own_code import short_name
@@ -134,15 +134,6 @@ def step_hash(name: str, parts: Mapping[str, Mapping[str, Part]]) -> str:
     return content_hash((name, hashes))
 
 
-def dependencies_of(step: PipelineStep) -> dict[str, Any]:
-    """Return what a step says that it depends on, each with a name of its own."""
-    found: dict[str, Any] = {}
-    for place, each in enumerate(step.depends_on):
-        name = _shown(each)
-        found[f"{name} ({place})" if name in found else name] = each
-    return found
-
-
 def shown(name: str, value: Any) -> str:
     """Return a short text for a value, which tells no secret."""
     described = describe_value(name, value)
@@ -158,7 +149,3 @@ def _dependency(thing: Any) -> Part:
         measured = measure_file(thing.resolve())
         return measured.digest, f"{measured.size} bytes"
     return content_hash(thing), ""
-
-
-def _shown(thing: Any) -> str:
-    return str(thing) if isinstance(thing, Path | str) else getattr(thing, "__qualname__", repr(type(thing)))
