@@ -136,6 +136,7 @@ class Replicate:
                 experiment.master_seed,
                 _HOOKS_RNG,
                 experiment.plugins.name_of,
+                experiment.current_run.artifact_sink,
             ),
             None if treatment is None else treatment.function,
             source.direct if isinstance(source, FunctionSource) else source.fetch,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from crystallize.statistics.hypothesis import Hypothesis
     from crystallize.statistics.stopping.rule import StoppingRule
     from crystallize.store.outcome import ReplicateResult
+    from crystallize.utils.artifact_log import Sink
 
 RunKind = Literal["run", "apply"]
 
@@ -74,6 +75,8 @@ class Run:
     stored : iterable of ReplicateResult
         The outcomes that are there already, of some conditions or of all: from the plugin that stores runs, which puts
         them there in ``before_run``.
+    artifact_sink : Sink or None
+        What stores the artifacts of its outcomes, in the workers: from the same plugin, in ``before_run``.
     done : dict of int to frozenset of str
         Of the replicates that are there in part: the conditions that are.
     preregistration : Preregistration or None
@@ -120,6 +123,7 @@ class Run:
         self.token = secrets.token_hex(8)
         self.started = now()
         self.stored: Iterable[ReplicateResult] = ()
+        self.artifact_sink: Sink | None = None
         self.done: dict[int, frozenset[str]] = {}
         self.preregistration: Preregistration | None = None
         self.shared_inputs: dict[str, int] = {}

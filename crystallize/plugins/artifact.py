@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from crystallize.hookspecs import RunningExperiment
     from crystallize.results.result import Result
     from crystallize.store.outcome import ReplicateResult
-    from crystallize.utils.context import FrozenContext
 
 RETENTION = "CRYSTALLIZE_ARTIFACT_RETENTION"
 THRESHOLD = "CRYSTALLIZE_BIG_FILE_THRESHOLD_MB"
@@ -100,18 +99,17 @@ class ArtifactPlugin(BasePlugin):
     def before_run(self, experiment: RunningExperiment) -> None:
         """Claim a folder for the run and write its metadata."""
         run = experiment.current_run
-        state = run.state(self)
         if run.kind == APPLY:
             with store_errors(self.root_dir):
                 folder = apply_folder(self.location(experiment))
-            state.sink = ArtifactSink(str(folder), by_replicate=False)
+            run.artifact_sink = ArtifactSink(str(folder), by_replicate=False)
             return
         check_name("experiment", experiment.folder_name)
         with _one_at_a_time, store_errors(self.root_dir):
             location = self.location(experiment)
             start = resume_recording if run.resumes else begin_recording
-            state.recording = recording = start(experiment, location, fsync=self.fsync)
-            state.sink = ArtifactSink(str(recording.folder))
+            recording = run.state(self).recording = start(experiment, location, fsync=self.fsync)
+            run.artifact_sink = ArtifactSink(str(recording.folder))
             if experiment.name is None:
                 _warn_of_other_definition(location, recording.definition)
 
@@ -126,10 +124,6 @@ class ArtifactPlugin(BasePlugin):
                 raise
             except OSError as error:
                 raise store_error(error, self.root_dir) from error
-
-    def before_replicate(self, experiment: RunningExperiment, ctx: FrozenContext) -> None:
-        """Lead the artifacts of this context to their folder."""
-        ctx.artifact_sink = experiment.current_run.state(self).sink
 
     @hookimpl(tryfirst=True)  # the others find the run stored, and its folder in result.path
     def after_run(self, experiment: RunningExperiment, result: Result) -> None:

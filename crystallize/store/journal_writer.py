@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ class JournalWriter:
         self._seed = seed_of(session.run if read is None else read.sessions[0].run)
         self._fsync = fsync
         self._attempts = attempts or {}
-        self._waiting: list[ReplicateResult] = []
+        self._waiting: deque[bytes] = deque()  # lines: what they tell of is not kept for a tenth of a second
         self._traces: dict[bytes, int] = {}
         self._last_traces: dict[str, tuple[Trace, int]] = {}  # by condition, each with its number
         self._first_trace = 0 if read is None else read.trace_count
@@ -78,7 +79,7 @@ class JournalWriter:
             raise
 
     def add(self, result: ReplicateResult) -> None:
-        """Take the outcomes of a replicate, but for those that are there already.
+        """Take the outcomes of a replicate, but for those that are there already; one call at a time.
 
         They are on disk a tenth of a second later, or now if the replicate took longer than that.
 
@@ -87,7 +88,7 @@ class JournalWriter:
         OSError
             If they, or those before, cannot be written. What was written stays whole.
         """
-        self._waiting.append(result)
+        self._waiting.extend(self._lines(result))
         if sum(map(_seconds_of, result.outcomes)) >= FLUSH_SECONDS:
             self.flush()
         elif self._failure is None:
@@ -106,9 +107,9 @@ class JournalWriter:
         with self._lock:
             if self._failure is not None:
                 raise self._failure
-            waiting, self._waiting = self._waiting, []
+            waiting = self._waiting  # which may grow meanwhile
             try:
-                self._append(b"".join([line for result in waiting for line in self._lines(result)]))
+                self._append(b"".join([waiting.popleft() for _ in range(len(waiting))]))
             except BaseException as error:
                 self._failure = error
                 raise

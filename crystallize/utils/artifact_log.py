@@ -44,7 +44,7 @@ class Writer(Protocol):
 
 
 class Sink(ABC):
-    """What stores artifacts. A plugin gives it to the contexts in ``before_replicate``.
+    """What stores artifacts. A plugin makes it the run's ``artifact_sink`` in ``before_run``.
 
     It is called in workers, and in any thread.
     """

@@ -107,6 +107,8 @@ class FrozenContext(Mapping[str, Any]):
         Which stream ``rng`` is outside of all stages; the first step's, if not given.
     plugin_name : callable, optional
         Returns the name under which a plugin takes part in the run.
+    artifact_sink : Sink, optional
+        What stores the artifacts; without it, nothing does.
     condition, replicate : optional
         Where the context belongs.
 
@@ -159,6 +161,7 @@ class FrozenContext(Mapping[str, Any]):
         master_seed: int | None = None,
         rng_key: int = 0,
         plugin_name: Callable[[object], str] | None = None,
+        artifact_sink: Sink | None = None,
         replicate: int | None = None,
     ) -> None:
         self._base = initial
@@ -177,7 +180,7 @@ class FrozenContext(Mapping[str, Any]):
         self.looks: Looks | None = None
         self.rest: RareNotes | None = None
         self.caching: Caching | None = None
-        self.artifact_sink: Sink | None = None
+        self.artifact_sink = artifact_sink
         self.artifact_entries: dict[str, tuple[str, str | None, Any]] = {}
         self.handed_back: list[tuple[str, bytes]] = []
         self._streams: dict[int, Stream] = {}

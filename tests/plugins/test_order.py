@@ -126,7 +126,7 @@ def test_the_order_is_that_which_the_manager_tells_and_the_metadata_hold(tmp_pat
         "init_hook": ["Ledger", "seed"],
         "before_run": ["Ledger", "artifact", "zebra", "logging"],
         "run_experiment_loop": ["serial"],
-        "before_replicate": ["seed", "Ledger", "artifact", "zebra", "ape"],
+        "before_replicate": ["seed", "Ledger", "zebra", "ape"],
         "before_step": ["ape", "Ledger", "zebra"],
         "after_step": ["ape", "Ledger"],
         "after_replicate": ["artifact", "Ledger"],
