@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from crystallize.cli.options import complete_experiments
+from crystallize.cli import options
 from crystallize.cli.screen import Styled, echo, print_json, stdout_kept_clean, styled
 
 if TYPE_CHECKING:
@@ -34,13 +34,11 @@ def check(
         typer.Argument(
             metavar="NAME",
             help="The experiments, by name or path. By default all of the project.",
-            autocompletion=complete_experiments,
+            autocompletion=options.complete_experiments,
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")
-    ] = False,
+    as_json: options.JsonList = False,
 ) -> None:
     """Check experiments without running them.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from crystallize.cli import options, screen
 
@@ -18,9 +16,7 @@ if TYPE_CHECKING:
 def diff(
     before: options.RunName,
     after: options.RunName,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object with the same, for programs to read.")
-    ] = False,
+    as_json: options.JsonObject = False,
 ) -> None:
     """Show what differs between two stored runs.
 

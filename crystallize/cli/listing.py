@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol, TypeVar
 
 import typer
 
+from crystallize.cli import options  # noqa: TC001 - Typer looks at it
 from crystallize.cli.quantities import format_time
 from crystallize.cli.screen import Styled, echo, print_json, styled, wants_colours
 from crystallize.utils.text_table import columns_of, padded
@@ -61,9 +62,7 @@ class Listed(NamedTuple):
 
 
 def list_experiments(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")
-    ] = False,
+    as_json: options.JsonList = False,
     everything: Annotated[
         bool, typer.Option("--all", "-a", help="List those too that config.yaml hides with cli.hidden.")
     ] = False,

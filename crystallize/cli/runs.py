@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from shlex import join
@@ -12,6 +11,7 @@ import typer
 
 from crystallize.cli import options, quantities, screen
 from crystallize.cli.errors import WRONG_USE, fail
+from crystallize.cli.removing import DryRun, Yes, is_wanted
 from crystallize.cli.tail import tail
 
 if TYPE_CHECKING:
@@ -106,8 +106,6 @@ Version = Annotated[
         "--version", min=0, help="Which run; by default the newest complete one.", show_default=False
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be removed, and remove nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 class _Filters(NamedTuple):
@@ -148,9 +146,7 @@ def list_runs(
             "--last", "-n", min=1, help="Only so many of the newest of each experiment.", show_default=False
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")
-    ] = False,
+    as_json: options.JsonList = False,
 ) -> None:
     """List the stored runs, the newest of each experiment last.
 
@@ -339,14 +335,8 @@ def _remove(
         screen.echo(line)
     size = sum(measure(run.path).size for run in chosen)
     total = f"{what}{_counted(len(chosen))}, {quantities.format_size(size)}"
-    if dry_run:
-        screen.echo(f"This would remove {total}.")
+    if not is_wanted(total, dry_run=dry_run, yes=yes):
         return
-    if not yes:
-        if not sys.stdin.isatty():
-            screen.echo("Nothing was removed: add --yes, where nobody can be asked.", err=True)
-            raise typer.Exit(WRONG_USE)
-        typer.confirm(f"Remove {total}?", abort=True)
     removed = size = 0
     refused = False
     for run in chosen:

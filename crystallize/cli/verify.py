@@ -92,9 +92,7 @@ def verify(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the scratch folder where it is, and print its path.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object with the same, for programs to read.")
-    ] = False,
+    as_json: options.JsonObject = False,
 ) -> None:
     """Run a stored run again, and tell whether it measures the same.
 
