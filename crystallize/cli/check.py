@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from crystallize.cli import options
+from crystallize.cli.errors import WRONG_USE
 from crystallize.cli.screen import Styled, echo, print_json, stdout_kept_clean, styled
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def check(
             err=True,
         )
     if any(each.problems for each in checked):
-        raise typer.Exit(2)
+        raise typer.Exit(WRONG_USE)
 
 
 def _check_all(folders: Sequence[ExperimentFolder]) -> list[_Checked]:
@@ -102,9 +103,12 @@ def _check(folder: ExperimentFolder) -> tuple[_Checked, list[Path]]:
     from crystallize.graphs.graph import ExperimentGraph
 
     problems: Sequence[Problem] = ()
+    sound: list[Path] = []
     try:
         graph = ExperimentGraph(*load_nodes(folder.config))
         problems = [_rule_problem(fault, folder.config) for fault in graph.faulty_rules()]
+        if not problems:
+            sound = [each.source for each in graph.experiments.values() if each.source is not None]
     except ConfigError as error:
         problems = error.problems
     except CrystallizeError as error:
@@ -113,11 +117,7 @@ def _check(folder: ExperimentFolder) -> tuple[_Checked, list[Path]]:
         place = f" ({error.where})" if error.where and not is_file else ""
         file = Path(error.where) if is_file else folder.config
         problems = [_problem(file, f"{error.what}{place}", error.hint)]
-    else:
-        if not problems:
-            sources = [experiment.source for experiment in graph.experiments.values()]
-            return _Checked(folder.name, folder.config, ()), [each for each in sources if each is not None]
-    return _Checked(folder.name, folder.config, problems), []
+    return _Checked(folder.name, folder.config, problems), sound
 
 
 def _rule_problem(fault: RuleFault, config: Path) -> Problem:
@@ -142,23 +142,13 @@ def _with_name_clashes(checked: Sequence[_Checked]) -> list[_Checked]:
     by_name: dict[str, list[_Checked]] = {}
     for each in checked:
         by_name.setdefault(each.name, []).append(each)
-    return [
-        each._replace(
-            problems=[
-                *each.problems,
-                *(
-                    _problem(
-                        each.config,
-                        f"the experiment in {shown(other.config.parent)!r} is called {each.name!r} too",
-                        "Give one of them another name",
-                    )
-                    for other in by_name[each.name]
-                    if other is not each
-                ),
-            ]
-        )
-        for each in checked
-    ]
+
+    def clashes(each: _Checked) -> list[Problem]:
+        others = [shown(other.config.parent) for other in by_name[each.name] if other is not each]
+        told = (f"the experiment in {other!r} is called {each.name!r} too" for other in others)
+        return [_problem(each.config, message, "Give one of them another name") for message in told]
+
+    return [each._replace(problems=[*each.problems, *clashes(each)]) for each in checked]
 
 
 def _lines(checked: Sequence[_Checked]) -> Iterable[tuple[str | Styled, ...]]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 DONE = 0
 FAILED = 1
 WRONG_USE = 2
+INCONCLUSIVE = 3
 INTERRUPTED = 130
 
 USAGE_ERROR: type[Any] = typer.BadParameter.__bases__[0]

@@ -184,17 +184,14 @@ def _print(found: Sequence[Listed]) -> None:
 
 def _ended(each: Listed) -> str:
     """Return when the last run ended, by the clock on the wall, and how much of it failed."""
-    from datetime import datetime
+    from crystallize.store.metadata import time_in
 
     if each.error:
         return ""
     if each.last_run is None:
         return "no complete run"
     failed = each.last_run["failed_outcomes"]
-    try:
-        when = format_time(datetime.fromisoformat(each.last_run["finished"]))
-    except (TypeError, ValueError):  # it was written by another tool, or damaged
-        when = "date unknown"
+    when = format_time(time_in(each.last_run, "finished")) or "date unknown"
     return f"{when}, {failed} failed" if failed else when
 
 

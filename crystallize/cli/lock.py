@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crystallize.cli import options, screen
+from crystallize.cli import errors, options, screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ def lock(
     if check:
         for line in found.lines():
             screen.echo(line)
-        raise typer.Exit(1 if found.departures else 0)
+        raise typer.Exit(errors.FAILED if found.departures else errors.DONE)
     screen.echo(f"Wrote {shown(plan.path)}.")
     for line in _described(plan.signature):
         screen.echo(line)

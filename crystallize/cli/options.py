@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 EXPERIMENT = "NAME|PATH"
 """What the argument is called in the help that names an experiment."""
@@ -106,9 +106,9 @@ def starting_with(incomplete: str, names: Iterable[str]) -> list[str]:
     return sorted({name for name in names if name.startswith(incomplete)})
 
 
-def without_errors(names: Any) -> Iterator[str]:
+def without_errors(find: Callable[[], Iterable[str]]) -> Iterator[str]:
     """Yield what a function finds; a shell that completes has no use for an error."""
     try:
-        yield from names()
+        yield from find()
     except Exception:  # whatever is wrong with a folder, the command itself will tell
         return

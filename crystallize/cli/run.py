@@ -265,16 +265,8 @@ def run(
 
         run_outcome(folder.config, replicate or 0, condition, overrides, _debugging_folder())
         return
-    policy = {
-        key: value
-        for key, value in {
-            "on_error": on_error,
-            "max_failures": max_failures,
-            "retries": retries,
-            "timeout": timeout,
-        }.items()
-        if value is not None
-    }
+    given = {"on_error": on_error, "max_failures": max_failures, "retries": retries, "timeout": timeout}
+    policy = {key: value for key, value in given.items() if value is not None}
     again = None if debug else options.words_given(ctx, without=("resume", "rerun"))
     display = make_display(plain=debug)
     progress = ProgressPlugin(display)

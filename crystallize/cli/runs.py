@@ -13,6 +13,7 @@ from crystallize.cli import options, quantities, screen
 from crystallize.cli.errors import WRONG_USE, fail
 from crystallize.cli.removing import DryRun, Yes, is_wanted
 from crystallize.cli.tail import tail
+from crystallize.utils.suggest import counted, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +38,7 @@ def _group() -> None:
 def _complete_statuses(incomplete: str) -> list[str]:
     from crystallize.results.runs import STATUSES
 
-    return [status for status in STATUSES if status.startswith(incomplete)]
+    return options.starting_with(incomplete, STATUSES)
 
 
 Names = Annotated[
@@ -166,7 +167,7 @@ def list_runs(
             if run.problem:
                 screen.echo(f"{run.experiment} {run.name} is {run.status}: {run.problem}", err=True)
     elif everything:
-        screen.echo(f"None of the {_counted(len(everything))} is what you ask for.")
+        screen.echo(f"None of the {counted(len(everything), 'run')} is what you ask for.")
     else:
         screen.echo("No runs are stored: make one with 'crystallize run NAME'.")
 
@@ -334,7 +335,7 @@ def _remove(
     for line in _table(chosen):
         screen.echo(line)
     size = sum(measure(run.path).size for run in chosen)
-    total = f"{what}{_counted(len(chosen))}, {quantities.format_size(size)}"
+    total = f"{what}{counted(len(chosen), 'run')}, {quantities.format_size(size)}"
     if not is_wanted(total, dry_run=dry_run, yes=yes):
         return
     removed = size = 0
@@ -347,7 +348,7 @@ def _remove(
             screen.echo(screen.error_heading("Error:"), f" {run.experiment} {run.name}: {error}", err=True)
         else:
             removed, size = removed + 1, size + gone.size
-    screen.echo(f"Removed {what}{_counted(removed)}, {quantities.format_size(size)}.")
+    screen.echo(f"Removed {what}{counted(removed, 'run')}, {quantities.format_size(size)}.")
     if refused:
         raise typer.Exit(WRONG_USE)
 
@@ -456,15 +457,7 @@ def status_of(run: StoredRun) -> str:
     return f"{run.status}, pinned" if run.pinned else run.status
 
 
-def _counted(number: int) -> str:
-    from crystallize.utils.suggest import counted
-
-    return counted(number, "run")
-
-
 def _levels(levels: Sequence[object]) -> str:
-    from crystallize.utils.suggest import counted, first_of
-
     shown = [str(level) for level in levels]
     return first_of(shown) if len(shown) <= _MOST_LEVELS else counted(len(shown), "level")
 
@@ -475,14 +468,13 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     from crystallize.results.load import coordinates_of
     from crystallize.store.retention import pruned_of
     from crystallize.utils.levels import factors_of
-    from crystallize.utils.suggest import counted, first_of
 
     yield "Status", status_of(run)
     for key, when in (("Started", run.started), ("Ended", run.finished)):
         if when is not None:
             yield key, quantities.format_time(when)
     if run.took is not None:
-        yield "Took", _duration(run.took)
+        yield "Took", quantities.format_duration(run.took.total_seconds())
     if run.replicates is not None:
         yield "Replicates", run.replicates
     if run.conditions:
@@ -506,8 +498,3 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     if isinstance(command := metadata.get("command"), list):
         yield "Command", join(map(str, command))
     yield "Folder", shown(run.path)
-
-
-def _duration(took: timedelta) -> str:
-    seconds = took.total_seconds()
-    return f"{seconds:.1f} s" if seconds < 60 else str(took).partition(".")[0]

@@ -11,9 +11,6 @@ import typer
 
 from crystallize.cli import errors, options, screen
 
-INCONCLUSIVE = 3
-"""The exit code of a command that could not tell."""
-
 
 def verify(
     run: options.RunName,
@@ -145,7 +142,7 @@ def verify(
             raise typer.Exit(getattr(error, "code", errors.INTERRUPTED)) from None
         except (ExecutionError, PluginError, SerializationError) as error:  # of a rerun that broke off
             display.close()
-            errors.fail(error, INCONCLUSIVE)
+            errors.fail(error, errors.INCONCLUSIVE)
         finally:
             display.close()
     if as_json:
@@ -158,4 +155,4 @@ def verify(
             name = experiment.command_name or experiment.folder_name
             command = outcome_command(name, outcome.replicate, outcome.condition, metadata["master_seed"])
             screen.echo(f"look at it: {command}")
-    raise typer.Exit({PASS: errors.DONE, DIFF: errors.FAILED}.get(found.verdict, INCONCLUSIVE))
+    raise typer.Exit({PASS: errors.DONE, DIFF: errors.FAILED}.get(found.verdict, errors.INCONCLUSIVE))
