@@ -56,9 +56,9 @@ def _told(change: Change) -> str:
 
 def _shown(value: Any) -> str:
     from crystallize.utils.json_text import to_json
+    from crystallize.utils.suggest import shortened
 
-    text = "-" if value is None else to_json(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return "-" if value is None else shortened(to_json(value))
 
 
 def _metrics(found: RunDifference) -> list[str]:
