@@ -59,7 +59,7 @@ def apply(
 
     folder = resolve(name)
     given = {} if data is None else {"data": _load(data)}
-    with screen.stdout_kept_clean(True), show_log(PlainLines(), logging.WARNING):
+    with screen.stdout_kept_clean(), show_log(PlainLines(), logging.WARNING):
         experiment = load_experiment(folder.config)
         condition, _ = choose_condition(experiment.treatments, treatment)
         try:

@@ -286,7 +286,7 @@ def _load(name: str) -> Experiment:
     from crystallize.config.folders import resolve
 
     folder = resolve(name)
-    with screen.stdout_kept_clean(True):  # what the user's modules print is no part of our answer
+    with screen.stdout_kept_clean():
         return load_experiment(folder.config)
 
 

@@ -55,7 +55,7 @@ def check(
     folders = [resolve(name) for name in names] if names else find_folders()
     # Unlike Path.resolve, realpath follows a loop of links no further, whatever Python's version.
     folders = list({os.path.realpath(folder.config): folder for folder in folders}.values())
-    with stdout_kept_clean(True):  # what the user's modules print is no part of our answer
+    with stdout_kept_clean():
         checked = _check_all(folders)
         if not names:
             checked = _with_name_clashes(checked)
@@ -98,7 +98,7 @@ def _consumers_first(folders: Sequence[ExperimentFolder]) -> list[ExperimentFold
 def _check(folder: ExperimentFolder) -> tuple[_Checked, list[Path]]:
     """Load one experiment with all that it depends on; return also the files that have no problem then."""
     from crystallize.config.build import load_nodes
-    from crystallize.config.errors import ConfigError
+    from crystallize.config.errors import ConfigError, Problem
     from crystallize.errors import CrystallizeError
     from crystallize.graphs.graph import ExperimentGraph
 
@@ -116,7 +116,7 @@ def _check(folder: ExperimentFolder) -> tuple[_Checked, list[Path]]:
         is_file = os.path.isfile(error.where)  # noqa: PTH113 - any text will do
         place = f" ({error.where})" if error.where and not is_file else ""
         file = Path(error.where) if is_file else folder.config
-        problems = [_problem(file, f"{error.what}{place}", error.hint)]
+        problems = [Problem.of_file(file, f"{error.what}{place}", error.hint)]
     return _Checked(folder.name, folder.config, problems), sound
 
 
@@ -128,16 +128,9 @@ def _rule_problem(fault: RuleFault, config: Path) -> Problem:
     return read_document(file).problem(("stop",), fault.error.what, fault.error.hint)
 
 
-def _problem(config: Path, what: str, hint: str) -> Problem:
-    """Make the record of a problem that has no line of its own."""
-    from crystallize.config.errors import Problem
-
-    return Problem(config, 0, 0, "", what, hint)
-
-
 def _with_name_clashes(checked: Sequence[_Checked]) -> list[_Checked]:
     """Add a problem to the experiments that have a name in common: none of them can be called by it."""
-    from crystallize.config.errors import shown
+    from crystallize.config.errors import Problem, shown
 
     by_name: dict[str, list[_Checked]] = {}
     for each in checked:
@@ -146,7 +139,7 @@ def _with_name_clashes(checked: Sequence[_Checked]) -> list[_Checked]:
     def clashes(each: _Checked) -> list[Problem]:
         others = [shown(other.config.parent) for other in by_name[each.name] if other is not each]
         told = (f"the experiment in {other!r} is called {each.name!r} too" for other in others)
-        return [_problem(each.config, message, "Give one of them another name") for message in told]
+        return [Problem.of_file(each.config, message, "Give one of them another name") for message in told]
 
     return [each._replace(problems=[*each.problems, *clashes(each)]) for each in checked]
 

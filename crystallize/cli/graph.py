@@ -72,7 +72,7 @@ def graph(
 
     chosen = drawn_as or (Format.TEXT if output is None else Format(format_of(output)))
     folder = resolve(name)
-    with stdout_kept_clean(True):  # what the user's modules print is no part of the drawing
+    with stdout_kept_clean():
         loaded = ExperimentGraph.from_yaml(folder.config)
         picture = loaded.picture()
     if as_json:

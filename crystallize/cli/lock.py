@@ -41,7 +41,7 @@ def lock(
 
     if check and force:
         raise typer.BadParameter("it writes nothing: leave --force out", param_hint="--check")
-    with screen.stdout_kept_clean(True):  # what the user's modules print is no part of our answer
+    with screen.stdout_kept_clean():
         experiment = _loaded(resolve(name).config)
         if check:
             found = _compared(experiment)

@@ -187,8 +187,8 @@ def unwritten() -> OSError | None:
 
 
 @contextmanager
-def stdout_kept_clean(wanted: bool) -> Iterator[None]:
-    """Send what users' code prints to standard error while the block runs, also from worker processes."""
+def stdout_kept_clean(wanted: bool = True) -> Iterator[None]:
+    """Send what users' code prints while the block runs, also in workers, to standard error: it is not our answer."""
     if not wanted:
         yield
         return

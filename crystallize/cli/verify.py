@@ -122,7 +122,7 @@ def verify(
     if execution is not None:
         overrides["execution"] = execution
     display = make_display()
-    with screen.stdout_kept_clean(True), show_log(display, logging.WARNING):
+    with screen.stdout_kept_clean(), show_log(display, logging.WARNING):
         try:
             progress = ProgressPlugin(display, tells_failures=False)  # a failure that is stored is no news
             experiment = load_nodes(config, **overrides, plugins=[progress])[-1]

@@ -84,7 +84,7 @@ class FolderModules:
         try:
             read_plain(file, LARGEST)
         except OSError as error:
-            self.problems.append(Problem(file, 0, 0, "", f"the file cannot be read: {error.strerror}"))
+            self.problems.append(Problem.of_file(file, f"the file cannot be read: {error.strerror}"))
             return None
         with _lock:
             if not self._made:
