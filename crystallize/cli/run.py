@@ -433,7 +433,7 @@ def _print_and_exit(
     again: Sequence[str] | None,
 ) -> None:
     """Print the results, then the errors, and end with the exit code that says how it went."""
-    from crystallize.errors import GraphRunError, RunFailedError
+    from crystallize.errors import GraphRunError
 
     if progress.runs:
         _print_results(results, as_json)
@@ -444,7 +444,7 @@ def _print_and_exit(
             errors.fail(error, code)
         _print_failed_experiments(error)
         is_in_part = any(run.path is None for run in progress.runs)
-        if is_in_part and (isinstance(error.__cause__, RunFailedError) or _started_and_broke(error)):
+        if is_in_part and _broke_off(error.__cause__):
             _print_resume_command(progress, again)
         raise typer.Exit(code)
     failed = {name: len(result.errors) for name, result in results.items() if result.errors}
@@ -477,18 +477,11 @@ def _print_cache(results: Mapping[str, Result]) -> None:
         screen.echo(f"From the cache: {', '.join(told)}.", err=True)
 
 
-def _started_and_broke(error: Exception) -> bool:
-    """Tell whether a run was tried and something in the way broke; else it could not be run as it was asked for."""
-    from crystallize.errors import (
-        ExecutionError,
-        GraphRunError,
-        PluginError,
-        SerializationError,
-        StoreError,
-    )
+def _broke_off(reason: BaseException | None) -> bool:
+    """Tell whether a run was tried and failed on its way; else it could not be run as it was asked for."""
+    from crystallize.errors import ExecutionError, PluginError, RunFailedError, SerializationError, StoreError
 
-    reason = error.__cause__ if isinstance(error, GraphRunError) else error
-    return isinstance(reason, PluginError | StoreError | ExecutionError | SerializationError)
+    return isinstance(reason, RunFailedError | PluginError | StoreError | ExecutionError | SerializationError)
 
 
 def _print_failed_experiments(error: GraphRunError) -> None:
