@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Look into the step cache, and remove what is in it.", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Look into the step cache, and remove what is in it."""
-
-
 # -- arguments -----------------------------------------------------------------------------------------------
 
 Name = Annotated[

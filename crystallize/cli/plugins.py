@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Look at the installed plugins.", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Look at the installed plugins."""
-
-
 # -- arguments -----------------------------------------------------------------------------------------------
 
 

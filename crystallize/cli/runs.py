@@ -27,11 +27,6 @@ _MOST_LEVELS = 8
 app = typer.Typer(help="List, show, keep and remove stored runs.", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """List, show, keep and remove stored runs."""
-
-
 # -- arguments -----------------------------------------------------------------------------------------------
 
 
