@@ -69,11 +69,7 @@ def apply(
             if not raised:
                 raise
             screen.echo(raised, err=True, end="")
-            screen.echo(
-                screen.error_heading("Error:"),
-                f" experiment {folder.name!r} failed under {condition!r}",
-                err=True,
-            )
+            screen.echo_error(f"experiment {folder.name!r} failed under {condition!r}")
             raise typer.Exit(errors.FAILED) from None
     if as_json:
         screen.print_json(result)

@@ -61,6 +61,14 @@ RunName = Annotated[
 ]
 """The argument of a command that is about one stored run."""
 
+Version = Annotated[
+    int | None,
+    typer.Option(
+        "--version", min=0, help="Which run; by default the newest complete one.", show_default=False
+    ),
+]
+"""The option that says which run of an experiment is meant."""
+
 JsonList = Annotated[bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")]
 """The option of a command that lists."""
 

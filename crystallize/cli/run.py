@@ -450,7 +450,7 @@ def _print_and_exit(
     failed = {name: len(result.errors) for name, result in results.items() if result.errors}
     if failed:
         listed = ", ".join(f"{count} of {name!r}" for name, count in failed.items())
-        screen.echo(screen.error_heading("Failed outcomes:"), f" {listed}.", err=True)
+        screen.echo_error(f"{listed}.", "Failed outcomes:")
         raise typer.Exit(errors.FAILED)
 
 
@@ -488,7 +488,7 @@ def _print_failed_experiments(error: GraphRunError) -> None:
     """Say which experiments failed; why, the log has said as it happened."""
     if errors.state.traceback:
         errors.print_error(error)
-    screen.echo(screen.error_heading("Failed:"), f" {', '.join(error.failed)}.", err=True)
+    screen.echo_error(f"{', '.join(error.failed)}.", "Failed:")
     for name, producer in error.skipped.items():
         screen.echo(f"Not run: {name}, which depends on {producer}.", err=True)
 

@@ -96,12 +96,6 @@ Where = Annotated[
         show_default=False,
     ),
 ]
-Version = Annotated[
-    int | None,
-    typer.Option(
-        "--version", min=0, help="Which run; by default the newest complete one.", show_default=False
-    ),
-]
 
 
 class _Filters(NamedTuple):
@@ -170,7 +164,7 @@ def list_runs(
 @app.command()
 def show(
     name: options.ExperimentName,
-    version: Version = None,
+    version: options.Version = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, with all metadata, for programs to read.")
     ] = False,
@@ -200,7 +194,7 @@ app.command()(tail)
 @app.command()
 def pin(
     name: options.ExperimentName,
-    version: Version = None,
+    version: options.Version = None,
     off: Annotated[bool, typer.Option("--off", help="Let the run go again.")] = False,
 ) -> None:
     """Keep a run: it is not pruned, deleted or replaced until it is let go."""
@@ -340,7 +334,7 @@ def _remove(
             gone = remove(run.path)
         except StoreError as error:
             refused = True
-            screen.echo(screen.error_heading("Error:"), f" {run.experiment} {run.name}: {error}", err=True)
+            screen.echo_error(f"{run.experiment} {run.name}: {error}")
         else:
             removed, size = removed + 1, size + gone.size
     screen.echo(f"Removed {what}{counted(removed, 'run')}, {quantities.format_size(size)}.")

@@ -29,12 +29,7 @@ class Direction(StrEnum):
 def show(
     name: options.ExperimentName,
     *,
-    version: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="The version to show; by default the newest complete one.", show_default=False
-        ),
-    ] = None,
+    version: options.Version = None,
     tree: Annotated[
         str | None,
         typer.Option(
