@@ -17,7 +17,7 @@ from crystallize.store.metadata import read_metadata
 from crystallize.store.retention import MEGABYTE, prune
 from crystallize.store.sink import ArtifactSink
 from crystallize.store.versions import apply_folder, find_run
-from crystallize.utils.checks import check_bool, check_count, number_in_environment
+from crystallize.utils.checks import check_amount, check_bool, check_count, number_in_environment
 from crystallize.utils.failures import comparable_text
 from crystallize.utils.json_text import to_json
 from crystallize.utils.names import check_name
@@ -172,12 +172,7 @@ def _warn_of_other_definition(location: RunLocation, metadata: dict[str, Any]) -
 
 
 def _check_threshold(value: object, retention: int | None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidTypeError(
-            f"big_file_threshold_mb is a number of megabytes, got {value!r}", "ArtifactPlugin"
-        )
-    if not 0 <= value < math.inf:
-        raise InvalidValueError(f"big_file_threshold_mb is 0 or more, got {value}", "ArtifactPlugin")
+    check_amount("big_file_threshold_mb", value)
     if retention is None:
         raise InvalidValueError(
             "big_file_threshold_mb says what older versions lose, and without artifact_retention they lose nothing",
