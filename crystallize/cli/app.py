@@ -136,8 +136,7 @@ def main() -> None:
     code = _run()
     lost = screen.unwritten()
     if lost is not None:
-        what = f"standard output could not be written: {lost.strerror or lost}"
-        screen.echo(screen.error_heading("Error:"), f" {what}", err=True)
+        screen.echo_error(f"standard output could not be written: {lost.strerror or lost}")
         code = code or errors.FAILED
     sys.exit(code)
 

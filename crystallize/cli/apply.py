@@ -59,7 +59,7 @@ def apply(
 
     folder = resolve(name)
     given = {} if data is None else {"data": _load(data)}
-    with screen.stdout_kept_clean(True), show_log(PlainLines(), logging.WARNING):
+    with screen.stdout_kept_clean(), show_log(PlainLines(), logging.WARNING):
         experiment = load_experiment(folder.config)
         condition, _ = choose_condition(experiment.treatments, treatment)
         try:
@@ -69,11 +69,7 @@ def apply(
             if not raised:
                 raise
             screen.echo(raised, err=True, end="")
-            screen.echo(
-                screen.error_heading("Error:"),
-                f" experiment {folder.name!r} failed under {condition!r}",
-                err=True,
-            )
+            screen.echo_error(f"experiment {folder.name!r} failed under {condition!r}")
             raise typer.Exit(errors.FAILED) from None
     if as_json:
         screen.print_json(result)

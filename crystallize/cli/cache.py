@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crystallize.cli import options, quantities, screen
-from crystallize.cli.errors import WRONG_USE, fail
+from crystallize.cli.errors import fail
+from crystallize.cli.removing import DryRun, Yes, is_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from crystallize.results.cache_report import CacheReport
 
 app = typer.Typer(help="Look into the step cache, and remove what is in it.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Look into the step cache, and remove what is in it."""
 
 
 # -- arguments -----------------------------------------------------------------------------------------------
@@ -46,8 +41,6 @@ Step = Annotated[
         metavar="STEP", help="The step, by its name in steps.py or in results.", show_default=False
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be removed, and remove nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 # -- looking -------------------------------------------------------------------------------------------------
@@ -57,9 +50,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 def info(
     name: Name = None,
     step: Step = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")
-    ] = False,
+    as_json: options.JsonList = False,
 ) -> None:
     """Show what the step cache holds, step by step.
 
@@ -82,9 +73,7 @@ def why(
     step: Annotated[
         str, typer.Argument(metavar="STEP", help="The step, by its name in steps.py or in results.")
     ],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object, for programs to read.")
-    ] = False,
+    as_json: options.JsonObject = False,
 ) -> None:
     """Say what of a step has changed since its outputs were stored last.
 
@@ -233,7 +222,6 @@ def _remove(
 ) -> None:
     """Remove entries, if it is wanted, and tell what went."""
     from crystallize.pipelines.cache.upkeep import remove
-    from crystallize.utils.failures import os_error_text
 
     if not entries:
         screen.echo("There is nothing to remove.")
@@ -247,19 +235,12 @@ def _remove(
     going = [each for each in going if each.entries]
     for line in _table(going):
         screen.echo(line)
-    if dry_run:
-        screen.echo(f"This would remove {_counted(going)}.")
+    if not is_wanted(_counted(going), dry_run=dry_run, yes=yes):
         return
-    if not yes:
-        if not sys.stdin.isatty():
-            screen.echo("Nothing was removed: add --yes, where nobody can be asked.", err=True)
-            raise typer.Exit(WRONG_USE)
-        typer.confirm(f"Remove {_counted(going)}?", abort=True)
     removed = remove(stored, entries)
     screen.echo(f"Removed {_amount(removed.entries, removed.size)}.")
     if removed.problem is not None:
-        screen.echo(screen.error_heading("Error:"), f" {os_error_text(removed.problem)}", err=True)
-        raise typer.Exit(WRONG_USE)
+        fail(removed.problem)
 
 
 # -- finding steps -------------------------------------------------------------------------------------------
@@ -300,7 +281,7 @@ def _load(name: str) -> Experiment:
     from crystallize.config.folders import resolve
 
     folder = resolve(name)
-    with screen.stdout_kept_clean(True):  # what the user's modules print is no part of our answer
+    with screen.stdout_kept_clean():
         return load_experiment(folder.config)
 
 

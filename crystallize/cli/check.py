@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from crystallize.cli.options import complete_experiments
+from crystallize.cli import options
+from crystallize.cli.errors import WRONG_USE
 from crystallize.cli.screen import Styled, echo, print_json, stdout_kept_clean, styled
 
 if TYPE_CHECKING:
@@ -34,13 +35,11 @@ def check(
         typer.Argument(
             metavar="NAME",
             help="The experiments, by name or path. By default all of the project.",
-            autocompletion=complete_experiments,
+            autocompletion=options.complete_experiments,
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")
-    ] = False,
+    as_json: options.JsonList = False,
 ) -> None:
     """Check experiments without running them.
 
@@ -56,7 +55,7 @@ def check(
     folders = [resolve(name) for name in names] if names else find_folders()
     # Unlike Path.resolve, realpath follows a loop of links no further, whatever Python's version.
     folders = list({os.path.realpath(folder.config): folder for folder in folders}.values())
-    with stdout_kept_clean(True):  # what the user's modules print is no part of our answer
+    with stdout_kept_clean():
         checked = _check_all(folders)
         if not names:
             checked = _with_name_clashes(checked)
@@ -71,7 +70,7 @@ def check(
             err=True,
         )
     if any(each.problems for each in checked):
-        raise typer.Exit(2)
+        raise typer.Exit(WRONG_USE)
 
 
 def _check_all(folders: Sequence[ExperimentFolder]) -> list[_Checked]:
@@ -99,14 +98,17 @@ def _consumers_first(folders: Sequence[ExperimentFolder]) -> list[ExperimentFold
 def _check(folder: ExperimentFolder) -> tuple[_Checked, list[Path]]:
     """Load one experiment with all that it depends on; return also the files that have no problem then."""
     from crystallize.config.build import load_nodes
-    from crystallize.config.errors import ConfigError
+    from crystallize.config.errors import ConfigError, Problem
     from crystallize.errors import CrystallizeError
     from crystallize.graphs.graph import ExperimentGraph
 
     problems: Sequence[Problem] = ()
+    sound: list[Path] = []
     try:
         graph = ExperimentGraph(*load_nodes(folder.config))
         problems = [_rule_problem(fault, folder.config) for fault in graph.faulty_rules()]
+        if not problems:
+            sound = [each.source for each in graph.experiments.values() if each.source is not None]
     except ConfigError as error:
         problems = error.problems
     except CrystallizeError as error:
@@ -114,12 +116,8 @@ def _check(folder: ExperimentFolder) -> tuple[_Checked, list[Path]]:
         is_file = os.path.isfile(error.where)  # noqa: PTH113 - any text will do
         place = f" ({error.where})" if error.where and not is_file else ""
         file = Path(error.where) if is_file else folder.config
-        problems = [_problem(file, f"{error.what}{place}", error.hint)]
-    else:
-        if not problems:
-            sources = [experiment.source for experiment in graph.experiments.values()]
-            return _Checked(folder.name, folder.config, ()), [each for each in sources if each is not None]
-    return _Checked(folder.name, folder.config, problems), []
+        problems = [Problem.of_file(file, f"{error.what}{place}", error.hint)]
+    return _Checked(folder.name, folder.config, problems), sound
 
 
 def _rule_problem(fault: RuleFault, config: Path) -> Problem:
@@ -130,37 +128,20 @@ def _rule_problem(fault: RuleFault, config: Path) -> Problem:
     return read_document(file).problem(("stop",), fault.error.what, fault.error.hint)
 
 
-def _problem(config: Path, what: str, hint: str) -> Problem:
-    """Make the record of a problem that has no line of its own."""
-    from crystallize.config.errors import Problem
-
-    return Problem(config, 0, 0, "", what, hint)
-
-
 def _with_name_clashes(checked: Sequence[_Checked]) -> list[_Checked]:
     """Add a problem to the experiments that have a name in common: none of them can be called by it."""
-    from crystallize.config.errors import shown
+    from crystallize.config.errors import Problem, shown
 
     by_name: dict[str, list[_Checked]] = {}
     for each in checked:
         by_name.setdefault(each.name, []).append(each)
-    return [
-        each._replace(
-            problems=[
-                *each.problems,
-                *(
-                    _problem(
-                        each.config,
-                        f"the experiment in {shown(other.config.parent)!r} is called {each.name!r} too",
-                        "Give one of them another name",
-                    )
-                    for other in by_name[each.name]
-                    if other is not each
-                ),
-            ]
-        )
-        for each in checked
-    ]
+
+    def clashes(each: _Checked) -> list[Problem]:
+        others = [shown(other.config.parent) for other in by_name[each.name] if other is not each]
+        told = (f"the experiment in {other!r} is called {each.name!r} too" for other in others)
+        return [Problem.of_file(each.config, message, "Give one of them another name") for message in told]
+
+    return [each._replace(problems=[*each.problems, *clashes(each)]) for each in checked]
 
 
 def _lines(checked: Sequence[_Checked]) -> Iterable[tuple[str | Styled, ...]]:

@@ -9,10 +9,10 @@ import typer
 
 from crystallize.cli.screen import echo
 
-app = typer.Typer(help="Look at what config.yaml may hold.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
-@app.callback()
+@app.callback()  # without it, an app of one command would be that command
 def _group() -> None:
     """Look at what config.yaml may hold."""
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from crystallize.cli import options, screen
 
@@ -18,9 +16,7 @@ if TYPE_CHECKING:
 def diff(
     before: options.RunName,
     after: options.RunName,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object with the same, for programs to read.")
-    ] = False,
+    as_json: options.JsonObject = False,
 ) -> None:
     """Show what differs between two stored runs.
 
@@ -60,9 +56,9 @@ def _told(change: Change) -> str:
 
 def _shown(value: Any) -> str:
     from crystallize.utils.json_text import to_json
+    from crystallize.utils.suggest import shortened
 
-    text = "-" if value is None else to_json(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return "-" if value is None else shortened(to_json(value))
 
 
 def _metrics(found: RunDifference) -> list[str]:

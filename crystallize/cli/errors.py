@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from crystallize.cli.screen import echo, error_heading
+from crystallize.cli.screen import echo, echo_error
 
 if TYPE_CHECKING:
     from crystallize.discovery import Found
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 DONE = 0
 FAILED = 1
 WRONG_USE = 2
+INCONCLUSIVE = 3
 INTERRUPTED = 130
 
 USAGE_ERROR: type[Any] = typer.BadParameter.__bases__[0]
@@ -53,11 +54,11 @@ def print_error(error: BaseException) -> None:
         echo(_formatted(error), err=True, end="")
     lines = [str(problem) for problem in getattr(error, "problems", ())]
     if len(lines) > 1:
-        echo(error_heading(f"Error: {len(lines)} problems"), err=True)
+        echo_error("", f"Error: {len(lines)} problems")
         for line in lines:
             echo(f"  {line}", err=True)
     else:
-        echo(error_heading("Error:"), f" {_text(error)}", err=True)
+        echo_error(_text(error))
     for note in getattr(error, "__notes__", ()):
         echo(note, err=True)
 
@@ -89,7 +90,7 @@ def report(error: Exception) -> int:
 
         whose = f"a bug in Crystallize {crystallize.__version__}"
         hint = "Report it to its developers, with the lines above"
-    echo(error_heading("Error:"), f" {type(error).__name__}: {error}. This is {whose}. {hint}", err=True)
+    echo_error(f"{type(error).__name__}: {error}. This is {whose}. {hint}")
     return FAILED
 
 
@@ -97,7 +98,7 @@ def _report_usage(error: Any) -> int:
     """Print what is wrong with the arguments, and where to read about them."""
     if type(error).__name__ != "NoArgsIsHelpError":  # then the help has been shown
         message = error.format_message().strip()
-        echo(error_heading("Error:"), f" {message}{_choices(error)}", err=True)
+        echo_error(f"{message}{_choices(error)}")
         if error.ctx is not None:
             echo(f"Try '{error.ctx.command_path} --help' for help.", err=True)
     code: int = error.exit_code

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crystallize.cli import options  # noqa: TC001 - Typer looks at it
 from crystallize.cli.errors import FAILED, fail
-from crystallize.cli.options import ExperimentName  # noqa: TC001 - Typer looks at it
 from crystallize.cli.screen import echo, print_json, stdout_kept_clean
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Format(StrEnum):
 
 
 def graph(
-    name: ExperimentName,
+    name: options.ExperimentName,
     drawn_as: Annotated[
         Format | None,
         typer.Option(
@@ -68,11 +68,12 @@ def graph(
     from crystallize.cli.writing import write_file
     from crystallize.config.folders import resolve
     from crystallize.graphs.drawing import GraphvizError, as_text, draw, format_of
+    from crystallize.graphs.graph import ExperimentGraph
 
     chosen = drawn_as or (Format.TEXT if output is None else Format(format_of(output)))
     folder = resolve(name)
-    with stdout_kept_clean(True):  # what the user's modules print is no part of the drawing
-        loaded = _load(folder.config)
+    with stdout_kept_clean():
+        loaded = ExperimentGraph.from_yaml(folder.config)
         picture = loaded.picture()
     if as_json:
         print_json([_as_json(node, loaded) for node in picture.nodes])
@@ -90,12 +91,6 @@ def graph(
     target = output or Path(f"{folder.name}.{chosen}")
     write_file(target, drawn)
     echo(f"Wrote {target}")
-
-
-def _load(config: Path) -> ExperimentGraph:
-    from crystallize.graphs.graph import ExperimentGraph
-
-    return ExperimentGraph.from_yaml(config)
 
 
 def _as_json(node: Node, loaded: ExperimentGraph) -> dict[str, Any]:

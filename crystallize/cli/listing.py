@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol, TypeVar
 
 import typer
 
+from crystallize.cli import options  # noqa: TC001 - Typer looks at it
 from crystallize.cli.quantities import format_time
 from crystallize.cli.screen import Styled, echo, print_json, styled, wants_colours
 from crystallize.utils.text_table import columns_of, padded
@@ -61,9 +62,7 @@ class Listed(NamedTuple):
 
 
 def list_experiments(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")
-    ] = False,
+    as_json: options.JsonList = False,
     everything: Annotated[
         bool, typer.Option("--all", "-a", help="List those too that config.yaml hides with cli.hidden.")
     ] = False,
@@ -185,17 +184,14 @@ def _print(found: Sequence[Listed]) -> None:
 
 def _ended(each: Listed) -> str:
     """Return when the last run ended, by the clock on the wall, and how much of it failed."""
-    from datetime import datetime
+    from crystallize.store.metadata import time_in
 
     if each.error:
         return ""
     if each.last_run is None:
         return "no complete run"
     failed = each.last_run["failed_outcomes"]
-    try:
-        when = format_time(datetime.fromisoformat(each.last_run["finished"]))
-    except (TypeError, ValueError):  # it was written by another tool, or damaged
-        when = "date unknown"
+    when = format_time(time_in(each.last_run, "finished")) or "date unknown"
     return f"{when}, {failed} failed" if failed else when
 
 

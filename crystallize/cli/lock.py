@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crystallize.cli import options, screen
+from crystallize.cli import errors, options, screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ def lock(
 
     if check and force:
         raise typer.BadParameter("it writes nothing: leave --force out", param_hint="--check")
-    with screen.stdout_kept_clean(True):  # what the user's modules print is no part of our answer
+    with screen.stdout_kept_clean():
         experiment = _loaded(resolve(name).config)
         if check:
             found = _compared(experiment)
@@ -50,7 +50,7 @@ def lock(
     if check:
         for line in found.lines():
             screen.echo(line)
-        raise typer.Exit(1 if found.departures else 0)
+        raise typer.Exit(errors.FAILED if found.departures else errors.DONE)
     screen.echo(f"Wrote {shown(plan.path)}.")
     for line in _described(plan.signature):
         screen.echo(line)

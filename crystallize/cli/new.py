@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,13 +16,10 @@ if TYPE_CHECKING:
 def _complete_references(incomplete: str) -> list[str]:
     """Return the outputs of this project's experiments that begin with `incomplete`, for shells."""
     from crystallize.cli.making import references_to
-    from crystallize.cli.options import starting_with
+    from crystallize.cli.options import starting_with, without_errors
     from crystallize.config.folders import find_folders
-    from crystallize.errors import CrystallizeError
 
-    with suppress(CrystallizeError):
-        return starting_with(incomplete, references_to(find_folders()))
-    return []
+    return starting_with(incomplete, without_errors(lambda: references_to(find_folders())))
 
 
 def new(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 EXPERIMENT = "NAME|PATH"
 """What the argument is called in the help that names an experiment."""
@@ -36,7 +36,7 @@ def complete_experiments(incomplete: str) -> list[str]:
     """Return the names of this project's experiments that begin with `incomplete`."""
     from crystallize.config.folders import find_folders
 
-    return starting_with(incomplete, _without_errors(lambda: (folder.name for folder in find_folders())))
+    return starting_with(incomplete, without_errors(lambda: (folder.name for folder in find_folders())))
 
 
 ExperimentName = Annotated[
@@ -61,13 +61,29 @@ RunName = Annotated[
 ]
 """The argument of a command that is about one stored run."""
 
+Version = Annotated[
+    int | None,
+    typer.Option(
+        "--version", min=0, help="Which run; by default the newest complete one.", show_default=False
+    ),
+]
+"""The option that says which run of an experiment is meant."""
+
+JsonList = Annotated[bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")]
+"""The option of a command that lists."""
+
+JsonObject = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object with the same, for programs to read.")
+]
+"""The option of a command that tells of one thing."""
+
 
 def complete_treatments(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the treatments of the experiment that the command line names, and of those that it depends on."""
     # With an option that has no value yet, the parser gives up and leaves the words as they are.
     words = (word for word in ctx.args if not word.startswith("-"))
     name = ctx.params.get("name") or next(words, None)
-    return starting_with(incomplete, _without_errors(lambda: _treatments(name)) if name else ())
+    return starting_with(incomplete, without_errors(lambda: _treatments(name)) if name else ())
 
 
 def complete_plugins(incomplete: str) -> list[str]:
@@ -98,9 +114,9 @@ def starting_with(incomplete: str, names: Iterable[str]) -> list[str]:
     return sorted({name for name in names if name.startswith(incomplete)})
 
 
-def _without_errors(names: Any) -> Iterator[str]:
+def without_errors(find: Callable[[], Iterable[str]]) -> Iterator[str]:
     """Yield what a function finds; a shell that completes has no use for an error."""
     try:
-        yield from names()
+        yield from find()
     except Exception:  # whatever is wrong with a folder, the command itself will tell
         return

@@ -69,7 +69,7 @@ def run_outcome(
         except Exception as error:
             display.close()
             screen.echo(errors.users_traceback(error), err=True, end="")
-            screen.echo(screen.error_heading("Failed:"), f" {place}.", err=True)
+            screen.echo_error(f"{place}.", "Failed:")
             raise typer.Exit(errors.FAILED) from None
         except KeyboardInterrupt:
             raise typer.Exit(errors.INTERRUPTED) from None

@@ -95,11 +95,10 @@ def plan(
 
 
 def _stored(name: str) -> Result:
-    from crystallize.cli.stored import find_location
+    from crystallize.cli.stored import find_named_version
     from crystallize.results.load import load_result
-    from crystallize.store.finding import find_version
 
-    return load_result(find_version(find_location(name)))
+    return load_result(find_named_version(name))
 
 
 def _run(name: str, replicates: int, treatment: str | None, *, as_json: bool) -> Result:

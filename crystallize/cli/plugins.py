@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from crystallize.cli import options
 from crystallize.cli.errors import FAILED, fail
-from crystallize.cli.options import starting_with
 from crystallize.cli.screen import echo, print_json
 
 if TYPE_CHECKING:
@@ -18,31 +18,25 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Look at the installed plugins.", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Look at the installed plugins."""
-
-
 # -- arguments -----------------------------------------------------------------------------------------------
 
 
 def _complete_names(incomplete: str) -> list[str]:
     from crystallize.discovery import GROUPS, find
 
-    return starting_with(incomplete, (found.name for group in GROUPS for found in find(group)))
+    return options.starting_with(incomplete, (found.name for group in GROUPS for found in find(group)))
 
 
 def _complete_groups(incomplete: str) -> list[str]:
-    return starting_with(incomplete, (name for name in _group_names() if "." not in name))
+    return options.starting_with(incomplete, (name for name in _group_names() if "." not in name))
 
 
 def _complete_hooks(incomplete: str) -> list[str]:
     from crystallize.plugins.base import HOOK_NAMES
 
-    return starting_with(incomplete, HOOK_NAMES)
+    return options.starting_with(incomplete, HOOK_NAMES)
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")]
 Group = Annotated[
     str | None,
     typer.Option(
@@ -90,7 +84,7 @@ def _refuse(what: str, name: str, choices: Sequence[str], others: Iterable[str] 
 
 @app.command("list")
 def list_plugins(
-    as_json: AsJson = False,
+    as_json: options.JsonList = False,
     group: Group = None,
     hook: Annotated[
         str | None,
@@ -151,7 +145,7 @@ def show(
             show_default=False,
         ),
     ],
-    as_json: AsJson = False,
+    as_json: options.JsonList = False,
     group: Group = None,
 ) -> None:
     """Show what one plugin is, what can be set, and when its hooks are called.
@@ -216,7 +210,7 @@ def _unknown(name: str, groups: Collection[str]) -> UnknownNameError:
 
 
 @app.command()
-def hooks(as_json: AsJson = False) -> None:
+def hooks(as_json: options.JsonList = False) -> None:
     """Show every hook in the order of a run, and who implements it.
 
     Each with its arguments, where it runs, and its implementations in the

@@ -118,7 +118,7 @@ def list_installed(groups: Collection[str] = GROUPS, unusable: Iterable[Found] =
     # All at once: what is imported may change sys.path.
     every = [*unusable, *(found for group in groups for found in find(group, is_off))]
     every.sort(key=lambda found: (found.group, found.name))
-    with stdout_kept_clean(True):  # what a plugin prints when it is imported is no part of an answer
+    with stdout_kept_clean():
         return [_look_at(found, is_off) for found in every]
 
 

@@ -265,16 +265,8 @@ def run(
 
         run_outcome(folder.config, replicate or 0, condition, overrides, _debugging_folder())
         return
-    policy = {
-        key: value
-        for key, value in {
-            "on_error": on_error,
-            "max_failures": max_failures,
-            "retries": retries,
-            "timeout": timeout,
-        }.items()
-        if value is not None
-    }
+    given = {"on_error": on_error, "max_failures": max_failures, "retries": retries, "timeout": timeout}
+    policy = {key: value for key, value in given.items() if value is not None}
     again = None if debug else options.words_given(ctx, without=("resume", "rerun"))
     display = make_display(plain=debug)
     progress = ProgressPlugin(display)
@@ -441,7 +433,7 @@ def _print_and_exit(
     again: Sequence[str] | None,
 ) -> None:
     """Print the results, then the errors, and end with the exit code that says how it went."""
-    from crystallize.errors import GraphRunError, RunFailedError
+    from crystallize.errors import GraphRunError
 
     if progress.runs:
         _print_results(results, as_json)
@@ -452,13 +444,13 @@ def _print_and_exit(
             errors.fail(error, code)
         _print_failed_experiments(error)
         is_in_part = any(run.path is None for run in progress.runs)
-        if is_in_part and (isinstance(error.__cause__, RunFailedError) or _started_and_broke(error)):
+        if is_in_part and _broke_off(error.__cause__):
             _print_resume_command(progress, again)
         raise typer.Exit(code)
     failed = {name: len(result.errors) for name, result in results.items() if result.errors}
     if failed:
         listed = ", ".join(f"{count} of {name!r}" for name, count in failed.items())
-        screen.echo(screen.error_heading("Failed outcomes:"), f" {listed}.", err=True)
+        screen.echo_error(f"{listed}.", "Failed outcomes:")
         raise typer.Exit(errors.FAILED)
 
 
@@ -485,25 +477,18 @@ def _print_cache(results: Mapping[str, Result]) -> None:
         screen.echo(f"From the cache: {', '.join(told)}.", err=True)
 
 
-def _started_and_broke(error: Exception) -> bool:
-    """Tell whether a run was tried and something in the way broke; else it could not be run as it was asked for."""
-    from crystallize.errors import (
-        ExecutionError,
-        GraphRunError,
-        PluginError,
-        SerializationError,
-        StoreError,
-    )
+def _broke_off(reason: BaseException | None) -> bool:
+    """Tell whether a run was tried and failed on its way; else it could not be run as it was asked for."""
+    from crystallize.errors import ExecutionError, PluginError, RunFailedError, SerializationError, StoreError
 
-    reason = error.__cause__ if isinstance(error, GraphRunError) else error
-    return isinstance(reason, PluginError | StoreError | ExecutionError | SerializationError)
+    return isinstance(reason, RunFailedError | PluginError | StoreError | ExecutionError | SerializationError)
 
 
 def _print_failed_experiments(error: GraphRunError) -> None:
     """Say which experiments failed; why, the log has said as it happened."""
     if errors.state.traceback:
         errors.print_error(error)
-    screen.echo(screen.error_heading("Failed:"), f" {', '.join(error.failed)}.", err=True)
+    screen.echo_error(f"{', '.join(error.failed)}.", "Failed:")
     for name, producer in error.skipped.items():
         screen.echo(f"Not run: {name}, which depends on {producer}.", err=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from shlex import join
@@ -12,7 +11,9 @@ import typer
 
 from crystallize.cli import options, quantities, screen
 from crystallize.cli.errors import WRONG_USE, fail
+from crystallize.cli.removing import DryRun, Yes, is_wanted
 from crystallize.cli.tail import tail
+from crystallize.utils.suggest import counted, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,18 +27,13 @@ _MOST_LEVELS = 8
 app = typer.Typer(help="List, show, keep and remove stored runs.", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """List, show, keep and remove stored runs."""
-
-
 # -- arguments -----------------------------------------------------------------------------------------------
 
 
 def _complete_statuses(incomplete: str) -> list[str]:
     from crystallize.results.runs import STATUSES
 
-    return [status for status in STATUSES if status.startswith(incomplete)]
+    return options.starting_with(incomplete, STATUSES)
 
 
 Names = Annotated[
@@ -100,14 +96,6 @@ Where = Annotated[
         show_default=False,
     ),
 ]
-Version = Annotated[
-    int | None,
-    typer.Option(
-        "--version", min=0, help="Which run; by default the newest complete one.", show_default=False
-    ),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be removed, and remove nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 class _Filters(NamedTuple):
@@ -148,9 +136,7 @@ def list_runs(
             "--last", "-n", min=1, help="Only so many of the newest of each experiment.", show_default=False
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON list of objects, for programs to read.")
-    ] = False,
+    as_json: options.JsonList = False,
 ) -> None:
     """List the stored runs, the newest of each experiment last.
 
@@ -170,7 +156,7 @@ def list_runs(
             if run.problem:
                 screen.echo(f"{run.experiment} {run.name} is {run.status}: {run.problem}", err=True)
     elif everything:
-        screen.echo(f"None of the {_counted(len(everything))} is what you ask for.")
+        screen.echo(f"None of the {counted(len(everything), 'run')} is what you ask for.")
     else:
         screen.echo("No runs are stored: make one with 'crystallize run NAME'.")
 
@@ -178,7 +164,7 @@ def list_runs(
 @app.command()
 def show(
     name: options.ExperimentName,
-    version: Version = None,
+    version: options.Version = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, with all metadata, for programs to read.")
     ] = False,
@@ -208,7 +194,7 @@ app.command()(tail)
 @app.command()
 def pin(
     name: options.ExperimentName,
-    version: Version = None,
+    version: options.Version = None,
     off: Annotated[bool, typer.Option("--off", help="Let the run go again.")] = False,
 ) -> None:
     """Keep a run: it is not pruned, deleted or replaced until it is let go."""
@@ -338,15 +324,9 @@ def _remove(
     for line in _table(chosen):
         screen.echo(line)
     size = sum(measure(run.path).size for run in chosen)
-    total = f"{what}{_counted(len(chosen))}, {quantities.format_size(size)}"
-    if dry_run:
-        screen.echo(f"This would remove {total}.")
+    total = f"{what}{counted(len(chosen), 'run')}, {quantities.format_size(size)}"
+    if not is_wanted(total, dry_run=dry_run, yes=yes):
         return
-    if not yes:
-        if not sys.stdin.isatty():
-            screen.echo("Nothing was removed: add --yes, where nobody can be asked.", err=True)
-            raise typer.Exit(WRONG_USE)
-        typer.confirm(f"Remove {total}?", abort=True)
     removed = size = 0
     refused = False
     for run in chosen:
@@ -354,10 +334,10 @@ def _remove(
             gone = remove(run.path)
         except StoreError as error:
             refused = True
-            screen.echo(screen.error_heading("Error:"), f" {run.experiment} {run.name}: {error}", err=True)
+            screen.echo_error(f"{run.experiment} {run.name}: {error}")
         else:
             removed, size = removed + 1, size + gone.size
-    screen.echo(f"Removed {what}{_counted(removed)}, {quantities.format_size(size)}.")
+    screen.echo(f"Removed {what}{counted(removed, 'run')}, {quantities.format_size(size)}.")
     if refused:
         raise typer.Exit(WRONG_USE)
 
@@ -466,15 +446,7 @@ def status_of(run: StoredRun) -> str:
     return f"{run.status}, pinned" if run.pinned else run.status
 
 
-def _counted(number: int) -> str:
-    from crystallize.utils.suggest import counted
-
-    return counted(number, "run")
-
-
 def _levels(levels: Sequence[object]) -> str:
-    from crystallize.utils.suggest import counted, first_of
-
     shown = [str(level) for level in levels]
     return first_of(shown) if len(shown) <= _MOST_LEVELS else counted(len(shown), "level")
 
@@ -485,14 +457,13 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     from crystallize.results.load import coordinates_of
     from crystallize.store.retention import pruned_of
     from crystallize.utils.levels import factors_of
-    from crystallize.utils.suggest import counted, first_of
 
     yield "Status", status_of(run)
     for key, when in (("Started", run.started), ("Ended", run.finished)):
         if when is not None:
             yield key, quantities.format_time(when)
     if run.took is not None:
-        yield "Took", _duration(run.took)
+        yield "Took", quantities.format_duration(run.took.total_seconds())
     if run.replicates is not None:
         yield "Replicates", run.replicates
     if run.conditions:
@@ -516,8 +487,3 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     if isinstance(command := metadata.get("command"), list):
         yield "Command", join(map(str, command))
     yield "Folder", shown(run.path)
-
-
-def _duration(took: timedelta) -> str:
-    seconds = took.total_seconds()
-    return f"{seconds:.1f} s" if seconds < 60 else str(took).partition(".")[0]

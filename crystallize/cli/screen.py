@@ -40,11 +40,6 @@ def styled(text: str, **style: Any) -> Styled:
     return Styled(text, partial(typer.style, **style))
 
 
-def error_heading(text: str) -> Styled:
-    """Return how an error begins."""
-    return styled(text, fg="red")
-
-
 def echo(*parts: str | Styled, err: bool = False, end: str = "\n") -> None:
     """Print a text on standard output or, with `err`, on standard error; one that is closed shows nothing."""
     stream = sys.stderr if err else sys.stdout
@@ -55,6 +50,11 @@ def echo(*parts: str | Styled, err: bool = False, end: str = "\n") -> None:
     with suppress(*((OSError, ValueError) if err else ())):  # there is nowhere to tell it
         stream.write(text + end)
         stream.flush()
+
+
+def echo_error(text: str, heading: str = "Error:") -> None:
+    """Print what went wrong on standard error, behind a red heading."""
+    echo(styled(heading, fg="red"), f" {text}".rstrip(), err=True)
 
 
 def _shown(part: str | Styled, colours: bool) -> str:
@@ -187,8 +187,8 @@ def unwritten() -> OSError | None:
 
 
 @contextmanager
-def stdout_kept_clean(wanted: bool) -> Iterator[None]:
-    """Send what users' code prints to standard error while the block runs, also from worker processes."""
+def stdout_kept_clean(wanted: bool = True) -> Iterator[None]:
+    """Send what users' code prints while the block runs, also in workers, to standard error: it is not our answer."""
     if not wanted:
         yield
         return

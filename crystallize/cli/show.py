@@ -29,12 +29,7 @@ class Direction(StrEnum):
 def show(
     name: options.ExperimentName,
     *,
-    version: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="The version to show; by default the newest complete one.", show_default=False
-        ),
-    ] = None,
+    version: options.Version = None,
     tree: Annotated[
         str | None,
         typer.Option(
@@ -98,14 +93,13 @@ def show(
         raise typer.BadParameter("a tree is text, and no JSON", param_hint="--tree, --json")
     if direction is not None and best is None:
         raise typer.BadParameter("it goes with --best METRIC", param_hint="--direction")
-    from crystallize.cli.stored import find_location
+    from crystallize.cli.stored import find_named_version
     from crystallize.cli.tables import print_result
     from crystallize.results.load import load_run
-    from crystallize.store.finding import LATEST, find_version
     from crystallize.store.metadata import FINISHED
     from crystallize.store.versions import status_of
 
-    folder = find_version(find_location(name), LATEST if version is None else version)
+    folder = find_named_version(name, version)
     result, metadata = load_run(folder)
     if tree is not None:
         screen.echo(result.provenance.tree(tree))

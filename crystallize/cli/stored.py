@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from crystallize.config.folders import ExperimentFolder
     from crystallize.config.schema import ExperimentConfig
     from crystallize.store.layout import RunLocation
@@ -88,8 +87,6 @@ def all_locations() -> list[RunLocation]:
     StoreError
         If ./data is a file, or cannot be looked into; unless the experiments of this project all store elsewhere.
     """
-    from pathlib import Path
-
     from crystallize.config.errors import ConfigError
     from crystallize.config.folders import find_folders
     from crystallize.errors import StoreError
@@ -133,6 +130,13 @@ def last_run(location: RunLocation) -> dict[str, Any] | None:
     return {"path": str(folder)} | {key: metadata.get(key) for key in keys}
 
 
+def find_named_version(name: str, version: int | None = None) -> Path:
+    """Return the folder of a version of an experiment; of the newest complete one, if none is given."""
+    from crystallize.store.finding import LATEST, find_version
+
+    return find_version(find_location(name), LATEST if version is None else version)
+
+
 def find_named_run(run: str) -> Path:
     """Return the folder of a run: ``NAME`` is the newest complete one, ``NAME@v3`` a version, else it is a path.
 
@@ -141,14 +145,9 @@ def find_named_run(run: str) -> Path:
     UnknownNameError, StoreError
         If there is no such run.
     """
-    from pathlib import Path
-
-    from crystallize.store.finding import LATEST, find_version
-
     if _is_path(run):
         return Path(run)
-    name, version = _name_and_version(run)
-    return find_version(find_location(name), LATEST if version is None else version)
+    return find_named_version(*_name_and_version(run))
 
 
 def find_definition(run: str, folder: Path) -> ExperimentFolder:
@@ -185,8 +184,6 @@ def find_definition(run: str, folder: Path) -> ExperimentFolder:
 
 def _experiment_and_version(run: str) -> tuple[str, int | None]:
     """Return the experiment, and the version, of a run that is named in any way; without a version if it is none."""
-    from pathlib import Path
-
     from crystallize.store.layout import version_number
 
     if _is_path(run):

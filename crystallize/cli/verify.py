@@ -11,9 +11,6 @@ import typer
 
 from crystallize.cli import errors, options, screen
 
-INCONCLUSIVE = 3
-"""The exit code of a command that could not tell."""
-
 
 def verify(
     run: options.RunName,
@@ -92,9 +89,7 @@ def verify(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the scratch folder where it is, and print its path.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object with the same, for programs to read.")
-    ] = False,
+    as_json: options.JsonObject = False,
 ) -> None:
     """Run a stored run again, and tell whether it measures the same.
 
@@ -127,7 +122,7 @@ def verify(
     if execution is not None:
         overrides["execution"] = execution
     display = make_display()
-    with screen.stdout_kept_clean(True), show_log(display, logging.WARNING):
+    with screen.stdout_kept_clean(), show_log(display, logging.WARNING):
         try:
             progress = ProgressPlugin(display, tells_failures=False)  # a failure that is stored is no news
             experiment = load_nodes(config, **overrides, plugins=[progress])[-1]
@@ -147,7 +142,7 @@ def verify(
             raise typer.Exit(getattr(error, "code", errors.INTERRUPTED)) from None
         except (ExecutionError, PluginError, SerializationError) as error:  # of a rerun that broke off
             display.close()
-            errors.fail(error, INCONCLUSIVE)
+            errors.fail(error, errors.INCONCLUSIVE)
         finally:
             display.close()
     if as_json:
@@ -160,4 +155,4 @@ def verify(
             name = experiment.command_name or experiment.folder_name
             command = outcome_command(name, outcome.replicate, outcome.condition, metadata["master_seed"])
             screen.echo(f"look at it: {command}")
-    raise typer.Exit({PASS: errors.DONE, DIFF: errors.FAILED}.get(found.verdict, INCONCLUSIVE))
+    raise typer.Exit({PASS: errors.DONE, DIFF: errors.FAILED}.get(found.verdict, errors.INCONCLUSIVE))

@@ -1,4 +1,4 @@
-"""Folders that are whole or absent: written beside their place and renamed."""
+"""Folders and files that are whole or absent: written beside their place and renamed."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from crystallize.config.hypotheses import read_hypotheses
 from crystallize.config.lookup import Lookup
 from crystallize.config.modules import FolderModules, blame
 from crystallize.config.parts import Parts
-from crystallize.config.plugins import Settings
 from crystallize.config.schema import Call
+from crystallize.config.settings import Settings
 from crystallize.config.treatments import place_of_factor
 from crystallize.config.upstream import Gathered
 from crystallize.datasources.experiment_input import ExperimentInput

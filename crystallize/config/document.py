@@ -18,6 +18,7 @@ import yaml
 from crystallize.config.errors import KeyPath, Problem, spelled
 from crystallize.errors import InvalidValueError
 from crystallize.utils.files import read_plain
+from crystallize.utils.suggest import shortened
 from crystallize.utils.yaml12 import plain_scalar
 
 LARGEST = 1 << 20
@@ -129,7 +130,7 @@ def describe(value: Any) -> str:
         case int() | float():
             return f"the number {value}"
         case str():
-            return f"the text {value!r}" if len(value) <= 60 else f"the text {value[:57] + '...'!r}"
+            return f"the text {shortened(value)!r}"
     return "a list" if isinstance(value, list) else "a mapping" if value else "an empty mapping"
 
 

@@ -36,6 +36,11 @@ class Problem(NamedTuple):
     message: str
     hint: str = ""
 
+    @classmethod
+    def of_file(cls, file: Path, message: str, hint: str = "") -> Problem:
+        """Make a problem that belongs to the whole file."""
+        return cls(file, 0, 0, "", message, hint)
+
     def __str__(self) -> str:
         place = shown(self.file)
         if self.line:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crystallize import discovery
-from crystallize.config.lookup import MISSING, Lookup, Noted, Takes
+from crystallize.config.lookup import MISSING, Lookup, Noted, Takes, reason_of
 from crystallize.discovery import VERIFIERS
 from crystallize.errors import CrystallizeError, UnknownNameError
 from crystallize.experiments.treatment import BASELINE
 from crystallize.statistics.hypothesis import Hypothesis
 from crystallize.statistics.verifier import VerifierFactory, check_verifier
-from crystallize.utils.failures import error_text
 
 if TYPE_CHECKING:
     from crystallize.config.errors import KeyPath
@@ -80,9 +79,7 @@ def _verifier(lookup: Lookup, name: str, path: KeyPath) -> VerifierFactory:
         check_verifier(thing)
         return VerifierFactory(thing)
     except (CrystallizeError, ValueError) as error:  # a ValueError for a builtin without a signature
-        reason, hint = (
-            (error.what, error.hint) if isinstance(error, CrystallizeError) else (error_text(error), "")
-        )
+        reason, hint = reason_of(error)
         if is_installed and ":" not in name:
             reason = f"{discovery.lookup(VERIFIERS, name, 'verifier')} cannot be used: {reason}"
         lookup.refuse(path, reason, hint)

@@ -117,9 +117,7 @@ class Lookup:
 
     def refuse_call(self, path: KeyPath, arguments: Mapping[str, Any], error: BaseException) -> NoReturn:
         """Note what a constructor raised, at the argument that its message names, if it names one; raise Noted."""
-        reason, hint = (
-            (error.what, error.hint) if isinstance(error, CrystallizeError) else (error_text(error), "")
-        )
+        reason, hint = reason_of(error)
         blamed = next((name for name in arguments if re.search(rf"\b{re.escape(name)}\b", reason)), None)
         self.refuse(path if blamed is None else (*path, blamed), reason, hint)
 
@@ -193,6 +191,11 @@ class Lookup:
             self.note(path, message, f"{hint}, or give it a default")
         if unknown or lacking:
             raise Noted
+
+
+def reason_of(error: BaseException) -> tuple[str, str]:
+    """Return what an error says, and its hint; of a stranger's, kind and text, and no hint."""
+    return (error.what, error.hint) if isinstance(error, CrystallizeError) else (error_text(error), "")
 
 
 def public_names(module: ModuleType | None, fits: Callable[[Any], bool] = callable) -> list[str]:

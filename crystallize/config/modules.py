@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.config.document import LARGEST
 from crystallize.config.errors import Problem
+from crystallize.utils.failures import error_text
 from crystallize.utils.files import read_plain
 from crystallize.utils.imports import FOLDER_PACKAGE
 
@@ -83,7 +84,7 @@ class FolderModules:
         try:
             read_plain(file, LARGEST)
         except OSError as error:
-            self.problems.append(Problem(file, 0, 0, "", f"the file cannot be read: {error.strerror}"))
+            self.problems.append(Problem.of_file(file, f"the file cannot be read: {error.strerror}"))
             return None
         with _lock:
             if not self._made:
@@ -130,9 +131,8 @@ def blame(error: BaseException, folder: Path, file: Path) -> Problem:
     for frame in traceback.extract_tb(error.__traceback__):
         if Path(frame.filename).is_relative_to(folder):
             place, line, column = Path(frame.filename), frame.lineno or 0, (frame.colno or 0) + 1
-    text = str(error)
-    reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return Problem(place, line, column, "", reason.splitlines()[0], _advice(error, folder))
+    reason = error_text(error).splitlines()[0]
+    return Problem(place, line, column, "", reason, _advice(error, folder))
 
 
 def _advice(error: BaseException, folder: Path) -> str:

@@ -65,7 +65,8 @@ class Parts:
                 call = next(known, source.calls[0])
                 path = (*source.path, *call.path)
                 make = lookup.attempt(path, self._source, call, path, f"data source {call.name!r}")
-                self.sources |= {} if make is None else {source.alias: make}
+                if make is not None:
+                    self.sources[source.alias] = make
         for position, step in enumerate(lookup.config.steps):
             if step is not None:
                 call, place = Call.of(step), ("steps", position)

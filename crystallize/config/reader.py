@@ -99,10 +99,9 @@ class Draft:
         return self.config.name or self.file.parent.name
 
     def _note_of_treatments(self, path: KeyPath, message: str, hint: str = "", *, key: bool = False) -> None:
-        if "exclude" not in path or not self.is_broken(
-            "treatments"
-        ):  # else it may be about what was left out
-            self.document.add(path, message, hint, key=key)
+        if "exclude" in path and self.is_broken("treatments"):
+            return  # it may be about what was left out
+        self.document.add(path, message, hint, key=key)
 
     def is_broken(self, *path: str | int) -> bool:
         """Tell whether something at `path`, below it or around it was left out."""

@@ -1,4 +1,4 @@
-"""The treatments of a config.yaml: those with names, and the cells of its grid."""
+"""The treatments of a config.yaml: those with names, and the cells of its designs."""
 
 from __future__ import annotations
 
@@ -51,30 +51,25 @@ def read_treatments(config: TreatmentsConfig, note: Note) -> list[Treatment]:
     """
     made: dict[str, Treatment] = {}
 
-    def add(one: Treatment, path: KeyPath, *, key: bool) -> None:
+    def add(one: Treatment, path: KeyPath) -> None:
         other = made.setdefault(name_key(one.name), one)
         if other.name != one.name:
-            note(
-                path,
-                f"{one.name!r} and {other.name!r} would share a folder on some systems",
-                "Rename one",
-                key=key,
-            )
+            message = f"{one.name!r} and {other.name!r} would share a folder on some systems"
+            note(path, message, "Rename one", key=True)
         elif other is not one:
-            note(
-                path, f"there is a treatment {one.name!r} already", "Rename it, or exclude the cell", key=key
-            )
+            message = f"there is a treatment {one.name!r} already"
+            note(path, message, "Rename it, or exclude the cell", key=True)
 
     for name, settings in config.named.items():
         try:
-            add(Treatment(name, settings or {}), (_TOP, name), key=True)
+            add(Treatment(name, settings or {}), (_TOP, name))
         except CrystallizeError as error:
             note((_TOP, name), error.what, error.hint, key=True)
     cells = _read_cells(config, note)
     if cells is not None:
         origin = next(key for key in ("grid", "zip", "design", "cases") if getattr(config, key))
         for cell in cells:
-            add(cell, (_TOP, origin), key=True)
+            add(cell, (_TOP, origin))
     return list(made.values())
 
 

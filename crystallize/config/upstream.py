@@ -60,8 +60,7 @@ class Gathered:
         self.producers[file] = {}
         for source in draft.config.sources():
             reference = source.reference
-            target = None if reference is None else self._target(draft, source, reference.experiment)
-            if reference is None or target is None:
+            if reference is None or (target := self._target(draft, source, reference.experiment)) is None:
                 continue
             followed[file] = source
             if target in followed:

@@ -7,7 +7,7 @@ import re
 from abc import abstractmethod
 from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TextIO, TypeVar, overload
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, TextIO, TypeVar, overload
 
 from crystallize.datasources.datasource import DataSource
 from crystallize.datasources.stored_path import StoredPath
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from crystallize.store.layout import ArtifactEntry
     from crystallize.utils.artifact_log import ArtifactLog
     from crystallize.utils.context import FrozenContext
+    from crystallize.utils.pickling import Packed
 
 T = TypeVar("T")
 
@@ -491,14 +492,7 @@ class ArtifactSource(_ReadsStoredRuns):
         )
 
 
-class _Pickled(NamedTuple):
-    """A function that plain pickle cannot send, as cloudpickle's bytes."""
-
-    body: bytes
-    buffers: tuple[bytes, ...]
-
-
-def _pickled(function: Callable[..., Any]) -> Callable[..., Any] | _Pickled:
+def _pickled(function: Callable[..., Any]) -> Callable[..., Any] | Packed:
     """Return what to pickle for `function`: itself, or its content where it has no name to be imported by."""
     import pickle
 
@@ -507,13 +501,12 @@ def _pickled(function: Callable[..., Any]) -> Callable[..., Any] | _Pickled:
     except Exception:  # pickle raises whatever the parts of a callable object raise
         from crystallize.utils.pickling import pack
 
-        packed = pack(function)
-        return _Pickled(packed.body, tuple(map(bytes, packed.buffers)))
+        return pack(function)
     return function
 
 
-def _unpickled(pickled: Callable[..., Any] | _Pickled) -> Callable[..., Any]:
-    if not isinstance(pickled, _Pickled):
+def _unpickled(pickled: Callable[..., Any] | Packed) -> Callable[..., Any]:
+    if callable(pickled):
         return pickled
     from crystallize.utils.pickling import unpack
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
@@ -12,6 +11,7 @@ from crystallize.hashing.lookup import hasher_of
 from crystallize.utils.code import code_of, name_of_code
 from crystallize.utils.content import Encoder, HiddenContentError
 from crystallize.utils.failures import error_text
+from crystallize.utils.parts import closure_of
 
 _HINT = (
     "Leave it out, install or write a hasher for its type (entry point group crystallize.hashers), give its class "
@@ -89,17 +89,9 @@ def _code_of(thing: Any) -> Mapping[str, Any]:
         "code": code,
         "__defaults__": thing.__defaults__,
         "__kwdefaults__": thing.__kwdefaults__,
-        "__closure__": _closure_of(thing),
+        "__closure__": closure_of(thing),
         "__dict__": thing.__dict__,
     }
-
-
-def _closure_of(function: FunctionType) -> dict[str, Any]:
-    values = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with suppress(ValueError):  # nothing is in it yet
-            values[name] = cell.cell_contents
-    return values
 
 
 def _refuse(value: Any, reason: str) -> None:

@@ -17,7 +17,7 @@ from crystallize.store.metadata import read_metadata
 from crystallize.store.retention import MEGABYTE, prune
 from crystallize.store.sink import ArtifactSink
 from crystallize.store.versions import apply_folder, find_run
-from crystallize.utils.checks import check_bool, number_in_environment
+from crystallize.utils.checks import check_amount, check_bool, check_count, number_in_environment
 from crystallize.utils.failures import comparable_text
 from crystallize.utils.json_text import to_json
 from crystallize.utils.names import check_name
@@ -76,18 +76,17 @@ class ArtifactPlugin(BasePlugin):
     ) -> None:
         if not isinstance(root_dir, str | os.PathLike):
             raise InvalidTypeError(f"root_dir is a path, got {root_dir!r}", "ArtifactPlugin")
-        if not isinstance(versioned, bool):
-            raise InvalidTypeError(f"versioned is True or False, got {versioned!r}", "ArtifactPlugin")
         if artifact_retention is None:
             artifact_retention = number_in_environment(RETENTION, int, least=1)
         else:
-            _check_retention(artifact_retention)
+            hint = "A run's own artifacts are always kept; None keeps those of all runs"
+            artifact_retention = check_count("artifact_retention", artifact_retention, hint=hint)
         if big_file_threshold_mb is not None:
             _check_threshold(big_file_threshold_mb, artifact_retention)
         elif artifact_retention is not None:
             big_file_threshold_mb = number_in_environment(THRESHOLD, float)
         self.root_dir = root_folder(root_dir)
-        self.versioned = versioned
+        self.versioned = check_bool("versioned", versioned)
         self.artifact_retention = artifact_retention
         self.fsync = check_bool("fsync", fsync)
         self.big_file_threshold_mb = big_file_threshold_mb
@@ -167,26 +166,10 @@ def _warn_of_other_definition(location: RunLocation, metadata: dict[str, Any]) -
 
 
 def _check_threshold(value: object, retention: int | None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidTypeError(
-            f"big_file_threshold_mb is a number of megabytes, got {value!r}", "ArtifactPlugin"
-        )
-    if not 0 <= value < math.inf:
-        raise InvalidValueError(f"big_file_threshold_mb is 0 or more, got {value}", "ArtifactPlugin")
+    check_amount("big_file_threshold_mb", value)
     if retention is None:
         raise InvalidValueError(
             "big_file_threshold_mb says what older versions lose, and without artifact_retention they lose nothing",
             "ArtifactPlugin",
             "Give both",
-        )
-
-
-def _check_retention(value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidTypeError(f"artifact_retention is a number of versions, got {value!r}", "ArtifactPlugin")
-    if value < 1:
-        raise InvalidValueError(
-            f"artifact_retention is 1 or more, got {value}",
-            "ArtifactPlugin",
-            "A run's own artifacts are always kept; None keeps those of all runs",
         )

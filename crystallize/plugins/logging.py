@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import InvalidTypeError, InvalidValueError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
-from crystallize.utils.suggest import did_you_mean
+from crystallize.utils.checks import check_bool
+from crystallize.utils.suggest import counted, did_you_mean
 
 if TYPE_CHECKING:
     from crystallize.hookspecs import RunningExperiment
@@ -50,9 +51,7 @@ class LoggingPlugin(BasePlugin):
     affects_outcomes = False
 
     def __init__(self, verbose: bool = False, log_level: str | int = "INFO") -> None:
-        if not isinstance(verbose, bool):
-            raise InvalidTypeError(f"verbose is True or False, got {verbose!r}")
-        self.verbose = verbose
+        self.verbose = check_bool("verbose", verbose)
         self.log_level = log_level
         self._level_number = _level_number(log_level)
 
@@ -88,7 +87,7 @@ class LoggingPlugin(BasePlugin):
         """Log how long the run took and how much of it failed."""
         seconds = _duration(time.perf_counter() - experiment.current_run.state(self).began)
         failed = len(result.errors)
-        end = f"{_count(failed, 'outcome')} failed" if failed else "no failures"
+        end = f"{counted(failed, 'outcome')} failed" if failed else "no failures"
         _log.info("%s: %s in %s, %s", _title(experiment), _extent(experiment), seconds, end)
 
 
@@ -101,14 +100,10 @@ def _extent(experiment: RunningExperiment, *, is_open: bool = False) -> str:
         return "apply"
     conditions = experiment.conditions
     named = f" ({', '.join(conditions)})" if len(conditions) <= 6 else ""
-    replicates = _count(experiment.replicates or 0, "replicate")
+    replicates = counted(experiment.replicates or 0, "replicate")
     if is_open:
         replicates = f"at most {replicates}"
-    return f"{replicates} under {_count(len(conditions), 'condition')}{named}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{replicates} under {counted(len(conditions), 'condition')}{named}"
 
 
 def _duration(seconds: float) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import InvalidTypeError, ValidationError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
+from crystallize.utils.checks import check_bool
 from crystallize.utils.randomness import SEED_RANGE, check_seed
 from crystallize.utils.signatures import check_call, is_async
 
@@ -53,8 +53,6 @@ class SeedPlugin(BasePlugin):
         auto_seed: bool = True,
         seed_fn: Callable[[int], Any] | None = None,
     ) -> None:
-        if not isinstance(auto_seed, bool):
-            raise InvalidTypeError(f"auto_seed is True or False, got {auto_seed!r}")
         if seed_fn is not None and not callable(seed_fn):
             raise InvalidTypeError(f"seed_fn is a callable that takes a seed, got {seed_fn!r}")
         if seed_fn is not None:
@@ -64,7 +62,7 @@ class SeedPlugin(BasePlugin):
                     "seed_fn is an async def, and nobody awaits it: nothing would be seeded"
                 )
         self.seed = None if seed is None else check_seed(seed)
-        self.auto_seed = auto_seed
+        self.auto_seed = check_bool("auto_seed", auto_seed)
         self.seed_fn = seed_fn
 
     def init_hook(self, experiment: RunningExperiment) -> None:
@@ -96,12 +94,7 @@ class SeedPlugin(BasePlugin):
 
 def seed_random_and_numpy(seed: int) -> None:
     """Seed Python's ``random`` module and NumPy's global generator."""
-    random.seed(seed)
-    _numpy_seed()(seed)
-
-
-@cache
-def _numpy_seed() -> Callable[[int], None]:
     import numpy as np  # the first replicate pays for it, `import crystallize` does not
 
-    return np.random.seed
+    random.seed(seed)
+    np.random.seed(seed)

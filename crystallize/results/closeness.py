@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from crystallize.errors import InvalidTypeError, InvalidValueError
+from crystallize.utils.checks import check_amount
 from crystallize.utils.failures import comparable_text
 
 
@@ -38,7 +38,7 @@ class Tolerance:
         InvalidTypeError, InvalidValueError
             If one of the two is no finite number of 0 or more.
         """
-        return cls(_check_limit("rtol", rtol), _check_limit("atol", atol))
+        return cls(check_amount("rtol", rtol), check_amount("atol", atol))
 
     @property
     def is_exact(self) -> bool:
@@ -51,14 +51,6 @@ class Tolerance:
             return False
         kept = distance.relative <= self.rtol, distance.absolute <= self.atol
         return all(kept) if self.needs_both else any(kept)
-
-
-def _check_limit(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidTypeError(f"{name} is a number, got {value!r}")
-    if not (math.isfinite(value) and value >= 0):
-        raise InvalidValueError(f"{name} is a number of 0 or more, got {value!r}")
-    return float(value)
 
 
 class Distance(NamedTuple):

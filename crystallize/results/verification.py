@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.results.circumstances import Circumstances
 from crystallize.utils.json_text import to_json
-from crystallize.utils.suggest import counted
+from crystallize.utils.suggest import counted, shortened
 from crystallize.utils.text_table import TextTable, wrapped
 
 if TYPE_CHECKING:
     from crystallize.results.circumstances import Change
 
 PASS, DIFF, INCONCLUSIVE = "PASS", "DIFF", "INCONCLUSIVE"
-
-_LONGEST_VALUE = 60
 
 
 @dataclass(frozen=True)
@@ -285,7 +283,7 @@ def _told(change: Change) -> str:
 def shown(value: Any) -> str:
     """Return a value as a text that fits in a line."""
     text = "-" if value is None else value if isinstance(value, str) else to_json(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+    return shortened(text)
 
 
 def ranges(numbers: Sequence[int]) -> str:

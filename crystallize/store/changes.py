@@ -11,8 +11,8 @@ from typing import Any
 
 from crystallize.utils.code import changes_of_code
 from crystallize.utils.json_text import is_same_json
+from crystallize.utils.suggest import shortened
 
-_LONGEST = 60
 _MISSING: Any = object()
 
 
@@ -106,9 +106,4 @@ def _was(what: str, before: Any, now: Any) -> str:
         return f"{what} is new"
     if now is _MISSING:
         return f"{what} is gone"
-    return f"{what} was {_shown(before)}, is {_shown(now)}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return f"{what} was {shortened(repr(before))}, is {shortened(repr(now))}"

@@ -108,13 +108,9 @@ def find_version(location: RunLocation, version: int | str = LATEST) -> Path:
     folder = find_run(location, number)
     if folder is not None:
         return folder
-    have = ", ".join(each.name for each in reversed(_left(location)))
-    raise StoreError(
-        f"version {number} is not stored of experiment {location.experiment!r}"
-        if number is not None
-        else f"no complete run is stored of experiment {location.experiment!r}",
-        str(location.folder),
-        f"There {'is' if ',' not in have else 'are'} {have}"
-        if have
-        else f"Run 'crystallize run {location.experiment}'",
-    )
+    what = "no complete run is stored" if number is None else f"version {number} is not stored"
+    have = [each.name for each in reversed(_left(location))]
+    hint = f"There {'is' if len(have) == 1 else 'are'} {', '.join(have)}"
+    if not have:
+        hint = f"Run 'crystallize run {location.experiment}'"
+    raise StoreError(f"{what} of experiment {location.experiment!r}", str(location.folder), hint)

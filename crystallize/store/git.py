@@ -138,10 +138,8 @@ class Changes:
             return
         finally:
             self._good_until = time.monotonic() + _PAYS_FOR * (time.monotonic() - started)
-        changed = {
-            *sources,
-            *(entry[3:] for entry in tracked),
-        }  # after two letters: staged, changed since, or both
+        # Of a tracked file, two letters come first: staged, changed since, or both.
+        changed = {*sources, *(entry[3:] for entry in tracked)}
         hasher = hashlib.blake2b(digest_size=16)
         for number, path in enumerate(sorted(changed)):
             content = _content(f"{self.top}/{path}", number < _MOST_READ)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from crystallize.errors import ArtifactError, ArtifactNotFoundError, StoreError
-from crystallize.store.layout import MANIFEST, ArtifactEntry, read_in, replicate_folder
+from crystallize.store.layout import MANIFEST, ArtifactEntry, read_in, replicate_folder, replicate_number
 from crystallize.utils.digests import Measured, measure_file
 from crystallize.utils.files import atomic_write_bytes
 from crystallize.utils.json_text import parse_json, to_json
@@ -74,7 +74,7 @@ def stored_entry(name: str, path: str, size: int, digest: str) -> ArtifactEntry:
         If it is not.
     """
     folder, condition, step, _ = map(_checked, path.split("/"))
-    replicate = int(folder.removeprefix("replicate_"))
+    replicate = replicate_number(folder)
     if path != f"{replicate_folder(replicate)}/{condition}/{step}/{name}":
         raise ValueError(f"no artifact {name!r} is stored in {path!r}")
     if type(size) is not int or not isinstance(digest, str):

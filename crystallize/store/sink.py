@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ArtifactSink(Sink):
-    """Stores what the steps of a run write; see :class:`crystallize.utils.context.ArtifactLog`.
+    """Stores what the steps of a run write; see :class:`crystallize.utils.artifact_log.ArtifactLog`.
 
     One sink serves all contexts of a run, in any thread.
 

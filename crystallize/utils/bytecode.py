@@ -92,9 +92,8 @@ def _kept(instructions: list[dis.Instruction]) -> tuple[list[dis.Instruction], d
         place[each.offset] = len(kept)
         if each.opname == "STORE_NAME" and each.argval in _UNREAD and kept:
             kept.pop()
-        elif each.opcode in _LOCAL and isinstance(
-            each.argval, tuple
-        ):  # two in one, if they stand in one line
+        elif each.opcode in _LOCAL and isinstance(each.argval, tuple):
+            # Two in one, if they stand in one line.
             for name, local in zip(_OF_TWO.findall(each.opname), each.argval, strict=True):
                 kept.append(each._replace(opname=name, argval=local))
         elif each.opname not in _SKIPPED:

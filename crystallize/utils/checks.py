@@ -66,6 +66,15 @@ def check_size(name: str, value: Any) -> None:
         raise InvalidValueError(f"{name} is above 0, in the metric's unit, got {value!r}")
 
 
+def check_amount(name: str, value: Any) -> float:
+    """Return `value` if it is a finite number of 0 or more; raise InvalidTypeError or InvalidValueError if not."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidTypeError(f"{name} is a number, got {value!r}")
+    if not 0 <= value < math.inf:
+        raise InvalidValueError(f"{name} is a number of 0 or more, got {value!r}")
+    return float(value)
+
+
 def number_in_environment(variable: str, kind: Callable[[str], _Number], *, least: int = 0) -> _Number | None:
     """Return the number that a variable of the environment holds; None if it is not set or empty.
 

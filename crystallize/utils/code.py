@@ -45,7 +45,7 @@ from crystallize.utils.own_code import (
     is_own_module,
     short_name,
 )
-from crystallize.utils.parts import reduced
+from crystallize.utils.parts import closure_of, reduced
 from crystallize.utils.shared_generators import is_own_generator, shared_generator
 from crystallize.utils.sharing import SCALARS
 
@@ -245,7 +245,7 @@ class _Walk:
                 self._add_global(description, scope, _module_of(function), names)
             elif names[0] in _READS_ITS_MODULE:
                 self._add_members(description, scope, _module_of(function))
-        for name, value in _closure(function):
+        for name, value in closure_of(function).items():
             description.add("closure", name)
             description.add_value(value)
         if function is not self._without_defaults_of:
@@ -277,9 +277,7 @@ class _Walk:
             value = scope.get(name)
             if not is_own:
                 self.use(module)
-                if not isinstance(
-                    value, FunctionType | ModuleType
-                ):  # a function may be put there by the user
+                if not isinstance(value, FunctionType | ModuleType):  # the user may have put a function there
                     return
         if _is_known_by_name(value):
             description.add_value(value)
@@ -418,14 +416,12 @@ class _Description:
         self._walk.use(module)
         self.add(module, name)
         registry = function.__dict__.get("registry")
-        if registry is not None and name.startswith(
-            "singledispatch."
-        ):  # what it has looked up is no part of it
-            return [registry]
+        if registry is not None and name.startswith("singledispatch."):
+            return [registry]  # what it has looked up is no part of it
         if _is_known_by_name(function):
             return []
         return [
-            *(value for _, value in _closure(function)),
+            *closure_of(function).values(),
             function.__defaults__,
             _without(function.__kwdefaults__ or {}, ()),
             _without(function.__dict__, _WRAPPER),
@@ -529,10 +525,8 @@ def _state_of(value: Any) -> list[Any]:
     """Return what pickle would store of an object, and the function that it has taken the place of, if any."""
     kind, wrapped = type(value), _wrapped_by(value)
     if wrapped and hasattr(value, "py_func") and not is_own_class(kind):
-        return [
-            *wrapped,
-            getattr(value, "targetoptions", None),
-        ]  # numba's; what it pickles has a random identity
+        # Numba's: what it pickles has a random identity.
+        return [*wrapped, getattr(value, "targetoptions", None)]
     try:
         identity = getattr(value, "__crystallize_fingerprint__", None)
         if identity is not None:
@@ -585,14 +579,6 @@ def _without(state: Any, hidden: Iterable[str]) -> Any:
     if type(state) is not dict or not all(type(name) is str for name in state):
         return state
     return {name: state[name] for name in sorted(state.keys() - set(hidden))}
-
-
-def _closure(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            yield name, cell.cell_contents
-        except ValueError:  # nothing is in it yet
-            continue
 
 
 def _is_known_by_name(value: Any) -> bool:

@@ -100,10 +100,7 @@ def load(text: bytes) -> Any:
     try:
         return orjson.loads(text)
     except ValueError:
-        try:
-            return json.loads(text)
-        except RecursionError as error:
-            raise ValueError("it is nested too deeply") from error
+        return parse_json(text)
 
 
 def is_plain(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Python values as JSON text, and back: the one writer, and the one reader, of every JSON that is ours."""
+"""Python values as JSON text, and back; :mod:`crystallize.utils.exact_json` is for the very same values."""
 
 from __future__ import annotations
 

@@ -21,9 +21,8 @@ _MADE_AT_RUN_TIME = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE
 _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
 _INSTALLED = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
 _CRYSTALLIZE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
-_script: dict[
-    str, str
-] = {}  # "seen" here, or "told" by the process that this one works for: the file of __main__
+_script: dict[str, str] = {}
+"""The file of __main__: as it was "seen" here, or "told" by the process that this one works for."""
 
 
 @lru_cache(maxsize=4096)

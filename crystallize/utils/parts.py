@@ -5,7 +5,9 @@ from __future__ import annotations
 import copyreg
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 from struct import Struct
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from crystallize.utils.shared_generators import shared_generator
@@ -75,3 +77,12 @@ def reduced(value: Any) -> Reduced:
         setter,
         isinstance(value, OrderedDict),
     )
+
+
+def closure_of(function: FunctionType) -> dict[str, Any]:
+    """Return the values that a function closes over, by name; not those that nothing has assigned yet."""
+    values = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):
+            values[name] = cell.cell_contents
+    return values

@@ -15,6 +15,7 @@ from crystallize.errors import SerializationError
 from crystallize.utils.arrays import array_reducers
 from crystallize.utils.factories import is_sent_by_value
 from crystallize.utils.own_code import script_file, work_for_script
+from crystallize.utils.parts import closure_of
 from crystallize.utils.shared_generators import generator_reducers
 
 if TYPE_CHECKING:
@@ -314,11 +315,8 @@ def _parts(obj: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def _parts_of_function(function: FunctionType) -> Iterator[tuple[str, str, Any]]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            yield "variable", name, cell.cell_contents
-        except ValueError:  # not assigned yet
-            continue
+    for name, value in closure_of(function).items():
+        yield "variable", name, value
     for value in function.__defaults__ or ():
         yield "default", repr(value), value
     for name, value in (function.__kwdefaults__ or {}).items():

@@ -1,4 +1,4 @@
-"""Words for messages: advice on names that were misspelt, lists, counts."""
+"""Words for messages: advice on names that were misspelt, lists, counts, long texts."""
 
 from __future__ import annotations
 
@@ -46,3 +46,8 @@ def first_of(names: Collection[str], most: int = 12) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: ``1 problem``, ``2 problems``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """Return a text, or its first characters and ``...`` if it has more than `most`."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from crystallize.cli.verify import INCONCLUSIVE
+from crystallize.cli.errors import INCONCLUSIVE
 
 PASS, DIFF = 0, 1
 

@@ -364,7 +364,7 @@ def test_an_execution_that_is_not_there_or_wrong_is_refused(
             lambda: ArtifactPlugin(artifact_retention=0),
             InvalidValueError,
             ValueError,
-            "artifact_retention is 1 or more",
+            "artifact_retention is at least 1",
         ),
         (lambda: LoggingPlugin(verbose="yes"), InvalidTypeError, TypeError, "verbose is"),
         (lambda: LoggingPlugin(log_level="LOUD"), InvalidValueError, ValueError, "LOUD"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crystallize.utils.suggest import did_you_mean, first_of, listed, name_hint
+from crystallize.utils.suggest import did_you_mean, first_of, listed, name_hint, shortened
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,8 @@ def test_the_advice_for_a_wrong_name_lists_the_right_ones_and_the_nearest() -> N
         "There are 'process', 'thread'. Did you mean 'process'?"
     )
     assert name_hint("x", "It has", iter(())) == "It has nothing."
+
+
+def test_a_long_text_is_cut_off() -> None:
+    assert shortened("four", 4) == "four"
+    assert shortened("fives", 4) == "f..."

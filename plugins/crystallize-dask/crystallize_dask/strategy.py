@@ -72,7 +72,7 @@ class DaskExecution(BasePlugin):
         self.address = None if address is None else _check_address(address)
         self.max_workers = None if max_workers is None else check_count("max_workers", max_workers)
         self.resources = None if resources is None else _check_resources(resources)
-        self.retries = _check_retries(retries)
+        self.retries = check_count("retries", retries, least=0)
         self.timeout = None if timeout is None else _check_timeout(timeout)
         self.progress = check_bool("progress", progress)
         self.threads_per_worker: int | None = None
@@ -151,14 +151,6 @@ def _check_resources(value: object) -> dict[str, float]:
         if not 0 < amount < float("inf"):
             raise InvalidValueError(f"resources: an amount is greater than 0, got {amount!r} of {name!r}")
     return dict(value)
-
-
-def _check_retries(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidTypeError(f"retries is an int of at least 0, got {value!r}")
-    if value < 0:
-        raise InvalidValueError(f"retries is at least 0, got {value}")
-    return value
 
 
 def _check_timeout(value: object) -> float:

@@ -206,7 +206,7 @@ def hooks_of(lookup: Lookup) -> object | None:
     try:
         found = implementations(plugin)
     except CrystallizeError as error:
-        lookup.modules.problems.append(Problem(file, 0, 0, "", error.what, error.hint))
+        lookup.modules.problems.append(Problem.of_file(file, error.what, error.hint))
         return None
     classes = _own_plugin_classes(module)
     unused = f"the class {listed(classes)} is not used: hooks are functions here" if classes else ""
@@ -217,7 +217,7 @@ def hooks_of(lookup: Lookup) -> object | None:
     bare = unmarked(plugin)
     message = f"{listed(bare)} bears the name of a hook and is not marked" if bare else unused
     hint = "Mark hooks with @hookimpl: from crystallize import hookimpl"
-    lookup.modules.problems.append(Problem(file, 0, 0, "", message or "the module has no hook", hint))
+    lookup.modules.problems.append(Problem.of_file(file, message or "the module has no hook", hint))
     return None
 
 
