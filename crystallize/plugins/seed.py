@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import InvalidTypeError, ValidationError
@@ -94,7 +95,12 @@ class SeedPlugin(BasePlugin):
 
 def seed_random_and_numpy(seed: int) -> None:
     """Seed Python's ``random`` module and NumPy's global generator."""
+    random.seed(seed)
+    _numpy_seed()(seed)
+
+
+@cache  # each outcome asks
+def _numpy_seed() -> Callable[[int], None]:
     import numpy as np  # the first replicate pays for it, `import crystallize` does not
 
-    random.seed(seed)
-    np.random.seed(seed)
+    return np.random.seed
