@@ -336,6 +336,37 @@ def test_an_awaited_run_ends_with_a_signal_too() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_of_runs_in_one_event_loop_the_last_one_ends_with_a_signal_too() -> None:
+    report = sys.unraisablehook
+
+    async def both() -> None:
+        other_has_begun, other_may_end = asyncio.Event(), asyncio.Event()
+
+        async def wait(data: Any) -> None:
+            other_has_begun.set()
+            await other_may_end.wait()
+
+        async def terminate(data: Any) -> None:
+            await other_has_begun.wait()
+            other_may_end.set()
+            await other
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        first, second = (
+            Experiment(lambda: 0, [step], replicates=1, disable_plugins=["artifact"], execution="async")
+            for step in (wait, terminate)
+        )
+        other = asyncio.ensure_future(first.arun())
+        await asyncio.sleep(0)
+        await second.arun()
+
+    with pytest.raises(RunTerminated):
+        asyncio.run(both())
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert sys.unraisablehook is report
+
+
 # -- async -----------------------------------------------------------------------------------------------------
 
 
