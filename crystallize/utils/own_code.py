@@ -21,8 +21,7 @@ _MADE_AT_RUN_TIME = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE
 _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
 _INSTALLED = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
 _CRYSTALLIZE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
-_script: dict[str, str] = {}
-"""The file of __main__: as it was "seen" here, or "told" by the process that this one works for."""
+_told_script: str | None = None  # the file of __main__ in the process that this one works for
 
 
 @lru_cache(maxsize=4096)
@@ -68,16 +67,17 @@ def file_name(module: str) -> str:
 
 def script_file() -> str | None:
     """Return the file of the script that runs, also in a worker of it; None in a notebook or prompt."""
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
-    if file is not None and not file.startswith("<"):  # it is hidden while worker processes start
-        _script["seen"] = file
-    return _script.get("told", _script.get("seen"))
+    if _told_script is not None:
+        return _told_script
+    file: str | None = getattr(sys.modules.get("__main__"), "__file__", None)
+    return None if file is None or file.startswith("<") else file
 
 
 def work_for_script(file: str | None) -> None:
     """Let ``__main__`` be called in this process as it is in the one that sent what is worked on here."""
+    global _told_script  # noqa: PLW0603 - there is one __main__
     if file is not None:
-        _script["told"] = file
+        _told_script = file
 
 
 # -- imports -------------------------------------------------------------------------------------------------

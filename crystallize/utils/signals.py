@@ -32,17 +32,41 @@ def termination_ends_the_run() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    replaced = [each for each in _SIGNALS if signal.getsignal(each) is signal.SIG_DFL]
-    report = sys.unraisablehook
+    block = object()
     try:
-        sys.unraisablehook = partial(_send_again, report)
-        for each in replaced:
-            signal.signal(each, _raise)
+        _handling.begin(block)
         yield
     finally:
-        for each in replaced:
-            signal.signal(each, signal.SIG_DFL)
-        sys.unraisablehook = report
+        _handling.end(block)
+
+
+class _Handling:
+    """What is in place while such blocks run in the main thread: in tasks of its event loop they end in any order."""
+
+    def __init__(self) -> None:
+        self._blocks: set[object] = set()
+        self._replaced: list[signal.Signals] = []
+        self._report: Callable[[Any], object] = sys.unraisablehook
+
+    def begin(self, block: object) -> None:
+        if not self._blocks:
+            self._replaced = [each for each in _SIGNALS if signal.getsignal(each) is signal.SIG_DFL]
+            self._report = sys.unraisablehook
+        self._blocks.add(block)
+        if len(self._blocks) == 1:
+            sys.unraisablehook = partial(_send_again, self._report)
+            for each in self._replaced:
+                signal.signal(each, _raise)
+
+    def end(self, block: object) -> None:
+        if self._blocks == {block}:
+            for each in self._replaced:
+                signal.signal(each, signal.SIG_DFL)
+            sys.unraisablehook = self._report
+        self._blocks.discard(block)
+
+
+_handling = _Handling()
 
 
 def _raise(signum: int, _frame: Any) -> NoReturn:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -336,6 +337,37 @@ def test_an_awaited_run_ends_with_a_signal_too() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_of_runs_in_one_event_loop_the_last_one_ends_with_a_signal_too() -> None:
+    report = sys.unraisablehook
+
+    async def both() -> None:
+        other_has_begun, other_may_end = asyncio.Event(), asyncio.Event()
+
+        async def wait(data: Any) -> None:
+            other_has_begun.set()
+            await other_may_end.wait()
+
+        async def terminate(data: Any) -> None:
+            await other_has_begun.wait()
+            other_may_end.set()
+            await other
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        first, second = (
+            Experiment(lambda: 0, [step], replicates=1, disable_plugins=["artifact"], execution="async")
+            for step in (wait, terminate)
+        )
+        other = asyncio.ensure_future(first.arun())
+        await asyncio.sleep(0)
+        await second.arun()
+
+    with pytest.raises(RunTerminated):
+        asyncio.run(both())
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert sys.unraisablehook is report
+
+
 # -- async -----------------------------------------------------------------------------------------------------
 
 
@@ -368,6 +400,60 @@ def test_under_async_what_turns_out_to_await_runs_at_the_same_time() -> None:
 
     run(hidden, replicates=4, execution="async")
     assert begun == 3
+
+
+@pytest.mark.parametrize("is_awaited", [False, True])
+def test_under_async_steps_have_cleaned_up_when_a_run_inside_a_loop_has_ended(is_awaited: bool) -> None:
+    cleaned_up = []
+
+    async def step(data: Any, ctx: Any) -> None:
+        if ctx["replicate"] == 0:
+            raise ValueError
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.05)  # such as closing a session
+            cleaned_up.append(ctx["replicate"])
+
+    async def main() -> None:
+        experiment = Experiment(
+            lambda: 0,
+            [step],
+            replicates=3,
+            max_failures=0,
+            disable_plugins=["artifact"],
+            execution="async",
+        )
+        with pytest.raises(RunFailedError):
+            await experiment.arun() if is_awaited else experiment.run()
+        assert cleaned_up == [1, 2]
+
+    asyncio.run(main())
+
+
+def test_under_async_what_had_finished_is_kept_when_a_run_inside_a_loop_is_broken_off() -> None:
+    all_have_finished = threading.Event()
+    left = [1, 2]
+
+    async def step(data: Any, ctx: Any) -> Any:
+        if ctx["replicate"] in left:
+            left.remove(ctx["replicate"])
+            if not left:
+                all_have_finished.set()
+        return data, {"value": ctx["replicate"]}
+
+    class Interrupts(BasePlugin):
+        def after_replicate(self, experiment: Any, result: Any) -> None:
+            if result.replicate == 0:
+                assert all_have_finished.wait(10)
+                raise KeyboardInterrupt
+
+    async def main() -> None:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            run(step, replicates=3, plugins=[Interrupts()], execution="async")
+        assert caught.value.result.metrics.baseline.metrics["value"] == [0, 1, 2]  # type: ignore[attr-defined]
+
+    asyncio.run(main())
 
 
 def test_under_async_ctrl_c_stops_before_the_next_replicate() -> None:

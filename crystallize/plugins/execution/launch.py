@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, spawn
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ THREAD_LIMITS = (
 
 _PAUSES = (0.01, 0.1, 0.5)
 _loading = threading.Event()
-_main_module_lock = threading.Lock()
+_preparation_lock = threading.Lock()
 
 
 def start_method() -> str:
@@ -149,21 +149,28 @@ def loading() -> Iterator[None]:
 
 @contextmanager
 def without_main_module() -> Iterator[None]:
-    """Hide from :mod:`multiprocessing` where ``__main__`` comes from, so that no worker runs it again.
+    """Have processes that this thread starts not be told where ``__main__`` comes from, so that none runs it again.
 
     What the experiment needs of ``__main__`` travels by value. A script therefore needs no
     ``if __name__ == "__main__"``.
     """
-    main = sys.modules["__main__"]
-    with _main_module_lock:
-        names = vars(main)
-        hidden: dict[str, Any] = {name: names[name] for name in ("__spec__", "__file__") if name in names}
+    this_thread = threading.get_ident()
+    with _preparation_lock:
+        prepare = spawn.get_preparation_data
+
+        def without_main(name: str) -> dict[str, Any]:
+            data = prepare(name)
+            if threading.get_ident() == this_thread:
+                data.pop("init_main_from_name", None)
+                data.pop("init_main_from_path", None)
+            return data
+
+        # And not what the module itself says: other threads run code that reads its __file__.
+        spawn.get_preparation_data = without_main
         try:
-            names["__spec__"] = None
-            names.pop("__file__", None)
             yield
         finally:
-            names.update(hidden)
+            spawn.get_preparation_data = prepare
 
 
 def threads_for(workers: int, cores: int) -> int | None:

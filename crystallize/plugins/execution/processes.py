@@ -125,30 +125,32 @@ class ProcessTransport:
             for each in [each for each in self._workers if not each.process.is_alive()]:
                 events += self._handle_death(each)
         if self._timeout is not None:
-            for each in [each for each in self._workers if self._seconds_left(each) <= 0]:
-                events += self._end_overdue(each)
+            for each in list(self._workers):
+                if self._seconds_left(each, now := time.monotonic()) <= 0:
+                    events += self._end_overdue(each, now)
         return events
 
     # -- what takes too long -------------------------------------------------------------------------------
 
     def _seconds_to_timeout(self) -> float:
-        return max(0.0, min(map(self._seconds_left, self._workers), default=math.inf))
+        now = time.monotonic()
+        return max(0.0, min((self._seconds_left(each, now) for each in self._workers), default=math.inf))
 
-    def _seconds_left(self, worker: _Worker) -> float:
+    def _seconds_left(self, worker: _Worker, now: float) -> float:
         """Return how long a worker may still be at its outcome."""
         began = self._begun[2 * worker.slot]
-        return math.inf if began == 0 else began + self._timeout - time.monotonic()
+        return math.inf if began == 0 else began + self._timeout - now
 
-    def _end_overdue(self, late: _Worker) -> list[Event]:
+    def _end_overdue(self, late: _Worker, now: float) -> list[Event]:
         """Kill a worker that has been at an outcome for too long, and note which one it was, for the next worker."""
-        replicate, position = self._slots[late.slot], int(self._begun[2 * late.slot + 1])
         late.process.kill()
         late.process.join()  # what it had sent can be read until its pipe is closed
         events: list[Event] = [*late.events(block=False)]
         late.end(_SECONDS_TO_EXIT)
         self._workers.remove(late)
         self._free_slots.append(late.slot)
-        if replicate >= 0:
+        if self._seconds_left(late, now) <= 0:  # else it had gone on to another one before it was killed
+            replicate, position = self._slots[late.slot], int(self._begun[2 * late.slot + 1])
             condition = self._conditions[position]
             self._timed_out.setdefault(replicate, []).append(condition)
             logger.warning(

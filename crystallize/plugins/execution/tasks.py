@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from crystallize.utils.aio import loop_is_running
+from crystallize.utils.failures import RunCancelled
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _MOST_TASKS = 100
@@ -88,17 +89,30 @@ async def _watched(run: Coroutine[Any, Any, None], check: Callable[[], None]) ->
 def _run_on_loop(
     loop: asyncio.AbstractEventLoop, run: Run, deliver: Callable[[int, Any], None], check: Callable[[], None]
 ) -> None:
-    """Run all replicates on a loop that runs in another thread, and wait."""
+    """Run all replicates on a loop that runs in another thread, and wait until nothing of them runs any more."""
     arrived: SimpleQueue[tuple[int, Any] | None] = SimpleQueue()
-    future = asyncio.run_coroutine_threadsafe(run(lambda *arrival: arrived.put(arrival)), loop)
-    future.add_done_callback(lambda _: arrived.put(None))
-    try:
+    tasks: list[asyncio.Task[None]] = []
+
+    def begin() -> None:
+        task = loop.create_task(run(lambda *arrival: arrived.put(arrival)))
+        task.add_done_callback(lambda _: arrived.put(None))
+        tasks.append(task)
+
+    def cancel() -> None:  # after begin
+        tasks[0].cancel()
+
+    def take(deliver: Callable[[int, Any], None]) -> None:
         while (arrival := _next(arrived, check)) is not None:
             deliver(*arrival)
-    except BaseException:
-        future.cancel()
+
+    loop.call_soon_threadsafe(begin)
+    try:
+        take(deliver)
+    except BaseException as error:
+        loop.call_soon_threadsafe(cancel)
+        take(deliver if isinstance(error, KeyboardInterrupt | RunCancelled) else _ignore)
         raise
-    future.result()
+    tasks[0].result()
 
 
 def _next(arrived: SimpleQueue[tuple[int, Any] | None], check: Callable[[], None]) -> tuple[int, Any] | None:
@@ -107,6 +121,10 @@ def _next(arrived: SimpleQueue[tuple[int, Any] | None], check: Callable[[], None
             return arrived.get(timeout=_SECONDS_BETWEEN_LOOKS)
         except Empty:
             check()
+
+
+def _ignore(_replicate: int, _result: Any) -> None:
+    """Deliver nothing: whoever takes the results has already failed."""
 
 
 def _awaitable(replicate_fn: Callable[[int], Any]) -> Callable[[int], Coroutine[Any, Any, Any]]:

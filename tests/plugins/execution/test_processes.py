@@ -13,6 +13,8 @@ import tempfile
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import spawn
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +24,8 @@ import pytest
 from crystallize import Experiment, Treatment
 from crystallize.errors import ExecutionError, InvalidValueError, SerializationError
 from crystallize.plugins.execution import ParallelExecution, ProcessExecution, usable_cores
+from crystallize.plugins.execution.launch import without_main_module
+from crystallize.plugins.execution.processes import ProcessTransport
 from crystallize.testing.leftovers import is_running
 from crystallize.testing.subjects import wait_until
 
@@ -564,6 +568,21 @@ def test_two_runs_at_the_same_time_do_not_mix():
     assert found == {factor: [i * factor for i in range(50)] for factor in (2, 3)}
 
 
+def test_only_processes_that_a_run_starts_are_not_told_where_the_script_is():
+    """Steps of another run, in another thread, may read the script's ``__file__``, and start processes of their own."""
+    main = sys.modules["__main__"]
+    before = main.__file__, main.__spec__
+
+    def told():
+        return [key for key in spawn.get_preparation_data("child") if key.startswith("init_main")]
+
+    with without_main_module(), ThreadPoolExecutor() as another_thread:
+        assert told() == []
+        assert another_thread.submit(told).result()
+        assert (main.__file__, main.__spec__) == before
+    assert told()
+
+
 def test_a_fork_server_that_was_killed_is_replaced():
     from multiprocessing import forkserver
 
@@ -609,3 +628,37 @@ def test_a_worker_that_hangs_is_killed_and_what_else_it_owed_runs() -> None:
     ]
     assert result.metrics.treatments["swift"].metrics["value"] == [0, 1, 2, 3]
     assert result.metrics.baseline.metrics["value"] == [0, 2, 3]
+
+
+def test_a_worker_that_goes_on_just_before_it_is_killed_takes_no_other_outcome_down(
+    monkeypatch, tmp_path
+) -> None:
+    is_late, has_gone_on = tmp_path / "late", tmp_path / "gone on"
+
+    def step(data: Any, ctx: Any) -> Any:
+        if ctx["condition"] == "baseline":
+            wait_until(is_late.exists)
+        elif not has_gone_on.exists():
+            has_gone_on.touch()
+            threading.Event().wait()
+        return data, {"value": 1}
+
+    def end_overdue_too_late(*arguments: Any) -> Any:
+        is_late.touch()
+        assert wait_until(has_gone_on.exists)
+        return end_overdue(*arguments)
+
+    end_overdue = ProcessTransport._end_overdue
+    monkeypatch.setattr(ProcessTransport, "_end_overdue", end_overdue_too_late)
+    experiment = Experiment(
+        lambda: 0,
+        [step],
+        treatments=[Treatment("next", {})],
+        replicates=1,
+        timeout=0.2,
+        disable_plugins=["artifact"],
+        execution=ProcessExecution(),
+    )
+    result = experiment.run()
+    assert result.errors == []
+    assert result.metrics.treatments["next"].metrics["value"] == [1]
