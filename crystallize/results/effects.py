@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.errors import InvalidValueError, MissingMetricError, UnknownNameError
 from crystallize.statistics.adjustment import holm
 from crystallize.statistics.moments import moments, paired_differences, rounding_of
+from crystallize.statistics.p_values import rounded
 from crystallize.statistics.samples import has_finite_number, numbers_in
 from crystallize.statistics.t_tests import MeanDifference
 from crystallize.utils.checks import check_share
@@ -224,6 +225,7 @@ class Effects(Sequence[Effect]):
 
     def _table(self, most: int) -> TextTable:
         shown = self.effects[:most]
+        alpha = 1 - self.confidence
         halves = [None if each.interval is None else each.interval[1] - each.interval[0] for each in shown]
         decimals = decimals_of_each(halves, [each.estimate for each in shown])
         estimates = align_points(
@@ -237,7 +239,7 @@ class Effects(Sequence[Effect]):
                 ""
                 if effect.interval is None
                 else "[{}, {}]".format(*(format_number(end, own, sign="+") for end in effect.interval)),
-                *("" if p is None else f"{p:.3g}" for p in (effect.p_value, effect.adjusted)),
+                *("" if p is None else rounded(p, alpha, 3) for p in (effect.p_value, effect.adjusted)),
             )
             for effect, estimate, own in zip(shown, estimates, decimals, strict=True)
         ]
