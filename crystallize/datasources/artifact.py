@@ -59,11 +59,18 @@ class _ReadsStoredRuns(DataSource):
         """Return where the producer stores its runs."""
         return [] if self._reader is None else [self._reader.location]
 
+    def shared_producers(self) -> dict[str, int]:
+        """Return the experiments whose artifacts the producer's replicates share."""
+        return dict(self._metadata().get("shared_inputs") or {})
+
     def stopped_producers(self) -> list[str]:
         """Return the producer, if a stopping rule has ended its run, or one that this reads."""
-        metadata = {} if self._reader is None else self._reader.metadata() or {}
+        metadata = self._metadata()
         is_stopped = metadata.get("stopping") or metadata.get("stopped_inputs")
         return [each.experiment for each in self.producers()] if is_stopped else []
+
+    def _metadata(self) -> Mapping[str, Any]:
+        return {} if self._reader is None else self._reader.metadata() or {}
 
     def consumed(self, replicate: int, condition: str) -> tuple[str, ...]:
         """Return the digest of the file that is read for an outcome; an empty one if there is none."""

@@ -41,6 +41,10 @@ class DataSource(ABC):
         """Return where the experiments whose artifacts the source reads store their runs."""
         return []
 
+    def shared_producers(self) -> dict[str, int]:
+        """Return the experiments whose artifacts replicates of these share, with how many replicates those have."""
+        return {}
+
     def stopped_producers(self) -> list[str]:
         """Return those of these experiments whose run has as many replicates as a stopping rule has made it."""
         return []

@@ -216,12 +216,18 @@ def resolve_most_replicates(experiment: RunningExperiment, asked: int | None, ru
 def shared_inputs(experiment: RunningExperiment, replicates: int) -> dict[str, int]:
     """Return how many replicates another experiment has whose artifacts replicates share, after a warning.
 
-    It has several, but not as many: one is for all.
+    It has several, but not as many: one is for all. What is read may have been made of shared artifacts, too.
     """
+    leaves = [leaf for source in data_sources(experiment).values() for leaf in source.leaves()]
     counts = {
+        producer: count
+        for leaf in leaves
+        for producer, count in leaf.shared_producers().items()
+        if count < replicates
+    }
+    counts |= {
         location.experiment: count
-        for source in data_sources(experiment).values()
-        for leaf in source.leaves()
+        for leaf in leaves
         if isinstance(leaf, Artifact) and 1 < (count := leaf.default_replicates or 0) < replicates
         for location in leaf.producers()
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidValueError, MissingMetricError
@@ -13,6 +13,7 @@ from crystallize.results.columns import Column
 from crystallize.statistics.intervals import student_interval, t_quantile
 from crystallize.statistics.moments import moments, moments_of_pairs
 from crystallize.statistics.samples import has_finite_number, numbers_in
+from crystallize.statistics.verdicts import sharing_notes
 from crystallize.utils.checks import check_share
 from crystallize.utils.suggest import counted, first_of, name_hint
 from crystallize.utils.text_table import (
@@ -93,6 +94,9 @@ class BestSet:
         The master seed of the run; another one makes new replicates.
     was_stopped : bool
         Whether a rule has ended the run, or one that it reads, by what it saw, so that the level does not hold.
+    shared_inputs : mapping of str to int
+        Each experiment of which several replicates read the same artifact, with how many replicates that has: then the
+        level does not hold, either.
     """
 
     metric: str
@@ -105,6 +109,7 @@ class BestSet:
     seed: int
     fresh: FreshMean | None = None
     was_stopped: bool = False
+    shared_inputs: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -127,6 +132,7 @@ class BestSet:
             "fresh": None if self.fresh is None else self.fresh._asdict(),
             "seed": self.seed,
             "was_stopped": self.was_stopped,
+            "shared_inputs": dict(self.shared_inputs),
         }
 
     def __str__(self) -> str:
@@ -203,6 +209,7 @@ class BestSet:
                 "A rule has ended this run, or one that it reads, by what it saw, and all this is for a number of "
                 "replicates that was fixed before: result.stopping has what holds."
             )
+        yield from sharing_notes(self.shared_inputs, self.replicates + self.dropped)
         if self.not_compared:
             reasons = [f"{name} ({reason})" for name, reason in self.not_compared.items()]
             yield f"Not compared: {first_of(reasons)}."

@@ -47,6 +47,8 @@ class Detail:
         Of no difference, of this test alone and for all tests of its family.
     family : str
         What p-values were adjusted together.
+    alpha : float
+        The level of the verdict.
     direction : {"min", "max"} or None
         Where better lies.
     verdict : str
@@ -70,6 +72,7 @@ class Detail:
     p_value: float
     adjusted_p_value: float
     family: str
+    alpha: float
     direction: Direction | None
     verdict: str
     outlook: str = ""
@@ -82,6 +85,7 @@ class Finding:
     p_value: float
     adjusted_p_value: float
     family: str
+    alpha: float
     direction: Direction | None
     verdict: str
     outlook: str = ""
@@ -93,6 +97,7 @@ def stated_finding(comparison: Comparison, found: HypothesisResult, family: str)
         comparison.p_value,
         comparison.adjusted_p_value,
         family,
+        found.alpha,
         found.direction,
         comparison.verdict,
         found.outlook(comparison),
@@ -126,7 +131,7 @@ def clustered_findings(pairs: Mapping[Key, Pairs], found: HypothesisResult) -> d
             each = pairs[key]
             evidence = Evidence(each.mean.difference, adjusted, "", equivalent, small, each.is_lopsided)
             concluded = verdict(evidence, found.alpha, found.direction)
-            tests.setdefault(key, Finding(p_value, adjusted, family, found.direction, concluded))
+            tests.setdefault(key, Finding(p_value, adjusted, family, found.alpha, found.direction, concluded))
     return tests
 
 
@@ -141,6 +146,7 @@ def unstated_findings(pairs: Sequence[Pairs], alpha: float) -> list[Finding]:
             p_value,
             adjusted,
             family,
+            alpha,
             None,
             verdict(
                 Evidence(each.mean.difference, adjusted, is_lopsided=each.is_lopsided), alpha, direction=None
@@ -186,6 +192,7 @@ def describe(pairs: Pairs, test: Finding, confidence: float) -> Detail:
         p_value=test.p_value,
         adjusted_p_value=test.adjusted_p_value,
         family=test.family,
+        alpha=test.alpha,
         direction=test.direction,
         verdict=test.verdict,
         outlook=test.outlook,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from crystallize.results.pairs import counts
+from crystallize.statistics.p_values import rounded
 from crystallize.statistics.verdicts import WHY_WITHHELD, WITHHELD
 from crystallize.utils.suggest import counted
 from crystallize.utils.text_table import choose_decimals, format_number
@@ -64,10 +65,9 @@ def detail_lines(row: SummaryRow, found: Detail, confidence: float) -> Iterator[
     if math.isnan(found.p_value):
         yield "p", "not known: there are too few pairs, or a number is not finite"
     else:
-        adjusted = (
-            "" if found.adjusted_p_value == found.p_value else f"; adjusted {found.adjusted_p_value:.2g}"
-        )
-        yield "p", f"{found.p_value:.2g}{adjusted} ({found.family})"
+        own, adjusted = (rounded(each, found.alpha) for each in (found.p_value, found.adjusted_p_value))
+        more = "" if found.adjusted_p_value == found.p_value else f"; adjusted {adjusted}"
+        yield "p", f"{own}{more} ({found.family})"
     concluded = WHY_WITHHELD if found.verdict == WITHHELD else found.verdict
     yield "verdict", f"{concluded}; {found.outlook}" if found.outlook else concluded
 

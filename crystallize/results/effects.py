@@ -6,14 +6,16 @@ import html
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidValueError, MissingMetricError, UnknownNameError
 from crystallize.statistics.adjustment import holm
 from crystallize.statistics.moments import moments, paired_differences, rounding_of
+from crystallize.statistics.p_values import rounded
 from crystallize.statistics.samples import has_finite_number, numbers_in
 from crystallize.statistics.t_tests import MeanDifference
+from crystallize.statistics.verdicts import sharing_notes
 from crystallize.utils.checks import check_share
 from crystallize.utils.levels import factors_of, level_label
 from crystallize.utils.suggest import counted, listed, name_hint
@@ -91,6 +93,9 @@ class Effects(Sequence[Effect]):
         What else is to be known.
     was_stopped : bool
         Whether a rule has ended the run, or one that it reads, by what it saw, so that the level does not hold.
+    shared_inputs : mapping of str to int
+        Each experiment of which several replicates read the same artifact, with how many replicates that has: then the
+        level does not hold, either.
     """
 
     metric: str
@@ -102,6 +107,7 @@ class Effects(Sequence[Effect]):
     notes: tuple[str, ...]
     _cells: tuple[tuple[Mapping[str, Any], float], ...]
     was_stopped: bool = False
+    shared_inputs: Mapping[str, int] = field(default_factory=dict)
 
     def __getitem__(self, place: Any) -> Any:
         return self.effects[place]
@@ -207,6 +213,7 @@ class Effects(Sequence[Effect]):
             "effects": [asdict(effect) for effect in self.effects],
             "confounded": list(self.confounded),
             "was_stopped": self.was_stopped,
+            "shared_inputs": dict(self.shared_inputs),
         }
 
     def __str__(self) -> str:
@@ -224,6 +231,7 @@ class Effects(Sequence[Effect]):
 
     def _table(self, most: int) -> TextTable:
         shown = self.effects[:most]
+        alpha = 1 - self.confidence
         halves = [None if each.interval is None else each.interval[1] - each.interval[0] for each in shown]
         decimals = decimals_of_each(halves, [each.estimate for each in shown])
         estimates = align_points(
@@ -237,7 +245,7 @@ class Effects(Sequence[Effect]):
                 ""
                 if effect.interval is None
                 else "[{}, {}]".format(*(format_number(end, own, sign="+") for end in effect.interval)),
-                *("" if p is None else f"{p:.3g}" for p in (effect.p_value, effect.adjusted)),
+                *("" if p is None else rounded(p, alpha, 3) for p in (effect.p_value, effect.adjusted)),
             )
             for effect, estimate, own in zip(shown, estimates, decimals, strict=True)
         ]
@@ -265,6 +273,7 @@ class Effects(Sequence[Effect]):
                 "A rule has ended this run, or one that it reads, by what it saw, and intervals and p-values hold for "
                 "a number of replicates that was fixed beforehand."
             )
+        yield from sharing_notes(self.shared_inputs, self.replicates + self.dropped)
         yield from self.notes
         if self.confounded:
             shown = ", ".join(self.confounded[:_MOST_ROWS])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import (
@@ -15,7 +16,7 @@ from crystallize.errors import (
     UnknownNameError,
 )
 from crystallize.results.pairs import find_pairs
-from crystallize.statistics.moments import moments
+from crystallize.statistics.p_values import find_tests
 from crystallize.statistics.power import (
     largest_sd,
     smallest_effect,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from crystallize.results.pairs import Pairs
     from crystallize.results.result import Result
+    from crystallize.statistics.hypothesis_result import HypothesisResult
 
 _ALPHA = 0.05
 _FOR_A_CURVE = (0.5, 0.75, 1.0, 1.5, 2.0)
@@ -55,14 +57,19 @@ class Plan:
     alpha : float
         The level of the tests, for all of them together.
     comparisons : int
-        How many treatments are compared with the baseline.
+        How many treatments were planned for.
     tests : int
-        How many tests share `alpha`: one of each treatment, and for each metric of the hypothesis.
+        How many tests share `alpha`: all of the hypothesis, of each treatment and metric; without one, one of each
+        treatment that was planned for.
+    paired : bool
+        Whether the hypothesis compares within replicates, and not independent samples.
+    fewest : int
+        The fewest replicates with which the hypothesis's test finds anything: more than two if it counts exchanges.
     pilot : int
         How many pairs the pilot had.
     sd, sd_limit : float
-        The standard deviation of the differences in the pilot, and the limit that the true one does not exceed at this
-        assurance, which the plan is made with.
+        The standard deviation in the pilot, of the differences, or, unpaired, of one condition; and the limit that the
+        true one does not exceed at this assurance, which the plan is made with.
     pairs : int
         How many replicates are needed, each of which runs all conditions.
     unpaired : int or None
@@ -85,6 +92,8 @@ class Plan:
     alpha: float
     comparisons: int
     tests: int
+    paired: bool
+    fewest: int
     pilot: int
     sd: float
     sd_limit: float
@@ -102,16 +111,21 @@ class Plan:
     def smallest_effect(self, pairs: int | None = None) -> float:
         """Return the smallest difference, in the metric's unit, that so many pairs find; by default the pilot's."""
         n = self.pilot if pairs is None else pairs
-        return smallest_effect(n, power=self.power, alpha=self._alpha) * self.sd_limit
+        if n < self.fewest:
+            return math.inf
+        return smallest_effect(n, power=self.power, alpha=self._alpha, paired=self.paired) * self.sd_limit
 
     def power_of(self, pairs: int) -> float:
         """Return the chance that so many pairs find the effect."""
-        return t_test_power(self.effect / self.sd_limit, pairs, alpha=self._alpha)
+        if pairs < self.fewest:
+            return 0.0
+        return t_test_power(self.effect / self.sd_limit, pairs, alpha=self._alpha, paired=self.paired)
 
     def curve(self, effects: Sequence[float] | None = None) -> list[tuple[float, int | None]]:
         """Return how many pairs each of several effects needs; by default from half the effect to twice."""
         wanted = [share * self.effect for share in _FOR_A_CURVE] if effects is None else effects
-        return [(effect, _needed(effect, self.sd_limit, self.power, self._alpha)) for effect in wanted]
+        needed = partial(_needed, power=self.power, alpha=self._alpha, paired=self.paired, fewest=self.fewest)
+        return [(effect, needed(effect / self.sd_limit)) for effect in wanted]
 
     @property
     def _alpha(self) -> float:
@@ -137,12 +151,14 @@ class Plan:
     def _sentences(self) -> Sequence[str]:
         cost = "" if self.seconds is None else f", in {_duration(self.seconds)} of work"
         most = "" if self.comparisons == 1 else f"{self.treatment!r} needs most. "
-        seen = format_number(self.smallest_effect(), choose_decimals((), [self.smallest_effect()]))
+        smallest = self.smallest_effect()
+        seen = format_number(smallest, choose_decimals((), [smallest])) if smallest < math.inf else "nothing"
         unpaired = "more than anybody has" if self.unpaired is None else f"{self.unpaired} of each condition"
+        without = f"Without pairs: {unpaired}" if self.paired else "The hypothesis compares without pairs"
         sentences = [
             f"{self.pairs} replicates find a difference of {self.effect:g} in {self.metric} "
             f"({100 * self.power:g} % power){cost}.",
-            f"{most}The pilot's {self.pilot} find {seen}. Without pairs: {unpaired}.",
+            f"{most}The pilot's {self.pilot} find {seen}. {without}.",
         ]
         if self.left_out:
             sentences.append(
@@ -165,7 +181,8 @@ def power(
 
     The spread of a pilot of ten is known badly, and a plan that takes it as it is has the power that it promises in
     less than half of all cases. So this one takes the upper limit that the true spread does not exceed in a share
-    `assurance` of pilots. The differences, which a pilot shows larger or smaller than they are, play no part.
+    `assurance` of pilots. The differences, which a pilot shows larger or smaller than they are, play no part. The power
+    is that of a two-sided t test, of pairs or not as the hypothesis on the metric compares.
 
     Parameters
     ----------
@@ -223,36 +240,43 @@ def power(
     name = _metric(pilot, metric)
     chosen = _treatments(pilot, treatment)
     asked = next((found for found in pilot.metrics.hypotheses if found.has_metric(name)), None)
-    tests = len(chosen)
+    tests, paired = len(chosen), True
     if asked is not None:
-        tests = 1 if asked.correction == "none" else tests * len(asked.metrics)
+        tests = 1 if asked.correction == "none" else len(pilot.metrics.treatments) * len(asked.metrics)
+        paired = all(each.paired for each in asked.comparisons if each.metric == name)
     if alpha is None:
         alpha = _ALPHA if asked is None else asked.alpha
     level = alpha / tests
+    fewest = _fewest(level) if asked is not None and _counts_exchanges(asked) else 2
     found = {
         each: find_pairs(name, pilot.metrics.baseline, pilot.metrics.treatments[each]) for each in chosen
     }
-    left_out = tuple(each for each, pairs in found.items() if _never_varies(pairs))
+    left_out = tuple(
+        each
+        for each, pairs in found.items()
+        if pairs is not None and len(pairs.differences) >= 2 and _sd(pairs, paired=paired) == 0
+    )
     if len(left_out) == len(chosen):  # nothing is left to plan for, as is said below
         left_out = ()
+    needed_of = partial(_needed, power=power, alpha=level, fewest=fewest)
     plans = []
     for each, pairs in found.items():
         if each in left_out:
             continue
-        sd = _spread(pairs, name, each, pilot.experiment)
+        sd = _spread(pairs, name, each, pilot.experiment, paired=paired)
         assert pairs is not None
         n = len(pairs.differences)
-        limit = largest_sd(sd, n - 1, assurance)
-        pooled = math.hypot(*(moments(side).sd for side in (pairs.baseline, pairs.treatment))) / math.sqrt(2)
+        pooled = _sd(pairs, paired=False)
         unpaired_limit = largest_sd(pooled, 2 * (n - 1), assurance)
-        needed = _needed(effect, limit, power, level)
+        limit = largest_sd(sd, n - 1, assurance) if paired else unpaired_limit
+        needed = needed_of(effect / limit, paired=paired)
         if needed is None:
             raise InvalidValueError(
                 f"no number of replicates finds a difference of {effect:g} in {name!r}, which varies by {limit:.3g}",
                 f"experiment {pilot.experiment!r}, treatment {each!r}",
                 "Ask for a larger effect",
             )
-        unpaired = _needed(effect, unpaired_limit, power, level, paired=False) if pooled > 0 else None
+        unpaired = needed_of(effect / unpaired_limit, paired=False) if pooled > 0 else None
         plans.append((needed, each, n, sd, limit, unpaired, unpaired_limit))
     needed, each, n, sd, limit, unpaired, unpaired_limit = max(plans, key=lambda plan: plan[0])
     return Plan(
@@ -265,6 +289,8 @@ def power(
         alpha=alpha,
         comparisons=len(chosen),
         tests=tests,
+        paired=paired,
+        fewest=fewest,
         pilot=n,
         sd=sd,
         sd_limit=limit,
@@ -332,12 +358,26 @@ def _treatments(pilot: Result, asked: str | None) -> list[str]:
     return known if asked is None else [asked]
 
 
-def _never_varies(pairs: Pairs | None) -> bool:
-    return pairs is not None and len(pairs.differences) >= 2 and moments(pairs.differences).sd == 0
+def _counts_exchanges(asked: HypothesisResult) -> bool:
+    """Tell whether the test of a hypothesis, such as the sign-flip test, has a smallest p-value."""
+    return any(
+        test.get("least_p_value") for found in asked.results.values() for _, test, _ in find_tests(found)
+    )
 
 
-def _spread(pairs: Pairs | None, metric: str, treatment: str, experiment: str) -> float:
-    """Return the standard deviation of the differences; refuse to plan with none."""
+def _fewest(level: float) -> int:
+    """Return how many pairs have so many exchanges, each with its opposite, that one has a share of `level`."""
+    return max(2, 1 + math.ceil(-math.log2(level)))
+
+
+def _sd(pairs: Pairs, *, paired: bool) -> float:
+    """Return the standard deviation of the differences, or, unpaired, of one condition."""
+    baseline, treatment, differences = (each.sd for each in pairs.sides)
+    return float(differences if paired else math.hypot(baseline, treatment) / math.sqrt(2))
+
+
+def _spread(pairs: Pairs | None, metric: str, treatment: str, experiment: str, *, paired: bool) -> float:
+    """Return the standard deviation to plan with; refuse to plan with none."""
     place = f"experiment {experiment!r}, treatment {treatment!r}"
     n = 0 if pairs is None else len(pairs.differences)
     if pairs is None or n < 2:
@@ -346,10 +386,10 @@ def _spread(pairs: Pairs | None, metric: str, treatment: str, experiment: str) -
             place,
             "Run a pilot of ten replicates",
         )
-    sd: float = moments(pairs.differences).sd
+    sd = _sd(pairs, paired=paired)
     if not sd > 0:
         raise InvalidValueError(
-            f"the differences of metric {metric!r} are "
+            f"the {'differences' if paired else 'values'} of metric {metric!r} are "
             f"{'all equal' if sd == 0 else 'not all finite'} in the pilot, so nothing can be planned",
             place,
             "If they never vary, one replicate says all; else run a larger pilot" if sd == 0 else "",
@@ -357,8 +397,9 @@ def _spread(pairs: Pairs | None, metric: str, treatment: str, experiment: str) -
     return sd
 
 
-def _needed(effect: float, sd: float, power: float, alpha: float, *, paired: bool = True) -> int | None:
-    return whole_replicates_needed(effect / sd, power=power, alpha=alpha, paired=paired)
+def _needed(effect: float, *, power: float, alpha: float, paired: bool, fewest: int) -> int | None:
+    found = whole_replicates_needed(effect, power=power, alpha=alpha, paired=paired)
+    return None if found is None else max(found, fewest)
 
 
 def _duration(seconds: float) -> str:

@@ -329,7 +329,7 @@ class Result:
         found = find_effects(
             conditions, metric, self.arrived, interactions=interactions, confidence=confidence
         )
-        return replace(found, was_stopped=self._was_stopped)
+        return replace(found, was_stopped=self._was_stopped, shared_inputs=self.shared_inputs)
 
     def best(
         self,
@@ -391,7 +391,7 @@ class Result:
             replicates=self.arrived,
             seed=self.master_seed,
         )
-        found = replace(found, was_stopped=self._was_stopped)
+        found = replace(found, was_stopped=self._was_stopped, shared_inputs=self.shared_inputs)
         if fresh is None:
             return found
         if fresh.master_seed == self.master_seed:

@@ -29,6 +29,7 @@ from crystallize.statistics.effect_size import is_known_to_be_negative
 from crystallize.statistics.intervals import bootstrap_t_interval
 from crystallize.statistics.moments import moments_of_each
 from crystallize.statistics.samples import per_replicate
+from crystallize.statistics.verdicts import sharing_notes
 from crystallize.utils.checks import check_share
 from crystallize.utils.suggest import counted, did_you_mean, listed, name_hint
 from crystallize.utils.text_table import (
@@ -206,7 +207,7 @@ class Summary:
         if self.rows:
             yield f"{replicates}. sd: standard deviation over replicates."
             yield from self._method_notes()
-            yield from self._sharing_notes()
+            yield from sharing_notes(self.shared_inputs, self.replicates)
             yield from self._stopping_notes()
         elif self.replicates != planned:
             yield f"no metrics were recorded in {replicates}"
@@ -237,15 +238,6 @@ class Summary:
         for method, metrics in methods.items():
             of = "" if only else f" of {', '.join(metrics)}"
             yield f"difference{of}: {_METHODS[method]}"
-
-    def _sharing_notes(self) -> Iterator[str]:
-        """Say of which experiments several replicates have read the same artifact."""
-        for producer, count in self.shared_inputs.items():
-            if count < self.replicates:
-                yield (
-                    f"replicates are not independent: they share those of {producer!r}, which has {count}. "
-                    "Intervals and p-values promise too much."
-                )
 
     def _stopping_notes(self) -> Iterator[str]:
         """Say of which experiments a stopping rule has said how many replicates there are."""

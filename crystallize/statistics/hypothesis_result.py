@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from crystallize.errors import RunFailedError, UnknownNameError
 from crystallize.results.condition import NAN, NOT_BOTH
 from crystallize.statistics.adjustment import TITLES
-from crystallize.statistics.p_values import find_tests, smaller
+from crystallize.statistics.p_values import find_tests, rounded, smaller
 from crystallize.statistics.verdicts import (
     BETTER,
     DIFFERENT,
@@ -71,7 +71,8 @@ class Comparison(NamedTuple):
         Of an undecided one: about how many replicates more would find the smallest effect, in 80 % of cases.
     visible : float or None
         Of an undecided one: the smallest difference, in the metric's unit, that so many replicates find in 80 % of
-        cases. Infinite if the test's p-value cannot be small enough, whatever they measure.
+        cases. Infinite if the test's p-value cannot be small enough, whatever they measure. Both are None if the test
+        does not tell its standard error.
     """
 
     treatment: str
@@ -282,8 +283,8 @@ class HypothesisResult:
                 each.metric,
                 each.treatment,
                 difference,
-                _rounded(each.p_value, self.alpha),
-                _rounded(each.adjusted_p_value, self.alpha),
+                rounded(each.p_value, self.alpha),
+                rounded(each.adjusted_p_value, self.alpha),
                 each.verdict,
             )
             for each, difference in zip(shown, align_points(differences), strict=True)
@@ -411,12 +412,6 @@ class HypothesisResult:
             if BETTER in metrics and WORSE in metrics:
                 better, worse = (", ".join(metrics[verdict]) for verdict in (BETTER, WORSE))
                 yield f"{treatment!r} is better on {better} and worse on {worse}, so it is not called best."
-
-
-def _rounded(p_value: float, alpha: float) -> str:
-    """Return a p-value with two digits, or with as many as tell on which side of `alpha` it is."""
-    texts = (f"{p_value:.{digits}g}" for digits in range(2, 18))
-    return next(text for text in texts if (float(text) <= alpha) == (p_value <= alpha))
 
 
 def _others(found: Any) -> str:

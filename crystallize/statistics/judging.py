@@ -57,7 +57,8 @@ class Test(NamedTuple):
         :class:`~crystallize.statistics.t_tests.MeanDifference`: margins and numbers of replicates are judged by it. NaN
         for several metrics that were tested together, and for what is no number.
     n : int
-        Of how many replicates the mean is.
+        Of how many replicates the mean is; 0 if the test does not tell the standard error of its difference, so that
+        nobody knows what so many replicates find.
     least_p : float
         The smallest p-value that the test could have given of so many values, as far as it tells.
     names : sequence of str
@@ -174,6 +175,8 @@ def _tests_in(
                 return f"gave {value!r} as a p-value, and those lie between 0 and 1"
         is_paired = not isinstance(n, _SEVERAL)
         mean, count = _own_mean(result, difference, n) or _mean_of(samples, metric, is_paired=is_paired)
+        if "standard_error" not in result:
+            count = 0
         test = (
             treatment,
             metric,
@@ -302,7 +305,7 @@ def _is_lopsided(test: Test) -> bool:
 def _outlook(test: Test, alpha: float, smallest: float | None) -> tuple[int | None, float | None]:
     """Return how many replicates more would find the smallest effect, and what difference so many find."""
     _, error, freedom, _ = test.mean
-    if not error > 0:
+    if not (error > 0 and test.n):
         return _NO_OUTLOOK
     # A test of all treatments together takes the variance from all conditions.
     each = None if test.adjusted is None or test.n < 2 else freedom / (test.n - 1)

@@ -58,6 +58,12 @@ def smaller(a: float, b: float) -> float:
     return b if b < a or math.isnan(a) else a
 
 
+def rounded(p_value: float, alpha: float, digits: int = 2) -> str:
+    """Return a p-value with some digits, or with as many as tell on which side of `alpha` it is."""
+    texts = (f"{p_value:.{each}g}" for each in range(digits, 18))
+    return next(text for text in texts if (float(text) <= alpha) == (p_value <= alpha))
+
+
 def is_number(value: object) -> TypeGuard[float]:
     """Tell whether `value` is one real number, of Python or NumPy."""
     return isinstance(value, _NUMBER) or (

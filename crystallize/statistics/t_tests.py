@@ -96,7 +96,7 @@ class MeanDifference:
         import numpy as np
 
         gap = self.difference - bound
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             found = np.divide(gap, self.error)
         return number_or_array(np.where((gap == 0) & (self.error == 0), 0.0, found))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 Direction = Literal["min", "max"]
@@ -15,6 +16,16 @@ WHY_WITHHELD = (
     "withheld: more replicates were lost under one condition than under the other, and those that are left may not be "
     "like the lost ones."
 )
+
+
+def sharing_notes(shared_inputs: Mapping[str, int], replicates: int) -> Iterator[str]:
+    """Say of which experiments several of so many replicates have read the same artifact."""
+    for producer, count in shared_inputs.items():
+        if count < replicates:
+            yield (
+                f"replicates are not independent: they share those of {producer!r}, which has {count}. "
+                "Intervals and p-values promise too much."
+            )
 
 
 class Evidence(NamedTuple):

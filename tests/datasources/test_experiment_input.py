@@ -12,6 +12,7 @@ from crystallize import (
     Experiment,
     ExperimentInput,
     data_source,
+    grid,
     open_run,
     precise,
 )
@@ -144,6 +145,29 @@ def test_that_replicates_share_several_artifacts_is_told(
     for each in (result, open_run("consumer")):
         noted = f"replicates are not independent: they share those of 'few', which has {there}."
         assert (noted in str(each.summary())) == is_told
+
+
+def test_that_replicates_share_artifacts_is_told_wherever_levels_are_and_of_what_was_made_of_them() -> None:
+    few, middle = Artifact("x.txt", loader="text"), Artifact("y.txt", loader="text")
+    producer("few", few).run(replicates=2)
+
+    def pass_on(data: str, *, y: Artifact) -> str:
+        y.write(data)
+        return data
+
+    def measure(data: str, *, factor: int = 1) -> tuple[str, dict[str, float]]:
+        return data, {"length": float(factor * len(data))}
+
+    Experiment(few, [pass_on], name="middle", outputs=[middle]).run(replicates=4)
+    Experiment(middle, [measure], name="last", treatments=grid(factor=[2, 3])).run(replicates=4)
+    last = open_run("last")
+    assert last.shared_inputs == {"few": 2}
+    note = "replicates are not independent: they share those of 'few', which has 2."
+    for found in (last.summary(), last.effects("length"), last.best("length", direction="max")):
+        assert note in " ".join(str(found).split())
+        assert found.to_dict()["shared_inputs"] == {"few": 2}
+    Experiment(middle, [measure], name="short", treatments=grid(factor=[2, 3])).run(replicates=2)
+    assert open_run("short").shared_inputs == {}
 
 
 def test_a_run_that_cannot_choose_what_it_reads_leaves_alone_what_another_one_keeps_to() -> None:

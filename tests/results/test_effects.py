@@ -72,6 +72,17 @@ def test_the_effects_of_the_pilot_plant_are_the_published_ones() -> None:
     assert "One replicate tells nothing of how sure an effect is." in str(effects)
 
 
+def test_a_p_value_has_the_digits_that_tell_on_which_side_of_the_level_it_is() -> None:
+    noise = np.array([-1.0, 1.0] * 10)
+    by = stats.t.isf(0.05004 / 2, 19) * noise.std(ddof=1) / math.sqrt(20)
+
+    def near(data: float, ctx: Any, a: int = 0) -> tuple[float, dict[str, float]]:
+        return data, {"y": a * (by + noise[ctx["replicate"]])}
+
+    line = str(run(near, grid(a=[0, 1]), replicates=20).effects("y")).splitlines()[2]
+    assert line.split()[-2:] == ["0.05004", "0.05004"]
+
+
 @pytest.mark.parametrize("offset", [10**18, 10**40])
 def test_large_integers_have_the_effects_of_small_ones(offset: int) -> None:
     def far(data: float, T: int = 0, C: int = 0, K: int = 0) -> tuple[float, dict[str, int]]:

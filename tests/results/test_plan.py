@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 import crystallize
-from crystallize import Experiment, Hypothesis, Treatment, open_run, paired_t_test, power
+from crystallize import (
+    Experiment,
+    Hypothesis,
+    Treatment,
+    open_run,
+    paired_t_test,
+    power,
+    sign_flip_test,
+    welch_t_test,
+)
 from crystallize.errors import CrystallizeError, InvalidTypeError, MissingMetricError, UnknownNameError
 from crystallize.statistics.power import largest_sd, smallest_effect, t_test_power
 
@@ -92,6 +101,37 @@ def test_a_plan_is_for_the_tests_of_the_hypothesis_on_the_metric():
     assert (alone.tests, alone.comparisons) == (1, 2)
     assert "'t1' needs most." in str(alone)
     assert power(pilot(), effect=0.5).alpha == 0.05
+
+
+def test_a_plan_for_one_treatment_is_for_its_test_among_all_of_the_hypothesis():
+    result = pilot(spreads=(0.2, 2.0, 0.3), hypotheses=[Hypothesis(paired_t_test(), "rmse")])
+    alone = power(result, effect=0.5, treatment="t0")
+    assert (alone.tests, alone.comparisons) == (3, 1)
+    assert t_test_power(0.5 / alone.sd_limit, alone.pairs, alpha=0.05 / 3) >= 0.8
+
+
+def test_a_plan_for_a_test_without_pairs_is_without_pairs():
+    asked, paired = ([Hypothesis(test(), "rmse")] for test in (welch_t_test, paired_t_test))
+    plan, of_pairs = (power(pilot(hypotheses=each), effect=4.0) for each in (asked, paired))
+    assert plan.pairs == plan.unpaired == of_pairs.unpaired > of_pairs.pairs
+    assert plan.sd_limit == plan.unpaired_sd_limit == of_pairs.unpaired_sd_limit
+    limit = 4.0 / plan.sd_limit
+    assert plan.power_of(plan.pairs) == t_test_power(limit, plan.pairs, paired=False) >= 0.8
+    assert plan.smallest_effect(plan.pairs) <= 4.0 < plan.smallest_effect(plan.pairs - 1)
+    assert plan.curve([4.0]) == [(4.0, plan.pairs)]
+    assert str(plan).endswith("The hypothesis compares without pairs.")
+
+
+@pytest.mark.parametrize(("treatments", "fewest"), [(1, 6), (2, 7), (5, 8)])
+def test_a_plan_has_as_many_replicates_as_a_test_that_counts_exchanges_needs_at_least(treatments, fewest):
+    asked = Hypothesis(sign_flip_test(), "rmse")
+    result = pilot(replicates=5, spreads=tuple(range(1, treatments + 1)), hypotheses=[asked])
+    plan = power(result, effect=1000)
+    assert plan.pairs == plan.fewest == fewest
+    assert "The pilot's 5 find nothing." in str(plan)
+    assert (plan.power_of(fewest - 1), plan.smallest_effect(fewest - 1)) == (0.0, math.inf)
+    assert plan.power_of(fewest) == pytest.approx(1.0)
+    assert {pairs for _, pairs in plan.curve()} == {fewest}
 
 
 def test_the_metric_is_the_only_one_or_that_of_a_hypothesis():

@@ -363,6 +363,18 @@ def test_what_no_hypothesis_asks_for_is_a_family_of_its_own(draws):
     assert [details[metric].verdict for metric in "abc"] == ["better", "smaller", "smaller"]
 
 
+@pytest.mark.parametrize("with_hypothesis", [True, False])
+def test_details_tell_on_which_side_of_its_level_a_p_value_is(with_hypothesis):
+    noise = np.array([-1.0, 1.0] * 10)
+    by = stats.t.isf(0.0501 / 2, 19) * noise.std(ddof=1) / math.sqrt(20)
+    hypotheses = [Hypothesis(paired_t_test(), "loss")] if with_hypothesis else []
+    result = make_result(hypotheses, baseline={"loss": [0.0] * 20}, t={"loss": (noise + by).tolist()})
+    summary = result.summary(detail=True)
+    assert summary.rows[1].detail.alpha == pytest.approx(0.05)
+    assert "  p           0.0501 (" in str(summary)
+    assert "  verdict     undecided" in str(summary)
+
+
 def test_details_are_shown_as_blocks_of_80_columns(draws):
     base, better = (side.tolist() for side in draws)
     hypothesis = Hypothesis(paired_t_test(), "rmse", direction="min", name="lower")

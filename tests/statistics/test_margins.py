@@ -44,6 +44,11 @@ def test_equivalence_of_independent_samples_is_welchs(draws):
     assert found["n"] == (20, 20)
 
 
+def test_differences_that_are_no_normal_floats_are_within_a_margin_without_a_warning(draws):
+    small = [(each * 1e-310).tolist() for each in draws]
+    assert compare(equivalence_test, *small, margin=1.0)["significant"]
+
+
 @pytest.mark.parametrize("margin", [0.05, 0.2, 0.25, 0.3, 1])
 def test_equivalence_is_claimed_if_the_interval_lies_within_the_margin(draws, margin):
     found = compare(equivalence_test, *draws, margin=margin)

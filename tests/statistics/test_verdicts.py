@@ -7,13 +7,14 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from crystallize.errors import CrystallizeError
 from crystallize.results.columns import Column
 from crystallize.results.condition import ConditionMetrics
 from crystallize.statistics.hypothesis import Hypothesis
 from crystallize.statistics.hypothesis_result import HypothesisResult
-from crystallize.statistics.power import t_test_power
+from crystallize.statistics.power import smallest_effect, t_test_power
 from crystallize.statistics.verdicts import Evidence, verdict
 from crystallize.statistics.verifiers import (
     dunnett_test,
@@ -136,6 +137,23 @@ def test_without_a_smallest_effect_nobody_knows_how_many_more_are_needed():
     found = evaluate(Hypothesis(paired_t_test(), "rmse", direction="min"), baseline, t=treatment)
     assert found.comparisons[0].more is None
     assert "t on rmse: 4 of 5 such runs find a difference of 0.498." in str(found)
+
+
+def test_what_a_test_finds_is_not_known_if_it_does_not_tell_its_standard_error():
+    def rank_sums(baseline, treatment):
+        return {"p_value": float(stats.mannwhitneyu(baseline["rmse"], treatment["rmse"]).pvalue)}
+
+    def with_error(baseline, treatment):
+        return rank_sums(baseline, treatment) | {"standard_error": 0.2, "n": 30, "difference": -0.1}
+
+    baseline, treatment = shifted(-0.1)
+    ours = Hypothesis(rank_sums, "rmse", smallest_effect=0.25)
+    (only,) = evaluate(ours, baseline, t=treatment).comparisons
+    assert (only.verdict, only.more, only.visible) == ("undecided", None, None)
+    within = Hypothesis(rank_sums, "rmse", equivalence_margin=1.0)
+    assert verdicts(evaluate(within, baseline, t=treatment)) == {"t": "equivalent"}
+    (told,) = evaluate(Hypothesis(with_error, "rmse"), baseline, t=treatment).comparisons
+    assert told.visible == pytest.approx(0.2 * math.sqrt(30) * smallest_effect(30))
 
 
 COUNTING = [sign_flip_test(), wilcoxon_test(), mcnemar_test()]
