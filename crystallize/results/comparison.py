@@ -11,6 +11,7 @@ from crystallize.results.circumstances import Change, changes, signature_changes
 from crystallize.results.load import load_run
 from crystallize.statistics.moments import moments, paired_differences
 from crystallize.statistics.samples import per_replicate
+from crystallize.utils.json_text import to_json
 
 if TYPE_CHECKING:
     from crystallize.results.columns import Column
@@ -133,7 +134,7 @@ def _metric_difference(
 ) -> MetricDifference:
     columns = [None if side is None else side.columns.get(metric) for side in (before, after)]
     rows = [{} if column is None else dict(column.by_replicate()) for column in columns]
-    same = repr(rows[0]) == repr(rows[1])  # equal to the last bit, with NaN equal to NaN
+    same = to_json(rows[0]) == to_json(rows[1])  # all of an array, and NaN equals NaN
     pairs = []
     if before is not None and after is not None:
         seeds = enumerate(zip(before.seeds, after.seeds, strict=False))

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from crystallize.errors import StoreError, ValidationError
+from crystallize.errors import ValidationError
 from crystallize.results.results_file import read_columns
 from crystallize.store.changes import changed_conditions
 from crystallize.store.extent import Extent, takes_part
@@ -17,7 +17,6 @@ from crystallize.store.journal_reader import JournalReader, StoredOutcomes, has_
 from crystallize.store.layout import (
     COMPLETE,
     JOURNAL,
-    METADATA,
     RESULTS,
     path_in,
     replicate_number,
@@ -110,19 +109,9 @@ class EarlierPart:
         if has_begun(folder / JOURNAL):
             self.reader = JournalReader(folder / JOURNAL, may_unpickle=True)
             self._stored = StoredOutcomes(self.reader, conditions)
-            self._check_journal(experiment, self._stored)
-
-    def _check_journal(self, experiment: str, stored: StoredOutcomes) -> None:
-        last = stored.sessions[-1]
-        token = self.metadata.get("run")
-        if last.experiment != experiment or (
-            token is not None and all(session.run != token for session in stored.sessions)
-        ):
-            raise StoreError(
-                f"the journal is that of another run, of experiment {last.experiment!r}",
-                str(self.folder / JOURNAL),
-                f"Put the one back that belongs to {self.folder / METADATA}, or run without resume",
-            )
+            self._stored.check_run(self.metadata.get("run"))
+            if self._stored.sessions[-1].experiment != experiment:
+                raise self._stored.foreign()
 
     def compare(self, signature: Mapping[str, Any]) -> None:
         """Find out which conditions have changed.

@@ -272,7 +272,7 @@ def _check_place(target: Path, *, force: bool) -> None:
         return
     if not _is_zip(target) and is_folder(target) and not any(target.iterdir()):
         return
-    if not is_plain(target if _is_zip(target) else target / DOCUMENT) or target.is_symlink():
+    if target.is_symlink() or not (_is_zipped_crate if _is_zip(target) else _is_crate)(target):
         raise InvalidValueError(
             f"{str(target)!r} exists already and is no crate, so that it is left as it is",
             hint="Choose another name",
@@ -282,6 +282,22 @@ def _check_place(target: Path, *, force: bool) -> None:
             f"{str(target)!r} exists already",
             hint="Choose another name, or replace it with --force (in Python, force=True)",
         )
+
+
+def _is_crate(folder: Path) -> bool:
+    return is_plain(folder / DOCUMENT)
+
+
+def _is_zipped_crate(path: Path) -> bool:
+    from zipfile import BadZipFile, ZipFile
+
+    if not is_plain(path):
+        return False
+    try:
+        with ZipFile(path) as archive:
+            return DOCUMENT in archive.namelist()
+    except (BadZipFile, OSError):
+        return False
 
 
 def _put_aside(target: Path, aside: Path, *, force: bool) -> None:

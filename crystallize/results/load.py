@@ -121,6 +121,7 @@ def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
     extent = Extent.of(metadata)
     reader = JournalReader(run / JOURNAL)
     stored = StoredOutcomes(reader, extent=extent)
+    stored.check_run(metadata.get("run"))
     session = stored.sessions[-1]
     _, _, master_seed = _described(run, metadata)
     collection = Collection(session.conditions, coordinates_of(metadata))

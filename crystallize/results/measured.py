@@ -94,7 +94,9 @@ class MeasuredRun:
         return outcome._replace(error=error._replace(message=self._places.sub("<run>", error.message)))
 
     def _from_journal(self) -> StoredOutcomes:
-        return StoredOutcomes(JournalReader(self.folder / JOURNAL), extent=self._extent)
+        stored = StoredOutcomes(JournalReader(self.folder / JOURNAL), extent=self._extent)
+        stored.check_run(self.metadata.get("run"))
+        return stored
 
     def _result(self) -> Result:
         return from_results(self.folder, self.metadata)

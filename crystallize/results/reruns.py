@@ -239,7 +239,7 @@ class _Comparison:
 
     def _is_left_out(self, outcome: Outcome) -> bool:
         names = {*outcome.metrics, *(entry.name for entry in outcome.artifacts)}
-        return bool(names) and names <= self._leaving_out
+        return outcome.error is None and bool(names) and names <= self._leaving_out
 
     def findings(self) -> Findings:
         """Return what was found."""

@@ -71,7 +71,7 @@ def locate(what: str | os.PathLike[str], root: str | Path = ROOT) -> tuple[RunLo
     folder = (Path(text) if is_path else Path(root_folder(root), text)).absolute()
     if text not in ("", ".", ".."):
         number = version_number(folder.name) if is_path else None
-        if number is not None:
+        if number is not None and not _is_experiment(folder):
             return RunLocation(str(folder.parent.parent), folder.parent.name), number
         location = RunLocation(str(folder.parent), folder.name)
         if find_run(location) is not None or versions(folder):
@@ -85,6 +85,11 @@ def locate(what: str | os.PathLike[str], root: str | Path = ROOT) -> tuple[RunLo
     known = [each.experiment for each in stored_experiments(folder.parent) if has_runs(each)]
     hint = name_hint(folder.name, "There are runs of", known) if known else "There are no runs at all"
     raise UnknownNameError(f"no run of {text!r} is stored", str(folder.parent), hint)
+
+
+def _is_experiment(folder: Path) -> bool:
+    """Tell whether a folder that is called like a run is that of an experiment, which may be called ``v2``."""
+    return not os.path.lexists(folder / METADATA) and bool(versions(folder))
 
 
 def find_version(location: RunLocation, version: int | str = LATEST) -> Path:

@@ -23,6 +23,7 @@ from crystallize.store.journal import (
     trace_from,
     without_sums,
 )
+from crystallize.store.layout import METADATA
 from crystallize.utils import exact_json
 from crystallize.utils.files import open_plain
 
@@ -281,6 +282,19 @@ class StoredOutcomes:
         self._last_session = found[-1][0]
         self._given: set[int] = set()
         self._conditions = self.sessions[-1].conditions if conditions is None else conditions
+
+    def check_run(self, token: str | None) -> None:
+        """Raise StoreError if no session is of the run with this token; a run of another tool has none."""
+        if token is not None and all(session.run != token for session in self.sessions):
+            raise self.foreign()
+
+    def foreign(self) -> StoreError:
+        """Return the error that says that the journal is that of another run."""
+        return StoreError(
+            f"the journal is that of another run, of experiment {self.sessions[-1].experiment!r}",
+            str(self._reader.file),
+            f"Put the one back that belongs to {self._reader.file.with_name(METADATA)}, or run without resume",
+        )
 
     def __iter__(self) -> Iterator[tuple[int, Sequence[Outcome]]]:
         """Yield each replicate with its outcomes, in the order of the conditions; some may be missing.

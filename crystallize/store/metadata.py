@@ -105,7 +105,7 @@ def mark_deleted(run: Path, removed: dict[str, Any]) -> None:
     try:
         metadata = read_metadata(run) or {}
     except StoreError:  # it is damaged, which may be why the run is deleted
-        metadata = {}
+        metadata = {"schema_version": SCHEMA_VERSION}
     before = metadata.get("removed")  # it was deleted before, and that was cut off
     removed = removed | before if isinstance(before, dict) else removed
     _write(run, metadata | {"status": DELETED, "deleted": now(), "removed": removed})

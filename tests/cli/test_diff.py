@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
+
+from crystallize import Experiment
 
 
 @pytest.fixture
@@ -52,6 +55,20 @@ def test_a_run_is_the_same_as_itself(call, project):
     out = call("diff", "make", "data/make/v0").out
     assert out.count("no difference") == 6
     assert [line.split()[-2] for line in out.splitlines()[-2:]] == ["same", "same"]
+
+
+def test_arrays_are_the_same_only_if_each_number_is(call, project):
+    for last in (1.0, 2.0):
+        long, close = np.arange(2000.0), np.array([1.0 + last * 1e-12])
+        long[1000] = last
+        metrics = {"long": long, "close": close, "equal": np.arange(2000.0)}
+        Experiment(lambda: None, [lambda data, m=metrics: (data, m)], name="arrays", seed=1).run()
+    found = json.loads(call("diff", "arrays@v0", "arrays", "--json").out)
+    assert {row["metric"]: row["same"] for row in found["metrics"]} == {
+        "long": False,
+        "close": False,
+        "equal": True,
+    }
 
 
 def test_other_seeds_give_no_pairs_but_a_difference_of_means(call, changed):

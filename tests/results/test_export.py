@@ -397,12 +397,15 @@ def test_an_empty_folder_is_a_place_for_a_crate() -> None:
     assert document()
 
 
-@pytest.mark.parametrize("output", ["data", "file", "file.zip", "link"])
+@pytest.mark.parametrize("output", ["data", "file", "file.zip", "folder.zip", "link", "other.zip"])
 def test_what_is_no_crate_is_never_replaced(output: str) -> None:
     result = run()
     export(result, "crate")
     Path("file").touch()
-    Path("file.zip").mkdir()
+    Path("file.zip").write_text("my notes")
+    Path("folder.zip").mkdir()
+    with zipfile.ZipFile("other.zip", "w") as archive:
+        archive.writestr("notes.txt", "my notes")
     Path("link").symlink_to("crate")
     before = contents(".")
     with pytest.raises(InvalidValueError, match=r"exists already and is no crate"):

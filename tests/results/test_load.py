@@ -34,6 +34,7 @@ from crystallize import (
 )
 from crystallize.errors import RunFailedError, StoreError
 from crystallize.results.load import load_result, load_run, open_run
+from crystallize.results.measured import MeasuredRun
 
 
 class Fit(PipelineStep):
@@ -358,6 +359,15 @@ def test_a_damaged_file_of_hypotheses_is_named(content: str) -> None:
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no run is stored here"):
         load_result(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("read", [load_result, MeasuredRun])
+def test_a_run_with_the_journal_of_another_one_is_not_read(read: Callable[[Path], Any]) -> None:
+    (_, other), (_, path) = stored(replicates=1), stored(replicates=1)
+    shutil.copy(other / "journal.jsonl", path)
+    told = r"the journal is that of another run.*v1/journal\.jsonl.*Put the one back.*v1/metadata\.json"
+    with pytest.raises(StoreError, match=told):
+        read(path)
 
 
 @pytest.mark.parametrize("status", ["interrupted", "failed", "running", "complete"])

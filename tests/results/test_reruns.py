@@ -171,6 +171,12 @@ def test_an_outcome_of_which_nothing_is_left_is_not_compared() -> None:
     assert (found.outcomes, found.not_compared) == (1, {"all that it gave is left out": 1})
 
 
+def test_a_failure_is_compared_also_if_the_file_that_was_written_before_it_is_left_out() -> None:
+    before = failed("ValueError", "no fit")._replace(artifacts=with_file("aa").artifacts)
+    found = compare(run(before), [run(before)], leaving_out=["model.bin"])
+    assert (found.outcomes, found.not_compared) == (1, {})
+
+
 def test_a_tolerance_is_for_numbers_and_each_metric_may_have_its_own() -> None:
     before, now = outcome(a=1.0, b=1.0), outcome(a=1.01, b=1.01)
     found = compare(run(before), [run(now)], tolerances={"a": Tolerance(0.1)})

@@ -83,6 +83,13 @@ def test_all_experiments_are_found_below_a_root_and_one_by_its_folder() -> None:
     assert len(crystallize.runs(root_dir="nowhere")) == 0
 
 
+def test_an_experiment_may_be_called_like_a_run() -> None:
+    newest = [store("v2", 1), store("v2", 1)][-1]
+    for name in ("v2", "data/v2", Path("data/v2"), "data/v2/v1"):
+        assert crystallize.open_run(name).path == newest.path
+    assert [run.version for run in crystallize.runs(Path("data/v2"))] == [0, 1]
+
+
 def test_open_run_gives_the_newest_complete_run_or_the_one_that_is_asked_for() -> None:
     first, second = store("centre", 1), store("centre", 2, 3)
     third = store("centre", 3).path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from crystallize.errors import StoreError
 from crystallize.store.layout import COMPLETE, METADATA, ArtifactEntry, RunLocation
 from crystallize.store.locks import ReadLock
 from crystallize.store.manifest import read_manifest, write_manifest
-from crystallize.store.metadata import FINISHED, INTERRUPTED, read_metadata, write_metadata
+from crystallize.store.metadata import DELETED, FINISHED, INTERRUPTED, read_metadata, write_metadata
 from crystallize.store.retention import (
     InUseError,
     Removed,
@@ -197,14 +196,16 @@ def test_a_run_can_be_deleted_again_after_that_was_cut_off(many: RunLocation) ->
     assert {"left", "baseline/results.json"} < set((read_metadata(run) or {})["removed"])
 
 
-def test_a_damaged_run_can_be_deleted(many: RunLocation) -> None:
+@pytest.mark.parametrize("metadata", ["{", '{"schema_version": 2}'], ids=["damaged", "newer"])
+def test_a_run_that_cannot_be_read_can_be_deleted(many: RunLocation, metadata: str) -> None:
     run = version_with_artifacts(many)
     os.mkfifo(run / "pipe")
     (run / "link").symlink_to(run)
-    (run / METADATA).write_text("{")
+    (run / METADATA).write_text(metadata)
     (run / "_manifest.json").write_text("[")
     delete(run)
-    assert len(json.loads((run / METADATA).read_text())["removed"]) == 6
+    record = read_metadata(run) or {}
+    assert (record["status"], len(record["removed"])) == (DELETED, 6)
 
 
 def test_without_versions_a_deleted_run_is_none_and_the_next_one_replaces_it(tmp_path: Path) -> None:
