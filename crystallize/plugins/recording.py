@@ -141,6 +141,7 @@ class Recording:
             for result in earlier.unwritten:
                 self._journal.add(result)
             earlier.remove_leftovers()
+            self._note_dropped()
             write_metadata(self.folder, self._metadata, RUNNING)
             forget_pruned(self.folder)  # afterwards: the metadata of a complete run count it
 
@@ -163,8 +164,19 @@ class Recording:
         OSError
             If the disk does not take them.
         """
-        if self._journal is not None:
-            self._journal.add(self._with_consumed(result))
+        if self._journal is None:
+            return
+        self._journal.add(self._with_consumed(result))
+        if self._note_dropped():
+            write_metadata(self.folder, self._metadata, RUNNING)
+
+    def _note_dropped(self) -> bool:
+        """Note which conditions a rule has dropped by now, for who reads the run as it is; tell if that is news."""
+        dropped, stopping = self._experiment.current_run.dropped, self._metadata["stopping"]
+        if not dropped or dropped == stopping.get("dropped"):
+            return False
+        self._metadata["stopping"] = {**stopping, "dropped": dict(dropped)}
+        return True
 
     def _with_consumed(self, result: ReplicateResult) -> ReplicateResult:
         consumed = self._consumed
