@@ -11,7 +11,7 @@ from crystallize.errors import CrystallizeError, PluginError, StoreError
 from crystallize.results.earlier import EarlierPart
 from crystallize.results.hypotheses_file import format_hypotheses
 from crystallize.results.results_file import format_results
-from crystallize.store.accounting import Account
+from crystallize.store.accounting import Account, sessions_of
 from crystallize.store.journal import Session
 from crystallize.store.journal_writer import JournalWriter
 from crystallize.store.layout import (
@@ -127,6 +127,7 @@ class Recording:
         earlier.report()
         if not earlier.has_voided:
             run.token = self._metadata["run"] = earlier.metadata.get("run") or run.token
+        self._metadata["earlier_sessions"] = sessions_of(earlier.metadata)
         self._stored_stopping = earlier.metadata.get("stopping")
         if earlier.is_all_there(run.replicates, run.dropped):
             return
@@ -343,6 +344,7 @@ def _describe_run(
         "hooks": experiment.plugins.order(),
         **account.at_start(),
         "started": experiment.current_run.started,
+        "earlier_sessions": [],
     }
 
 

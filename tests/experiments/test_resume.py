@@ -131,6 +131,22 @@ def test_a_finished_run_is_read_and_nothing_is_written() -> None:
     assert result.path == first.path
 
 
+def test_on_what_each_session_ran_stays_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for threads, replicate in (("1", 1), ("2", 3)):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        Path(f"stop-{replicate}").touch()
+        with pytest.raises(KeyboardInterrupt):
+            experiment().run(strategy="resume")
+        Path(f"stop-{replicate}").unlink()
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    for _ in range(2):  # the second time nothing is owed
+        experiment().run(strategy="resume", replicates=REPLICATES)
+    metadata = json.loads(Path("data/demo/v0/metadata.json").read_text())
+    sessions = [*metadata["earlier_sessions"], metadata]
+    assert [each["environment"]["variables"]["OMP_NUM_THREADS"] for each in sessions] == ["1", "2", "3"]
+    assert all(each["finished"] for each in sessions)
+
+
 def test_where_nothing_is_stored_all_is_owed() -> None:
     result = experiment().run(strategy="resume")
     assert ran() == owed(*range(REPLICATES))
