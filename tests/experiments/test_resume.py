@@ -24,6 +24,7 @@ from crystallize import (
     SeedPlugin,
     Treatment,
     hookimpl,
+    open_run,
     paired_t_test,
     pipeline_step,
 )
@@ -145,6 +146,19 @@ def test_on_what_each_session_ran_stays_known(monkeypatch: pytest.MonkeyPatch) -
     sessions = [*metadata["earlier_sessions"], metadata]
     assert [each["environment"]["variables"]["OMP_NUM_THREADS"] for each in sessions] == ["1", "2", "3"]
     assert all(each["finished"] for each in sessions)
+
+
+def test_a_run_that_is_interrupted_again_has_what_was_there_of_each_replicate() -> None:
+    Path("fail-high-1").touch()
+    experiment().run()
+    Path("fail-high-1").unlink()
+    Path("stop-2").touch()
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        experiment(conditions=("high", "higher")).run(strategy="resume")
+    live, there = stopped.value.result, open_run("demo", 0)  # type: ignore[attr-defined]
+    assert (there, there.arrived) == (live, live.arrived)
+    counts = {name: len(live.condition(name).metrics["loss"]) for name in live.conditions}
+    assert counts == {"baseline": REPLICATES, "high": REPLICATES, "higher": 2}
 
 
 def test_where_nothing_is_stored_all_is_owed() -> None:
