@@ -481,6 +481,8 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     pruned = pruned_of(run.path)
     if pruned.files:
         yield "Pruned", f"{counted(pruned.files, 'file')}, {quantities.format_size(pruned.size)}"
+    if earlier := metadata.get("earlier_sessions"):
+        yield "Sessions", f"{len(earlier) + 1}, and the following of the last; metadata.json tells of all"
     code = metadata.get("code")
     if isinstance(code, dict) and code.get("git_commit"):
         yield "Commit", code["git_commit"] + (", with uncommitted changes" if code.get("dirty") else "")

@@ -213,11 +213,12 @@ def resolve_most_replicates(experiment: RunningExperiment, asked: int | None, ru
     return min(known)
 
 
-def shared_inputs(experiment: RunningExperiment, replicates: int) -> dict[str, int]:
-    """Return how many replicates another experiment has whose artifacts replicates share, after a warning.
+def shared_inputs(experiment: RunningExperiment, replicates: int | None) -> dict[str, int]:
+    """Return how many replicates another experiment has whose artifacts replicates share.
 
     It has several, but not as many: one is for all. What is read may have been made of shared artifacts, too.
     """
+    replicates = replicates or 0
     leaves = [leaf for source in data_sources(experiment).values() for leaf in source.leaves()]
     counts = {
         producer: count
@@ -225,26 +226,29 @@ def shared_inputs(experiment: RunningExperiment, replicates: int) -> dict[str, i
         for producer, count in leaf.shared_producers().items()
         if count < replicates
     }
-    counts |= {
+    return counts | {
         location.experiment: count
         for leaf in leaves
         if isinstance(leaf, Artifact) and 1 < (count := leaf.default_replicates or 0) < replicates
         for location in leaf.producers()
     }
-    for producer, count in counts.items():
+
+
+def warn_of_shared_inputs(experiment: RunningExperiment) -> None:
+    """Say that replicates of the run under way share artifacts of another experiment, if they do."""
+    for producer, count in experiment.current_run.shared_inputs.items():
         _logger.warning(
             "experiment %r has up to %d replicates, and %r, whose artifacts it reads, has %d: they are read again from "
             "the first one on. Replicates that share one are not independent, so that intervals, p-values and stopping "
             "rules promise too much",
             experiment.folder_name,
-            replicates,
+            experiment.replicates,
             producer,
             count,
         )
-    return counts
 
 
-def stopped_inputs(experiment: RunningExperiment, replicates: int) -> list[str]:
+def stopped_inputs(experiment: RunningExperiment, replicates: int | None) -> list[str]:
     """Return the experiments that say by their stopping rules how many replicates there are.
 
     A run of fewer than they have is as long as somebody has said.
@@ -253,7 +257,7 @@ def stopped_inputs(experiment: RunningExperiment, replicates: int) -> list[str]:
         producer: None
         for source in data_sources(experiment).values()
         for leaf in source.leaves()
-        if (count := leaf.default_replicates) and count <= replicates
+        if (count := leaf.default_replicates) and count <= (replicates or 0)
         for producer in leaf.stopped_producers()
     }
     return list(found)

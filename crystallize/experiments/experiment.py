@@ -28,6 +28,7 @@ from crystallize.experiments.checks import (
     settle_sources,
     shared_inputs,
     stopped_inputs,
+    warn_of_shared_inputs,
     with_seed,
 )
 from crystallize.experiments.failure_policy import FailurePolicy
@@ -321,8 +322,8 @@ class Experiment:
             "order": self.order if run is None else run.order,
             "signature": experiment_signature(self, hypotheses),
             "preregistration": None if planned is None else planned._asdict(),
-            "shared_inputs": {} if run is None else run.shared_inputs,
-            "stopped_inputs": [] if run is None else run.stopped_inputs,
+            "shared_inputs": {} if run is None else shared_inputs(self, run.replicates),
+            "stopped_inputs": [] if run is None else stopped_inputs(self, run.replicates),
         }
 
     def files(self) -> dict[str, str]:
@@ -635,11 +636,12 @@ class Experiment:
             if run.stop_when is None
             else resolve_most_replicates(self, asked, run.stop_when)
         )
-        run.shared_inputs = shared_inputs(self, run.replicates)
-        run.stopped_inputs = stopped_inputs(self, run.replicates)
         if run.stop_when is not None and (unused := run.stop_when.unused_looks(run.replicates)):
             _logger.warning("experiment %r: the stopping rule %s", self.folder_name, unused)
         self.plugins.call("before_run", experiment=self)
+        run.shared_inputs = shared_inputs(self, run.replicates)  # a run that is resumed may keep more of them
+        run.stopped_inputs = stopped_inputs(self, run.replicates)
+        warn_of_shared_inputs(self)
         if run.resumes and not run.stored and self.location() is None:
             _logger.warning(
                 "nothing stores the runs of experiment %r, so that there is none to resume: all is run",

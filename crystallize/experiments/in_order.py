@@ -59,9 +59,7 @@ class InOrder:
         early = self._early
         early[result.replicate] = result
         while not self.is_over and (found := early.pop(self.count, None)) is not None:
-            if self._dropped:
-                outcomes = (each for each in found.outcomes if self.counts(self.count, each.condition))
-                found = found._replace(outcomes=tuple(outcomes))
+            found = self._what_counts(found)
             self._watch.see({each.condition: each.metrics for each in found.outcomes})
             self.count += 1
             for name in self._watch.dropped:
@@ -73,7 +71,14 @@ class InOrder:
 
     def held_back(self) -> Iterator[ReplicateResult]:
         """Yield what has not had its turn, if the run is broken off before the rule is over."""
-        yield from (result for _, result in sorted(self._early.items()))
+        yield from (self._what_counts(result) for _, result in sorted(self._early.items()))
+
+    def _what_counts(self, result: ReplicateResult) -> ReplicateResult:
+        """Return a result without the conditions that the rule has dropped from it."""
+        if not self._dropped:
+            return result
+        outcomes = (each for each in result.outcomes if self.counts(result.replicate, each.condition))
+        return result._replace(outcomes=tuple(outcomes))
 
     def counts(self, replicate: int, condition: str) -> bool:
         """Tell whether a condition has a part in a replicate, as far as the rule has come."""

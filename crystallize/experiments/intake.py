@@ -203,10 +203,14 @@ class Intake:
 
     def _give_result_to(self, error: BaseException) -> None:
         """Have an error that ends the run carry what was measured."""
-        if self._in_order is not None and not self._in_order.is_over:
-            for each in self._in_order.held_back():
+        in_order = self._in_order
+        if in_order is None or not in_order.is_over:
+            for each in () if in_order is None else in_order.held_back():
                 self._add(each)
-        if not self._count:
+            for replicate, there in sorted(self._partial.items()):
+                outcomes = (there[name] for name in there if takes_part(name, replicate, self.run.dropped))
+                self._aggregator.add(ReplicateResult(replicate, tuple(outcomes), self.run.token))
+        if not self._count and not self._partial:
             return
         try:
             result = self._result or self._aggregator.finish()

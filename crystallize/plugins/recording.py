@@ -11,7 +11,7 @@ from crystallize.errors import CrystallizeError, PluginError, StoreError
 from crystallize.results.earlier import EarlierPart
 from crystallize.results.hypotheses_file import format_hypotheses
 from crystallize.results.results_file import format_results
-from crystallize.store.accounting import Account
+from crystallize.store.accounting import Account, sessions_of
 from crystallize.store.journal import Session
 from crystallize.store.journal_writer import JournalWriter
 from crystallize.store.layout import (
@@ -127,6 +127,7 @@ class Recording:
         earlier.report()
         if not earlier.has_voided:
             run.token = self._metadata["run"] = earlier.metadata.get("run") or run.token
+        self._metadata["earlier_sessions"] = sessions_of(earlier.metadata)
         self._stored_stopping = earlier.metadata.get("stopping")
         if earlier.is_all_there(run.replicates, run.dropped):
             return
@@ -141,6 +142,7 @@ class Recording:
             for result in earlier.unwritten:
                 self._journal.add(result)
             earlier.remove_leftovers()
+            self._note_dropped()
             write_metadata(self.folder, self._metadata, RUNNING)
             forget_pruned(self.folder)  # afterwards: the metadata of a complete run count it
 
@@ -163,8 +165,19 @@ class Recording:
         OSError
             If the disk does not take them.
         """
-        if self._journal is not None:
-            self._journal.add(self._with_consumed(result))
+        if self._journal is None:
+            return
+        self._journal.add(self._with_consumed(result))
+        if self._note_dropped():
+            write_metadata(self.folder, self._metadata, RUNNING)
+
+    def _note_dropped(self) -> bool:
+        """Note which conditions a rule has dropped by now, for who reads the run as it is; tell if that is news."""
+        dropped, stopping = self._experiment.current_run.dropped, self._metadata["stopping"]
+        if not dropped or dropped == stopping.get("dropped"):
+            return False
+        self._metadata["stopping"] = {**stopping, "dropped": dict(dropped)}
+        return True
 
     def _with_consumed(self, result: ReplicateResult) -> ReplicateResult:
         consumed = self._consumed
@@ -331,6 +344,7 @@ def _describe_run(
         "hooks": experiment.plugins.order(),
         **account.at_start(),
         "started": experiment.current_run.started,
+        "earlier_sessions": [],
     }
 
 

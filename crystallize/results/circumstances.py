@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 from crystallize.discovery.imported import installed_version
@@ -64,6 +65,8 @@ def compare_circumstances(
 ) -> Circumstances:
     """Return what has changed between a run and a later one that was to repeat it, from the metadata of both.
 
+    Of a run that was resumed, what has changed since any of its sessions.
+
     Parameters
     ----------
     before, after : mapping
@@ -77,12 +80,22 @@ def compare_circumstances(
         # The run is repeated with its own seed, and the environment tells more of Python.
         leaving_out = ("seed", "python", *(() if with_hypotheses else ("hypotheses",)))
         settings, code = signature_changes(_limited(before, after), after, leaving_out=leaving_out)
+    sessions = [*before.get("earlier_sessions", ()), before]
     return Circumstances(
         [change for change in settings if change.name != "plugins.seed.settings.seed"],
-        [*code, *_git_changes(before, after)],
-        [*_environment_changes(before, after), *_library_changes(before, after)],
-        _package_changes(before.get("packages") or {}, after.get("packages") or {}),
+        [*code, *_once(_git_changes(each, after) for each in sessions)],
+        _once([*_environment_changes(each, after), *_library_changes(each, after)] for each in sessions),
+        _once(_package_changes(each.get("packages") or {}, after.get("packages") or {}) for each in sessions),
     )
+
+
+def _once(found: Iterable[list[Change]]) -> list[Change]:
+    """Return the changes since each session of a run, without those that are there already."""
+    kept: list[Change] = []
+    for change in chain.from_iterable(found):
+        if change not in kept:
+            kept.append(change)
+    return kept
 
 
 def _limited(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from crystallize.store.finding import LATEST, find_version, locate
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes
 from crystallize.store.layout import BASELINE, JOURNAL, METADATA, ROOT
 from crystallize.store.manifest import read_manifest
-from crystallize.store.metadata import read_metadata
+from crystallize.store.metadata import FINISHED, read_metadata
 from crystallize.store.reader import lock_run, replicates_of
 from crystallize.store.versions import LOOKS, status_of
 from crystallize.utils.names import check_condition_name
@@ -139,7 +139,10 @@ def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
         steps=session.steps,
     )
     result.arrived = arrived
-    result.metrics.hypotheses += read_hypotheses(run)
+    if (
+        metadata.get("status") == FINISHED
+    ):  # else they are of an earlier session, which had measured other things
+        result.metrics.hypotheses += read_hypotheses(run)
     if (stopping := _stopping(run, metadata)) is not None:
         result.tell_stopping(stopping)
     return result

@@ -31,6 +31,11 @@ _VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
 )
 
+_OF_A_SESSION = (
+    *("execution", "user", "host", "command", "folder", "code", "environment"),
+    *("numeric_libraries", "packages", "finished", "duration"),
+)
+
 
 class Account:
     """What is known of the circumstances of a run that begins now.
@@ -79,6 +84,12 @@ class Account:
             "dirty": None if changes is None else bool(changes),
             "diff": changes or None,
         }
+
+
+def sessions_of(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the circumstances of each session of a run by now, the first one first, for when it is resumed."""
+    last = {key: metadata[key] for key in _OF_A_SESSION if key in metadata}
+    return [*metadata.get("earlier_sessions", ()), *([last] if last else ())]
 
 
 def now() -> str:

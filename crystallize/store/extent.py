@@ -1,4 +1,4 @@
-"""Which outcomes of a journal count where a stopping rule has ended the run."""
+"""Which outcomes of a journal count where a stopping rule has ended the run, or dropped conditions from it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def takes_part(condition: str, replicate: int, dropped: Mapping[str, int]) -> bo
 
 
 class Extent(NamedTuple):
-    """How far a run goes, if a rule has ended it: what was in flight then stands in the journal, and does not count.
+    """How far a run goes that a rule watches: what was in flight when it decided is in the journal, and does not count.
 
     Attributes
     ----------
     replicates : int or None
-        How many replicates count; None if all do.
+        How many replicates count; None if all do, by now.
     dropped : mapping of str to int
         For each condition that the rule dropped, the first replicate that it has no part in.
     """
@@ -33,12 +33,14 @@ class Extent(NamedTuple):
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> Extent:
-        """Return the extent of the run that has these metadata; of one that no rule has ended, everything counts."""
+        """Return the extent of the run that has these metadata; of one that no rule watches, everything counts."""
         stopping = metadata.get("stopping")
-        if not isinstance(stopping, Mapping) or type(stopping.get("replicates")) is not int:
+        if not isinstance(stopping, Mapping):
             return cls()
-        dropped = stopping.get("dropped")
-        return cls(stopping["replicates"], dropped if isinstance(dropped, Mapping) else {})
+        replicates, dropped = stopping.get("replicates"), stopping.get("dropped")
+        return cls(
+            replicates if type(replicates) is int else None, dropped if isinstance(dropped, Mapping) else {}
+        )
 
     def includes(self, replicate: int, condition: str) -> bool:
         """Tell whether the outcome of a condition in a replicate counts."""

@@ -65,7 +65,7 @@ _ENTRIES: Mapping[str, tuple[_Check, Collection[str]]] = {
     ),
     "a list of objects": (
         lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
-        ("pipeline", "inputs", "hypotheses", "numeric_libraries"),
+        ("pipeline", "inputs", "hypotheses", "numeric_libraries", "earlier_sessions"),
     ),
     "a list of objects, each with a name": (
         lambda value: (

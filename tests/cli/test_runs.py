@@ -293,6 +293,12 @@ def test_show_tells_when_and_how_a_run_was_made(call, stored):
     assert "There are v0, v1, v2" in missing.err
 
 
+def test_show_says_that_commit_and_command_are_those_of_the_last_of_several_sessions(call, stored):
+    assert "Sessions" not in call("runs", "show", "centre").out
+    change(stored[2], earlier_sessions=[{}, {}])
+    assert "Sessions:   3, and the following of the last; " in call("runs", "show", "centre").out
+
+
 @pytest.mark.parametrize(("is_dirty", "said"), [(True, "1f2e, with uncommitted changes"), (False, "1f2e")])
 def test_show_says_whether_the_code_is_that_of_the_commit(call, stored, is_dirty, said):
     change(stored[2], code={"git_commit": "1f2e", "dirty": is_dirty})

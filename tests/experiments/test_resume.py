@@ -24,6 +24,7 @@ from crystallize import (
     SeedPlugin,
     Treatment,
     hookimpl,
+    open_run,
     paired_t_test,
     pipeline_step,
 )
@@ -129,6 +130,35 @@ def test_a_finished_run_is_read_and_nothing_is_written() -> None:
     assert {path: path.stat().st_mtime_ns for path in first.path.parent.rglob("*")} == before
     assert result.to_json() == first.to_json()
     assert result.path == first.path
+
+
+def test_on_what_each_session_ran_stays_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for threads, replicate in (("1", 1), ("2", 3)):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        Path(f"stop-{replicate}").touch()
+        with pytest.raises(KeyboardInterrupt):
+            experiment().run(strategy="resume")
+        Path(f"stop-{replicate}").unlink()
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    for _ in range(2):  # the second time nothing is owed
+        experiment().run(strategy="resume", replicates=REPLICATES)
+    metadata = json.loads(Path("data/demo/v0/metadata.json").read_text())
+    sessions = [*metadata["earlier_sessions"], metadata]
+    assert [each["environment"]["variables"]["OMP_NUM_THREADS"] for each in sessions] == ["1", "2", "3"]
+    assert all(each["finished"] for each in sessions)
+
+
+def test_a_run_that_is_interrupted_again_has_what_was_there_of_each_replicate() -> None:
+    Path("fail-high-1").touch()
+    experiment().run()
+    Path("fail-high-1").unlink()
+    Path("stop-2").touch()
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        experiment(conditions=("high", "higher")).run(strategy="resume")
+    live, there = stopped.value.result, open_run("demo", 0)  # type: ignore[attr-defined]
+    assert (there, there.arrived) == (live, live.arrived)
+    counts = {name: len(live.condition(name).metrics["loss"]) for name in live.conditions}
+    assert counts == {"baseline": REPLICATES, "high": REPLICATES, "higher": 2}
 
 
 def test_where_nothing_is_stored_all_is_owed() -> None:

@@ -639,8 +639,9 @@ def test_a_run_that_is_interrupted_and_resumed_ends_as_if_it_had_not_been(replic
     with pytest.raises(KeyboardInterrupt) as caught:
         make(step=step, plugins=[Shuffled(lambda n: 0, ahead)]).run(stop_when=rule)
     if replicate > ahead:
-        assert caught.value.result.stopping is None  # type: ignore[attr-defined]
-        assert open_run(Path("data/watched/v0")).stopping is None
+        live, there = caught.value.result, open_run(Path("data/watched/v0"))  # type: ignore[attr-defined]
+        assert live.stopping is there.stopping is None
+        assert (there, there.arrived) == (live, live.arrived)
     Path("went-on").touch()
     make(step=step).run(stop_when=rule, strategy="resume")
     found = stored()

@@ -166,6 +166,17 @@ def test_what_still_applies_beyond_the_number_of_the_producer_stays(node: Any) -
     assert b.run(strategy="resume").to_json() == four.to_json(), "it was asked for, and reads the same"
 
 
+def test_replicates_that_are_kept_share_inputs_as_before(node: Any, caplog: Any) -> None:
+    a, b = build_chain(node, treatments=[Treatment("new", {})])
+    a.run(replicates=2)
+    b.run(replicates=4, treatments=[])
+    caplog.clear()
+    result = b.run(strategy="resume", replicates=2)
+    assert result.replicates == 4
+    assert result.shared_inputs == open_run("b").shared_inputs == {"a": 2}
+    assert "'b' has up to 4 replicates, and 'a', whose artifacts it reads, has 2" in caplog.text
+
+
 def test_what_has_read_others_runs_anew_where_there_is_no_journal(node: Any, ran: Any) -> None:
     a = node("a", replicates=2)
     b = node("b", a, before=ran, treatments=[Treatment("high", {})])

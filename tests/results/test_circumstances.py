@@ -138,6 +138,14 @@ def test_a_package_that_is_not_imported_now_is_looked_up_where_it_is_installed()
     assert found.packages == [Change("no-such-thing", "1.0", None)]
 
 
+def test_of_a_run_that_was_resumed_a_change_since_any_session_counts_once() -> None:
+    first = {"code": {"git_commit": "before"}, "packages": {"numpy": "0.9", "left-behind": "2.0"}}
+    resumed = METADATA | {"earlier_sessions": [first, first]}
+    assert compare_circumstances(resumed, METADATA) == Circumstances(
+        code=[Change("git commit", "before", "abc")], packages=[Change("numpy", "0.9", "1.0")]
+    )
+
+
 def test_a_run_that_has_no_record_of_its_code_is_a_change() -> None:
     found = compare_circumstances({}, METADATA)
     assert found == Circumstances(code=[Change("what ran", "not recorded", None)])
