@@ -44,6 +44,9 @@ _beginning = threading.Lock()  # of notes: two threads of a step may be the firs
 _current: ContextVar[FrozenContext] = ContextVar("crystallize_context")
 _in_force: set[int] = set()  # identities of the contexts that are in force in any thread or task
 _undisturbed: set[int] = set()  # of those that no other one has joined since they began to watch
+_watching: dict[
+    int, Callable[[], None]
+] = {}  # by the identity of each that watches: called before one joins it
 
 
 class Resource(ABC):
@@ -511,8 +514,10 @@ class FrozenContext(Mapping[str, Any]):
     def enter(self) -> Token[FrozenContext]:
         """Make this the context that :func:`current_context` finds, until :meth:`leave`."""
         _in_force.add(id(self))  # before the look at who watches, who looks the other way round
-        if _undisturbed and _current.get(None) is not self:
+        if _watching and _current.get(None) is not self:
             _undisturbed.clear()
+            for look in tuple(_watching.values()):
+                look()
         return _current.set(self)
 
     def leave(self, token: Token[FrozenContext]) -> None:
@@ -521,16 +526,28 @@ class FrozenContext(Mapping[str, Any]):
         if token.old_value is not self:
             _in_force.discard(id(self))
 
-    def watch_alone(self) -> bool:
-        """Tell whether no other context is in force in this process; :meth:`was_alone` tells whether it stayed so."""
-        _undisturbed.add(id(self))
-        if _in_force <= {id(self)}:
-            return True
-        _undisturbed.discard(id(self))
-        return False
+    @contextmanager
+    def watching(self, look: Callable[[], None]) -> Iterator[None]:
+        """Watch whether other contexts are in force in this process while the block runs; see :meth:`is_alone`.
 
-    def was_alone(self) -> bool:
-        """Tell whether no other context has been in force since :meth:`watch_alone`."""
+        Parameters
+        ----------
+        look : callable
+            Called whenever another one joins, before anything is done in it.
+        """
+        _watching[id(self)] = look
+        _undisturbed.add(id(self))
+        if not _in_force <= {id(self)}:
+            _undisturbed.discard(id(self))
+        try:
+            yield
+        finally:
+            _undisturbed.discard(id(self))
+            del _watching[id(self)]
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other context has been in force since this one began :meth:`watching`."""
         return id(self) in _undisturbed
 
     @contextmanager

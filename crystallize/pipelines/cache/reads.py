@@ -57,12 +57,15 @@ class Answers:
     drawn_from : dict of str to object
         The state afterwards of each generator of the whole process that the step has drawn from while it was watched,
         as far as it was alone.
+    drawn_meanwhile : set of str
+        The generators that were drawn from while it was not alone, so that nobody knows by whom.
     """
 
     def __init__(self, ctx: FrozenContext, ignored: frozenset[str]) -> None:
         self._ctx = ctx
         self._ignored = ignored
         self.drawn_from: dict[str, Any] = {}
+        self.drawn_meanwhile: set[str] = set()
         self._global_states: dict[str, Any] = {}
         self._known: dict[Question, str] = {}
         self._seen: dict[str, Any] = {}
@@ -95,11 +98,14 @@ class Answers:
         _ = self._keys, self._metrics  # which the step may add to
         self._ctx.start_caching().watch = self._see
         self._ctx.metrics.was_read = False
-        if self._ctx.watch_alone():
-            self._global_states = global_states()
+        self._global_states = self._last_states = global_states()
         try:
-            yield
-            self.drawn_from = self._changed_generators()
+            with self._ctx.watching(self._look_at_generators):
+                yield
+                self._look_at_generators()
+                changed = self._changed_generators()
+                if self._ctx.is_alone:  # asked last: another one may have begun meanwhile
+                    self.drawn_from, self.drawn_meanwhile = changed, set()
         finally:
             self._ctx.start_caching().watch = None
 
@@ -152,8 +158,15 @@ class Answers:
 
     def _changed_generators(self) -> dict[str, Any]:
         after = {name: GLOBAL_GENERATORS[name].state() for name in self._global_states}
-        changed = {name: state for name, state in after.items() if state != self._global_states[name]}
-        return changed if self._ctx.was_alone() else {}  # asked last: another one may have begun meanwhile
+        return {name: state for name, state in after.items() if state != self._global_states[name]}
+
+    def _look_at_generators(self) -> None:
+        """See what was drawn from, but for what another outcome that begins has seeded anew."""
+        for name, before in self._last_states.items():
+            generator = GLOBAL_GENERATORS[name]
+            self._last_states = {**self._last_states, name: (state := generator.state())}
+            if state != before and not generator.is_fresh(state):
+                self.drawn_meanwhile.add(name)
 
     def _answer(self, question: Question) -> str:
         ctx, (kind, name) = self._ctx, question
