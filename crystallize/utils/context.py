@@ -80,15 +80,18 @@ class Caching:
         Called with key and value before the stage gets a value that it could change.
     written : list of (str, bytes) or None
         Name and content of each artifact that the stage writes, if somebody wants to have them.
+    saw_artifacts : bool
+        Whether somebody has looked at what was written.
     """
 
-    __slots__ = ("known_content", "notes", "watch", "written")
+    __slots__ = ("known_content", "notes", "saw_artifacts", "watch", "written")
 
     def __init__(self) -> None:
         self.notes: list[Any] = []
         self.known_content: tuple[Any, str, int] | None = None
         self.watch: Callable[[str, Any], None] | None = None
         self.written: list[tuple[str, bytes]] | None = None
+        self.saw_artifacts = False
 
 
 class FrozenContext(Mapping[str, Any]):
@@ -467,6 +470,11 @@ class FrozenContext(Mapping[str, Any]):
     def keeps_artifacts(self) -> bool:
         """Whether somebody wants to have the content of what the stage that is running writes."""
         return self._stage is not None and self.caching is not None and self.caching.written is not None
+
+    def note_look_at_artifacts(self) -> None:
+        """Note that the stage that is running looks at what was written."""
+        if self.caching is not None:
+            self.caching.saw_artifacts = True
 
     def note_artifact(self, name: str, content: bytes | bytearray | memoryview) -> None:
         """Note that the stage that is running writes an artifact; without its content if nobody wants that."""

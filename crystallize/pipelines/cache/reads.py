@@ -33,7 +33,8 @@ class Question(NamedTuple):
     ----------
     kind : str
         ``"value"`` of a key, whether it ``"has"`` a key, all ``"keys"``, a ``"stream"`` of random numbers by its name
-        or the step's own (``"rng"``), the ``"metrics"`` recorded so far, or the state of a ``"global"`` generator.
+        or the step's own (``"rng"``), the ``"metrics"`` recorded or the ``"artifacts"`` written so far, or the state of
+        a ``"global"`` generator.
     name : str
         Which one; empty if there is but one.
     """
@@ -79,6 +80,10 @@ class Answers:
     def _metrics(self) -> dict[str, int]:
         return self._ctx.metrics.counts()
 
+    @cached_property
+    def _artifacts(self) -> tuple[Any, ...]:
+        return tuple(self._ctx.artifact_entries.values())
+
     def to(self, question: Question) -> str:
         """Return the answer to a question.
 
@@ -95,8 +100,9 @@ class Answers:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch what the step asks while it runs in the block."""
-        _ = self._keys, self._metrics  # which the step may add to
+        _ = self._keys, self._metrics, self._artifacts  # which the step may add to
         self._ctx.start_caching().watch = self._see
+        self._ctx.start_caching().saw_artifacts = False
         self._ctx.metrics.was_read = False
         self._global_states = self._last_states = global_states()
         try:
@@ -149,6 +155,8 @@ class Answers:
                 asked.add(question)
         if self._ctx.metrics.was_read:
             asked.add(Question("metrics"))
+        if self._ctx.start_caching().saw_artifacts:
+            asked.add(Question("artifacts"))
         asked |= {Question("global", name) for name in self.drawn_from}
         return {
             each: self.to(each)
@@ -178,6 +186,8 @@ class Answers:
             return content_hash(self._keys)
         if kind == "metrics":
             return content_hash(self._metrics_before())
+        if kind == "artifacts":
+            return content_hash(self._artifacts)
         if kind == "global":
             return content_hash(self._global_states.get(name) or GLOBAL_GENERATORS[name].state())
         return content_hash(ctx.stream_place(name if kind == "stream" else None))

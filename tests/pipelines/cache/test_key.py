@@ -90,6 +90,25 @@ def test_a_method_is_a_step_with_all_of_its_class(run: Any, monkeypatch: pytest.
     assert "class Scaler in test_key.py changed" in why(result, "ApplyStep")
 
 
+@pipeline_step()
+def leaves(data: Any, ctx: FrozenContext, *, size: int = 1) -> Any:
+    ctx.artifacts.write("left.bin", bytes(size))
+    return data
+
+
+@pipeline_step(cacheable=True)
+def weighs(data: Any, ctx: FrozenContext) -> Any:
+    return data, {"bytes": sum(each.size for each in ctx.artifacts.entries)}
+
+
+def test_a_step_that_looks_at_what_others_wrote_depends_on_it(run: Any) -> None:
+    for expected in (0, 2):
+        result = run(leaves, weighs, treatments=[Treatment("more", {"size": 5})])
+        assert result.metrics.baseline.metrics["bytes"] == [1]
+        assert result.metrics.treatments["more"].metrics["bytes"] == [5]
+        assert hits(result) == expected
+
+
 def test_a_global_that_somebody_changes_between_two_runs_is_a_miss(
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
