@@ -23,7 +23,8 @@ def taken_apart(thing: Any) -> tuple[Any, dict[str, Any]]:
             str(place): value for place, value in enumerate(thing.args)
         } | thing.keywords
     if isinstance(thing, MethodType):
-        return thing.__func__, _attributes(thing.__self__)
+        owner = thing.__self__  # whose class has what the method calls
+        return thing.__func__, {"class": type(owner)} | _attributes(owner)
     if isinstance(thing, FunctionType | type) or thing is None:
         return thing, {}
     parameters = _attributes(thing)

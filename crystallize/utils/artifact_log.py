@@ -39,6 +39,9 @@ class Writer(Protocol):
     def keeps_artifacts(self) -> bool:
         """Whether somebody wants to have the content of what the stage that is running writes."""
 
+    def note_look_at_artifacts(self) -> None:
+        """Note that the stage that is running looks at what was written."""
+
     def note_artifact(self, name: str, content: bytes | bytearray | memoryview) -> None:
         """Note that the stage that is running writes an artifact; without its content if nobody wants that."""
 
@@ -105,6 +108,7 @@ class ArtifactLog:
     @property
     def entries(self) -> list[Any]:
         """What the sink returned, in the order of writing; of an artifact that was written again, the last."""
+        self._ctx.note_look_at_artifacts()
         return [entry for _, _, entry in self._ctx.artifact_entries.values()]
 
     def write(self, name: str, content: bytes) -> Any:

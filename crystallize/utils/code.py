@@ -43,6 +43,7 @@ from crystallize.utils.own_code import (
     is_own_class,
     is_own_file,
     is_own_module,
+    loaded_otherwise,
     short_name,
 )
 from crystallize.utils.parts import closure_of, reduced
@@ -302,11 +303,13 @@ class _Walk:
     def _add_imports(
         self, description: _Description, imports: Iterable[tuple[str, tuple[str, ...]]], package: str | None
     ) -> None:
-        """Add the modules of the user's that are imported when a function is called, as they are on disk by now."""
+        """Add the modules of the user's that are imported when a function is called, as that would give them."""
         for name, members in imports:
             for module, file in imports_of(name, members, package):
                 if file is None:
                     self.use(module)
+                elif (loaded := loaded_otherwise(module, file)) is not None:
+                    description.refer_to(self.module(loaded))
                 else:
                     description.refer_to(self.file(module, file))
 
@@ -539,6 +542,7 @@ def _state_of(value: Any) -> list[Any]:
     except Exception:  # whatever a foreign object raises: its class is all that is known of it
         return wrapped
     if isinstance(found.function, str):  # the name that pickle finds it by
+        wrapped = wrapped or [found.state]
         return [found.function, *wrapped, _without(getattr(value, "__dict__", None), _WRAPPER)]
     hidden = {
         *(_WRAPPER if wrapped else ()),

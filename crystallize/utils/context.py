@@ -44,6 +44,9 @@ _beginning = threading.Lock()  # of notes: two threads of a step may be the firs
 _current: ContextVar[FrozenContext] = ContextVar("crystallize_context")
 _in_force: set[int] = set()  # identities of the contexts that are in force in any thread or task
 _undisturbed: set[int] = set()  # of those that no other one has joined since they began to watch
+_watching: dict[
+    int, Callable[[], None]
+] = {}  # by the identity of each that watches: called before one joins it
 
 
 class Resource(ABC):
@@ -77,15 +80,18 @@ class Caching:
         Called with key and value before the stage gets a value that it could change.
     written : list of (str, bytes) or None
         Name and content of each artifact that the stage writes, if somebody wants to have them.
+    saw_artifacts : bool
+        Whether somebody has looked at what was written.
     """
 
-    __slots__ = ("known_content", "notes", "watch", "written")
+    __slots__ = ("known_content", "notes", "saw_artifacts", "watch", "written")
 
     def __init__(self) -> None:
         self.notes: list[Any] = []
         self.known_content: tuple[Any, str, int] | None = None
         self.watch: Callable[[str, Any], None] | None = None
         self.written: list[tuple[str, bytes]] | None = None
+        self.saw_artifacts = False
 
 
 class FrozenContext(Mapping[str, Any]):
@@ -468,6 +474,11 @@ class FrozenContext(Mapping[str, Any]):
         """Whether somebody wants to have the content of what the stage that is running writes."""
         return self._stage is not None and self.caching is not None and self.caching.written is not None
 
+    def note_look_at_artifacts(self) -> None:
+        """Note that the stage that is running looks at what was written."""
+        if self.caching is not None:
+            self.caching.saw_artifacts = True
+
     def note_artifact(self, name: str, content: bytes | bytearray | memoryview) -> None:
         """Note that the stage that is running writes an artifact; without its content if nobody wants that."""
         if self._stage is not None:
@@ -514,8 +525,10 @@ class FrozenContext(Mapping[str, Any]):
     def enter(self) -> Token[FrozenContext]:
         """Make this the context that :func:`current_context` finds, until :meth:`leave`."""
         _in_force.add(id(self))  # before the look at who watches, who looks the other way round
-        if _undisturbed and _current.get(None) is not self:
+        if _watching and _current.get(None) is not self:
             _undisturbed.clear()
+            for look in tuple(_watching.values()):
+                look()
         return _current.set(self)
 
     def leave(self, token: Token[FrozenContext]) -> None:
@@ -524,16 +537,28 @@ class FrozenContext(Mapping[str, Any]):
         if token.old_value is not self:
             _in_force.discard(id(self))
 
-    def watch_alone(self) -> bool:
-        """Tell whether no other context is in force in this process; :meth:`was_alone` tells whether it stayed so."""
-        _undisturbed.add(id(self))
-        if _in_force <= {id(self)}:
-            return True
-        _undisturbed.discard(id(self))
-        return False
+    @contextmanager
+    def watching(self, look: Callable[[], None]) -> Iterator[None]:
+        """Watch whether other contexts are in force in this process while the block runs; see :meth:`is_alone`.
 
-    def was_alone(self) -> bool:
-        """Tell whether no other context has been in force since :meth:`watch_alone`."""
+        Parameters
+        ----------
+        look : callable
+            Called whenever another one joins, before anything is done in it.
+        """
+        _watching[id(self)] = look
+        _undisturbed.add(id(self))
+        if not _in_force <= {id(self)}:
+            _undisturbed.discard(id(self))
+        try:
+            yield
+        finally:
+            _undisturbed.discard(id(self))
+            del _watching[id(self)]
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other context has been in force since this one began :meth:`watching`."""
         return id(self) in _undisturbed
 
     @contextmanager

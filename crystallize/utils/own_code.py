@@ -7,11 +7,12 @@ import importlib.util
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import PurePath
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import NamedTuple
 
 from crystallize.utils.files import read_plain
@@ -22,6 +23,8 @@ _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
 _INSTALLED = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
 _CRYSTALLIZE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
 _told_script: str | None = None  # the file of __main__ in the process that this one works for
+_began = time.time()
+_not_loaded: dict[str, float] = {}  # by file: when its module was last seen not to be loaded
 
 
 @lru_cache(maxsize=4096)
@@ -122,6 +125,19 @@ def imports_of(name: str, members: tuple[str, ...], package: str | None) -> Iter
             yield Import(each.name, each.origin if is_own_file(each.origin) else None)
         if each.submodule_search_locations is not None:
             found += (_inside(each, member) for member in members)
+
+
+def loaded_otherwise(module: str, file: str) -> ModuleType | None:
+    """Return the module of this name if it is loaded, and may be another one than its file would give by now."""
+    loaded = sys.modules.get(module)
+    if not isinstance(loaded, ModuleType):
+        _not_loaded[file] = time.time()
+        return None
+    try:
+        is_unchanged = os.stat(file).st_mtime < _not_loaded.get(file, _began)  # noqa: PTH116
+    except OSError:
+        is_unchanged = False
+    return None if is_unchanged and loaded.__file__ == file else loaded
 
 
 def _inside(package: ModuleSpec | None, name: str) -> ModuleSpec | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copyreg
+import functools
+import gc
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
@@ -52,8 +54,16 @@ class Reduced(NamedTuple):
     is_ordered: bool = False
 
 
-_REDUCERS: dict[type, Any] = {Struct: lambda value: (Struct, (value.format,))}
-"""For types that pickle refuses, though all that they are made of is in plain sight."""
+def _held(value: Any) -> list[Any]:
+    """Return what a compiled object calls."""
+    return [each for each in gc.get_referents(value) if callable(each) and not isinstance(each, type)]
+
+
+_REDUCERS: dict[type, Any] = {
+    Struct: lambda value: (Struct, (value.format,)),
+    type(functools.cmp_to_key(max)): lambda value: (functools.cmp_to_key, tuple(_held(value))),
+}
+"""For types that pickle refuses, though all that they are made of can be found."""
 
 
 def reduced(value: Any) -> Reduced:
@@ -64,7 +74,8 @@ def reduced(value: Any) -> Reduced:
     reducer = _REDUCERS.get(kind) or copyreg.dispatch_table.get(kind)
     found = value.__reduce_ex__(4) if reducer is None else reducer(value)
     if isinstance(found, str):  # the name of the only one of its kind, or of a function that was wrapped
-        return Reduced(found, getattr(value, "__module__", None), getattr(value, "__wrapped__", None))
+        wrapped = _held(value) if kind.__name__ == "ufunc" else getattr(value, "__wrapped__", None)
+        return Reduced(found, getattr(value, "__module__", None), wrapped)
     function, arguments, state, items, pairs, setter = (*found, None, None, None, None)[:6]
     if isinstance(value, set | frozenset):
         arguments = (frozenset(value),)  # a list in pickle, in any order

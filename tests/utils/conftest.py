@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from crystallize.utils import own_code
 
 Load = Callable[[Mapping[str, str]], ModuleType]
 
@@ -35,6 +38,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(source)
         forget()
+        monkeypatch.setattr(own_code, "_began", time.time())
         importlib.invalidate_caches()
         with monkeypatch.context() as patch:
             patch.syspath_prepend(str(folder))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import json
 import os
 import subprocess
@@ -244,6 +245,17 @@ def test_an_edit_after_the_import_is_not_taken_for_what_was_loaded(load: Load) -
     before = code_of(steps.step)
     Path(steps.__file__).write_text(STEPS.replace("+ cached(1)", "- cached(1)"))
     assert code_of(steps.step) == before
+
+
+def test_nor_is_one_of_a_module_that_was_imported_when_a_function_was_called(load: Load) -> None:
+    steps = load(MODULES)
+    before = code_of(steps.step)
+    late = importlib.import_module("late")
+    assert code_of(steps.step) == before
+    Path(str(late.__file__)).write_text(LATE.replace("later.LAST", "-later.LAST"))
+    found = code_of(steps.step)
+    assert found["last() in late.py"]  # as it is in memory
+    assert found["late.py"] != code_of(load(edited("late", "later.LAST", "-later.LAST")).step)["late.py"]
 
 
 def test_the_defaults_of_a_function_can_be_left_to_who_asks(load: Load) -> None:

@@ -388,6 +388,21 @@ def step(x):
 def last(x):
     return x * x
 """
+COMPILED = """
+import functools, numpy as np
+
+def shift(x):
+    return x + 1
+
+def compare(a, b):
+    return a - b
+
+vector = np.frompyfunc(shift, 1, 1)
+KEY = functools.cmp_to_key(compare)
+
+def step(x):
+    return vector(min(x, 100.0, key=KEY))
+"""
 ARRAYS = """
 import numpy as np
 
@@ -571,6 +586,9 @@ EDITS: dict[str, Edit] = {
     "an attribute of an array": both(ARRAYS, "rate = 5", "rate = 6", "SIGNAL in steps.py"),
     "elements of such an array": both(ARRAYS, "np.ones(3)", "np.ones(4)", "SIGNAL in steps.py"),
     "a mask": both(ARRAYS, "% 2", "% 3", "MASKED in steps.py"),
+    # Compiled objects
+    "what a ufunc calls": both(COMPILED, "x + 1", "x + 2", "shift() in steps.py"),
+    "what an order is made of": both(COMPILED, "a - b", "b - a", "compare() in steps.py"),
     # Modules
     "what an import falls back on": both(IMPORTS, "x - 1", "x - 2", "helper() in slow.py"),
     "a function that a star imports": both(IMPORTS, "x * 2", "x * 3", "scale() in everything.py"),

@@ -320,7 +320,7 @@ class CachedStep:
         except (FileNotFoundError, FileExistsError):
             return None  # others are clearing the cache; if not, storing will tell
         except OSError as error:
-            self._stop_storing(asked.ctx, error)
+            self._stop_storing(asked.ctx, self._cannot_write(error))
             return None
         return lock
 
@@ -385,6 +385,13 @@ class CachedStep:
             output_hash = content_hash(output)
         except UnhashableContentError as error:
             raise CannotKeepError(error.what, error.where, error.hint) from error
+        if self._may_store and (drawn := asked.answers.drawn_meanwhile):
+            shared = " and ".join(sorted(drawn))
+            self._stop_storing(
+                asked.ctx,
+                f"others ran in the same process meanwhile, and one of them or it drew from {shared}. "
+                "Take random numbers from ctx.rng",
+            )
         packed = _packed(output, trace, output_hash, asked.data) if self._may_store else None
         data = asked.data_hash, shown("data", asked.data)
         parts = {
@@ -408,7 +415,7 @@ class CachedStep:
                 self._folder.store(name, about, *packed)
                 self._recent.pop(name, None)
             except OSError as error:
-                self._stop_storing(asked.ctx, error)
+                self._stop_storing(asked.ctx, self._cannot_write(error))
         return output_hash
 
     def remember(self, ctx: FrozenContext, output: Any, output_hash: str) -> None:
@@ -423,10 +430,12 @@ class CachedStep:
         self._problem = problem
         self._note(ctx, "uncached", problem, f"step {self._name!r} is not cached: {problem}")
 
-    def _stop_storing(self, ctx: FrozenContext, error: OSError) -> None:
+    def _cannot_write(self, error: OSError) -> str:
+        return f"nothing can be stored in {self._settings.folder}: {error.strerror or error}"
+
+    def _stop_storing(self, ctx: FrozenContext, problem: str) -> None:
         """Store nothing from now on."""
         self._may_store = False
-        problem = f"nothing can be stored in {self._settings.folder}: {error.strerror or error}"
         self._note(ctx, "uncached", problem, f"outputs of step {self._name!r} are not kept: {problem}")
 
     def _note(self, ctx: FrozenContext, what: str, why: str = "", warning: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -19,10 +20,13 @@ class GlobalGenerator(NamedTuple):
         Returns its state, as something that can be compared, hashed and kept; None as long as nobody can use it.
     restore : callable
         Puts it into such a state.
+    is_fresh : callable
+        Tells of a state whether it was seeded, and nothing was drawn since.
     """
 
     state: Callable[[], Any]
     restore: Callable[[Any], None]
+    is_fresh: Callable[[Any], bool]
 
 
 def _numpy_state() -> Any:
@@ -50,10 +54,18 @@ def _restore_torch(state: Any) -> None:
     torch.set_rng_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
 
 
+def _is_fresh_torch(state: bytes) -> bool:
+    left, _, place = struct.unpack_from("<iiQ", state, 8)  # behind the seed
+    return bool(left == 1 and place == 0)
+
+
+_SEEDED = 624
+"""The place of a Mersenne Twister in its numbers when it was seeded: behind the last, until one is drawn."""
+
 GLOBAL_GENERATORS = {
-    "numpy.random": GlobalGenerator(_numpy_state, _restore_numpy),
-    "random": GlobalGenerator(random.getstate, random.setstate),
-    "torch": GlobalGenerator(_torch_state, _restore_torch),
+    "numpy.random": GlobalGenerator(_numpy_state, _restore_numpy, lambda state: state[2] == _SEEDED),
+    "random": GlobalGenerator(random.getstate, random.setstate, lambda state: state[1][-1] == _SEEDED),
+    "torch": GlobalGenerator(_torch_state, _restore_torch, _is_fresh_torch),
 }
 
 

@@ -29,6 +29,7 @@ _LABELS = {
     "rng": "the random numbers",
     "stream": "the random stream {!r}",
     "metrics": "the metrics recorded before",
+    "artifacts": "the artifacts written before",
     "global": "the state of {}",
 }
 _DATA = "the data"

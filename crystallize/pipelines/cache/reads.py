@@ -33,7 +33,8 @@ class Question(NamedTuple):
     ----------
     kind : str
         ``"value"`` of a key, whether it ``"has"`` a key, all ``"keys"``, a ``"stream"`` of random numbers by its name
-        or the step's own (``"rng"``), the ``"metrics"`` recorded so far, or the state of a ``"global"`` generator.
+        or the step's own (``"rng"``), the ``"metrics"`` recorded or the ``"artifacts"`` written so far, or the state of
+        a ``"global"`` generator.
     name : str
         Which one; empty if there is but one.
     """
@@ -57,12 +58,15 @@ class Answers:
     drawn_from : dict of str to object
         The state afterwards of each generator of the whole process that the step has drawn from while it was watched,
         as far as it was alone.
+    drawn_meanwhile : set of str
+        The generators that were drawn from while it was not alone, so that nobody knows by whom.
     """
 
     def __init__(self, ctx: FrozenContext, ignored: frozenset[str]) -> None:
         self._ctx = ctx
         self._ignored = ignored
         self.drawn_from: dict[str, Any] = {}
+        self.drawn_meanwhile: set[str] = set()
         self._global_states: dict[str, Any] = {}
         self._known: dict[Question, str] = {}
         self._seen: dict[str, Any] = {}
@@ -75,6 +79,10 @@ class Answers:
     @cached_property
     def _metrics(self) -> dict[str, int]:
         return self._ctx.metrics.counts()
+
+    @cached_property
+    def _artifacts(self) -> tuple[Any, ...]:
+        return tuple(self._ctx.artifact_entries.values())
 
     def to(self, question: Question) -> str:
         """Return the answer to a question.
@@ -92,14 +100,18 @@ class Answers:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch what the step asks while it runs in the block."""
-        _ = self._keys, self._metrics  # which the step may add to
+        _ = self._keys, self._metrics, self._artifacts  # which the step may add to
         self._ctx.start_caching().watch = self._see
+        self._ctx.start_caching().saw_artifacts = False
         self._ctx.metrics.was_read = False
-        if self._ctx.watch_alone():
-            self._global_states = global_states()
+        self._global_states = self._last_states = global_states()
         try:
-            yield
-            self.drawn_from = self._changed_generators()
+            with self._ctx.watching(self._look_at_generators):
+                yield
+                self._look_at_generators()
+                changed = self._changed_generators()
+                if self._ctx.is_alone:  # asked last: another one may have begun meanwhile
+                    self.drawn_from, self.drawn_meanwhile = changed, set()
         finally:
             self._ctx.start_caching().watch = None
 
@@ -143,6 +155,8 @@ class Answers:
                 asked.add(question)
         if self._ctx.metrics.was_read:
             asked.add(Question("metrics"))
+        if self._ctx.start_caching().saw_artifacts:
+            asked.add(Question("artifacts"))
         asked |= {Question("global", name) for name in self.drawn_from}
         return {
             each: self.to(each)
@@ -152,8 +166,15 @@ class Answers:
 
     def _changed_generators(self) -> dict[str, Any]:
         after = {name: GLOBAL_GENERATORS[name].state() for name in self._global_states}
-        changed = {name: state for name, state in after.items() if state != self._global_states[name]}
-        return changed if self._ctx.was_alone() else {}  # asked last: another one may have begun meanwhile
+        return {name: state for name, state in after.items() if state != self._global_states[name]}
+
+    def _look_at_generators(self) -> None:
+        """See what was drawn from, but for what another outcome that begins has seeded anew."""
+        for name, before in self._last_states.items():
+            generator = GLOBAL_GENERATORS[name]
+            self._last_states = {**self._last_states, name: (state := generator.state())}
+            if state != before and not generator.is_fresh(state):
+                self.drawn_meanwhile.add(name)
 
     def _answer(self, question: Question) -> str:
         ctx, (kind, name) = self._ctx, question
@@ -165,6 +186,8 @@ class Answers:
             return content_hash(self._keys)
         if kind == "metrics":
             return content_hash(self._metrics_before())
+        if kind == "artifacts":
+            return content_hash(self._artifacts)
         if kind == "global":
             return content_hash(self._global_states.get(name) or GLOBAL_GENERATORS[name].state())
         return content_hash(ctx.stream_place(name if kind == "stream" else None))

@@ -68,6 +68,47 @@ def test_two_treatments_that_differ_in_what_a_step_reads_have_an_entry_each(run:
     assert result.explain_cache().count("hit", condition="two") == 1
 
 
+class Scaler:
+    factor = 2
+
+    def scaled(self, data: Any) -> Any:
+        return data * self.factor
+
+    def __init__(self) -> None:
+        self.offset = 1
+
+    def apply(self, data: Any) -> Any:
+        return self.scaled(data) + self.offset
+
+
+def test_a_method_is_a_step_with_all_of_its_class(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply = pipeline_step(cacheable=True)(Scaler().apply)
+    assert [hits(run(apply)), hits(run(apply))] == [0, 1]
+    monkeypatch.setattr(Scaler, "factor", 3)
+    result = run(apply)
+    assert hits(result) == 0
+    assert "class Scaler in test_key.py changed" in why(result, "ApplyStep")
+
+
+@pipeline_step()
+def leaves(data: Any, ctx: FrozenContext, *, size: int = 1) -> Any:
+    ctx.artifacts.write("left.bin", bytes(size))
+    return data
+
+
+@pipeline_step(cacheable=True)
+def weighs(data: Any, ctx: FrozenContext) -> Any:
+    return data, {"bytes": sum(each.size for each in ctx.artifacts.entries)}
+
+
+def test_a_step_that_looks_at_what_others_wrote_depends_on_it(run: Any) -> None:
+    for expected in (0, 2):
+        result = run(leaves, weighs, treatments=[Treatment("more", {"size": 5})])
+        assert result.metrics.baseline.metrics["bytes"] == [1]
+        assert result.metrics.treatments["more"].metrics["bytes"] == [5]
+        assert hits(result) == expected
+
+
 def test_a_global_that_somebody_changes_between_two_runs_is_a_miss(
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,11 @@ def looks_at_metrics(data: Any, ctx: FrozenContext) -> Any:
 
 
 @pipeline_step(cacheable=True)
+def looks_at_artifacts(data: Any, ctx: FrozenContext) -> Any:
+    return {**data, "x": data["x"] + sum(int(each.digest[-3:], 16) for each in ctx.artifacts.entries)}
+
+
+@pipeline_step(cacheable=True)
 def counts_the_keys(data: Any, ctx: FrozenContext) -> Any:
     return {**data, "x": data["x"] + len(ctx)}
 
@@ -199,6 +204,7 @@ STEPS: list[Callable[[], Any]] = [
     adds_a_key,
     records,
     looks_at_metrics,
+    looks_at_artifacts,
     counts_the_keys,
     draws,
     draws_from_a_shared_stream,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -69,6 +70,46 @@ def test_a_value_is_made_by_one_and_read_by_the_others(step: Any, execution: Any
 def test_inputs_that_may_differ_do_not_wait_for_each_other(run: Any) -> None:
     result = run(meets_the_others, replicates=4, execution={"strategy": "thread", "max_workers": 4})
     assert result.explain_cache().count("miss") == 4
+
+
+@pipeline_step(cacheable=True)
+def draws_with_the_others(data: int, ctx: FrozenContext) -> Any:
+    TOGETHER.wait()
+    return data, {"drawn": random.random(), "of": ctx["replicate"]}
+
+
+DRAWN, SEEDED = threading.Event(), threading.Event()
+
+
+def seen_to_be_seeded(ctx: FrozenContext) -> int:
+    if ctx["replicate"] == 1:
+        DRAWN.wait(60)  # and then makes room for the last one
+    elif ctx["replicate"] == 2:
+        SEEDED.set()
+    return 3
+
+
+@pipeline_step(cacheable=True)
+def draws_before_another_is_seeded(data: int, ctx: FrozenContext) -> Any:
+    if ctx["replicate"] == 0:
+        random.random()
+        DRAWN.set()
+        SEEDED.wait(60)
+    return data
+
+
+def test_nothing_is_kept_that_may_have_drawn_from_a_generator_that_threads_share(
+    run: Any, warnings: Any, entries: Any
+) -> None:
+    four = {"strategy": "thread", "max_workers": 4}
+    result = run(draws_with_the_others, replicates=4, execution=four)
+    assert len(set(result.metrics.baseline.metrics["drawn"])) == 4
+    assert entries() == []
+    assert "drew from random" in warnings()[0]
+
+    two = {"strategy": "thread", "max_workers": 2}
+    run(draws_before_another_is_seeded, data=seen_to_be_seeded, replicates=3, execution=two)
+    assert "drew from random" in warnings()[0]
 
 
 def test_who_waits_for_one_that_fails_runs_the_step_itself(run: Any) -> None:
