@@ -139,9 +139,7 @@ def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
         steps=session.steps,
     )
     result.arrived = arrived
-    if (
-        metadata.get("status") == FINISHED
-    ):  # else they are of an earlier session, which had measured other things
+    if metadata.get("status") == FINISHED:  # else of an earlier session, which had measured other things
         result.metrics.hypotheses += read_hypotheses(run)
     if (stopping := _stopping(run, metadata)) is not None:
         result.tell_stopping(stopping)

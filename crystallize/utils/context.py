@@ -44,9 +44,7 @@ _beginning = threading.Lock()  # of notes: two threads of a step may be the firs
 _current: ContextVar[FrozenContext] = ContextVar("crystallize_context")
 _in_force: set[int] = set()  # identities of the contexts that are in force in any thread or task
 _undisturbed: set[int] = set()  # of those that no other one has joined since they began to watch
-_watching: dict[
-    int, Callable[[], None]
-] = {}  # by the identity of each that watches: called before one joins it
+_watching: dict[int, Callable[[], None]] = {}  # by identity of who watches: called before another one joins
 
 
 class Resource(ABC):
