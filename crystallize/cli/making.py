@@ -165,7 +165,7 @@ def _check_reference(reference: str, root: Path, folders: Iterable[ExperimentFol
         raise UnknownNameError(
             f"{reference}: there is no experiment {experiment!r}",
             shown(root),
-            name_hint(experiment, "There is", names),
+            name_hint(experiment, "There are", names),
         )
     producer = resolve(experiment, root)  # refuses a name that two have
     outputs = list(read_config(producer.config).outputs)

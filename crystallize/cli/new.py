@@ -100,13 +100,13 @@ def _modules(files: Iterable[str]) -> frozenset[str]:
     """Return the modules that --files names."""
     from crystallize.cli.scaffold import MODULES
     from crystallize.errors import UnknownNameError
-    from crystallize.utils.suggest import did_you_mean
+    from crystallize.utils.suggest import name_hint
 
     asked = [part.strip().removesuffix(".py") for text in files for part in text.split(",")]
     for module in asked:
         if module not in MODULES:
             raise UnknownNameError(
                 f"--files knows no module {module!r}",
-                hint=f"There are {', '.join(MODULES)}. {did_you_mean(module, MODULES)}".rstrip(),
+                hint=name_hint(module, "There are", MODULES),
             )
     return frozenset(asked)

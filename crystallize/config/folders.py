@@ -10,7 +10,7 @@ from crystallize.config.document import LARGEST, read_document
 from crystallize.config.errors import ConfigError, Problem, shown
 from crystallize.errors import UnknownNameError
 from crystallize.utils.files import read_plain
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import name_hint
 
 CONFIG = "config.yaml"
 ROOT = "experiments"
@@ -80,7 +80,7 @@ def _configured_root(project: Path) -> str | None:
         raise refuse(f"found {settings!r}", hint, "tool.crystallize")
     for key in settings:
         if key != "root":
-            hint = f"{did_you_mean(key, ['root'])} The only key is 'root'".strip()
+            hint = name_hint(key, "The only key is", ["root"])
             raise refuse(f"unknown key {key!r}", hint, f"tool.crystallize.{key}")
     root = settings.get("root")
     if root is not None and (not isinstance(root, str) or not root.strip() or "\0" in root):
@@ -174,12 +174,10 @@ def resolve(name_or_path: str, root: Path | None = None) -> ExperimentFolder:
         hint = "Make an experiment with 'crystallize new NAME'"
         raise UnknownNameError(f"the folder {name_or_path!r} has no {CONFIG}", hint=hint)
     names = {folder.name for folder in folders}
-    known = f"There are none in {shown(top)}"
-    if names:
-        known = f"The experiments in {shown(top)} are {listed(names)}"
+    there_are = f"The experiments in {shown(top)} are"
     raise UnknownNameError(
         f"no experiment is called {name_or_path!r}, and it is no folder with a {CONFIG}",
-        hint=f"{did_you_mean(name_or_path, names)} {known}".strip(),
+        hint=name_hint(name_or_path, there_are, names) if names else f"There are none in {shown(top)}",
     )
 
 

@@ -11,7 +11,7 @@ from crystallize.discovery import advice, find
 from crystallize.errors import CrystallizeError
 from crystallize.pipelines.injection import REQUIRED, inspect_step, is_artifact, read_signature
 from crystallize.utils.failures import error_text
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import did_you_mean, listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.config.errors import KeyPath
@@ -175,9 +175,8 @@ class Lookup:
         ]
         if takes.takes_any:
             unknown = []
-        known = f"It takes {listed(names)}" if names else "It takes none"
         for name in unknown:
-            hint = f"{did_you_mean(name, names)} {known}".strip()
+            hint = name_hint(name, "It takes", names)
             if takes.injects and name == "cache":
                 hint += ". Whether a step is cached stands beside its name, not below it"
             self.note((*path, name), f"{what} has no parameter {name!r}", hint, key=True)

@@ -15,7 +15,7 @@ from crystallize.experiments.treatment import BASELINE
 from crystallize.pipelines.injection import REQUIRED
 from crystallize.pipelines.pipeline_step import FunctionStep, PipelineStep, StepFactory, as_step
 from crystallize.utils.context import RESERVED_KEYS
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.config.errors import KeyPath
@@ -161,7 +161,7 @@ class Parts:
                 is_right = False
                 if alias not in outputs and not self._lookup.draft.is_broken("outputs", alias):
                     message = f"{what} writes the output {alias!r}, and there is none of that name"
-                    hint = f"{did_you_mean(alias, outputs)} The outputs are {listed(outputs)}".strip()
+                    hint = name_hint(alias, "The outputs are", outputs)
                     self._lookup.note(here, message, hint)
         self._lookup.check_arguments(path, what, takes, given, provided=provided)
         if not is_right:

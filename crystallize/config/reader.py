@@ -27,7 +27,7 @@ from crystallize.config.treatments import read_treatments
 from crystallize.errors import CrystallizeError
 from crystallize.experiments.designs.sampled import KINDS
 from crystallize.utils.names import check_experiment_name
-from crystallize.utils.suggest import did_you_mean, listed, nearest
+from crystallize.utils.suggest import listed, name_hint, nearest
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -191,7 +191,7 @@ def _note(document: Document, details: Mapping[str, Any]) -> KeyPath:
         _note_missing(document, path, value)
     elif kind == "extra_forbidden":
         keys = _keys_at(path[:-1])
-        hint = f"{did_you_mean(path[-1], keys)} The keys are {listed(keys)}".strip()
+        hint = name_hint(path[-1], "The keys are", keys)
         document.add(path, f"unknown key {path[-1]!r}", hint, key=True)
     elif kind == "value_error":
         error = context["error"]

@@ -20,7 +20,7 @@ from crystallize.config.folders import (
 )
 from crystallize.config.reader import Draft, read_draft
 from crystallize.utils.names import name_key
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
     from crystallize.config.schema import Reference, Source
@@ -100,7 +100,7 @@ class Gathered:
             return None
         names = {each.name for each in known} - {draft.name}
         searched = " and below ".join(dict.fromkeys(shown(place) for place in places))
-        hint = f"{did_you_mean(name, names)} Beside it, in {searched}, are {listed(names)}".strip()
+        hint = name_hint(name, f"Beside it, in {searched}, are", names)
         note(source.path, f"there is no experiment {name!r}", hint)
         return None
 
@@ -150,7 +150,6 @@ def _check_artifact(draft: Draft, source: Source, reference: Reference, upstream
     if alias in outputs or upstream.is_broken("outputs", alias):
         return
     of_file = next((known for known, output in outputs.items() if output.file_name == alias), None)
-    hint = f"Did you mean {of_file!r}?" if of_file else did_you_mean(alias, outputs)
-    known = f"Its outputs in {shown(upstream.file)} are {listed(outputs)}"
+    hint = name_hint(of_file or alias, f"Its outputs in {shown(upstream.file)} are", outputs)
     message = f"experiment {upstream.name!r} has no output {alias!r}"
-    draft.document.add(source.path, message, f"{hint} {known}".strip())
+    draft.document.add(source.path, message, hint)

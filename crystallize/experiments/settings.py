@@ -14,7 +14,7 @@ from crystallize.utils.context_reads import context_reads
 from crystallize.utils.resources import FactoryResource
 from crystallize.utils.signatures import signature_of, takes_keyword
 from crystallize.utils.stage import TREATMENT, StageRecord
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource
@@ -65,9 +65,7 @@ class Readers(NamedTuple):
             return f"The code that reads {key!r} was not reached"
         if not self.known:
             return "Nothing here reads the context: give a step a parameter of that name"
-        return (
-            f"{did_you_mean(key, self.known)} What is read from the context is {listed(self.known)}".strip()
-        )
+        return name_hint(key, "What is read from the context is", self.known)
 
 
 def readers_of(experiments: Iterable[RunningExperiment], added: Iterable[Treatment] = ()) -> Readers:

@@ -105,8 +105,8 @@ def missing_parameter(step: str, parameter: str, held: Any, where: str = "") -> 
     return MissingParameterError(
         f"step {step!r} needs the parameter {parameter!r}, and nothing provides it",
         where,
-        "Give it at construction, in initial_ctx or in a treatment, or give it a default; "
-        + name_hint(parameter, "the context holds", held),
+        f"{name_hint(parameter, 'The context holds', held)}. "
+        "Give it at construction, in initial_ctx or in a treatment, or give it a default",
     )
 
 

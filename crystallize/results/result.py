@@ -13,7 +13,7 @@ from crystallize.results.cache_report import CacheReport
 from crystallize.results.frame import make_frame
 from crystallize.store.layout import ROOT
 from crystallize.utils.json_text import to_json
-from crystallize.utils.suggest import counted, did_you_mean, first_of, listed
+from crystallize.utils.suggest import counted, first_of, name_hint
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -143,7 +143,7 @@ class Result:
             return self.metrics.treatments[name]
         raise UnknownNameError(
             f"the run of {self.experiment!r} had no condition {name!r}",
-            hint=f"It had {listed(self.conditions)}. {did_you_mean(name, self.conditions)}".strip(),
+            hint=name_hint(name, "It had", self.conditions),
         )
 
     def explain_cache(self) -> CacheReport:
@@ -192,7 +192,7 @@ class Result:
         names = [hypothesis.name for hypothesis in self.metrics.hypotheses]
         raise UnknownNameError(
             f"experiment {self.experiment!r} has no hypothesis {name!r}",
-            hint=f"It has {listed(names)}. {did_you_mean(name, names)}".strip(),
+            hint=name_hint(name, "It has", names),
         )
 
     def tell_stopping(self, stopping: Stopping) -> None:

@@ -31,7 +31,7 @@ from crystallize.statistics.moments import moments_of_each
 from crystallize.statistics.samples import per_replicate
 from crystallize.statistics.verdicts import sharing_notes
 from crystallize.utils.checks import check_share
-from crystallize.utils.suggest import counted, did_you_mean, listed, name_hint
+from crystallize.utils.suggest import counted, listed, name_hint
 from crystallize.utils.text_table import (
     WIDTH,
     TextTable,
@@ -371,10 +371,8 @@ def summarize(
     wanted = [metrics] if isinstance(metrics, str) else list(recorded if metrics is None else metrics)
     for metric in wanted:
         if metric not in recorded:
-            advice = did_you_mean(metric, recorded)
             raise MissingMetricError(
-                f"no condition recorded metric {metric!r}",
-                hint=f"Recorded were {listed(recorded)}. {advice}".rstrip(),
+                f"no condition recorded metric {metric!r}", hint=name_hint(metric, "Recorded were", recorded)
             )
     if cluster is not None:
         if interval != "student":
@@ -425,7 +423,7 @@ def _check_cluster(cluster: Any, conditions: Sequence[ConditionMetrics], metrics
     if cluster not in known:
         raise InvalidValueError(
             f"no value has the tag {cluster!r}, so there are no clusters",
-            hint=f"Record it with ctx.record(name, value, tags=...). {name_hint(cluster, 'The tags are', known)}",
+            hint=f"{name_hint(cluster, 'The tags are', known)}. Record it with ctx.record(name, value, tags=...)",
         )
 
 

@@ -22,13 +22,13 @@ def did_you_mean(name: object, choices: Iterable[str]) -> str:
 
 
 def name_hint(wrong: object, there_are: str, names: Iterable[str]) -> str:
-    """Return the advice for a name that nothing has: the names that there are, and the nearest one.
+    """Return the advice for a name that nothing has: the nearest one, and the names that there are.
 
     >>> name_hint("scal", "Its steps are", ["scale", "total"])
-    "Its steps are 'scale', 'total'. Did you mean 'scale'?"
+    "Did you mean 'scale'? Its steps are 'scale', 'total'"
     """
     known = list(names)
-    return f"{there_are} {listed(known)}. {did_you_mean(wrong, known)}".rstrip()
+    return f"{did_you_mean(wrong, known)} {there_are} {listed(known)}".lstrip()
 
 
 def listed(names: Iterable[str]) -> str:

@@ -266,10 +266,10 @@ def test_the_name_of_an_experiment_elsewhere_below_the_root_is_refused(command):
 @pytest.mark.parametrize(
     ("reference", "told"),
     [
-        ("frist#summary", "there is no experiment 'frist' (experiments). There is 'first', 'plain'. "
-                          "Did you mean 'first'?"),
-        ("first#sumary", "has no output 'sumary' (experiments/first/config.yaml). Its outputs are 'summary'. "
-                         "Did you mean 'summary'?"),
+        ("frist#summary", "there is no experiment 'frist' (experiments). Did you mean 'first'? "
+                          "There are 'first', 'plain'"),
+        ("first#sumary", "has no output 'sumary' (experiments/first/config.yaml). "
+                         "Did you mean 'summary'? Its outputs are 'summary'"),
         ("plain#summary", "experiment 'plain' has no output 'summary' (experiments/plain/config.yaml)"),
         ("first", "Write it like this: 'prepare#summary'"),
         ("#summary", "Write it like this"),
@@ -296,7 +296,7 @@ def test_an_artifact_of_a_broken_experiment_is_refused_with_what_is_wrong_there(
 @pytest.mark.parametrize("files", ["step", "steps,hook", "", "steps,,hooks", "config"])
 def test_an_unknown_module_is_refused_with_the_known_ones(command, files):
     done = command("new", "first", "--files", files, code=2)
-    assert "There are datasources, steps, outputs, verifiers, hooks." in done.stderr
+    assert "There are 'datasources', 'hooks', 'outputs', 'steps', 'verifiers'" in done.stderr
     assert not ROOT.exists()
 
 

@@ -184,7 +184,7 @@ def test_a_filter_that_cannot_be_read_is_told_with_its_place(call, stored, text,
         (["--status", "compleet"], "Did you mean 'complete'?"),
         (
             ["--where", "rmsee < 3"],
-            "none of the runs has a metric 'rmsee'. Their metrics are 'rmse'. Did you mean",
+            "none of the runs has a metric 'rmsee'. Did you mean 'rmse'? Their metrics are 'rmse'",
         ),
         (["--where", "rigde.rmse < 3"], "Did you mean 'ridge.rmse'?"),
         (["--older-than", "3"], "'3' cannot be read: an age is a number with one of s, m, h, d, w: 30d"),
@@ -433,7 +433,7 @@ def test_a_deleted_run_is_no_way_out_and_cannot_be_pinned(call, stored):
     assert (done.code, "no complete run is stored" in done.err) == (2, True)
     assert "v1" not in done.err
     assert "Run 'crystallize run centre'" in done.err
-    with pytest.raises(UnknownNameError, match=r"There are runs of 'other'\.$"):
+    with pytest.raises(UnknownNameError, match=r"There are runs of 'other'$"):
         crystallize.open_run("centra")
 
 

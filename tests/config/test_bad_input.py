@@ -193,7 +193,7 @@ MISTAKES: list[tuple[str, str, int, int, str, str]] = [
         3,
         13,
         "step 'plain' has no parameter 'x'",
-        "It takes none",
+        "It takes nothing",
     ),
     (
         HEAD + "outputs:\n  log: {file_name: log.txt}",

@@ -89,11 +89,11 @@ def test_conditions_seeds_and_numbers_are_at_hand() -> None:
     [
         (
             lambda result: result.condition("lo"),
-            r"no condition 'lo'.*'baseline', 'low'.*Did you mean 'low'\?",
+            r"no condition 'lo'.*Did you mean 'low'\?.*'baseline', 'low'",
         ),
         (
             lambda result: result.get_hypothesis("lwer"),
-            r"no hypothesis 'lwer'.*'lower'.*Did you mean 'lower'\?",
+            r"no hypothesis 'lwer'.*Did you mean 'lower'\?.*'lower'",
         ),
     ],
 )

@@ -116,7 +116,7 @@ def test_open_run_gives_the_newest_complete_run_or_the_one_that_is_asked_for() -
         (
             lambda: crystallize.runs("cente"),
             UnknownNameError,
-            r"There are runs of 'centre'\. Did you mean 'centre'",
+            r"Did you mean 'centre'\? There are runs of 'centre'$",
         ),
         (lambda: crystallize.open_run("cente"), UnknownNameError, "Did you mean 'centre'"),
         (lambda: crystallize.open_run(".."), UnknownNameError, "no run of '..' is stored"),

@@ -35,11 +35,11 @@ def test_of_many_names_the_first_are_shown_and_the_others_counted() -> None:
     assert first_of(()) == ""
 
 
-def test_the_advice_for_a_wrong_name_lists_the_right_ones_and_the_nearest() -> None:
+def test_the_advice_for_a_wrong_name_tells_the_nearest_before_all_that_there_are() -> None:
     assert name_hint("proces", "There are", ["thread", "process"]) == (
-        "There are 'process', 'thread'. Did you mean 'process'?"
+        "Did you mean 'process'? There are 'process', 'thread'"
     )
-    assert name_hint("x", "It has", iter(())) == "It has nothing."
+    assert name_hint("x", "It has", iter(())) == "It has nothing"
 
 
 def test_a_long_text_is_cut_off() -> None:

@@ -11,7 +11,7 @@ from crystallize.errors import CrystallizeError, InvalidTypeError, PluginError
 from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.inspection import LOOP, implementations
 from crystallize.utils.failures import error_text, place_of, safe_repr
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.suggest import listed, name_hint
 
 _WHAT = "execution strategy"
 _DEFINE = f"Define {LOOP}(self, experiment, replicate_fn)"
@@ -110,7 +110,7 @@ def _check_arguments(name: str, make: Any, arguments: Mapping[str, Any]) -> None
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
         for argument in arguments:
             if argument not in accepted:
-                advice = f"{did_you_mean(argument, accepted)} It has {listed(accepted)}".strip()
+                advice = name_hint(argument, "It has", accepted)
                 raise InvalidTypeError(f"{_whose(name)} has no argument {argument!r}", hint=advice)
     lacking = [
         each.name

@@ -33,7 +33,7 @@ def test_a_text_stands_for_a_rule_and_what_a_rule_prints_stands_for_it(text, rul
     [
         ("", "is no stopping rule"),
         ("decided(rmse", "'(' was never closed"),
-        ("decidd(rmse)", "no rule is called 'decidd'. Rules are 'best', 'decided', 'looks', 'precise'. Did you mean"),
+        ("decidd(rmse)", "no rule is called 'decidd'. Did you mean 'decided'? Rules are 'best', 'decided', 'looks', "),
         ("decided(rmse, 200)", "decided takes the metric first and all else by name"),
         ("decided(rmse, maximum=3)", "decided has no parameter 'maximum'"),
         ("decided(rmse, metric=a)", "metric is given twice"),
