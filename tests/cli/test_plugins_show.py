@@ -147,7 +147,7 @@ def test_the_json_page_of_a_plugin_has_exactly_these_keys(call, watch):
                 "hook": "before_replicate",
                 "runs_in": "worker",
                 "position": 1,
-                "of": 3,
+                "of": 2,
                 "options": ["tryfirst"],
             },
             {"hook": "after_run", "runs_in": "coordinator", "position": 1, "of": 3, "options": ["wrapper"]},
@@ -200,7 +200,7 @@ def test_the_page_reads_well_at_80_columns(command, watch):
 
         Hooks, in the order of a run
           before_run        coordinator  3 of 3, trylast
-          before_replicate  worker       1 of 3, tryfirst
+          before_replicate  worker       1 of 2, tryfirst
           after_run         coordinator  1 of 3, wrapper
 
         To switch it off
