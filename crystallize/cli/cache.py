@@ -142,7 +142,7 @@ def _newest_report(experiment: Experiment) -> CacheReport | None:
     """Return what the cache did in the newest complete run; None if none can be read."""
     from crystallize.errors import StoreError
     from crystallize.results.load import load_result
-    from crystallize.store.versions import find_run
+    from crystallize.store.finding import find_run
 
     location = experiment.location()
     try:

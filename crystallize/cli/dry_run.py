@@ -125,7 +125,7 @@ def _durations(experiment: Experiment) -> tuple[str, dict[str, float]]:
     """Return the newest run that has outcomes, and the typical time of each of its conditions, in seconds."""
     from crystallize.errors import StoreError
     from crystallize.results.measured import MeasuredRun
-    from crystallize.store.versions import versions
+    from crystallize.store.folders import versions
 
     location = experiment.location()
     for folder in versions(location.folder) if location is not None else ():

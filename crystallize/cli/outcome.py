@@ -80,8 +80,8 @@ def run_outcome(
 
 def _newest_metadata(experiment: Experiment) -> dict[str, Any]:
     """Return what is recorded of the newest run, complete or not; nothing if there is none."""
+    from crystallize.store.finding import newest_folder
     from crystallize.store.metadata import read_metadata
-    from crystallize.store.versions import newest_folder
 
     location = experiment.location()
     run = None if location is None else newest_folder(location)

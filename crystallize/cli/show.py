@@ -96,8 +96,7 @@ def show(
     from crystallize.cli.stored import find_named_version
     from crystallize.cli.tables import print_result
     from crystallize.results.load import load_run
-    from crystallize.store.metadata import FINISHED
-    from crystallize.store.versions import status_of
+    from crystallize.store.metadata import FINISHED, status_of
 
     folder = find_named_version(name, version)
     result, metadata = load_run(folder)

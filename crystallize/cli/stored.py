@@ -116,8 +116,8 @@ def last_run(location: RunLocation) -> dict[str, Any] | None:
     None if there is none; a run whose metadata cannot be read has nothing but a path.
     """
     from crystallize.errors import StoreError
+    from crystallize.store.finding import find_run
     from crystallize.store.metadata import read_metadata
-    from crystallize.store.versions import find_run
 
     try:
         folder = find_run(location)

@@ -86,8 +86,8 @@ def _json_line(entry: Entry) -> str:
 
 
 def _end(experiment: str, run: Path) -> str:
-    from crystallize.store.metadata import read_metadata
-    from crystallize.store.versions import during_swap, status_of
+    from crystallize.store.finding import during_swap
+    from crystallize.store.metadata import read_metadata, status_of
 
     place = during_swap(run)  # it may have got its number meanwhile
     return f"The run of {experiment} is {status_of(place, read_metadata(place)) or 'unknown'}."

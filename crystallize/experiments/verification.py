@@ -29,10 +29,9 @@ from crystallize.results.load import load_result
 from crystallize.results.measured import MeasuredRun
 from crystallize.results.reruns import Calibration, compare, find_tolerances
 from crystallize.results.verification import INCONCLUSIVE, Difference, Verification, judge, ranges
-from crystallize.store.finding import LATEST, find_version
-from crystallize.store.metadata import FINISHED
+from crystallize.store.finding import LATEST, during_swap, find_version
+from crystallize.store.metadata import FINISHED, status_of
 from crystallize.store.reader import lock_run
-from crystallize.store.versions import during_swap, status_of
 from crystallize.utils.checks import check_bool, check_count
 from crystallize.utils.files import remove_folder
 from crystallize.utils.json_text import parse_json

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from crystallize.datasources.artifact import Artifact, ArtifactSource
 from crystallize.errors import GraphError
 from crystallize.experiments.treatment import with_baseline
+from crystallize.store.finding import find_run
 from crystallize.store.metadata import read_metadata
-from crystallize.store.versions import find_run
 from crystallize.utils.names import name_key
 from crystallize.utils.suggest import listed, name_hint
 

@@ -11,10 +11,10 @@ from crystallize.errors import GraphError
 from crystallize.experiments.signature import experiment_signature
 from crystallize.graphs.dependencies import Dependencies, files_of, sources_of
 from crystallize.store.changes import changed_conditions
+from crystallize.store.finding import find_run
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes, has_begun
 from crystallize.store.layout import JOURNAL
 from crystallize.store.metadata import read_metadata
-from crystallize.store.versions import find_run
 from crystallize.utils.suggest import listed
 
 if TYPE_CHECKING:

@@ -12,11 +12,12 @@ from crystallize.errors import InvalidTypeError, InvalidValueError, StoreError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.recording import begin_recording, resume_recording, store_error, store_errors
+from crystallize.store.finding import find_run
+from crystallize.store.folders import apply_folder
 from crystallize.store.layout import APPLY, ROOT, RunLocation, root_folder
 from crystallize.store.metadata import read_metadata
 from crystallize.store.retention import MEGABYTE, prune
 from crystallize.store.sink import ArtifactSink
-from crystallize.store.versions import apply_folder, find_run
 from crystallize.utils.checks import check_amount, check_bool, check_count, number_in_environment
 from crystallize.utils.failures import comparable_text
 from crystallize.utils.json_text import to_json

@@ -12,6 +12,7 @@ from crystallize.results.earlier import EarlierPart
 from crystallize.results.hypotheses_file import format_hypotheses
 from crystallize.results.results_file import format_results
 from crystallize.store.accounting import Account, sessions_of
+from crystallize.store.claims import claim_newest, claim_run
 from crystallize.store.journal import Session
 from crystallize.store.journal_writer import JournalWriter
 from crystallize.store.layout import (
@@ -31,7 +32,6 @@ from crystallize.store.metadata import (
     write_metadata,
 )
 from crystallize.store.retention import artifact_size, forget_pruned
-from crystallize.store.versions import claim_newest, claim_run
 from crystallize.utils.files import atomic_write_bytes, is_folder, remove_folder
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from crystallize.results.earlier import Consumed
     from crystallize.results.result import Result
     from crystallize.statistics.stopping.report import Stopping
+    from crystallize.store.claims import Claim
     from crystallize.store.layout import RunLocation
     from crystallize.store.outcome import ReplicateResult
-    from crystallize.store.versions import Claim
 
 _log = logging.getLogger("crystallize.store")
 

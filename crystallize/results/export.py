@@ -30,9 +30,8 @@ from crystallize.store.layout import (
     version_number,
 )
 from crystallize.store.manifest import check_unchanged
-from crystallize.store.metadata import RUNNING
+from crystallize.store.metadata import RUNNING, status_of
 from crystallize.store.reader import lock_run
-from crystallize.store.versions import status_of
 from crystallize.utils.files import (
     is_folder,
     is_plain,

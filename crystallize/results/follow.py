@@ -6,10 +6,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from crystallize.errors import StoreError
+from crystallize.store.finding import newest_folder
 from crystallize.store.journal import Entry
 from crystallize.store.journal_reader import JournalReader
 from crystallize.store.layout import JOURNAL
-from crystallize.store.versions import is_being_made, newest_folder
+from crystallize.store.locks import is_being_made
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,13 +15,12 @@ from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.results.results_file import read_results
 from crystallize.statistics.stopping.report import Stopping
 from crystallize.store.extent import Extent
-from crystallize.store.finding import LATEST, find_version, locate
+from crystallize.store.finding import LATEST, LOOKS, find_version, locate
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes
 from crystallize.store.layout import BASELINE, JOURNAL, METADATA, ROOT
 from crystallize.store.manifest import read_manifest
-from crystallize.store.metadata import FINISHED, read_metadata
+from crystallize.store.metadata import FINISHED, read_metadata, status_of
 from crystallize.store.reader import lock_run, replicates_of
-from crystallize.store.versions import LOOKS, status_of
 from crystallize.utils.names import check_condition_name
 
 

@@ -14,6 +14,7 @@ from crystallize.results.filters import Means, MetricFilter, mean_over_replicate
 from crystallize.results.frame import make_frame
 from crystallize.results.load import load_result
 from crystallize.store.finding import locate, stored_experiments
+from crystallize.store.folders import folder_of, is_pinned, versions
 from crystallize.store.layout import ROOT, RunLocation, version_number
 from crystallize.store.metadata import (
     DELETED,
@@ -22,10 +23,10 @@ from crystallize.store.metadata import (
     INTERRUPTED,
     RUNNING,
     read_metadata,
+    status_of,
     time_in,
 )
 from crystallize.store.retention import artifact_size, pruned_of
-from crystallize.store.versions import folder_of, is_pinned, status_of, versions
 from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:

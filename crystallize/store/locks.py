@@ -158,6 +158,29 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def experiment_lock(experiment: Path) -> Path:
+    """Return the file to lock while the folders of an experiment change places."""
+    return experiment / ".lock"
+
+
+def lock_of(folder: Path) -> Path:
+    """Return the file that is locked while a process makes the run in `folder`."""
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def is_being_made(run: Path) -> bool:
+    """Tell whether a living process is making the run in folder `run`; nothing is changed to find out."""
+    lock = FileLock(lock_of(run))
+    if not os.path.lexists(lock.path):
+        return False
+    try:
+        is_free = lock.try_acquire()
+    except OSError:  # a folder that nobody may write to
+        return True
+    lock.leave()
+    return not is_free
+
+
 class ReadLock:
     """A mark on a file that somebody reads what belongs to it; any number of readers hold it at a time.
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 from crystallize.errors import NewerSchemaError, StoreError
 from crystallize.store.accounting import now
 from crystallize.store.layout import METADATA, read_in
+from crystallize.store.locks import is_being_made
 from crystallize.utils.failures import safe_repr
 from crystallize.utils.files import atomic_write_bytes
 from crystallize.utils.json_text import parse_json, to_json
@@ -175,6 +176,12 @@ def has_status(run: Path, status: str) -> bool:
         return (read_metadata(run) or {}).get("status") == status
     except StoreError:
         return False
+
+
+def status_of(run: Path, metadata: Mapping[str, Any] | None) -> str | None:
+    """Return the status that a run's metadata tell, or None; ``interrupted`` if its process was killed."""
+    status = (metadata or {}).get("status")
+    return INTERRUPTED if status == RUNNING and not is_being_made(run) else status
 
 
 def time_in(metadata: Mapping[str, Any], key: str) -> datetime | None:

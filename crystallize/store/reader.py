@@ -7,11 +7,12 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from crystallize.errors import ArtifactError, StoreError
+from crystallize.store.finding import LOOKS, during_swap, find_again, find_run
+from crystallize.store.folders import next_version
 from crystallize.store.layout import BASELINE, METADATA, RunLocation, version_number
 from crystallize.store.locks import ReadLock
 from crystallize.store.manifest import ManifestIndex
 from crystallize.store.metadata import read_metadata, run_token
-from crystallize.store.versions import LOOKS, during_swap, find_again, find_run, next_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

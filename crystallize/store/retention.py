@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.errors import CrystallizeError, StoreError
+from crystallize.store.folders import folder_of, is_pinned, versions
 from crystallize.store.layout import MANIFEST, METADATA, PINNED, PRUNED, replicates_in
-from crystallize.store.locks import FileLock, locked, unread
+from crystallize.store.locks import FileLock, experiment_lock, lock_of, locked, unread
 from crystallize.store.manifest import read_manifest
 from crystallize.store.metadata import DELETED, RUNNING, has_status, is_complete, mark_deleted, read_metadata
-from crystallize.store.versions import experiment_lock, folder_of, is_pinned, lock_of, versions
 from crystallize.utils.digests import measure_file
 from crystallize.utils.files import atomic_write_bytes, is_plain, read_plain
 from crystallize.utils.json_text import parse_json, to_json

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from crystallize.errors import StoreError
+from crystallize.store.claims import claim_run
+from crystallize.store.finding import find_run
 from crystallize.store.layout import COMPLETE, METADATA, ArtifactEntry, RunLocation
-from crystallize.store.locks import ReadLock
+from crystallize.store.locks import ReadLock, is_being_made
 from crystallize.store.manifest import read_manifest, write_manifest
 from crystallize.store.metadata import DELETED, FINISHED, INTERRUPTED, read_metadata, write_metadata
 from crystallize.store.retention import (
@@ -24,7 +26,6 @@ from crystallize.store.retention import (
     remove_artifacts,
     unpin,
 )
-from crystallize.store.versions import claim_run, find_run, is_being_made
 from crystallize.utils.digests import write_hashed
 
 
@@ -231,7 +232,7 @@ MAKES = """
 import sys
 from crystallize.store.layout import RunLocation
 from crystallize.store.metadata import write_metadata
-from crystallize.store.versions import claim_run
+from crystallize.store.claims import claim_run
 claim = claim_run(RunLocation(sys.argv[1], "exp"))
 write_metadata(claim.folder, {}, "running")
 print(flush=True)

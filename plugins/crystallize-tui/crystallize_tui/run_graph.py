@@ -15,8 +15,8 @@ from crystallize.errors import CrystallizeError
 from crystallize.experiments.treatment import with_baseline
 from crystallize.results.follow import RunFollower
 from crystallize.results.runs import read_run
+from crystallize.store.finding import newest_folder
 from crystallize.store.metadata import FAILED, INTERRUPTED, RUNNING
-from crystallize.store.versions import newest_folder
 from crystallize_tui.progress import RunProgress
 
 if TYPE_CHECKING:

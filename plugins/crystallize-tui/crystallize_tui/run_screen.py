@@ -17,8 +17,7 @@ from textual.widgets.option_list import Option
 from crystallize.cli.errors import FAILED, WRONG_USE
 from crystallize.errors import CrystallizeError
 from crystallize.experiments.failure_policy import outcome_command
-from crystallize.store.locks import holder_of
-from crystallize.store.versions import lock_of
+from crystallize.store.locks import holder_of, lock_of
 from crystallize.utils.suggest import counted
 from crystallize.utils.text_table import columns_of, shorten
 from crystallize_tui.footer import KeyFooter

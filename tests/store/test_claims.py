@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from crystallize.errors import StoreError
+from crystallize.store.claims import Claim, claim_run
+from crystallize.store.finding import find_again, find_run
+from crystallize.store.folders import apply_folder, versions
 from crystallize.store.layout import METADATA, RunLocation
 from crystallize.store.locks import ReadLock
 from crystallize.store.metadata import (
@@ -23,7 +26,6 @@ from crystallize.store.metadata import (
     write_metadata,
 )
 from crystallize.store.retention import prune
-from crystallize.store.versions import Claim, apply_folder, claim_run, find_again, find_run, versions
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ def test_a_run_that_was_cut_off_keeps_its_number(many: RunLocation) -> None:
 CLAIM = """
 import sys
 from crystallize.store.layout import RunLocation
-from crystallize.store.versions import claim_run
+from crystallize.store.claims import claim_run
 sys.stdin.readline()
 for _ in range(20):
     claim = claim_run(RunLocation(sys.argv[1], "exp", versioned=True))
@@ -265,7 +267,7 @@ def test_the_folder_of_a_living_run_is_never_removed(single: RunLocation) -> Non
 KEEP = """
 import sys
 from crystallize.store.layout import RunLocation
-from crystallize.store.versions import claim_run
+from crystallize.store.claims import claim_run
 claim = claim_run(RunLocation(sys.argv[1], "exp", versioned=False))
 print(claim.folder, flush=True)
 sys.stdin.read()
@@ -300,7 +302,7 @@ SWAP = """
 import sys
 from crystallize.store.layout import RunLocation
 from crystallize.store.metadata import write_metadata
-from crystallize.store.versions import claim_run
+from crystallize.store.claims import claim_run
 for i in range(60):
     claim = claim_run(RunLocation(sys.argv[1], "exp", versioned=False))
     write_metadata(claim.folder, {}, "complete")
