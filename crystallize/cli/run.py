@@ -349,7 +349,8 @@ def _adjust(
 
 def _with_own_baseline(experiment: Experiment, design: Design) -> tuple[Treatment, ...]:
     """Return a design's treatments, and the one of the experiment that gives the baseline its settings."""
-    from crystallize.experiments.treatment import BASELINE, as_treatments
+    from crystallize.experiments.treatment import as_treatments
+    from crystallize.store.layout import BASELINE
 
     return as_treatments([*(each for each in experiment.treatments if each.name == BASELINE), design])
 

@@ -8,9 +8,9 @@ from crystallize import discovery
 from crystallize.config.lookup import MISSING, Lookup, Noted, Takes, reason_of
 from crystallize.discovery import VERIFIERS
 from crystallize.errors import CrystallizeError, UnknownNameError
-from crystallize.experiments.treatment import BASELINE
 from crystallize.statistics.hypothesis import Hypothesis
 from crystallize.statistics.verifier import VerifierFactory, check_verifier
+from crystallize.store.layout import BASELINE
 
 if TYPE_CHECKING:
     from crystallize.config.errors import KeyPath

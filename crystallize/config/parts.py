@@ -11,9 +11,9 @@ from crystallize.config.lookup import MISSING, Lookup, Noted, Takes, kind_of, pu
 from crystallize.config.outputs import read_outputs
 from crystallize.config.schema import Call
 from crystallize.datasources.datasource import FunctionSource, SourceFactory, takes_context
-from crystallize.experiments.treatment import BASELINE
 from crystallize.pipelines.injection import REQUIRED
 from crystallize.pipelines.pipeline_step import FunctionStep, PipelineStep, StepFactory, as_step
+from crystallize.store.layout import BASELINE
 from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.suggest import listed, name_hint
 

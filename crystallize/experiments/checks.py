@@ -18,11 +18,12 @@ from crystallize.errors import (
     ValidationError,
 )
 from crystallize.experiments.settings import hooks_with_context, unread_settings
-from crystallize.experiments.treatment import BASELINE, with_baseline
+from crystallize.experiments.treatment import with_baseline
 from crystallize.pipelines.injection import REQUIRED
 from crystallize.pipelines.pipeline_step import FunctionStep
 from crystallize.plugins.seed import SeedPlugin
 from crystallize.statistics.hypothesis import Hypothesis, as_hypothesis
+from crystallize.store.layout import BASELINE
 from crystallize.utils.checks import check_count
 from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.names import name_key

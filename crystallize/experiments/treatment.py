@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from crystallize.datasources.datasource import DataSource, as_datasource
 from crystallize.errors import InvalidNameError, InvalidTypeError, InvalidValueError, UnknownNameError
+from crystallize.store.layout import BASELINE, check_condition_name
 from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.factories import ConfiguredFunction, Factory
 from crystallize.utils.levels import stored_levels
-from crystallize.utils.names import check_condition_name, name_key
+from crystallize.utils.names import name_key
 from crystallize.utils.signatures import check_call, is_async
 from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
     from crystallize.utils.context import FrozenContext
-
-BASELINE = "baseline"
-"""The condition that always runs, first."""
 
 
 class Treatment:

@@ -20,7 +20,7 @@ from crystallize.errors import (
     ValidationError,
 )
 from crystallize.experiments.experiment import Experiment
-from crystallize.experiments.treatment import BASELINE, as_treatments, with_baseline
+from crystallize.experiments.treatment import as_treatments, with_baseline
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.results.circumstances import compare_circumstances
 from crystallize.results.closeness import Tolerance, distance, leaves
@@ -30,6 +30,7 @@ from crystallize.results.measured import MeasuredRun
 from crystallize.results.reruns import Calibration, compare, find_tolerances
 from crystallize.results.verification import INCONCLUSIVE, Difference, Verification, judge, ranges
 from crystallize.store.finding import LATEST, during_swap, find_version
+from crystallize.store.layout import BASELINE
 from crystallize.store.metadata import FINISHED, status_of
 from crystallize.store.reader import lock_run
 from crystallize.utils.checks import check_bool, check_count

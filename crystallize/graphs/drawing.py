@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.errors import GraphError, InvalidTypeError, InvalidValueError
+from crystallize.store.layout import BASELINE
 from crystallize.utils.files import atomic_write_bytes
 from crystallize.utils.suggest import counted, did_you_mean, first_of
 from crystallize.utils.text_table import columns_of, padded
@@ -73,7 +74,7 @@ class Node(NamedTuple):
     def details(self) -> list[str]:
         """What is shown below its name."""
         count = [] if self.replicates is None else [counted(self.replicates, "replicate")]
-        return [*count, first_of(("baseline", *self.treatments), _MOST_NAMES)]
+        return [*count, first_of((BASELINE, *self.treatments), _MOST_NAMES)]
 
 
 class Picture(NamedTuple):
@@ -144,7 +145,7 @@ def as_text(picture: Picture) -> str:
         (
             node.name,
             "" if node.replicates is None else counted(node.replicates, "replicate"),
-            first_of(("baseline", *node.treatments), _MOST_NAMES),
+            first_of((BASELINE, *node.treatments), _MOST_NAMES),
             ", ".join((*node.upstream, *(f"{name} (stored)" for name in node.outside))),
         )
         for node in picture.nodes

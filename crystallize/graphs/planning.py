@@ -19,7 +19,6 @@ from crystallize.errors import (
 from crystallize.experiments.checks import nothing_ends
 from crystallize.experiments.settings import readers_of
 from crystallize.experiments.treatment import (
-    BASELINE,
     Treatment,
     TreatmentFactory,
     as_treatments,
@@ -32,6 +31,7 @@ from crystallize.graphs.dependencies import (
     sources_of,
     stored_conditions,
 )
+from crystallize.store.layout import BASELINE
 from crystallize.utils.suggest import did_you_mean, listed, name_hint
 
 if TYPE_CHECKING:

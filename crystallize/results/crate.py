@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from crystallize.errors import StoreError
+from crystallize.store.layout import CRATE
 from crystallize.store.metadata import FINISHED, INTERRUPTED, time_in
 from crystallize.utils.json_text import to_json
 from crystallize.utils.suggest import counted
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
     from crystallize.results.result import Result
     from crystallize.store.layout import ArtifactEntry
-
-DOCUMENT = "ro-crate-metadata.json"
-"""The file in a crate that describes it."""
 
 _RO_CRATE = "https://w3id.org/ro/crate/1.3"
 _PROFILE = "https://w3id.org/ro/wfrun/process/0.6"
@@ -176,7 +174,7 @@ def describe_crate(content: CrateContent) -> dict[str, Any]:
         hasPart=_references(files),
     )
     graph = [
-        _entity(DOCUMENT, "CreativeWork", about={"@id": "./"}, conformsTo={"@id": _RO_CRATE}),
+        _entity(CRATE, "CreativeWork", about={"@id": "./"}, conformsTo={"@id": _RO_CRATE}),
         root,
         _entity(
             _PROFILE,

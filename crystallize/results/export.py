@@ -11,7 +11,6 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from crystallize.errors import ArtifactNotFoundError, CrystallizeError, InvalidValueError, StoreError
 from crystallize.results.crate import (
-    DOCUMENT,
     CrateContent,
     CrateFile,
     about_artifact,
@@ -20,6 +19,7 @@ from crystallize.results.crate import (
 )
 from crystallize.results.load import load_run
 from crystallize.store.layout import (
+    CRATE,
     HYPOTHESES,
     JOURNAL,
     MANIFEST,
@@ -133,7 +133,7 @@ def export_run(
             with _zip_file(beside, time_of(metadata)) if _is_zip(target) else _folder(beside) as create:
                 files, gone = _copy_all(folder, result, create)
                 content = CrateContent(f"Run {title}", result, metadata, status, files, gone, license)
-                _write(create, DOCUMENT, f"{to_json(describe_crate(content), indent=2)}\n".encode())
+                _write(create, CRATE, f"{to_json(describe_crate(content), indent=2)}\n".encode())
             if not lock.is_in_place():
                 raise StoreError(
                     "another run took the place of this one while it was exported",
@@ -284,7 +284,7 @@ def _check_place(target: Path, *, force: bool) -> None:
 
 
 def _is_crate(folder: Path) -> bool:
-    return is_plain(folder / DOCUMENT)
+    return is_plain(folder / CRATE)
 
 
 def _is_zipped_crate(path: Path) -> bool:
@@ -294,7 +294,7 @@ def _is_zipped_crate(path: Path) -> bool:
         return False
     try:
         with ZipFile(path) as archive:
-            return DOCUMENT in archive.namelist()
+            return CRATE in archive.namelist()
     except (BadZipFile, OSError):
         return False
 

@@ -17,11 +17,10 @@ from crystallize.statistics.stopping.report import Stopping
 from crystallize.store.extent import Extent
 from crystallize.store.finding import LATEST, LOOKS, find_version, locate
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes
-from crystallize.store.layout import BASELINE, JOURNAL, METADATA, ROOT
+from crystallize.store.layout import BASELINE, JOURNAL, METADATA, ROOT, check_condition_name
 from crystallize.store.manifest import read_manifest
 from crystallize.store.metadata import FINISHED, read_metadata, status_of
 from crystallize.store.reader import lock_run, replicates_of
-from crystallize.utils.names import check_condition_name
 
 
 def load_result(run: str | Path) -> Result:

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from crystallize.errors import StoreError
+from crystallize.errors import InvalidNameError, StoreError
 from crystallize.utils.files import is_folder, read_plain
+from crystallize.utils.names import check_name, name_key
 
 ROOT = "data"
 """Where runs are stored, if nothing else is said."""
@@ -37,13 +38,18 @@ COMPLETE = ".crystallize_complete"
 PINNED = ".pinned"
 PRUNED = "pruned.json"
 APPLY = "apply"
+CRATE = "ro-crate-metadata.json"
+"""The file of an exported run that describes it."""
+
 BASELINE = "baseline"
+"""The condition that always runs, first."""
 
 LARGEST = 1 << 30
 """How many bytes of one JSON file are read: a hundred million values, and less than would fill a memory."""
 
 _VERSION = re.compile(r"v(0|[1-9][0-9]*)")
 _REPLICATE = re.compile(r"replicate_\d+")
+_FILES = frozenset({METADATA, JOURNAL, MANIFEST, HYPOTHESES, PRUNED, CRATE})
 
 
 class ArtifactEntry(NamedTuple):
@@ -133,6 +139,23 @@ def replicate_folder(replicate: int) -> str:
 def replicate_number(name: str) -> int:
     """Return the replicate of the folder that :func:`replicate_folder` has named."""
     return int(name.removeprefix("replicate_"))
+
+
+def check_condition_name(name: object) -> str:
+    """Return `name` if it can be the name of a condition: its folder stands beside the files of a run."""
+    checked = check_name("treatment", name)
+    key = name_key(checked)
+    if key == BASELINE != checked:
+        raise InvalidNameError(
+            f"{checked!r} cannot be the name of a treatment: some systems do not tell it from {BASELINE!r}",
+            hint=f"Call it {BASELINE!r} to give the baseline its settings, or choose another name",
+        )
+    if _REPLICATE.fullmatch(key) or key in _FILES or key.startswith("."):
+        raise InvalidNameError(
+            f"{checked!r} cannot be the name of a treatment: the store keeps that name for itself",
+            hint="Choose another name",
+        )
+    return checked
 
 
 def path_in(run: str | Path, *parts: str) -> str:

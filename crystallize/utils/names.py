@@ -11,14 +11,6 @@ _LONGEST = 200  # bytes; file systems allow 255, and the store adds suffixes of 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\:*?\"<>|]")
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
 _VERSION = re.compile(r"@v[0-9]+$")
-_BASELINE = "baseline"
-_REPLICATE_FOLDER = re.compile(r"replicate_[0-9]+")
-_STORE_FILES = frozenset(
-    {
-        *("metadata.json", "_manifest.json", "hypotheses.json", "journal.jsonl", "pruned.json", ".pinned"),
-        "ro-crate-metadata.json",  # of an exported run
-    }
-)
 
 
 def check_name(kind: str, name: object) -> str:
@@ -75,23 +67,6 @@ def check_experiment_name(name: object) -> str:
     raise InvalidNameError(
         f"{checked!r} cannot be the name of an experiment: it {fault}", hint="Choose another name"
     )
-
-
-def check_condition_name(name: object) -> str:
-    """Return `name` if it can be the name of a condition: its folder stands beside the store's own files."""
-    checked = check_name("treatment", name)
-    key = name_key(checked)
-    if key == _BASELINE != checked:
-        raise InvalidNameError(
-            f"{checked!r} cannot be the name of a treatment: some systems do not tell it from {_BASELINE!r}",
-            hint=f"Call it {_BASELINE!r} to give the baseline its settings, or choose another name",
-        )
-    if _REPLICATE_FOLDER.fullmatch(key) or key in _STORE_FILES or key.startswith("."):
-        raise InvalidNameError(
-            f"{checked!r} cannot be the name of a treatment: the store keeps that name for itself",
-            hint="Choose another name",
-        )
-    return checked
 
 
 def name_key(name: str) -> str:

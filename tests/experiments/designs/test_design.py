@@ -15,8 +15,8 @@ from crystallize import Experiment, Treatment, cases, grid, where, zipped
 from crystallize.errors import InvalidNameError, InvalidTypeError, InvalidValueError
 from crystallize.experiments.designs.design import MOST_CELLS
 from crystallize.experiments.treatment import as_treatments
+from crystallize.store.layout import check_condition_name
 from crystallize.utils.levels import level_label
-from crystallize.utils.names import check_condition_name
 
 
 def names(design):
