@@ -312,8 +312,8 @@ def _find_step(experiment: Experiment, name: str) -> tuple[str, PipelineStep]:
 
 
 def _root() -> str:
-    from crystallize.config.errors import shown
     from crystallize.pipelines.cache.settings import cache_folder
+    from crystallize.utils.suggest import shown
 
     return shown(cache_folder())
 
@@ -322,7 +322,7 @@ def _root() -> str:
 
 
 def _table(stored: Sequence[StoredStep]) -> list[str]:
-    from crystallize.config.errors import shown
+    from crystallize.utils.suggest import shown
     from crystallize.utils.text_table import TextTable
 
     versions: dict[StepCode, list[StoredStep]] = {}

@@ -130,7 +130,8 @@ def _rule_problem(fault: RuleFault, config: Path) -> Problem:
 
 def _with_name_clashes(checked: Sequence[_Checked]) -> list[_Checked]:
     """Add a problem to the experiments that have a name in common: none of them can be called by it."""
-    from crystallize.config.errors import Problem, shown
+    from crystallize.config.errors import Problem
+    from crystallize.utils.suggest import shown
 
     by_name: dict[str, list[_Checked]] = {}
     for each in checked:

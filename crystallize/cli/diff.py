@@ -24,8 +24,8 @@ def diff(
     Where both runs measured a replicate with the same seed, the difference of a metric is that of these pairs.
     """
     from crystallize.cli.stored import find_named_run
-    from crystallize.config.errors import shown
     from crystallize.results.comparison import compare_runs
+    from crystallize.utils.suggest import shown
 
     runs = find_named_run(before), find_named_run(after)
     found = compare_runs(*runs)

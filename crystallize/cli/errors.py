@@ -111,10 +111,9 @@ def _choices(error: Any) -> str:
 
     if getattr(getattr(error, "param", None), "metavar", None) != EXPERIMENT:
         return ""
-    from crystallize.config.errors import shown
     from crystallize.config.folders import experiments_root, find_folders
     from crystallize.errors import CrystallizeError
-    from crystallize.utils.suggest import listed
+    from crystallize.utils.suggest import listed, shown
 
     try:
         root = experiments_root()

@@ -50,9 +50,8 @@ def export(
     It depends on the run alone: exported again, it has the same bytes.
     """
     from crystallize.cli.stored import find_named_run
-    from crystallize.config.errors import shown
     from crystallize.results.export import export_run
-    from crystallize.utils.suggest import counted
+    from crystallize.utils.suggest import counted, shown
 
     done = export_run(find_named_run(run), output, license=license_, force=force)
     screen.echo(

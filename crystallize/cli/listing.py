@@ -79,8 +79,8 @@ def list_experiments(
     of them, and `crystallize check` tells them all. No module of yours is
     imported.
     """
-    from crystallize.config.errors import shown
     from crystallize.config.folders import experiments_root, find_folders
+    from crystallize.utils.suggest import shown
 
     root = experiments_root()
     everything_found = [_read(folder) for folder in find_folders(root)]

@@ -35,9 +35,9 @@ def lock(
     The exit code is 2 if there is a plan already, and 1 if --check finds that
     the experiment has departed from it.
     """
-    from crystallize.config.errors import shown
     from crystallize.config.folders import resolve
     from crystallize.experiments import preregistration
+    from crystallize.utils.suggest import shown
 
     if check and force:
         raise typer.BadParameter("it writes nothing: leave --force out", param_hint="--check")

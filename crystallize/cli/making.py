@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.cli.scaffold import NewExperiment, texts_of
 from crystallize.cli.writing import make_folder, refuse_existing
-from crystallize.config.errors import shown
 from crystallize.config.folders import command_name, find_folders, resolve
 from crystallize.config.reader import read_config
 from crystallize.errors import CrystallizeError, InvalidNameError, InvalidValueError, UnknownNameError
 from crystallize.utils.names import check_experiment_name
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.suggest import name_hint, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

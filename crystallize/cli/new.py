@@ -77,8 +77,8 @@ def new(
     """
     from crystallize.cli.making import make_experiment
     from crystallize.cli.scaffold import MODULES
-    from crystallize.config.errors import shown
     from crystallize.config.folders import experiments_root
+    from crystallize.utils.suggest import shown
 
     made = make_experiment(
         name,

@@ -415,7 +415,7 @@ def _newest(found: Runs, count: int) -> Runs:
 
 
 def _table(found: Sequence[StoredRun]) -> list[str]:
-    from crystallize.config.errors import shown
+    from crystallize.utils.suggest import shown
     from crystallize.utils.text_table import TextTable
 
     same_name = Counter(folder.name for folder in {run.path.parent for run in found})
@@ -453,10 +453,10 @@ def _levels(levels: Sequence[object]) -> str:
 
 def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, object]]:
     """Yield what is known of a run, each with what it is called."""
-    from crystallize.config.errors import shown
     from crystallize.results.load import coordinates_of
     from crystallize.store.retention import pruned_of
     from crystallize.utils.levels import factors_of
+    from crystallize.utils.suggest import shown
 
     yield "Status", status_of(run)
     for key, when in (("Started", run.started), ("Ended", run.finished)):

@@ -105,13 +105,13 @@ def verify(
     from crystallize.cli.progress import ProgressPlugin, make_display, show_log
     from crystallize.cli.stored import find_definition, find_named_run
     from crystallize.config.build import load_nodes
-    from crystallize.config.errors import shown
     from crystallize.config.recorded import recorded_overrides, recorded_treatments
     from crystallize.errors import ExecutionError, PluginError, SerializationError
     from crystallize.experiments.failure_policy import outcome_command
     from crystallize.experiments.verification import verify as verify_run
     from crystallize.results.verification import DIFF, PASS
     from crystallize.store.metadata import read_metadata
+    from crystallize.utils.suggest import shown
 
     if replicates is not None and replicate:
         raise typer.BadParameter("it goes without --replicate", param_hint="--replicates")

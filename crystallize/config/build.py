@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.errors import ConfigError, ConfigGraphError, KeyPath, Problem, in_order, shown
+from crystallize.config.errors import ConfigError, ConfigGraphError, KeyPath, Problem, in_order
 from crystallize.config.folders import command_name, config_file
 from crystallize.config.hypotheses import read_hypotheses
 from crystallize.config.lookup import Lookup
@@ -25,7 +25,7 @@ from crystallize.experiments.preregistration import read_plan
 from crystallize.experiments.settings import readers_of, unread_settings
 from crystallize.experiments.treatment import check_context
 from crystallize.statistics.stopping.text import read_rule
-from crystallize.utils.suggest import listed, name_hint
+from crystallize.utils.suggest import listed, name_hint, shown
 
 if TYPE_CHECKING:
     from os import PathLike

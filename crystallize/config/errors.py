@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from crystallize.errors import CrystallizeError, GraphError
+from crystallize.utils.suggest import shown
 
 KeyPath = tuple[str | int, ...]
 """Leads to a value of a config.yaml: keys of mappings and positions in lists."""
@@ -97,11 +98,3 @@ def spelled(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
-
-
-def shown(path: Path) -> str:
-    """Return `path` as messages show it: relative to the current folder if it is below that."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except (ValueError, OSError):  # elsewhere; or the current folder is gone
-        return str(path)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crystallize.config.document import LARGEST, read_document
-from crystallize.config.errors import ConfigError, Problem, shown
+from crystallize.config.errors import ConfigError, Problem
 from crystallize.errors import UnknownNameError
 from crystallize.utils.files import read_plain
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.suggest import name_hint, shown
 
 CONFIG = "config.yaml"
 ROOT = "experiments"

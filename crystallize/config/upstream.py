@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crystallize.config.errors import ConfigError, shown
+from crystallize.config.errors import ConfigError
 from crystallize.config.folders import (
     CONFIG,
     ROOT,
@@ -20,7 +20,7 @@ from crystallize.config.folders import (
 )
 from crystallize.config.reader import Draft, read_draft
 from crystallize.utils.names import name_key
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.suggest import name_hint, shown
 
 if TYPE_CHECKING:
     from crystallize.config.schema import Reference, Source

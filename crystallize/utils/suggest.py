@@ -1,9 +1,10 @@
-"""Words for messages: advice on names that were misspelt, lists, counts, long texts."""
+"""Words for messages: advice on names that were misspelt, lists, counts, long texts, paths."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from itertools import islice
+from pathlib import Path
 
 _MOST_LISTED = 40
 
@@ -51,3 +52,11 @@ def counted(number: int, noun: str) -> str:
 def shortened(text: str, most: int = 60) -> str:
     """Return a text, or its first characters and ``...`` if it has more than `most`."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def shown(path: Path) -> str:
+    """Return `path` as messages show it: relative to the current folder if it is below that."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):  # elsewhere; or the current folder is gone
+        return str(path)

@@ -17,9 +17,9 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static, Tree
 from textual.worker import get_current_worker
 
-from crystallize.config.errors import ConfigError, shown
+from crystallize.config.errors import ConfigError
 from crystallize.config.folders import experiments_root, folder_of
-from crystallize.utils.suggest import counted
+from crystallize.utils.suggest import counted, shown
 from crystallize_tui.create import CreateScreen
 from crystallize_tui.details import Details
 from crystallize_tui.experiment_tree import ExperimentTree

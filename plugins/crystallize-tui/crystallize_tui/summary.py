@@ -18,11 +18,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from crystallize.cli.quantities import format_size
-from crystallize.config.errors import shown
 from crystallize.errors import CrystallizeError
 from crystallize.results.load import load_result
 from crystallize.store.metadata import RUNNING
 from crystallize.utils.files import open_plain
+from crystallize.utils.suggest import shown
 from crystallize.utils.terminal import visible
 from crystallize_tui.tables import LiveTable
 from crystallize_tui.wording import one_line, plain
