@@ -15,15 +15,9 @@ from crystallize.statistics.moments import moments, moments_of_pairs
 from crystallize.statistics.samples import has_finite_number, numbers_in
 from crystallize.statistics.verdicts import sharing_notes
 from crystallize.utils.checks import check_share
+from crystallize.utils.number_text import choose_decimals, decimals_of_each, format_number
 from crystallize.utils.suggest import counted, first_of, name_hint
-from crystallize.utils.text_table import (
-    WIDTH,
-    TextTable,
-    choose_decimals,
-    decimals_of_each,
-    format_number,
-    wrapped,
-)
+from crystallize.utils.text_table import WIDTH, TextTable, wrapped
 
 if TYPE_CHECKING:
     from crystallize.results.condition import ConditionMetrics

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from crystallize.results.pairs import counts
 from crystallize.statistics.p_values import rounded
 from crystallize.statistics.verdicts import WHY_WITHHELD, WITHHELD
+from crystallize.utils.number_text import choose_decimals, format_number
 from crystallize.utils.suggest import counted
-from crystallize.utils.text_table import choose_decimals, format_number
 
 if TYPE_CHECKING:
     from crystallize.results.detail import Detail

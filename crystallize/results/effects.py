@@ -18,15 +18,9 @@ from crystallize.statistics.t_tests import MeanDifference
 from crystallize.statistics.verdicts import sharing_notes
 from crystallize.utils.checks import check_share
 from crystallize.utils.levels import factors_of, level_label
+from crystallize.utils.number_text import align_points, decimals_of_each, format_number
 from crystallize.utils.suggest import counted, listed, name_hint
-from crystallize.utils.text_table import (
-    WIDTH,
-    TextTable,
-    align_points,
-    decimals_of_each,
-    format_number,
-    wrapped,
-)
+from crystallize.utils.text_table import WIDTH, TextTable, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

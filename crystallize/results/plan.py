@@ -26,8 +26,9 @@ from crystallize.statistics.power import (
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes
 from crystallize.store.layout import JOURNAL
 from crystallize.utils.checks import check_share, check_size
+from crystallize.utils.number_text import choose_decimals, format_number
 from crystallize.utils.suggest import first_of, listed, name_hint
-from crystallize.utils.text_table import WIDTH, choose_decimals, format_number, wrapped
+from crystallize.utils.text_table import WIDTH, wrapped
 
 if TYPE_CHECKING:
     from pathlib import Path

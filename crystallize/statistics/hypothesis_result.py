@@ -24,16 +24,9 @@ from crystallize.statistics.verdicts import (
     WORSE,
     Direction,
 )
+from crystallize.utils.number_text import align_points, choose_decimals, decimals_of_each, format_number
 from crystallize.utils.suggest import counted, did_you_mean, listed
-from crystallize.utils.text_table import (
-    WIDTH,
-    TextTable,
-    align_points,
-    choose_decimals,
-    decimals_of_each,
-    format_number,
-    wrapped,
-)
+from crystallize.utils.text_table import WIDTH, TextTable, wrapped
 
 _MOST_EXPLAINED = 3
 _MOST_SHOWN = 10

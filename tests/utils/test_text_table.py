@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from rich.cells import cell_len
 
-from crystallize.utils.text_table import (
-    TextTable,
-    align_points,
-    choose_decimals,
-    decimals_of_each,
-    format_number,
-    shorten,
-    wrapped,
-)
+from crystallize.utils.text_table import TextTable, shorten, wrapped
 
 LONG = ("accuracy_on_the_validation_set", "accuracy_on_the_test_set")
 
@@ -63,49 +53,10 @@ def test_what_counts_are_the_columns_of_a_terminal_and_not_the_characters() -> N
     assert cell_len(shorten(["\u975e\u5e38" * 20], 12)["\u975e\u5e38" * 20]) <= 12
 
 
-def test_the_spread_decides_how_many_decimals_are_shown() -> None:
-    assert choose_decimals([0.0123], [1.5]) == 4
-    assert choose_decimals([None], [3.0, 4.0]) == 0
-    assert choose_decimals([1e-9], [1.0]) is None
-
-
-def test_a_far_smaller_value_keeps_two_digits_of_its_own_spread() -> None:
-    assert decimals_of_each([0.3, 0.1], [5.0, 0.02]) == [3, 3]
-    assert decimals_of_each([1e5, 0.03, None, math.nan], [1e6, 0.18, None, math.inf]) == [0, 3, 0, 0]
-    assert decimals_of_each([0.3, 1e-8, 1e-8, 0], [0.1, 3e-7, 0.5, 0]) == [3, None, 3, 3]
-    assert decimals_of_each([1e11, 0.03], [1e12, 0.18]) == [None, None]
-    assert decimals_of_each([None, None], [2.06, -0.0012]) == [2, 4]
-
-
 def test_a_number_in_a_name_is_shortened_to_no_other_number() -> None:
     names = [f"a treatment of number {number} with a long name" for number in range(190, 200)]
     assert set(shorten(names, 24).values()) == {f"...{number} with a long name" for number in range(190, 200)}
     assert len(set(shorten([str(10**30 + n) for n in range(20)], 16).values())) == 20
-
-
-def test_points_stand_below_each_other_and_words_make_a_column_no_wider() -> None:
-    assert align_points(["1.25", "not numeric", "12", "nan", "1.02e-08", ""]) == [
-        "       1.25",
-        "not numeric",
-        "      12   ",
-        "        nan",
-        "   1.02e-08",
-        "           ",
-    ]
-
-
-def test_numbers_that_are_none_are_told_as_what_they_are() -> None:
-    assert [format_number(each, 2, sign="+") for each in (1.5, math.nan, math.inf, None)] == [
-        "+1.50",
-        "nan",
-        "+inf",
-        "",
-    ]
-    assert format_number(123456789012.0, None) == "1.23e+11"
-
-
-def test_decimal_points_stand_below_each_other() -> None:
-    assert align_points(["1.5", "12.25", "", "3"]) == [" 1.5 ", "12.25", "     ", " 3   "]
 
 
 def test_a_note_that_goes_on_is_indented() -> None:

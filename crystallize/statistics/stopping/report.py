@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from crystallize.statistics.verdicts import WHY_WITHHELD, WITHHELD
+from crystallize.utils.number_text import choose_decimals, format_number
 from crystallize.utils.suggest import counted
-from crystallize.utils.text_table import choose_decimals, format_number, wrapped
+from crystallize.utils.text_table import wrapped
 
 _MOST_LISTED = 4
 
