@@ -19,8 +19,10 @@ from crystallize.experiments.signature import experiment_signature
 from crystallize.results.circumstances import signature_changes
 from crystallize.results.preregistration import Preregistration
 from crystallize.store.accounting import now
+from crystallize.utils.failures import store_errors
 from crystallize.utils.files import atomic_write_bytes
 from crystallize.utils.json_text import parse_json, to_json
+from crystallize.utils.suggest import shortened
 
 if TYPE_CHECKING:
     from crystallize.hookspecs import RunningExperiment
@@ -31,7 +33,6 @@ FILE = "preregistration.json"
 
 SCHEMA_VERSION = 1
 
-_LONGEST = 60
 _SAID_ALREADY = "plugins.seed.settings.seed"  # by the seed itself
 _AGAIN = "Restore the file; or delete it, and lock the experiment again"
 
@@ -99,10 +100,8 @@ def lock(experiment: RunningExperiment, hypotheses: Sequence[Hypothesis], *, rep
     }
     heading = {"schema_version": SCHEMA_VERSION, "digest": _digest(content)}
     text = to_json({**heading, **content}, indent=2)
-    try:
+    with store_errors("the plan cannot be written", path):
         atomic_write_bytes(path, f"{text}\n".encode())
-    except OSError as error:
-        raise StoreError(f"the plan cannot be written: {error.strerror or error}", str(path)) from error
     return _parsed(path, text.encode())
 
 
@@ -163,7 +162,7 @@ def _signature(experiment: RunningExperiment, hypotheses: Sequence[Hypothesis]) 
 def _departures(planned: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
     settings, code = signature_changes({"signature": planned}, {"signature": run}, leaving_out=())
     departures = [
-        _told(each, f"was {_shown(each.before)}, is {_shown(each.after)}")
+        _told(each, f"was {shortened(repr(each.before))}, is {shortened(repr(each.after))}")
         for each in settings
         if each.name != _SAID_ALREADY
     ]
@@ -180,11 +179,6 @@ def _told(change: Change, changed: str) -> str:
     if change.before is None or change.after is None:
         return f"{change.name} is {'new' if change.before is None else 'gone'}"
     return f"{change.name} {changed}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 # -- the file ------------------------------------------------------------------------------------------------

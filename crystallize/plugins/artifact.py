@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from crystallize.errors import InvalidTypeError, InvalidValueError, StoreError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
-from crystallize.plugins.recording import begin_recording, resume_recording, store_error, store_errors
+from crystallize.plugins.recording import begin_recording, resume_recording, storing
 from crystallize.store.finding import find_run
 from crystallize.store.folders import apply_folder
 from crystallize.store.layout import APPLY, ROOT, RunLocation, root_folder
@@ -100,12 +100,12 @@ class ArtifactPlugin(BasePlugin):
         """Claim a folder for the run and write its metadata."""
         run = experiment.current_run
         if run.kind == APPLY:
-            with store_errors(self.root_dir):
+            with storing(self.root_dir):
                 folder = apply_folder(self.location(experiment))
             run.artifact_sink = ArtifactSink(str(folder), by_replicate=False)
             return
         check_name("experiment", experiment.folder_name)
-        with _one_at_a_time, store_errors(self.root_dir):
+        with _one_at_a_time, storing(self.root_dir):
             location = self.location(experiment)
             start = resume_recording if run.resumes else begin_recording
             recording = run.state(self).recording = start(experiment, location, fsync=self.fsync)
@@ -118,12 +118,8 @@ class ArtifactPlugin(BasePlugin):
         """Write the outcomes to the journal."""
         run = experiment.current_run
         if run.kind != APPLY:
-            try:
+            with storing(self.root_dir):
                 run.state(self).recording.add(result)
-            except StoreError:
-                raise
-            except OSError as error:
-                raise store_error(error, self.root_dir) from error
 
     @hookimpl(tryfirst=True)  # the others find the run stored, and its folder in result.path
     def after_run(self, experiment: RunningExperiment, result: Result) -> None:
@@ -131,10 +127,10 @@ class ArtifactPlugin(BasePlugin):
         if experiment.run_kind == APPLY:
             return
         recording = experiment.current_run.state(self).recording
-        with _one_at_a_time, store_errors(self.root_dir):
+        with _one_at_a_time, storing(self.root_dir):
             result.path = recording.complete(result)
         if self.versioned and self.artifact_retention is not None:
-            with store_errors(self.root_dir):
+            with storing(self.root_dir):
                 prune(
                     self.location(experiment),
                     self.artifact_retention,

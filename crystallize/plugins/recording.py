@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import CrystallizeError, PluginError, StoreError
+from crystallize.errors import PluginError
 from crystallize.results.earlier import EarlierPart
 from crystallize.results.hypotheses_file import format_hypotheses
 from crystallize.results.results_file import format_results
@@ -32,6 +32,7 @@ from crystallize.store.metadata import (
     write_metadata,
 )
 from crystallize.store.retention import artifact_size, forget_pruned
+from crystallize.utils.failures import store_errors
 from crystallize.utils.files import atomic_write_bytes, is_folder, remove_folder
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Recording:
         self._stored_stopping = earlier.metadata.get("stopping")
         if earlier.is_all_there(run.replicates, run.dropped):
             return
-        with store_errors(str(self.folder)):
+        with storing(self.folder):
             self._journal = JournalWriter(
                 self.folder / JOURNAL,
                 self._session()._replace(again=earlier.again),
@@ -366,21 +367,10 @@ def _consumed(experiment: RunningExperiment) -> Consumed | None:
     return lambda replicate, condition: sources[condition].consumed(replicate, condition)
 
 
-@contextlib.contextmanager
-def store_errors(place: str) -> Iterator[None]:
+def storing(place: str | Path) -> contextlib.AbstractContextManager[None]:
     """Turn the errors of the file system into one that says what could not be stored."""
-    try:
-        yield
-    except CrystallizeError:
-        raise
-    except OSError as error:
-        raise store_error(error, place) from error
-
-
-def store_error(error: OSError, place: str) -> StoreError:
-    """Return the error that says what could not be stored."""
-    return StoreError(
-        f"the run cannot be stored: {error.strerror or error}",
-        str(error.filename or Path(place).absolute()),
+    return store_errors(
+        "the run cannot be stored",
+        place,
         "Look at the folder's rights and the space on its disk, or choose another root_dir",
     )

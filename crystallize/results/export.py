@@ -32,6 +32,7 @@ from crystallize.store.layout import (
 from crystallize.store.manifest import check_unchanged
 from crystallize.store.metadata import RUNNING, status_of
 from crystallize.store.reader import lock_run
+from crystallize.utils.failures import store_errors
 from crystallize.utils.files import (
     is_folder,
     is_plain,
@@ -181,10 +182,8 @@ def _parts(folder: Path, result: Result) -> dict[str, tuple[str, ArtifactEntry |
 
 
 def _copy(source: Path, path: str, about: str, create: _Create) -> CrateFile:
-    try:
+    with store_errors(f"{path!r} cannot be read", source):
         descriptor = open_plain(source, follow_links=False)
-    except OSError as error:
-        raise StoreError(f"{path!r} cannot be read: {error.strerror or error}", str(source)) from error
     hasher = hashlib.sha256()
     size = 0
     with (

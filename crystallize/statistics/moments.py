@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError
+from crystallize.utils.suggest import shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -314,7 +315,7 @@ def as_numbers(values: Any, metric: str) -> NumberArray:
     if array.ndim != 1 or (kind not in "biuf" and array.size):
         odd = next((value for value in values if not isinstance(value, int | float)), values)
         raise InvalidTypeError(
-            f"metric {metric!r} is not numeric, for example {_shorten(odd)}",
+            f"metric {metric!r} is not numeric, for example {shortened(repr(odd))}",
             hint="Take a metric of numbers; a hypothesis names its own in Hypothesis(metrics=...)",
         )
     if kind in "bi":
@@ -373,8 +374,3 @@ def scaled(values: FloatArray) -> tuple[FloatArray, NumberArray]:
 def number_or_array(found: Any) -> Any:
     """Return what has no dimensions as a float, and an array as it is."""
     return found if found.ndim else float(found)
-
-
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -8,7 +8,6 @@ A link is never taken for a folder: nothing outside of the root is read, written
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from pathlib import Path
@@ -16,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from crystallize.errors import StoreError
 from crystallize.store.layout import APPLY, PINNED, version_number
+from crystallize.utils.failures import store_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from crystallize.store.layout import RunLocation
 
@@ -95,19 +95,14 @@ def _refuse_link(folder: Path) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def looking_into(folder: str | Path) -> Iterator[None]:
+def looking_into(folder: str | Path) -> AbstractContextManager[None]:
     """Turn an error of reading a folder of the store into one that says so, unless there is none."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError):
-        raise
-    except OSError as error:
-        raise StoreError(
-            f"a folder of stored runs cannot be looked into: {error.strerror or error}",
-            str(error.filename or folder),
-            "Look at its rights, or have its owner do it",
-        ) from error
+    return store_errors(
+        "a folder of stored runs cannot be looked into",
+        folder,
+        "Look at its rights, or have its owner do it",
+        unless=(FileNotFoundError, NotADirectoryError),
+    )
 
 
 def versions(experiment: Path) -> list[Path]:

@@ -15,13 +15,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.errors import CrystallizeError, StoreError
+from crystallize.errors import StoreError
 from crystallize.store.folders import folder_of, is_pinned, versions
 from crystallize.store.layout import MANIFEST, METADATA, PINNED, PRUNED, replicates_in
 from crystallize.store.locks import FileLock, experiment_lock, lock_of, locked, unread
 from crystallize.store.manifest import read_manifest
 from crystallize.store.metadata import DELETED, RUNNING, has_status, is_complete, mark_deleted, read_metadata
 from crystallize.utils.digests import measure_file
+from crystallize.utils.failures import store_errors
 from crystallize.utils.files import atomic_write_bytes, is_plain, read_plain
 from crystallize.utils.json_text import parse_json, to_json
 
@@ -221,19 +222,13 @@ def _check_is_run(run: Path) -> None:
         raise StoreError("no run is stored here, for there is no metadata", str(run)) from None
 
 
-@contextlib.contextmanager
-def _changing(run: Path) -> Iterator[None]:
+def _changing(run: Path) -> contextlib.AbstractContextManager[None]:
     """Turn the errors of the file system into one that says which run could not be changed."""
-    try:
-        yield
-    except CrystallizeError:
-        raise
-    except OSError as error:
-        raise StoreError(
-            f"the stored run cannot be changed: {error.strerror or error}",
-            str(error.filename or run),
-            "Look at the rights of the folder and the space on its disk, or have its owner do it",
-        ) from error
+    return store_errors(
+        "the stored run cannot be changed",
+        run,
+        "Look at the rights of the folder and the space on its disk, or have its owner do it",
+    )
 
 
 @contextlib.contextmanager

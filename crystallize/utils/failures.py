@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -9,9 +10,11 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crystallize.errors import CrystallizeError, StoreError
 from crystallize.utils.imports import FOLDER_PACKAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 _ENGINE = (str(Path(__file__).parent.parent), str(Path(os.__file__).parent / "asyncio"))
@@ -106,6 +109,23 @@ def os_error_text(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
     files = [repr(file) for file in (error.filename, error.filename2) if file is not None]
     return f"{reason}: {', '.join(files)}" if files else reason
+
+
+@contextlib.contextmanager
+def store_errors(
+    what: str, where: str | Path, hint: str = "", *, unless: tuple[type[OSError], ...] = ()
+) -> Iterator[None]:
+    """Turn an error of the file system into one that says what cannot be done and what helps, with the system's reason.
+
+    It names the file that the system names, or else `where`; those of the kinds `unless` stay as they are.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, (CrystallizeError, *unless)):
+            raise
+        place = str(error.filename or Path(where).absolute())
+        raise StoreError(f"{what}: {error.strerror or error}", place, hint) from error
 
 
 def safe_repr(thing: object) -> str:
