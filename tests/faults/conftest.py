@@ -28,8 +28,9 @@ OF_THE_MOMENT = {
     *("run", "command", "folder", "packages", "replaces"),
     *("started", "finished", "duration"),
     *("execution", "plugins", "hooks"),  # they name the strategy
+    "earlier_sessions",
 }
-"""What of metadata.json tells when, how long, from where and under which strategy."""
+"""What of metadata.json tells when, how long, in how many sessions, from where and under which strategy."""
 
 
 class Server:
