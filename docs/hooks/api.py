@@ -2,8 +2,8 @@
 
 A line ``::: crystallize.Experiment`` in a page becomes the documentation of that object;
 ``::: crystallize.Pipeline: run, arun`` that of a class with these of its members alone, where the others are for the
-engine; ``::: crystallize.errors`` that of every public object which the module defines. Each gets its dotted path as the
-anchor that ``names.py`` links to. The line ``::: table-of-hooks`` becomes a table of all lifecycle hooks. MkDocs
+engine; ``::: crystallize.errors`` that of every public object which the module defines. Each gets its dotted path
+as the anchor that ``names.py`` links to. The line ``::: table-of-hooks`` becomes a table of all lifecycle hooks. MkDocs
 calls :func:`on_page_markdown` (its ``hooks:`` setting).
 """
 
@@ -162,7 +162,7 @@ def _written(parameter: inspect.Parameter) -> str:
 def _written_default(default: Any) -> str:
     if inspect.isclass(default):
         return default.__name__
-    if type(default) is object:  # which stands for "not given"
+    if type(default) is object or repr(default) == "<factory>":  # not given; or made anew, in a dataclass
         return "..."
     return re.sub(r" at 0x[0-9a-f]+", "", repr(default))
 

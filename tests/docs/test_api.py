@@ -65,6 +65,7 @@ def test_a_default_that_is_a_class_or_stands_for_nothing_given_is_written_as_suc
     text = api.render("crystallize.Experiment")
     assert "aggregator: type[ResultAggregator] = ResultAggregator," in text
     assert "data: Any = ..." in text
+    assert "shared_inputs: Mapping[str, int] = ...," in api.render("crystallize.results.effects.Effects")
 
 
 def test_the_values_that_a_parameter_may_have_are_code(api: ModuleType) -> None:
