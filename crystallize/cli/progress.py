@@ -54,6 +54,8 @@ class RunProgress:
         Whether it came to its end.
     is_open : bool
         Whether a stopping rule decides how many replicates there are: `replicates` is then the most.
+    works_since : float
+        When the first outcome began that was run: workers may take longer to start than all outcomes together.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -68,7 +70,7 @@ class RunProgress:
         self.location: RunLocation | None = experiment.location()
         self.path: Path | None = None
         self.ended = False
-        self.began = time.monotonic()
+        self.began = self.works_since = time.monotonic()
 
     @property
     def failures(self) -> int:
@@ -141,7 +143,11 @@ class ProgressPlugin(BasePlugin):
             return
         with self._lock:
             run.done += 1
-            run.reused += len(result.reused) >= len(result.outcomes)
+            new = [outcome for outcome in result.outcomes if outcome.condition not in result.reused]
+            run.reused += not new
+            if new and run.done - run.reused == 1:
+                seconds = time.time() - min(outcome.started for outcome in new)
+                run.works_since = max(run.began, time.monotonic() - seconds)
             for error in result.errors:
                 if self._tells_failures:
                     self._print_first_failure(self._display, experiment, run, error)
@@ -203,7 +209,7 @@ class PlainLines:
         now = time.monotonic()
         if now >= self._next and run.reused < run.done < run.replicates:
             self._next = now + _SECONDS_BETWEEN_LINES
-            left = (now - run.began) / (run.done - run.reused) * (run.replicates - run.done)
+            left = (now - run.works_since) / (run.done - run.reused) * (run.replicates - run.done)
             about = "at most" if run.is_open else "about"
             self.say(f"{run.name}: {_progress_text(run)}, {about} {format_duration(left)} left")
 

@@ -482,7 +482,7 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     if pruned.files:
         yield "Pruned", f"{counted(pruned.files, 'file')}, {quantities.format_size(pruned.size)}"
     if earlier := metadata.get("earlier_sessions"):
-        yield "Sessions", f"{len(earlier) + 1}, and the following of the last; metadata.json tells of all"
+        yield "Sessions", f"{len(earlier) + 1}; below is the last one, and metadata.json has all"
     code = metadata.get("code")
     if isinstance(code, dict) and code.get("git_commit"):
         yield "Commit", code["git_commit"] + (", with uncommitted changes" if code.get("dirty") else "")

@@ -1,8 +1,9 @@
 """Fill the reference pages from the docstrings while MkDocs builds the site.
 
 A line ``::: crystallize.Experiment`` in a page becomes the documentation of that object;
-``::: crystallize.errors`` that of every public object which the module defines. Each gets its dotted path as the
-anchor that ``names.py`` links to. The line ``::: table-of-hooks`` becomes a table of all lifecycle hooks. MkDocs
+``::: crystallize.Pipeline: run, arun`` that of a class with these of its members alone, where the others are for the
+engine; ``::: crystallize.errors`` that of every public object which the module defines. Each gets its dotted path
+as the anchor that ``names.py`` links to. The line ``::: table-of-hooks`` becomes a table of all lifecycle hooks. MkDocs
 calls :func:`on_page_markdown` (its ``hooks:`` setting).
 """
 
@@ -16,7 +17,7 @@ from itertools import takewhile
 from types import ModuleType
 from typing import Any, ForwardRef
 
-DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
+DIRECTIVE = re.compile(r"^::: ([\w.]+)(?:: (.+))?$", re.MULTILINE)
 TABLE_OF_HOOKS = re.compile(r"^::: table-of-hooks$", re.MULTILINE)
 _LISTED = {"Parameters", "Attributes", "Returns", "Yields", "Raises", "Other Parameters"}
 _LONGEST_SIGNATURE = 70  # what a page shows without a scroll bar
@@ -24,7 +25,7 @@ _LONGEST_SIGNATURE = 70  # what a page shows without a scroll bar
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace each directive of a page. MkDocs calls this."""
-    return DIRECTIVE.sub(lambda found: render(found[1]), with_table_of_hooks(markdown))
+    return DIRECTIVE.sub(lambda found: render(found[1], found[2]), with_table_of_hooks(markdown))
 
 
 def with_table_of_hooks(markdown: str) -> str:
@@ -43,12 +44,12 @@ def _table_of_hooks() -> str:
     return "\n".join(rows)
 
 
-def render(path: str) -> str:
-    """Return the documentation of the object at `path` as Markdown."""
+def render(path: str, members: str | None = None) -> str:
+    """Return the documentation of the object at `path` as Markdown, with all of its members or those that are named."""
     found = resolve(path)
     if isinstance(found, ModuleType):
         return "\n\n".join(_render_object(f"{path}.{name}", member) for name, member in public_members(found))
-    return _render_object(path, found)
+    return _render_object(path, found, members and members.split(", "))
 
 
 def resolve(path: str) -> Any:
@@ -73,7 +74,7 @@ def public_members(module: ModuleType) -> list[tuple[str, Any]]:
     ]
 
 
-def _render_object(path: str, found: Any) -> str:
+def _render_object(path: str, found: Any, wanted: list[str] | None = None) -> str:
     name = path.rpartition(".")[2]
     parts = [f"## {name} {{ #{path} }}"]
     if inspect.isclass(found):
@@ -83,7 +84,8 @@ def _render_object(path: str, found: Any) -> str:
         if bases:
             parts.append("Base: " + ", ".join(f"`{base}`" for base in bases))
         parts.append(to_markdown(inspect.getdoc(found) or ""))
-        members = _own_members(found)
+        own = dict(_own_members(found))
+        members = [(each, own[each]) for each in wanted or own]
         parts.extend(_render_member(path, *member) for member in members if not _is_test(member[0]))
         parts.append(_list_of_tests([member for each, member in members if _is_test(each)]))
     elif callable(found):
@@ -116,7 +118,7 @@ def _list_of_tests(tests: list[Any]) -> str:
 def _render_member(path: str, name: str, member: Any) -> str:
     owner = path.rpartition(".")[2]
     heading = f"### {owner}.{name}".replace("__", r"\_\_")  # which would be bold
-    heading += f" {{ #{path}.{name} }}"
+    heading += f" {{ #{path}.{name.strip('_')} }}"
     if isinstance(member, property):
         return f"{heading}\n\nProperty. {to_markdown(inspect.getdoc(member) or '')}"
     function = member.__func__ if isinstance(member, staticmethod | classmethod) else member
@@ -154,7 +156,15 @@ def _written(parameter: inspect.Parameter) -> str:
     if parameter.default is inspect.Parameter.empty:
         return text
     equals = "=" if parameter.annotation is inspect.Parameter.empty else " = "
-    return f"{text}{equals}{re.sub(r' at 0x[0-9a-f]+', '', repr(parameter.default))}"
+    return f"{text}{equals}{_written_default(parameter.default)}"
+
+
+def _written_default(default: Any) -> str:
+    if inspect.isclass(default):
+        return default.__name__
+    if type(default) is object or repr(default) == "<factory>":  # not given; or made anew, in a dataclass
+        return "..."
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(default))
 
 
 def _annotation(annotation: Any, prefix: str) -> str:
@@ -185,6 +195,7 @@ def to_markdown(doc: str) -> str:
             continue
         if section in _LISTED and line and not line.startswith(" "):
             name, _, kind = line.partition(" : ")
+            kind = re.sub(r"\{.*?\}", r"`\g<0>`", kind)  # which would be attributes of the line
             out += ["", f"`{name}`" + (f" : {kind}" if kind else ""), ""]
             body: list[str] = []
             place += 1

@@ -296,7 +296,7 @@ def test_show_tells_when_and_how_a_run_was_made(call, stored):
 def test_show_says_that_commit_and_command_are_those_of_the_last_of_several_sessions(call, stored):
     assert "Sessions" not in call("runs", "show", "centre").out
     change(stored[2], earlier_sessions=[{}, {}])
-    assert "Sessions:   3, and the following of the last; " in call("runs", "show", "centre").out
+    assert "Sessions:   3; below is the last one, " in call("runs", "show", "centre").out
 
 
 @pytest.mark.parametrize(("is_dirty", "said"), [(True, "1f2e, with uncommitted changes"), (False, "1f2e")])

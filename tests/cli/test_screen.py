@@ -213,7 +213,12 @@ def test_the_time_left_of_a_resumed_run_is_by_the_pace_of_what_it_runs_itself(ca
 
     class AnHourAgo(PlainLines):
         def begin(self, run):
-            run.began -= 3600
+            pass
+
+        def advance(self, run):
+            if run.done - run.reused == 1:
+                run.works_since -= 3600
+            super().advance(run)
 
     def step(data, ctx):
         if ctx["replicate"] >= 50 and not Path("mended").exists():
@@ -230,3 +235,17 @@ def test_the_time_left_of_a_resumed_run_is_by_the_pace_of_what_it_runs_itself(ca
         Path("mended").touch()
     assert [(run.done, run.reused) for run in runs] == [(100, 0), (100, 50)]
     assert "study: 51/100 replicates, about 49 h 0 min left\n" in capsys.readouterr().err
+
+
+def test_the_time_that_workers_take_to_start_is_no_part_of_the_pace(capsys):
+    from crystallize.cli.progress import PlainLines, ProgressPlugin
+
+    class AnHourAgo(PlainLines):
+        def begin(self, run):
+            run.began -= 3600
+
+    told = ProgressPlugin(AnHourAgo())
+    Experiment(lambda: 0, [lambda data: (data, {"value": 1})], replicates=100, plugins=[told]).run()
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.endswith(" left"))
+    assert ": 1/100 replicates, about " in line
+    assert " h " not in line

@@ -54,12 +54,31 @@ def test_a_long_signature_is_written_over_several_lines(api: ModuleType) -> None
     assert "artifact_datasource(\n    step: str,\n" in text
 
 
+def test_a_directive_may_name_the_members_that_are_shown(api: ModuleType) -> None:
+    page = api.on_page_markdown("::: crystallize.Pipeline: run, arun")
+    assert re.findall(r"### Pipeline\.(\w+)", page) == ["run", "arun"]
+    with pytest.raises(KeyError, match="no_such_thing"):
+        api.on_page_markdown("::: crystallize.Pipeline: run, no_such_thing")
+
+
+def test_a_default_that_is_a_class_or_stands_for_nothing_given_is_written_as_such(api: ModuleType) -> None:
+    text = api.render("crystallize.Experiment")
+    assert "aggregator: type[ResultAggregator] = ResultAggregator," in text
+    assert "data: Any = ..." in text
+    assert "shared_inputs: Mapping[str, int] = ...," in api.render("crystallize.results.effects.Effects")
+
+
+def test_the_values_that_a_parameter_may_have_are_code(api: ModuleType) -> None:
+    doc = 'Do it.\n\nParameters\n----------\norder : {"a", "b"}, default "a"\n    The order.'
+    assert '`order` : `{"a", "b"}`, default "a"' in api.to_markdown(doc)
+
+
 def test_fields_of_a_named_tuple_have_their_types(api: ModuleType) -> None:
     assert "\n    low: float | None = None,\n" in api.render("crystallize.statistics.stopping.report.Finding")
 
 
 def test_a_method_with_underscores_keeps_them_in_its_heading(api: ModuleType) -> None:
-    heading = r"### RunExperiment.\_\_call\_\_ { #crystallize.testing.RunExperiment.__call__ }"
+    heading = r"### RunExperiment.\_\_call\_\_ { #crystallize.testing.RunExperiment.call }"
     assert heading in api.render("crystallize.testing.RunExperiment")
 
 

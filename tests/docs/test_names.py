@@ -74,5 +74,5 @@ def test_every_public_name_and_every_command_has_its_place(names: ModuleType) ->
     index = names.index_of({page.stem: page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md")})
     assert set(crystallize.__all__) <= set(index)
     assert index["treatment"] != index["Treatment"]
-    assert index["RunExperiment.__call__"].endswith("#crystallize.testing.RunExperiment.__call__")
+    assert index["RunExperiment.__call__"].endswith("#crystallize.testing.RunExperiment.call")
     assert index["crystallize plugins list"] == "command-line#crystallize-plugins-list"

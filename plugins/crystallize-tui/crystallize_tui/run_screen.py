@@ -272,7 +272,7 @@ class RunScreen(Screen[None]):
             return f"is run by {maker}, which is watched here"
         name = self._shown_name()
         stored = self._runs[name].stored
-        if process is not None and process.code == WRONG_USE:
+        if self._could_not_be_run():
             return "could not be run: E shows why"
         if stored is None:
             return (
@@ -286,6 +286,14 @@ class RunScreen(Screen[None]):
         failed = f", {counted(stored.failed_outcomes, 'failed outcome')}" if stored.failed_outcomes else ""
         of = "" if name == self._experiments[-1].name else f"{one_line(name)} "
         return f"{of}{stored.name} is {stored.status}{failed}{hint}"
+
+    def _could_not_be_run(self) -> bool:
+        """Tell whether this session's last start ran nothing, and nobody else has run it since."""
+        process = self._process
+        if process is None or process.code != WRONG_USE:
+            return False
+        stored = self._runs[self._experiments[-1].name].stored
+        return stored is None or stored.when is None or stored.when < process.began
 
     def _draw_plan(self) -> None:
         """Make the list of experiments, steps and treatments anew."""
@@ -379,7 +387,8 @@ class RunScreen(Screen[None]):
             parts.append_text(plain(f"{self._problem}\n\n"))
         failed = sum(run.progress.failed for run in self._runs.values())
         is_told_below = failed and process is not None and process.code == FAILED
-        if process is not None and process.code and not process.is_cancelled and not is_told_below:
+        is_past = process is not None and process.code == WRONG_USE and not self._could_not_be_run()
+        if process is not None and process.code and not (process.is_cancelled or is_told_below or is_past):
             how = f"with exit code {process.code}" if process.code > 0 else f"by signal {-process.code}"
             parts.append(f"The run ended {how}:\n", "bold")
             parts.append_text(plain("\n".join(_last_error(process.lines)) + "\n\n"))

@@ -582,6 +582,9 @@ async def test_a_run_that_fails_at_once_says_why(open_run):
         await ui.until("could not be run: E shows why")
         await ui.press("E")
         await ui.until("'scores'")
+        run(write("study"))  # somebody else, from another terminal
+        await ui.until("v0 is complete")
+        await ui.until("Nothing has failed.")
 
 
 async def test_a_config_that_breaks_while_it_is_open_is_told_and_mended_by_the_next_start(open_run):
