@@ -366,7 +366,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 TOGETHER = [
     [draws_from_a_shared_stream, draws_from_a_shared_stream],
     [draws_from_a_shared_stream, is_not_cached, draws_from_a_shared_stream],
-    [has_a_pipeline_inside, runs_one_more],
+    [is_not_cached, has_a_pipeline_inside, runs_one_more],
     [is_not_cached, looks_at_metrics],
     [adds_a_key, asks_what_is_there, gets, takes_one_of_two_ways],
     [wraps_its_input, changes_what_it_gets, gives_it_back],
