@@ -138,7 +138,8 @@ class FrozenContext(Mapping[str, Any]):
 
     __slots__ = (
         "_base",
-        "_is_enclosed",
+        "_enclosing",
+        "_inner",
         "_master_seed",
         "_outer_rng_key",
         "_own",
@@ -177,7 +178,9 @@ class FrozenContext(Mapping[str, Any]):
             del self._own["condition"]
         self._master_seed = master_seed
         self._outer_rng_key = rng_key
-        self._is_enclosed = False
+        # The places, below the stage, of the step that a pipeline runs inside of, and of the step of that pipeline.
+        self._enclosing: str | None = None
+        self._inner = ""
         self._stage: int | None = None  # None while none runs: what plugins do is noted nowhere
         self.noted: list[Any] = []
         self.metrics = MetricLog(self.noted)
@@ -353,7 +356,11 @@ class FrozenContext(Mapping[str, Any]):
     @property
     def rng(self) -> Generator:
         """The random generator of this replicate and step, the same under every condition."""
-        return self._generator(self._rng_key)
+        own = self._generator(self._rng_key)
+        if not self._inner:
+            return own
+        # What is taken of the enclosing step above tells the cache which step that is.
+        return self.stream(f"rng of step {self._stage}{self._inner}")
 
     @property
     def _rng_key(self) -> int:
@@ -431,7 +438,7 @@ class FrozenContext(Mapping[str, Any]):
     @property
     def is_enclosed(self) -> bool:
         """Whether the pipeline that is running is inside of a step of another one."""
-        return self._is_enclosed
+        return self._enclosing is not None
 
     def set_step_name(self, step_name: str) -> None:
         """Let ``ctx["step_name"]`` be that of the stage to come, whose hooks are called before it begins."""
@@ -451,12 +458,12 @@ class FrozenContext(Mapping[str, Any]):
 
     def begin_inner_stage(self, number: int, step_name: str) -> None:
         """Begin a stage of a pipeline inside of a stage, whose notes go on; but `rng` is its own."""
-        self._stage = number
+        self._inner = f"{self._enclosing}.{number}"
         self._own["step_name"] = step_name
 
     def end_stage(self) -> None:
         """Take no more notes."""
-        if self._stage is not None and not self._is_enclosed:
+        if self._stage is not None and self._enclosing is None:
             if self.rest is not None:
                 self._end_rare()
             self.looks = self._stage = None
@@ -574,12 +581,12 @@ class FrozenContext(Mapping[str, Any]):
         if self._stage is None:
             yield
             return
-        before = self._stage, self._own["step_name"], self._is_enclosed
-        self._is_enclosed = True
+        before = self._inner, self._enclosing, self._own["step_name"]
+        self._enclosing = self._inner
         try:
             yield
         finally:
-            self._stage, self._own["step_name"], self._is_enclosed = before
+            self._inner, self._enclosing, self._own["step_name"] = before
 
 
 def current_context() -> FrozenContext | None:

@@ -123,6 +123,23 @@ def test_a_pipeline_inside_a_step_leaves_the_step_where_it_was() -> None:
     assert drawn == Pipeline([add, plain]).run(0, standalone_context())[1]
 
 
+def test_the_steps_of_a_pipeline_inside_a_step_have_an_rng_of_their_own() -> None:
+    @pipeline_step()
+    def draw(data: list[float], ctx: Any, *, n: int = 1) -> list[float]:
+        return [*data, *ctx.rng.random(n)]
+
+    @pipeline_step()
+    def outer(data: list[float], ctx: Any) -> Any:
+        return Pipeline([draw, draw]).run(data, ctx)
+
+    def drawn(n: int) -> Any:
+        return Pipeline([draw(n=n), outer, outer]).run([], standalone_context(seed=1))
+
+    once, twice = drawn(1), drawn(2)
+    assert len({*once}) == 5
+    assert twice[2:] == once[1:]  # however much an earlier step draws
+
+
 def test_run_works_inside_a_running_loop() -> None:
     async def notebook() -> Any:
         return ASYNC.run(0, standalone_context())

@@ -20,6 +20,7 @@ from crystallize import (
     BasePlugin,
     Experiment,
     FrozenContext,
+    Pipeline,
     PipelineStep,
     Treatment,
     pipeline_step,
@@ -95,6 +96,16 @@ def draws(data: Any, ctx: FrozenContext) -> Any:
     return {**data, "x": data["x"] + float(ctx.rng.normal())}, {
         "drawn": float(ctx.rng.random(dtype=np.float32))
     }
+
+
+@pipeline_step(cacheable=True)
+def has_a_pipeline_inside(data: Any, ctx: FrozenContext) -> Any:
+    return Pipeline([draws, runs_one_more]).run(data, ctx)
+
+
+@pipeline_step()
+def runs_one_more(data: Any, ctx: FrozenContext) -> Any:
+    return Pipeline([draws]).run(data, ctx)
 
 
 @pipeline_step(cacheable=True)
@@ -208,6 +219,8 @@ STEPS: list[Callable[[], Any]] = [
     counts_the_keys,
     draws,
     draws_from_a_shared_stream,
+    has_a_pipeline_inside,
+    runs_one_more,
     is_not_cached,
     writes,
     writes_an_output,
@@ -353,6 +366,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 TOGETHER = [
     [draws_from_a_shared_stream, draws_from_a_shared_stream],
     [draws_from_a_shared_stream, is_not_cached, draws_from_a_shared_stream],
+    [is_not_cached, has_a_pipeline_inside, runs_one_more],
     [is_not_cached, looks_at_metrics],
     [adds_a_key, asks_what_is_there, gets, takes_one_of_two_ways],
     [wraps_its_input, changes_what_it_gets, gives_it_back],
