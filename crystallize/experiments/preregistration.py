@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.errors import StoreError, ValidationError
 from crystallize.experiments.checks import check_experiment, resolve_most_replicates, resolve_replicates
 from crystallize.experiments.signature import experiment_signature
-from crystallize.results.circumstances import signature_changes
+from crystallize.results.circumstances import SEED_SETTING, signature_changes
 from crystallize.results.preregistration import Preregistration
 from crystallize.store.accounting import now
 from crystallize.utils.failures import store_errors
@@ -33,7 +33,6 @@ FILE = "preregistration.json"
 
 SCHEMA_VERSION = 1
 
-_SAID_ALREADY = "plugins.seed.settings.seed"  # by the seed itself
 _AGAIN = "Restore the file; or delete it, and lock the experiment again"
 
 
@@ -164,7 +163,7 @@ def _departures(planned: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]
     departures = [
         _told(each, f"was {shortened(repr(each.before))}, is {shortened(repr(each.after))}")
         for each in settings
-        if each.name != _SAID_ALREADY
+        if each.name != SEED_SETTING
     ]
     if planned.get("python") == run["python"]:
         return departures + [_told(each, "changed") for each in code]
