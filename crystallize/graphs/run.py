@@ -187,7 +187,7 @@ class GraphRun:
     @contextmanager
     def _reading_what_was_made(self, name: str) -> Iterator[None]:
         """Have an experiment read the runs of this graph, though another process may have made newer ones."""
-        swapped = (each.datasource for each in self.plan.treatments[name] or ())
+        swapped = (each.datasource for each in self.plan.treatments[name])
         sources = [*sources_of(self.nodes[name]), *filter(None, swapped)]
         artifacts = {
             (location.experiment, leaf.name)
