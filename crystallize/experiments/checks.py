@@ -24,7 +24,6 @@ from crystallize.pipelines.pipeline_step import FunctionStep
 from crystallize.plugins.seed import SeedPlugin
 from crystallize.statistics.hypothesis import Hypothesis, as_hypothesis
 from crystallize.store.layout import BASELINE
-from crystallize.utils.checks import check_count
 from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.names import name_key
 from crystallize.utils.suggest import listed
@@ -55,17 +54,6 @@ def check_aggregator(aggregator: Any) -> type[ResultAggregator]:
         )
     made: type[ResultAggregator] = aggregator
     return made
-
-
-def check_replicates(replicates: Any) -> int:
-    """Return `replicates` if it is a positive int.
-
-    Raises
-    ------
-    InvalidTypeError, InvalidValueError
-        If it is not.
-    """
-    return check_count("replicates", replicates)
 
 
 def with_seed(seed: int | None, plugins: Sequence[object] | None) -> list[object]:

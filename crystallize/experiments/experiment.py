@@ -19,7 +19,6 @@ from crystallize.experiments.checks import (
     check_aggregator,
     check_description,
     check_experiment,
-    check_replicates,
     check_rule,
     check_strategy,
     data_sources,
@@ -198,7 +197,7 @@ class Experiment:
         self.command_name: str | None = None
         self.current_run: Run | None = None
         self._intake: Intake | None = None  # of the run under way
-        self._replicates = None if replicates is None else check_replicates(replicates)
+        self._replicates = None if replicates is None else check_count("replicates", replicates)
         self._master_seed = draw_master_seed()
         self.is_seed_drawn = True
         self.plugins = PluginManager.build(
@@ -244,7 +243,7 @@ class Experiment:
 
     @replicates.setter
     def replicates(self, replicates: int | None) -> None:
-        self._replicates = None if replicates is None else check_replicates(replicates)
+        self._replicates = None if replicates is None else check_count("replicates", replicates)
 
     @property
     def active_treatments(self) -> Mapping[str, Treatment]:
@@ -605,7 +604,7 @@ class Experiment:
         rule = self.stop_when if stop_when is None else check_rule(stop_when)
         chosen = self.treatments if treatments is None else as_treatments(treatments)
         active = {each.name: each for each in chosen}
-        asked = self.replicates if replicates is None else check_replicates(replicates)
+        asked = self.replicates if replicates is None else check_count("replicates", replicates)
         hypotheses = self.hypotheses if hypotheses is None else as_hypotheses(hypotheses)
         resumes = strategy == "resume"
         with self._under_way(

@@ -13,7 +13,6 @@ from crystallize.errors import (
 )
 from crystallize.experiments.checks import (
     check_experiment,
-    check_replicates,
     check_rule,
     check_strategy,
 )
@@ -425,7 +424,7 @@ class ExperimentGraph:
         self, treatments: Any, replicates: int | None, stop_when: StoppingRule | None
     ) -> tuple[Dependencies, Plan]:
         """Plan a run, and check everything but the rules."""
-        asked = None if replicates is None else check_replicates(replicates)
+        asked = None if replicates is None else check_count("replicates", replicates)
         dependencies = Dependencies(self.experiments, self._declared)
         dependencies.check_outside()
         plan = make_plan(dependencies, treatments, asked, stop_when)

@@ -55,7 +55,7 @@ from crystallize.statistics.p_values import Records
 from crystallize.statistics.samples import AlignedSamples, ConditionSamples
 from crystallize.statistics.sign_flip import SignFlips, flip_signs
 from crystallize.statistics.t_tests import MeanDifference
-from crystallize.statistics.verdicts import EQUIVALENT, NOT_WORSE
+from crystallize.statistics.verdicts import EQUIVALENT, NOT_WORSE, check_direction
 from crystallize.statistics.verifier import verifier
 from crystallize.statistics.wilcoxon import SignedRanks, is_exact, signed_ranks
 from crystallize.utils.checks import check_bool, check_count, check_share, check_size
@@ -100,11 +100,7 @@ def _check_paired(alpha: Any, paired: Any) -> None:
 def _check_margin(alpha: Any, paired: Any, margin: Any, direction: Any = "max") -> None:
     _check_paired(alpha, paired)
     check_size("margin", margin)
-    if direction not in ("min", "max"):
-        raise InvalidValueError(
-            f"direction is 'min' or 'max', got {direction!r}",
-            hint="Say 'min' if smaller values are better, 'max' if larger ones are",
-        )
+    check_direction(direction)
 
 
 # -- differences of means ------------------------------------------------------------------------------------
