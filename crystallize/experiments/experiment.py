@@ -21,16 +21,17 @@ from crystallize.experiments.checks import (
     check_experiment,
     check_rule,
     check_strategy,
+    with_seed,
+)
+from crystallize.experiments.failure_policy import FailurePolicy
+from crystallize.experiments.inputs import (
     data_sources,
-    resolve_most_replicates,
     resolve_replicates,
     settle_sources,
     shared_inputs,
     stopped_inputs,
     warn_of_shared_inputs,
-    with_seed,
 )
-from crystallize.experiments.failure_policy import FailurePolicy
 from crystallize.experiments.intake import Intake
 from crystallize.experiments.order import INTERLEAVED, check_order
 from crystallize.experiments.preregistration import compare_with_plan
@@ -370,10 +371,7 @@ class Experiment:
             If the data source has another number of replicates than the experiment asks for.
         """
         check_experiment(self, self.hypotheses)
-        if self.stop_when is None:
-            resolve_replicates(self, self.replicates)
-        else:
-            resolve_most_replicates(self, self.replicates, self.stop_when)
+        resolve_replicates(self, self.replicates, self.stop_when)
 
     # -- running -------------------------------------------------------------------------------------------
 
@@ -630,11 +628,7 @@ class Experiment:
     ) -> Result:
         check_experiment(self, hypotheses)
         settle_sources(self, inputs)
-        run.replicates = (
-            resolve_replicates(self, asked)
-            if run.stop_when is None
-            else resolve_most_replicates(self, asked, run.stop_when)
-        )
+        run.replicates = resolve_replicates(self, asked, run.stop_when)
         if run.stop_when is not None and (unused := run.stop_when.unused_looks(run.replicates)):
             _logger.warning("experiment %r: the stopping rule %s", self.folder_name, unused)
         self.plugins.call("before_run", experiment=self)

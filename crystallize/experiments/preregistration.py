@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import StoreError, ValidationError
-from crystallize.experiments.checks import check_experiment, resolve_most_replicates, resolve_replicates
+from crystallize.experiments.checks import check_experiment
+from crystallize.experiments.inputs import resolve_replicates
 from crystallize.experiments.signature import experiment_signature
 from crystallize.results.circumstances import SEED_SETTING, signature_changes
 from crystallize.results.preregistration import Preregistration
@@ -149,11 +150,9 @@ def _signature(experiment: RunningExperiment, hypotheses: Sequence[Hypothesis]) 
     """Return what decides the outcomes and what is asked of them, with the number of replicates and the rule."""
     run, asked = experiment.current_run, experiment.replicates
     rule = experiment.stop_when if run is None else run.stop_when
-    extent: dict[str, Any]
-    if rule is None:
-        extent = {"replicates": resolve_replicates(experiment, asked)}
-    else:
-        extent = {"replicates": resolve_most_replicates(experiment, asked, rule), "stop_when": str(rule)}
+    extent: dict[str, Any] = {"replicates": resolve_replicates(experiment, asked, rule)}
+    if rule is not None:
+        extent["stop_when"] = str(rule)
     policy = experiment.failure_policy if run is None else run.failure_policy
     return {**extent, "failure_policy": asdict(policy), **experiment_signature(experiment, hypotheses)}
 

@@ -16,7 +16,7 @@ from crystallize.errors import (
     UnknownNameError,
     ValidationError,
 )
-from crystallize.experiments.checks import nothing_ends
+from crystallize.experiments.inputs import nothing_ends
 from crystallize.experiments.settings import readers_of
 from crystallize.experiments.treatment import (
     Treatment,
