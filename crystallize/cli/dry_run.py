@@ -100,8 +100,7 @@ def _prospect(experiment: Experiment, plan: Plan) -> Prospect:
     from crystallize.utils.levels import factors_of
 
     name = experiment.folder_name
-    chosen, rule = plan.treatments[name], plan.rules[name]
-    treatments = experiment.treatments if chosen is None else chosen
+    treatments, rule = plan.treatments[name], plan.rules[name]
     conditions = with_baseline(each.name for each in treatments)
     factors = factors_of(each.coordinates for each in treatments)
     version, durations = _durations(experiment)

@@ -90,14 +90,9 @@ def _newest_metadata(experiment: Experiment) -> dict[str, Any]:
 
 def _check_replicate(experiment: Experiment, replicate: int, stored: Mapping[str, Any]) -> None:
     from crystallize.errors import UnknownNameError
-    from crystallize.experiments.checks import resolve_most_replicates, resolve_replicates
+    from crystallize.experiments.inputs import resolve_replicates
 
-    asked, rule = experiment.replicates, experiment.stop_when
-    known = (
-        resolve_replicates(experiment, asked)
-        if rule is None
-        else resolve_most_replicates(experiment, asked, rule)
-    )
+    known = resolve_replicates(experiment, experiment.replicates, experiment.stop_when)
     count = max(known, stored.get("replicates") or 0)
     if replicate >= count:
         raise UnknownNameError(

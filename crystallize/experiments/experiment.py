@@ -19,19 +19,19 @@ from crystallize.experiments.checks import (
     check_aggregator,
     check_description,
     check_experiment,
-    check_replicates,
     check_rule,
     check_strategy,
+    with_seed,
+)
+from crystallize.experiments.failure_policy import FailurePolicy
+from crystallize.experiments.inputs import (
     data_sources,
-    resolve_most_replicates,
     resolve_replicates,
     settle_sources,
     shared_inputs,
     stopped_inputs,
     warn_of_shared_inputs,
-    with_seed,
 )
-from crystallize.experiments.failure_policy import FailurePolicy
 from crystallize.experiments.intake import Intake
 from crystallize.experiments.order import INTERLEAVED, check_order
 from crystallize.experiments.preregistration import compare_with_plan
@@ -198,7 +198,7 @@ class Experiment:
         self.command_name: str | None = None
         self.current_run: Run | None = None
         self._intake: Intake | None = None  # of the run under way
-        self._replicates = None if replicates is None else check_replicates(replicates)
+        self._replicates = None if replicates is None else check_count("replicates", replicates)
         self._master_seed = draw_master_seed()
         self.is_seed_drawn = True
         self.plugins = PluginManager.build(
@@ -244,7 +244,7 @@ class Experiment:
 
     @replicates.setter
     def replicates(self, replicates: int | None) -> None:
-        self._replicates = None if replicates is None else check_replicates(replicates)
+        self._replicates = None if replicates is None else check_count("replicates", replicates)
 
     @property
     def active_treatments(self) -> Mapping[str, Treatment]:
@@ -371,10 +371,7 @@ class Experiment:
             If the data source has another number of replicates than the experiment asks for.
         """
         check_experiment(self, self.hypotheses)
-        if self.stop_when is None:
-            resolve_replicates(self, self.replicates)
-        else:
-            resolve_most_replicates(self, self.replicates, self.stop_when)
+        resolve_replicates(self, self.replicates, self.stop_when)
 
     # -- running -------------------------------------------------------------------------------------------
 
@@ -605,7 +602,7 @@ class Experiment:
         rule = self.stop_when if stop_when is None else check_rule(stop_when)
         chosen = self.treatments if treatments is None else as_treatments(treatments)
         active = {each.name: each for each in chosen}
-        asked = self.replicates if replicates is None else check_replicates(replicates)
+        asked = self.replicates if replicates is None else check_count("replicates", replicates)
         hypotheses = self.hypotheses if hypotheses is None else as_hypotheses(hypotheses)
         resumes = strategy == "resume"
         with self._under_way(
@@ -631,11 +628,7 @@ class Experiment:
     ) -> Result:
         check_experiment(self, hypotheses)
         settle_sources(self, inputs)
-        run.replicates = (
-            resolve_replicates(self, asked)
-            if run.stop_when is None
-            else resolve_most_replicates(self, asked, run.stop_when)
-        )
+        run.replicates = resolve_replicates(self, asked, run.stop_when)
         if run.stop_when is not None and (unused := run.stop_when.unused_looks(run.replicates)):
             _logger.warning("experiment %r: the stopping rule %s", self.folder_name, unused)
         self.plugins.call("before_run", experiment=self)

@@ -22,7 +22,7 @@ from crystallize.experiments.order import INTERLEAVED, order_of_replicates
 from crystallize.experiments.owed import Owed
 from crystallize.experiments.settings import ReadWatch
 from crystallize.plugins.artifact import ArtifactPlugin
-from crystallize.results.result import failures_error
+from crystallize.results.result import failures_error, wholly_failed
 from crystallize.store.extent import takes_part
 from crystallize.store.outcome import ReplicateResult, warn_of_cache
 from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, RunCancelled, safe_repr
@@ -213,13 +213,11 @@ class Intake:
         if not self._count and not self._partial:
             return
         try:
-            result = self._result or self._aggregator.finish()
+            result = self._result or self._collated()
         except Exception:  # an aggregator of the user's may need all results
             _logger.warning("what was measured cannot be collated, for the run was broken off", exc_info=True)
             return
         result.arrived = self._count
-        result.shared_inputs = self.run.shared_inputs
-        result.stopped_inputs = self.run.stopped_inputs
         vars(error)["result"] = result
         arrived = f"{self._count} of {self.run.replicates}" if self.run.replicates else str(self._count)
         error.add_note(f"What was measured is in this error's attribute `result`: {arrived} replicates")
@@ -327,7 +325,7 @@ class Intake:
         PluginError
             What a plugin's hook raised on the way, once everything is stored.
         """
-        self._result = result = self._aggregator.finish()
+        self._result = result = self._collated()
         if self._in_order is not None:
             result.tell_stopping(self._in_order.stopping())
         if self.run.only is not None:
@@ -337,12 +335,9 @@ class Intake:
         for hypothesis in self.hypotheses:
             metrics.hypotheses.append(hypothesis.compare(metrics.baseline, metrics.treatments))
             try:
-                hypothesis.check_recorded([metrics.baseline, *metrics.treatments.values()])
+                hypothesis.check_recorded(metrics.conditions)
             except MissingMetricError as raised:
                 error = error or raised
-        result.preregistration = self.run.preregistration
-        result.shared_inputs = self.run.shared_inputs
-        result.stopped_inputs = self.run.stopped_inputs
         self._call("after_run", result)
         _report_total_failures(result)
         if self.run.kind == "run":
@@ -354,6 +349,14 @@ class Intake:
             raise self._hook_error
         if error is not None:
             raise error
+        return result
+
+    def _collated(self) -> Result:
+        """Return the result of what has arrived, with what is known of the run itself."""
+        result = self._aggregator.finish()
+        result.preregistration = self.run.preregistration
+        result.shared_inputs = self.run.shared_inputs
+        result.stopped_inputs = self.run.stopped_inputs
         return result
 
     def take_unreported(self, results: Any) -> None:
@@ -461,17 +464,15 @@ class Intake:
 
 
 def _report_total_failures(result: Result) -> None:
-    for name in result.conditions:
-        errors = result.condition(name).errors
-        if errors and len(errors) == result.replicates:
-            _failure_logger.error(
-                "experiment %r: every outcome of condition %r failed (%d of %d), first %s",
-                result.experiment,
-                name,
-                len(errors),
-                result.replicates,
-                errors[0],  # its traceback stands where it failed
-            )
+    for each in wholly_failed(result):
+        _failure_logger.error(
+            "experiment %r: every outcome of condition %r failed (%d of %d), first %s",
+            result.experiment,
+            each.name,
+            len(each.errors),
+            result.replicates,
+            each.errors[0],  # its traceback stands where it failed
+        )
 
 
 def _described(result: Any) -> str:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import StoreError, ValidationError
-from crystallize.experiments.checks import check_experiment, resolve_most_replicates, resolve_replicates
+from crystallize.experiments.checks import check_experiment
+from crystallize.experiments.inputs import resolve_replicates
 from crystallize.experiments.signature import experiment_signature
-from crystallize.results.circumstances import signature_changes
+from crystallize.results.circumstances import SEED_SETTING, signature_changes
 from crystallize.results.preregistration import Preregistration
 from crystallize.store.accounting import now
 from crystallize.utils.failures import store_errors
@@ -33,7 +34,6 @@ FILE = "preregistration.json"
 
 SCHEMA_VERSION = 1
 
-_SAID_ALREADY = "plugins.seed.settings.seed"  # by the seed itself
 _AGAIN = "Restore the file; or delete it, and lock the experiment again"
 
 
@@ -150,11 +150,9 @@ def _signature(experiment: RunningExperiment, hypotheses: Sequence[Hypothesis]) 
     """Return what decides the outcomes and what is asked of them, with the number of replicates and the rule."""
     run, asked = experiment.current_run, experiment.replicates
     rule = experiment.stop_when if run is None else run.stop_when
-    extent: dict[str, Any]
-    if rule is None:
-        extent = {"replicates": resolve_replicates(experiment, asked)}
-    else:
-        extent = {"replicates": resolve_most_replicates(experiment, asked, rule), "stop_when": str(rule)}
+    extent: dict[str, Any] = {"replicates": resolve_replicates(experiment, asked, rule)}
+    if rule is not None:
+        extent["stop_when"] = str(rule)
     policy = experiment.failure_policy if run is None else run.failure_policy
     return {**extent, "failure_policy": asdict(policy), **experiment_signature(experiment, hypotheses)}
 
@@ -164,7 +162,7 @@ def _departures(planned: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]
     departures = [
         _told(each, f"was {shortened(repr(each.before))}, is {shortened(repr(each.after))}")
         for each in settings
-        if each.name != _SAID_ALREADY
+        if each.name != SEED_SETTING
     ]
     if planned.get("python") == run["python"]:
         return departures + [_told(each, "changed") for each in code]

@@ -13,7 +13,6 @@ from crystallize.errors import (
 )
 from crystallize.experiments.checks import (
     check_experiment,
-    check_replicates,
     check_rule,
     check_strategy,
 )
@@ -259,12 +258,19 @@ class ExperimentGraph:
         ReplicateMismatchError
             If an experiment would read what has another number of replicates.
         """
-        graph_run = self._prepare(treatments, replicates, strategy, stop_when)
+        check_strategy(strategy)
+        plan = self.plan(treatments=treatments, replicates=replicates, stop_when=stop_when)
         if self._run is not None:
             raise ExecutionError(
                 f"{self!r} is running already", hint="Wait for that run to end, or build a second graph"
             )
-        self._run = graph_run
+        self._run = graph_run = GraphRun(
+            self.experiments,
+            plan,
+            min(self.max_concurrency or MOST_AT_ONCE, max(1, len(plan.order))),
+            has_warned=self._has_warned,
+            strategy=strategy,
+        )
         try:
             return graph_run.run()
         finally:
@@ -418,7 +424,7 @@ class ExperimentGraph:
         self, treatments: Any, replicates: int | None, stop_when: StoppingRule | None
     ) -> tuple[Dependencies, Plan]:
         """Plan a run, and check everything but the rules."""
-        asked = None if replicates is None else check_replicates(replicates)
+        asked = None if replicates is None else check_count("replicates", replicates)
         dependencies = Dependencies(self.experiments, self._declared)
         dependencies.check_outside()
         plan = make_plan(dependencies, treatments, asked, stop_when)
@@ -426,17 +432,3 @@ class ExperimentGraph:
             hypotheses = () if name in plan.without_hypotheses else experiment.hypotheses
             check_experiment(experiment, hypotheses, plan.treatments[name])
         return dependencies, plan
-
-    def _prepare(
-        self, treatments: Any, replicates: int | None, strategy: str, stop_when: StoppingRule | None
-    ) -> GraphRun:
-        """Check everything that can be known before anything runs."""
-        check_strategy(strategy)
-        plan = self.plan(treatments=treatments, replicates=replicates, stop_when=stop_when)
-        return GraphRun(
-            self.experiments,
-            plan,
-            min(self.max_concurrency or MOST_AT_ONCE, max(1, len(plan.order))),
-            has_warned=self._has_warned,
-            strategy=strategy,
-        )

@@ -16,7 +16,7 @@ from crystallize.errors import (
     UnknownNameError,
     ValidationError,
 )
-from crystallize.experiments.checks import nothing_ends
+from crystallize.experiments.inputs import nothing_ends
 from crystallize.experiments.settings import readers_of
 from crystallize.experiments.treatment import (
     Treatment,
@@ -52,8 +52,8 @@ class Plan(NamedTuple):
         What each experiment depends on in this run.
     order : list of str
         The names in topological order.
-    treatments : dict of str to (tuple of Treatment or None)
-        What each experiment runs with; None stands for its own.
+    treatments : dict of str to tuple of Treatment
+        What each experiment runs with.
     replicates : dict of str to (int or None)
         How many replicates each will have; None where that is not known before it runs.
     most : dict of str to (int or None)
@@ -68,7 +68,7 @@ class Plan(NamedTuple):
 
     upstream: Upstream
     order: list[str]
-    treatments: dict[str, tuple[Treatment, ...] | None]
+    treatments: dict[str, tuple[Treatment, ...]]
     replicates: dict[str, int | None]
     most: dict[str, int | None]
     rules: dict[str, StoppingRule | None]
@@ -128,7 +128,7 @@ def make_plan(
         upstream = dependencies.upstream(extra_sources)
     order = in_order(upstream, nodes)
     joining = _joining_treatments(given, {name: nodes[name] for name in last})
-    chosen: dict[str, tuple[Treatment, ...] | None] = dict.fromkeys(nodes)
+    chosen = {name: node.treatments for name, node in nodes.items()}
     if requested is not None:
         chosen = {
             name: _treatments_of(node, requested, joining.get(name, {})) for name, node in nodes.items()
@@ -234,10 +234,7 @@ def report_unknown_conditions(dependencies: Dependencies, plan: Plan) -> None:
     may have been misspelt: they have treatments of other names, or this one changes nothing itself.
     """
     nodes = dependencies.nodes
-    chosen = {
-        name: {each.name: each for each in (nodes[name].treatments if given is None else given)}
-        for name, given in plan.treatments.items()
-    }
+    chosen = {name: {each.name: each for each in treatments} for name, treatments in plan.treatments.items()}
     for name in plan.order:
         read: dict[str, Collection[str]] = {}
         for location in nodes[name].datasource.producers():
@@ -265,10 +262,8 @@ def report_unknown_conditions(dependencies: Dependencies, plan: Plan) -> None:
         )
 
 
-def _leaves_out_all_treatments(node: Experiment, chosen: Sequence[Treatment] | None) -> bool:
+def _leaves_out_all_treatments(node: Experiment, chosen: Sequence[Treatment]) -> bool:
     """Tell whether a run leaves out all the treatments that an experiment has."""
-    if chosen is None:
-        return False
     has, keeps = ({each.name for each in some} - {BASELINE} for some in (node.treatments, chosen))
     return bool(has) and not keeps
 
@@ -279,9 +274,8 @@ def rule_faults(nodes: Nodes, plan: Plan) -> Iterator[RuleFault]:
         node, rule = nodes[name], plan.rules[name]
         if rule is None:
             continue
-        chosen = plan.treatments[name]
         try:
-            rule.begin(with_baseline(each.name for each in (node.treatments if chosen is None else chosen)))
+            rule.begin(with_baseline(each.name for each in plan.treatments[name]))
         except ValidationError as error:
             yield RuleFault(node, error)
             continue

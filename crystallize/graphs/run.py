@@ -17,6 +17,7 @@ from crystallize.errors import CrystallizeError, GraphRunError
 from crystallize.graphs.dependencies import downstream_of, files_of, sources_of
 from crystallize.plugins.execution import AsyncExecution, ParallelExecution, SerialExecution
 from crystallize.plugins.seed import SeedPlugin
+from crystallize.results.result import wholly_failed
 from crystallize.store.metadata import run_token
 from crystallize.utils.aio import close_loop
 from crystallize.utils.failures import RunCancelled, error_text
@@ -186,7 +187,7 @@ class GraphRun:
     @contextmanager
     def _reading_what_was_made(self, name: str) -> Iterator[None]:
         """Have an experiment read the runs of this graph, though another process may have made newer ones."""
-        swapped = (each.datasource for each in self.plan.treatments[name] or ())
+        swapped = (each.datasource for each in self.plan.treatments[name])
         sources = [*sources_of(self.nodes[name]), *filter(None, swapped)]
         artifacts = {
             (location.experiment, leaf.name)
@@ -246,8 +247,9 @@ class GraphRun:
             told = error_text(error) if error and not isinstance(error, CrystallizeError) else str(error)
             self._fail(name, told, error)
             return
-        reason = _wholly_failed_condition(result)
-        if reason is not None:
+        if failed := wholly_failed(result):
+            first = failed[0]
+            reason = f"every outcome of condition {first.name!r} failed, first {first.errors[0]}"
             self._fail(name, reason, None)
             return
         for consumer in self._downstream[name]:
@@ -313,20 +315,6 @@ class GraphRun:
                 "ctx.rng, which is each replicate's own, or give the graph max_concurrency=1, or its experiments "
                 'execution="process", for strict reproducibility of global generators'
             )
-
-
-def _wholly_failed_condition(result: Result) -> str | None:
-    """Describe the first condition whose every outcome failed; None if there is none."""
-    if not result.errors:
-        return None
-    counts: dict[str, int] = {}
-    for error in result.errors:
-        counts[error.condition] = counts.get(error.condition, 0) + 1
-    for condition in result.conditions:
-        if counts.get(condition) == result.replicates:
-            first = next(error for error in result.errors if error.condition == condition)
-            return f"every outcome of condition {condition!r} failed, first {first}"
-    return None
 
 
 def _runs_in_this_process(experiment: Experiment) -> bool:

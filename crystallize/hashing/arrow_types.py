@@ -11,10 +11,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from crystallize.utils.parts import Chunks
-
-_ROWS = 1 << 16
-"""How many rows are copied at a time where they cannot be read in place."""
+from crystallize.utils.parts import ROWS_AT_A_TIME, Chunks
 
 
 def content_of(value: Any) -> Any:
@@ -170,5 +167,5 @@ def _parts(array: Any) -> Iterator[Any]:
 
 
 def _parts_of_chunk(chunk: Any) -> Iterator[Any]:
-    for start in range(0, len(chunk), _ROWS):
-        yield chunk.slice(start, _ROWS)
+    for start in range(0, len(chunk), ROWS_AT_A_TIME):
+        yield chunk.slice(start, ROWS_AT_A_TIME)

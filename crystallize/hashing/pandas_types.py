@@ -6,10 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from crystallize.utils.parts import Chunks
-
-_ROWS = 1 << 16
-"""How many rows are copied at a time where they cannot be read in place."""
+from crystallize.utils.parts import ROWS_AT_A_TIME, Chunks
 
 
 def content_of(value: Any) -> Any:
@@ -130,5 +127,5 @@ def _arrow(array: Any) -> dict[str, Any]:
 
 
 def _parts(array: Any) -> Iterator[Any]:
-    for start in range(0, len(array), _ROWS):
-        yield array[start : start + _ROWS]
+    for start in range(0, len(array), ROWS_AT_A_TIME):
+        yield array[start : start + ROWS_AT_A_TIME]

@@ -9,10 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from crystallize.utils.parts import Chunks
-
-_ROWS = 1 << 16
-"""How many rows are copied at a time where they cannot be read in place."""
+from crystallize.utils.parts import ROWS_AT_A_TIME, Chunks
 
 
 def content_of(value: Any) -> Any:
@@ -69,11 +66,11 @@ def _numbers(series: Any) -> Iterator[Any]:
         if not chunk.null_count():
             yield chunk.to_numpy()
             continue
-        for start in range(0, len(chunk), _ROWS):
-            yield chunk.slice(start, _ROWS).fill_null(nothing).to_numpy()
+        for start in range(0, len(chunk), ROWS_AT_A_TIME):
+            yield chunk.slice(start, ROWS_AT_A_TIME).fill_null(nothing).to_numpy()
 
 
 def _parts(series: Any) -> Iterator[Any]:
     """Yield slices whose bounds do not depend on the chunks."""
-    for start in range(0, len(series), _ROWS):
-        yield series.slice(start, _ROWS)
+    for start in range(0, len(series), ROWS_AT_A_TIME):
+        yield series.slice(start, ROWS_AT_A_TIME)

@@ -13,7 +13,7 @@ from crystallize.results.columns import Column
 from crystallize.statistics.intervals import student_interval, t_quantile
 from crystallize.statistics.moments import moments, moments_of_pairs
 from crystallize.statistics.samples import has_finite_number, numbers_in
-from crystallize.statistics.verdicts import sharing_notes
+from crystallize.statistics.verdicts import check_direction, sharing_notes
 from crystallize.utils.checks import check_share
 from crystallize.utils.number_text import choose_decimals, decimals_of_each, format_number
 from crystallize.utils.suggest import counted, first_of, name_hint
@@ -262,8 +262,7 @@ def _check_direction(
 ) -> Direction:
     """Return where better lies: what is given, or what a hypothesis on this metric says."""
     if direction is not None:
-        if direction not in ("min", "max"):
-            raise InvalidValueError(f"direction is 'min' or 'max', got {direction!r}")
+        check_direction(direction)
         return direction
     stated = {
         hypothesis.direction

@@ -11,6 +11,9 @@ from crystallize.discovery.imported import installed_version
 from crystallize.store.accounting import OURS
 from crystallize.utils.json_text import is_same_json
 
+SEED_SETTING = "plugins.seed.settings.seed"
+"""A setting that says again what the seed itself says."""
+
 _MISSING: Any = object()
 
 
@@ -82,7 +85,7 @@ def compare_circumstances(
         settings, code = signature_changes(_limited(before, after), after, leaving_out=leaving_out)
     sessions = [*before.get("earlier_sessions", ()), before]
     return Circumstances(
-        [change for change in settings if change.name != "plugins.seed.settings.seed"],
+        [change for change in settings if change.name != SEED_SETTING],
         [*code, *_once(_git_changes(each, after) for each in sessions)],
         _once([*_environment_changes(each, after), *_library_changes(each, after)] for each in sessions),
         _once(_package_changes(each.get("packages") or {}, after.get("packages") or {}) for each in sessions),

@@ -189,13 +189,7 @@ def describe(pairs: Pairs, test: Finding, confidence: float) -> Detail:
         correlation=None if gain is None else gain.correlation,
         worth=None if gain is None else gain.worth,
         clusters=len(set(pairs.clusters)) if pairs.method == "clusters" else None,
-        p_value=test.p_value,
-        adjusted_p_value=test.adjusted_p_value,
-        family=test.family,
-        alpha=test.alpha,
-        direction=test.direction,
-        verdict=test.verdict,
-        outlook=test.outlook,
+        **vars(test),
     )
 
 

@@ -260,6 +260,7 @@ def power(
     if len(left_out) == len(chosen):  # nothing is left to plan for, as is said below
         left_out = ()
     needed_of = partial(_needed, power=power, alpha=level, fewest=fewest)
+    seconds = seconds_per_replicate(pilot.path)
     plans = []
     for each, pairs in found.items():
         if each in left_out:
@@ -278,29 +279,29 @@ def power(
                 "Ask for a larger effect",
             )
         unpaired = needed_of(effect / unpaired_limit, paired=False) if pooled > 0 else None
-        plans.append((needed, each, n, sd, limit, unpaired, unpaired_limit))
-    needed, each, n, sd, limit, unpaired, unpaired_limit = max(plans, key=lambda plan: plan[0])
-    return Plan(
-        experiment=pilot.experiment,
-        metric=name,
-        treatment=each,
-        effect=float(effect),
-        power=power,
-        assurance=assurance,
-        alpha=alpha,
-        comparisons=len(chosen),
-        tests=tests,
-        paired=paired,
-        fewest=fewest,
-        pilot=n,
-        sd=sd,
-        sd_limit=limit,
-        pairs=needed,
-        unpaired=unpaired,
-        unpaired_sd_limit=unpaired_limit,
-        seconds_per_replicate=seconds_per_replicate(pilot.path),
-        left_out=left_out,
-    )
+        plan = Plan(
+            experiment=pilot.experiment,
+            metric=name,
+            treatment=each,
+            effect=float(effect),
+            power=power,
+            assurance=assurance,
+            alpha=alpha,
+            comparisons=len(chosen),
+            tests=tests,
+            paired=paired,
+            fewest=fewest,
+            pilot=n,
+            sd=sd,
+            sd_limit=limit,
+            pairs=needed,
+            unpaired=unpaired,
+            unpaired_sd_limit=unpaired_limit,
+            seconds_per_replicate=seconds,
+            left_out=left_out,
+        )
+        plans.append(plan)
+    return max(plans, key=lambda plan: plan.pairs)
 
 
 def seconds_per_replicate(run: Path | None) -> float | None:

@@ -54,6 +54,11 @@ class ExperimentMetrics:
     treatments: dict[str, ConditionMetrics]
     hypotheses: list[HypothesisResult] = field(default_factory=list)
 
+    @property
+    def conditions(self) -> list[ConditionMetrics]:
+        """What each condition gave, the baseline first."""
+        return [self.baseline, *self.treatments.values()]
+
 
 class Result:
     """The result of one run.
@@ -176,7 +181,7 @@ class Result:
     @property
     def seeds(self) -> dict[str, list[int | None]]:
         """For each condition the ``seed_used`` of each replicate; None where it is not known."""
-        return {name: self.condition(name).seeds for name in self.conditions}
+        return {each.name: each.seeds for each in self.metrics.conditions}
 
     def get_hypothesis(self, name: str) -> HypothesisResult:
         """Return what the hypothesis `name` says.
@@ -211,7 +216,7 @@ class Result:
         """
         if not self.errors:
             return
-        outcomes = sum(len(self.condition(name).seeds) for name in self.conditions)
+        outcomes = sum(len(each.seeds) for each in self.metrics.conditions)
         raise failures_error(
             self.errors,
             f"{len(self.errors)} of {outcomes} outcomes of {self.experiment!r} failed",
@@ -233,7 +238,7 @@ class Result:
     def _content(self) -> Iterator[str]:
         """Yield all that it holds as JSON, part by part."""
         yield to_json(self.to_dict())
-        for each in map(self.condition, self.conditions):
+        for each in self.metrics.conditions:
             columns = [(metric, list(column.by_replicate())) for metric, column in each.columns.items()]
             yield to_json([columns, each.tags, each.coordinates, each.dropped_at])
         yield from map(to_json, self._provenance or ())
@@ -268,9 +273,8 @@ class Result:
         """
         from crystallize.results.summary import summarize
 
-        conditions = [self.metrics.baseline, *self.metrics.treatments.values()]
         table = summarize(
-            conditions,
+            self.metrics.conditions,
             self.arrived,
             metrics,
             confidence,
@@ -325,9 +329,12 @@ class Result:
         """
         from crystallize.results.effects import find_effects
 
-        conditions = [self.condition(name) for name in self.conditions]
         found = find_effects(
-            conditions, metric, self.arrived, interactions=interactions, confidence=confidence
+            self.metrics.conditions,
+            metric,
+            self.arrived,
+            interactions=interactions,
+            confidence=confidence,
         )
         return replace(found, was_stopped=self._was_stopped, shared_inputs=self.shared_inputs)
 
@@ -381,9 +388,8 @@ class Result:
         """
         from crystallize.results.best import find_best, measure_again
 
-        conditions = [self.condition(name) for name in self.conditions]
         found = find_best(
-            conditions,
+            self.metrics.conditions,
             metric,
             self.metrics.hypotheses,
             direction=direction,
@@ -433,14 +439,12 @@ class Result:
             "arrived": self.arrived,
             "master_seed": self.master_seed,
             "conditions": {
-                name: {
-                    "metrics": {
-                        metric: list(values) for metric, values in self.condition(name).metrics.items()
-                    },
-                    "seeds": self.condition(name).seeds,
-                    "errors": [error._asdict() for error in self.condition(name).errors],
+                each.name: {
+                    "metrics": {metric: list(values) for metric, values in each.metrics.items()},
+                    "seeds": each.seeds,
+                    "errors": [error._asdict() for error in each.errors],
                 }
-                for name in self.conditions
+                for each in self.metrics.conditions
             },
             "hypotheses": [hypothesis.to_dict() for hypothesis in self.metrics.hypotheses],
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
@@ -467,7 +471,7 @@ class Result:
         ImportError
             If pandas is not installed.
         """
-        return make_frame((({}, self.condition(name)) for name in self.conditions), (), "Result.to_frame")
+        return make_frame((({}, each) for each in self.metrics.conditions), (), "Result.to_frame")
 
     def to_xarray(self) -> Dataset:
         """Return the metrics that are numbers as a labelled array each, to select and average by the levels of factors.
@@ -484,7 +488,12 @@ class Result:
         """
         from crystallize.results.labelled_arrays import make_dataset
 
-        return make_dataset([self.condition(name) for name in self.conditions], self.replicates)
+        return make_dataset(self.metrics.conditions, self.replicates)
+
+
+def wholly_failed(result: Result) -> list[ConditionMetrics]:
+    """Return the conditions whose every outcome failed."""
+    return [each for each in result.metrics.conditions if 0 < len(each.errors) == result.replicates]
 
 
 def failures_error(errors: Sequence[OutcomeError], what: str, hint: str) -> RunFailedError:

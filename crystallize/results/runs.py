@@ -224,7 +224,7 @@ class Runs(Sequence[StoredRun]):
             if run.status == FINISHED
         )
         conditions = (
-            (label, result.condition(name)) for label, result in labelled for name in result.conditions
+            (label, condition) for label, result in labelled for condition in result.metrics.conditions
         )
         return make_frame(conditions, ["run"], "The frame of several runs")
 
@@ -346,10 +346,10 @@ def _means(run: StoredRun) -> Means | None:
         _log.warning("a stored run is passed over: %s", error)
         return None
     return {
-        name: {
+        each.name: {
             metric: mean
-            for metric, column in result.condition(name).columns.items()
+            for metric, column in each.columns.items()
             if (mean := mean_over_replicates(column)) is not None
         }
-        for name in result.conditions
+        for each in result.metrics.conditions
     }

@@ -18,7 +18,7 @@ from crystallize.statistics.hypothesis_result import Comparison, HypothesisResul
 from crystallize.statistics.judging import Standards, Test, judge, tests_in_each
 from crystallize.statistics.p_values import is_number
 from crystallize.statistics.samples import AlignedSamples, in_blocks, replicates_of_some
-from crystallize.statistics.verdicts import WORSE, Direction
+from crystallize.statistics.verdicts import WORSE, Direction, check_direction
 from crystallize.statistics.verifier import Verifier, VerifierFactory, check_verifier
 from crystallize.utils.checks import check_size
 from crystallize.utils.factories import Factory, portable, restore
@@ -401,11 +401,8 @@ class Hypothesis:
 
 def _direction(given: Direction | None, verifier: object) -> Direction | None:
     """Return the direction of a hypothesis, or else of its verifier, if that has one."""
-    if given not in (None, "min", "max"):
-        raise InvalidValueError(
-            f"the direction of a hypothesis is 'min' or 'max', got {given!r}",
-            hint="Say 'min' if smaller values are better, 'max' if larger ones are",
-        )
+    if given is not None:
+        check_direction(given)
     of_verifier = verifier.settings.get("direction") if isinstance(verifier, Verifier) else None
     if of_verifier not in ("min", "max"):
         return given

@@ -3,8 +3,8 @@
 The formula with normal quantiles, which many calculators use, asks for too few pairs where they are few: for an effect
 of one standard deviation it says 8, whose power is 68 % and not 80 %.
 
-Effects are in standard deviations: of the differences within pairs, or, unpaired, of one condition. Where a number of
-replicates is asked for it need not be an integer, so that tables can be compared; round up.
+Effects are in standard deviations: of the differences within pairs, or, unpaired, of one condition. A number of
+replicates need not be an integer, so that published tables can be compared.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from functools import lru_cache
 from crystallize.statistics.intervals import t_quantile
 from crystallize.statistics.noncentral_t import bisect, noncentral_t_cdf
 
-_LEAST = 2.0
 MOST = 1e9
 """More replicates than this are as good as infinitely many."""
 
@@ -57,21 +56,6 @@ def t_test_power(
     return above + noncentral_t_cdf(-bound, freedom, noncentrality)
 
 
-@lru_cache(maxsize=1024)
-def replicates_needed(
-    effect: float, *, power: float = 0.8, alpha: float = 0.05, paired: bool = True
-) -> float:
-    """Return how many pairs, or replicates of each condition, give this power; infinity for no effect."""
-    if not effect:
-        return math.inf
-    high = 4.0
-    while t_test_power(effect, high, alpha=alpha, paired=paired) < power:
-        high *= 2
-        if high > MOST:
-            return math.inf
-    return bisect(lambda n: t_test_power(effect, n, alpha=alpha, paired=paired) - power, _LEAST, high)
-
-
 def whole_replicates_needed(
     effect: float,
     *,
@@ -80,7 +64,7 @@ def whole_replicates_needed(
     paired: bool = True,
     freedom_each: float | None = None,
 ) -> int | None:
-    """Return :func:`replicates_needed` rounded up; None if there are not enough replicates in the world."""
+    """Return the fewest pairs, or replicates of each condition, with this power; None if nobody has so many."""
 
     def suffice(n: int) -> bool:
         return t_test_power(effect, n, alpha=alpha, paired=paired, freedom_each=freedom_each) >= power
@@ -110,7 +94,7 @@ def smallest_effect(
     freedom_each: float | None = None,
 ) -> float:
     """Return the smallest effect, in standard deviations, that `n` replicates find with this power."""
-    if not n >= _LEAST:
+    if not n >= 2:
         return math.inf
 
     def lacking(effect: float) -> float:

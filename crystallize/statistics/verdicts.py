@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from crystallize.errors import InvalidValueError
 
 Direction = Literal["min", "max"]
 
@@ -16,6 +18,15 @@ WHY_WITHHELD = (
     "withheld: more replicates were lost under one condition than under the other, and those that are left may not be "
     "like the lost ones."
 )
+
+
+def check_direction(direction: Any) -> None:
+    """Refuse what says neither that small values are good nor that large ones are."""
+    if direction not in ("min", "max"):
+        raise InvalidValueError(
+            f"direction is 'min' or 'max', got {direction!r}",
+            hint="Say 'min' if smaller values are better, 'max' if larger ones are",
+        )
 
 
 def sharing_notes(shared_inputs: Mapping[str, int], replicates: int) -> Iterator[str]:

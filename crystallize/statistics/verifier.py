@@ -49,7 +49,7 @@ class Verifier(ConfiguredFunction):
         return self.fn(baseline_samples, treatment_samples, **self.fresh_arguments())
 
     def compare_all(self, samples: Sequence[tuple[Any, Any]]) -> list[Any]:
-        """Return what :meth:`find_all` does, in a list of the caller's own."""
+        """Return what :meth:`find_all` does, in a list whose results the caller may change."""
         return list(self.find_all(samples))
 
     def find_all(self, samples: Sequence[tuple[Any, Any]]) -> Sequence[Any]:

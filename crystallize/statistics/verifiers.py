@@ -34,6 +34,7 @@ Values that are not finite give NaN, which decides nothing.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError, InvalidValueError, MissingMetricError
@@ -54,7 +55,7 @@ from crystallize.statistics.p_values import Records
 from crystallize.statistics.samples import AlignedSamples, ConditionSamples
 from crystallize.statistics.sign_flip import SignFlips, flip_signs
 from crystallize.statistics.t_tests import MeanDifference
-from crystallize.statistics.verdicts import EQUIVALENT, NOT_WORSE
+from crystallize.statistics.verdicts import EQUIVALENT, NOT_WORSE, check_direction
 from crystallize.statistics.verifier import verifier
 from crystallize.statistics.wilcoxon import SignedRanks, is_exact, signed_ranks
 from crystallize.utils.checks import check_bool, check_count, check_share, check_size
@@ -99,25 +100,21 @@ def _check_paired(alpha: Any, paired: Any) -> None:
 def _check_margin(alpha: Any, paired: Any, margin: Any, direction: Any = "max") -> None:
     _check_paired(alpha, paired)
     check_size("margin", margin)
-    if direction not in ("min", "max"):
-        raise InvalidValueError(
-            f"direction is 'min' or 'max', got {direction!r}",
-            hint="Say 'min' if smaller values are better, 'max' if larger ones are",
-        )
+    check_direction(direction)
 
 
 # -- differences of means ------------------------------------------------------------------------------------
 
 
-def _welch(samples: Sequence[Pair], *, alpha: float) -> Sequence[Found | Exception]:
+def _t_test(samples: Sequence[Pair], *, alpha: float, paired: bool) -> Sequence[Found | Exception]:
     def compare(baseline: Rows, treatment: Rows) -> Records:
-        found, n = _mean_difference(baseline, treatment, paired=False)
+        found, n = _mean_difference(baseline, treatment, paired=paired)
         return _records(alpha, **_of_means(found, alpha, n))
 
-    return _compare_all(samples, compare, paired=False)
+    return _compare_all(samples, compare, paired=paired)
 
 
-@verifier(check=_check_alpha, many=_welch)
+@verifier(check=_check_alpha, many=partial(_t_test, paired=False))
 def welch_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha: float = 0.05) -> Found:
     """Welch's t-test of the means of two independent samples, whose variances may differ.
 
@@ -143,18 +140,10 @@ def welch_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha
     Welch, B. L. (1947), "The generalization of 'Student's' problem when several different population
     variances are involved", Biometrika 34, 28-35.
     """
-    return _only(_welch([(baseline_samples, treatment_samples)], alpha=alpha))
+    return _only(_t_test([(baseline_samples, treatment_samples)], alpha=alpha, paired=False))
 
 
-def _paired_t(samples: Sequence[Pair], *, alpha: float) -> Sequence[Found | Exception]:
-    def compare(baseline: Rows, treatment: Rows) -> Records:
-        found, n = _mean_difference(baseline, treatment, paired=True)
-        return _records(alpha, **_of_means(found, alpha, n))
-
-    return _compare_all(samples, compare, paired=True)
-
-
-@verifier(check=_check_alpha, many=_paired_t)
+@verifier(check=_check_alpha, many=partial(_t_test, paired=True))
 def paired_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alpha: float = 0.05) -> Found:
     """Student's t-test of the differences within replicates.
 
@@ -176,7 +165,7 @@ def paired_t_test(baseline_samples: Samples, treatment_samples: Samples, *, alph
     ----------
     Student (1908), "The probable error of a mean", Biometrika 6, 1-25.
     """
-    return _only(_paired_t([(baseline_samples, treatment_samples)], alpha=alpha))
+    return _only(_t_test([(baseline_samples, treatment_samples)], alpha=alpha, paired=True))
 
 
 def _sign_flips(
@@ -665,7 +654,7 @@ def _records(alpha: float, **columns: Any) -> Records:
         for name, column in columns.items()
     }
     decisive = found.get("adjusted_p_value", found["p_value"])
-    found["significant"] = [None if math.isnan(each) else each <= alpha for each in decisive]
+    found["significant"] = [_is_significant(each, alpha) for each in decisive]
     found["n"] = found.pop("n")  # what a reader looks for first stands first
     return Records(found)
 

@@ -285,8 +285,6 @@ def run_and_disturb(
 
 # -- with the engine -----------------------------------------------------------------------------------------
 
-CONDITIONS = ("baseline", "doubled", "tripled")
-
 
 def _fetch(ctx: Any) -> Any:
     return ctx.rng.normal(size=3).tolist()

@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 
 from crystallize.utils.shared_generators import shared_generator
 
+ROWS_AT_A_TIME = 1 << 16
+"""How many rows of a table are copied at a time where they cannot be read in place."""
+
 
 class Chunks(NamedTuple):
     """Bytes that do not lie in one piece: they count as if they were joined, and never are.

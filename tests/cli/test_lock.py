@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from crystallize import Experiment, Result
+from crystallize.errors import RunFailedError
 
 PLAN = Path("experiments/use/preregistration.json")
 
@@ -144,6 +145,17 @@ def test_a_number_of_replicates_that_another_ones_rule_decides_is_not_locked(cal
     with (PLAN.parent / "config.yaml").open("a") as config:
         config.write("replicates: 9\n")
     assert "9 replicates of baseline" in call("lock", "use").out
+
+
+def test_the_result_of_a_run_that_is_broken_off_knows_the_plan_as_the_stored_one_does(call, project):
+    assert call("lock", "make").code == 0
+    edit(project / "make" / "steps.py", 'print("said by a step")', "raise ValueError")
+    experiment = Experiment.from_yaml(project / "make")
+    experiment.failure_policy = experiment.failure_policy.changed(on_error="stop")
+    with pytest.raises(RunFailedError) as caught:
+        experiment.run()
+    assert "publish() in steps.py changed" in caught.value.result.preregistration.departures
+    assert caught.value.result.preregistration == Result.load("make", 0).preregistration
 
 
 def test_comments_and_moved_lines_are_no_departure(call, locked):

@@ -620,7 +620,7 @@ def test_a_decorated_ranker_takes_a_direction():
 
 @pytest.mark.parametrize("direction", ["up", "MAX", 1, True])
 def test_a_wrong_direction_is_refused(direction):
-    with pytest.raises(InvalidValueError, match="the direction of a hypothesis is 'min' or 'max'"):
+    with pytest.raises(InvalidValueError, match="direction is 'min' or 'max', got"):
         Hypothesis(keep, direction=direction)
 
 

@@ -11,7 +11,6 @@ from scipy import stats
 
 from crystallize.statistics.power import (
     largest_sd,
-    replicates_needed,
     smallest_effect,
     t_test_power,
     whole_replicates_needed,
@@ -23,7 +22,7 @@ PILOTS = 20_000 if os.environ.get("CRYSTALLIZE_ALL_STATISTICS") else 1_000
 def test_power_is_what_r_documents():
     # power.t.test leaves out that the test may find the wrong sign: 2.3e-7 here. The others do not.
     assert t_test_power(1, 20, paired=False) == pytest.approx(0.8689528 + 2.3e-7, abs=1e-7)
-    assert replicates_needed(1, power=0.9, paired=False) == pytest.approx(22.02109, abs=1e-5)
+    assert t_test_power(1, 22.02109, paired=False) == pytest.approx(0.9, abs=1e-6)
     assert t_test_power(0.2, 60, alpha=0.1) == pytest.approx(0.4555818, abs=5e-8)
     assert t_test_power(8 / (16 * math.sqrt(1.2)), 40) == pytest.approx(0.8037381, abs=2e-7)
 
@@ -41,14 +40,16 @@ def test_power_is_what_r_documents():
     ],
 )
 def test_pairs_needed(effect, at_80, at_90):
-    assert replicates_needed(effect) == pytest.approx(at_80, abs=6e-5)
-    assert replicates_needed(effect, power=0.9) == pytest.approx(at_90, abs=6e-5)
-    assert replicates_needed(-effect) == pytest.approx(at_80, abs=6e-5)
+    assert t_test_power(effect, at_80) == t_test_power(-effect, at_80) == pytest.approx(0.8, abs=1e-5)
+    assert t_test_power(effect, at_90) == pytest.approx(0.9, abs=1e-5)
+    assert whole_replicates_needed(effect) == whole_replicates_needed(-effect) == math.ceil(at_80)
+    assert whole_replicates_needed(effect, power=0.9) == math.ceil(at_90)
 
 
 @pytest.mark.parametrize(("effect", "n"), [(0.2, 393.4057), (0.5, 63.7656), (0.8, 25.5246), (1, 16.7147)])
 def test_replicates_of_each_condition_needed(effect, n):
-    assert replicates_needed(effect, paired=False) == pytest.approx(n, abs=6e-5)
+    assert t_test_power(effect, n, paired=False) == pytest.approx(0.8, abs=1e-5)
+    assert whole_replicates_needed(effect, paired=False) == math.ceil(n)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_smallest_effect_that_n_pairs_see(n, effect):
 )
 def test_the_normal_formula_asks_for_too_few(effect, n, power):
     assert t_test_power(effect, n) == pytest.approx(power, abs=5e-4)
-    assert replicates_needed(effect) > n + 1
+    assert whole_replicates_needed(effect) > n + 1
 
 
 @pytest.mark.parametrize("n", [500, 5000])
@@ -91,8 +92,8 @@ def test_power_grows_with_replicates_and_effect_and_is_alpha_without_one():
 
 
 def test_no_effect_is_never_found_and_one_pair_finds_none():
-    assert replicates_needed(0) == math.inf
-    assert replicates_needed(1e-12) == math.inf
+    assert whole_replicates_needed(0) is None
+    assert whole_replicates_needed(1e-9) is None
     assert smallest_effect(1) == math.inf
     assert math.isnan(t_test_power(1, 1))
 
@@ -142,5 +143,3 @@ def test_whole_replicates_are_the_least_that_are_enough(effect, paired):
     n = whole_replicates_needed(effect, paired=paired)
     assert t_test_power(effect, n, paired=paired) >= 0.8
     assert n == 2 or t_test_power(effect, n - 1, paired=paired) < 0.8
-    assert whole_replicates_needed(0) is None
-    assert whole_replicates_needed(1e-9) is None

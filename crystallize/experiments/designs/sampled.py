@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -98,10 +97,9 @@ def _hint(kind: str, factors: int) -> str:
     """Say what to do where a design of a kind has a cell twice."""
     if kind == "plackett_burman":
         sizes = (size for size in range(4, 4 * factors + 5, 4) if _is_without_repeats(factors, size))
-        other = "".join(
-            f"Write n={size}, which has no cell twice, or " for size in itertools.islice(sizes, 1)
-        )
-        return f"{other or 'Take '}design('fractional', ...). Replicates repeat all cells alike"
+        size = next(sizes, None)
+        other = "Take" if size is None else f"Write n={size}, which has no cell twice, or"
+        return f"{other} design('fractional', ...). Replicates repeat all cells alike"
     if "seed" not in KINDS[kind].options:
         return "Take the corners alone, with grid(...), or another axial"
     return "Have fewer cells, another seed, or wider ranges"

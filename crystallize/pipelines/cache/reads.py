@@ -15,8 +15,8 @@ import xxhash
 
 from crystallize.errors import UnhashableContentError
 from crystallize.hashing import content_hash
-from crystallize.pipelines.cache.global_random import GLOBAL_GENERATORS, global_states
 from crystallize.utils import exact_json
+from crystallize.utils.global_random import GLOBAL_GENERATORS, global_states
 from crystallize.utils.stage import missing_in, reads_in
 
 if TYPE_CHECKING:

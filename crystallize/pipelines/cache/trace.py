@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from crystallize.pipelines.cache.global_random import GLOBAL_GENERATORS
+from crystallize.utils.global_random import GLOBAL_GENERATORS
 from crystallize.utils.sharing import SCALARS
 from crystallize.utils.stage import missing_in, reads_in
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from crystallize.plugins.execution.collector import ResultCollector
 from crystallize.plugins.execution.schedule import SECONDS_PER_BATCH, Schedule
+from crystallize.plugins.execution.shared_random_state import warn_of_shared_random_state
 from crystallize.plugins.execution.strategies import (
     VALID_EXECUTOR_TYPES,
     AsyncExecution,
@@ -18,11 +19,7 @@ from crystallize.plugins.execution.strategies import (
     SerialExecution,
     ThreadExecution,
 )
-from crystallize.plugins.execution.surroundings import (
-    Surroundings,
-    usable_cores,
-    warn_of_shared_random_state,
-)
+from crystallize.plugins.execution.surroundings import Surroundings, usable_cores
 from crystallize.plugins.execution.transport import (
     Batch,
     BatchEnd,

@@ -21,7 +21,7 @@ from crystallize.plugins.execution.transport import BatchEnd, DeathReport, Depar
 from crystallize.utils.pickling import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
@@ -252,7 +252,7 @@ class _Worker:
         self.connection = connection
         self.closed = False
 
-    def send(self, message: tuple[int, Sequence[int], Mapping[int, Sequence[str]]] | None) -> None:
+    def send(self, message: tuple[Any, ...] | None) -> None:
         with suppress(OSError):  # it is dead: its sentinel says so, too
             self.connection.send_bytes(pickle.dumps(message))
 

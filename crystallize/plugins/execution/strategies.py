@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from crystallize.errors import InvalidTypeError, InvalidValueError
 from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.execution.collector import ResultCollector
-from crystallize.plugins.execution.surroundings import (
-    SharedRandomState,
-    usable_cores,
-    warn_of_shared_random_state,
-)
+from crystallize.plugins.execution.shared_random_state import SharedRandomState, warn_of_shared_random_state
+from crystallize.plugins.execution.surroundings import usable_cores
 from crystallize.utils.checks import check_bool, check_count
 
 if TYPE_CHECKING:

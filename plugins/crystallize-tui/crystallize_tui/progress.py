@@ -6,7 +6,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from crystallize.statistics.intervals import t_quantile
+from crystallize.statistics.stopping.running import RunningMoments
 from crystallize.store.journal import Session
 
 if TYPE_CHECKING:
@@ -54,15 +54,12 @@ class Series:
 class RunningMean:
     """Mean and spread of a metric over the replicates that have arrived.
 
-    Several values of one replicate count as their mean, as in the summary. The sums are Welford's, whose rounding does
-    not grow with the mean: B. P. Welford (1962), Technometrics 4, 419-420.
+    Several values of one replicate count as their mean, as in the summary.
 
     Attributes
     ----------
     n : int
         How many replicates recorded it.
-    mean : float
-        Their mean.
     series : Series
         Its course.
     is_numeric : bool
@@ -71,11 +68,11 @@ class RunningMean:
 
     def __init__(self) -> None:
         self.n = 0
-        self.mean = 0.0
         self.series = Series()
         self.is_numeric = True
         self._is_share = True  # of true values
-        self._squares = 0.0
+        self._moments = RunningMoments()  # of what is finite
+        self._not_finite = 0.0  # the sum of the others
 
     def add(self, values: list[Any]) -> None:
         """Add what one replicate recorded."""
@@ -90,12 +87,16 @@ class RunningMean:
             value = math.fsum(values) / len(values)
         except (OverflowError, ValueError):  # integers beyond any float; infinities of both signs
             value = math.nan
-        gap = value - self.mean
-        # A mean of what is not finite is infinite, or NaN, and stays so.
-        self.mean += gap / self.n if math.isfinite(gap) else value
-        self._squares += gap * (value - self.mean)
+        self._moments.add(value)
         if math.isfinite(value):
             self.series.add(value)
+        else:
+            self._not_finite += value
+
+    @property
+    def mean(self) -> float:
+        """The mean; of what is not finite it is infinite, or NaN."""
+        return self._moments.mean + self._not_finite
 
     def half_width(self, confidence: float = CONFIDENCE) -> float | None:
         """Return half the width of the mean's interval by Student's t.
@@ -103,10 +104,8 @@ class RunningMean:
         None for less than two replicates, where a value was not finite, and for a share of truth values, of which
         Student's t knows nothing.
         """
-        if self.n < 2 or self._is_share or not math.isfinite(self._squares):
-            return None
-        error = math.sqrt(self._squares / (self.n - 1) / self.n)
-        return t_quantile(self.n - 1, confidence) * error
+        half = self._moments.half_width(1 - confidence)
+        return None if self._moments.missing or self._is_share or math.isnan(half) else half
 
 
 class ConditionProgress:

@@ -1,4 +1,4 @@
-"""The random generators that a whole process shares: of ``random``, ``numpy.random`` and PyTorch (on a processor)."""
+"""The states of the random generators that a whole process shares: ``random``, ``numpy.random``, PyTorch's on a CPU."""
 
 from __future__ import annotations
 
