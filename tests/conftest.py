@@ -100,10 +100,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Let no garbage collection look through some thousand tests: many of them call for one, or for several."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
     gc.enable()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_old_to_collect() -> None:
+    """Let no garbage collection look through what the files before this one have imported and kept."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ OF_THE_MOMENT = {
     *("run", "command", "folder", "packages", "replaces"),
     *("started", "finished", "duration"),
     *("execution", "plugins", "hooks"),  # they name the strategy
-    "earlier_sessions",
+    "earlier_sessions",  # one that nobody disturbs has none
 }
 """What of metadata.json tells when, how long, in how many sessions, from where and under which strategy."""
 

@@ -27,7 +27,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -157,6 +157,7 @@ VALUE = st.recursive(
 # -- laws ----------------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=50)
 @given(VALUE)
 def test_equal_content_has_an_equal_hash_however_it_was_made(value: Any) -> None:
     assert content_hash(value) == content_hash(again(value))
@@ -175,6 +176,7 @@ def test_a_part_that_changes_changes_the_hash_of_the_whole(parts: list[Any], dat
     assert (content_hash(parts) == content_hash(changed)) == (spelled(parts) == spelled(changed))
 
 
+@settings(max_examples=50)
 @given(arrays.arrays(arrays.scalar_dtypes(), arrays.array_shapes(min_dims=0, max_dims=4)), st.data())
 def test_how_an_array_lies_in_memory_does_not_count(array_: np.ndarray, data: st.DataObject) -> None:
     expected = content_hash(array_.copy())

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crystallize.errors import StoreError
@@ -56,6 +56,7 @@ def read_back(stored: ConditionMetrics) -> ConditionMetrics:
         return read_results(Path(folder), "high", REPLICATES)
 
 
+@settings(max_examples=50)
 @given(recorded=st.dictionaries(st.text(max_size=3), RECORDED, max_size=3), failed=st.sets(st.integers(0, 7)))
 def test_what_is_read_is_what_was_measured(
     recorded: dict[str, dict[int, list[Any]]], failed: set[int]

@@ -40,19 +40,18 @@ def test_bounds_are_those_of_dunnetts_table(k, freedom, bound):
 
 
 @pytest.mark.parametrize("k", [1, 3, 20, 300])
-@pytest.mark.parametrize("freedom", [1, 2, 7, 5000])
-def test_the_integral_agrees_with_simulation(k, freedom):
+def test_the_integral_agrees_with_simulation(k):
     rng = np.random.default_rng(k)
     loading = 0.8
     control, own = rng.normal(size=(10_000, 1)), rng.normal(size=(10_000, k))
-    scale = np.sqrt(rng.chisquare(freedom, size=10_000) / freedom)
-    largest = np.abs(loading * control + math.sqrt(1 - loading**2) * own).max(axis=1) / scale
-    for share in (0.05, 0.3):
-        bound = dunnett_quantile([loading] * k, freedom, 1 - share)
-        assert np.mean(largest > bound) == pytest.approx(
-            share, abs=3.5 * math.sqrt(share * (1 - share) / 10_000)
-        )
-        assert dunnett_p_value(-bound, [loading] * k, freedom) == pytest.approx(share, rel=1e-6)
+    normal = np.abs(loading * control + math.sqrt(1 - loading**2) * own).max(axis=1)
+    for freedom in (1, 2, 7, 5000):
+        largest = normal / np.sqrt(rng.chisquare(freedom, size=10_000) / freedom)
+        for share in (0.05, 0.3):
+            bound = dunnett_quantile([loading] * k, freedom, 1 - share)
+            error = 3.5 * math.sqrt(share * (1 - share) / 10_000)
+            assert np.mean(largest > bound) == pytest.approx(share, abs=error), freedom
+            assert dunnett_p_value(-bound, [loading] * k, freedom) == pytest.approx(share, rel=1e-6)
 
 
 def test_one_treatment_is_the_pooled_t_test():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hatchling.build import build_wheel
 
 KINDS = ("plugin", "strategy", "loader", "verifier", "command")
 NAMES = {kind: f"crystallize-my-{kind}" for kind in KINDS}
@@ -81,13 +82,15 @@ def test_it_needs_the_crystallize_that_it_was_made_with_or_newer(baked, kind):
 
 
 @pytest.mark.parametrize("distribution", [SHORTEST, LONGEST], ids=["shortest name", "longest name"])
-def test_ruff_is_content_whatever_the_name(bake, run, tmp_path, kind, distribution):
-    project = bake(tmp_path, distribution=distribution, kind=kind)
+def test_ruff_is_content_whatever_the_name(bake, run, tmp_path, distribution):
+    folder = tmp_path / "projects"
+    for kind in KINDS:
+        bake(folder / kind, distribution=distribution, kind=kind)
     for command in (("check", "--no-cache"), ("format", "--check", "--no-cache")):
-        run(sys.executable, "-m", "ruff", *command, cwd=project)
+        run(sys.executable, "-m", "ruff", *command, cwd=folder)
 
 
-def test_any_text_may_be_in_description_and_author(bake, run, tmp_path, kind):
+def test_any_text_may_be_in_description_and_author(bake, tmp_path, monkeypatch, kind):
     # Through the interface, cookiecutter renders what it is given, as it does not with what is typed.
     text = "{% raw %}" + HOSTILE + "{% endraw %}"
     project = bake(tmp_path, kind=kind, description=f"{text}\n and\t more ", author=text)
@@ -98,7 +101,8 @@ def test_any_text_may_be_in_description_and_author(bake, run, tmp_path, kind):
     assert HOSTILE in (project / "LICENSE").read_text()
     for file in project.rglob("*.py"):
         ast.parse(file.read_text())
-    run(sys.executable, "-c", "from hatchling.build import build_wheel; build_wheel('dist')", cwd=project)
+    monkeypatch.chdir(project)
+    build_wheel("dist")
 
 
 @pytest.mark.parametrize("license", ["MIT", "BSD-3-Clause", "Apache-2.0"])

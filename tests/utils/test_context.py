@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crystallize.errors import (
@@ -123,6 +123,7 @@ def ruin(value: Any) -> None:
         value.add("ruined")
 
 
+@settings(max_examples=50)
 @given(entries=st.dictionaries(KEYS, VALUES, max_size=4), extra=st.dictionaries(KEYS, VALUES, max_size=4))
 def test_whatever_is_done_to_what_was_read_the_context_stays_as_it_was(
     entries: dict[str, Any], extra: dict[str, Any]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crystallize.utils.fingerprint import fingerprint
@@ -114,6 +114,7 @@ def exactly(value: Any) -> Any:
     return type(value).__name__, repr(value)
 
 
+@settings(max_examples=50)
 @given(VALUES)
 def test_equal_content_has_an_equal_hash_in_whatever_order_it_was_put_in(value: Any) -> None:
     assert fingerprint(value) == fingerprint(again(value))

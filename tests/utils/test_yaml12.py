@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crystallize.utils.yaml12 import dump_yaml, load_yaml
@@ -32,6 +32,7 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(values)
 def test_what_is_written_comes_back_by_readers_of_both_versions(value: Any) -> None:
     content = dump_yaml(value)

@@ -5,6 +5,7 @@ Only the fork server imports this module, as the last thing before it is ready.
 
 from __future__ import annotations
 
+import gc
 import signal
 
 import cloudpickle  # noqa: F401
@@ -18,6 +19,8 @@ libraries = threadpoolctl.ThreadpoolController()
 """The numeric libraries that are loaded, found once for all workers."""
 
 imported_distributions()  # which modules are of which is found once, too
+
+gc.freeze()  # no worker's garbage collection looks through all that, and copies the memory that it looks at
 
 if hasattr(signal, "pthread_sigmask"):
     # Ctrl-C was blocked when the server started. Ignore one that has come since; then be as if nothing was,

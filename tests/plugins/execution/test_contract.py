@@ -81,12 +81,7 @@ class TestProcessUnderSpawn(
     only=[
         "test_an_experiment_whose_worker_is_killed_gives_the_bytes_of_a_serial_run",
         "test_workers_draw_different_numbers_from_global_generators",
-        "test_what_workers_import_is_among_the_packages_of_each_run",
-        "test_no_worker_is_left_after_a_run",
         "test_no_worker_is_left_after_ctrl_c",
-        "test_a_run_leaves_no_file_open",
-        "test_the_process_is_left_as_it_was",
-        "test_it_works_in_a_thread_other_than_the_main_one",
     ],
 ):
     """Another start method changes how workers start, what reaches them, how they end, and what they leave.
@@ -99,3 +94,21 @@ class TestProcessUnderSpawn(
     def strategy(self, monkeypatch: pytest.MonkeyPatch) -> ProcessExecution:
         monkeypatch.setenv("CRYSTALLIZE_START_METHOD", "spawn")
         return ProcessExecution(max_workers=2)
+
+
+class TestOneProcessUnderSpawn(
+    WorkerProcessesContract,
+    only=[
+        "test_what_workers_import_is_among_the_packages_of_each_run",
+        "test_no_worker_is_left_after_a_run",
+        "test_a_run_leaves_no_file_open",
+        "test_the_process_is_left_as_it_was",
+        "test_it_works_in_a_thread_other_than_the_main_one",
+    ],
+):
+    """What does not take a second worker to be seen."""
+
+    @pytest.fixture
+    def strategy(self, monkeypatch: pytest.MonkeyPatch) -> ProcessExecution:
+        monkeypatch.setenv("CRYSTALLIZE_START_METHOD", "spawn")
+        return ProcessExecution(max_workers=1)

@@ -568,9 +568,10 @@ def test_two_runs_at_the_same_time_do_not_mix():
     assert found == {factor: [i * factor for i in range(50)] for factor in (2, 3)}
 
 
-def test_only_processes_that_a_run_starts_are_not_told_where_the_script_is():
+def test_only_processes_that_a_run_starts_are_not_told_where_the_script_is(monkeypatch):
     """Steps of another run, in another thread, may read the script's ``__file__``, and start processes of their own."""
     main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "__file__", __file__, raising=False)  # pytest's own processes have none
     before = main.__file__, main.__spec__
 
     def told():
