@@ -118,8 +118,11 @@ class ArtifactPlugin(BasePlugin):
         """Write the outcomes to the journal."""
         run = experiment.current_run
         if run.kind != APPLY:
-            with storing(self.root_dir):
+            try:
                 run.state(self).recording.add(result)
+            except OSError:  # not a block around it, for each replicate comes by
+                with storing(self.root_dir):
+                    raise
 
     @hookimpl(tryfirst=True)  # the others find the run stored, and its folder in result.path
     def after_run(self, experiment: RunningExperiment, result: Result) -> None:
