@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import struct
 from collections.abc import Callable
@@ -21,7 +22,7 @@ class GlobalGenerator(NamedTuple):
     restore : callable
         Puts it into such a state.
     is_fresh : callable
-        Tells of a state whether it was seeded, and nothing was drawn since.
+        Tells of a state whether it is known that it was seeded, and nothing was drawn since.
     """
 
     state: Callable[[], Any]
@@ -31,17 +32,16 @@ class GlobalGenerator(NamedTuple):
 
 def _numpy_state() -> Any:
     numpy_random = imported("numpy.random")
-    if numpy_random is None:
-        return None
-    name, keys, *rest = numpy_random.get_state()
-    return name, keys.tobytes(), *rest
+    # Pickled, for there are arrays in it: which, depends on np.random.set_bit_generator.
+    return None if numpy_random is None else pickle.dumps(numpy_random.get_state(legacy=False))
 
 
-def _restore_numpy(state: Any) -> None:
-    import numpy as np
+def _restore_numpy(state: bytes) -> None:
+    import_module("numpy.random").set_state(pickle.loads(state))
 
-    name, keys, *rest = state
-    np.random.set_state((name, np.frombuffer(keys, dtype=np.uint32), *rest))
+
+def _is_fresh_numpy(state: bytes) -> bool:
+    return bool(pickle.loads(state)["state"].get("pos") == _SEEDED)  # of other bit generators nobody can tell
 
 
 def _torch_state() -> Any:
@@ -63,7 +63,7 @@ _SEEDED = 624
 """The place of a Mersenne Twister in its numbers when it was seeded: behind the last, until one is drawn."""
 
 GLOBAL_GENERATORS = {
-    "numpy.random": GlobalGenerator(_numpy_state, _restore_numpy, lambda state: state[2] == _SEEDED),
+    "numpy.random": GlobalGenerator(_numpy_state, _restore_numpy, _is_fresh_numpy),
     "random": GlobalGenerator(random.getstate, random.setstate, lambda state: state[1][-1] == _SEEDED),
     "torch": GlobalGenerator(_torch_state, _restore_torch, _is_fresh_torch),
 }
