@@ -139,7 +139,8 @@ def run(job: dict[str, Any]) -> None:
             "arrived": None if kept is None else kept.arrived,
         }
     else:
-        report = {"json": result.to_json(), "provenance": list(map(repr, result.provenance))}
+        provenance = [(f"{each['condition']} {each['replicate']}", repr(each)) for each in result.provenance]
+        report = {"json": result.to_json(), "provenance": provenance}
         report["path"] = str(result.path)
         report["failed"] = len(result.errors)
     if counted is not None:
