@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidValueError, MissingMetricError
 from crystallize.results.columns import Column
+from crystallize.results.condition import check_recorded, recorded_metrics
 from crystallize.statistics.intervals import student_interval, t_quantile
 from crystallize.statistics.moments import moments, moments_of_pairs
 from crystallize.statistics.samples import has_finite_number, numbers_in
 from crystallize.statistics.verdicts import check_direction, sharing_notes
 from crystallize.utils.checks import check_share
 from crystallize.utils.number_text import choose_decimals, decimals_of_each, format_number
-from crystallize.utils.suggest import counted, first_of, name_hint
+from crystallize.utils.suggest import counted, first_of
 from crystallize.utils.text_table import WIDTH, TextTable, wrapped
 
 if TYPE_CHECKING:
@@ -221,11 +222,7 @@ def find_best(
 ) -> BestSet:
     """Return the conditions that cannot be told from the best; see :meth:`crystallize.Result.best`."""
     check_share("alpha", alpha)
-    recorded = dict.fromkeys(name for condition in conditions for name in condition.columns)
-    if metric not in recorded:
-        raise MissingMetricError(
-            f"no condition recorded metric {metric!r}", hint=name_hint(metric, "Recorded were", recorded)
-        )
+    check_recorded(metric, recorded_metrics(conditions))
     direction = _check_direction(direction, hypotheses, metric)
     names, table, not_compared = _comparable(conditions, metric)
     candidates = _compare(names, table, direction, alpha)

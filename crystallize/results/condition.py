@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import MissingMetricError
+from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
     from crystallize.results.columns import Column
@@ -83,6 +86,19 @@ class ConditionMetrics:
 
     def __repr__(self) -> str:
         return f"ConditionMetrics({self.name!r}, metrics={list(self.columns)})"
+
+
+def recorded_metrics(conditions: Iterable[ConditionMetrics]) -> list[str]:
+    """Return the metrics that any condition recorded, in the order of recording."""
+    return list(dict.fromkeys(metric for condition in conditions for metric in condition.columns))
+
+
+def check_recorded(metric: str, recorded: Collection[str]) -> None:
+    """Raise MissingMetricError if a metric that is asked for is not among those that were recorded."""
+    if metric not in recorded:
+        raise MissingMetricError(
+            f"no condition recorded metric {metric!r}", hint=name_hint(metric, "Recorded were", recorded)
+        )
 
 
 def count_dropped(

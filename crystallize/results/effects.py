@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidValueError, MissingMetricError, UnknownNameError
+from crystallize.results.condition import check_recorded, recorded_metrics
 from crystallize.statistics.adjustment import holm
 from crystallize.statistics.moments import moments, paired_differences, rounding_of
 from crystallize.statistics.p_values import rounded
@@ -346,11 +347,7 @@ def _cells_of(conditions: Sequence[ConditionMetrics], metric: str) -> list[Condi
             "the run has no design, so that there are no factors",
             hint="Make its treatments with grid(...), zipped(...), cases(...) or design(...)",
         )
-    recorded = dict.fromkeys(name for condition in conditions for name in condition.columns)
-    if metric not in recorded:
-        raise MissingMetricError(
-            f"no condition recorded metric {metric!r}", hint=name_hint(metric, "Recorded were", recorded)
-        )
+    check_recorded(metric, recorded_metrics(conditions))
     factors = factors_of(cell.coordinates for cell in cells)
     for cell in cells:
         lacking = factors.keys() - cell.coordinates.keys()

@@ -12,8 +12,8 @@ from functools import cached_property
 from itertools import groupby, product
 from typing import TYPE_CHECKING, Any, Literal
 
-from crystallize.errors import InvalidValueError, MissingMetricError
-from crystallize.results.condition import NAN, NO_CLUSTER, NOT_BOTH
+from crystallize.errors import InvalidValueError
+from crystallize.results.condition import NAN, NO_CLUSTER, NOT_BOTH, check_recorded, recorded_metrics
 from crystallize.results.detail import (
     clustered_findings,
     describe,
@@ -361,13 +361,10 @@ def summarize(
     check_share("confidence", confidence)
     if interval not in ("student", "bootstrap-t"):
         raise InvalidValueError(f"interval is 'student' or 'bootstrap-t', got {interval!r}")
-    recorded = list(dict.fromkeys(metric for condition in conditions for metric in condition.columns))
+    recorded = recorded_metrics(conditions)
     wanted = [metrics] if isinstance(metrics, str) else list(recorded if metrics is None else metrics)
     for metric in wanted:
-        if metric not in recorded:
-            raise MissingMetricError(
-                f"no condition recorded metric {metric!r}", hint=name_hint(metric, "Recorded were", recorded)
-            )
+        check_recorded(metric, recorded)
     if cluster is not None:
         if interval != "student":
             raise InvalidValueError(
