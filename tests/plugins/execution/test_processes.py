@@ -479,7 +479,8 @@ def test_ctrl_c_while_workers_start_is_quiet_too(start_script, start_method, tmp
         """
         import os, signal, sys, time
         # While a module is imported, a Ctrl-C may come in a callback of Python's own, which drops it.
-        import multiprocessing.popen_forkserver, multiprocessing.popen_spawn_posix, multiprocessing.sharedctypes
+        import decimal, multiprocessing.popen_forkserver, multiprocessing.popen_spawn_posix
+        import multiprocessing.sharedctypes
         from pathlib import Path
         from types import SimpleNamespace
         from crystallize.plugins import execution
