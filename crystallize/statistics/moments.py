@@ -364,10 +364,10 @@ def _to_float(value: float) -> float:
 
 
 def scaled(values: FloatArray) -> tuple[FloatArray, NumberArray]:
-    """Return finite rows divided by powers of two, so that sums of them are floats, and the exponents of the rows."""
+    """Return rows divided by powers of two, so that finite ones have finite sums, and the exponents of the rows."""
     import numpy as np
 
-    exponents = np.frexp(np.abs(values).max(axis=1))[1]
+    exponents = np.frexp(np.abs(values).max(axis=1, initial=0.0, where=np.isfinite(values)))[1]
     return np.ldexp(values, -exponents[:, None]), exponents
 
 

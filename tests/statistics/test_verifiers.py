@@ -299,7 +299,10 @@ def test_moments_of_many_values_do_not_depend_on_the_number_of_threads():
     assert len(said) == 1
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations([math.inf, 1.0, 2.0])))
+@pytest.mark.parametrize(
+    "order",
+    [*itertools.permutations([math.inf, 1.0, 2.0]), (-1e308, -1e308, math.inf), (math.inf, -1e308, -1e308)],
+)
 def test_the_mean_of_infinity_is_infinite_wherever_it_stands(order):
     mean, sd = mean_and_sd(list(order))
     assert mean == math.inf
