@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import itertools
 import os
 import subprocess
 import sys
@@ -110,6 +111,21 @@ def nothing_old_to_collect() -> None:
     """Let no garbage collection look through what the files before this one have imported and kept."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return names of folders for the tests of a file, in one of its own."""
+    folder = tmp_path_factory.mktemp("file")
+    return (folder / str(number) for number in itertools.count())
+
+
+@pytest.fixture
+def tmp_path(folders: Iterator[Path]) -> Path:
+    """Return an empty folder, as pytest's own does, which looks at those of all tests before for a name."""
+    folder = next(folders)
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture(autouse=True)
