@@ -14,8 +14,8 @@ from crystallize.statistics.samples import per_replicate
 from crystallize.utils.json_text import to_json
 
 if TYPE_CHECKING:
-    from crystallize.results.columns import Column
-    from crystallize.results.condition import ConditionMetrics
+    from crystallize.metrics.columns import Column
+    from crystallize.metrics.condition import ConditionMetrics
     from crystallize.results.result import Result
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from crystallize.results.condition import NO_CLUSTER, count_dropped
+from crystallize.metrics.condition import NO_CLUSTER, count_dropped
 from crystallize.statistics.effect_size import Pairing, pairing
 from crystallize.statistics.intervals import Interval, clustered_mean, interval_of_changes
 from crystallize.statistics.mcnemar import Changes, count_changes
@@ -28,8 +28,8 @@ from crystallize.statistics.t_tests import MeanDifference
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-    from crystallize.results.columns import Column
-    from crystallize.results.condition import ConditionMetrics
+    from crystallize.metrics.columns import Column
+    from crystallize.metrics.condition import ConditionMetrics
     from crystallize.statistics.moments import FloatArray, NumberArray
 
 Method = Literal["student", "welch", "shares", "clusters"]

@@ -13,7 +13,7 @@ from itertools import groupby, product
 from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import InvalidValueError
-from crystallize.results.condition import NAN, NO_CLUSTER, NOT_BOTH, check_recorded, recorded_metrics
+from crystallize.metrics.condition import NAN, NO_CLUSTER, NOT_BOTH, check_recorded, recorded_metrics
 from crystallize.results.detail import (
     clustered_findings,
     describe,
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
-    from crystallize.results.columns import Column
-    from crystallize.results.condition import ConditionMetrics
+    from crystallize.metrics.columns import Column
+    from crystallize.metrics.condition import ConditionMetrics
     from crystallize.results.detail import Detail, Finding, Key
     from crystallize.results.pairs import Pairs
     from crystallize.results.preregistration import Preregistration

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from crystallize.results.columns import Column, Samples
-from crystallize.results.condition import ConditionMetrics
+from crystallize.metrics.columns import Column, Samples
+from crystallize.metrics.condition import ConditionMetrics
 from crystallize.statistics.moments import as_floats, means_of_rows
 
 if TYPE_CHECKING:
