@@ -168,9 +168,8 @@ def find_pairs(
     if numbers is not None:
         left, right = (as_numbers(column.array(), metric) for column in numbers)
     else:
-        values = [dict(column.by_replicate()) for column in (ours, theirs)]
-        both = [each for each in values[0] if each in values[1] and each not in with_nan]
-        left, right = (means_of_rows([side[replicate] for replicate in both], metric) for side in values)
+        rows = ours.rows_with(theirs)
+        left, right = (means_of_rows([pair[side] for pair in rows], metric) for side in (0, 1))
     dropped = count_dropped([baseline, treatment], with_nan, replicates_of_some(ours, theirs))
     return Pairs(left, right, method, dropped, is_lopsided)
 
