@@ -75,14 +75,15 @@ def all_locations() -> list[RunLocation]:
     """
     from crystallize.config.errors import ConfigError
     from crystallize.config.folders import find_folders
-    from crystallize.config.project import location_of
     from crystallize.errors import StoreError
     from crystallize.store.finding import stored_experiments
     from crystallize.store.layout import ROOT
 
     found = {}
     for folder in find_folders():
-        from crystallize.config.reader import read_config  # slow, and not needed where there are none
+        # Slow, and not needed where there are none.
+        from crystallize.config.project import location_of
+        from crystallize.config.reader import read_config
 
         with suppress(ConfigError):
             location = location_of(folder.name, read_config(folder.config))

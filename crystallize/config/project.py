@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.config.errors import ConfigError
 from crystallize.config.folders import find_folders
-from crystallize.config.treatments import treatments_of
 from crystallize.discovery import CORE, normalise
-from crystallize.experiments.treatment import with_baseline
 from crystallize.store.layout import ROOT, RunLocation, root_folder
 
 if TYPE_CHECKING:
@@ -93,7 +91,10 @@ def find_experiments(root: Path) -> Iterator[FoundExperiment]:
 
 def read_experiment(folder: ExperimentFolder) -> FoundExperiment:
     """Return what the config.yaml of a folder tells."""
-    from crystallize.config.reader import read_config  # slow, and not needed where there are none
+    # Slow, and not needed where there are none.
+    from crystallize.config.reader import read_config
+    from crystallize.config.treatments import treatments_of
+    from crystallize.experiments.treatment import with_baseline
 
     try:
         config = read_config(folder.config)
