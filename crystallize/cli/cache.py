@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crystallize.cli import options, quantities, screen
+from crystallize.cli import option_values, options, screen
 from crystallize.cli.errors import fail
 from crystallize.cli.removing import DryRun, Yes, is_wanted
+from crystallize.utils import quantities
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -180,7 +181,7 @@ def prune(
         typer.Option(
             "--max-size",
             metavar="SIZE",
-            parser=quantities.parse_size,
+            parser=option_values.read_size,
             help="Remove the least recently used entries until the rest has no more bytes: 500MB, 2GB.",
             show_default=False,
         ),
@@ -190,7 +191,7 @@ def prune(
         typer.Option(
             "--older-than",
             metavar="AGE",
-            parser=quantities.parse_age,
+            parser=option_values.read_age,
             help="Remove entries that were not used for so long: 30d, 12h, 45m.",
             show_default=False,
         ),

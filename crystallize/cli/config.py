@@ -48,7 +48,7 @@ def schema(
     if output is None:
         echo(text)
     else:
-        from crystallize.cli.writing import write_file
+        from crystallize.utils.writing import write_file
 
         write_file(output, f"{text}\n".encode())
         echo(f"Wrote {output}")

@@ -33,7 +33,7 @@ def demo(
     Nothing is ever overwritten. The exit code is 0, 1 if the run failed, or 2
     if the folder cannot be made or nothing could be run.
     """
-    from crystallize.cli.writing import make_folder
+    from crystallize.utils.writing import make_folder
 
     make_folder(directory.absolute(), _files(_example()))
     echo(f"Copied the diabetes example to {directory}")

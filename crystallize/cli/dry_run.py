@@ -143,7 +143,7 @@ def _durations(experiment: Experiment) -> tuple[str, dict[str, float]]:
 
 
 def _lines(each: Prospect) -> Iterator[str]:
-    from crystallize.cli.quantities import format_duration
+    from crystallize.utils.quantities import format_duration
     from crystallize.utils.suggest import counted
 
     conditions, most = counted(len(each.conditions), "condition"), "" if each.is_exact else "at most "

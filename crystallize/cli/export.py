@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from crystallize.cli import options, quantities, screen
+from crystallize.cli import options, screen
+from crystallize.utils import quantities
 
 
 class Format(StrEnum):

@@ -65,10 +65,10 @@ def graph(
 
     The exit code is 2 if the experiment cannot be loaded.
     """
-    from crystallize.cli.writing import write_file
     from crystallize.config.folders import resolve
     from crystallize.graphs.drawing import GraphvizError, as_text, draw, format_of
     from crystallize.graphs.graph import ExperimentGraph
+    from crystallize.utils.writing import write_file
 
     chosen = drawn_as or (Format.TEXT if output is None else Format(format_of(output)))
     folder = resolve(name)

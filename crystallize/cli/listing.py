@@ -3,62 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crystallize.cli import options  # noqa: TC001 - Typer looks at it
-from crystallize.cli.quantities import format_time
 from crystallize.cli.screen import Styled, echo, print_json, styled, wants_colours
+from crystallize.utils.quantities import format_time
 from crystallize.utils.text_table import columns_of, padded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from crystallize.config.folders import ExperimentFolder
+    from crystallize.config.project import FoundExperiment
 
-GRAPH = "\N{CHART WITH UPWARDS TREND}"
-BROKEN = "Broken"
-
-
-class Listed(NamedTuple):
-    """One experiment of the list.
-
-    Attributes
-    ----------
-    name, description : str
-        Its name, and what it says of itself.
-    path : pathlib.Path
-        Its folder.
-    group, icon, color : str
-        How config.yaml wants it shown.
-    priority : int
-        Small ones come first in their group.
-    hidden : bool
-        Whether it is left out unless all are asked for.
-    treatments : list of str
-        Its treatments.
-    depends_on : list of str
-        The experiments whose outputs it reads.
-    last_run : dict or None
-        Its newest complete run: path, started, finished, failed_outcomes; None if there is none.
-    error : str
-        The first thing that is wrong with its config.yaml; empty for most.
-    """
-
-    name: str
-    description: str
-    path: Path
-    group: str
-    priority: int
-    icon: str
-    color: str
-    hidden: bool
-    treatments: list[str]
-    depends_on: list[str]
-    last_run: dict[str, Any] | None = None
-    error: str = ""
+    LastRun = dict[str, Any] | None  # see crystallize.cli.stored.last_run
 
 
 def list_experiments(
@@ -79,15 +38,17 @@ def list_experiments(
     of them, and `crystallize check` tells them all. No module of yours is
     imported.
     """
-    from crystallize.config.folders import experiments_root, find_folders
+    from crystallize.cli.stored import last_run
+    from crystallize.config.folders import experiments_root
+    from crystallize.config.project import find_experiments, in_order
     from crystallize.utils.suggest import shown
 
     root = experiments_root()
-    everything_found = [_read(folder) for folder in find_folders(root)]
-    found = [each for each in everything_found if everything or not each.hidden]
-    found = in_order(found)
+    everything_found = list(find_experiments(root))
+    wanted = in_order(each for each in everything_found if everything or not each.hidden)
+    found = [(each, None if each.runs is None else last_run(each.runs)) for each in wanted]
     if as_json:
-        print_json([each._asdict() | {"path": str(each.path)} for each in found])
+        print_json([_as_json(*each) for each in found])
     elif found:
         _print(found)
     elif everything_found:
@@ -99,80 +60,42 @@ def list_experiments(
         )
 
 
-def _read(folder: ExperimentFolder) -> Listed:
-    from crystallize.cli.stored import last_run, location_of
-    from crystallize.config.errors import ConfigError
-    from crystallize.config.reader import read_config
-    from crystallize.config.treatments import treatments_of
-    from crystallize.experiments.treatment import with_baseline
-
-    try:
-        config = read_config(folder.config)
-    except ConfigError as error:
-        reason = str(error.problems[0])
-        return Listed(folder.name, "", folder.path, BROKEN, 0, "", "", False, [], [], None, reason)
-    cli = config.cli
-    location = location_of(folder.name, config)
-    return Listed(
-        folder.name,
-        config.description,
-        folder.path,
-        cli.group,
-        cli.priority,
-        cli.icon,
-        cli.color,
-        cli.hidden,
-        list(with_baseline(each.name for each in treatments_of(config.treatments))[1:]),
-        list(dict.fromkeys(each.experiment for each in config.references())),
-        None if location is None else last_run(location),
-    )
+def _as_json(each: FoundExperiment, last: LastRun) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "description": each.description,
+        "path": str(each.folder),
+        "group": each.group,
+        "priority": each.priority,
+        "icon": each.icon,
+        "color": each.color,
+        "hidden": each.hidden,
+        "treatments": list(each.treatments),
+        "depends_on": list(each.depends_on),
+        "last_run": last,
+        "error": each.error,
+    }
 
 
-class _Grouped(Protocol):
-    """What can be put in order: a :class:`Listed`, or whatever else has these."""
+def _print(found: Sequence[tuple[FoundExperiment, LastRun]]) -> None:
+    from crystallize.config.project import GRAPH
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def group(self) -> str: ...
-    @property
-    def priority(self) -> int: ...
-    @property
-    def error(self) -> str: ...
-
-
-_T = TypeVar("_T", bound=_Grouped)
-
-
-def in_order(found: Sequence[_T]) -> list[_T]:
-    """Return experiments by group, priority and name, broken ones last; a group stands where its first one would."""
-    first: dict[str, int] = {}
-    for each in found:
-        first[each.group] = min(each.priority, first.get(each.group, each.priority))
-
-    def sort_key(each: _T) -> tuple[Any, ...]:
-        return bool(each.error), first[each.group], each.group, each.priority, each.name
-
-    return sorted(found, key=sort_key)
-
-
-def _print(found: Sequence[Listed]) -> None:
-    width = max(columns_of(each.name) for each in found)
-    ended = [_ended(each) for each in found]
+    width = max(columns_of(each.name) for each, _ in found)
+    ended = [_ended(each, last) for each, last in found]
     ended_width = max(map(len, ended))
     group = None
-    for each, when in zip(found, ended, strict=True):
+    for (each, last), when in zip(found, ended, strict=True):
         if each.group != group:
             if group is not None:
                 echo()
             group = each.group
             echo(styled(_one_line(group), bold=True))
-        sign = " ".join(filter(None, (_one_line(each.icon), GRAPH if each.depends_on else "")))
+        sign = " ".join(filter(None, (_one_line(each.icon), GRAPH if each.is_graph else "")))
         details = [each.error or _one_line(each.description)]
-        if each.depends_on:
+        if each.is_graph:
             details.insert(0, f"depends on {', '.join(each.depends_on)}")
         about = f"{sign}{'  ' if sign else ''}{'. '.join(filter(None, details))}"
-        failed = each.last_run is not None and bool(each.last_run["failed_outcomes"])
+        failed = last is not None and bool(last["failed_outcomes"])
         echo(
             "  ",
             _coloured(padded(each.name, width), "red" if each.error else each.color),
@@ -182,16 +105,16 @@ def _print(found: Sequence[Listed]) -> None:
         )
 
 
-def _ended(each: Listed) -> str:
+def _ended(each: FoundExperiment, last: LastRun) -> str:
     """Return when the last run ended, by the clock on the wall, and how much of it failed."""
     from crystallize.store.metadata import time_in
 
     if each.error:
         return ""
-    if each.last_run is None:
+    if last is None:
         return "no complete run"
-    failed = each.last_run["failed_outcomes"]
-    when = format_time(time_in(each.last_run, "finished")) or "date unknown"
+    failed = last["failed_outcomes"]
+    when = format_time(time_in(last, "finished")) or "date unknown"
     return f"{when}, {failed} failed" if failed else when
 
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def _complete_references(incomplete: str) -> list[str]:
     """Return the outputs of this project's experiments that begin with `incomplete`, for shells."""
-    from crystallize.cli.making import references_to
     from crystallize.cli.options import starting_with, without_errors
     from crystallize.config.folders import find_folders
+    from crystallize.config.making import references_to
 
     return starting_with(incomplete, without_errors(lambda: references_to(find_folders())))
 
@@ -75,9 +75,9 @@ def new(
     Nothing is ever overwritten. The exit code is 0, or 2 if the folder cannot
     be made.
     """
-    from crystallize.cli.making import make_experiment
-    from crystallize.cli.scaffold import MODULES
     from crystallize.config.folders import experiments_root
+    from crystallize.config.making import make_experiment
+    from crystallize.config.scaffold import MODULES
     from crystallize.utils.suggest import shown
 
     made = make_experiment(
@@ -98,7 +98,7 @@ def new(
 
 def _modules(files: Iterable[str]) -> frozenset[str]:
     """Return the modules that --files names."""
-    from crystallize.cli.scaffold import MODULES
+    from crystallize.config.scaffold import MODULES
     from crystallize.errors import UnknownNameError
     from crystallize.utils.suggest import name_hint
 

@@ -1,8 +1,10 @@
-"""What the options of a run mean: each text is read, or refused by the name of its option."""
+"""What options mean: each text is read, or refused."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,10 @@ import typer
 if TYPE_CHECKING:
     from crystallize.experiments.designs.design import Design
     from crystallize.statistics.stopping.rule import StoppingRule
+
+_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # no M: who writes 6M means months
+_SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
 
 
 def read_execution(config: Path, execution: str | None, workers: int | None) -> Any:
@@ -116,3 +122,27 @@ def _texts_by_key(given: Sequence[str], option: str, form: str) -> dict[str, str
             raise typer.BadParameter(f"{key!r} is given twice", param_hint=option)
         texts[key] = text
     return texts
+
+
+def read_age(text: str) -> timedelta:
+    """Return the time that ``30d`` or ``12h`` stands for."""
+    try:
+        return timedelta(
+            seconds=_read_quantity(text, _AGES, "an age is a number with one of s, m, h, d, w: 30d")
+        )
+    except OverflowError:
+        raise typer.BadParameter(f"{text!r} is longer than time has been") from None
+
+
+def read_size(text: str) -> int:
+    """Return the bytes that ``10MB`` or ``500`` stands for."""
+    return round(
+        _read_quantity(text.lower(), _SIZES, "a size is a number with one of B, kB, MB, GB, TB: 10MB")
+    )
+
+
+def _read_quantity(text: str, units: dict[str, int], form: str) -> float:
+    match = _QUANTITY.fullmatch(text)
+    if match is None or match[2] not in units:
+        raise typer.BadParameter(f"{text!r} cannot be read: {form}")
+    return float(match[1]) * units[match[2]]

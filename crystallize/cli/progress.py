@@ -10,10 +10,10 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from crystallize.cli.quantities import format_duration
 from crystallize.cli.screen import echo, prepare_streams
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
+from crystallize.utils.quantities import format_duration
 from crystallize.utils.suggest import counted, first_of
 from crystallize.utils.terminal import is_terminal
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from crystallize.cli import options, quantities, screen
+from crystallize.cli import option_values, options, screen
 from crystallize.cli.errors import WRONG_USE, fail
 from crystallize.cli.removing import DryRun, Yes, is_wanted
 from crystallize.cli.tail import tail
+from crystallize.utils import quantities
 from crystallize.utils.suggest import counted, first_of
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ OlderThan = Annotated[
     typer.Option(
         "--older-than",
         metavar="AGE",
-        parser=quantities.parse_age,
+        parser=option_values.read_age,
         help="Only runs that ended longer ago: 30d, 12h, 45m.",
         show_default=False,
     ),
@@ -71,7 +72,7 @@ NewerThan = Annotated[
     typer.Option(
         "--newer-than",
         metavar="AGE",
-        parser=quantities.parse_age,
+        parser=option_values.read_age,
         help="Only runs that did not end so long ago.",
         show_default=False,
     ),
@@ -81,7 +82,7 @@ LargerThan = Annotated[
     typer.Option(
         "--larger-than",
         metavar="SIZE",
-        parser=quantities.parse_size,
+        parser=option_values.read_size,
         help="Only runs whose artifacts have more bytes: 10MB, 1.5GB.",
         show_default=False,
     ),
@@ -424,7 +425,7 @@ def _table(found: Sequence[StoredRun]) -> list[str]:
             run.experiment if same_name[run.experiment] == 1 else shown(run.path.parent) for run in found
         ],
         **_on_the_left("run", [run.name for run in found]),
-        **_on_the_left("status", [status_of(run) for run in found]),
+        **_on_the_left("status", [run.full_status for run in found]),
         **_on_the_left("when", [quantities.format_time(run.when) for run in found]),
         "n": ["" if run.replicates is None else str(run.replicates) for run in found],
         "failed": [str(run.failed_outcomes) if run.failed_outcomes else "" for run in found],
@@ -441,11 +442,6 @@ def _on_the_left(header: str, cells: Sequence[str]) -> dict[str, list[str]]:
     return {header.ljust(width): [cell.ljust(width) for cell in cells]}
 
 
-def status_of(run: StoredRun) -> str:
-    """Return how a run ended, and whether it is pinned."""
-    return f"{run.status}, pinned" if run.pinned else run.status
-
-
 def _levels(levels: Sequence[object]) -> str:
     shown = [str(level) for level in levels]
     return first_of(shown) if len(shown) <= _MOST_LEVELS else counted(len(shown), "level")
@@ -458,7 +454,7 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     from crystallize.utils.levels import factors_of
     from crystallize.utils.suggest import shown
 
-    yield "Status", status_of(run)
+    yield "Status", run.full_status
     for key, when in (("Started", run.started), ("Ended", run.finished)):
         if when is not None:
             yield key, quantities.format_time(when)

@@ -9,22 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crystallize.config.folders import ExperimentFolder
-    from crystallize.config.schema import ExperimentConfig
     from crystallize.store.layout import RunLocation
-
-
-def location_of(name: str, config: ExperimentConfig) -> RunLocation | None:
-    """Return where an experiment stores its runs; None if the plugin that stores is switched off."""
-    from crystallize.discovery import CORE, normalise
-    from crystallize.store.layout import ROOT, RunLocation, root_folder
-
-    plugins = {normalise(key): setting for key, setting in config.plugins.items()}
-    settings = plugins.get("artifact", {})
-    if settings is False or plugins.get(CORE) is False:
-        return None
-    arguments = settings if isinstance(settings, dict) else {}
-    root = str(arguments.get("root_dir", ROOT))
-    return RunLocation(root_folder(root), name, bool(arguments.get("versioned", True)))
 
 
 def find_location(name: str) -> RunLocation:
@@ -38,6 +23,7 @@ def find_location(name: str) -> RunLocation:
         If it stores none.
     """
     from crystallize.config.folders import resolve
+    from crystallize.config.project import location_of
     from crystallize.config.reader import read_config
     from crystallize.errors import StoreError, UnknownNameError
     from crystallize.store.finding import has_runs, stored_experiments
@@ -95,7 +81,9 @@ def all_locations() -> list[RunLocation]:
 
     found = {}
     for folder in find_folders():
-        from crystallize.config.reader import read_config  # slow, and not needed where there are none
+        # Slow, and not needed where there are none.
+        from crystallize.config.project import location_of
+        from crystallize.config.reader import read_config
 
         with suppress(ConfigError):
             location = location_of(folder.name, read_config(folder.config))

@@ -293,10 +293,8 @@ class Experiment:
     def definition(self) -> dict[str, Any]:
         """Return what defines the run under way, for metadata: secrets are masked, and values that JSON lacks stay."""
         treatments, pipeline, run = self.active_treatments, self.pipeline, self.current_run
-        hypotheses = self.hypotheses if run is None else run.hypotheses
-        policy = self.failure_policy if run is None else run.failure_policy
-        planned = compare_with_plan(self, hypotheses)
-        rule = self.stop_when if run is None else run.stop_when
+        decided = run or self
+        planned = compare_with_plan(self, decided.hypotheses)
         return {
             "id": self.id,
             "name": self.name,
@@ -315,12 +313,12 @@ class Experiment:
             "inputs": [entry for source in data_sources(self).values() for entry in source.inputs()],
             "files": self.files(),
             "initial_ctx": sorted(self.initial_ctx),
-            "hypotheses": [masked(each.name, each.describe()) for each in hypotheses],
-            "failure_policy": asdict(policy),
-            "stopping": None if rule is None else {"rule": str(rule)},
+            "hypotheses": [masked(each.name, each.describe()) for each in decided.hypotheses],
+            "failure_policy": asdict(decided.failure_policy),
+            "stopping": None if decided.stop_when is None else {"rule": str(decided.stop_when)},
             "master_seed": self.master_seed,
-            "order": self.order if run is None else run.order,
-            "signature": experiment_signature(self, hypotheses),
+            "order": decided.order,
+            "signature": experiment_signature(self, decided.hypotheses),
             "preregistration": None if planned is None else planned._asdict(),
             "shared_inputs": {} if run is None else shared_inputs(self, run.replicates),
             "stopped_inputs": [] if run is None else stopped_inputs(self, run.replicates),

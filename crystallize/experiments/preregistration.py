@@ -148,13 +148,13 @@ def compare_with_plan(
 
 def _signature(experiment: RunningExperiment, hypotheses: Sequence[Hypothesis]) -> dict[str, Any]:
     """Return what decides the outcomes and what is asked of them, with the number of replicates and the rule."""
-    run, asked = experiment.current_run, experiment.replicates
-    rule = experiment.stop_when if run is None else run.stop_when
-    extent: dict[str, Any] = {"replicates": resolve_replicates(experiment, asked, rule)}
+    decided = experiment.current_run or experiment
+    rule = decided.stop_when
+    extent: dict[str, Any] = {"replicates": resolve_replicates(experiment, experiment.replicates, rule)}
     if rule is not None:
         extent["stop_when"] = str(rule)
-    policy = experiment.failure_policy if run is None else run.failure_policy
-    return {**extent, "failure_policy": asdict(policy), **experiment_signature(experiment, hypotheses)}
+    policy = asdict(decided.failure_policy)
+    return {**extent, "failure_policy": policy, **experiment_signature(experiment, hypotheses)}
 
 
 def _departures(planned: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:

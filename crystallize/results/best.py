@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidValueError, MissingMetricError
-from crystallize.results.columns import Column
-from crystallize.results.condition import check_recorded, recorded_metrics
+from crystallize.metrics.columns import Column
+from crystallize.metrics.condition import check_recorded, recorded_metrics
 from crystallize.statistics.intervals import student_interval, t_quantile
 from crystallize.statistics.moments import moments, moments_of_pairs
 from crystallize.statistics.samples import has_finite_number, numbers_in
@@ -21,7 +21,7 @@ from crystallize.utils.suggest import counted, first_of
 from crystallize.utils.text_table import WIDTH, TextTable, wrapped
 
 if TYPE_CHECKING:
-    from crystallize.results.condition import ConditionMetrics
+    from crystallize.metrics.condition import ConditionMetrics
     from crystallize.statistics.hypothesis_result import HypothesisResult
     from crystallize.statistics.moments import FloatArray, NumberArray
     from crystallize.statistics.verdicts import Direction

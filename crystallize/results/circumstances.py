@@ -9,7 +9,8 @@ from typing import Any
 
 from crystallize.discovery.imported import installed_version
 from crystallize.store.accounting import OURS
-from crystallize.utils.json_text import is_same_json
+from crystallize.utils.json_text import is_same_json, to_json
+from crystallize.utils.suggest import shortened
 
 SEED_SETTING = "plugins.seed.settings.seed"
 """A setting that says again what the seed itself says."""
@@ -150,6 +151,13 @@ def differing(before: Any, after: Any, path: tuple[str, ...] = ()) -> list[tuple
         for key in dict.fromkeys((*before, *after))
         for found in differing(before.get(key, _MISSING), after.get(key, _MISSING), (*path, key))
     ]
+
+
+def value_text(value: Any, *, quoted: bool = False) -> str:
+    """Return a value as a text that fits in a line; a text has its quotes if they are asked for."""
+    if value is None:
+        return "-"
+    return shortened(value if isinstance(value, str) and not quoted else to_json(value))
 
 
 # -- parts of the metadata -----------------------------------------------------------------------------------

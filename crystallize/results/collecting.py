@@ -9,9 +9,9 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from crystallize.metrics.columns import Column, in_order_of_recording
+from crystallize.metrics.condition import ConditionMetrics
 from crystallize.results.cache_report import CacheReport
-from crystallize.results.columns import Column, in_order_of_recording
-from crystallize.results.condition import ConditionMetrics
 from crystallize.results.provenance import Provenance, TraceStore
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.store.layout import BASELINE

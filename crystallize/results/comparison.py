@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import InvalidTypeError
-from crystallize.results.circumstances import Change, changes, signature_changes
+from crystallize.results.circumstances import Change, changes, signature_changes, value_text
 from crystallize.results.load import load_run
 from crystallize.statistics.moments import moments, paired_differences
 from crystallize.statistics.samples import per_replicate
 from crystallize.utils.json_text import to_json
+from crystallize.utils.text_table import TextTable, wrapped
 
 if TYPE_CHECKING:
-    from crystallize.results.columns import Column
-    from crystallize.results.condition import ConditionMetrics
+    from collections.abc import Iterator, Sequence
+
+    from crystallize.metrics.columns import Column
+    from crystallize.metrics.condition import ConditionMetrics
     from crystallize.results.result import Result
 
 
@@ -74,6 +77,16 @@ class RunDifference:
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain dicts and lists."""
         return asdict(self)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of a text that tells what differs."""
+        for title in ("settings", "code", "environment", "packages", "plugins", "seeds"):
+            part = getattr(self, title)
+            yield ""
+            yield f"{title}: {'' if part else 'no difference'}".rstrip()
+            yield from wrapped(each if title == "code" else _told(each) for each in part)
+        yield ""
+        yield from _table(self.metrics)
 
 
 def compare_runs(before: str | Path, after: str | Path) -> RunDifference:
@@ -167,3 +180,32 @@ def _numbers(column: Column | None, metric: str, replicates: list[int]) -> Any:
         return numbers if len(numbers) else None
     place = {replicate: i for i, (replicate, _) in enumerate(column.by_replicate())}
     return numbers[[place[replicate] for replicate in replicates]]
+
+
+# -- telling -------------------------------------------------------------------------------------------------
+
+
+def _told(change: Change) -> str:
+    before, after = (value_text(value, quoted=True) for value in (change.before, change.after))
+    return f"{change.name}: {before} -> {after}"
+
+
+def _table(found: Sequence[MetricDifference]) -> list[str]:
+    if not found:
+        return ["metrics: none"]
+
+    def number(value: float | None) -> str:
+        return "-" if value is None else format(value, ".6g")
+
+    rows = [
+        (
+            each.condition,
+            each.metric,
+            number(each.before),
+            number(each.after),
+            "same" if each.same else number(each.difference),
+            str(each.pairs),
+        )
+        for each in found
+    ]
+    return TextTable(("condition", "metric", "before", "after", "difference", "pairs"), rows).lines()

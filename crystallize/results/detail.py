@@ -91,20 +91,34 @@ class Finding:
     outlook: str = ""
 
 
-def stated_finding(comparison: Comparison, found: HypothesisResult, family: str) -> Finding:
-    """Return what a hypothesis found; `family` is from :func:`family_of`."""
-    return Finding(
-        comparison.p_value,
-        comparison.adjusted_p_value,
-        family,
-        found.alpha,
-        found.direction,
-        comparison.verdict,
-        found.outlook(comparison),
-    )
+def stated_findings(
+    comparisons: Mapping[Key, Comparison], found: HypothesisResult, pairs: Mapping[Key, Pairs]
+) -> dict[Key, Finding]:
+    """Return what a hypothesis found of these comparisons of its own.
+
+    On clusters, all tests are our own: a hypothesis of differences gives its family and its standards, another nothing.
+    """
+    family = _family_of(found.name, found.correction, [each.p_value for each in found.comparisons])
+    stated = {
+        key: Finding(
+            each.p_value,
+            each.adjusted_p_value,
+            family,
+            found.alpha,
+            found.direction,
+            each.verdict,
+            found.outlook(each),
+        )
+        for key, each in comparisons.items()
+        if pairs[key].method != "clusters"
+    }
+    if len(stated) < len(comparisons) and found.is_of_differences:
+        on_clusters = _clustered_findings(pairs, found)
+        stated |= {key: on_clusters[key] for key in comparisons if key not in stated}
+    return stated
 
 
-def clustered_findings(pairs: Mapping[Key, Pairs], found: HypothesisResult) -> dict[Key, Finding]:
+def _clustered_findings(pairs: Mapping[Key, Pairs], found: HypothesisResult) -> dict[Key, Finding]:
     """Return the comparisons of a hypothesis by its standards, those of metrics with clusters with other p-values.
 
     Its family is all of its tests, as it is without clusters.
@@ -124,7 +138,7 @@ def clustered_findings(pairs: Mapping[Key, Pairs], found: HypothesisResult) -> d
         for margin in (found.equivalence_margin, found.smallest_effect)
     ]
     families = [CORRECTIONS[correction](values) for values in (p_values, *margins)]
-    family = family_of(found.name, correction, sum(not math.isnan(p) for p in p_values))
+    family = _family_of(found.name, correction, p_values)
     tests: dict[Key, Finding] = {}
     for key, p_value, adjusted, equivalent, small in zip(keys, p_values, *families, strict=True):
         if key in pairs:
@@ -193,8 +207,9 @@ def describe(pairs: Pairs, test: Finding, confidence: float) -> Detail:
     )
 
 
-def family_of(name: str, correction: str, tests: int) -> str:
+def _family_of(name: str, correction: str, p_values: Sequence[float]) -> str:
     """Name the tests of a hypothesis, whose p-values are adjusted together."""
+    tests = sum(not math.isnan(p_value) for p_value in p_values)
     if tests == 1:
         return f"the only test of hypothesis {name!r}"
     how = "not corrected" if correction == "none" else TITLES[correction]

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidValueError, MissingMetricError, UnknownNameError
-from crystallize.results.condition import check_recorded, recorded_metrics
+from crystallize.metrics.condition import check_recorded, recorded_metrics
 from crystallize.statistics.adjustment import holm
 from crystallize.statistics.moments import moments, paired_differences, rounding_of
 from crystallize.statistics.p_values import rounded
@@ -26,7 +26,7 @@ from crystallize.utils.text_table import WIDTH, TextTable, wrapped
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from crystallize.results.condition import ConditionMetrics
+    from crystallize.metrics.condition import ConditionMetrics
     from crystallize.statistics.moments import FloatArray
 
 _MOST_ROWS = 20

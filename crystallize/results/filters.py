@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from crystallize.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from crystallize.results.columns import Column
+    from crystallize.metrics.columns import Column
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,

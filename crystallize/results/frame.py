@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from crystallize.results.condition import ConditionMetrics
+    from crystallize.metrics.condition import ConditionMetrics
 
 _COLUMNS = ("replicate", "condition", "metric", "value")
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from xarray import Dataset
 
-    from crystallize.results.columns import Column
-    from crystallize.results.condition import ConditionMetrics
+    from crystallize.metrics.columns import Column
+    from crystallize.metrics.condition import ConditionMetrics
 
 _LEAST_FILLED = 0.5
 

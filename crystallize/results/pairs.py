@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from crystallize.results.condition import NO_CLUSTER, count_dropped
+from crystallize.metrics.condition import NO_CLUSTER, count_dropped
 from crystallize.statistics.effect_size import Pairing, pairing
 from crystallize.statistics.intervals import Interval, clustered_mean, interval_of_changes
 from crystallize.statistics.mcnemar import Changes, count_changes
@@ -28,8 +28,8 @@ from crystallize.statistics.t_tests import MeanDifference
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-    from crystallize.results.columns import Column
-    from crystallize.results.condition import ConditionMetrics
+    from crystallize.metrics.columns import Column
+    from crystallize.metrics.condition import ConditionMetrics
     from crystallize.statistics.moments import FloatArray, NumberArray
 
 Method = Literal["student", "welch", "shares", "clusters"]
@@ -168,9 +168,8 @@ def find_pairs(
     if numbers is not None:
         left, right = (as_numbers(column.array(), metric) for column in numbers)
     else:
-        values = [dict(column.by_replicate()) for column in (ours, theirs)]
-        both = [each for each in values[0] if each in values[1] and each not in with_nan]
-        left, right = (means_of_rows([side[replicate] for replicate in both], metric) for side in values)
+        rows = ours.rows_with(theirs)
+        left, right = (means_of_rows([pair[side] for pair in rows], metric) for side in (0, 1))
     dropped = count_dropped([baseline, treatment], with_nan, replicates_of_some(ours, theirs))
     return Pairs(left, right, method, dropped, is_lopsided)
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.results.circumstances import differing
+from crystallize.results.circumstances import differing, value_text
 from crystallize.results.closeness import INCOMPARABLE, SAME, Distance, Tolerance, distance, leaves, spread
 from crystallize.results.provenance import STAGE_NAMES, describe_stage
-from crystallize.results.verification import Difference, Findings, MetricCheck, shown
+from crystallize.results.verification import Difference, Findings, MetricCheck
 from crystallize.utils import exact_json
 from crystallize.utils.failures import comparable_text
 from crystallize.utils.stage import StageRecord
@@ -340,7 +340,7 @@ class _Comparison:
         for stage in sorted({*traces[0], *traces[1]}):
             old, new = (describe_stage(each.get(stage), {}) for each in traces)
             for path, *values in differing(old, new):
-                was, is_now = map(shown, values)
+                was, is_now = map(value_text, values)
                 if was != is_now:  # NaN is not equal to itself
                     return f"{self._name_of(stage)}: {'.'.join(path)} {was} -> {is_now}"
         return ""

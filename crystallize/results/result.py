@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from xarray import Dataset
 
+    from crystallize.metrics.condition import ConditionMetrics
     from crystallize.results.best import BestSet
-    from crystallize.results.condition import ConditionMetrics
     from crystallize.results.effects import Effects
     from crystallize.results.preregistration import Preregistration
     from crystallize.results.provenance import Provenance

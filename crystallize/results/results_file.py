@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from crystallize.errors import StoreError
-from crystallize.results.columns import Column, in_slices
-from crystallize.results.condition import ConditionMetrics
+from crystallize.metrics.columns import Column, in_slices
+from crystallize.metrics.condition import ConditionMetrics
 from crystallize.store.layout import RESULTS, read_in
 from crystallize.store.outcome import OutcomeError
 from crystallize.utils.json_text import parse_json, to_json

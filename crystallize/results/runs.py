@@ -109,6 +109,11 @@ class StoredRun:
         return span if span.total_seconds() - self.duration < _SECONDS_OF_ONE_SESSION else None
 
     @property
+    def full_status(self) -> str:
+        """Its status, and whether it is pinned: ``complete, pinned``."""
+        return f"{self.status}, pinned" if self.pinned else self.status
+
+    @property
     def name(self) -> str:
         """The name of its folder: ``v3``."""
         return f"v{self.version}"

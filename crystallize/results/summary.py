@@ -13,12 +13,10 @@ from itertools import groupby, product
 from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import InvalidValueError
-from crystallize.results.condition import NAN, NO_CLUSTER, NOT_BOTH, check_recorded, recorded_metrics
+from crystallize.metrics.condition import NAN, NO_CLUSTER, NOT_BOTH, check_recorded, recorded_metrics
 from crystallize.results.detail import (
-    clustered_findings,
     describe,
-    family_of,
-    stated_finding,
+    stated_findings,
     unstated_findings,
 )
 from crystallize.results.detail_text import detail_lines
@@ -42,8 +40,8 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
-    from crystallize.results.columns import Column
-    from crystallize.results.condition import ConditionMetrics
+    from crystallize.metrics.columns import Column
+    from crystallize.metrics.condition import ConditionMetrics
     from crystallize.results.detail import Detail, Finding, Key
     from crystallize.results.pairs import Pairs
     from crystallize.results.preregistration import Preregistration
@@ -389,7 +387,7 @@ def summarize(
         if pairs is not None:
             compared[key] = pairs
     measure_together(list(compared.values()))
-    details = _details(compared, stated, confidence, wanted) if detail else {}
+    details = _details(compared, stated, hypotheses, confidence, wanted) if detail else {}
     rows = []
     for metric in wanted:
         for row in _rows(metric, conditions):
@@ -419,32 +417,19 @@ def _check_cluster(cluster: Any, conditions: Sequence[ConditionMetrics], metrics
 
 
 def _details(
-    compared: Mapping[Key, Pairs], stated: Stated, confidence: float, metrics: Collection[str]
+    compared: Mapping[Key, Pairs],
+    stated: Stated,
+    hypotheses: Sequence[HypothesisResult],
+    confidence: float,
+    metrics: Collection[str],
 ) -> dict[Key, Detail]:
-    """Return the details of these metrics: each with what its hypothesis found, or else with a test of our own.
-
-    On clusters, all tests are our own, and a hypothesis that is of differences gives its family and its standards.
-    """
+    """Return the details of these metrics: each with what its hypothesis found, or else with a test of our own."""
     shown = {key: pairs for key, pairs in compared.items() if key[0] in metrics}
     found: dict[Key, Finding] = {}
-    names: dict[int, str] = {}
-    on_clusters: dict[int, dict[Key, Finding]] = {}
-    own: list[Key] = []
-    for key, pairs in shown.items():
-        clusters = pairs.method == "clusters"
-        if key not in stated or (clusters and not stated[key][1].is_of_differences):
-            own.append(key)
-            continue
-        comparison, hypothesis = stated[key]
-        if clusters:
-            if id(hypothesis) not in on_clusters:
-                on_clusters[id(hypothesis)] = clustered_findings(compared, hypothesis)
-            found[key] = on_clusters[id(hypothesis)][key]
-        else:
-            if id(hypothesis) not in names:
-                tests = sum(not math.isnan(each.p_value) for each in hypothesis.comparisons)
-                names[id(hypothesis)] = family_of(hypothesis.name, hypothesis.correction, tests)
-            found[key] = stated_finding(comparison, hypothesis, names[id(hypothesis)])
+    for hypothesis in hypotheses:
+        its = {key: stated[key][0] for key in shown if key in stated and stated[key][1] is hypothesis}
+        found |= stated_findings(its, hypothesis, compared)
+    own = [key for key in shown if key not in found]
     found |= zip(own, unstated_findings([shown[key] for key in own], 1 - confidence), strict=True)
     return {key: describe(pairs, found[key], confidence) for key, pairs in shown.items()}
 

@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.results.circumstances import Circumstances
-from crystallize.utils.json_text import to_json
-from crystallize.utils.suggest import counted, shortened
+from crystallize.results.circumstances import Circumstances, value_text
+from crystallize.utils.suggest import counted
 from crystallize.utils.text_table import TextTable, wrapped
 
 if TYPE_CHECKING:
@@ -224,8 +223,8 @@ def _first(first: Difference | None) -> Iterator[str]:
     ]
     yield ""
     yield f"first difference: {', '.join(filter(None, places))}"
-    yield f"  stored  {shown(first.before)}"
-    yield f"  now     {shown(first.after)}"
+    yield f"  stored  {value_text(first.before)}"
+    yield f"  now     {value_text(first.after)}"
     if first.lead:
         yield f"  before that, in {first.lead}"
 
@@ -277,13 +276,7 @@ def _told(change: Change) -> str:
     for part, other, verb in ((change.before, change.after, "gone"), (change.after, change.before, "new")):
         if other is None and isinstance(part, Mapping):
             return f"{change.name} is {verb}"
-    return f"{change.name}: {shown(change.before)} -> {shown(change.after)}"
-
-
-def shown(value: Any) -> str:
-    """Return a value as a text that fits in a line."""
-    text = "-" if value is None else value if isinstance(value, str) else to_json(value)
-    return shortened(text)
+    return f"{change.name}: {value_text(change.before)} -> {value_text(change.after)}"
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError
-from crystallize.results.condition import count_dropped
+from crystallize.metrics.condition import count_dropped
 from crystallize.statistics.adjustment import CORRECTIONS, Correction
 from crystallize.statistics.hypothesis_result import Comparison, HypothesisResult
 from crystallize.statistics.judging import Standards, Test, judge, tests_in_each
@@ -28,7 +28,7 @@ from crystallize.utils.suggest import counted, listed, name_hint
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from crystallize.results.condition import ConditionMetrics
+    from crystallize.metrics.condition import ConditionMetrics
     from crystallize.statistics.samples import Compared, Pair
     from crystallize.store.outcome import Outcome
 

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from crystallize.errors import RunFailedError, UnknownNameError
-from crystallize.results.condition import NAN, NOT_BOTH
+from crystallize.metrics.condition import NAN, NOT_BOTH
 from crystallize.statistics.adjustment import TITLES
 from crystallize.statistics.p_values import find_tests, rounded, smaller
 from crystallize.statistics.verdicts import (

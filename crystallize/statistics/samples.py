@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from crystallize.results.columns import Column, Samples
-from crystallize.results.condition import ConditionMetrics
+from crystallize.metrics.columns import Column, Samples
+from crystallize.metrics.condition import ConditionMetrics
 from crystallize.statistics.moments import as_floats, means_of_rows
 
 if TYPE_CHECKING:
@@ -269,13 +269,7 @@ def _align(metric: str, baseline: Column, treatment: Column) -> tuple[_Source, _
     common = baseline.common_with(treatment)
     if common is not None:
         return common
-    left_out = baseline.replicates_with_nan() | treatment.replicates_with_nan()
-    others = dict(treatment.by_replicate())
-    pairs = [
-        (values, others[replicate])
-        for replicate, values in baseline.by_replicate()
-        if replicate in others and replicate not in left_out
-    ]
+    pairs = baseline.rows_with(treatment)
     # In the flat lists, a replicate with unequal counts would shift every value after it.
     even = [(ours, theirs) for ours, theirs in pairs if len(ours) == len(theirs)]
     if len(even) < len(pairs):

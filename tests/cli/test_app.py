@@ -192,10 +192,10 @@ def test_several_problems_stand_on_a_line_each(call, project):
 def test_an_error_of_an_unexpected_kind_is_a_bug_that_asks_to_be_reported(call, monkeypatch):
     import crystallize.config.folders
 
-    def broken(root=None):
+    def broken(start=None):
         raise ZeroDivisionError("cannot be")
 
-    monkeypatch.setattr(crystallize.config.folders, "find_folders", broken)
+    monkeypatch.setattr(crystallize.config.folders, "experiments_root", broken)
     done = call("list")
     assert done.code == 1
     assert done.err.startswith("Traceback (most recent call last)")

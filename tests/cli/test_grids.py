@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crystallize.cli.option_values import read_grid
-from crystallize.cli.quantities import format_duration
+from crystallize.utils.quantities import format_duration
 
 CONFIG = """
 replicates: 4

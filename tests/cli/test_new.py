@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from crystallize.cli.scaffold import MODULES, NewExperiment, texts_of
-from crystallize.cli.writing import make_folder
+from crystallize.config.scaffold import MODULES, NewExperiment, texts_of
 from crystallize.errors import CrystallizeError
+from crystallize.utils.writing import make_folder
 
 ROOT = Path("experiments")
 LEAST = {"config.yaml", "datasources.py", "steps.py"}

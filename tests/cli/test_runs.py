@@ -16,9 +16,9 @@ import pytest
 
 import crystallize
 from crystallize import Experiment, treatment
-from crystallize.cli.quantities import format_size
 from crystallize.errors import UnknownNameError
 from crystallize.store.locks import ReadLock
+from crystallize.utils.quantities import format_size
 
 KEYS = [
     *("experiment", "version", "path", "status", "started", "finished", "duration"),

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crystallize.errors import StoreError
-from crystallize.results.columns import Column
-from crystallize.results.condition import ConditionMetrics
+from crystallize.metrics.columns import Column
+from crystallize.metrics.condition import ConditionMetrics
 from crystallize.results.results_file import format_results, read_results
 from crystallize.store.outcome import OutcomeError
 

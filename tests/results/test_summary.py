@@ -15,8 +15,8 @@ from scipy import stats
 
 from crystallize import Experiment, Treatment
 from crystallize.errors import CrystallizeError, InvalidValueError, MissingMetricError
-from crystallize.results.columns import Column
-from crystallize.results.condition import ConditionMetrics
+from crystallize.metrics.columns import Column
+from crystallize.metrics.condition import ConditionMetrics
 from crystallize.results.result import ExperimentMetrics, Result
 from crystallize.statistics.hypothesis import Hypothesis
 from crystallize.statistics.intervals import bootstrap_t_interval

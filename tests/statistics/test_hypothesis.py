@@ -22,8 +22,8 @@ from crystallize.errors import (
     RunFailedError,
     UnknownNameError,
 )
-from crystallize.results.columns import Column
-from crystallize.results.condition import ConditionMetrics
+from crystallize.metrics.columns import Column
+from crystallize.metrics.condition import ConditionMetrics
 from crystallize.statistics.adjustment import holm
 from crystallize.statistics.hypothesis import Hypothesis, HypothesisResult, as_hypothesis, hypothesis
 from crystallize.statistics.power import smallest_effect

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from crystallize.errors import CrystallizeError
-from crystallize.results.columns import Column
-from crystallize.results.condition import ConditionMetrics
+from crystallize.metrics.columns import Column
+from crystallize.metrics.condition import ConditionMetrics
 from crystallize.statistics.hypothesis import Hypothesis
 from crystallize.statistics.hypothesis_result import HypothesisResult
 from crystallize.statistics.power import smallest_effect, t_test_power

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -11,63 +10,23 @@ from typing import Any
 import pytest
 
 from crystallize.errors import StoreError
-from crystallize.store.claims import Claim, claim_run
-from crystallize.store.finding import find_again, find_run
+from crystallize.store.claims import claim_run
+from crystallize.store.finding import find_run
 from crystallize.store.folders import apply_folder, versions
 from crystallize.store.layout import METADATA, RunLocation
-from crystallize.store.locks import ReadLock
 from crystallize.store.metadata import (
     FAILED,
-    FINISHED,
     INTERRUPTED,
     RUNNING,
     read_metadata,
-    run_token,
     write_metadata,
 )
 from crystallize.store.retention import prune
-
-
-@pytest.fixture
-def single(tmp_path: Path) -> RunLocation:
-    return RunLocation(str(tmp_path / "data"), "exp", versioned=False)
-
-
-@pytest.fixture
-def many(tmp_path: Path) -> RunLocation:
-    return RunLocation(str(tmp_path / "data"), "exp", versioned=True)
-
-
-def complete(claim: Claim, content: str) -> Path:
-    (claim.folder / "content").write_text(content)
-    finish(claim, content)
-    return claim.publish()
-
-
-def finish(claim: Claim, token: str) -> None:
-    """Write the metadata that a complete run has just before it is published."""
-    write_metadata(claim.folder, {"run": token, "replaces": claim.replaces()}, FINISHED)
-
-
-def die(claim: Claim) -> Path:
-    """Give up a claim as a killed process does: the lock file stays."""
-    claim.leave()
-    return claim.folder
-
-
-def crashed(location: RunLocation, status: str = RUNNING) -> Path:
-    """Leave behind what a killed run does."""
-    claim = claim_run(location)
-    write_metadata(claim.folder, {"run": "crashed"}, status)
-    return die(claim)
+from tests.store.claimed import complete, crashed, cut_off_in_the_swap, die, finish, names
 
 
 def status(folder: Path) -> str:
     return (read_metadata(folder) or {})["status"]
-
-
-def names(location: RunLocation) -> set[str]:
-    return {path.name for path in location.folder.iterdir()}
 
 
 # -- versions ---------------------------------------------------------------------------------------------------
@@ -117,23 +76,6 @@ def test_processes_that_claim_at_the_same_time_never_share_a_version(many: RunLo
     assert sorted(claimed) == sorted(f"v{i}" for i in range(60))
 
 
-def test_readers_get_the_newest_complete_version(many: RunLocation) -> None:
-    assert find_run(many) is None
-    first = complete(claim_run(many), "first")
-    crashed(many, INTERRUPTED)
-    running = claim_run(many)
-    write_metadata(running.folder, {}, RUNNING)
-    assert find_run(many) == first
-    assert find_run(many, version=1) == many.folder / "v1"
-    assert find_run(many, version=9) is None
-
-
-def test_folders_without_any_metadata_are_read_the_newest_first(many: RunLocation) -> None:
-    for name in ("v0", "v1"):
-        (many.folder / name).mkdir(parents=True)
-    assert find_run(many) == many.folder / "v1"
-
-
 # -- one folder -------------------------------------------------------------------------------------------------
 
 
@@ -165,24 +107,6 @@ def test_of_two_runs_at_once_the_last_to_end_is_read_whole(single: RunLocation) 
     complete(first, "first")
     assert (single.folder / "v0" / "content").read_text() == "first"
     assert names(single) == {"v0"}
-
-
-def cut_off_in_the_swap(location: RunLocation) -> None:
-    """Build what a kill between the two renames leaves."""
-    complete(claim_run(location), "old")
-    claim = claim_run(location)
-    finish(claim, "new")
-    folder = die(claim)
-    (folder / "content").write_text("new")
-    (location.folder / "v0").rename(folder.with_name(f"{folder.name}.old"))
-
-
-def test_a_reader_finds_the_complete_run_of_a_swap_that_was_cut_off(single: RunLocation) -> None:
-    cut_off_in_the_swap(single)
-    for version in (None, 0):
-        run = find_run(single, version)
-        assert run is not None
-        assert (run / "content").read_text() == "new"
 
 
 def test_the_next_run_completes_a_swap_that_was_cut_off(single: RunLocation) -> None:
@@ -298,86 +222,11 @@ def test_damaged_metadata_of_the_last_run_do_not_stop_the_next(single: RunLocati
     assert (run / "content").read_text() == "new"
 
 
-SWAP = """
-import sys
-from crystallize.store.layout import RunLocation
-from crystallize.store.metadata import write_metadata
-from crystallize.store.claims import claim_run
-for i in range(60):
-    claim = claim_run(RunLocation(sys.argv[1], "exp", versioned=False))
-    write_metadata(claim.folder, {}, "complete")
-    claim.publish()
-"""
-
-
-def test_a_reader_during_reruns_always_finds_a_run(single: RunLocation) -> None:
-    complete(claim_run(single), "first")
-    with subprocess.Popen([sys.executable, "-c", SWAP, single.root]) as writer:
-        while writer.poll() is None:
-            assert find_run(single) is not None
-    assert writer.returncode == 0
-    assert names(single) == {"v0"}
-
-
-# -- readers ----------------------------------------------------------------------------------------------------
-
-
-def test_a_run_that_is_read_stays_when_another_takes_its_place_and_goes_afterwards(
-    single: RunLocation,
-) -> None:
-    run = complete(claim_run(single), "old")
-    reader = ReadLock(run / METADATA)
-    complete(claim_run(single), "new")
-    complete(claim_run(single), "newest")
-    found = find_again(run, "old")
-    assert found is not None
-    assert (found / "content").read_text() == "old"
-    assert (single.folder / "v0" / "content").read_text() == "newest"
-    assert find_again(run, "new") is None
-    reader.release()
-    claim_run(single).discard()
-    assert names(single) == {"v0"}
-
-
-def test_during_a_swap_no_run_is_found_that_was_replaced_before(single: RunLocation) -> None:
-    run = complete(claim_run(single), "first")
-    reader = ReadLock(run / METADATA)
-    complete(claim_run(single), "second")
-    claim = claim_run(single)
-    (claim.folder / "content").write_text("third")
-    finish(claim, "third")
-    run.rename(claim.folder.with_name(f"{claim.folder.name}.old"))
-    found = find_run(single)
-    assert found is not None
-    assert run_token(found) == "third"
-    reader.release()
-    claim.publish()
-
-
 # -- links, and what is no folder -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def outside(tmp_path: Path) -> Path:
-    """Return a folder outside of the root that looks like a complete run with an artifact."""
-    folder = tmp_path / "outside"
-    (folder / "replicate_0" / "baseline").mkdir(parents=True)
-    (folder / "replicate_0" / "baseline" / "a").write_text("precious")
-    write_metadata(folder, {"run": "outside"}, FINISHED)
-    return folder
 
 
 def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_a_link_is_no_version(many: RunLocation, outside: Path) -> None:
-    run = complete(claim_run(many), "ours")
-    (many.folder / "v1").symlink_to(outside)
-    (many.folder / "v2").write_text("a file")
-    assert find_run(many) == run
-    assert find_run(many, 1) is None
-    assert complete(claim_run(many), "next").name == "v3"
 
 
 @pytest.mark.parametrize("name", ["v0", ".v0.1-a-0", ".v0.1-a-0.old"])
@@ -413,16 +262,3 @@ def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "data").symlink_to(tmp_path / "disk")
     complete(claim_run(RunLocation(str(tmp_path / "data"), "exp", versioned=False)), "here")
     assert (tmp_path / "disk" / "exp" / "v0" / "content").read_text() == "here"
-
-
-def test_a_version_with_damaged_metadata_is_passed_over_and_named_once(
-    many: RunLocation, caplog: pytest.LogCaptureFixture
-) -> None:
-    run, damaged = (complete(claim_run(many), name) for name in ("whole", "damaged"))
-    (damaged / METADATA).unlink()
-    os.mkfifo(damaged / METADATA)
-    with caplog.at_level(logging.WARNING):
-        assert find_run(many) == find_run(many) == run
-    (record,) = caplog.records
-    assert str(damaged / METADATA) in record.getMessage()
-    assert "a pipe" in record.getMessage()

@@ -27,15 +27,7 @@ from crystallize.store.retention import (
     unpin,
 )
 from crystallize.utils.digests import write_hashed
-
-
-@pytest.fixture
-def many(tmp_path: Path) -> RunLocation:
-    return RunLocation(str(tmp_path / "data"), "exp")
-
-
-def names(location: RunLocation) -> set[str]:
-    return {path.name for path in location.folder.iterdir()}
+from tests.store.claimed import names
 
 
 def version_with_artifacts(location: RunLocation, status: str = FINISHED) -> Path:

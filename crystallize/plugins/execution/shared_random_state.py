@@ -40,10 +40,8 @@ class SharedRandomState:
 
     Parameters
     ----------
-    experiment : Experiment
-        The experiment.
-    who : str
-        What shares the generators: the subject of the warning, in the plural.
+    experiment, who
+        See :func:`warn_of_shared_random_state`.
     deliver : callable
         ``deliver(replicate, result)`` takes a result.
     """

@@ -10,9 +10,9 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Checkbox, Input, Static
 
-from crystallize.cli.making import check_new_name, make_experiment
-from crystallize.cli.scaffold import MODULES, NewExperiment
 from crystallize.config.folders import ExperimentFolder
+from crystallize.config.making import check_new_name, make_experiment
+from crystallize.config.scaffold import MODULES, NewExperiment
 from crystallize.errors import CrystallizeError
 from crystallize_tui.wording import one_line, plain
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
-    from crystallize_tui.project import FoundExperiment
+    from crystallize.config.project import FoundExperiment
 
 
 class Tick(Checkbox):

@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from crystallize.cli.quantities import format_time
+from crystallize.utils.quantities import format_time
 from crystallize.utils.suggest import counted
 from crystallize_tui.config_file import ConfigFile
 from crystallize_tui.config_tree import ConfigTree
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
-    from crystallize_tui.project import FoundExperiment, Past
+    from crystallize.config.project import FoundExperiment
+    from crystallize_tui.project import Past
 
 
 class Details(Vertical):

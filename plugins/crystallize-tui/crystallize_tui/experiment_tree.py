@@ -12,9 +12,8 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import Tree
 
-from crystallize.cli.listing import GRAPH
+from crystallize.config.project import GRAPH, FoundExperiment
 from crystallize.store.metadata import FAILED, INTERRUPTED
-from crystallize_tui.project import FoundExperiment
 from crystallize_tui.wording import about, ago, fitted, one_line, plain
 
 if TYPE_CHECKING:

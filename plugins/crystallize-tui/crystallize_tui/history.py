@@ -14,13 +14,11 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Static, TabbedContent, TabPane
 from textual.worker import get_current_worker
 
-from crystallize.cli.diff import difference_lines
-from crystallize.cli.quantities import format_size, format_time
-from crystallize.cli.runs import status_of
 from crystallize.errors import CrystallizeError
 from crystallize.results.comparison import compare_runs
 from crystallize.results.runs import Runs, read_runs
 from crystallize.store.metadata import FINISHED
+from crystallize.utils.quantities import format_size, format_time
 from crystallize_tui.footer import KeyFooter
 from crystallize_tui.run_graph import read_nodes
 from crystallize_tui.run_process import CommandProcess
@@ -32,8 +30,8 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
+    from crystallize.config.project import FoundExperiment
     from crystallize.results.runs import StoredRun
-    from crystallize_tui.project import FoundExperiment
 
 _MOST_SIDE_BY_SIDE = 6
 _SECONDS_BETWEEN_TICKS = 0.2
@@ -127,7 +125,7 @@ class HistoryScreen(Screen[None]):
                 (
                     "*" if run.path == self._marked else "",
                     run.name,
-                    status_of(run),
+                    run.full_status,
                     format_time(run.when),
                     "" if run.replicates is None else str(run.replicates),
                     "" if run.failed_outcomes is None else str(run.failed_outcomes),
@@ -209,7 +207,7 @@ class HistoryScreen(Screen[None]):
     def _compare(self, before: StoredRun, after: StoredRun) -> Callable[[], None]:
         lines = [f"before: {before.name}", f"after:  {after.name}"]
         try:
-            lines += difference_lines(compare_runs(before.path, after.path))
+            lines += compare_runs(before.path, after.path).lines()
         except (CrystallizeError, OSError) as error:
             lines += ["", str(error)]
         return partial(self._tell, "\n".join(lines))

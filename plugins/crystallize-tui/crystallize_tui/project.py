@@ -1,87 +1,20 @@
-"""What is found on disk: experiments, how their last runs ended, and how long the next may take."""
+"""Which experiments are meant, how their last runs ended, and how long the next may take."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.cli.listing import BROKEN, in_order
-from crystallize.cli.stored import location_of
-from crystallize.config.errors import ConfigError
-from crystallize.config.folders import find_folders
-from crystallize.config.reader import read_config
-from crystallize.config.treatments import treatments_of
+from crystallize.config.project import FoundExperiment, in_order
 from crystallize.errors import CrystallizeError
-from crystallize.experiments.treatment import with_baseline
 from crystallize.results.runs import StoredRun, read_runs
 from crystallize.store.metadata import FINISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from crystallize.config.errors import Problem
-    from crystallize.config.folders import ExperimentFolder
-    from crystallize.store.layout import RunLocation
+    from collections.abc import Sequence
 
 _RECENT = 5  # runs that an estimate is made of: older ones are of other code
-
-
-@dataclass(frozen=True)
-class FoundExperiment:
-    """One experiment or graph, as its folder tells of it; nothing of the user's is imported.
-
-    Attributes
-    ----------
-    name, description : str
-        Its name, and what it says of itself.
-    folder, config : pathlib.Path
-        Its folder, and the config.yaml in it.
-    group, icon, color : str
-        How config.yaml wants it shown.
-    priority : int
-        Small ones come first in their group.
-    hidden : bool
-        Whether `crystallize list` leaves it out.
-    replicates : int or None
-        How often each condition is repeated; None if config.yaml does not say.
-    treatments, outputs : tuple of str
-        Its treatments, and the artifacts that others may read.
-    depends_on : tuple of str
-        The experiments whose outputs it reads.
-    runs : RunLocation or None
-        Where it stores its runs; None if it stores none, or is broken.
-    problems : tuple of Problem
-        What is wrong with its config.yaml.
-    """
-
-    name: str
-    folder: Path
-    config: Path
-    description: str = ""
-    group: str = BROKEN
-    icon: str = ""
-    color: str = ""
-    priority: int = 0
-    hidden: bool = False
-    replicates: int | None = None
-    treatments: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-    depends_on: tuple[str, ...] = ()
-    runs: RunLocation | None = None
-    problems: tuple[Problem, ...] = ()
-
-    @property
-    def is_graph(self) -> bool:
-        """Whether it reads outputs of others, which run first."""
-        return bool(self.depends_on)
-
-    @property
-    def error(self) -> str:
-        """The first thing that is wrong with its config.yaml; empty for most."""
-        return str(self.problems[0]) if self.problems else ""
 
 
 class Past(NamedTuple):
@@ -100,42 +33,6 @@ class Past(NamedTuple):
     last: StoredRun | None = None
     estimate: timedelta | None = None
     problem: str = ""
-
-
-def find_experiments(root: Path) -> Iterator[FoundExperiment]:
-    """Yield the experiments below a folder as they are read, those with mistakes too.
-
-    Raises
-    ------
-    OSError
-        If `root` itself cannot be read.
-    """
-    for folder in find_folders(root):
-        yield read_experiment(folder)
-
-
-def read_experiment(folder: ExperimentFolder) -> FoundExperiment:
-    """Return what the config.yaml of a folder tells."""
-    try:
-        config = read_config(folder.config)
-    except ConfigError as error:
-        return FoundExperiment(folder.name, folder.path, folder.config, problems=error.problems)
-    return FoundExperiment(
-        folder.name,
-        folder.path,
-        folder.config,
-        description=config.description,
-        group=config.cli.group,
-        icon=config.cli.icon,
-        color=config.cli.color,
-        priority=config.cli.priority,
-        hidden=config.cli.hidden,
-        replicates=config.replicates,
-        treatments=with_baseline(each.name for each in treatments_of(config.treatments))[1:],
-        outputs=tuple(config.outputs),
-        depends_on=tuple(dict.fromkeys(reference.experiment for reference in config.references())),
-        runs=location_of(folder.name, config),
-    )
 
 
 def by_group(found: Sequence[FoundExperiment]) -> dict[str, list[FoundExperiment]]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from crystallize.cli.stored import location_of
 from crystallize.config.errors import ConfigError
 from crystallize.config.folders import command_name
+from crystallize.config.project import location_of
 from crystallize.config.schema import Call
 from crystallize.config.upstream import Gathered
 from crystallize.errors import CrystallizeError

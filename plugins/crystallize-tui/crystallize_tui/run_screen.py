@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
-    from crystallize_tui.project import FoundExperiment
+    from crystallize.config.project import FoundExperiment
     from crystallize_tui.run_process import ActiveRuns
 
 SECONDS_BETWEEN_TICKS = 0.1

@@ -19,21 +19,14 @@ from textual.worker import get_current_worker
 
 from crystallize.config.errors import ConfigError
 from crystallize.config.folders import experiments_root, folder_of
+from crystallize.config.project import FoundExperiment, find_experiments, read_experiment
 from crystallize.utils.suggest import counted, shown
 from crystallize_tui.create import CreateScreen
 from crystallize_tui.details import Details
 from crystallize_tui.experiment_tree import ExperimentTree
 from crystallize_tui.footer import KeyFooter
 from crystallize_tui.history import HistoryScreen
-from crystallize_tui.project import (
-    FoundExperiment,
-    Past,
-    by_group,
-    find_experiments,
-    matches,
-    past_of,
-    read_experiment,
-)
+from crystallize_tui.project import Past, by_group, matches, past_of
 from crystallize_tui.run_screen import RunScreen
 from crystallize_tui.trees import go_to
 from crystallize_tui.wording import one_line, plain

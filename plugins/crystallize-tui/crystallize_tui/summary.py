@@ -17,11 +17,11 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from crystallize.cli.quantities import format_size
 from crystallize.errors import CrystallizeError
 from crystallize.results.load import load_result
 from crystallize.store.metadata import RUNNING
 from crystallize.utils.files import open_plain
+from crystallize.utils.quantities import format_size
 from crystallize.utils.suggest import shown
 from crystallize.utils.terminal import visible
 from crystallize_tui.tables import LiveTable

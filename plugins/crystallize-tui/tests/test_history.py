@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from crystallize_tui.history import HistoryScreen
-from crystallize_tui.project import read_experiment
 
 from crystallize.config.build import load_experiment
 from crystallize.config.folders import folder_of
+from crystallize.config.project import read_experiment
 from crystallize.store.retention import pin
 
 pytestmark = pytest.mark.usefixtures("warm_commands")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from crystallize_tui.history import HistoryScreen
-from crystallize_tui.project import read_experiment
 from crystallize_tui.run_screen import RunScreen
 
 from crystallize.config.folders import folder_of
+from crystallize.config.project import read_experiment
 
 SIZES = [(80, 24), (200, 60)]
 

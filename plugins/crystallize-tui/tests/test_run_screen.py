@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from crystallize_tui.log_pane import LogPane
-from crystallize_tui.project import read_experiment
 from crystallize_tui.run_process import CommandProcess
 from crystallize_tui.run_screen import SECONDS_BETWEEN_TICKS, RunScreen
 from crystallize_tui.state import STATE
@@ -25,6 +24,7 @@ from textual.widgets import Log, OptionList
 
 from crystallize import ExperimentGraph
 from crystallize.config.folders import folder_of
+from crystallize.config.project import read_experiment
 from crystallize.errors import GraphRunError
 from crystallize.store.journal_reader import JournalReader
 from crystallize.store.journal_writer import JournalWriter

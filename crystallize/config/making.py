@@ -6,13 +6,13 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.cli.scaffold import NewExperiment, texts_of
-from crystallize.cli.writing import make_folder, refuse_existing
 from crystallize.config.folders import command_name, find_folders, resolve
 from crystallize.config.reader import read_config
+from crystallize.config.scaffold import NewExperiment, texts_of
 from crystallize.errors import CrystallizeError, InvalidNameError, InvalidValueError, UnknownNameError
 from crystallize.utils.names import check_experiment_name
 from crystallize.utils.suggest import name_hint, shown
+from crystallize.utils.writing import make_folder, refuse_existing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -52,7 +52,7 @@ def make_experiment(
     references : iterable of str, optional
         The outputs of other experiments that it reads: ``experiment#artifact``.
     modules : collection of str, optional
-        Modules to make besides those that it needs, of :data:`crystallize.cli.scaffold.MODULES`.
+        Modules to make besides those that it needs, of :data:`crystallize.config.scaffold.MODULES`.
 
     Raises
     ------

@@ -1,35 +1,11 @@
-"""Ages, durations, sizes and times as the commands' options take them, and as tables show them."""
+"""Sizes, durations and times as people read them."""
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-import typer
-
-_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # no M: who writes 6M means months
-_SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
-
-
-def parse_age(text: str) -> timedelta:
-    """Return the time that ``30d`` or ``12h`` stands for."""
-    try:
-        return timedelta(seconds=_parse(text, _AGES, "an age is a number with one of s, m, h, d, w: 30d"))
-    except OverflowError:
-        raise typer.BadParameter(f"{text!r} is longer than time has been") from None
-
-
-def parse_size(text: str) -> int:
-    """Return the bytes that ``10MB`` or ``500`` stands for."""
-    return round(_parse(text.lower(), _SIZES, "a size is a number with one of B, kB, MB, GB, TB: 10MB"))
-
-
-def _parse(text: str, units: dict[str, int], form: str) -> float:
-    match = _QUANTITY.fullmatch(text)
-    if match is None or match[2] not in units:
-        raise typer.BadParameter(f"{text!r} cannot be read: {form}")
-    return float(match[1]) * units[match[2]]
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 def format_size(size: int) -> str:

@@ -11,7 +11,7 @@ from crystallize.errors import MissingMetricError
 from crystallize.utils.suggest import name_hint
 
 if TYPE_CHECKING:
-    from crystallize.results.columns import Column
+    from crystallize.metrics.columns import Column
     from crystallize.store.outcome import OutcomeError
 
 NAN, NOT_BOTH, NO_CLUSTER = "NaN", "not recorded by both", "without a cluster in common"

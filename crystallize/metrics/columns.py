@@ -233,6 +233,16 @@ class Column:
         common = self.has_number(end) & other.has_number(end)
         return self.part(common), other.part(common)
 
+    def rows_with(self, other: Column) -> list[tuple[list[Any], list[Any]]]:
+        """Return the values of both, side by side, in each replicate that both recorded, and neither with NaN."""
+        left_out = self.replicates_with_nan() | other.replicates_with_nan()
+        others = dict(other.by_replicate())
+        return [
+            (values, others[replicate])
+            for replicate, values in self.by_replicate()
+            if replicate in others and replicate not in left_out
+        ]
+
     def part(self, chosen: np.ndarray[Any, np.dtype[np.bool]]) -> Column:
         """Return what the chosen ones of the first replicates recorded, as a column of them alone, without gaps."""
         import numpy as np

@@ -64,7 +64,7 @@ def test_what_is_stored_is_told_step_by_step():
     run()
     square_step, count_step = stored("square") + stored("count")
     assert (len(square_step.entries), len(count_step.entries)) == (3, 3)
-    assert square_step.code == ("test_cache_upkeep.square", __file__)
+    assert square_step.code == ("test_upkeep.square", __file__)
     assert square_step.size == sum(path.stat().st_size for path in square_step.folder.glob("*.pkl"))
     assert square_step.entries[-1].used == max(
         path.stat().st_mtime for path in square_step.folder.glob("*.pkl")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystallize.results.columns import Column, Samples, in_order_of_recording
+from crystallize.metrics.columns import Column, Samples, in_order_of_recording
 
 FLOATS = st.floats(allow_nan=False)
 NUMBERS = FLOATS | st.integers() | st.booleans()

@@ -1,0 +1,1 @@
+"""The metric values of conditions: what a result is made of, and what is compared."""
