@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import os
-import time
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from crystallize.errors import ArtifactError, ArtifactNotFoundError, StoreError
 from crystallize.store.layout import MANIFEST, ArtifactEntry, read_in, replicate_folder, replicate_number
 from crystallize.utils.digests import Measured, measure_file
-from crystallize.utils.files import atomic_write_bytes
+from crystallize.utils.files import atomic_write_bytes, is_settled
 from crystallize.utils.json_text import parse_json, to_json
 from crystallize.utils.names import check_name
 
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
 _Entries: TypeAlias = "dict[tuple[str, str, str], ArtifactEntry]"
 """By name, replicate's folder and condition."""
-
-_RECENT = 2 * 10**9
-"""Nanoseconds in which a file system may not tell two changes apart; FAT's clock, the coarsest, ticks every 2 s."""
 
 
 def write_manifest(run: Path, entries: Iterable[ArtifactEntry]) -> None:
@@ -140,8 +136,7 @@ def check_unchanged(path: Path, entry: ArtifactEntry) -> None:
     """
     try:
         stat = os.lstat(path)
-        is_settled = time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _RECENT
-        measure = _measured_once if is_settled else _measured
+        measure = _measured_once if is_settled(max(stat.st_mtime_ns, stat.st_ctime_ns)) else _measured
         found = measure(os.fspath(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
     except FileNotFoundError as error:
         raise ArtifactNotFoundError(

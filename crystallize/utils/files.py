@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import stat
+import time
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _ATTEMPTS = 10
+_COARSEST_CLOCK = 2 * 10**9  # nanoseconds between two ticks: FAT's
 _CHUNK = 1 << 18  # small enough that what was hashed is still in the CPU's cache when it is written
 
 _KINDS = {
@@ -220,6 +222,11 @@ def read_plain(path: str | Path, most: int, *, follow_links: bool = True) -> byt
         return content
     finally:
         os.close(descriptor)
+
+
+def is_settled(changed_at: int) -> bool:
+    """Tell whether a time of change, in nanoseconds, lies so far back that one from now on would be another."""
+    return changed_at < time.time_ns() - _COARSEST_CLOCK
 
 
 def is_folder(path: str | Path) -> bool:

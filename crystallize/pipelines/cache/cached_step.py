@@ -410,10 +410,12 @@ class CachedStep:
         if packed is not None:
             try:
                 self._folder.describe(self._history.describe())
-                self._folder.remember_way(answers)
                 name = asked.entry_name(answers)
                 self._folder.store(name, about, *packed)
                 self._recent.pop(name, None)
+                self._folder.remember_way(
+                    answers
+                )  # who knows it finds the entry, and does not run the step beside us
             except OSError as error:
                 self._stop_storing(asked.ctx, self._cannot_write(error))
         return output_hash

@@ -30,7 +30,7 @@ from crystallize.pipelines.cache.entry import (
 )
 from crystallize.pipelines.cache.reads import Question
 from crystallize.store.locks import FileLock
-from crystallize.utils.files import atomic_write_bytes, read_plain, unique_suffix
+from crystallize.utils.files import atomic_write_bytes, is_settled, read_plain, unique_suffix
 
 STEP = "step.json"
 READS = "reads"
@@ -148,7 +148,8 @@ class StepFolder:
                 questions = _questions_in(Path(folder, name))
                 if questions is not None:
                     self._ways[name] = questions
-        self._listed_at = changed_at
+        if is_settled(changed_at):
+            self._listed_at = changed_at
         return tuple(self._ways.values())
 
     def remember_way(self, questions: Iterable[Question]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 from crystallize.pipelines.cache.reads import Question
-from crystallize.pipelines.cache.step_folder import StepFolder
+from crystallize.pipelines.cache.step_folder import READS, StepFolder
 
 
 def test_a_way_may_be_added_by_another_thread_while_one_looks_through_them(tmp_path: Path) -> None:
@@ -14,6 +16,15 @@ def test_a_way_may_be_added_by_another_thread_while_one_looks_through_them(tmp_p
     for number, way in enumerate(folder.ways()):
         folder.remember_way([*way, Question("value", f"added {number}")])
     assert len(tuple(folder.ways())) == 3
+
+
+def test_what_others_learn_in_the_same_tick_of_the_clock_is_seen(tmp_path: Path) -> None:
+    mine, theirs = (StepFolder(tmp_path, "0" * 32, None) for _ in range(2))
+    now = time.time_ns() + 10**12  # however long this takes
+    for name in ("a", "b"):
+        theirs.remember_way([Question("value", name)])
+        os.utime(theirs.path / READS, ns=(now, now))
+        assert (Question("value", name),) in tuple(mine.ways())
 
 
 def test_what_others_have_learnt_is_seen(tmp_path: Path) -> None:
