@@ -34,6 +34,9 @@ THREAD_LIMITS = (
 )
 """The environment variables by which numeric libraries are told how many threads to use."""
 
+WORKER_NAME = "crystallize-worker"
+"""The name of a worker process: what it is to `multiprocessing`."""
+
 _PAUSES = (0.01, 0.1, 0.5)
 _loading = threading.Event()
 _preparation_lock = threading.Lock()
@@ -124,7 +127,7 @@ def start_worker(
         If no process can be started.
     """
     for pause in (*_PAUSES, None):
-        process = context.Process(target=target, args=args, name="crystallize-worker")
+        process = context.Process(target=target, args=args, name=WORKER_NAME)
         try:
             with without_main_module(), without_interrupts():
                 process.start()

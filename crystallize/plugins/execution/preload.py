@@ -6,7 +6,10 @@ Only the fork server imports this module, as the last thing before it is ready.
 from __future__ import annotations
 
 import gc
+import multiprocessing
+import os
 import signal
+from multiprocessing import util
 
 import cloudpickle  # noqa: F401
 import numpy.random  # noqa: F401
@@ -28,3 +31,17 @@ if hasattr(signal, "pthread_sigmask"):
     _handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, _handler)
+
+    _server = os.getpid()
+
+    def _block_interrupts() -> None:
+        """Have what the server forks hear of a Ctrl-C when it is ready for it, and not with a traceback before."""
+        if os.getppid() == _server:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+    def _unblock_interrupts_of_others(_: object) -> None:
+        if os.getppid() == _server and multiprocessing.current_process().name != launch.WORKER_NAME:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+    os.register_at_fork(after_in_child=_block_interrupts)
+    util.register_after_fork(libraries, _unblock_interrupts_of_others)

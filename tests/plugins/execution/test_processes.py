@@ -24,7 +24,7 @@ import pytest
 from crystallize import Experiment, Treatment
 from crystallize.errors import ExecutionError, InvalidValueError, SerializationError
 from crystallize.plugins.execution import ParallelExecution, ProcessExecution, usable_cores
-from crystallize.plugins.execution.launch import without_main_module
+from crystallize.plugins.execution.launch import start_worker, without_main_module, worker_context
 from crystallize.plugins.execution.processes import ProcessTransport
 from crystallize.testing.leftovers import is_running
 from crystallize.testing.subjects import wait_until
@@ -500,6 +500,29 @@ def test_ctrl_c_while_workers_start_is_quiet_too(start_script, start_method, tmp
     time.sleep(delay)
     os.killpg(script.pid, signal.SIGINT)
     assert script.communicate(timeout=20) == ("interrupted\n", "")
+
+
+def test_a_worker_hears_nothing_of_ctrl_c_before_it_ignores_it_and_any_other_process_does(
+    start_method, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "telling.py").write_text(
+        "import signal\n"
+        "from pathlib import Path\n"
+        "def tell(file):\n"
+        "    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])\n"
+        "    Path(file).write_text('blocked' if signal.SIGINT in blocked else 'heard')\n"
+    )
+    tell = importlib.import_module("telling").tell
+    context = worker_context()
+    worker = start_worker(context, tell, (tmp_path / "worker",))
+    another = context.Process(target=tell, args=(tmp_path / "another",))
+    with without_main_module():
+        another.start()
+    for process in (worker, another):
+        process.join()
+    assert (tmp_path / "worker").read_text() == "blocked"
+    assert (tmp_path / "another").read_text() == "heard"
 
 
 def test_workers_end_by_themselves_when_the_coordinator_is_killed(start_script, start_method, tmp_path):
