@@ -64,8 +64,8 @@ class EarlierPart:
         Who has read the journal, once the outcomes have been taken; None if there is none.
     again : tuple of Again
         What does not count any more.
-    attempts : dict
-        How often each failed outcome was tried.
+    failed : dict of int to dict of str to Outcome
+        What failed, by replicate and condition; its artifacts are removed before it is run again.
     without : dict
         The signature of each condition that is stored and that the run that goes on does not have.
     is_all_changed : bool
@@ -90,7 +90,7 @@ class EarlierPart:
         self.folder = folder
         self.metadata = read_metadata(folder) or {}
         self.again: tuple[Again, ...] = ()
-        self.attempts: dict[tuple[int, str], int] = {}
+        self.failed: dict[int, dict[str, Outcome]] = {}
         self.without: dict[str, Any] = {}
         self.is_all_changed = False
         self.unwritten: list[ReplicateResult] = []
@@ -228,7 +228,7 @@ class EarlierPart:
         if condition in self._changed:
             return False
         if outcome.error is not None:
-            self.attempts[replicate, condition] = outcome.attempt + 1
+            self.failed.setdefault(replicate, {})[condition] = outcome._replace(artifacts=())
             return False
         if outcome.artifacts and not self._extent.includes(replicate, condition):
             self._removed.setdefault(condition, []).append(replicate)
