@@ -119,7 +119,7 @@ def _load(run: Path) -> tuple[Result, dict[str, Any]]:
 
 def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
     """Make the result of the outcomes that have been written by now; FileNotFoundError if there is no journal yet."""
-    if not has_begun(run / JOURNAL):
+    if metadata.get("status") != FINISHED and not has_begun(run / JOURNAL):
         raise FileNotFoundError(run / JOURNAL)
     extent = Extent.of(metadata)
     reader = JournalReader(run / JOURNAL)
