@@ -42,7 +42,8 @@ class Listed(NamedTuple):
     depends_on : list of str
         The experiments whose outputs it reads.
     last_run : dict or None
-        Its newest complete run: path, started, finished, failed_outcomes; None if there is none.
+        Its newest complete run: path, started, finished, failed_outcomes, and why it cannot be read; None if
+        there is none.
     error : str
         The first thing that is wrong with its config.yaml; empty for most.
     """
@@ -168,11 +169,12 @@ def _print(found: Sequence[Listed]) -> None:
             group = each.group
             echo(styled(_one_line(group), bold=True))
         sign = " ".join(filter(None, (_one_line(each.icon), GRAPH if each.depends_on else "")))
-        details = [each.error or _one_line(each.description)]
+        problem = "" if each.last_run is None else each.last_run["problem"] or ""
+        details = [each.error or _one_line(each.description), problem]
         if each.depends_on:
             details.insert(0, f"depends on {', '.join(each.depends_on)}")
         about = f"{sign}{'  ' if sign else ''}{'. '.join(filter(None, details))}"
-        failed = each.last_run is not None and bool(each.last_run["failed_outcomes"])
+        failed = problem or (each.last_run is not None and each.last_run["failed_outcomes"])
         echo(
             "  ",
             _coloured(padded(each.name, width), "red" if each.error else each.color),
@@ -190,6 +192,8 @@ def _ended(each: Listed) -> str:
         return ""
     if each.last_run is None:
         return "no complete run"
+    if each.last_run["problem"]:
+        return "unreadable"
     failed = each.last_run["failed_outcomes"]
     when = format_time(time_in(each.last_run, "finished")) or "date unknown"
     return f"{when}, {failed} failed" if failed else when
