@@ -93,6 +93,7 @@ class Recording:
         self._consumed = _consumed(experiment)
         self._is_over = False
         self._stored_stopping: Any = None  # of a run that is resumed: what its rule saw
+        self._is_part = False  # of what is stored: conditions of which nothing is owed, and not all
         experiment.current_run.exit_stack.push(lambda _, error, __: self._close(error))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -130,7 +131,9 @@ class Recording:
             run.token = self._metadata["run"] = earlier.metadata.get("run") or run.token
         self._metadata["earlier_sessions"] = sessions_of(earlier.metadata)
         self._stored_stopping = earlier.metadata.get("stopping")
-        if earlier.is_all_there(run.replicates, run.dropped):
+        left_out = {each.name for each in self._experiment.treatments}.difference(self._experiment.conditions)
+        if earlier.is_all_there(run.replicates, run.dropped, left_out):
+            self._is_part = not left_out.isdisjoint(earlier.metadata["conditions"])
             return
         with storing(self.folder):
             self._journal = JournalWriter(
@@ -206,7 +209,7 @@ class Recording:
         has_other_findings = decided.get("stopping") != self._stored_stopping or self._has_other_hypotheses(
             result
         )
-        if self._journal is None and not has_other_findings:
+        if self._journal is None and (self._is_part or not has_other_findings):
             self._is_over = True
             self._claim.release()
             return folder

@@ -29,7 +29,7 @@ from crystallize.utils.files import is_folder, is_plain, is_temporary, remove_fo
 from crystallize.utils.suggest import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from crystallize.store.layout import ArtifactEntry
 
@@ -254,7 +254,9 @@ class EarlierPart:
             return _OTHER_INPUTS if self._stored is not None else _UNKNOWN_INPUTS
         return ""
 
-    def is_all_there(self, replicates: int | None, dropped: Mapping[str, int]) -> bool:
+    def is_all_there(
+        self, replicates: int | None, dropped: Mapping[str, int], left_out: Collection[str]
+    ) -> bool:
         """Tell whether the run is complete as it is stored, and nothing is owed.
 
         Parameters
@@ -263,13 +265,16 @@ class EarlierPart:
             How many replicates the run that goes on has.
         dropped : mapping of str to int
             The conditions that a rule has dropped from it, each with the first replicate that it has no part in.
+        left_out : collection of str
+            The conditions of the experiment that the run that goes on leaves out; they may be there.
         """
+        there = [name for name in self.metadata.get("conditions", ()) if name not in left_out]
         return (
             replicates is not None
             and replicates == self.metadata.get("replicates")
             and self._complete.issuperset(range(replicates))
             and dropped == self._extent.dropped
-            and list(self.metadata.get("conditions", ())) == list(self._conditions)
+            and there == list(self._conditions)
             and self.metadata.get("status") == FINISHED
             and self._stored is not None
             and self.replicates == replicates
