@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from crystallize.datasources.artifact import Artifact
@@ -110,6 +110,10 @@ class RunningExperiment(Protocol):
     @property
     def conditions(self) -> tuple[str, ...]:
         """The baseline and the active treatments."""
+
+    @property
+    def treatments(self) -> Sequence[Any]:
+        """The treatments of its definition, of which a run may leave some out."""
 
     @property
     def active_treatments(self) -> Mapping[str, Any]:

@@ -91,11 +91,12 @@ def _print(found: Sequence[tuple[FoundExperiment, LastRun]]) -> None:
             group = each.group
             echo(styled(_one_line(group), bold=True))
         sign = " ".join(filter(None, (_one_line(each.icon), GRAPH if each.is_graph else "")))
-        details = [each.error or _one_line(each.description)]
+        problem = "" if last is None else last["problem"] or ""
+        details = [each.error or _one_line(each.description), problem]
         if each.is_graph:
             details.insert(0, f"depends on {', '.join(each.depends_on)}")
         about = f"{sign}{'  ' if sign else ''}{'. '.join(filter(None, details))}"
-        failed = last is not None and bool(last["failed_outcomes"])
+        failed = problem or (last is not None and last["failed_outcomes"])
         echo(
             "  ",
             _coloured(padded(each.name, width), "red" if each.error else each.color),
@@ -113,6 +114,8 @@ def _ended(each: FoundExperiment, last: LastRun) -> str:
         return ""
     if last is None:
         return "no complete run"
+    if last["problem"]:
+        return "unreadable"
     failed = last["failed_outcomes"]
     when = format_time(time_in(last, "finished")) or "date unknown"
     return f"{when}, {failed} failed" if failed else when

@@ -19,7 +19,8 @@ def plan(
     effect: Annotated[
         float,
         typer.Option(
-            help="The smallest difference to the baseline that matters, in the metric's unit.",
+            help="The smallest difference to the baseline that matters, in the metric's unit; of a test against a "
+            "margin, the margin.",
             show_default=False,
         ),
     ],

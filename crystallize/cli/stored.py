@@ -101,7 +101,7 @@ def all_locations() -> list[RunLocation]:
 def last_run(location: RunLocation) -> dict[str, Any] | None:
     """Return what is to be known of the newest complete run: where it is, when it was, how much of it failed.
 
-    None if there is none; a run whose metadata cannot be read has nothing but a path.
+    None if there is none; where the metadata cannot be read, nothing but a path, and why.
     """
     from crystallize.errors import StoreError
     from crystallize.store.finding import find_run
@@ -111,11 +111,11 @@ def last_run(location: RunLocation) -> dict[str, Any] | None:
         folder = find_run(location)
         if folder is None:
             return None
-        metadata = read_metadata(folder) or {}
-    except (StoreError, OSError):
-        folder, metadata = location.folder, {}
+        metadata, problem = read_metadata(folder) or {}, None
+    except (StoreError, OSError) as error:
+        folder, metadata, problem = location.folder, {}, str(error)
     keys = ("started", "finished", "failed_outcomes")
-    return {"path": str(folder)} | {key: metadata.get(key) for key in keys}
+    return {"path": str(folder)} | {key: metadata.get(key) for key in keys} | {"problem": problem}
 
 
 def find_named_version(name: str, version: int | None = None) -> Path:

@@ -67,12 +67,13 @@ class ExperimentInput(DataSource):
         return self._common({alias: source.default_replicates for alias, source in self.sources.items()})
 
     def _common(self, counts: Mapping[str, int | None]) -> int | None:
-        known = {alias: count for alias, count in counts.items() if count is not None}
+        known = {repr(alias): count for alias, count in counts.items() if count is not None}
         if len(set(known.values())) > 1:
-            told = ", ".join(f"{alias!r} has {count}" for alias, count in known.items())
+            told = ", ".join(f"{alias} has {count}" for alias, count in known.items())
             raise ReplicateMismatchError(
                 f"the sources of an ExperimentInput have different numbers of replicates: {told}",
-                hint="Run the experiments that produce them with the same number of replicates",
+                hint=hint_of_one_for_all(known)
+                or "Run the experiments that produce them with the same number of replicates",
             )
         return next(iter(known.values()), None)
 
@@ -109,6 +110,25 @@ class ExperimentInput(DataSource):
         """Return the dictionary, or an awaitable of it if a source gives an awaitable."""
         values = {alias: source.fetch(ctx) for alias, source in self.sources.items()}
         return _awaited(values) if any(map(inspect.isawaitable, values.values())) else values
+
+
+def hint_of_one_for_all(counts: Mapping[str, int]) -> str:
+    """Say what to do about sources of one replicate beside those with more; nothing if there are none.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        How many replicates each source has, by what it is called.
+    """
+    single = [label for label, count in counts.items() if count == 1]
+    several = [label for label, count in counts.items() if count > 1]
+    if not single or len({counts[label] for label in several}) > 1:
+        return ""
+    one, more = " and ".join(single), " and ".join(several)
+    return (
+        f"One replicate serves all only where nothing else is read: give {one} {counts[several[0]]} replicates too, "
+        f"or have {more} read it, and pass on what is needed"
+    )
 
 
 async def _awaited(values: dict[str, Any]) -> dict[str, Any]:

@@ -23,13 +23,13 @@ from crystallize.experiments.owed import Owed
 from crystallize.experiments.settings import ReadWatch
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.results.result import failures_error, wholly_failed
-from crystallize.store.extent import takes_part
+from crystallize.store.extent import Extent, takes_part
 from crystallize.store.outcome import ReplicateResult, warn_of_cache
 from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, RunCancelled, safe_repr
 from crystallize.utils.suggest import counted, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from crystallize.experiments.aggregation import ResultAggregator
     from crystallize.experiments.run import Run
@@ -203,20 +203,24 @@ class Intake:
 
     def _give_result_to(self, error: BaseException) -> None:
         """Have an error that ends the run carry what was measured."""
-        in_order = self._in_order
+        in_order, has_parts = self._in_order, False
         if in_order is None or not in_order.is_over:
             for each in () if in_order is None else in_order.held_back():
                 self._add(each)
-            for replicate, there in sorted(self._partial.items()):
-                outcomes = (there[name] for name in there if takes_part(name, replicate, self.run.dropped))
-                self._aggregator.add(ReplicateResult(replicate, tuple(outcomes), self.run.token))
-        if not self._count and not self._partial:
+            extent = Extent(dropped=self.run.dropped)
+            for part in self._still_owed(extent):
+                has_parts = True
+                self._count += len(part.outcomes) == extent.count_owed(part.replicate, self._conditions)
+                self._aggregator.add(part)
+        if not self._count and not has_parts:
             return
         try:
             result = self._result or self._collated()
         except Exception:  # an aggregator of the user's may need all results
             _logger.warning("what was measured cannot be collated, for the run was broken off", exc_info=True)
             return
+        if in_order is not None and in_order.is_over:
+            result.tell_stopping(in_order.stopping())
         result.arrived = self._count
         vars(error)["result"] = result
         arrived = f"{self._count} of {self.run.replicates}" if self.run.replicates else str(self._count)
@@ -225,6 +229,16 @@ class Intake:
         cannot_be_stored = isinstance(error.__cause__, StoreError)
         if result.path is None and not says_so and not cannot_be_stored and (how := self._how_to_go_on()):
             error.add_note(how)
+
+    def _still_owed(self, extent: Extent) -> Iterator[ReplicateResult]:
+        """Yield what earlier sessions have left of the replicates that are owed: some conditions, and failures."""
+        failed, end = self.run.failed, self.run.replicates
+        for replicate in sorted({*self._partial, *failed}):
+            if self.owed.has_arrived(replicate) or (end is not None and replicate >= end):
+                continue
+            there = {**failed.get(replicate, {}), **self._partial.get(replicate, {})}
+            counts = (name for name in self._conditions if name in there and extent.includes(replicate, name))
+            yield ReplicateResult(replicate, tuple([there[name] for name in counts]), self.run.token)
 
     def take(self, result: Any) -> int:
         """Take the result of one replicate as it arrives; return its number.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from crystallize.results.preregistration import Preregistration
     from crystallize.statistics.hypothesis import Hypothesis
     from crystallize.statistics.stopping.rule import StoppingRule
-    from crystallize.store.outcome import ReplicateResult
+    from crystallize.store.outcome import Outcome, ReplicateResult
     from crystallize.utils.artifact_log import Sink
 
 RunKind = Literal["run", "apply"]
@@ -79,6 +79,9 @@ class Run:
         What stores the artifacts of its outcomes, in the workers: from the same plugin, in ``before_run``.
     done : dict of int to frozenset of str
         Of the replicates that are there in part: the conditions that are.
+    failed : dict of int to dict of str to Outcome
+        What failed in earlier sessions of a run that is resumed, by replicate and condition: it is owed, and counts as
+        failed until it has run again.
     preregistration : Preregistration or None
         How it relates to the plan of its experiment, if that has one.
     shared_inputs : dict of str to int
@@ -125,6 +128,7 @@ class Run:
         self.stored: Iterable[ReplicateResult] = ()
         self.artifact_sink: Sink | None = None
         self.done: dict[int, frozenset[str]] = {}
+        self.failed: Mapping[int, Mapping[str, Outcome]] = {}
         self.preregistration: Preregistration | None = None
         self.shared_inputs: dict[str, int] = {}
         self.stopped_inputs: list[str] = []
@@ -161,5 +165,5 @@ class Run:
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        only_here: dict[str, Any] = {"exit_stack": None, "hypotheses": (), "stored": (), "_by_identity": {}}
-        return self.__dict__ | only_here
+        only_here: dict[str, Any] = {"exit_stack": None, "hypotheses": (), "stored": ()}
+        return self.__dict__ | only_here | {"failed": {}, "_by_identity": {}}

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.datasources.artifact import ArtifactSource
-from crystallize.datasources.experiment_input import ExperimentInput
+from crystallize.datasources.experiment_input import ExperimentInput, hint_of_one_for_all
 from crystallize.errors import (
     CrystallizeError,
     GraphError,
@@ -326,7 +326,9 @@ def _count_replicates(
                 insisted[label] = needed
         if isinstance(source, ExperimentInput) and len(set(counts.values())) > 1:
             had = ", ".join(f"{label} has {count}" for label, count in counts.items())
-            raise _mismatch(node, f"reads what has different numbers of replicates: {had}")
+            raise _mismatch(
+                node, f"reads what has different numbers of replicates: {had}", hint_of_one_for_all(counts)
+            )
         offered += counts.values()
     known = node.replicates if asked is None else asked
     if rule is not None:  # it ends when the rule has seen enough
@@ -340,9 +342,10 @@ def _count_replicates(
     return _Count(known, next(iter(offered_most), None) if known is None else known)
 
 
-def _mismatch(node: Experiment, what: str) -> ReplicateMismatchError:
+def _mismatch(node: Experiment, what: str, hint: str = "") -> ReplicateMismatchError:
     return ReplicateMismatchError(
         f"experiment {node.folder_name!r} {what}",
         files_of([node]),
-        "Give them the same number, each in its config.yaml, or all with ExperimentGraph.run(replicates=N)",
+        hint
+        or "Give them the same number, each in its config.yaml, or all with ExperimentGraph.run(replicates=N)",
     )

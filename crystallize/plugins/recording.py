@@ -93,6 +93,7 @@ class Recording:
         self._consumed = _consumed(experiment)
         self._is_over = False
         self._stored_stopping: Any = None  # of a run that is resumed: what its rule saw
+        self._is_part = False  # of what is stored: conditions of which nothing is owed, and not all
         experiment.current_run.exit_stack.push(lambda _, error, __: self._close(error))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -130,7 +131,9 @@ class Recording:
             run.token = self._metadata["run"] = earlier.metadata.get("run") or run.token
         self._metadata["earlier_sessions"] = sessions_of(earlier.metadata)
         self._stored_stopping = earlier.metadata.get("stopping")
-        if earlier.is_all_there(run.replicates, run.dropped):
+        left_out = {each.name for each in self._experiment.treatments}.difference(self._experiment.conditions)
+        if earlier.is_all_there(run.replicates, run.dropped, left_out):
+            self._is_part = not left_out.isdisjoint(earlier.metadata["conditions"])
             return
         with storing(self.folder):
             self._journal = JournalWriter(
@@ -138,7 +141,11 @@ class Recording:
                 self._session()._replace(again=earlier.again),
                 read=earlier.reader,
                 fsync=self._fsync,
-                attempts=earlier.attempts,
+                attempts={
+                    (replicate, condition): outcome.attempt + 1
+                    for replicate, outcomes in earlier.failed.items()
+                    for condition, outcome in outcomes.items()
+                },
             )
             for result in earlier.unwritten:
                 self._journal.add(result)
@@ -198,9 +205,11 @@ class Recording:
             The run's folder.
         """
         folder = self.folder
-        stopping = None if result.stopping is None else result.stopping.to_dict()
-        has_other_findings = stopping != self._stored_stopping or self._has_other_hypotheses(result)
-        if self._journal is None and not has_other_findings:
+        decided = _decided(result)
+        has_other_findings = decided.get("stopping") != self._stored_stopping or self._has_other_hypotheses(
+            result
+        )
+        if self._journal is None and (self._is_part or not has_other_findings):
             self._is_over = True
             self._claim.release()
             return folder
@@ -223,13 +232,12 @@ class Recording:
         learnt = _describe_plugins(self._experiment.plugins)  # again: a strategy may have learnt of itself
         written = sum({entry.path: entry.size for entry in result.artifacts}.values())
         outcome: dict[str, Any] = {
+            **decided,
             "failed_outcomes": len(result.errors),
             # What a resumed run had of other conditions is still there.
             "artifact_bytes": artifact_size(folder) if self._is_resumed else written,
             "replaces": self._claim.replaces(),
         }
-        if stopping is not None:
-            outcome |= {"replicates": result.replicates, "stopping": stopping}
         write_metadata(folder, self._metadata | learnt | self._account.at_end() | outcome, FINISHED)
         self._is_over = True
         try:
@@ -261,7 +269,7 @@ class Recording:
         outcome = {}
         if measured is not None:
             measured.path = self.folder
-            outcome["failed_outcomes"] = len(measured.errors)
+            outcome = {**_decided(measured), "failed_outcomes": len(measured.errors)}
         # A plugin's hook may have called sys.exit().
         ended_by = error.__cause__ if isinstance(error, PluginError) else error
         status = INTERRUPTED if ended_by is not None and not isinstance(ended_by, Exception) else FAILED
@@ -315,10 +323,17 @@ def resume_recording(experiment: RunningExperiment, location: RunLocation, *, fs
             if earlier.without:
                 definition["other_conditions"] = earlier.without
             recording = Recording(experiment, claim, definition, is_resumed=True, fsync=fsync)
-            run.stored = recording.go_on(earlier)
+            run.stored, run.failed = recording.go_on(earlier), earlier.failed
             otherwise.pop_all()
             return recording
     return begin_recording(experiment, location, fsync=fsync)
+
+
+def _decided(result: Result) -> dict[str, Any]:
+    """Return what the metadata say of the rule that has ended the run; nothing if none has."""
+    if result.stopping is None:
+        return {}
+    return {"replicates": result.replicates, "stopping": result.stopping.to_dict()}
 
 
 def _remove_left_out(folder: Path, stopping: Stopping) -> None:

@@ -29,7 +29,7 @@ from crystallize.utils.files import is_folder, is_plain, is_temporary, remove_fo
 from crystallize.utils.suggest import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from crystallize.store.layout import ArtifactEntry
 
@@ -64,8 +64,8 @@ class EarlierPart:
         Who has read the journal, once the outcomes have been taken; None if there is none.
     again : tuple of Again
         What does not count any more.
-    attempts : dict
-        How often each failed outcome was tried.
+    failed : dict of int to dict of str to Outcome
+        What failed, by replicate and condition; its artifacts are removed before it is run again.
     without : dict
         The signature of each condition that is stored and that the run that goes on does not have.
     is_all_changed : bool
@@ -90,7 +90,7 @@ class EarlierPart:
         self.folder = folder
         self.metadata = read_metadata(folder) or {}
         self.again: tuple[Again, ...] = ()
-        self.attempts: dict[tuple[int, str], int] = {}
+        self.failed: dict[int, dict[str, Outcome]] = {}
         self.without: dict[str, Any] = {}
         self.is_all_changed = False
         self.unwritten: list[ReplicateResult] = []
@@ -228,7 +228,7 @@ class EarlierPart:
         if condition in self._changed:
             return False
         if outcome.error is not None:
-            self.attempts[replicate, condition] = outcome.attempt + 1
+            self.failed.setdefault(replicate, {})[condition] = outcome._replace(artifacts=())
             return False
         if outcome.artifacts and not self._extent.includes(replicate, condition):
             self._removed.setdefault(condition, []).append(replicate)
@@ -254,7 +254,9 @@ class EarlierPart:
             return _OTHER_INPUTS if self._stored is not None else _UNKNOWN_INPUTS
         return ""
 
-    def is_all_there(self, replicates: int | None, dropped: Mapping[str, int]) -> bool:
+    def is_all_there(
+        self, replicates: int | None, dropped: Mapping[str, int], left_out: Collection[str]
+    ) -> bool:
         """Tell whether the run is complete as it is stored, and nothing is owed.
 
         Parameters
@@ -263,13 +265,16 @@ class EarlierPart:
             How many replicates the run that goes on has.
         dropped : mapping of str to int
             The conditions that a rule has dropped from it, each with the first replicate that it has no part in.
+        left_out : collection of str
+            The conditions of the experiment that the run that goes on leaves out; they may be there.
         """
+        there = [name for name in self.metadata.get("conditions", ()) if name not in left_out]
         return (
             replicates is not None
             and replicates == self.metadata.get("replicates")
             and self._complete.issuperset(range(replicates))
             and dropped == self._extent.dropped
-            and list(self.metadata.get("conditions", ())) == list(self._conditions)
+            and there == list(self._conditions)
             and self.metadata.get("status") == FINISHED
             and self._stored is not None
             and self.replicates == replicates

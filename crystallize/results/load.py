@@ -16,10 +16,11 @@ from crystallize.results.results_file import read_results
 from crystallize.statistics.stopping.report import Stopping
 from crystallize.store.extent import Extent
 from crystallize.store.finding import LATEST, LOOKS, find_version, locate
-from crystallize.store.journal_reader import JournalReader, StoredOutcomes
+from crystallize.store.journal_reader import JournalReader, StoredOutcomes, has_begun
 from crystallize.store.layout import BASELINE, JOURNAL, METADATA, ROOT, check_condition_name
+from crystallize.store.locks import is_being_made
 from crystallize.store.manifest import read_manifest
-from crystallize.store.metadata import FINISHED, read_metadata, status_of
+from crystallize.store.metadata import FINISHED, RUNNING, read_metadata, status_of
 from crystallize.store.reader import lock_run, replicates_of
 
 
@@ -85,7 +86,8 @@ def load_run(run: str | Path) -> tuple[Result, dict[str, Any]]:
     for _ in range(LOOKS):
         lock = lock_run(run)
         if lock is None:
-            raise StoreError("no run is stored here, for there is no metadata", str(run))
+            hint = "A run has just begun here: read it in a moment" if is_being_made(run) else ""
+            raise StoreError("no run is stored here, for there is no metadata", str(run), hint)
         try:
             loaded = _load(lock.path.parent)
         except StoreError:
@@ -107,7 +109,8 @@ def _load(run: Path) -> tuple[Result, dict[str, Any]]:
     try:
         result = _from_journal(run, metadata)
     except FileNotFoundError:
-        result = from_results(run, metadata)
+        has_just_begun = status_of(run, metadata) == RUNNING
+        result = _of_nothing(run, metadata) if has_just_begun else from_results(run, metadata)
     result.preregistration = Preregistration.from_metadata(metadata)
     result.shared_inputs = metadata.get("shared_inputs", {})
     result.stopped_inputs = metadata.get("stopped_inputs", [])
@@ -115,7 +118,9 @@ def _load(run: Path) -> tuple[Result, dict[str, Any]]:
 
 
 def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
-    """Make the result of the outcomes that have been written by now."""
+    """Make the result of the outcomes that have been written by now; FileNotFoundError if there is no journal yet."""
+    if metadata.get("status") != FINISHED and not has_begun(run / JOURNAL):
+        raise FileNotFoundError(run / JOURNAL)
     extent = Extent.of(metadata)
     reader = JournalReader(run / JOURNAL)
     stored = StoredOutcomes(reader, extent=extent)
@@ -141,6 +146,20 @@ def _from_journal(run: Path, metadata: dict[str, Any]) -> Result:
         result.metrics.hypotheses += read_hypotheses(run)
     if (stopping := _stopping(run, metadata)) is not None:
         result.tell_stopping(stopping)
+    return result
+
+
+def _of_nothing(run: Path, metadata: dict[str, Any]) -> Result:
+    """Make the result of a run that has just begun."""
+    experiment, names, master_seed = _described(run, metadata)
+    result = make_result(
+        Collection(names, coordinates_of(metadata)).finish(),
+        experiment=experiment,
+        replicates=replicates_of(metadata) or 0,
+        master_seed=master_seed,
+        steps=[(step["step"], step["params"]) for step in metadata["pipeline"]],
+    )
+    result.arrived = 0
     return result
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from crystallize.statistics.power import (
     t_test_power,
     whole_replicates_needed,
 )
+from crystallize.statistics.verdicts import EQUIVALENT, NOT_WORSE
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes
 from crystallize.store.layout import JOURNAL
 from crystallize.utils.checks import check_share, check_size
@@ -50,7 +51,7 @@ class Plan:
     experiment, metric, treatment : str
         What was planned: of several treatments, the one that needs most.
     effect : float
-        The difference to be found, in the metric's unit.
+        The difference to be found, in the metric's unit; or the margin, if the test is against one.
     power : float
         The chance that a run finds it.
     assurance : float
@@ -82,6 +83,13 @@ class Plan:
         How long a replicate of all conditions took in the pilot; None if that is not stored.
     left_out : tuple of str
         The treatments whose differences never varied in the pilot, such as a cell of a grid that is the baseline again.
+    hypothesis : str or None
+        The hypothesis whose tests were planned for: the first on the metric; None if there is none.
+    claim : str
+        What its tests say, if that is no difference: ``"equivalent"`` or ``"not worse"``. The power is then that for
+        conditions that do not differ.
+    notes : tuple of str
+        What else to know: of other hypotheses on the metric, and what makes the pilot's spread less reliable.
     """
 
     experiment: str
@@ -103,6 +111,9 @@ class Plan:
     unpaired_sd_limit: float
     seconds_per_replicate: float | None
     left_out: tuple[str, ...] = ()
+    hypothesis: str | None = None
+    claim: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float | None:
@@ -114,18 +125,27 @@ class Plan:
         n = self.pilot if pairs is None else pairs
         if n < self.fewest:
             return math.inf
-        return smallest_effect(n, power=self.power, alpha=self._alpha, paired=self.paired) * self.sd_limit
+        found = smallest_effect(n, power=self.power, alpha=self._alpha, paired=self.paired, claim=self.claim)
+        return found * self.sd_limit
 
     def power_of(self, pairs: int) -> float:
         """Return the chance that so many pairs find the effect."""
         if pairs < self.fewest:
             return 0.0
-        return t_test_power(self.effect / self.sd_limit, pairs, alpha=self._alpha, paired=self.paired)
+        effect = self.effect / self.sd_limit
+        return t_test_power(effect, pairs, alpha=self._alpha, paired=self.paired, claim=self.claim)
 
     def curve(self, effects: Sequence[float] | None = None) -> list[tuple[float, int | None]]:
         """Return how many pairs each of several effects needs; by default from half the effect to twice."""
         wanted = [share * self.effect for share in _FOR_A_CURVE] if effects is None else effects
-        needed = partial(_needed, power=self.power, alpha=self._alpha, paired=self.paired, fewest=self.fewest)
+        needed = partial(
+            _needed,
+            power=self.power,
+            alpha=self._alpha,
+            paired=self.paired,
+            fewest=self.fewest,
+            claim=self.claim,
+        )
         return [(effect, needed(effect / self.sd_limit)) for effect in wanted]
 
     @property
@@ -156,10 +176,15 @@ class Plan:
         seen = format_number(smallest, choose_decimals((), [smallest])) if smallest < math.inf else "nothing"
         unpaired = "more than anybody has" if self.unpaired is None else f"{self.unpaired} of each condition"
         without = f"Without pairs: {unpaired}" if self.paired else "The hypothesis compares without pairs"
+        found, enough = f"a difference of {self.effect:g} in {self.metric}", "find"
+        if self.claim:
+            by = "within" if self.claim == EQUIVALENT else "by"
+            found = f"{self.metric} {self.claim} {by} {self.effect:g}, if the conditions do not differ"
+            enough = "are enough for a margin of"
         sentences = [
-            f"{self.pairs} replicates find a difference of {self.effect:g} in {self.metric} "
-            f"({100 * self.power:g} % power){cost}.",
-            f"{most}The pilot's {self.pilot} find {seen}. {without}.",
+            f"{self.pairs} replicates find {found} ({100 * self.power:g} % power){cost}.",
+            f"{most}The pilot's {self.pilot} {enough} {seen}. {without}.",
+            *self.notes,
         ]
         if self.left_out:
             sentences.append(
@@ -183,14 +208,15 @@ def power(
     The spread of a pilot of ten is known badly, and a plan that takes it as it is has the power that it promises in
     less than half of all cases. So this one takes the upper limit that the true spread does not exceed in a share
     `assurance` of pilots. The differences, which a pilot shows larger or smaller than they are, play no part. The power
-    is that of a two-sided t test, of pairs or not as the hypothesis on the metric compares.
+    is that of a two-sided t test, of pairs or not as the first hypothesis on the metric compares. If that tests against
+    a margin, the power is that of its one-sided tests, for conditions that do not differ.
 
     Parameters
     ----------
     pilot : Result
         The result of a run: ten replicates are a good number, two the least.
     effect : float
-        The smallest difference that matters, in the metric's unit.
+        The smallest difference that matters, in the metric's unit; of a test against a margin, the margin.
     metric : str, optional
         Which metric; not needed if there is one only, or one that hypotheses ask for.
     treatment : str, optional
@@ -240,9 +266,11 @@ def power(
             check_share(setting, value)
     name = _metric(pilot, metric)
     chosen = _treatments(pilot, treatment)
-    asked = next((found for found in pilot.metrics.hypotheses if found.has_metric(name)), None)
-    tests, paired = len(chosen), True
+    on_metric = [found for found in pilot.metrics.hypotheses if found.has_metric(name)]
+    asked = on_metric[0] if on_metric else None
+    tests, paired, claim = len(chosen), True, ""
     if asked is not None:
+        claim = _claim(asked)
         tests = 1 if asked.correction == "none" else len(pilot.metrics.treatments) * len(asked.metrics)
         paired = all(each.paired for each in asked.comparisons if each.metric == name)
     if alpha is None:
@@ -259,7 +287,11 @@ def power(
     )
     if len(left_out) == len(chosen):  # nothing is left to plan for, as is said below
         left_out = ()
-    needed_of = partial(_needed, power=power, alpha=level, fewest=fewest)
+    needed_of = partial(_needed, power=power, alpha=level, fewest=fewest, claim=claim)
+    notes = []
+    if asked is not None and len(on_metric) > 1:
+        notes.append(f"The plan is for hypothesis {asked.name!r}, the first of {len(on_metric)} on {name}.")
+    notes += _doubts(pilot)
     seconds = seconds_per_replicate(pilot.path)
     plans = []
     for each, pairs in found.items():
@@ -299,6 +331,9 @@ def power(
             unpaired_sd_limit=unpaired_limit,
             seconds_per_replicate=seconds,
             left_out=left_out,
+            hypothesis=None if asked is None else asked.name,
+            claim=claim,
+            notes=tuple(notes),
         )
         plans.append(plan)
     return max(plans, key=lambda plan: plan.pairs)
@@ -360,6 +395,28 @@ def _treatments(pilot: Result, asked: str | None) -> list[str]:
     return known if asked is None else [asked]
 
 
+def _claim(asked: HypothesisResult) -> str:
+    """Return what the tests of a hypothesis say, if they are against a margin."""
+    claims = {test.get("claim") for found in asked.results.values() for _, test, _ in find_tests(found)}
+    return next((claim for claim in (EQUIVALENT, NOT_WORSE) if claim in claims), "")
+
+
+def _doubts(pilot: Result) -> Iterator[str]:
+    """Say what makes the spread of a pilot less reliable."""
+    stopped = [pilot.experiment] if pilot.stopping is not None and pilot.stopping.is_decided else []
+    if stopped := stopped + pilot.stopped_inputs:
+        yield (
+            f"A stopping rule of {listed(stopped)} has said how many replicates the pilot has: it may have stopped "
+            "where the spread looked small, and the plan then has too few."
+        )
+    for producer, count in pilot.shared_inputs.items():
+        if count < pilot.arrived:
+            yield (
+                f"The pilot's replicates are not independent: they share those of {producer!r}, which has {count}. "
+                "So the plan has too few, and needs as many of that experiment too."
+            )
+
+
 def _counts_exchanges(asked: HypothesisResult) -> bool:
     """Tell whether the test of a hypothesis, such as the sign-flip test, has a smallest p-value."""
     return any(
@@ -399,8 +456,10 @@ def _spread(pairs: Pairs | None, metric: str, treatment: str, experiment: str, *
     return sd
 
 
-def _needed(effect: float, *, power: float, alpha: float, paired: bool, fewest: int) -> int | None:
-    found = whole_replicates_needed(effect, power=power, alpha=alpha, paired=paired)
+def _needed(
+    effect: float, *, power: float, alpha: float, paired: bool, fewest: int, claim: str
+) -> int | None:
+    found = whole_replicates_needed(effect, power=power, alpha=alpha, paired=paired, claim=claim)
     return None if found is None else max(found, fewest)
 
 

@@ -315,6 +315,8 @@ class StoredOutcomes:
                     yield current, ready
                 current, group = replicate, {}
             place = reader.size
+            if outcome.error is not None and outcome.artifacts and place < self._last_session:
+                outcome = outcome._replace(artifacts=())  # that session has removed them, to run it again
             condition = outcome.condition
             if condition in conditions and (is_out is None or not is_out(replicate, condition)):
                 group[condition] = outcome

@@ -160,6 +160,17 @@ def test_the_last_run_is_told_with_its_end_and_failures_and_without_the_users_co
     )
 
 
+def test_a_run_of_a_newer_version_is_told_with_what_to_do(call, project):
+    folder = Path("data/make/v0")
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text('{"schema_version": 99, "status": "complete"}')
+    done = call("list")
+    assert done.code == 0
+    problem = "the metadata of a run have schema version 99, and this Crystallize reads 1"
+    assert re.search(rf"  make  unreadable +Make numbers\. {problem} .*pip install --upgrade", done.out)
+    assert json.loads(call("list", "--json").out)[0]["last_run"]["problem"].startswith(problem)
+
+
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [

@@ -88,6 +88,11 @@ def test_unequal_numbers_of_replicates_are_refused_by_name_and_number() -> None:
     ):
         with pytest.raises(ReplicateMismatchError, match="'first' has 2, 'second' has 3"):
             look()
+    producer("one").run(replicates=1)
+    with pytest.raises(
+        ReplicateMismatchError, match="give 'first' 3 replicates too, or have 'second' read it"
+    ):
+        bundle.replicates  # noqa: B018
 
 
 def test_another_number_than_the_sources_have_is_refused() -> None:

@@ -28,7 +28,7 @@ from crystallize import (
     paired_t_test,
     pipeline_step,
 )
-from crystallize.errors import PluginError, StoreError
+from crystallize.errors import PluginError, RunFailedError, StoreError
 from crystallize.plugins.artifact import ArtifactPlugin
 
 REPLICATES = 6
@@ -41,9 +41,9 @@ def fit(data: Any, ctx: Any, model: Artifact, lr: float = 0.1) -> Any:
         marks.write(f"{condition} {replicate}\n")
     if Path(f"stop-{replicate}").exists():
         raise KeyboardInterrupt
+    model.write(f"{condition} {replicate} {lr}".encode())
     if Path(f"fail-{condition}-{replicate}").exists():
         raise ValueError("not today")
-    model.write(f"{condition} {replicate} {lr}".encode())
     ctx.record("loss", float(ctx.rng.normal()) + lr, tags={"fold": replicate})
     return data
 
@@ -159,6 +159,24 @@ def test_a_run_that_is_interrupted_again_has_what_was_there_of_each_replicate() 
     assert (there, there.arrived) == (live, live.arrived)
     counts = {name: len(live.condition(name).metrics["loss"]) for name in live.conditions}
     assert counts == {"baseline": REPLICATES, "high": REPLICATES, "higher": 2}
+
+
+@pytest.mark.parametrize("ended_by", ["a failure", "Ctrl-C"])
+def test_what_failed_before_counts_as_failed_until_it_has_run_again(ended_by: str) -> None:
+    for replicate in (1, 3, 4):
+        Path(f"fail-high-{replicate}").touch()
+    Path("fail-baseline-4").touch()
+    experiment().run()
+    Path("fail-high-1").unlink()
+    if ended_by == "Ctrl-C":
+        Path("stop-3").touch()
+    with pytest.raises((KeyboardInterrupt, RunFailedError)) as stopped:
+        experiment(on_error="stop").run(strategy="resume")
+    live, there = stopped.value.result, open_run("demo", 0)  # type: ignore[union-attr]
+    failed = [(3, "high"), (4, "baseline"), (4, "high")]
+    assert [(error.replicate, error.condition) for error in there.errors] == failed
+    assert (there, there.arrived) == (live, live.arrived)
+    assert [entry.path for entry in there.artifacts if not (live.path / entry.path).exists()] == []
 
 
 def test_where_nothing_is_stored_all_is_owed() -> None:

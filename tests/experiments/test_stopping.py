@@ -34,6 +34,7 @@ from crystallize.errors import CrystallizeError, InvalidTypeError, MissingMetric
 from crystallize.results.result import Result
 from crystallize.statistics.stopping.report import Finding
 from crystallize.statistics.stopping.rule import StoppingRule
+from crystallize.utils.failures import RunCancelled
 
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
 SMALL = Treatment("small", {"shift": 0.0})
@@ -646,6 +647,28 @@ def test_a_run_that_is_interrupted_and_resumed_ends_as_if_it_had_not_been(replic
     make(step=step).run(stop_when=rule, strategy="resume")
     found = stored()
     make(step=step).run(stop_when=rule)
+    assert found == stored(version=1)
+
+
+@pytest.mark.parametrize("ahead", [1, 6])
+def test_a_run_that_is_cancelled_when_its_rule_has_decided_has_what_was_decided(ahead: int) -> None:
+    class Cancelling(BasePlugin):
+        def after_replicate(self, experiment: Any, result: Any) -> None:
+            if experiment.replicates < 40 and not Path("went-on").exists():
+                experiment.cancel()
+
+    rule = precise("loss", half_width=1.2, max=40)
+    with pytest.raises(RunCancelled) as caught:
+        make(SMALL, step=with_artifact, plugins=[Shuffled(lambda n: 0, ahead), Cancelling()]).run(
+            stop_when=rule
+        )
+    live, there = caught.value.result, open_run(Path("data/watched/v0"))  # type: ignore[attr-defined]
+    assert live.stopping is not None
+    assert (there, there.arrived, there.stopping) == (live, live.arrived, live.stopping)
+    Path("went-on").touch()
+    make(SMALL, step=with_artifact, plugins=[Cancelling()]).run(stop_when=rule, strategy="resume")
+    found = stored()
+    make(SMALL, step=with_artifact, plugins=[Cancelling()]).run(stop_when=rule)
     assert found == stored(version=1)
 
 

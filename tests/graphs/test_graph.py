@@ -250,6 +250,16 @@ def test_producers_with_different_numbers_of_replicates_are_refused_before_anyth
     assert {result.replicates for result in graph.run(replicates=2).values()} == {2}
 
 
+def test_what_to_do_about_a_producer_of_one_replicate_beside_one_of_more_is_told(node: Any) -> None:
+    a, b = node("a", replicates=1), node("b", replicates=5)
+    told = "give experiment 'a' 5 replicates too, or have experiment 'b' read it"
+    with pytest.raises(ReplicateMismatchError, match=told):
+        ExperimentGraph(node("reader", a, b), a, b).run()
+    chained = node("b", a, replicates=5)
+    results = ExperimentGraph(a, chained, node("reader", chained)).run()
+    assert [result.replicates for result in results.values()] == [1, 5, 5]
+
+
 def test_paths_of_artifacts_insist_on_the_producers_number(node: Any) -> None:
     producer = node("producer", replicates=3)
     reader = node("reader", replicates=4)

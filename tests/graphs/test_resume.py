@@ -46,6 +46,27 @@ def test_nothing_runs_where_all_is_there(node: Any, ran: Any) -> None:
     }
 
 
+def test_what_is_resumed_under_some_treatments_keeps_the_others_where_nothing_is_owed(
+    node: Any, ran: Any
+) -> None:
+    few, many = Treatment("few", {"factor": 2}), Treatment("many", {"factor": 3})
+    a = node("a", before=ran, replicates=2, treatments=[few, many])
+    b = node("b", a, before=ran, replicates=2, treatments=[many])
+    first = ExperimentGraph(a, b).run()
+    ran.since()
+    files = {path: path.read_bytes() for path in Path("data/a/v0").rglob("*") if path.is_file()}
+    again = resume(a, b, treatments=["many"])
+    assert ran.since() == []
+    assert {path: path.read_bytes() for path in Path("data/a/v0").rglob("*") if path.is_file()} == files
+    assert again["a"].conditions == ("baseline", "many")
+    assert again["a"].condition("many").metrics == first["a"].condition("many").metrics
+    assert open_run("a") == first["a"]
+    ran.since()
+    without = node("a", before=ran, replicates=2, treatments=[many])
+    resume(without)
+    assert open_run("a").conditions == ("baseline", "many")
+
+
 def test_what_was_not_reached_runs(node: Any, ran: Any) -> None:
     a = node("a", replicates=2)
     b = node("b", a, before=ran)

@@ -35,6 +35,7 @@ from crystallize import (
 from crystallize.errors import RunFailedError, StoreError
 from crystallize.results.load import load_result, load_run, open_run
 from crystallize.results.measured import MeasuredRun
+from crystallize.store.locks import FileLock, lock_of
 
 
 class Fit(PipelineStep):
@@ -378,6 +379,32 @@ def test_a_run_without_results_says_how_it_ended(status: str) -> None:
     (path / "high" / "results.json").unlink()
     ended = "interrupted" if status == "running" else status  # nobody makes it
     with pytest.raises(StoreError, match=f"'demo' is {ended} and has no results"):
+        load_result(path)
+
+
+@pytest.mark.parametrize("written", [None, b"", b'{"sum":"'])
+def test_a_run_that_has_just_begun_is_empty_and_one_that_was_killed_then_has_no_results(
+    written: bytes | None,
+) -> None:
+    result, path = without_journal(replicates=3)
+    metadata = path / "metadata.json"
+    running = metadata.read_text().replace('"complete"', '"running"')
+    for condition in result.conditions:
+        (path / condition / "results.json").unlink()
+    if written is not None:
+        (path / "journal.jsonl").write_bytes(written)
+    maker = FileLock(lock_of(path))
+    maker.acquire()
+    metadata.unlink()
+    with pytest.raises(StoreError, match="A run has just begun here"):
+        load_result(path)
+    metadata.write_text(running)
+    begun = load_result(path)
+    assert (begun.conditions, begun.replicates, begun.arrived) == (result.conditions, 3, 0)
+    assert (begun.errors, begun.artifacts, begun.metrics.baseline.metrics) == ([], [], {})
+    assert "0 of 3 replicates" in str(begun.summary())
+    maker.leave()
+    with pytest.raises(StoreError, match="'demo' is interrupted and has no results"):
         load_result(path)
 
 

@@ -10,12 +10,16 @@ import pytest
 
 import crystallize
 from crystallize import (
+    Artifact,
     Experiment,
     Hypothesis,
     Treatment,
+    equivalence_test,
+    non_inferiority_test,
     open_run,
     paired_t_test,
     power,
+    precise,
     sign_flip_test,
     welch_t_test,
 )
@@ -120,6 +124,72 @@ def test_a_plan_for_a_test_without_pairs_is_without_pairs():
     assert plan.smallest_effect(plan.pairs) <= 4.0 < plan.smallest_effect(plan.pairs - 1)
     assert plan.curve([4.0]) == [(4.0, plan.pairs)]
     assert str(plan).endswith("The hypothesis compares without pairs.")
+
+
+@pytest.mark.parametrize(
+    ("test", "claim", "says"),
+    [
+        (equivalence_test(margin=0.5), "equivalent", "rmse equivalent within 0.5"),
+        (non_inferiority_test(margin=0.5, direction="min"), "not worse", "rmse not worse by 0.5"),
+    ],
+)
+def test_a_plan_for_a_test_against_a_margin_has_the_power_of_its_sides(test, claim, says):
+    plan = power(pilot(hypotheses=[Hypothesis(test, "rmse")]), effect=0.5)
+    margin = 0.5 / plan.sd_limit
+    assert plan.claim == claim
+    assert plan.power_of(plan.pairs) == t_test_power(margin, plan.pairs, claim=claim) >= 0.8
+    assert t_test_power(margin, plan.pairs - 1, claim=claim) < 0.8
+    assert plan.smallest_effect(plan.pairs) <= 0.5 < plan.smallest_effect(plan.pairs - 1)
+    assert plan.curve([0.5]) == [(0.5, plan.pairs)]
+    text = " ".join(str(plan).split())
+    assert f"{plan.pairs} replicates find {says}, if the conditions do not differ (80 % power)" in text
+    assert "The pilot's 10 are enough for a margin of " in text
+    two_sided = power(pilot(hypotheses=[Hypothesis(paired_t_test(), "rmse")]), effect=0.5)
+    assert (plan.pairs > two_sided.pairs) == (claim == "equivalent")
+
+
+def test_a_plan_says_for_which_of_several_hypotheses_it_is():
+    first, second = (
+        Hypothesis(paired_t_test(), "rmse", name="first"),
+        Hypothesis(welch_t_test(), "rmse", name="second"),
+    )
+    both = power(pilot(hypotheses=[first, second]), effect=0.5)
+    alone = power(pilot(hypotheses=[first]), effect=0.5)
+    assert (both.hypothesis, both.pairs) == (alone.hypothesis, alone.pairs) == ("first", alone.pairs)
+    assert "The plan is for hypothesis 'first', the first of 2 on rmse." in " ".join(str(both).split())
+    assert alone.notes == ()
+
+
+def test_a_pilot_that_a_rule_has_ended_is_told_and_one_that_ran_out_is_none():
+    ended = power(pilot(50, stop_when=precise("rmse", half_width=1.0)), effect=0.5)
+    assert ended.pilot < 50
+    (note,) = ended.notes
+    assert note.startswith("A stopping rule of ")
+    assert " ".join(note.split()) in " ".join(str(ended).split())
+    assert power(pilot(10, stop_when=precise("rmse", half_width=1e-9)), effect=0.5).notes == ()
+
+
+def test_a_pilot_whose_replicates_share_what_they_read_or_whose_input_a_rule_ended_is_told():
+    def write(data, ctx, *, x: Artifact):
+        x.write(str(ctx.rng.normal()))
+        return data, {"m": ctx.rng.normal()}
+
+    def measure(data, ctx, *, spread=0.0):
+        return data, {"rmse": float(data) + spread * ctx.stream("own").normal()}
+
+    def notes(asked, **how):
+        out = Artifact("x", loader="text")
+        Experiment(lambda: None, [write], name="made", outputs=[out], seed=1).run(**how)
+        reads = Experiment(out, [measure], treatments=[Treatment("t", {"spread": 1.0})], seed=2)
+        return power(reads.run(replicates=asked), effect=0.5).notes
+
+    assert notes(4, replicates=4) == ()
+    (note,) = notes(4, replicates=2)
+    assert note.startswith(
+        "The pilot's replicates are not independent: they share those of 'made', which has 2."
+    )
+    (note,) = notes(3, stop_when=precise("m", half_width=1e-9, min=2, max=3))
+    assert note.startswith("A stopping rule of 'made' has said how many replicates the pilot has")
 
 
 @pytest.mark.parametrize(("treatments", "fewest"), [(1, 6), (2, 7), (5, 8)])

@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
 from crystallize.statistics.power import (
     largest_sd,
@@ -143,3 +143,50 @@ def test_whole_replicates_are_the_least_that_are_enough(effect, paired):
     n = whole_replicates_needed(effect, paired=paired)
     assert t_test_power(effect, n, paired=paired) >= 0.8
     assert n == 2 or t_test_power(effect, n - 1, paired=paired) < 0.8
+
+
+@pytest.mark.parametrize(("margin", "n"), [(7.0, 2), (2.7, 3), (1.6, 5), (1.0, 10), (0.68, 20), (0.2, 300)])
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+def test_power_of_two_one_sided_tests_is_the_integral_over_the_mean(margin, n, alpha):
+    bound = stats.t.isf(alpha, n - 1)
+
+    def density(mean):
+        """Return that of a mean in standard errors, if the deviation is small enough for both tests."""
+        most = ((margin * math.sqrt(n) - abs(mean)) / bound) ** 2
+        return stats.norm.pdf(mean) * stats.chi2.cdf((n - 1) * most, n - 1)
+
+    end = min(margin * math.sqrt(n), 9)
+    expected = 2 * integrate.quad(density, 0, end, epsabs=1e-9)[0]
+    assert t_test_power(margin, n, alpha=alpha, claim="equivalent") == pytest.approx(expected, abs=0.006)
+    if n >= 5:
+        assert t_test_power(margin, n, alpha=alpha, claim="equivalent") == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(("margin", "n", "paired"), [(0.7, 20, True), (1.0, 10, True), (0.9, 22, False)])
+def test_tests_against_a_margin_have_the_power_that_is_said(margin, n, paired):
+    rng = np.random.default_rng(3)
+    treatment, baseline = rng.normal(0, 1, (PILOTS, n)), rng.normal(0, 1, (PILOTS, n))
+
+    def found(shift, side):
+        if paired:
+            p_values = stats.ttest_1samp(treatment, -shift, axis=1, alternative=side).pvalue
+        else:
+            p_values = stats.ttest_ind(treatment + shift, baseline, axis=1, alternative=side).pvalue
+        return p_values <= 0.05
+
+    not_worse, both = found(margin, "greater"), found(margin, "greater") & found(-margin, "less")
+    for share, claim in ((not_worse, "not worse"), (both, "equivalent")):
+        expected = t_test_power(margin, n, paired=paired, claim=claim)
+        assert np.mean(share) == pytest.approx(expected, abs=3 * math.sqrt(0.2 / PILOTS))
+
+
+@pytest.mark.parametrize("claim", ["equivalent", "not worse"])
+def test_searches_find_the_margin_and_the_least_replicates(claim):
+    for n in (3, 5, 10, 34, 1000, 10**6):
+        margin = smallest_effect(n, claim=claim)
+        assert t_test_power(margin, n, claim=claim) == pytest.approx(0.8, rel=1e-9)
+        assert whole_replicates_needed(margin, claim=claim) in (n, n + 1)
+    # Many replicates leave the normal distribution: of both sides together each may miss in one case of ten.
+    wanted = stats.norm.isf(0.05) + stats.norm.isf(0.1 if claim == "equivalent" else 0.2)
+    assert smallest_effect(10**6, claim=claim) * 1000 == pytest.approx(wanted, rel=1e-4)
+    assert t_test_power(0, 20, claim="not worse") == pytest.approx(0.05)

@@ -63,6 +63,15 @@ def start_method() -> str:
     return wanted
 
 
+def check_not_loading() -> None:
+    """Raise ExecutionError if this process is a worker that imports the user's code: it would start more of them."""
+    if _loading.is_set():
+        raise ExecutionError(
+            "a module runs an experiment in processes while it is imported, and each worker imports it again",
+            hint="Run it in a function, or below if __name__ == '__main__'",
+        )
+
+
 def worker_context(*more: str) -> ForkServerContext | SpawnContext:
     """Return the multiprocessing context of the workers.
 
@@ -84,11 +93,7 @@ def worker_context(*more: str) -> ForkServerContext | SpawnContext:
             "this process can have no worker processes, for it is a daemonic worker of a multiprocessing pool itself",
             hint="Run the experiment serially or in threads here, or call it from a ProcessPoolExecutor",
         )
-    if _loading.is_set():
-        raise ExecutionError(
-            "a module runs an experiment in processes while it is imported, and each worker imports it again",
-            hint="Run it in a function, or below if __name__ == '__main__'",
-        )
+    check_not_loading()
     if start_method() == "spawn":
         return multiprocessing.get_context("spawn")
     from multiprocessing import forkserver

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from crystallize.errors import InvalidTypeError, InvalidValueError
+from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.execution.collector import ResultCollector
 from crystallize.plugins.execution.shared_random_state import SharedRandomState, warn_of_shared_random_state
@@ -117,6 +118,14 @@ class ParallelExecution(BasePlugin):
         if self.executor_type == "process":
             settings["threads_per_worker"] = self.threads_per_worker
         return settings
+
+    @hookimpl(tryfirst=True)  # before a worker's run has a folder, which would be left behind
+    def before_run(self, experiment: Any) -> None:
+        """Refuse to run in processes what a worker runs while it imports a module."""
+        if self.executor_type == "process" and experiment.run_kind == "run":
+            from crystallize.plugins.execution.launch import check_not_loading
+
+            check_not_loading()
 
     def run_experiment_loop(self, experiment: Any, replicate_fn: Callable[[int], Any]) -> list[Any]:
         """Run all replicates in the pool; see :func:`crystallize.hookspecs.run_experiment_loop`.

@@ -625,6 +625,8 @@ def test_a_module_that_runs_an_experiment_in_processes_while_it_is_imported_is_t
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SerializationError, match="while it is imported, and each worker imports it again"):
         importlib.import_module("runs_on_import")
+    (root,) = Path("data").iterdir()
+    assert [each.name for each in root.glob("v*")] == ["v0"]  # that of this process
 
 
 # -- what hangs ----------------------------------------------------------------------------------------------
