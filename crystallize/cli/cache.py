@@ -296,7 +296,7 @@ def _find_step(experiment: Experiment, name: str) -> tuple[str, PipelineStep]:
     """
     from crystallize.errors import UnknownNameError
     from crystallize.utils.signatures import name_of
-    from crystallize.utils.suggest import name_hint
+    from crystallize.utils.wording import name_hint
 
     pipeline = experiment.pipeline.bind(experiment.outputs)
     steps = dict(zip(pipeline.names, pipeline.steps, strict=True))
@@ -314,7 +314,7 @@ def _find_step(experiment: Experiment, name: str) -> tuple[str, PipelineStep]:
 
 def _root() -> str:
     from crystallize.pipelines.cache.settings import cache_folder
-    from crystallize.utils.suggest import shown
+    from crystallize.utils.wording import shown
 
     return shown(cache_folder())
 
@@ -323,8 +323,8 @@ def _root() -> str:
 
 
 def _table(stored: Sequence[StoredStep]) -> list[str]:
-    from crystallize.utils.suggest import shown
     from crystallize.utils.text_table import TextTable
+    from crystallize.utils.wording import shown
 
     versions: dict[StepCode, list[StoredStep]] = {}
     for each in stored:

@@ -131,7 +131,7 @@ def _rule_problem(fault: RuleFault, config: Path) -> Problem:
 def _with_name_clashes(checked: Sequence[_Checked]) -> list[_Checked]:
     """Add a problem to the experiments that have a name in common: none of them can be called by it."""
     from crystallize.config.errors import Problem
-    from crystallize.utils.suggest import shown
+    from crystallize.utils.wording import shown
 
     by_name: dict[str, list[_Checked]] = {}
     for each in checked:
@@ -147,7 +147,7 @@ def _with_name_clashes(checked: Sequence[_Checked]) -> list[_Checked]:
 
 def _lines(checked: Sequence[_Checked]) -> Iterable[tuple[str | Styled, ...]]:
     """Lay out what was found: a line for each experiment, then each problem once."""
-    from crystallize.utils.suggest import counted
+    from crystallize.utils.wording import counted
 
     width = max(len(each.name) for each in checked)
     for each in checked:

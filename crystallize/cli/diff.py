@@ -17,7 +17,7 @@ def diff(
     """
     from crystallize.cli.stored import find_named_run
     from crystallize.results.comparison import compare_runs
-    from crystallize.utils.suggest import shown
+    from crystallize.utils.wording import shown
 
     runs = find_named_run(before), find_named_run(after)
     found = compare_runs(*runs)

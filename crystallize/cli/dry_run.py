@@ -144,7 +144,7 @@ def _durations(experiment: Experiment) -> tuple[str, dict[str, float]]:
 
 def _lines(each: Prospect) -> Iterator[str]:
     from crystallize.utils.quantities import format_duration
-    from crystallize.utils.suggest import counted
+    from crystallize.utils.wording import counted
 
     conditions, most = counted(len(each.conditions), "condition"), "" if each.is_exact else "at most "
     if each.replicates is None:

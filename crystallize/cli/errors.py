@@ -113,7 +113,7 @@ def _choices(error: Any) -> str:
         return ""
     from crystallize.config.folders import experiments_root, find_folders
     from crystallize.errors import CrystallizeError
-    from crystallize.utils.suggest import listed, shown
+    from crystallize.utils.wording import listed, shown
 
     try:
         root = experiments_root()

@@ -52,7 +52,7 @@ def export(
     """
     from crystallize.cli.stored import find_named_run
     from crystallize.results.export import export_run
-    from crystallize.utils.suggest import counted, shown
+    from crystallize.utils.wording import counted, shown
 
     done = export_run(find_named_run(run), output, license=license_, force=force)
     screen.echo(

@@ -41,7 +41,7 @@ def list_experiments(
     from crystallize.cli.stored import last_run
     from crystallize.config.folders import experiments_root
     from crystallize.config.project import find_experiments, in_order
-    from crystallize.utils.suggest import shown
+    from crystallize.utils.wording import shown
 
     root = experiments_root()
     everything_found = list(find_experiments(root))

@@ -37,7 +37,7 @@ def lock(
     """
     from crystallize.config.folders import resolve
     from crystallize.experiments import preregistration
-    from crystallize.utils.suggest import shown
+    from crystallize.utils.wording import shown
 
     if check and force:
         raise typer.BadParameter("it writes nothing: leave --force out", param_hint="--check")
@@ -101,7 +101,7 @@ def _compared(experiment: Experiment) -> Any:
 
 def _described(planned: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a plan holds, in lines."""
-    from crystallize.utils.suggest import counted
+    from crystallize.utils.wording import counted
 
     rule = planned.get("stop_when")
     replicates = f"{'' if rule is None else 'at most '}{counted(planned['replicates'], 'replicate')}"

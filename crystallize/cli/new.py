@@ -78,7 +78,7 @@ def new(
     from crystallize.config.folders import experiments_root
     from crystallize.config.making import make_experiment
     from crystallize.config.scaffold import MODULES
-    from crystallize.utils.suggest import shown
+    from crystallize.utils.wording import shown
 
     made = make_experiment(
         name,
@@ -100,7 +100,7 @@ def _modules(files: Iterable[str]) -> frozenset[str]:
     """Return the modules that --files names."""
     from crystallize.config.scaffold import MODULES
     from crystallize.errors import UnknownNameError
-    from crystallize.utils.suggest import name_hint
+    from crystallize.utils.wording import name_hint
 
     asked = [part.strip().removesuffix(".py") for text in files for part in text.split(",")]
     for module in asked:

@@ -72,7 +72,7 @@ def _groups(name: str | None) -> Collection[str]:
 
 def _refuse(what: str, name: str, choices: Sequence[str], others: Iterable[str] = ()) -> NoReturn:
     from crystallize.errors import UnknownNameError
-    from crystallize.utils.suggest import did_you_mean
+    from crystallize.utils.wording import did_you_mean
 
     near = did_you_mean(name.lower(), choices) or did_you_mean(name.lower(), others)
     hint = f"{near} Choose from {', '.join(choices)}".strip()

@@ -14,8 +14,8 @@ from crystallize.cli.screen import echo, prepare_streams
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
 from crystallize.utils.quantities import format_duration
-from crystallize.utils.suggest import counted, first_of
 from crystallize.utils.terminal import is_terminal
+from crystallize.utils.wording import counted, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

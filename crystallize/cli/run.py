@@ -518,7 +518,7 @@ def _print_resume_command(progress: ProgressPlugin, again: Sequence[str] | None)
 
 
 def _state_of(run: RunProgress) -> str:
-    from crystallize.utils.suggest import shown
+    from crystallize.utils.wording import shown
 
     if run.ended:
         return f"complete, in {shown(run.path)}" if run.path else "complete; nothing stores its results"

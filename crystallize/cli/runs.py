@@ -14,7 +14,7 @@ from crystallize.cli.errors import WRONG_USE, fail
 from crystallize.cli.removing import DryRun, Yes, is_wanted
 from crystallize.cli.tail import tail
 from crystallize.utils import quantities
-from crystallize.utils.suggest import counted, first_of
+from crystallize.utils.wording import counted, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -416,8 +416,8 @@ def _newest(found: Runs, count: int) -> Runs:
 
 
 def _table(found: Sequence[StoredRun]) -> list[str]:
-    from crystallize.utils.suggest import shown
     from crystallize.utils.text_table import TextTable
+    from crystallize.utils.wording import shown
 
     same_name = Counter(folder.name for folder in {run.path.parent for run in found})
     columns = {
@@ -452,7 +452,7 @@ def _facts(run: StoredRun, metadata: dict[str, Any]) -> Iterable[tuple[str, obje
     from crystallize.results.load import coordinates_of
     from crystallize.store.retention import pruned_of
     from crystallize.utils.levels import factors_of
-    from crystallize.utils.suggest import shown
+    from crystallize.utils.wording import shown
 
     yield "Status", run.full_status
     for key, when in (("Started", run.started), ("Ended", run.finished)):

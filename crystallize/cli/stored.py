@@ -27,7 +27,7 @@ def find_location(name: str) -> RunLocation:
     from crystallize.config.reader import read_config
     from crystallize.errors import StoreError, UnknownNameError
     from crystallize.store.finding import has_runs, stored_experiments
-    from crystallize.utils.suggest import did_you_mean, listed
+    from crystallize.utils.wording import did_you_mean, listed
 
     try:
         folder = resolve(name)

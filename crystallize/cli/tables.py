@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def print_result(name: str, result: Result, subtitle: str = "", *, detail: bool = False) -> None:
     """Print a run's summary with what its hypotheses found, its seed, and where it is stored."""
-    from crystallize.utils.suggest import shown
+    from crystallize.utils.wording import shown
 
     echo(styled(name, bold=True))
     if subtitle:

@@ -111,7 +111,7 @@ def verify(
     from crystallize.experiments.verification import verify as verify_run
     from crystallize.results.verification import DIFF, PASS
     from crystallize.store.metadata import read_metadata
-    from crystallize.utils.suggest import shown
+    from crystallize.utils.wording import shown
 
     if replicates is not None and replicate:
         raise typer.BadParameter("it goes without --replicate", param_hint="--replicates")

@@ -25,7 +25,7 @@ from crystallize.experiments.preregistration import read_plan
 from crystallize.experiments.settings import readers_of, unread_settings
 from crystallize.experiments.treatment import check_context
 from crystallize.statistics.stopping.text import read_rule
-from crystallize.utils.suggest import listed, name_hint, shown
+from crystallize.utils.wording import listed, name_hint, shown
 
 if TYPE_CHECKING:
     from os import PathLike

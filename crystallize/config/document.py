@@ -18,7 +18,7 @@ import yaml
 from crystallize.config.errors import KeyPath, Problem, spelled
 from crystallize.errors import InvalidValueError
 from crystallize.utils.files import read_plain
-from crystallize.utils.suggest import shortened
+from crystallize.utils.wording import shortened
 from crystallize.utils.yaml12 import plain_scalar
 
 LARGEST = 1 << 20

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from crystallize.errors import CrystallizeError, GraphError
-from crystallize.utils.suggest import shown
+from crystallize.utils.wording import shown
 
 KeyPath = tuple[str | int, ...]
 """Leads to a value of a config.yaml: keys of mappings and positions in lists."""

@@ -10,7 +10,7 @@ from crystallize.config.document import LARGEST, read_document
 from crystallize.config.errors import ConfigError, Problem
 from crystallize.errors import UnknownNameError
 from crystallize.utils.files import read_plain
-from crystallize.utils.suggest import name_hint, shown
+from crystallize.utils.wording import name_hint, shown
 
 CONFIG = "config.yaml"
 ROOT = "experiments"

@@ -11,7 +11,7 @@ from crystallize.discovery import advice, find
 from crystallize.errors import CrystallizeError
 from crystallize.pipelines.injection import REQUIRED, inspect_step, is_artifact, read_signature
 from crystallize.utils.failures import error_text
-from crystallize.utils.suggest import did_you_mean, listed, name_hint
+from crystallize.utils.wording import did_you_mean, listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.config.errors import KeyPath

@@ -11,7 +11,7 @@ from crystallize.config.reader import read_config
 from crystallize.config.scaffold import NewExperiment, texts_of
 from crystallize.errors import CrystallizeError, InvalidNameError, InvalidValueError, UnknownNameError
 from crystallize.utils.names import check_experiment_name
-from crystallize.utils.suggest import name_hint, shown
+from crystallize.utils.wording import name_hint, shown
 from crystallize.utils.writing import make_folder, refuse_existing
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from crystallize.pipelines.injection import REQUIRED
 from crystallize.pipelines.pipeline_step import FunctionStep, PipelineStep, StepFactory, as_step
 from crystallize.store.layout import BASELINE
 from crystallize.utils.context import RESERVED_KEYS
-from crystallize.utils.suggest import listed, name_hint
+from crystallize.utils.wording import listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.config.errors import KeyPath

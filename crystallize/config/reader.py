@@ -27,7 +27,7 @@ from crystallize.config.treatments import read_treatments
 from crystallize.errors import CrystallizeError
 from crystallize.experiments.designs.sampled import KINDS
 from crystallize.utils.names import check_experiment_name
-from crystallize.utils.suggest import listed, name_hint, nearest
+from crystallize.utils.wording import listed, name_hint, nearest
 
 if TYPE_CHECKING:
     from os import PathLike

@@ -13,7 +13,7 @@ from crystallize.plugins.execution.resolution import find_strategy
 from crystallize.results.load import coordinates_of
 from crystallize.utils.masking import MASK
 from crystallize.utils.signatures import takes_keyword
-from crystallize.utils.suggest import listed
+from crystallize.utils.wording import listed
 
 _HASHED = re.compile(r"\w+ [0-9a-f]{16,}")
 _TYPED = re.compile(r"(?:int|float|bool|NoneType|tuple|set|frozenset|Path|PurePath)\(.*\)")

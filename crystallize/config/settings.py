@@ -16,7 +16,7 @@ from crystallize.plugins.collection import examine, loads_by_itself, off_by_envi
 from crystallize.plugins.execution.resolution import find_strategy, resolve_strategy
 from crystallize.plugins.inspection import implementations, is_own, unmarked
 from crystallize.plugins.seed import SeedPlugin
-from crystallize.utils.suggest import listed
+from crystallize.utils.wording import listed
 
 _ADDING_HOOKS = frozenset({"before_replicate", "before_step", "after_step"})
 

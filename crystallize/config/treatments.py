@@ -22,7 +22,7 @@ from crystallize.experiments.designs.ranges import Range, integers, linear, log
 from crystallize.experiments.designs.sampled import KINDS, check_factor, design
 from crystallize.experiments.treatment import Treatment
 from crystallize.utils.names import name_key
-from crystallize.utils.suggest import listed, name_hint
+from crystallize.utils.wording import listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.config.errors import KeyPath

@@ -20,7 +20,7 @@ from crystallize.config.folders import (
 )
 from crystallize.config.reader import Draft, read_draft
 from crystallize.utils.names import name_key
-from crystallize.utils.suggest import name_hint, shown
+from crystallize.utils.wording import name_hint, shown
 
 if TYPE_CHECKING:
     from crystallize.config.schema import Reference, Source

@@ -30,7 +30,7 @@ from crystallize.store.reader import RunReader, replicates_of
 from crystallize.utils.context import current_context
 from crystallize.utils.files import is_plain
 from crystallize.utils.names import check_name
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.wording import name_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,7 +11,7 @@ from crystallize.discovery.installed import find
 from crystallize.discovery.loading import cannot_load, load
 from crystallize.errors import PluginLoadError, UnknownNameError
 from crystallize.utils.references import UnreachableError, import_object, search_hint
-from crystallize.utils.suggest import nearest
+from crystallize.utils.wording import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -23,7 +23,7 @@ from crystallize.statistics.hypothesis import Hypothesis, as_hypothesis
 from crystallize.store.layout import BASELINE
 from crystallize.utils.context import RESERVED_KEYS
 from crystallize.utils.names import name_key
-from crystallize.utils.suggest import listed
+from crystallize.utils.wording import listed
 
 if TYPE_CHECKING:
     from crystallize.experiments.aggregation import ResultAggregator

@@ -58,7 +58,7 @@ from crystallize.utils.masking import masked
 from crystallize.utils.names import check_experiment_name
 from crystallize.utils.randomness import check_seed, draw_master_seed
 from crystallize.utils.signals import termination_ends_the_run
-from crystallize.utils.suggest import first_of
+from crystallize.utils.wording import first_of
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

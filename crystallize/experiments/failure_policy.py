@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from crystallize.errors import InvalidTypeError, InvalidValueError
 from crystallize.plugins.artifact import ArtifactPlugin
 from crystallize.utils.checks import check_count
-from crystallize.utils.suggest import did_you_mean
+from crystallize.utils.wording import did_you_mean
 
 if TYPE_CHECKING:
     from crystallize.hookspecs import RunningExperiment

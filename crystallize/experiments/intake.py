@@ -26,7 +26,7 @@ from crystallize.results.result import failures_error, wholly_failed
 from crystallize.store.extent import Extent, takes_part
 from crystallize.store.outcome import ReplicateResult, warn_of_cache
 from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, RunCancelled, safe_repr
-from crystallize.utils.suggest import counted, listed
+from crystallize.utils.wording import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

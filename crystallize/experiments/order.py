@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from crystallize.errors import InvalidValueError
 from crystallize.utils.randomness import generator, stream_key
-from crystallize.utils.suggest import did_you_mean
+from crystallize.utils.wording import did_you_mean
 
 Order = Literal["interleaved", "randomised"]
 INTERLEAVED: Order = "interleaved"

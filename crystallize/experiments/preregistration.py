@@ -23,7 +23,7 @@ from crystallize.store.accounting import now
 from crystallize.utils.failures import store_errors
 from crystallize.utils.files import atomic_write_bytes
 from crystallize.utils.json_text import parse_json, to_json
-from crystallize.utils.suggest import shortened
+from crystallize.utils.wording import shortened
 
 if TYPE_CHECKING:
     from crystallize.hookspecs import RunningExperiment

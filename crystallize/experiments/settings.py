@@ -14,7 +14,7 @@ from crystallize.utils.context_reads import context_reads
 from crystallize.utils.resources import FactoryResource
 from crystallize.utils.signatures import signature_of, takes_keyword
 from crystallize.utils.stage import TREATMENT, StageRecord
-from crystallize.utils.suggest import listed, name_hint
+from crystallize.utils.wording import listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource

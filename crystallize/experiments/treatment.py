@@ -15,7 +15,7 @@ from crystallize.utils.factories import ConfiguredFunction, Factory
 from crystallize.utils.levels import stored_levels
 from crystallize.utils.names import name_key
 from crystallize.utils.signatures import check_call, is_async
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.wording import name_hint
 
 if TYPE_CHECKING:
     from crystallize.utils.context import FrozenContext

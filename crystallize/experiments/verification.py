@@ -37,7 +37,7 @@ from crystallize.utils.checks import check_bool, check_count
 from crystallize.utils.files import remove_folder
 from crystallize.utils.json_text import parse_json
 from crystallize.utils.signals import termination_ends_the_run
-from crystallize.utils.suggest import counted, did_you_mean, name_hint
+from crystallize.utils.wording import counted, did_you_mean, name_hint
 
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource

@@ -14,7 +14,7 @@ from crystallize.experiments.treatment import with_baseline
 from crystallize.store.finding import find_run
 from crystallize.store.metadata import read_metadata
 from crystallize.utils.names import name_key
-from crystallize.utils.suggest import listed, name_hint
+from crystallize.utils.wording import listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource

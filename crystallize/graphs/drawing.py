@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from crystallize.errors import GraphError, InvalidTypeError, InvalidValueError
 from crystallize.store.layout import BASELINE
 from crystallize.utils.files import atomic_write_bytes
-from crystallize.utils.suggest import counted, did_you_mean, first_of
 from crystallize.utils.text_table import columns_of, padded
+from crystallize.utils.wording import counted, did_you_mean, first_of
 
 if TYPE_CHECKING:
     from os import PathLike

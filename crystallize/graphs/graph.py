@@ -22,7 +22,7 @@ from crystallize.graphs.dependencies import Dependencies, files_of, in_order
 from crystallize.graphs.planning import make_plan, report_unknown_conditions, rule_faults
 from crystallize.graphs.run import GraphRun
 from crystallize.utils.checks import check_count
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.wording import name_hint
 
 if TYPE_CHECKING:
     from os import PathLike

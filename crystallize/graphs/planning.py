@@ -32,7 +32,7 @@ from crystallize.graphs.dependencies import (
     stored_conditions,
 )
 from crystallize.store.layout import BASELINE
-from crystallize.utils.suggest import did_you_mean, listed, name_hint
+from crystallize.utils.wording import did_you_mean, listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.datasources.datasource import DataSource

@@ -15,7 +15,7 @@ from crystallize.store.finding import find_run
 from crystallize.store.journal_reader import JournalReader, StoredOutcomes, has_begun
 from crystallize.store.layout import JOURNAL
 from crystallize.store.metadata import read_metadata
-from crystallize.utils.suggest import listed
+from crystallize.utils.wording import listed
 
 if TYPE_CHECKING:
     from pathlib import Path

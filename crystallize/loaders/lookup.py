@@ -21,7 +21,7 @@ from crystallize.errors import InvalidTypeError, PluginLoadError, UnknownNameErr
 from crystallize.loaders.base import FunctionLoader
 from crystallize.utils.failures import error_text, safe_repr
 from crystallize.utils.signatures import is_async, mismatch
-from crystallize.utils.suggest import listed
+from crystallize.utils.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

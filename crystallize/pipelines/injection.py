@@ -10,7 +10,7 @@ from typing import Any, get_args
 from crystallize.datasources.artifact import Artifact
 from crystallize.errors import InvalidTypeError, MissingParameterError
 from crystallize.utils.signatures import signature_of
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.wording import name_hint
 
 REQUIRED: Any = inspect.Parameter.empty
 """Stands for the default of a parameter that has none."""

@@ -14,7 +14,7 @@ from crystallize.pipelines.injection import REQUIRED, check_arguments, inspect_s
 from crystallize.utils.checks import check_bool
 from crystallize.utils.factories import ConfiguredFunction, Factory
 from crystallize.utils.signatures import name_of
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.wording import name_hint
 
 if TYPE_CHECKING:
     from crystallize.datasources.artifact import Artifact

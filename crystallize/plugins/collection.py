@@ -36,7 +36,7 @@ from crystallize.plugins.base import HOOK_NAMES, BasePlugin
 from crystallize.plugins.inspection import LOOP, Implementation, implementations, unmarked
 from crystallize.utils.failures import error_text, place_of, safe_repr
 from crystallize.utils.imports import imported
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.wording import did_you_mean, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -17,7 +17,7 @@ import pluggy
 from crystallize import hookspecs
 from crystallize.errors import PluginError
 from crystallize.plugins.base import HOOK_NAMES, BasePlugin
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.wording import did_you_mean, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,7 +12,7 @@ from crystallize.errors import InvalidTypeError, InvalidValueError
 from crystallize.hookspecs import hookimpl
 from crystallize.plugins.base import BasePlugin
 from crystallize.utils.checks import check_bool
-from crystallize.utils.suggest import counted, did_you_mean
+from crystallize.utils.wording import counted, did_you_mean
 
 if TYPE_CHECKING:
     from crystallize.hookspecs import RunningExperiment

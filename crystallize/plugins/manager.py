@@ -29,7 +29,7 @@ from crystallize.plugins.execution.resolution import make_strategy
 from crystallize.plugins.inspection import LOOP
 from crystallize.utils.failures import ADDRESSED_TO_THE_RUN, comparable_text, error_text, safe_repr
 from crystallize.utils.masking import masked
-from crystallize.utils.suggest import listed
+from crystallize.utils.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Sequence

@@ -17,8 +17,8 @@ from crystallize.statistics.samples import has_finite_number, numbers_in
 from crystallize.statistics.verdicts import check_direction, sharing_notes
 from crystallize.utils.checks import check_share
 from crystallize.utils.number_text import choose_decimals, decimals_of_each, format_number
-from crystallize.utils.suggest import counted, first_of
 from crystallize.utils.text_table import WIDTH, TextTable, wrapped
+from crystallize.utils.wording import counted, first_of
 
 if TYPE_CHECKING:
     from crystallize.metrics.condition import ConditionMetrics

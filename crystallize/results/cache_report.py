@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from crystallize.utils.suggest import counted, listed
+from crystallize.utils.wording import counted, listed
 
 if TYPE_CHECKING:
     from collections import Counter

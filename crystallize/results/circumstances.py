@@ -10,7 +10,7 @@ from typing import Any
 from crystallize.discovery.imported import installed_version
 from crystallize.store.accounting import OURS
 from crystallize.utils.json_text import is_same_json, to_json
-from crystallize.utils.suggest import shortened
+from crystallize.utils.wording import shortened
 
 SEED_SETTING = "plugins.seed.settings.seed"
 """A setting that says again what the seed itself says."""

@@ -19,7 +19,7 @@ from crystallize.errors import StoreError
 from crystallize.store.layout import CRATE
 from crystallize.store.metadata import FINISHED, INTERRUPTED, time_in
 from crystallize.utils.json_text import to_json
-from crystallize.utils.suggest import counted
+from crystallize.utils.wording import counted
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -10,7 +10,7 @@ from crystallize.results.pairs import counts
 from crystallize.statistics.p_values import rounded
 from crystallize.statistics.verdicts import WHY_WITHHELD, WITHHELD
 from crystallize.utils.number_text import choose_decimals, format_number
-from crystallize.utils.suggest import counted
+from crystallize.utils.wording import counted
 
 if TYPE_CHECKING:
     from crystallize.results.detail import Detail

@@ -26,7 +26,7 @@ from crystallize.store.manifest import read_manifest
 from crystallize.store.metadata import FINISHED, read_metadata
 from crystallize.store.outcome import Outcome, ReplicateResult
 from crystallize.utils.files import is_folder, is_plain, is_temporary, remove_folder
-from crystallize.utils.suggest import counted
+from crystallize.utils.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

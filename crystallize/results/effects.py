@@ -20,8 +20,8 @@ from crystallize.statistics.verdicts import sharing_notes
 from crystallize.utils.checks import check_share
 from crystallize.utils.levels import factors_of, level_label
 from crystallize.utils.number_text import align_points, decimals_of_each, format_number
-from crystallize.utils.suggest import counted, listed, name_hint
 from crystallize.utils.text_table import WIDTH, TextTable, wrapped
+from crystallize.utils.wording import counted, listed, name_hint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

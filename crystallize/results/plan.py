@@ -28,8 +28,8 @@ from crystallize.store.journal_reader import JournalReader, StoredOutcomes
 from crystallize.store.layout import JOURNAL
 from crystallize.utils.checks import check_share, check_size
 from crystallize.utils.number_text import choose_decimals, format_number
-from crystallize.utils.suggest import first_of, listed, name_hint
 from crystallize.utils.text_table import WIDTH, wrapped
+from crystallize.utils.wording import first_of, listed, name_hint
 
 if TYPE_CHECKING:
     from pathlib import Path

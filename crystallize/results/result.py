@@ -13,7 +13,7 @@ from crystallize.results.cache_report import CacheReport
 from crystallize.results.frame import make_frame
 from crystallize.store.layout import ROOT
 from crystallize.utils.json_text import to_json
-from crystallize.utils.suggest import counted, first_of, name_hint
+from crystallize.utils.wording import counted, first_of, name_hint
 
 if TYPE_CHECKING:
     from os import PathLike

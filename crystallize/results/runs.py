@@ -27,7 +27,7 @@ from crystallize.store.metadata import (
     time_in,
 )
 from crystallize.store.retention import artifact_size, pruned_of
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.wording import name_hint
 
 if TYPE_CHECKING:
     from os import PathLike

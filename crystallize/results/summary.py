@@ -30,8 +30,8 @@ from crystallize.statistics.samples import per_replicate
 from crystallize.statistics.verdicts import sharing_notes
 from crystallize.utils.checks import check_share
 from crystallize.utils.number_text import align_points, decimals_of_each, format_number
-from crystallize.utils.suggest import counted, listed, name_hint
 from crystallize.utils.text_table import WIDTH, TextTable, wrapped
+from crystallize.utils.wording import counted, listed, name_hint
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

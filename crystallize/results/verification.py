@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.results.circumstances import Circumstances, value_text
-from crystallize.utils.suggest import counted
 from crystallize.utils.text_table import TextTable, wrapped
+from crystallize.utils.wording import counted
 
 if TYPE_CHECKING:
     from crystallize.results.circumstances import Change

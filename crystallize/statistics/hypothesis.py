@@ -23,7 +23,7 @@ from crystallize.statistics.verifier import Verifier, VerifierFactory, check_ver
 from crystallize.utils.checks import check_size
 from crystallize.utils.factories import Factory, portable, restore
 from crystallize.utils.signatures import name_of
-from crystallize.utils.suggest import counted, listed, name_hint
+from crystallize.utils.wording import counted, listed, name_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

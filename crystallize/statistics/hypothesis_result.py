@@ -25,8 +25,8 @@ from crystallize.statistics.verdicts import (
     Direction,
 )
 from crystallize.utils.number_text import align_points, choose_decimals, decimals_of_each, format_number
-from crystallize.utils.suggest import counted, did_you_mean, listed
 from crystallize.utils.text_table import WIDTH, TextTable, wrapped
+from crystallize.utils.wording import counted, did_you_mean, listed
 
 _MOST_EXPLAINED = 3
 _MOST_SHOWN = 10

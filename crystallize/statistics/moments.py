@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import InvalidTypeError
-from crystallize.utils.suggest import shortened
+from crystallize.utils.wording import shortened
 
 if TYPE_CHECKING:
     import numpy as np

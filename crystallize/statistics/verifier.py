@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingParameterError
 from crystallize.utils.factories import ConfiguredFunction, Factory
 from crystallize.utils.signatures import is_async, mismatch, name_of, place_of_code, signature_of
-from crystallize.utils.suggest import counted, did_you_mean, listed
+from crystallize.utils.wording import counted, did_you_mean, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

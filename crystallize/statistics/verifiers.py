@@ -59,7 +59,7 @@ from crystallize.statistics.verdicts import EQUIVALENT, NOT_WORSE, check_directi
 from crystallize.statistics.verifier import verifier
 from crystallize.statistics.wilcoxon import SignedRanks, is_exact, signed_ranks
 from crystallize.utils.checks import check_bool, check_count, check_share, check_size
-from crystallize.utils.suggest import listed
+from crystallize.utils.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,7 +11,7 @@ from typing import Any
 
 from crystallize.utils.code import changes_of_code
 from crystallize.utils.json_text import is_same_json
-from crystallize.utils.suggest import shortened
+from crystallize.utils.wording import shortened
 
 _MISSING: Any = object()
 

@@ -22,7 +22,7 @@ from crystallize.store.folders import (
 from crystallize.store.layout import METADATA, ROOT, RunLocation, root_folder, version_number
 from crystallize.store.metadata import DELETED, has_status, is_complete, run_token
 from crystallize.utils.files import is_folder
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.wording import name_hint
 
 LATEST = "latest"
 

@@ -14,7 +14,7 @@ from crystallize.experiments.experiment import Experiment
 from crystallize.experiments.treatment import Treatment
 from crystallize.pipelines.pipeline_step import pipeline_step
 from crystallize.plugins.artifact import ArtifactPlugin
-from crystallize.utils.suggest import did_you_mean, listed
+from crystallize.utils.wording import did_you_mean, listed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crystallize.utils.failures import error_text, place_of
-from crystallize.utils.suggest import did_you_mean
+from crystallize.utils.wording import did_you_mean
 
 
 class UnreachableError(Exception):

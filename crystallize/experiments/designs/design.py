@@ -12,7 +12,7 @@ from crystallize.errors import InvalidTypeError, InvalidValueError
 from crystallize.experiments.treatment import Treatment, check_context
 from crystallize.utils.levels import Labels, cell_name, factors_of, level_label
 from crystallize.utils.sharing import to_python
-from crystallize.utils.suggest import listed, name_hint
+from crystallize.utils.wording import listed, name_hint
 
 MOST_CELLS = 100_000
 """How many cells a design may have: each becomes a condition, with a folder and a row in every table."""

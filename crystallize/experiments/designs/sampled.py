@@ -12,7 +12,7 @@ from crystallize.experiments.designs.ranges import Range
 from crystallize.experiments.treatment import check_context
 from crystallize.utils.checks import check_count
 from crystallize.utils.randomness import check_seed
-from crystallize.utils.suggest import name_hint
+from crystallize.utils.wording import name_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

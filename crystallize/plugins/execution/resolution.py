@@ -11,7 +11,7 @@ from crystallize.errors import CrystallizeError, InvalidTypeError, PluginError
 from crystallize.plugins.base import BasePlugin
 from crystallize.plugins.inspection import LOOP, implementations
 from crystallize.utils.failures import error_text, place_of, safe_repr
-from crystallize.utils.suggest import listed, name_hint
+from crystallize.utils.wording import listed, name_hint
 
 _WHAT = "execution strategy"
 _DEFINE = f"Define {LOOP}(self, experiment, replicate_fn)"

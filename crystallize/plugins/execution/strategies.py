@@ -255,7 +255,7 @@ def _check_executor_type(value: object) -> str:
     if not isinstance(value, str):
         raise InvalidTypeError(f"executor_type is one of {allowed}, got {value!r}")
     if value not in VALID_EXECUTOR_TYPES:
-        from crystallize.utils.suggest import did_you_mean
+        from crystallize.utils.wording import did_you_mean
 
         raise InvalidValueError(
             f"there is no executor_type {value!r}, only {allowed}", hint=did_you_mean(value, allowed)

@@ -13,7 +13,7 @@ from crystallize.statistics.stopping.boundaries import SHAPES, bounds
 from crystallize.statistics.stopping.report import Finding, Look, ends, known
 from crystallize.statistics.stopping.rule import DifferencesWatch, SingleRule, Watch
 from crystallize.utils.checks import check_bool, check_count
-from crystallize.utils.suggest import did_you_mean, first_of
+from crystallize.utils.wording import did_you_mean, first_of
 
 
 @dataclass(frozen=True, repr=False)

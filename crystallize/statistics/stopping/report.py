@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from crystallize.statistics.verdicts import WHY_WITHHELD, WITHHELD
 from crystallize.utils.number_text import choose_decimals, format_number
-from crystallize.utils.suggest import counted
 from crystallize.utils.text_table import wrapped
+from crystallize.utils.wording import counted
 
 _MOST_LISTED = 4
 

@@ -14,7 +14,7 @@ from crystallize.statistics.stopping.running import Losses, RunningMoments
 from crystallize.statistics.verdicts import WITHHELD
 from crystallize.store.layout import BASELINE
 from crystallize.utils.checks import check_count
-from crystallize.utils.suggest import counted, listed, name_hint
+from crystallize.utils.wording import counted, listed, name_hint
 
 Row: TypeAlias = "Mapping[str, Mapping[str, Sequence[Any]]]"
 """What one replicate recorded: values by metric, by condition; of a condition that failed, nothing."""

@@ -11,7 +11,7 @@ from crystallize.statistics.stopping.best import best
 from crystallize.statistics.stopping.decided import decided
 from crystallize.statistics.stopping.looks import looks
 from crystallize.statistics.stopping.precise import precise
-from crystallize.utils.suggest import listed, name_hint
+from crystallize.utils.wording import listed, name_hint
 
 if TYPE_CHECKING:
     from crystallize.statistics.stopping.rule import SingleRule, StoppingRule

@@ -9,7 +9,7 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from crystallize.utils.quantities import format_time
-from crystallize.utils.suggest import counted
+from crystallize.utils.wording import counted
 from crystallize_tui.config_file import ConfigFile
 from crystallize_tui.config_tree import ConfigTree
 from crystallize_tui.wording import about, one_line, plain

@@ -18,8 +18,8 @@ from crystallize.cli.errors import FAILED, WRONG_USE
 from crystallize.errors import CrystallizeError
 from crystallize.experiments.failure_policy import outcome_command
 from crystallize.store.locks import holder_of, lock_of
-from crystallize.utils.suggest import counted
 from crystallize.utils.text_table import columns_of, shorten
+from crystallize.utils.wording import counted
 from crystallize_tui.footer import KeyFooter
 from crystallize_tui.history import HistoryScreen
 from crystallize_tui.log_pane import LogPane

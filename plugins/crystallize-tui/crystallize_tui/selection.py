@@ -20,7 +20,7 @@ from textual.worker import get_current_worker
 from crystallize.config.errors import ConfigError
 from crystallize.config.folders import experiments_root, folder_of
 from crystallize.config.project import FoundExperiment, find_experiments, read_experiment
-from crystallize.utils.suggest import counted, shown
+from crystallize.utils.wording import counted, shown
 from crystallize_tui.create import CreateScreen
 from crystallize_tui.details import Details
 from crystallize_tui.experiment_tree import ExperimentTree

@@ -22,8 +22,8 @@ from crystallize.results.load import load_result
 from crystallize.store.metadata import RUNNING
 from crystallize.utils.files import open_plain
 from crystallize.utils.quantities import format_size
-from crystallize.utils.suggest import shown
 from crystallize.utils.terminal import visible
+from crystallize.utils.wording import shown
 from crystallize_tui.tables import LiveTable
 from crystallize_tui.wording import one_line, plain
 

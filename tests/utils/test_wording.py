@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crystallize.utils.suggest import did_you_mean, first_of, listed, name_hint, shortened
+from crystallize.utils.wording import did_you_mean, first_of, listed, name_hint, shortened
 
 
 @pytest.mark.parametrize(
