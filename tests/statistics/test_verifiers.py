@@ -337,6 +337,11 @@ def test_values_of_any_size_have_a_mean_and_a_standard_deviation(values, power):
     assert scaled_sd == pytest.approx(sd * scale, rel=1e-9)
 
 
+@pytest.mark.parametrize("test", [welch_t_test, paired_t_test])
+def test_the_interval_of_the_largest_numbers_is_infinite(test):
+    assert compare(test, [0.0, 1.0, 2.0], [1.7e308, 1e308, -1.7e308])["interval"] == (-math.inf, math.inf)
+
+
 @pytest.mark.parametrize("test", TESTS)
 @pytest.mark.parametrize("power", [-900, -600, 600, 900])
 def test_tests_keep_their_value_for_differences_of_any_size(test, power):
