@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import InvalidTypeError
 from crystallize.results.circumstances import Change, changes, signature_changes, value_text
 from crystallize.results.load import load_run
-from crystallize.statistics.moments import moments, paired_differences
+from crystallize.statistics.moments import difference_of_means, moments, paired_differences
 from crystallize.statistics.samples import per_replicate
 from crystallize.utils.json_text import to_json
 from crystallize.utils.text_table import TextTable, wrapped
@@ -157,14 +157,15 @@ def _metric_difference(
             if seed is not None and seed == other and replicate in rows[0] and replicate in rows[1]
         ]
     numbers = [_numbers(column, metric, pairs) for column in columns]
-    means = [None if each is None else float(moments(each).mean) for each in numbers]
+    ours, theirs = (None if each is None else moments(each) for each in numbers)
+    means = [None if each is None else each.mean for each in (ours, theirs)]
     difference = largest = None
-    if numbers[0] is not None and numbers[1] is not None:
+    if ours is not None and theirs is not None:
         if pairs:
-            gaps = paired_differences(numbers[0], numbers[1])
-            difference, largest = float(gaps.mean()), float(abs(gaps).max())
+            gaps = paired_differences(*numbers)
+            difference, largest = moments(gaps).mean, float(abs(gaps).max())
         else:
-            difference = means[1] - means[0]  # type: ignore[operator]
+            difference = difference_of_means(ours, theirs)
     return MetricDifference(condition, metric, len(pairs), means[0], means[1], difference, largest, same)
 
 

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 from crystallize.results.pairs import counts
 from crystallize.statistics.p_values import rounded
 from crystallize.statistics.verdicts import WHY_WITHHELD, WITHHELD
+<<<<<<< HEAD
 from crystallize.utils.number_text import choose_decimals, format_number
 from crystallize.utils.wording import counted
+=======
+from crystallize.utils.number_text import choose_decimals, decimals_of_each, format_number
+from crystallize.utils.wording import counted
+>>>>>>> fuzznum
 
 if TYPE_CHECKING:
     from crystallize.results.detail import Detail
@@ -29,19 +34,21 @@ def detail_lines(row: SummaryRow, found: Detail, confidence: float) -> Iterator[
     """Yield what is known of a comparison, as names and texts."""
     level = f"{100 * confidence:g}% interval"
     both = found.baseline_mean, found.treatment_mean
-    decimals = choose_decimals([row.half_width], [row.difference, *both])
+    spreads = [row.half_width] * 3
+    if found.shares is not None:
+        spreads[1:] = [(high - low) / 2 for low, high in found.shares]
+    of_difference, *of_means = decimals_of_each(spreads, [row.difference, *both])
     left_out = f"; left out: {', '.join(counts(row.dropped))}" if row.dropped else ""
     of_clusters = "" if found.clusters is None else f" of {counted(found.clusters, 'cluster')}"
     yield "pairs", f"{row.pairs}{of_clusters}{left_out}"
-    means = [format_number(mean, decimals) for mean in both]
+    means = [format_number(mean, own) for mean, own in zip(both, of_means, strict=True)]
     if found.shares is not None:
-        means = [
-            f"{mean} {_interval(ends, decimals, '')}" for mean, ends in zip(means, found.shares, strict=True)
-        ]
+        shown = zip(means, found.shares, of_means, strict=True)
+        means = [f"{mean} {_interval(ends, own, '')}" for mean, ends, own in shown]
     yield "means", f"baseline {means[0]}, {row.condition} {means[1]}"
     if row.difference is not None:
-        difference = format_number(row.difference, decimals, sign="+")
-        ends = "" if row.interval is None else f", {level} {_interval(row.interval, decimals, '+')}"
+        difference = format_number(row.difference, of_difference, sign="+")
+        ends = "" if row.interval is None else f", {level} {_interval(row.interval, of_difference, '+')}"
         yield "difference", f"{difference}{ends} ({_METHODS[row.method or 'student']})"
     if found.relative is not None and found.relative_interval is not None:
         low, high = found.relative_interval

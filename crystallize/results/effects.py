@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.errors import InvalidValueError, MissingMetricError, UnknownNameError
 from crystallize.metrics.condition import check_recorded, recorded_metrics
 from crystallize.statistics.adjustment import holm
-from crystallize.statistics.moments import moments, paired_differences, rounding_of
+from crystallize.statistics.moments import mean_of, moments, paired_differences, rounding_of
 from crystallize.statistics.p_values import rounded
 from crystallize.statistics.samples import has_finite_number, numbers_in
 from crystallize.statistics.t_tests import MeanDifference
@@ -196,7 +196,7 @@ class Effects(Sequence[Effect]):
         down, across = (
             [level_label(factor, level) for level in levels[factor]] for factor in (first, second)
         )
-        return down, across, {place: math.fsum(found) / len(found) for place, found in cells.items()}
+        return down, across, {place: mean_of(found) for place, found in cells.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain dicts and lists."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from crystallize.metrics.condition import ConditionMetrics
 
 _COLUMNS = ("replicate", "condition", "metric", "value")
+_FEWEST_ROUNDED = 2.0**53  # integers from here on may be no floats
 
 
 def make_frame(
@@ -20,7 +22,8 @@ def make_frame(
     """Return a row for each value: the labels, replicate, condition, factors, metric, value, and tags.
 
     A factor has a column with the level of each condition; one called like another column is in ``factor:NAME``, and
-    a tag called like a label in ``tag:NAME``.
+    a tag called like a label in ``tag:NAME``. Integers that no float holds keep their digits: then the column is of
+    objects.
 
     Parameters
     ----------
@@ -36,6 +39,8 @@ def make_frame(
     ImportError
         If pandas is not installed.
     """
+    import numpy as np
+
     frame = frame_type(asked_by)
     found, names = list(conditions), list(labels)
     tags = {
@@ -52,7 +57,15 @@ def make_frame(
     runs = {tuple(labelled.values()): place for place, (labelled, _) in reversed(list(enumerate(found)))}
     # Stable: conditions and metrics stay in their order.
     rows.sort(key=lambda row: (runs[tuple(row[name] for name in names)], row["replicate"]))
-    return frame(rows, columns=[*names, *_COLUMNS[:2], *factors.values(), *_COLUMNS[2:], *tags.values()])
+    table = frame(rows, columns=[*names, *_COLUMNS[:2], *factors.values(), *_COLUMNS[2:], *tags.values()])
+    for name in table.select_dtypes("float"):
+        if (
+            table[name].abs() >= _FEWEST_ROUNDED
+        ).any():  # pandas makes floats of integers beside floats and gaps
+            values = [row.get(name, math.nan) for row in rows]
+            if int in map(type, values):
+                table[name] = np.array(values, dtype=object)
+    return table
 
 
 def frame_type(asked_by: str) -> type[DataFrame]:

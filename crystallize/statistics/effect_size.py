@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from crystallize.statistics.moments import FloatArray, Moments
 
 
+_LEAST_SHARE = 1e-10  # of two standard deviations: from there on a correlation has five digits
+
+
 class EffectSize(NamedTuple):
     """A mean difference in units of the standard deviation of the differences.
 
@@ -76,7 +79,8 @@ def pairing(baseline: Moments, treatment: Moments, differences: Moments) -> Pair
     Returns
     -------
     Pairing or None
-        None if there are less than two pairs, or if a condition or the difference never varies.
+        None if there are less than two pairs, if a condition or the difference never varies, or if one condition hardly
+        varies beside the other.
 
     References
     ----------
@@ -87,7 +91,8 @@ def pairing(baseline: Moments, treatment: Moments, differences: Moments) -> Pair
         return None
     # On shares of the largest: squares of large or tiny numbers are no floats.
     a, b, difference = (sd / max(spreads) for sd in spreads)
-    if not (a * b > 0 and difference * difference > 0):
+    # The square of the smaller one is lost in that of the larger one, and the correlation with it.
+    if not (min(a, b) > _LEAST_SHARE * max(a, b) and difference * difference > 0):
         return None
     correlation = (a * a + b * b - difference * difference) / (2 * a * b)
     return Pairing(max(-1.0, min(1.0, correlation)), (a * a + b * b) / difference**2)

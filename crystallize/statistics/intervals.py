@@ -14,7 +14,7 @@ from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.statistics.moments import as_floats, moments, paired_differences
+from crystallize.statistics.moments import as_floats, moments, paired_differences, scaled
 
 if TYPE_CHECKING:
     from crystallize.statistics.moments import FloatArray, NumberArray
@@ -137,34 +137,36 @@ def clustered_mean(
     multiway clustering", Journal of Business and Economic Statistics 29, 238-249.
     """
     n, mean, *_ = moments(values)
-    each = range(n)
-    variance, groups = _variance_of_mean(values, mean, clusters)
+    groups = len(set(clusters))
     if groups < 2 or not math.isfinite(mean):
         return ClusteredMean(mean, math.nan, groups, math.nan)
+    each = range(n)
+    (errors,), (exponent,) = scaled((values - mean)[None])  # squares of large or tiny ones are no floats
+    variance, _ = _variance_of_mean(errors, clusters)
     freedom = groups - 1.0
-    of_replicates, count = _variance_of_mean(values, mean, each if replicates is None else replicates)
+    of_replicates, count = _variance_of_mean(errors, each if replicates is None else replicates)
     if 1 < count < n:
-        of_cells, _ = _variance_of_mean(values, mean, each)
+        of_cells, _ = _variance_of_mean(errors, each)
         more = max(of_replicates - of_cells, of_replicates - variance, 0.0)
         if more > 0:
             freedom = (variance + more) ** 2 / (variance**2 / (groups - 1) + more**2 / (count - 1))
         variance += more
-    error = math.sqrt(variance)
+    error = math.ldexp(math.sqrt(variance), int(exponent))
     if error <= rounding:
         mean, error = (0.0 if abs(mean) <= rounding else mean), 0.0
     return ClusteredMean(mean, error, groups, freedom)
 
 
-def _variance_of_mean(values: FloatArray, mean: float, names: Sequence[Hashable]) -> tuple[float, int]:
+def _variance_of_mean(errors: FloatArray, names: Sequence[Hashable]) -> tuple[float, int]:
     """Return the variance of a mean whose errors are alike where values have one name, and how many names there are."""
     import numpy as np
 
     places: dict[Hashable, int] = {}
     which = np.array([places.setdefault(name, len(places)) for name in names], dtype=np.intp)
     groups = len(places)
-    if groups < 2 or not math.isfinite(mean):
+    if groups < 2:
         return math.nan, groups
-    sums = np.bincount(which, weights=values - mean, minlength=groups) / len(values)
+    sums = np.bincount(which, weights=errors, minlength=groups) / len(errors)
     return groups / (groups - 1) * float(sums @ sums), groups
 
 

@@ -86,20 +86,24 @@ def means_of_rows(rows: Sequence[Sequence[float]], metric: str) -> NumberArray:
     import numpy as np
 
     numbers = as_numbers([value for row in rows for value in row], metric)
-    if len(numbers) == len(rows):
-        return numbers
-    lengths = np.array([len(row) for row in rows])
-    starts = np.cumsum(lengths) - lengths
-    origins = numbers[starts]
-    with np.errstate(all="ignore"):
-        # Counted from the first value, as in moments: the mean of equal values is their value.
-        shifted = _subtract(numbers, np.repeat(origins, lengths))
-        means: FloatArray = as_floats(origins) + np.add.reduceat(shifted, starts) / lengths
-        odd = ~np.isfinite(means)
-        if odd.any():  # a value is not finite, or what lies between two of them is not
-            parts = as_floats(numbers) / np.repeat(lengths, lengths)
-            means[odd] = np.add.reduceat(parts, starts)[odd]
-    return means
+    return numbers if len(numbers) == len(rows) else np.array([mean_of(row) for row in rows])
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """Return the mean of some numbers with all its digits: of as many with the same sum, in any order, it is the same.
+
+    If a value is not finite, the mean is what IEEE 754 gives.
+    """
+    n = len(values)
+    try:
+        if all(map(_is_int, values)):
+            return sum(values) / n
+        mean = math.fsum(values) / n
+        return mean + math.fsum([*values, *[-mean] * n]) / n  # what was rounded off
+    except (OverflowError, ValueError):  # their sum is no float, or one of them is not finite
+        from statistics import mean as exact_mean
+
+        return exact_mean(map(_to_float, values))
 
 
 def moments_of_sides(baseline: Rows, treatment: Rows) -> tuple[Moments, Moments]:

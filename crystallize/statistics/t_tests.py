@@ -126,8 +126,9 @@ class MeanDifference:
         from scipy.special import stdtrit
 
         quantile = stdtrit(self.freedom, (1 + confidence) / 2)
-        half_width = number_or_array(np.where(self.error == 0, 0.0, quantile * self.error))
-        return self.difference - half_width, self.difference + half_width
+        with np.errstate(over="ignore"):
+            half_width = number_or_array(np.where(self.error == 0, 0.0, quantile * self.error))
+            return self.difference - half_width, self.difference + half_width
 
     def _upper_tail(self, statistic: Any) -> Any:
         import numpy as np

@@ -79,6 +79,18 @@ def test_other_seeds_give_no_pairs_but_a_difference_of_means(call, changed):
     assert (baseline["pairs"], baseline["difference"], baseline["largest"]) == (0, 1.0, None)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_numbers_of_any_size_have_their_difference(call, project, seed):
+    for master_seed, larger in ((1, 0), (seed, 1)):
+        metrics = {"count": 2**60 + larger, "loss": (1 - larger) * 1.7e308}
+        Experiment(
+            lambda: None, [lambda data, m=metrics: (data, m)], name="large", seed=master_seed, replicates=2
+        ).run()
+    found = json.loads(call("diff", "large@v0", "large", "--json").out)
+    assert {row["metric"]: row["difference"] for row in found["metrics"]} == {"count": 1.0, "loss": -1.7e308}
+    assert {row["pairs"] for row in found["metrics"]} == {2 if seed == 1 else 0}
+
+
 def test_more_replicates_have_no_other_seeds(call, project):
     for replicates in ("3", "5"):
         assert call("run", "make", "--replicates", replicates).code == 0

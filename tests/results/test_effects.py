@@ -315,6 +315,14 @@ def test_effects_and_interactions_are_shown_as_tables() -> None:
     assert "<td>T x K</td>" in effects._repr_html_()
 
 
+def test_the_table_of_an_interaction_has_the_means_of_large_numbers() -> None:
+    def large(data: float, a: int = 0, b: int = 0, c: int = 0) -> tuple[float, dict[str, float]]:
+        return data, {"y": 1e308}
+
+    effects = run(large, grid(a=[0, 1], b=[0, 1], c=[0, 1])).effects("y")
+    assert effects.interaction("a", "b").count("1.00e+308") == 4
+
+
 def test_the_table_of_an_interaction_shows_what_a_factor_does_beside_a_far_larger_one() -> None:
     def measure(data: Any, *, size: float = 1, knob: int = 0) -> Any:
         return data, {"y": size * (2 + 0.3 * knob)}

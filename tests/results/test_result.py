@@ -17,6 +17,7 @@ from crystallize import (
     FrozenContext,
     Hypothesis,
     PipelineStep,
+    grid,
     paired_t_test,
     treatment,
 )
@@ -209,6 +210,19 @@ def test_to_frame_is_tidy_with_a_column_for_each_tag() -> None:
     curve = frame[(frame.metric == "curve") & (frame.condition == "low") & (frame.replicate == 1)]
     assert curve[["value", "epoch"]].to_numpy().tolist() == [[1.0, 0], [1.1, 1]]
     assert frame[frame.metric == "loss"]["epoch"].isna().all()
+
+
+def test_to_frame_keeps_the_digits_of_large_integers_beside_floats_and_gaps() -> None:
+    large = 2**60 + 1
+
+    def step(data: Any, *, key: int = 0) -> tuple[Any, dict[str, float]]:
+        return data, {"loss": 0.5, "seed": large}
+
+    frame = Experiment(lambda: None, [step], treatments=grid(key=[large]), name="e").run().to_frame()
+    assert frame[frame.metric == "seed"]["value"].tolist() == [large, large]
+    assert frame[frame.metric == "loss"]["value"].tolist() == [0.5, 0.5]
+    assert frame[frame.condition == "baseline"]["key"].isna().all()
+    assert frame[frame.condition != "baseline"]["key"].tolist() == [large, large]
 
 
 def test_to_frame_without_pandas_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -391,6 +391,15 @@ def test_details_are_shown_as_blocks_of_80_columns(draws):
     assert max(map(len, shown.splitlines())) <= 80
 
 
+def test_the_details_of_one_pair_hide_neither_a_small_difference_nor_a_small_mean():
+    large = str(make_result(baseline={"a": [1e6]}, t={"a": [1e6 - 1e-4]}).summary(detail=True))
+    assert "difference  -1.00e-04 (Student's t on pairs)" in large
+    small = str(make_result(baseline={"a": [1e-9]}, t={"a": [391.4]}).summary(detail=True))
+    assert "means       baseline 1.00e-09, t 391" in small
+    share = str(make_result(baseline={"a": [False]}, t={"a": [True]}).summary(detail=True))
+    assert "means       baseline 0.000 [0.000, 0.793], t 1.000 [0.207, 1.000]" in share
+
+
 def test_means_keep_their_digits_where_the_difference_never_varies():
     shown = str(make_result(baseline={"a": [0.25, 0.5]}, t={"a": [0.25, 0.5]}).summary(detail=True))
     assert "  means       baseline 0.375, t 0.375\n" in shown

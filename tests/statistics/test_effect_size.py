@@ -108,6 +108,18 @@ def test_pairing_of_what_never_varies_is_not_known():
     assert pairing(np.array([1.0]), np.array([2.0])) is None
 
 
+@pytest.mark.parametrize("power", range(-18, 0))
+def test_the_correlation_with_what_hardly_varies_is_right_or_not_known(power):
+    rng = np.random.default_rng(0)
+    baseline = rng.normal(size=20)
+    treatment = rng.normal(size=20) - 0.5 * baseline
+    found = pairing(10.0**power * baseline, treatment)
+    if found is None:
+        assert power < -9
+    else:
+        assert found.correlation == pytest.approx(np.corrcoef(baseline, treatment)[0, 1], abs=1e-5)
+
+
 def test_pairs_with_a_negative_correlation_are_told_from_chance():
     rng = np.random.default_rng(1)
     chance = [is_known_to_be_negative(np.corrcoef(*rng.normal(size=(2, 12)))[0, 1], 12) for _ in range(2000)]

@@ -148,6 +148,18 @@ def test_of_one_replicate_clusters_alone_count():
     assert clustered_mean(values, range(12), [0] * 12) == clustered_mean(values, range(12))
 
 
+@pytest.mark.parametrize("power", [-1000, -600, -300, 300, 600, 1000])
+def test_clustered_means_keep_their_interval_for_values_of_any_size(power):
+    replicates = np.tile(range(3), 4)
+    values = np.random.default_rng(4).normal(size=12) + 2 * replicates
+    here, there = (
+        clustered_mean(each, np.repeat(range(4), 3), replicates) for each in (values, values * 2.0**power)
+    )
+    assert here.freedom < 3
+    assert there.freedom == pytest.approx(here.freedom)
+    assert [end * 2.0**-power for end in there.interval()] == pytest.approx(here.interval())
+
+
 def test_one_cluster_says_nothing_about_others():
     found = clustered_mean(np.array([1.0, 2.0]), ["a", "a"])
     assert found.clusters == 1

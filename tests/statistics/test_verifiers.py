@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
-from statistics import fmean
+from statistics import fmean, mean
 
 import numpy as np
 import pytest
@@ -311,18 +311,20 @@ def test_the_mean_of_infinity_is_infinite_wherever_it_stands(order):
 
 
 @settings(deadline=None, max_examples=60)
-@given(
-    st.lists(st.lists(st.floats(allow_nan=False), min_size=1, max_size=9), min_size=1),
-    st.floats(allow_nan=False),
-)
-def test_the_means_of_rows_are_those_of_each_row(rows, equal):
-    rows = [*rows, [equal] * 3]
-    means = means_of_rows(rows, "x")
-    assert means[-1] == equal
-    expected = [mean_and_sd(row)[0] for row in rows]
-    largest = [max(map(abs, row)) for row in rows]
-    for mean, wanted, size in zip(means, expected, largest, strict=True):
-        assert mean == pytest.approx(wanted, rel=0, abs=4e-16 * size, nan_ok=True)
+@given(st.lists(st.lists(st.floats(), min_size=1) | st.lists(st.integers(-(2**70), 2**70), min_size=1)))
+def test_the_means_of_rows_are_the_exact_ones_of_each_row(rows):
+    means = means_of_rows([*rows, [0.5, True]], "x")
+    assert means.tolist() == pytest.approx([*map(mean, rows), 0.75], rel=2.0**-52, abs=5e-324, nan_ok=True)
+
+
+def test_replicates_with_equal_means_of_their_values_are_ties():
+    baseline, treatment = (
+        [[1.0, 1.0, 0.0], [2, 1, 2], [True, False, False]],
+        [[2.0, 0.0, 0.0], [1, 2, 2], [False, True, False]],
+    )
+    left, right = (means_of_rows(rows, "x").tolist() for rows in (baseline, treatment))
+    assert left == right
+    assert compare(wilcoxon_test, [*left, 1, 2], [*right, 3, 5])["p_value"] == 0.5
 
 
 @settings(deadline=None, max_examples=60)
@@ -333,6 +335,11 @@ def test_values_of_any_size_have_a_mean_and_a_standard_deviation(values, power):
     scaled_mean, scaled_sd = mean_and_sd([value * scale for value in values])
     assert scaled_mean == pytest.approx(mean * scale, rel=1e-9, abs=1e-9 * scale)
     assert scaled_sd == pytest.approx(sd * scale, rel=1e-9)
+
+
+@pytest.mark.parametrize("test", [welch_t_test, paired_t_test])
+def test_the_interval_of_the_largest_numbers_is_infinite(test):
+    assert compare(test, [0.0, 1.0, 2.0], [1.7e308, 1e308, -1.7e308])["interval"] == (-math.inf, math.inf)
 
 
 @pytest.mark.parametrize("test", TESTS)

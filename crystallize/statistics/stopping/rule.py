@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, TypeAlias
 
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingMetricError, ValidationError
+from crystallize.statistics.moments import mean_of
 from crystallize.statistics.stopping.report import Finding, Look, RuleReport, Stopping, ends
 from crystallize.statistics.stopping.running import Losses, RunningMoments
 from crystallize.statistics.verdicts import WITHHELD
@@ -255,10 +256,7 @@ class SingleWatch(Watch):
                 f"the metric {self.metric!r} of the rule {self.rule} is not numeric, for example {values!r:.60}",
                 f"condition {condition!r}, replicate {self.replicates - 1}",
             )
-        try:
-            return math.fsum(values) / len(values) if values else math.nan
-        except (OverflowError, ValueError):  # infinities of both signs, or an int beyond all floats
-            return math.nan
+        return mean_of(values) if values else math.nan
 
     def end(self, reason: str) -> None:
         """Note that the rule has decided."""
