@@ -113,21 +113,31 @@ def _numpy_seed() -> Callable[[int], None]:
     import ctypes
 
     import numpy as np  # the first replicate pays for it, `import crystallize` does not
-    from numpy.random.mtrand import get_bit_generator  # which the stubs of numpy.random keep to themselves
+    from numpy.random.mtrand import (  # which the stubs of numpy.random keep to themselves
+        get_bit_generator,
+        set_bit_generator,
+    )
 
     seed_anew, twister = np.random.seed, get_bit_generator()
     if type(twister) is not np.random.MT19937:
         return seed_anew  # which says that it cannot be seeded
     state = (ctypes.c_char * _TWISTER_BYTES).from_address(twister.ctypes.state_address)
-    seeded: int | None = None
-    fresh = b""
+    made: tuple[int | None, bytes] = (
+        None,
+        b"",
+    )  # one object: another thread may put its own there at any moment
 
     def seed_unless_fresh(seed: int) -> None:
-        nonlocal seeded, fresh
-        if seed != seeded or get_bit_generator() is not twister or state.raw != fresh:
-            seed_anew(seed)
-            fresh = state.raw
-            # It begins with the seed, unless another thread has drawn meanwhile.
-            seeded = seed if fresh.startswith(seed.to_bytes(4, sys.byteorder)) else None
+        nonlocal made
+        seeded, fresh = made
+        if seed == seeded and get_bit_generator() is twister and state.raw == fresh:
+            set_bit_generator(
+                twister
+            )  # has it forget the second normal of a pair, which is no part of the state
+            return
+        seed_anew(seed)
+        fresh = state.raw
+        # It begins with the seed, unless another thread has drawn meanwhile.
+        made = seed if fresh.startswith(seed.to_bytes(4, sys.byteorder)) else None, fresh
 
     return seed_unless_fresh

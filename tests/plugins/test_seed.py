@@ -68,6 +68,13 @@ def numpys_state():
     return [words.tolist(), *rest]
 
 
+def draw_and_put_the_state_back():
+    generator = np.random.get_bit_generator()
+    state = generator.state
+    np.random.normal()  # makes two, and holds the second one back beside the state
+    generator.state = state
+
+
 def replace_generator():
     np.random.set_bit_generator(np.random.MT19937(3))
 
@@ -78,6 +85,7 @@ def test_numpys_generator_is_as_seeded_whatever_the_condition_before_did_with_it
     disturbances = [
         lambda: None,
         np.random.normal,  # leaves another one for the next call
+        draw_and_put_the_state_back,
         lambda: np.random.random(312),  # all of a state's numbers, so that its place is the one of before
         lambda: np.random.seed(1),
         lambda: np.random.seed([1]),  # the state begins with 2**31

@@ -11,6 +11,8 @@ import logging
 import logging.handlers
 import os
 import pickle
+import random
+import sys
 import threading
 import time
 import traceback
@@ -122,6 +124,7 @@ def load(run: str) -> bytes:
             )
         with _opening:
             if payload.replicate_fn is None:
+                give_dask_its_own_generator()
                 payload.surroundings = pickle.loads(payload.surroundings)
                 if payload.workers_are_ours:
                     payload.surroundings.restore()
@@ -244,6 +247,18 @@ class _Batch:
 
 def _raised(error: BaseException) -> Raised:
     return Raised(dump_error(error), "".join(traceback.format_exception(error)))
+
+
+def give_dask_its_own_generator() -> None:
+    """Have Dask draw no random numbers from the global generator: it does so for every message, while steps run."""
+    shared, own = random.random.__self__, random.Random()  # type: ignore[attr-defined]
+    for name, module in list(sys.modules.items()):
+        if name == "dask.sizeof" or name.partition(".")[0] in ("distributed", "tornado"):
+            for key, value in list(vars(module).items()):
+                if value is random:
+                    setattr(module, key, own)
+                elif getattr(value, "__self__", None) is shared:
+                    setattr(module, key, getattr(own, value.__name__))
 
 
 # -- logging -----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -151,9 +152,17 @@ def seen(tmp_path_factory):
     (folder / "only_here.py").write_text("NUMBER = 12")
 
     def look(replicate):
+        import random
+
         import only_here
+        from dask.sizeof import sizeof
+        from distributed.protocol.compression import byte_sample
 
         found = {"number": only_here.NUMBER, "folder": str(Path.cwd()), "input": sys.stdin.read()}
+        random.seed(5)
+        sizeof({f"key {number}": number for number in range(20)})  # what Dask does to send a message
+        byte_sample(memoryview(b"message" * 100), 10, 5)
+        found["random"] = random.random()
         return found | {name: os.environ[name] for name in ("MY_SETTING", "OMP_NUM_THREADS")}
 
     strategy = DaskExecution(max_workers=2, resources={"GPU": 2, "licence": 0.5}, progress=True)
@@ -187,6 +196,10 @@ def test_workers_have_the_environment_the_folder_and_the_path_of_the_coordinator
 def test_resources_are_what_one_replicate_needs_so_nobody_waits(seen):
     assert seen.strategy.settings["resources"] == {"GPU": 2, "licence": 0.5}
     assert len(seen.results) == 4
+
+
+def test_dask_draws_nothing_from_the_random_generator_of_steps(seen):
+    assert [result["random"] for result in seen.results] == [random.Random(5).random()] * 4
 
 
 def test_steps_find_no_input(seen):
