@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 
 STRIDE = 31337
 """Distance between the seeds of two neighbouring replicates."""
-
-_TWISTER_BYTES = 624 * 4 + 4
-"""What makes the state of a Mersenne Twister: its numbers, and the place among them."""
 
 
 class SeedPlugin(BasePlugin):
@@ -105,39 +101,6 @@ def seed_random_and_numpy(seed: int) -> None:
 
 @cache  # each outcome asks
 def _numpy_seed() -> Callable[[int], None]:
-    """Return ``np.random.seed``, but that it does nothing where the state is the one that it would make.
-
-    That is so under all conditions of a replicate but the first, unless a step draws from the global generator; to
-    find it out takes a tenth of the time.
-    """
-    import ctypes
-
     import numpy as np  # the first replicate pays for it, `import crystallize` does not
-    from numpy.random.mtrand import (  # which the stubs of numpy.random keep to themselves
-        get_bit_generator,
-        set_bit_generator,
-    )
 
-    seed_anew, twister = np.random.seed, get_bit_generator()
-    if type(twister) is not np.random.MT19937:
-        return seed_anew  # which says that it cannot be seeded
-    state = (ctypes.c_char * _TWISTER_BYTES).from_address(twister.ctypes.state_address)
-    made: tuple[int | None, bytes] = (
-        None,
-        b"",
-    )  # one object: another thread may put its own there at any moment
-
-    def seed_unless_fresh(seed: int) -> None:
-        nonlocal made
-        seeded, fresh = made
-        if seed == seeded and get_bit_generator() is twister and state.raw == fresh:
-            set_bit_generator(
-                twister
-            )  # has it forget the second normal of a pair, which is no part of the state
-            return
-        seed_anew(seed)
-        fresh = state.raw
-        # It begins with the seed, unless another thread has drawn meanwhile.
-        made = seed if fresh.startswith(seed.to_bytes(4, sys.byteorder)) else None, fresh
-
-    return seed_unless_fresh
+    return np.random.seed

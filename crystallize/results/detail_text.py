@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING
 from crystallize.results.pairs import counts
 from crystallize.statistics.p_values import rounded
 from crystallize.statistics.verdicts import WHY_WITHHELD, WITHHELD
-<<<<<<< HEAD
-from crystallize.utils.number_text import choose_decimals, format_number
-from crystallize.utils.wording import counted
-=======
 from crystallize.utils.number_text import choose_decimals, decimals_of_each, format_number
 from crystallize.utils.wording import counted
->>>>>>> fuzznum
 
 if TYPE_CHECKING:
     from crystallize.results.detail import Detail

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from crystallize import Experiment, ParallelExecution, Pipeline, SeedPlugin, pipeline_step, treatment
+from crystallize import Experiment, ParallelExecution, Pipeline, SeedPlugin, pipeline_step
 from crystallize.errors import InvalidTypeError, InvalidValueError, MissingParameterError, PluginError
 
 
@@ -63,62 +63,9 @@ def test_the_global_generators_are_seeded_like_by_their_own_functions():
         assert baseline(result)["numpy"][replicate] == np.random.random()
 
 
-def numpys_state():
-    _, words, *rest = np.random.get_state()
-    return [words.tolist(), *rest]
-
-
-def draw_and_put_the_state_back():
-    generator = np.random.get_bit_generator()
-    state = generator.state
-    np.random.normal()  # makes two, and holds the second one back beside the state
-    generator.state = state
-
-
-def replace_generator():
-    np.random.set_bit_generator(np.random.MT19937(3))
-
-
-@pytest.mark.parametrize("seed", [5, 0, 2**31])
-def test_numpys_generator_is_as_seeded_whatever_the_condition_before_did_with_it(seed):
-    kept = np.random.get_bit_generator()
-    disturbances = [
-        lambda: None,
-        np.random.normal,  # leaves another one for the next call
-        draw_and_put_the_state_back,
-        lambda: np.random.random(312),  # all of a state's numbers, so that its place is the one of before
-        lambda: np.random.seed(1),
-        lambda: np.random.seed([1]),  # the state begins with 2**31
-        lambda: None,
-        replace_generator,
-        replace_generator,
-        lambda: np.random.set_bit_generator(kept),
-    ]
-
-    def note_state_and_disturb(data, ctx):
-        ctx.record("state", numpys_state())
-        disturbances[ctx["disturbance"]]()
-
-    the_experiment = Experiment(
-        lambda: None,
-        Pipeline([note_state_and_disturb]),
-        plugins=[SeedPlugin(seed=seed)],
-        initial_ctx={"disturbance": 0},
-        treatments=[
-            treatment(f"t{number}", {"disturbance": number}) for number in range(1, len(disturbances))
-        ],
-    )
-    try:
-        result = the_experiment.run(replicates=2)
-    finally:
-        np.random.set_bit_generator(kept)
-    for replicate in range(2):
-        np.random.seed((seed + replicate * 31337) % 2**32)
-        states = [condition.metrics["state"][replicate] for condition in result.metrics.conditions]
-        assert states == [numpys_state()] * len(disturbances)
-
-
 def test_baseline_and_treatments_of_a_replicate_share_the_seed_and_the_draws():
+    from crystallize import treatment
+
     result = experiment(SeedPlugin(seed=5), treatments=[treatment("t", {})]).run(replicates=3)
     assert result.metrics.treatments["t"].metrics == baseline(result)
 

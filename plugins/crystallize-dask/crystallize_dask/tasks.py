@@ -18,6 +18,7 @@ import time
 import traceback
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
+from importlib.util import module_from_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from distributed import get_worker
@@ -251,7 +252,12 @@ def _raised(error: BaseException) -> Raised:
 
 def give_dask_its_own_generator() -> None:
     """Have Dask draw no random numbers from the global generator: it does so for every message, while steps run."""
-    shared, own = random.random.__self__, random.Random()  # type: ignore[attr-defined]
+    spec = random.__spec__
+    assert spec is not None
+    assert spec.loader is not None
+    own = module_from_spec(spec)  # a second copy of the module, with a generator of its own
+    spec.loader.exec_module(own)
+    shared = random.random.__self__  # type: ignore[attr-defined]
     for name, module in list(sys.modules.items()):
         if name == "dask.sizeof" or name.partition(".")[0] in ("distributed", "tornado"):
             for key, value in list(vars(module).items()):

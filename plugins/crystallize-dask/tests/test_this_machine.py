@@ -156,12 +156,14 @@ def seen(tmp_path_factory):
 
         import only_here
         from dask.sizeof import sizeof
+        from distributed import worker_state_machine
         from distributed.protocol.compression import byte_sample
 
         found = {"number": only_here.NUMBER, "folder": str(Path.cwd()), "input": sys.stdin.read()}
         random.seed(5)
         sizeof({f"key {number}": number for number in range(20)})  # what Dask does to send a message
         byte_sample(memoryview(b"message" * 100), 10, 5)
+        worker_state_machine.random.Random(0)  # what each new worker does
         found["random"] = random.random()
         return found | {name: os.environ[name] for name in ("MY_SETTING", "OMP_NUM_THREADS")}
 
