@@ -292,6 +292,17 @@ def rounding_of(*arrays: NumberArray) -> float:
     return ROUNDING * max((float(np.abs(values).max()) for values in floats), default=0.0)
 
 
+def errors_of_differences(baseline: NumberArray, treatment: NumberArray) -> FloatArray:
+    """Return by how much each of the paired differences of a row may be off, since the values are rounded: n x 1."""
+    import numpy as np
+
+    found = np.zeros((max(len(baseline), len(treatment)), 1))
+    for values in (baseline, treatment):
+        if values.dtype.kind == "f" and values.size:
+            np.maximum(found, 2.0**-52 * np.abs(values).max(axis=1, keepdims=True), out=found)
+    return found
+
+
 def as_numbers(values: Any, metric: str) -> NumberArray:
     """Return `values` as a 1-D array of numbers; text that looks like a number is not one.
 

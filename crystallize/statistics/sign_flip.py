@@ -25,7 +25,9 @@ class SignFlips(NamedTuple):
     high: FloatArray
 
 
-def flip_signs(differences: FloatArray, alpha: float, resamples: int, seed: int) -> SignFlips:
+def flip_signs(
+    differences: FloatArray, errors: FloatArray, alpha: float, resamples: int, seed: int
+) -> SignFlips:
     """Test whether the means of paired differences are zero, by giving them other signs.
 
     All exchanges are tried if there are at most ``resamples + 1`` that matter, else random ones, which are the same for
@@ -35,6 +37,8 @@ def flip_signs(differences: FloatArray, alpha: float, resamples: int, seed: int)
     ----------
     differences : numpy.ndarray
         Differences of pairs, 2-D; a test is made of each row.
+    errors : numpy.ndarray
+        By how much each difference of a row may be off, n x 1.
     alpha : float
         The intervals are at 1 - alpha.
     resamples, seed : int
@@ -54,18 +58,21 @@ def flip_signs(differences: FloatArray, alpha: float, resamples: int, seed: int)
     if tested.size:
         numbers, exponents = scaled(differences[tested])
         sums, counts = _sums_of_subsets(numbers, resamples, seed)
-        p_value, low, high = _judge(numbers, sums, counts, alpha)
+        small = np.ldexp(errors[tested], -exponents[:, None])
+        p_value, low, high = _judge(numbers, small, sums, counts, alpha)
         found[:, tested] = p_value, np.ldexp(low, exponents), np.ldexp(high, exponents)
     return SignFlips(*found)
 
 
-def _judge(numbers: FloatArray, sums: FloatArray, counts: FloatArray, alpha: float) -> SignFlips:
+def _judge(
+    numbers: FloatArray, errors: FloatArray, sums: FloatArray, counts: FloatArray, alpha: float
+) -> SignFlips:
     import numpy as np
 
     n, tried = numbers.shape[1], len(counts)
     total = numbers.sum(axis=1, keepdims=True)
     # Flipping a subset takes twice its sum from the total. Sums that should be equal differ by rounding.
-    rounding = _ROUNDING * np.abs(numbers).sum(axis=1, keepdims=True)
+    rounding = np.maximum(_ROUNDING * np.abs(numbers).sum(axis=1, keepdims=True), n * errors)
     as_far = np.abs(total - 2 * sums) >= np.abs(total) - rounding
     p_value = (np.count_nonzero(as_far, axis=1) + 1) / (tried + 1)
     # The means of a subset of replicates and of its complement are where the test's answer changes. A random subset

@@ -46,6 +46,7 @@ from crystallize.statistics.moments import (
     as_numbers,
     by_tables,
     difference_of_means,
+    errors_of_differences,
     moments,
     moments_of_pairs,
     moments_of_sides,
@@ -173,7 +174,8 @@ def _sign_flips(
 ) -> Sequence[Found | Exception]:
     def compare(baseline: Rows, treatment: Rows) -> Records:
         def flip(*tables: NumberArray) -> SignFlips:
-            return flip_signs(paired_differences(*tables), alpha, resamples, seed)
+            errors = errors_of_differences(*tables)
+            return flip_signs(paired_differences(*tables), errors, alpha, resamples, seed)
 
         pairs = moments_of_pairs(baseline, treatment)
         mean, n = MeanDifference.of_pairs(pairs), pairs.n
@@ -240,7 +242,7 @@ def sign_flip_test(
 def _wilcoxon(samples: Sequence[Pair], *, alpha: float, method: Method) -> Sequence[Found | Exception]:
     def compare(baseline: Rows, treatment: Rows) -> Records:
         def rank(*tables: NumberArray) -> SignedRanks:
-            return signed_ranks(paired_differences(*tables), method)
+            return signed_ranks(paired_differences(*tables), method, errors_of_differences(*tables))
 
         pairs = moments_of_pairs(baseline, treatment)
         mean, n = MeanDifference.of_pairs(pairs), pairs.n

@@ -40,11 +40,13 @@ class SignedRanks(NamedTuple):
     p_value: Any
 
 
-def signed_ranks(differences: FloatArray, method: Method = "auto") -> SignedRanks:
+def signed_ranks(
+    differences: FloatArray, method: Method = "auto", errors: FloatArray | None = None
+) -> SignedRanks:
     """Return the signed-rank statistic of `differences` (1-D), or of each row of a table, and its p-value.
 
-    Zeros are left out, and equal sizes share their ranks. The exact distribution is that of the ranks as they are, so
-    it is exact with ties too.
+    Zeros are left out, and equal sizes share their ranks: 1 - 2/3 is as large as 1/3 - 0, though rounding makes it
+    larger. The exact distribution is that of the ranks as they are, so it is exact with ties too.
 
     Parameters
     ----------
@@ -52,6 +54,8 @@ def signed_ranks(differences: FloatArray, method: Method = "auto") -> SignedRank
         The paired differences.
     method : {"auto", "exact", "normal"}
         "auto" is exact up to :data:`MOST_EXACT` differences, counted with the zeros: the data do not choose.
+    errors : numpy.ndarray, optional
+        By how much each difference of a row may be off, n x 1; nothing, if not given.
 
     References
     ----------
@@ -59,9 +63,15 @@ def signed_ranks(differences: FloatArray, method: Method = "auto") -> SignedRank
     (1981), Concepts of Nonparametric Theory, chapter 3, for ties. The normal approximation has no correction for
     continuity.
     """
+    import numpy as np
+
     if differences.ndim == 1:
         return SignedRanks(*(each.item() for each in signed_ranks(differences[None], method)))
-    return SignedRanks(*by_tables(lambda rows: _ranks_of_rows(rows, method), differences, size=_TABLE))
+    if errors is None:
+        errors = np.zeros((1, 1))
+    return SignedRanks(
+        *by_tables(lambda rows, off: _ranks_of_rows(rows, off, method), differences, errors, size=_TABLE)
+    )
 
 
 def is_exact(n: int, method: Method) -> bool:
@@ -69,21 +79,23 @@ def is_exact(n: int, method: Method) -> bool:
     return method == "exact" or (method == "auto" and n <= MOST_EXACT)
 
 
-def _ranks_of_rows(differences: FloatArray, method: Method) -> SignedRanks:
+def _ranks_of_rows(differences: FloatArray, errors: FloatArray, method: Method) -> SignedRanks:
     import numpy as np
 
     length = differences.shape[1]
     known = np.isfinite(differences).all(axis=1) & (length > 0)
     keys = _sorted_by_size(differences)
-    sizes, positive = keys >> np.uint64(1), keys & np.uint64(1) == 0
+    sizes, positive = (keys >> np.uint64(1)).view(np.float64), keys & np.uint64(1) == 0
     zeros = np.count_nonzero(sizes == 0, axis=1)
     n = length - zeros
     # Twice the rank is an integer, with ties too.
     doubled = 2 * (np.arange(1, length + 1) - zeros[:, None])
     tied = np.zeros(len(n))
-    for row in np.flatnonzero((sizes[:, 1:] == sizes[:, :-1]).any(axis=1)):
+    with np.errstate(invalid="ignore"):
+        is_tie = np.diff(sizes) <= 2 * errors
+    for row in np.flatnonzero(is_tie.any(axis=1)):
         first = zeros[row]
-        doubled[row, first:], tied[row] = _shared_ranks(sizes[row, first:])
+        doubled[row, first:], tied[row] = _shared_ranks(is_tie[row, first:], n[row])
     positive &= sizes != 0
     above = (doubled * positive).sum(axis=1)
     total = n * (n + 1)
@@ -116,12 +128,15 @@ def _sorted_by_size(differences: FloatArray) -> NumberArray:
     return keys
 
 
-def _shared_ranks(ascending: NumberArray) -> tuple[NumberArray, float]:
-    """Return twice the rank of each size, and what ties take from the variance of the statistic, times 48."""
+def _shared_ranks(is_tie: NumberArray, n: int) -> tuple[NumberArray, float]:
+    """Return twice the rank of each of `n` sizes, and what ties take from the variance of the statistic, times 48.
+
+    `is_tie` tells of each size but the first whether it is that of the one before.
+    """
     import numpy as np
 
-    starts = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
-    counts = np.diff(starts, append=len(ascending))
+    starts = np.flatnonzero(np.concatenate([[True], ~is_tie]))
+    counts = np.diff(starts, append=n)
     return np.repeat(2 * starts + counts + 1, counts), float((counts.astype(float) ** 3 - counts).sum())
 
 

@@ -337,6 +337,18 @@ def test_values_of_any_size_have_a_mean_and_a_standard_deviation(values, power):
     assert scaled_sd == pytest.approx(sd * scale, rel=1e-9)
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=9),
+    st.sampled_from([0, 1e6]),
+)
+def test_tests_of_exchanges_see_the_ties_of_decimal_numbers_through_their_rounding(pairs, offset):
+    for test in (wilcoxon_test, sign_flip_test):
+        whole = compare(test, *zip(*pairs, strict=True))
+        tenths = compare(test, *([offset + each / 10 for each in side] for side in zip(*pairs, strict=True)))
+        assert tenths["p_value"] == whole["p_value"]
+
+
 @pytest.mark.parametrize("test", [welch_t_test, paired_t_test])
 def test_the_interval_of_the_largest_numbers_is_infinite(test):
     assert compare(test, [0.0, 1.0, 2.0], [1.7e308, 1e308, -1.7e308])["interval"] == (-math.inf, math.inf)
