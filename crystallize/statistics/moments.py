@@ -293,13 +293,13 @@ def rounding_of(*arrays: NumberArray) -> float:
 
 
 def errors_of_differences(baseline: NumberArray, treatment: NumberArray) -> FloatArray:
-    """Return by how much each of the paired differences of a row may be off, since the values are rounded: n x 1."""
+    """Return by how much each of the paired differences of tables may be off, since the values are rounded."""
     import numpy as np
 
-    found = np.zeros((max(len(baseline), len(treatment)), 1))
+    found = np.zeros(np.broadcast_shapes(baseline.shape, treatment.shape))
     for values in (baseline, treatment):
-        if values.dtype.kind == "f" and values.size:
-            np.maximum(found, 2.0**-52 * np.abs(values).max(axis=1, keepdims=True), out=found)
+        if values.dtype.kind == "f":
+            np.maximum(found, 2.0**-52 * np.abs(values), out=found)
     return found
 
 

@@ -38,7 +38,7 @@ def flip_signs(
     differences : numpy.ndarray
         Differences of pairs, 2-D; a test is made of each row.
     errors : numpy.ndarray
-        By how much each difference of a row may be off, n x 1.
+        By how much each difference may be off.
     alpha : float
         The intervals are at 1 - alpha.
     resamples, seed : int
@@ -58,8 +58,8 @@ def flip_signs(
     if tested.size:
         numbers, exponents = scaled(differences[tested])
         sums, counts = _sums_of_subsets(numbers, resamples, seed)
-        small = np.ldexp(errors[tested], -exponents[:, None])
-        p_value, low, high = _judge(numbers, small, sums, counts, alpha)
+        together = np.ldexp(errors[tested].sum(axis=1), -exponents)
+        p_value, low, high = _judge(numbers, together[:, None], sums, counts, alpha)
         found[:, tested] = p_value, np.ldexp(low, exponents), np.ldexp(high, exponents)
     return SignFlips(*found)
 
@@ -72,7 +72,7 @@ def _judge(
     n, tried = numbers.shape[1], len(counts)
     total = numbers.sum(axis=1, keepdims=True)
     # Flipping a subset takes twice its sum from the total. Sums that should be equal differ by rounding.
-    rounding = np.maximum(_ROUNDING * np.abs(numbers).sum(axis=1, keepdims=True), n * errors)
+    rounding = np.maximum(_ROUNDING * np.abs(numbers).sum(axis=1, keepdims=True), errors)
     as_far = np.abs(total - 2 * sums) >= np.abs(total) - rounding
     p_value = (np.count_nonzero(as_far, axis=1) + 1) / (tried + 1)
     # The means of a subset of replicates and of its complement are where the test's answer changes. A random subset

@@ -55,7 +55,7 @@ def signed_ranks(
     method : {"auto", "exact", "normal"}
         "auto" is exact up to :data:`MOST_EXACT` differences, counted with the zeros: the data do not choose.
     errors : numpy.ndarray, optional
-        By how much each difference of a row may be off, n x 1; nothing, if not given.
+        By how much each difference may be off; nothing, if not given.
 
     References
     ----------
@@ -68,7 +68,7 @@ def signed_ranks(
     if differences.ndim == 1:
         return SignedRanks(*(each.item() for each in signed_ranks(differences[None], method)))
     if errors is None:
-        errors = np.zeros((1, 1))
+        errors = np.zeros_like(differences)
     return SignedRanks(
         *by_tables(lambda rows, off: _ranks_of_rows(rows, off, method), differences, errors, size=_TABLE)
     )
@@ -92,10 +92,13 @@ def _ranks_of_rows(differences: FloatArray, errors: FloatArray, method: Method) 
     doubled = 2 * (np.arange(1, length + 1) - zeros[:, None])
     tied = np.zeros(len(n))
     with np.errstate(invalid="ignore"):
-        is_tie = np.diff(sizes) <= 2 * errors
-    for row in np.flatnonzero(is_tie.any(axis=1)):
+        gaps = np.diff(sizes)
+        may_tie = (gaps <= 2 * errors.max(axis=1, keepdims=True, initial=0.0)).any(axis=1)
+    for row in np.flatnonzero(may_tie & known):
         first = zeros[row]
-        doubled[row, first:], tied[row] = _shared_ranks(is_tie[row, first:], n[row])
+        own = errors[row, np.argsort(np.abs(differences[row]))][first:]
+        is_tie = gaps[row, first:] <= own[1:] + own[:-1]
+        doubled[row, first:], tied[row] = _shared_ranks(is_tie, n[row])
     positive &= sizes != 0
     above = (doubled * positive).sum(axis=1)
     total = n * (n + 1)

@@ -349,6 +349,13 @@ def test_tests_of_exchanges_see_the_ties_of_decimal_numbers_through_their_roundi
         assert tenths["p_value"] == whole["p_value"]
 
 
+def test_one_very_large_value_makes_no_ties_of_the_others():
+    baseline, treatment = [0.0, 1.0, 1.0, 1.0, 1.0], [1e20, 2.0, 1.5, 0.75, 1.25]
+    expected = stats.wilcoxon(treatment, baseline, method="exact")
+    assert compare(wilcoxon_test, baseline, treatment)["p_value"] == expected.pvalue
+    assert compare(wilcoxon_test, baseline, treatment)["statistic"] == 15 - 2 * expected.statistic
+
+
 @pytest.mark.parametrize("test", [welch_t_test, paired_t_test])
 def test_the_interval_of_the_largest_numbers_is_infinite(test):
     assert compare(test, [0.0, 1.0, 2.0], [1.7e308, 1e308, -1.7e308])["interval"] == (-math.inf, math.inf)
