@@ -25,6 +25,8 @@ def drive(flow: Flow[T], on_await: Callable[[], None] | None = None) -> T:
     on_await : callable, optional
         Called before the first awaitable is awaited, if there is one.
     """
+    value: Any = None
+    raised: BaseException | None = None
     try:
         awaitable = next(flow)
         if on_await is not None:
@@ -33,14 +35,16 @@ def drive(flow: Flow[T], on_await: Callable[[], None] | None = None) -> T:
 
         while True:
             try:
-                value = run_awaitable(awaitable)
+                value, raised = run_awaitable(awaitable), None
             except BaseException as error:  # the flow decides what an error means, whatever its kind
-                awaitable = flow.throw(error)
-            else:
-                awaitable = flow.send(value)
+                raised = error
+            # After the handler, or each later error of the flow would count as raised while this one was handled.
+            awaitable = flow.send(value) if raised is None else flow.throw(raised)
     except StopIteration as end:
         result: T = end.value
         return result
+    finally:
+        raised = None  # it refers to this frame
 
 
 def _is_cancelled() -> bool:
@@ -59,18 +63,23 @@ async def adrive(flow: Flow[T]) -> T:
     If the task that it runs in is cancelled, the flow is closed. A cancellation of something that the flow awaits is an
     error like any other.
     """
+    value: Any = None
+    raised: BaseException | None = None
     try:
         awaitable = next(flow)
         while True:
             try:
-                value = await awaitable
+                value, raised = await awaitable, None
             except BaseException as error:
                 if _is_cancelled():
                     flow.close()
                     raise
-                awaitable = flow.throw(error)
-            else:
-                awaitable = flow.send(value)
+                raised = error
+            awaitable = (
+                flow.send(value) if raised is None else flow.throw(raised)
+            )  # after the handler, as above
     except StopIteration as end:
         result: T = end.value
         return result
+    finally:
+        raised = None

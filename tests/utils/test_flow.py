@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -67,6 +68,21 @@ def test_an_awaitables_error_is_raised_where_the_flow_waits_for_it(run: Callable
         return caught, after
 
     assert run(flow()) == ("from the awaitable", 6)
+
+
+@each_driver
+def test_a_later_error_does_not_count_as_raised_while_an_earlier_one_was_handled(
+    run: Callable[[Flow[Any]], Any],
+) -> None:
+    def flow() -> Flow[Any]:
+        with suppress(ValueError):
+            yield fail()
+        try:
+            raise KeyError("later")
+        except KeyError as later:
+            return later.__context__
+
+    assert run(flow()) is None
 
 
 @each_driver
