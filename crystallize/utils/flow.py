@@ -75,9 +75,7 @@ async def adrive(flow: Flow[T]) -> T:
                     flow.close()
                     raise
                 raised = error
-            awaitable = (
-                flow.send(value) if raised is None else flow.throw(raised)
-            )  # after the handler, as above
+            awaitable = flow.send(value) if raised is None else flow.throw(raised)  # as above
     except StopIteration as end:
         result: T = end.value
         return result
