@@ -100,8 +100,10 @@ class DaskExecution(BasePlugin):
 
             from crystallize.plugins.execution import PoolDriver, pack_replicate_fn, threads_for
             from crystallize_dask.cluster import LocalCluster, connect
+            from crystallize_dask.own_generator import give_dask_its_own_generator
             from crystallize_dask.transport import DaskTransport, Terms
 
+            give_dask_its_own_generator()  # another experiment of a graph may run in this process meanwhile
             packed = pack_replicate_fn(replicate_fn)
             resources = self.resources or {}
             local, address = None, self.address

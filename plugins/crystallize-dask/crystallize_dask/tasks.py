@@ -11,14 +11,11 @@ import logging
 import logging.handlers
 import os
 import pickle
-import random
-import sys
 import threading
 import time
 import traceback
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
-from importlib.util import module_from_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from distributed import get_worker
@@ -26,6 +23,7 @@ from distributed import get_worker
 from crystallize.errors import ExecutionError
 from crystallize.plugins.execution import SECONDS_PER_BATCH, close_loop, dump_error, finish, unpack
 from crystallize_dask.local_worker import silence_dask
+from crystallize_dask.own_generator import give_dask_its_own_generator
 from crystallize_dask.payload import versions
 
 if TYPE_CHECKING:
@@ -248,23 +246,6 @@ class _Batch:
 
 def _raised(error: BaseException) -> Raised:
     return Raised(dump_error(error), "".join(traceback.format_exception(error)))
-
-
-def give_dask_its_own_generator() -> None:
-    """Have Dask draw no random numbers from the global generator: it does so for every message, while steps run."""
-    spec = random.__spec__
-    assert spec is not None
-    assert spec.loader is not None
-    own = module_from_spec(spec)  # a second copy of the module, with a generator of its own
-    spec.loader.exec_module(own)
-    shared = random.random.__self__  # type: ignore[attr-defined]
-    for name, module in list(sys.modules.items()):
-        if name == "dask.sizeof" or name.partition(".")[0] in ("distributed", "tornado"):
-            for key, value in list(vars(module).items()):
-                if value is random:
-                    setattr(module, key, own)
-                elif getattr(value, "__self__", None) is shared:
-                    setattr(module, key, getattr(own, value.__name__))
 
 
 # -- logging -----------------------------------------------------------------------------------------------

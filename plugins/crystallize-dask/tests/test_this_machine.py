@@ -151,20 +151,24 @@ def seen(tmp_path_factory):
     folder = tmp_path_factory.mktemp("seen")
     (folder / "only_here.py").write_text("NUMBER = 12")
 
-    def look(replicate):
+    def draw_after_dask():
         import random
 
-        import only_here
         from dask.sizeof import sizeof
         from distributed import worker_state_machine
         from distributed.protocol.compression import byte_sample
 
-        found = {"number": only_here.NUMBER, "folder": str(Path.cwd()), "input": sys.stdin.read()}
         random.seed(5)
         sizeof({f"key {number}": number for number in range(20)})  # what Dask does to send a message
         byte_sample(memoryview(b"message" * 100), 10, 5)
         worker_state_machine.random.Random(0)  # what each new worker does
-        found["random"] = random.random()
+        return random.random()
+
+    def look(replicate):
+        import only_here
+
+        found = {"number": only_here.NUMBER, "folder": str(Path.cwd()), "input": sys.stdin.read()}
+        found["drawn"] = draw_after_dask()
         return found | {name: os.environ[name] for name in ("MY_SETTING", "OMP_NUM_THREADS")}
 
     strategy = DaskExecution(max_workers=2, resources={"GPU": 2, "licence": 0.5}, progress=True)
@@ -175,7 +179,13 @@ def seen(tmp_path_factory):
         patch.syspath_prepend(str(folder))
         patch.chdir(folder)
         results = strategy.run_experiment_loop(SimpleNamespace(owed=iter(range(4))), look)
-    return SimpleNamespace(folder=folder, strategy=strategy, results=results, shown=shown.getvalue())
+    return SimpleNamespace(
+        folder=folder,
+        strategy=strategy,
+        results=results,
+        shown=shown.getvalue(),
+        drawn=draw_after_dask(),
+    )
 
 
 def test_workers_that_are_slow_to_start_are_waited_for(monkeypatch):
@@ -201,7 +211,9 @@ def test_resources_are_what_one_replicate_needs_so_nobody_waits(seen):
 
 
 def test_dask_draws_nothing_from_the_random_generator_of_steps(seen):
-    assert [result["random"] for result in seen.results] == [random.Random(5).random()] * 4
+    undisturbed = random.Random(5).random()
+    assert [result["drawn"] for result in seen.results] == [undisturbed] * 4
+    assert seen.drawn == undisturbed  # for experiments of a graph that run in the coordinator
 
 
 def test_steps_find_no_input(seen):
