@@ -92,7 +92,7 @@ def _print(found: Sequence[tuple[FoundExperiment, LastRun]]) -> None:
             echo(styled(_one_line(group), bold=True))
         sign = " ".join(filter(None, (_one_line(each.icon), GRAPH if each.is_graph else "")))
         problem = "" if last is None else last["problem"] or ""
-        details = [each.error or _one_line(each.description), problem]
+        details = [each.error or problem or _one_line(each.description)]
         if each.is_graph:
             details.insert(0, f"depends on {', '.join(each.depends_on)}")
         about = f"{sign}{'  ' if sign else ''}{'. '.join(filter(None, details))}"
