@@ -203,16 +203,17 @@ class Intake:
 
     def _give_result_to(self, error: BaseException) -> None:
         """Have an error that ends the run carry what was measured."""
-        in_order, has_parts = self._in_order, False
+        in_order = self._in_order
+        parts: list[ReplicateResult] = []
         if in_order is None or not in_order.is_over:
             for each in () if in_order is None else in_order.held_back():
                 self._add(each)
             extent = Extent(dropped=self.run.dropped)
-            for part in self._still_owed(extent):
-                has_parts = True
+            parts = list(self._still_owed(extent))
+            for part in parts:
                 self._count += len(part.outcomes) == extent.count_owed(part.replicate, self._conditions)
                 self._aggregator.add(part)
-        if not self._count and not has_parts:
+        if not self._count and not parts:
             return
         try:
             result = self._result or self._collated()

@@ -165,5 +165,11 @@ class Run:
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        only_here: dict[str, Any] = {"exit_stack": None, "hypotheses": (), "stored": ()}
-        return self.__dict__ | only_here | {"failed": {}, "_by_identity": {}}
+        only_here: dict[str, Any] = {
+            "exit_stack": None,
+            "hypotheses": (),
+            "stored": (),
+            "failed": {},
+            "_by_identity": {},
+        }
+        return self.__dict__ | only_here

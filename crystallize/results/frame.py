@@ -59,9 +59,8 @@ def make_frame(
     rows.sort(key=lambda row: (runs[tuple(row[name] for name in names)], row["replicate"]))
     table = frame(rows, columns=[*names, *_COLUMNS[:2], *factors.values(), *_COLUMNS[2:], *tags.values()])
     for name in table.select_dtypes("float"):
-        if (
-            table[name].abs() >= _FEWEST_ROUNDED
-        ).any():  # pandas makes floats of integers beside floats and gaps
+        # pandas makes floats of integers beside floats and gaps
+        if (table[name].abs() >= _FEWEST_ROUNDED).any():
             values = [row.get(name, math.nan) for row in rows]
             if int in map(type, values):
                 table[name] = np.array(values, dtype=object)

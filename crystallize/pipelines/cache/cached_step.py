@@ -413,9 +413,8 @@ class CachedStep:
                 name = asked.entry_name(answers)
                 self._folder.store(name, about, *packed)
                 self._recent.pop(name, None)
-                self._folder.remember_way(
-                    answers
-                )  # who knows it finds the entry, and does not run the step beside us
+                # Last: who knows the way finds the entry, and does not run the step beside us.
+                self._folder.remember_way(answers)
             except OSError as error:
                 self._stop_storing(asked.ctx, self._cannot_write(error))
         return output_hash

@@ -44,4 +44,4 @@ if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     os.register_at_fork(after_in_child=_block_interrupts)
-    util.register_after_fork(libraries, _unblock_interrupts_of_others)
+    util.register_after_fork(libraries, _unblock_interrupts_of_others)  # for as long as these live: always
