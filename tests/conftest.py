@@ -20,6 +20,9 @@ from hypothesis import HealthCheck, settings
 
 from tests.warm_interpreter import WarmInterpreter
 
+# OpenBLAS has its threads busy for a while after each thing that they do, in each process that imports NumPy.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+
 gc.disable()  # imports and collection make objects by the hundred thousand, and no garbage to look for
 
 # On a busy machine anything may be slow, and no test of ours is about that.

@@ -131,7 +131,7 @@ def outcome_line(replicate: int, outcome: Outcome, trace: int, attempt: int) -> 
         "condition": condition,
         "attempt": attempt,
         "status": "ok" if error is None else error.status,
-        "seed": exact_json.pack(seed),
+        "seed": seed if exact_json.is_plain(seed) else exact_json.pack(seed),
         "metrics": metrics if _is_plain(metrics) else exact_json.pack(metrics),
         "trace": trace,
         "started": started,

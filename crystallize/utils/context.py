@@ -132,6 +132,8 @@ class FrozenContext(Mapping[str, Any]):
         What was written, by the key of its name: name, step and what the sink returned.
     handed_back : list of (str, bytes)
         What hooks send to their plugins in the coordinator: name and pickled value.
+    is_enclosed : bool
+        Whether the pipeline that is running is inside of a step of another one.
     is_over : bool
         Whether the outcome is complete, so that nobody would get what comes later.
     """
@@ -150,6 +152,7 @@ class FrozenContext(Mapping[str, Any]):
         "artifact_sink",
         "caching",
         "handed_back",
+        "is_enclosed",
         "is_over",
         "looks",
         "metrics",
@@ -178,9 +181,9 @@ class FrozenContext(Mapping[str, Any]):
             del self._own["condition"]
         self._master_seed = master_seed
         self._outer_rng_key = rng_key
+        self.is_enclosed = False
         # The places, below the stage, of the step that a pipeline runs inside of, and of the step of that pipeline.
-        self._enclosing: str | None = None
-        self._inner = ""
+        self._enclosing = self._inner = ""
         self._stage: int | None = None  # None while none runs: what plugins do is noted nowhere
         self.noted: list[Any] = []
         self.metrics = MetricLog(self.noted)
@@ -435,11 +438,6 @@ class FrozenContext(Mapping[str, Any]):
         self.caching = self.caching or Caching()
         return self.caching
 
-    @property
-    def is_enclosed(self) -> bool:
-        """Whether the pipeline that is running is inside of a step of another one."""
-        return self._enclosing is not None
-
     def set_step_name(self, step_name: str) -> None:
         """Let ``ctx["step_name"]`` be that of the stage to come, whose hooks are called before it begins."""
         self._own["step_name"] = step_name
@@ -463,7 +461,7 @@ class FrozenContext(Mapping[str, Any]):
 
     def end_stage(self) -> None:
         """Take no more notes."""
-        if self._stage is not None and self._enclosing is None:
+        if self._stage is not None and not self.is_enclosed:
             if self.rest is not None:
                 self._end_rare()
             self.looks = self._stage = None
@@ -581,12 +579,12 @@ class FrozenContext(Mapping[str, Any]):
         if self._stage is None:
             yield
             return
-        before = self._inner, self._enclosing, self._own["step_name"]
-        self._enclosing = self._inner
+        before = self._inner, self._enclosing, self.is_enclosed, self._own["step_name"]
+        self._enclosing, self.is_enclosed = self._inner, True
         try:
             yield
         finally:
-            self._inner, self._enclosing, self._own["step_name"] = before
+            self._inner, self._enclosing, self.is_enclosed, self._own["step_name"] = before
 
 
 def current_context() -> FrozenContext | None:

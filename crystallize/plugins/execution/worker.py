@@ -298,15 +298,13 @@ def _begin_outcome(
 
 def _limit_loaded_libraries(threads: int | None) -> None:
     """Limit libraries that read their environment variable before it was set."""
-    if threads is not None and imported("numpy") is not None:
-        preloaded = imported("crystallize.plugins.execution.preload")
-        if preloaded is not None:
-            libraries = preloaded.libraries
-        else:
-            import threadpoolctl
+    preloaded = imported("crystallize.plugins.execution.preload")
+    if preloaded is not None:
+        preloaded.limit(threads)
+    elif threads is not None and imported("numpy") is not None:
+        import threadpoolctl
 
-            libraries = threadpoolctl.ThreadpoolController()
-        libraries.limit(limits=threads)
+        threadpoolctl.ThreadpoolController().limit(limits=threads)
 
 
 class _LogSender(logging.handlers.QueueHandler):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -217,11 +218,39 @@ def test_a_limit_that_the_user_has_set_holds(monkeypatch):
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     strategy = ProcessExecution(2)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    found = strategy.run_experiment_loop(
-        SimpleNamespace(owed=iter(range(1))), lambda i: [os.environ.get(name) for name in names]
+    (found,) = strategy.run_experiment_loop(
+        SimpleNamespace(owed=iter(range(1))),
+        lambda i: ([os.environ.get(name) for name in names], threads_of_libraries()),
     )
-    assert found == [["5", None]]
+    assert found == (["5", None], threads_of_libraries())
     assert strategy.threads_per_worker is None
+
+
+def threads_of_libraries():
+    """Return how many threads numeric libraries may use: the same number for each, but for one that is limited."""
+    import numpy  # noqa: F401
+    import threadpoolctl
+
+    return {library["num_threads"] for library in threadpoolctl.threadpool_info()}
+
+
+def count_threads(_=None):
+    """Return how many threads this process has, and how many of them are Python's."""
+    return len(list(Path("/proc/self/task").iterdir())), threading.active_count()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
+def test_a_worker_with_one_core_starts_no_threads_of_numeric_libraries(monkeypatch):
+    monkeypatch.setenv("CRYSTALLIZE_START_METHOD", "forkserver")
+    for threads, of_python in run(count_threads, replicates=4, workers=usable_cores()):
+        assert threads == of_python
+
+
+def test_what_else_is_forked_from_their_server_has_all_threads_of_numeric_libraries(monkeypatch):
+    monkeypatch.setenv("CRYSTALLIZE_START_METHOD", "forkserver")
+    run(lambda i: i, replicates=1)
+    with multiprocessing.get_context("forkserver").Pool(1) as pool:
+        assert pool.apply(threads_of_libraries) == threads_of_libraries()
 
 
 def test_logs_of_a_worker_are_handled_in_the_coordinator(caplog):
