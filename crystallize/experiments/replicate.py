@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from crystallize.datasources.datasource import DataSource, FunctionSource
@@ -42,7 +41,8 @@ _logger = logging.getLogger("crystallize.experiment")
 FETCH: Any = object()
 """Stands for data that the data source has yet to give."""
 
-_new = tuple.__new__
+_new = tuple.__new__  # of a NamedTuple: its own takes three times as long
+_NONE_REUSED: frozenset[str] = frozenset()
 _HOOKS_RNG = stream_key("crystallize.hooks")
 
 
@@ -231,14 +231,41 @@ class Replicate:
                 error = timeout_error(replicate, condition.name, self.timeout)
                 outcomes.append(_given_up(replicate, condition.name, error))
                 continue
-            outcome = yield from self._outcome(replicate, condition)
-            if self._retries and outcome.error is not None:
-                outcome = yield from self._retry(replicate, condition, outcome)
+            for attempt in range(1 + self._retries):
+                # Here and not in a generator of its own, which each outcome would pay for.
+                started = time.time()
+                ctx = condition.new_context(replicate)
+                described = None
+                forks = len(_forks)
+                token = ctx.enter()
+                try:
+                    if self.timeout is None:
+                        yield from self._play(ctx, condition)
+                    else:
+                        yield from self._play_in_time(ctx, condition)
+                except BaseException as raised:  # a step that calls sys.exit() fails like any other
+                    if is_addressed_to_the_run(raised):
+                        raise
+                    if forks != len(_forks):
+                        _end_forked_child(raised)
+                    ctx.end_stage()
+                    described = describe_error(raised, replicate, condition.name, ctx.peek("step_name"))
+                finally:
+                    ctx.leave(token)
+                if forks != len(_forks):
+                    _end_forked_child(None)
+                trace = self._trace(ctx, condition.name)
+                outcome = _outcome(ctx, condition.name, described, started, trace, attempt)
+                # What took too long once takes too long again.
+                if described is None or described.status != "failed" or attempt == self._retries:
+                    break
+                ctx.artifacts.discard()
+                _logger.info("attempt %d failed and is followed by another: %s", attempt + 1, described)
             outcomes.append(outcome)
         if self._order != INTERLEAVED:
             place = {condition.name: number for number, condition in enumerate(owed)}
             outcomes.sort(key=lambda outcome: place[outcome.condition])
-        return ReplicateResult(replicate, tuple(outcomes), self._run)
+        return _new(ReplicateResult, (replicate, tuple(outcomes), self._run, _NONE_REUSED))
 
     def _owed(self, replicate: int) -> tuple[Condition, ...]:
         """Return the conditions that a replicate has yet to run."""
@@ -258,43 +285,6 @@ class Replicate:
         order = order_of_conditions(self._order, self._master_seed, replicate, self._conditions)
         names = {condition.name for condition in owed}
         return [condition for condition in order if condition.name in names]
-
-    def _retry(self, replicate: int, condition: Condition, outcome: Outcome) -> Flow[Outcome]:
-        """Try an outcome that failed again, until it succeeds or has used up its retries."""
-        for attempt in range(1, self._retries + 1):
-            if outcome.status != "failed":  # what took too long once takes too long again
-                break
-            _logger.info("attempt %d failed and is followed by another: %s", attempt, outcome.error)
-            outcome = yield from self._outcome(replicate, condition, attempt)
-        return outcome
-
-    def _outcome(self, replicate: int, condition: Condition, attempt: int = 0) -> Flow[Outcome]:
-        started = time.time()
-        ctx = condition.new_context(replicate)
-        error = None
-        forks = len(_forks)
-        token = ctx.enter()
-        try:
-            if self.timeout is None:
-                yield from self._play(ctx, condition)
-            else:
-                yield from self._play_in_time(ctx, condition)
-        except BaseException as raised:  # a step that calls sys.exit() fails like any other
-            if is_addressed_to_the_run(raised):
-                raise
-            if forks != len(_forks):
-                _end_forked_child(raised)
-            ctx.end_stage()
-            error = describe_error(raised, replicate, condition.name, ctx.peek("step_name"))
-        finally:
-            ctx.leave(token)
-        if forks != len(_forks):
-            _end_forked_child(None)
-        trace = self._trace(ctx, condition.name)
-        outcome = _outcome(ctx, condition.name, error, started, trace, attempt=attempt)
-        if attempt < self._retries and outcome.status == "failed":
-            ctx.artifacts.discard()
-        return outcome
 
     def _trace(self, ctx: FrozenContext, condition: str) -> Trace:
         """Return the trace, which is the one that the condition left last if it is the same: it is sent and kept once.
@@ -317,14 +307,20 @@ class Replicate:
     def _play_in_time(self, ctx: FrozenContext, condition: Condition) -> Flow[Any]:
         replicate, seconds = ctx.peek("replicate"), self.timeout
         assert seconds is not None
-        flow = limited(self._play(ctx, condition), timeout_error(replicate, condition.name, seconds), seconds)
+        flow = limited(
+            self._play_later(ctx, condition), timeout_error(replicate, condition.name, seconds), seconds
+        )
         if self.begin_outcome is not None:
             self.begin_outcome(condition.name)
             return (yield from flow)
         with reported(flow, replicate, condition.name, seconds):
             return (yield from flow)
 
+    def _play_later(self, ctx: FrozenContext, condition: Condition) -> Flow[Any]:
+        return (yield from self._play(ctx, condition))
+
     def _play(self, ctx: FrozenContext, condition: Condition) -> Flow[Any]:
+        """Run the condition up to its data at once, and return the rest as a flow."""
         if self._before_replicate is not None:
             self._before_replicate(self.experiment, ctx)
         if condition.function is not None:
@@ -336,19 +332,21 @@ class Replicate:
                     ctx.place(),
                     "Give the context what the steps need: ctx.add(key, value)",
                 )
-        recheck = condition.recheck
+        ctx.begin_stage(DATA_SOURCE, "data source")
+        if condition.recheck is not None:
+            return self._play_and_recheck(ctx, condition, condition.recheck)
+        return self._pipeline.flow(condition.fetch(ctx), ctx, self._before_step, self._after_step)
+
+    def _play_and_recheck(
+        self, ctx: FrozenContext, condition: Condition, recheck: Callable[[FrozenContext], None]
+    ) -> Flow[Any]:
         try:
-            ctx.begin_stage(DATA_SOURCE, "data source")
             data = condition.fetch(ctx)
-            if type(data) is CoroutineType:
-                data = yield data
             returned = yield from self._pipeline.flow(data, ctx, self._before_step, self._after_step)
         except Exception:
-            if recheck is not None:
-                recheck(ctx)  # what has become of the data explains the error
+            recheck(ctx)  # what has become of the data explains the error
             raise
-        if recheck is not None:
-            recheck(ctx)
+        recheck(ctx)
         return returned
 
 
@@ -386,19 +384,17 @@ def _message(error: BaseException) -> str:
         return f"<no text: its __str__ raised {type(unprintable).__name__}>"
 
 
-def _outcome(
+def _outcome(  # noqa: PLR0917 - with keywords it takes longer, and there is one for each outcome
     ctx: FrozenContext,
     condition: str,
     error: OutcomeError | None,
     started: float,
     trace: Trace,
-    *,
     attempt: int = 0,
 ) -> Outcome:
     seconds = time.time() - started
     ctx.is_over = True
     metrics = ctx.metrics
-    # Not Outcome(...), which takes three times as long.
     return _new(
         Outcome,
         (

@@ -158,7 +158,9 @@ class Pipeline:
     def flow(
         self, data: Any, ctx: FrozenContext, before: BeforeStep | None = None, after: AfterStep | None = None
     ) -> Flow[Any]:
-        """Put `data` through all steps, yielding each awaitable; see :data:`crystallize.utils.flow.Flow`.
+        """Put `data`, awaited if it is a coroutine, through all steps, yielding each awaitable.
+
+        See :data:`crystallize.utils.flow.Flow`.
 
         Parameters
         ----------
@@ -166,6 +168,8 @@ class Pipeline:
             Called around each step; None costs nothing.
         """
         begin_stage = ctx.begin_inner_stage if ctx.is_enclosed else ctx.begin_stage
+        if type(data) is CoroutineType:
+            data = yield data
         for index, name, step, call, cached in self._calls:
             if before is not None:
                 ctx.end_stage()

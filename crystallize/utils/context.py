@@ -123,7 +123,7 @@ class FrozenContext(Mapping[str, Any]):
     noted : list
         What stages have done, as :func:`crystallize.utils.stage.trace_of` takes it.
     looks : Looks or None
-        What the stage that is running has looked up, if it has. They are among what is `noted`.
+        Where the stage that is running notes what it looks up, once it has.
     rest : RareNotes or None
         What the stage that is running has done and few do, if it has.
     caching : Caching or None
@@ -207,7 +207,7 @@ class FrozenContext(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         value = self._find(key)
         if value is _MISSING:
-            self.looked_up[key,] = None
+            self.looked_up()[key,] = None
             held = ", ".join(sorted(map(repr, self.keys_held()))) or "nothing"
             raise ContextKeyError(f"the context has no {key!r}", self.place(), f"It holds {held}")
         return self._hand_out(key, value)
@@ -216,7 +216,7 @@ class FrozenContext(Mapping[str, Any]):
         """Return the value of `key`, or `default` if the context does not have it."""
         value = self._find(key)
         if value is _MISSING:
-            self.looked_up[key,] = None
+            self.looked_up()[key,] = None
             return default
         return self._hand_out(key, value)
 
@@ -244,7 +244,7 @@ class FrozenContext(Mapping[str, Any]):
             if found:
                 self.rare.present[key] = None
             else:
-                self.looked_up[key,] = None
+                self.looked_up()[key,] = None
         return found
 
     def __iter__(self) -> Iterator[str]:
@@ -277,7 +277,7 @@ class FrozenContext(Mapping[str, Any]):
 
     def _hand_out(self, key: str, value: Any) -> Any:
         kind = type(value)
-        looks = self.looked_up if self.looks is None else self.looks
+        looks = self.looked_up() if self.looks is None else self.looks
         if kind in _ATOMIC:
             if key in RESERVED_KEYS:
                 looks[key] = None  # they differ from outcome to outcome, whose own they are
@@ -411,17 +411,24 @@ class FrozenContext(Mapping[str, Any]):
         """The record of each stage that has ended and had anything to tell."""
         return trace_of(self.noted)
 
-    @property
     def looked_up(self) -> Looks:
         """Where to note what is looked up; it is forgotten while no stage runs."""
         looks = self.looks
         if looks is None:
-            with _beginning:
-                looks = self.looks
-                if looks is None:
-                    looks = self.looks = {}
-                    if self._stage is not None:
-                        self.noted.append(looks)
+            looks = {}  # two threads that are the first at once note one each
+            if self._stage is not None:
+                self.noted.append(looks)
+            self.looks = looks
+        return looks
+
+    def looks_of_stage(self) -> Looks:
+        """Return what the stage that is running has looked up so far."""
+        looks: Looks = {}
+        for each in reversed(self.noted):
+            if type(each) is int:
+                break
+            if type(each) is dict:
+                looks = each | looks
         return looks
 
     @property

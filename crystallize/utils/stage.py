@@ -156,7 +156,7 @@ def trace_of(noted: Iterable[Any]) -> list[tuple[Any, ...]]:
         if kind is str:
             names.append(each)
         elif kind is dict:
-            looks = each
+            looks = looks | each
         elif kind is tuple:
             rest = each
         else:

@@ -437,6 +437,31 @@ def test_replicates_that_do_the_same_share_one_trace(values: int) -> None:
     assert traces[1] is traces[0] is traces[2]
 
 
+def test_two_threads_of_a_step_that_are_the_first_at_once_both_have_read() -> None:
+    both = threading.Barrier(2)
+
+    class SlowlyNoted(list):
+        def append(self, note: Any) -> None:
+            super().append(note)
+            if type(note) is dict:
+                both.wait(timeout=10)  # for the other thread
+
+    ctx = FrozenContext({"a": 1, "b": 2})
+    ctx.noted = SlowlyNoted()
+    ctx.begin_stage(0, "A")
+    threads = [threading.Thread(target=ctx.get, args=(key,)) for key in ("a", "c")]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    ctx.get("b")
+    assert ctx.looks_of_stage() == {"a": 1, "b": 2, ("c",): None}
+    ctx.end_stage()
+    (record,) = records(ctx)
+    assert dict(record.reads) == {"a": 1, "b": 2}
+    assert record.missing == ("c",)
+
+
 def test_two_threads_of_a_step_that_are_the_first_at_once_lose_no_notes(monkeypatch) -> None:
     both = threading.Barrier(2)
 

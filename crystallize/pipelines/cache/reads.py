@@ -141,7 +141,7 @@ class Answers:
         """
         if self._problem is not None:
             raise self._problem
-        looks, rare, asked = self._ctx.looks or {}, self._ctx.rest, set[Question]()
+        looks, rare, asked = self._ctx.looks_of_stage(), self._ctx.rest, set[Question]()
         own = rare.added.keys() if rare is not None else ()
         asked |= {Question("value", key) for key, _ in reads_in(looks) if key not in own}
         asked |= {Question("has", key) for key in missing_in(looks)}

@@ -61,7 +61,7 @@ class StepTrace(NamedTuple):
 
     def repeat(self, ctx: FrozenContext, ignored: frozenset[str]) -> None:
         """Do to a context what the step did; it reads the keys in `ignored` anew."""
-        looks = ctx.looked_up
+        looks = ctx.looked_up()
         for key, described in self.reads:
             if key in ignored:
                 ctx.get(key)
@@ -120,7 +120,7 @@ class TraceRecorder:
         global_states : mapping of str to object
             The state of each generator of the whole process that it drew from.
         """
-        ctx, looks, rare = self._ctx, self._ctx.looks or {}, self._ctx.rest
+        ctx, looks, rare = self._ctx, self._ctx.looks_of_stage(), self._ctx.rest
         return StepTrace(
             metrics=tuple(self._recorded()),
             added={} if rare is None else {key: ctx.peek(key) for key in rare.added},
