@@ -17,8 +17,10 @@ from crystallize.statistics.p_values import find_tests, rounded, smaller
 from crystallize.statistics.verdicts import (
     BETTER,
     DIFFERENT,
+    EQUIVALENT,
     LARGER,
     SMALLER,
+    TOO_SMALL,
     WHY_WITHHELD,
     WITHHELD,
     WORSE,
@@ -379,11 +381,13 @@ class HypothesisResult:
             yield f"best is {best!r}" + (", by its ranker." if self.has_ranker else ".")
         elif self.has_ranker:
             yield "The ranker gave no treatment a number, so none is called best."
+        elif not self.is_of_differences:
+            return  # who is better, or differs, it has not tested
         elif self.direction is not None:
             mixed = list(self._mixed())
             yield from mixed[:_MOST_EXPLAINED]
             if not mixed:
-                yield "No treatment is known to be better than the baseline."
+                yield f"No treatment is known to be better than the baseline{self._by_enough()}."
         elif self.comparisons:
             signs = {LARGER: "+", SMALLER: "-", DIFFERENT: "?"}
             found = [
@@ -394,7 +398,12 @@ class HypothesisResult:
             if found:
                 yield f"differ from the baseline: {', '.join(dict.fromkeys(found))}."
             else:
-                yield "No treatment is known to differ from the baseline."
+                yield f"No treatment is known to differ from the baseline{self._by_enough()}."
+
+    def _by_enough(self) -> str:
+        """Return what to add where a difference that is known to be small may be known to be there, too."""
+        small = any(each.verdict in (EQUIVALENT, TOO_SMALL) for each in self.comparisons)
+        return " by enough to matter" if small else ""
 
     def _mixed(self) -> Iterator[str]:
         """Say of each treatment that is better in one metric and worse in another that it is not called best."""

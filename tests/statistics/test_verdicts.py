@@ -237,6 +237,16 @@ def test_claims_of_equivalence_and_non_inferiority_are_verdicts():
     ):
         found = evaluate(Hypothesis(verifier, "rmse"), baseline, t=treatment, far=shifted(5.0)[1])
         assert verdicts(found) == {"t": claim, "far": "undecided"}
+        assert "No treatment" not in str(found)  # a test against a margin does not ask who differs
+
+
+@pytest.mark.parametrize(("direction", "what"), [("min", "to be better than"), (None, "to differ from")])
+def test_what_differs_by_too_little_is_not_said_to_differ_by_nothing(direction, what):
+    baseline, treatment = shifted(-0.5)
+    asked = Hypothesis(paired_t_test(), "rmse", direction=direction, smallest_effect=0.8)
+    found = evaluate(asked, baseline, t=treatment)
+    assert found.adjusted_p_values["t"] < 0.001
+    assert f"No treatment is known {what} the baseline by enough to matter." in str(found)
 
 
 def test_a_hypothesis_takes_its_direction_from_the_verifier_and_refuses_another():
