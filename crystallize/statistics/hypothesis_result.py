@@ -28,7 +28,7 @@ from crystallize.statistics.verdicts import (
 )
 from crystallize.utils.number_text import align_points, choose_decimals, decimals_of_each, format_number
 from crystallize.utils.text_table import WIDTH, TextTable, wrapped
-from crystallize.utils.wording import counted, did_you_mean, listed
+from crystallize.utils.wording import counted, did_you_mean, first_of, listed
 
 _MOST_EXPLAINED = 3
 _MOST_SHOWN = 10
@@ -304,10 +304,14 @@ class HypothesisResult:
             if more:
                 yield f"{treatment}: {more}"
         compared = "replicates that all conditions have" if self.correction == "own" else "complete pairs"
+        alike: dict[tuple[str, str], list[str]] = {}
         for treatment, reasons in self.dropped.items():
             left_out = counted(sum(reasons.values()), "replicate")
             why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-            yield f"{treatment}: {left_out} dropped, for only {compared} are compared: {why}."
+            alike.setdefault((left_out, why), []).append(treatment)
+        for (left_out, why), treatments in alike.items():
+            each = " each" if len(treatments) > 1 else ""
+            yield f"{first_of(treatments)}: {left_out}{each} dropped, for only {compared} are compared: {why}."
         yield from self._left_out()
         if self.comparisons:
             yield self._rule()

@@ -302,7 +302,19 @@ def test_dunnetts_test_compares_all_treatments_on_the_replicates_that_all_condit
     assert found.adjusted_p_values == kept.adjusted_p_values
     assert found.dropped == {name: {"failed" if lost is None else "NaN": 4} for name in "tuv"}
     said = " ".join(str(found).split())
-    assert "u: 4 replicates dropped, for only replicates that all conditions have are compared: 4" in said
+    assert (
+        "t, u, v: 4 replicates each dropped, for only replicates that all conditions have are compared"
+        in said
+    )
+
+
+def test_a_replicate_that_many_treatments_lack_is_told_in_one_line():
+    baseline, treatment = shifted(-3.0, n=12)
+    treatments = {f"t{i}": treatment for i in range(50)}
+    found = evaluate(Hypothesis(paired_t_test(), "rmse"), [None, *baseline[1:]], **treatments)
+    (line,) = [line for line in found.lines(10_000) if "dropped" in line]
+    assert line.startswith("t0, t1, ")
+    assert "and 39 more: 1 replicate each dropped, for only complete pairs are compared: 1 failed." in line
 
 
 def test_what_a_rule_has_dropped_takes_no_replicates_from_dunnetts_test_of_the_others():
