@@ -62,9 +62,10 @@ class InOrder:
             found = self._what_counts(found)
             self._watch.see({each.condition: each.metrics for each in found.outcomes})
             self.count += 1
-            for name in self._watch.dropped:
-                self._dropped.setdefault(name, self.count)
             self.is_over = self._watch.is_over or self.count == self._most
+            if not self.is_over:  # after the last replicate there is nothing to drop a condition from
+                for name in self._watch.dropped:
+                    self._dropped.setdefault(name, self.count)
             yield found
         if self.is_over:
             early.clear()

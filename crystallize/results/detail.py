@@ -152,9 +152,8 @@ def _clustered_findings(pairs: Mapping[Key, Pairs], found: HypothesisResult) -> 
 def unstated_findings(pairs: Sequence[Pairs], alpha: float) -> list[Finding]:
     """Return tests of our own: Student's or McNemar's, and Holm over all of them."""
     p_values = [each.p_value if len(each.differences) else math.nan for each in pairs]
-    family = (
-        "the only test of this summary" if len(pairs) == 1 else f"{len(pairs)} tests of this summary, Holm"
-    )
+    tests = _count_known(p_values)
+    family = "the only test of this summary" if tests == 1 else f"{tests} tests of this summary, Holm"
     return [
         Finding(
             p_value,
@@ -209,8 +208,13 @@ def describe(pairs: Pairs, test: Finding, confidence: float) -> Detail:
 
 def _family_of(name: str, correction: str, p_values: Sequence[float]) -> str:
     """Name the tests of a hypothesis, whose p-values are adjusted together."""
-    tests = sum(not math.isnan(p_value) for p_value in p_values)
+    tests = _count_known(p_values)
     if tests == 1:
         return f"the only test of hypothesis {name!r}"
     how = "not corrected" if correction == "none" else TITLES[correction]
     return f"{tests} tests of hypothesis {name!r}, {how}"
+
+
+def _count_known(p_values: Sequence[float]) -> int:
+    """Return how many p-values share a level: NaN is no test."""
+    return sum(not math.isnan(p_value) for p_value in p_values)

@@ -17,8 +17,10 @@ from crystallize.statistics.p_values import find_tests, rounded, smaller
 from crystallize.statistics.verdicts import (
     BETTER,
     DIFFERENT,
+    EQUIVALENT,
     LARGER,
     SMALLER,
+    TOO_SMALL,
     WHY_WITHHELD,
     WITHHELD,
     WORSE,
@@ -26,7 +28,7 @@ from crystallize.statistics.verdicts import (
 )
 from crystallize.utils.number_text import align_points, choose_decimals, decimals_of_each, format_number
 from crystallize.utils.text_table import WIDTH, TextTable, wrapped
-from crystallize.utils.wording import counted, did_you_mean, listed
+from crystallize.utils.wording import counted, did_you_mean, first_of, listed
 
 _MOST_EXPLAINED = 3
 _MOST_SHOWN = 10
@@ -302,10 +304,14 @@ class HypothesisResult:
             if more:
                 yield f"{treatment}: {more}"
         compared = "replicates that all conditions have" if self.correction == "own" else "complete pairs"
+        alike: dict[tuple[str, str], list[str]] = {}
         for treatment, reasons in self.dropped.items():
             left_out = counted(sum(reasons.values()), "replicate")
             why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-            yield f"{treatment}: {left_out} dropped, for only {compared} are compared: {why}."
+            alike.setdefault((left_out, why), []).append(treatment)
+        for (left_out, why), treatments in alike.items():
+            each = " each" if len(treatments) > 1 else ""
+            yield f"{first_of(treatments)}: {left_out}{each} dropped, for only {compared} are compared: {why}."
         yield from self._left_out()
         if self.comparisons:
             yield self._rule()
@@ -379,11 +385,13 @@ class HypothesisResult:
             yield f"best is {best!r}" + (", by its ranker." if self.has_ranker else ".")
         elif self.has_ranker:
             yield "The ranker gave no treatment a number, so none is called best."
+        elif not self.is_of_differences:
+            return  # who is better, or differs, it has not tested
         elif self.direction is not None:
             mixed = list(self._mixed())
             yield from mixed[:_MOST_EXPLAINED]
             if not mixed:
-                yield "No treatment is known to be better than the baseline."
+                yield f"No treatment is known to be better than the baseline{self._by_enough()}."
         elif self.comparisons:
             signs = {LARGER: "+", SMALLER: "-", DIFFERENT: "?"}
             found = [
@@ -394,7 +402,12 @@ class HypothesisResult:
             if found:
                 yield f"differ from the baseline: {', '.join(dict.fromkeys(found))}."
             else:
-                yield "No treatment is known to differ from the baseline."
+                yield f"No treatment is known to differ from the baseline{self._by_enough()}."
+
+    def _by_enough(self) -> str:
+        """Return what to add where a difference that is known to be small may be known to be there, too."""
+        small = any(each.verdict in (EQUIVALENT, TOO_SMALL) for each in self.comparisons)
+        return " by enough to matter" if small else ""
 
     def _mixed(self) -> Iterator[str]:
         """Say of each treatment that is better in one metric and worse in another that it is not called best."""

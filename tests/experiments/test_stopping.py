@@ -25,6 +25,7 @@ from crystallize import (
     Treatment,
     best,
     decided,
+    dunnett_test,
     looks,
     open_run,
     paired_t_test,
@@ -865,3 +866,23 @@ def test_a_treatment_that_was_dropped_is_compared_with_the_replicates_that_it_ha
         values = [each.condition(name).metrics["loss"] for name in ("large", "baseline")]
         differences = [ours - theirs for ours, theirs in zip(*values, strict=False)]
         assert rows["large"].difference == pytest.approx(math.fsum(differences) / len(differences))
+
+
+@pytest.mark.parametrize(
+    ("treatments", "rule"),
+    [
+        ([LARGE], decided("loss", drop=True)),
+        ([LARGE, SMALL], decided("loss", drop=True) | precise("loss", half_width=0.7)),
+    ],
+)
+def test_a_treatment_that_is_settled_when_the_run_ends_was_not_dropped(
+    treatments: list[Treatment], rule: StoppingRule
+) -> None:
+    """It has as many replicates as all others, and is compared with them."""
+    asked = Hypothesis(dunnett_test(), metrics="loss", direction="max")
+    result = make(*treatments, hypotheses=[asked]).run(stop_when=rule, replicates=30)
+    for each in (result, open_run("watched")):
+        assert each.stopping is not None
+        assert each.stopping.dropped == {}
+        assert each.metrics.hypotheses[0].comparisons[0].verdict == "better"
+        assert each.best("loss").names == ("large",)

@@ -14,6 +14,7 @@ from crystallize import (
     Experiment,
     Hypothesis,
     Treatment,
+    decided,
     equivalence_test,
     non_inferiority_test,
     open_run,
@@ -167,6 +168,19 @@ def test_a_pilot_that_a_rule_has_ended_is_told_and_one_that_ran_out_is_none():
     assert note.startswith("A stopping rule of ")
     assert " ".join(note.split()) in " ".join(str(ended).split())
     assert power(pilot(10, stop_when=precise("rmse", half_width=1e-9)), effect=0.5).notes == ()
+
+
+def test_a_treatment_that_a_rule_has_dropped_from_the_pilot_is_told_though_others_are_undecided():
+    def measure(data, ctx, *, shift=0.0):
+        return data, {"rmse": shift + float(ctx.stream(ctx["condition"]).normal())}
+
+    shifts = [Treatment("far", {"shift": 9.0}), Treatment("same", {"shift": 0.0})]
+    result = Experiment(lambda: None, [measure], treatments=shifts, seed=1).run(
+        replicates=12, stop_when=decided("rmse", drop=True)
+    )
+    assert not result.stopping.is_decided
+    (note,) = power(result, effect=0.5, treatment="far").notes
+    assert note.startswith("A stopping rule of ")
 
 
 def test_a_pilot_whose_replicates_share_what_they_read_or_whose_input_a_rule_ended_is_told():

@@ -363,6 +363,14 @@ def test_what_no_hypothesis_asks_for_is_a_family_of_its_own(draws):
     assert [details[metric].verdict for metric in "abc"] == ["better", "smaller", "smaller"]
 
 
+def test_a_family_counts_the_tests_that_there_are(draws):
+    base, better = (values.tolist() for values in draws)
+    result = make_result(baseline={"a": base}, t={"a": better}, once={"a": better[:1]})
+    found = {row.condition: row.detail for row in result.summary(detail=True).rows}["t"]
+    assert found.adjusted_p_value == found.p_value
+    assert found.family == "the only test of this summary"
+
+
 @pytest.mark.parametrize("with_hypothesis", [True, False])
 def test_details_tell_on_which_side_of_its_level_a_p_value_is(with_hypothesis):
     noise = np.array([-1.0, 1.0] * 10)

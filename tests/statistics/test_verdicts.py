@@ -237,6 +237,16 @@ def test_claims_of_equivalence_and_non_inferiority_are_verdicts():
     ):
         found = evaluate(Hypothesis(verifier, "rmse"), baseline, t=treatment, far=shifted(5.0)[1])
         assert verdicts(found) == {"t": claim, "far": "undecided"}
+        assert "No treatment" not in str(found)  # a test against a margin does not ask who differs
+
+
+@pytest.mark.parametrize(("direction", "what"), [("min", "to be better than"), (None, "to differ from")])
+def test_what_differs_by_too_little_is_not_said_to_differ_by_nothing(direction, what):
+    baseline, treatment = shifted(-0.5)
+    asked = Hypothesis(paired_t_test(), "rmse", direction=direction, smallest_effect=0.8)
+    found = evaluate(asked, baseline, t=treatment)
+    assert found.adjusted_p_values["t"] < 0.001
+    assert f"No treatment is known {what} the baseline by enough to matter." in str(found)
 
 
 def test_a_hypothesis_takes_its_direction_from_the_verifier_and_refuses_another():
@@ -292,7 +302,19 @@ def test_dunnetts_test_compares_all_treatments_on_the_replicates_that_all_condit
     assert found.adjusted_p_values == kept.adjusted_p_values
     assert found.dropped == {name: {"failed" if lost is None else "NaN": 4} for name in "tuv"}
     said = " ".join(str(found).split())
-    assert "u: 4 replicates dropped, for only replicates that all conditions have are compared: 4" in said
+    assert (
+        "t, u, v: 4 replicates each dropped, for only replicates that all conditions have are compared"
+        in said
+    )
+
+
+def test_a_replicate_that_many_treatments_lack_is_told_in_one_line():
+    baseline, treatment = shifted(-3.0, n=12)
+    treatments = {f"t{i}": treatment for i in range(50)}
+    found = evaluate(Hypothesis(paired_t_test(), "rmse"), [None, *baseline[1:]], **treatments)
+    (line,) = [line for line in found.lines(10_000) if "dropped" in line]
+    assert line.startswith("t0, t1, ")
+    assert "and 39 more: 1 replicate each dropped, for only complete pairs are compared: 1 failed." in line
 
 
 def test_what_a_rule_has_dropped_takes_no_replicates_from_dunnetts_test_of_the_others():
