@@ -404,7 +404,8 @@ def _claim(asked: HypothesisResult) -> str:
 def _doubts(pilot: Result) -> Iterator[str]:
     """Say what makes the spread of a pilot less reliable."""
     has_ended = pilot.stopping is not None and (pilot.stopping.is_decided or pilot.stopping.dropped)
-    if stopped := [pilot.experiment] * bool(has_ended) + pilot.stopped_inputs:
+    stopped = [pilot.experiment] if has_ended else []
+    if stopped := stopped + pilot.stopped_inputs:
         yield (
             f"A stopping rule of {listed(stopped)} has said how many replicates the pilot has: it may have stopped "
             "where the spread looked small, and the plan then has too few."
