@@ -70,9 +70,8 @@ class Handover:
                     _Parcel(result.replicate, outcome.condition, *parcel) for parcel in outcome.handed_back
                 )
         due: list[_Parcel] = []
-        while self._has_arrived(self._next):
-            if self._early:
-                due += self._early.pop(self._next, ())
+        while self._early and self._has_arrived(self._next):
+            due += self._early.pop(self._next, ())
             self._next += 1
         self._due = [each for each in due if self._counts(each.replicate, each.condition)] if due else due
 

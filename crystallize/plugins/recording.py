@@ -175,7 +175,7 @@ class Recording:
         """
         if self._journal is None:
             return
-        self._journal.add(self._with_consumed(result))
+        self._journal.add(result if self._consumed is None else self._with_consumed(result, self._consumed))
         if self._note_dropped():
             write_metadata(self.folder, self._metadata, RUNNING)
 
@@ -187,10 +187,7 @@ class Recording:
         self._metadata["stopping"] = {**stopping, "dropped": dict(dropped)}
         return True
 
-    def _with_consumed(self, result: ReplicateResult) -> ReplicateResult:
-        consumed = self._consumed
-        if consumed is None:
-            return result
+    def _with_consumed(self, result: ReplicateResult, consumed: Consumed) -> ReplicateResult:
         outcomes = (
             each._replace(consumed=consumed(result.replicate, each.condition)) for each in result.outcomes
         )

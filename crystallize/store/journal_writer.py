@@ -94,14 +94,15 @@ class JournalWriter:
             If they, or those before, cannot be written. What was written stays whole.
         """
         self._results.append(result)
-        if len(self._results) >= TOGETHER:
+        count = len(self._results)
+        if count >= TOGETHER:
             self._encode()
         if sum(map(_seconds_of, result.outcomes)) >= FLUSH_SECONDS:
             self.flush()
-        elif self._failure is None:
-            _flusher.remind(self)
-        else:
+        elif self._failure is not None:
             raise self._failure
+        elif count == 1:  # who waits before it has reminded of itself
+            _flusher.remind(self)
 
     def flush(self) -> None:
         """Write what is waiting.
