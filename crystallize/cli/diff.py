@@ -12,7 +12,8 @@ def diff(
 ) -> None:
     """Show what differs between two stored runs.
 
-    That is settings, code, environment, packages, plugins, seeds and metrics.
+    That is settings, code, inputs of other experiments, environment, packages,
+    plugins, seeds and metrics.
     Where both runs measured a replicate with the same seed, the difference of a metric is that of these pairs.
     """
     from crystallize.cli.stored import find_named_run

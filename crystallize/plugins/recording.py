@@ -7,12 +7,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import PluginError
+from crystallize.errors import PluginError, ValidationError
 from crystallize.results.earlier import EarlierPart
 from crystallize.results.hypotheses_file import format_hypotheses
 from crystallize.results.results_file import format_results
 from crystallize.store.accounting import Account, sessions_of
 from crystallize.store.claims import claim_newest, claim_run
+from crystallize.store.folders import is_pinned
 from crystallize.store.journal import Session
 from crystallize.store.journal_writer import JournalWriter
 from crystallize.store.layout import (
@@ -117,7 +118,7 @@ class Recording:
         Raises
         ------
         ValidationError
-            If a stopping rule would take away what is there.
+            If a stopping rule would take away what is there, or it would be measured again and the run is pinned.
         """
         run = self._experiment.current_run
         most = run.replicates
@@ -127,6 +128,14 @@ class Recording:
             assert most is not None
             earlier.check_left_out(run.stop_when, run.replicates, run.dropped, most=most)
         earlier.report()
+        if earlier.has_voided and is_pinned(self.folder):
+            name = self._experiment.folder_name
+            raise ValidationError(
+                f"the newest run of experiment {name!r} is pinned, and what it has measured would be measured again",
+                str(self.folder),
+                "Run without --resume (or strategy='resume') for a new version, or unpin it: "
+                f"'crystallize runs pin {name} --version {self.folder.name[1:]} --off'",
+            )
         if not earlier.has_voided:
             run.token = self._metadata["run"] = earlier.metadata.get("run") or run.token
         self._metadata["earlier_sessions"] = sessions_of(earlier.metadata)

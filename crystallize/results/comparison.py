@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import InvalidTypeError
 from crystallize.results.circumstances import Change, changes, signature_changes, value_text
 from crystallize.results.load import load_run
+from crystallize.results.measured import MeasuredRun
 from crystallize.statistics.moments import difference_of_means, moments, paired_differences
 from crystallize.statistics.samples import per_replicate
 from crystallize.utils.json_text import to_json
 from crystallize.utils.text_table import TextTable, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from crystallize.metrics.columns import Column
     from crystallize.metrics.condition import ConditionMetrics
@@ -60,6 +61,8 @@ class RunDifference:
     ----------
     settings, environment, packages, plugins, seeds : list of Change
         What has changed.
+    inputs : list of Change
+        The artifacts of other experiments that were read of another run; none, if what each outcome read is the same.
     code : list of str
         Functions, classes and modules whose hash differs, or that only one of the runs has.
     metrics : list of MetricDifference
@@ -68,6 +71,7 @@ class RunDifference:
 
     settings: list[Change]
     code: list[str]
+    inputs: list[Change]
     environment: list[Change]
     packages: list[Change]
     plugins: list[Change]
@@ -80,7 +84,7 @@ class RunDifference:
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of a text that tells what differs."""
-        for title in ("settings", "code", "environment", "packages", "plugins", "seeds"):
+        for title in ("settings", "code", "inputs", "environment", "packages", "plugins", "seeds"):
             part = getattr(self, title)
             yield ""
             yield f"{title}: {'' if part else 'no difference'}".rstrip()
@@ -109,6 +113,7 @@ def compare_runs(before: str | Path, after: str | Path) -> RunDifference:
             *settings,
         ],
         code=sorted({change.name for change in code}),
+        inputs=_input_changes(Path(before), Path(after), metadata, others),
         environment=changes(metadata.get("environment"), others.get("environment")),
         packages=changes(metadata.get("packages"), others.get("packages")),
         plugins=changes(*named_plugins),
@@ -125,6 +130,37 @@ def compare_metrics(before: Result, after: Result) -> list[MetricDifference]:
         metrics = dict.fromkeys(metric for side in sides if side is not None for metric in side.columns)
         found += [_metric_difference(name, metric, *sides) for metric in metrics]
     return found
+
+
+# -- inputs --------------------------------------------------------------------------------------------------
+
+
+def _input_changes(
+    before: Path, after: Path, metadata: Mapping[str, Any], others: Mapping[str, Any]
+) -> list[Change]:
+    """Return which artifacts were read of another run, unless each outcome has read the same bytes of it."""
+    found = changes(_read_of(metadata), _read_of(others))
+    if not found:
+        return []
+    read, its = (
+        {
+            (replicate, each.condition): each.consumed
+            for replicate, outcomes in MeasuredRun(run)
+            for each in outcomes
+        }
+        for run in (before, after)
+    )
+    both = read.keys() & its.keys()
+    is_same = bool(both) and all(read[place] is not None and read[place] == its[place] for place in both)
+    return [] if is_same else found
+
+
+def _read_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return which run each artifact was read of."""
+    return {
+        f"{each['experiment']}/{each['artifact']}": f"{each['version']}, run {each['run']}"
+        for each in metadata.get("inputs", ())
+    }
 
 
 # -- seeds ---------------------------------------------------------------------------------------------------

@@ -138,13 +138,13 @@ def check_unchanged(path: Path, entry: ArtifactEntry) -> None:
         stat = os.lstat(path)
         measure = _measured_once if is_settled(max(stat.st_mtime_ns, stat.st_ctime_ns)) else _measured
         found = measure(os.fspath(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-    except FileNotFoundError as error:
+    except FileNotFoundError:
         raise ArtifactNotFoundError(
             f"artifact {path.name!r} was written, with {entry.size} bytes, and is gone: removed by "
             "artifact_retention, by `crystallize runs prune`, or by hand",
             str(path),
             "Run the producing experiment again",
-        ) from error
+        ) from None
     except OSError as error:
         raise _changed(path, error.strerror or str(error)) from error
     if found.size != entry.size:

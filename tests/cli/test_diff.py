@@ -53,7 +53,7 @@ def test_the_text_is_at_most_80_columns_wide(call, changed):
 def test_a_run_is_the_same_as_itself(call, project):
     assert call("run", "make").code == 0
     out = call("diff", "make", "data/make/v0").out
-    assert out.count("no difference") == 6
+    assert out.count("no difference") == 7
     assert [line.split()[-2] for line in out.splitlines()[-2:]] == ["same", "same"]
 
 
@@ -89,6 +89,19 @@ def test_numbers_of_any_size_have_their_difference(call, project, seed):
     found = json.loads(call("diff", "large@v0", "large", "--json").out)
     assert {row["metric"]: row["difference"] for row in found["metrics"]} == {"count": 1.0, "loss": -1.7e308}
     assert {row["pairs"] for row in found["metrics"]} == {2 if seed == 1 else 0}
+
+
+def test_what_was_read_of_other_experiments_differs_if_its_bytes_do(call, project):
+    steps = project / "make" / "steps.py"
+    assert [call("run", "use").code for _ in range(2)] == [0, 0]
+    steps.write_text(steps.read_text().replace("sum(data) * factor", "sum(data) * factor + 1"))
+    assert call("run", "use").code == 0
+    same, other = (json.loads(call("diff", "use@v0", f"use@v{number}", "--json").out) for number in (1, 2))
+    assert same["inputs"] == []
+    assert other["code"] == []
+    (change,) = other["inputs"]
+    assert change["name"] == "make/total.json"
+    assert [change[side].split(", run ")[0] for side in ("before", "after")] == ["v0", "v2"]
 
 
 def test_more_replicates_have_no_other_seeds(call, project):

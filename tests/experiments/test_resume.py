@@ -28,8 +28,9 @@ from crystallize import (
     paired_t_test,
     pipeline_step,
 )
-from crystallize.errors import PluginError, RunFailedError, StoreError
+from crystallize.errors import PluginError, RunFailedError, StoreError, ValidationError
 from crystallize.plugins.artifact import ArtifactPlugin
+from crystallize.store.retention import pin
 
 REPLICATES = 6
 
@@ -394,6 +395,21 @@ def test_a_condition_that_the_run_went_on_without_comes_back_only_as_it_was_meas
         owed(*range(REPLICATES), conditions=again) + owed(REPLICATES, REPLICATES + 1, conditions=("high",))
     )
     assert_same(result, undisturbed(lr=now, replicates=REPLICATES + 2))
+
+
+def test_of_a_run_that_is_pinned_nothing_is_measured_again() -> None:
+    before = experiment().run(replicates=2)
+    assert before.path is not None
+    pin(before.path)
+    files = content(before.path)
+    ran()
+    with pytest.raises(ValidationError, match="is pinned"):
+        experiment(lr=0.4).run(strategy="resume", replicates=2)
+    assert ran() == []
+    assert content(before.path) == files
+    assert open_run("demo") == before
+    experiment().run(strategy="resume", replicates=3)
+    assert ran() == owed(2), "it takes nothing away"
 
 
 def test_another_function_of_a_library_as_the_data_source_is_a_change(
