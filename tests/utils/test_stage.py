@@ -437,6 +437,14 @@ def test_replicates_that_do_the_same_share_one_trace(values: int) -> None:
     assert traces[1] is traces[0] is traces[2]
 
 
+def in_two_threads(function: Callable[[str], object], *names: str) -> None:
+    threads = [threading.Thread(target=function, args=(name,)) for name in names]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+
+
 def test_two_threads_of_a_step_that_are_the_first_at_once_both_have_read() -> None:
     both = threading.Barrier(2)
 
@@ -449,11 +457,7 @@ def test_two_threads_of_a_step_that_are_the_first_at_once_both_have_read() -> No
     ctx = FrozenContext({"a": 1, "b": 2})
     ctx.noted = SlowlyNoted()
     ctx.begin_stage(0, "A")
-    threads = [threading.Thread(target=ctx.get, args=(key,)) for key in ("a", "c")]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    in_two_threads(ctx.get, "a", "c")
     ctx.get("b")
     assert ctx.looks_of_stage() == {"a": 1, "b": 2, ("c",): None}
     ctx.end_stage()
@@ -474,11 +478,7 @@ def test_two_threads_of_a_step_that_are_the_first_at_once_lose_no_notes(monkeypa
     monkeypatch.setattr("crystallize.utils.context.RareNotes", SlowlyMade)
     ctx = FrozenContext(replicate=0, master_seed=1)
     ctx.begin_stage(0, "A")
-    threads = [threading.Thread(target=ctx.stream, args=(name,)) for name in ("a", "b")]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    in_two_threads(ctx.stream, "a", "b")
     ctx.end_stage()
     (record,) = records(ctx)
     assert {use.name for use in map(StreamUse._make, record.streams)} == {"a", "b"}
