@@ -13,12 +13,12 @@ from crystallize.store.journal import outcome_line, seed_of, session_line, trace
 from crystallize.utils.stage import trace_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from crystallize.store.journal import Session
     from crystallize.store.journal_reader import JournalReader
-    from crystallize.store.outcome import Outcome, ReplicateResult
+    from crystallize.store.outcome import ReplicateResult
     from crystallize.utils.stage import Trace
 
 FLUSH_SECONDS = 0.1
@@ -66,13 +66,13 @@ class JournalWriter:
         self._attempts = attempts or {}
         # Few wait as results: what these hold is not kept for a tenth of a second.
         self._results: deque[ReplicateResult] = deque()
-        self._lines: deque[bytes] = deque()
+        self._lines: list[bytes] = []
         self._encoding = threading.Lock()
         self._traces: dict[bytes, int] = {}
         self._last_traces: dict[str, tuple[Trace, int]] = {}  # by condition, each with its number
         self._first_trace = 0 if read is None else read.trace_count
         self._lock = threading.Lock()
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
         self._descriptor = os.open(file, _FLAGS, 0o666)
         self._size = 0 if read is None else read.size
         try:
@@ -117,9 +117,10 @@ class JournalWriter:
                 raise self._failure
             try:
                 self._encode()
-                lines = self._lines  # which may grow meanwhile
-                self._append(b"".join([lines.popleft() for _ in range(len(lines))]))
-            except BaseException as error:
+                lines = list(self._lines)  # which may grow meanwhile
+                self._append(b"".join(lines))
+                del self._lines[: len(lines)]
+            except Exception as error:  # after a Ctrl-C, closing writes what waits
                 self._failure = error
                 raise
 
@@ -148,17 +149,18 @@ class JournalWriter:
                 rest = rest[os.write(self._descriptor, rest) :]
             if self._fsync:
                 os.fsync(self._descriptor)
-        except OSError:
+            self._size += len(lines)
+        except BaseException:  # Ctrl-C, too
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
             raise
-        self._size += len(lines)
 
     def _encode(self) -> None:
-        """Make lines of the results."""
+        """Make lines of the results: where Ctrl-C comes between, a line may stand there twice, but none is lost."""
         with self._encoding:
             while self._results:
-                self._lines.append(b"".join(self._lines_of(self._results.popleft())))
+                self._lines.append(b"".join(self._lines_of(self._results[0])))
+                self._results.popleft()
 
     def _lines_of(self, result: ReplicateResult) -> list[bytes]:
         lines: list[bytes] = []
@@ -167,21 +169,22 @@ class JournalWriter:
                 continue
             last = self._last_traces.get(outcome.condition)
             if last is None or outcome.trace is not last[0]:
-                lines += self._number_trace(outcome)
-                last = self._last_traces[outcome.condition]
+                last = outcome.trace, self._number_of_trace(outcome.trace)
+                self._last_traces[outcome.condition] = last
             before = self._attempts.get((result.replicate, outcome.condition), 0) if self._attempts else 0
             line = outcome_line(result.replicate, outcome, last[1], before + outcome.attempt)
             lines.append(with_sum(line, self._seed))
         return lines
 
-    def _number_trace(self, outcome: Outcome) -> Iterator[bytes]:
-        """Find the number of an outcome's trace; yield the trace's line if it is new."""
-        key = trace_key(outcome.trace)
+    def _number_of_trace(self, trace: Trace) -> int:
+        """Return the number of a trace, whose line comes first if it is new."""
+        key = trace_key(trace)
         number = self._traces.get(key)
         if number is None:
-            number = self._traces[key] = self._first_trace + len(self._traces)
-            yield with_sum(trace_line(number, outcome.trace), self._seed)
-        self._last_traces[outcome.condition] = outcome.trace, number
+            number = self._first_trace + len(self._traces)
+            self._lines.append(with_sum(trace_line(number, trace), self._seed))
+            self._traces[key] = number
+        return number
 
 
 # -- writing soon: one thread for all journals of the process ------------------------------------------------

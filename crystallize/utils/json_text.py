@@ -78,12 +78,12 @@ def _encoder(default: Callable[[Any], Any], strict: bool, indent: int | None) ->
 
 
 def _json_default(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=repr)
-    if hasattr(value, "tolist"):  # NumPy's arrays and scalars
-        with suppress(Exception):  # a quantity with a unit refuses
+    with suppress(Exception):  # a quantity with a unit has no list, a file of arrays that is closed no items
+        if isinstance(value, Mapping):
+            return dict(value)
+        if isinstance(value, set | frozenset):
+            return sorted(value, key=repr)
+        if hasattr(value, "tolist"):  # NumPy's arrays and scalars
             return value.tolist()
     return safe_repr(value)
 
@@ -101,7 +101,7 @@ def _made_of_json_types(
     if id(value) in inside or len(inside) > _DEEPEST:
         return "..."
     deeper = (*inside, id(value))
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {_key(key): _made_of_json_types(item, default, strict, deeper) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_made_of_json_types(item, default, strict, deeper) for item in value]

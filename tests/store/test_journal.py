@@ -207,6 +207,17 @@ def test_what_cannot_be_pickled_is_its_text(file: Path) -> None:
     assert entries(file, may_unpickle=True)[0].outcome.metrics["loss"][0].startswith("<unlocked")
 
 
+def test_a_mapping_that_cannot_be_read_any_more_is_its_text(file: Path) -> None:
+    archive = io.BytesIO()
+    np.savez(archive, a=[1])
+    archive.seek(0)
+    with np.load(archive) as arrays:
+        pass
+    write(file, result(0, {1: arrays}), result(1, [arrays]), result(2))
+    assert [each.replicate for each in entries(file)] == [0, 0, 1, 1, 2, 2]
+    assert entries(file)[2].outcome.metrics["loss"][0][0].startswith("NpzFile")
+
+
 def test_half_of_a_surrogate_pair_comes_back(file: Path) -> None:
     write(file, result(0, "a\udc80"))
     assert entries(file)[0].outcome.metrics["loss"] == ["a\udc80"]
@@ -276,6 +287,57 @@ def test_a_disk_that_is_full_leaves_whole_lines_and_says_so(file: Path) -> None:
         signal.signal(signal.SIGXFSZ, handler)
     assert file.read_bytes().endswith(b"\n")
     assert [each.replicate for each in entries(file)] == [0, 0]
+
+
+class InterruptsOnce:
+    """Pressing Ctrl-C while this is stored, which can be done the second time."""
+
+    is_pressed = False
+
+    def __reduce__(self) -> Any:
+        if not self.is_pressed:
+            self.is_pressed = True
+            raise KeyboardInterrupt
+        return str, ("stored",)
+
+
+def test_ctrl_c_while_lines_are_made_costs_none_of_them(file: Path) -> None:
+    writer = JournalWriter(file, SESSION)
+    writer.add(result(0))
+    other = ((0, (("rate", 0.5),), ()),)
+    value = InterruptsOnce()
+    with pytest.raises(KeyboardInterrupt):
+        writer.add(
+            ReplicateResult(
+                1,
+                tuple(
+                    outcome(name, value, seconds=FLUSH_SECONDS)._replace(trace=other) for name in CONDITIONS
+                ),
+            )
+        )
+    writer.close()
+    found = [(each.replicate, each.outcome.condition, each.outcome.trace) for each in entries(file)]
+    assert found == [(i, name, trace) for i, trace in enumerate((TRACE, other)) for name in CONDITIONS]
+
+
+def test_ctrl_c_while_the_disk_is_waited_for_costs_no_line(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = JournalWriter(file, SESSION, fsync=True)
+    writer.add(result(0))
+    fsync = os.fsync
+
+    def interrupted(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        writer.flush()
+    writer.close()
+    assert [(each.replicate, each.outcome.condition) for each in entries(file)] == [
+        (0, name) for name in CONDITIONS
+    ]
 
 
 # -- a file that grows -----------------------------------------------------------------------------------------

@@ -17,25 +17,32 @@ import threadpoolctl
 
 from crystallize.discovery.imported import imported_distributions
 from crystallize.plugins.execution import launch, worker  # noqa: F401
+from crystallize.plugins.execution.surroundings import usable_cores
 
 libraries = threadpoolctl.ThreadpoolController()
 """The numeric libraries that are loaded, found once for all workers."""
 
-_have_threads = any(each.num_threads > 1 for each in libraries.lib_controllers)
-_limiter = libraries.limit(limits=1)
+_loaded_with = [each.num_threads for each in libraries.lib_controllers]
+libraries.limit(limits=1)
 
 
 def limit(threads: int | None) -> None:
-    """Let each library use so many threads, or as many as it was loaded with, in a process that the server has forked.
+    """Let each library use so many threads, in a process that the server has forked; None for what it would by itself.
 
     There it is one, as in the server: OpenBLAS is not to be told so in the fork. Whatever it is told, it first starts
     the threads of all cores again, and each is busy for some ten milliseconds before it sleeps.
     """
-    if threads is None:
-        if _have_threads:
-            _limiter.restore_original_limits()
-    elif threads > 1:
-        libraries.limit(limits=threads)
+    for library, number in zip(libraries.lib_controllers, _loaded_with, strict=True):
+        wanted = threads or _number_in_environment(library.internal_api) or number
+        if wanted > 1:
+            library.set_num_threads(wanted)
+
+
+def _number_in_environment(library: str) -> int:
+    """Return how many threads a library would use that is loaded now, if the environment says so; else 0."""
+    text = os.environ.get(f"{library.upper()}_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS", "")
+    first = text.partition(",")[0].strip()  # the others are for loops in loops
+    return min(int(first), usable_cores()) if first.isdecimal() else 0
 
 
 imported_distributions()  # which modules are of which is found once, too

@@ -226,6 +226,19 @@ def test_a_limit_that_the_user_has_set_holds(monkeypatch):
     assert strategy.threads_per_worker is None
 
 
+def test_a_limit_that_the_user_sets_after_the_first_run_holds(monkeypatch, start_method):
+    from crystallize.plugins.execution.launch import THREAD_LIMITS
+
+    for name in THREAD_LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    (before,) = run(lambda i: threads_of_libraries(), replicates=1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (limited,) = run(lambda i: threads_of_libraries(), replicates=1)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", str(usable_cores()))  # which counts more
+    (after,) = run(lambda i: threads_of_libraries(), replicates=1)
+    assert (before, limited, after) == ({usable_cores()}, {1}, {usable_cores()})
+
+
 def threads_of_libraries():
     """Return how many threads numeric libraries may use: the same number for each, but for one that is limited."""
     import numpy  # noqa: F401
