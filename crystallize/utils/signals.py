@@ -37,7 +37,11 @@ def termination_ends_the_run() -> Iterator[None]:
         _handling.begin(block)
         yield
     finally:
-        _handling.end(block)
+        try:
+            _handling.end(block)
+        except KeyboardInterrupt:  # a further signal
+            _handling.end(block)
+            raise
 
 
 class _Handling:
