@@ -44,10 +44,21 @@ def replicates_of(metadata: Mapping[str, Any] | None) -> int | None:
 
 
 class _Chosen(NamedTuple):
-    """The run that a consumer keeps to: the folder that it is published as, and what tells it from others."""
+    """The run that a consumer keeps to.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        The folder that it is published as.
+    token : str or None
+        What tells it from others.
+    metadata : dict or None
+        Its metadata, if it has a token: they are complete, as it is.
+    """
 
     folder: Path
     token: str | None
+    metadata: dict[str, Any] | None
 
 
 class RunReader:
@@ -103,7 +114,9 @@ class RunReader:
                 return
             published = self.location.folder / self.version_of(folder)
             lock = lock_run(published)
-            chosen = _Chosen(published, run_token(folder if lock is None else lock.path.parent))
+            place = folder if lock is None else lock.path.parent
+            token = run_token(place)
+            chosen = _Chosen(published, token, None if token is None else read_metadata(place))
             if lock is None or lock.is_in_place():
                 self._chosen, self._lock = chosen, lock
                 return
@@ -137,7 +150,7 @@ class RunReader:
         """
         if self._chosen is None:
             return find_run(self.location, self.version)
-        found = find_again(*self._chosen)
+        found = find_again(self._chosen.folder, self._chosen.token)
         if found is None:
             raise StoreError(
                 f"the run of experiment {self.location.experiment!r} that is being read is gone: another one took "
@@ -171,7 +184,12 @@ class RunReader:
         return self.location.folder / f"v{number}"
 
     def metadata(self) -> dict[str, Any] | None:
-        """Return the metadata of the run to read, or None if there is no run, or it has none."""
+        """Return the metadata of the run to read, or None if there is no run, or it has none.
+
+        Of one that was chosen, they are those of then.
+        """
+        if self._chosen is not None and self._chosen.metadata is not None:
+            return self._chosen.metadata
         return self.read(lambda _, folder: None if folder is None else read_metadata(folder))
 
     def metadata_path(self) -> Path:
@@ -186,7 +204,7 @@ class RunReader:
     def describe(self, artifact: str) -> dict[str, Any]:
         """Return which run the artifact is read from, for the consumer's metadata."""
         metadata = self.metadata() or {}
-        folder = self.folder()
+        folder = self.folder() if self._chosen is None else self._chosen.folder
         return {
             "experiment": self.location.experiment,
             "artifact": artifact,
