@@ -99,6 +99,7 @@ def _as_json(node: Node, loaded: ExperimentGraph) -> dict[str, Any]:
         "name": node.name,
         "config": None if source is None else str(source),
         "replicates": node.replicates,
+        "at_most": not node.is_exact,
         "treatments": list(node.treatments),
         "depends_on": list(node.upstream),
     }

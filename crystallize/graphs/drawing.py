@@ -55,13 +55,15 @@ class Node(NamedTuple):
     name : str
         Its name.
     replicates : int or None
-        How many it will have, if that is known.
+        How many it will have, or has at most, if that is known.
     treatments : tuple of str
         Its treatments.
     upstream : tuple of str
         The experiments of the graph that it depends on, in topological order.
     outside : tuple of str
         Experiments that are not in the graph, whose stored runs it reads.
+    is_exact : bool
+        Whether it will have so many replicates, and not fewer: a stopping rule may end it.
     """
 
     name: str
@@ -69,12 +71,19 @@ class Node(NamedTuple):
     treatments: tuple[str, ...]
     upstream: tuple[str, ...]
     outside: tuple[str, ...]
+    is_exact: bool = True
+
+    @property
+    def how_many(self) -> str:
+        """How many replicates it will have, in words; empty if that is not known."""
+        if self.replicates is None:
+            return ""
+        return f"{'' if self.is_exact else 'at most '}{counted(self.replicates, 'replicate')}"
 
     @property
     def details(self) -> list[str]:
         """What is shown below its name."""
-        count = [] if self.replicates is None else [counted(self.replicates, "replicate")]
-        return [*count, first_of((BASELINE, *self.treatments), _MOST_NAMES)]
+        return [*filter(None, [self.how_many]), first_of((BASELINE, *self.treatments), _MOST_NAMES)]
 
 
 class Picture(NamedTuple):
@@ -144,7 +153,7 @@ def as_text(picture: Picture) -> str:
     rows = [
         (
             node.name,
-            "" if node.replicates is None else counted(node.replicates, "replicate"),
+            node.how_many,
             first_of((BASELINE, *node.treatments), _MOST_NAMES),
             ", ".join((*node.upstream, *(f"{name} (stored)" for name in node.outside))),
         )

@@ -377,10 +377,11 @@ class ExperimentGraph:
         nodes = [
             Node(
                 name,
-                plan.replicates[name],
+                plan.most[name],
                 with_baseline(each.name for each in self.experiments[name].treatments)[1:],
                 tuple(sorted(plan.upstream[name], key=plan.order.index)),
                 tuple(sorted({location.experiment for location in outside[name]})),
+                plan.replicates[name] is not None,
             )
             for name in plan.order
         ]

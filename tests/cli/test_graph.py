@@ -93,6 +93,7 @@ def test_json_lists_the_experiments_in_running_order(command, chain):
         "name": "first",
         "config": str(Path("experiments/first/config.yaml").absolute()),
         "replicates": 100,
+        "at_most": False,
         "treatments": ["median", "trimmed_mean"],
         "depends_on": [],
     }

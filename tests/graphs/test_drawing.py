@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from crystallize import ExperimentGraph, treatment
+from crystallize import ExperimentGraph, decided, treatment
 from crystallize.errors import InvalidTypeError, InvalidValueError
 from crystallize.graphs.drawing import (
     HOW_TO_GET_GRAPHVIZ,
@@ -93,6 +93,18 @@ def test_the_text_has_a_line_for_each_experiment_with_arrows_from_what_it_reads(
         "compare  30 replicates  baseline, lasso, ridge  <- prepare\n"
         "report     1 replicate  baseline                <- by_size, compare"
     )
+
+
+def test_of_what_a_rule_may_end_the_number_is_the_most(node: Any) -> None:
+    a = node("a", replicates=300, stop_when=decided("number"))
+    open_end = node("open_end", stop_when=decided("number"))
+    graph = ExperimentGraph(a, node("b", a), open_end)
+    assert graph.draw() == (
+        "a         at most 300 replicates  baseline\n"
+        "b         at most 300 replicates  baseline  <- a\n"
+        "open_end                          baseline"
+    )
+    assert "a<br>at most 300 replicates<br>baseline" in graph.draw("mermaid")
 
 
 def test_the_mermaid_chart(graph: ExperimentGraph) -> None:
