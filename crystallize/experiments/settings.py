@@ -75,35 +75,16 @@ def readers_of(experiments: Iterable[RunningExperiment], added: Iterable[Treatme
     code: list[frozenset[str] | None] = []
     hooks: dict[str, list[frozenset[str] | None]] = {}
     for experiment in experiments:
-        known |= parameters_of(experiment)
-        for step in experiment.pipeline.steps:
-            code.append(_step_reads(step))
-            if isinstance(step, FunctionStep):
-                own |= {
-                    name: f"Step {step.name!r} has {name!r} as an argument of its own: leave it out there to have it "
-                    "set here"
-                    for name in step.arguments
-                }
+        steps = experiment.pipeline.steps
         treatments = [*experiment.active_treatments.values(), *added]
         swapped = [each.datasource for each in treatments if each.datasource is not None]
-        for source in (experiment.datasource, *swapped):
-            for leaf in source.leaves():
-                code.append(_source_reads(leaf))
-                if isinstance(leaf, FunctionSource):
-                    signature = signature_of(leaf.fn)
-                    names = leaf.arguments if signature is None else signature.parameters
-                    own |= {
-                        name: f"The data source's {name!r} is fixed: have it read ctx[{name!r}], or give the treatment "
-                        "a datasource of its own"
-                        for name in names
-                    }
-        entries = [experiment.initial_ctx, *(each.settings for each in treatments)]
-        code += (
-            _function_reads(value.fn, 0) if isinstance(value, FactoryResource) else None
-            for each in entries
-            for value in each.values()
-            if isinstance(value, Resource)
-        )
+        leaves = [leaf for source in (experiment.datasource, *swapped) for leaf in source.leaves()]
+        known |= parameters_of(experiment)
+        own |= _own_arguments(steps, leaves)
+        code += map(_step_reads, steps)
+        code += map(_source_reads, leaves)
+        for entries in (experiment.initial_ctx, *(each.settings for each in treatments)):
+            code += (_resource_reads(value) for value in entries.values() if isinstance(value, Resource))
         code += (_function_reads(each.function.fn, 0) for each in treatments if each.function is not None)
         for record, hook in hooks_with_context(experiment):
             hooks.setdefault(record.name, []).append(_hook_reads(record.plugin, hook))
@@ -117,6 +98,25 @@ def readers_of(experiments: Iterable[RunningExperiment], added: Iterable[Treatme
         _named(read_by_hooks),
         tuple(name for name, reads in hooks.items() if None in reads),
     )
+
+
+def _own_arguments(steps: Iterable[PipelineStep], sources: Iterable[DataSource]) -> dict[str, str]:
+    """Return the parameters that do not come from the context, each with what to do about that."""
+    found = {}
+    for step in steps:
+        for name in step.arguments if isinstance(step, FunctionStep) else ():
+            found[name] = (
+                f"Step {step.name!r} has {name!r} as an argument of its own: leave it out there to have it set here"
+            )
+    for source in sources:
+        if isinstance(source, FunctionSource):
+            signature = signature_of(source.fn)
+            for name in source.arguments if signature is None else signature.parameters:
+                found[name] = (
+                    f"The data source's {name!r} is fixed: have it read ctx[{name!r}], or give the treatment a "
+                    "datasource of its own"
+                )
+    return found
 
 
 def _named(reads: Iterable[frozenset[str] | None]) -> frozenset[str]:
@@ -147,6 +147,10 @@ def _source_reads(source: DataSource) -> frozenset[str] | None:
     if isinstance(source, FunctionSource):
         return _function_reads(source.fn, 0) if source.takes_context else frozenset()
     return _function_reads(type(source).fetch, 1)
+
+
+def _resource_reads(resource: Resource) -> frozenset[str] | None:
+    return _function_reads(resource.fn, 0) if isinstance(resource, FactoryResource) else None
 
 
 def _hook_reads(plugin: object, hook: str) -> frozenset[str] | None:

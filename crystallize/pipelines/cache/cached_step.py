@@ -375,13 +375,7 @@ class CachedStep:
         assert self._history is not None
         try:
             answers = asked.answers.given()
-            if content_hash(asked.data) != asked.data_hash:
-                raise CannotKeepError("it changes its input in place", hint="Have it return a new value")
-            changed = asked.answers.changed()
-            if changed is not None:
-                raise CannotKeepError(
-                    f"it changes {changed!r} of the context in place", hint="Have it return a new value"
-                )
+            _check_input_is_unchanged(asked)
             output_hash = content_hash(output)
         except UnhashableContentError as error:
             raise CannotKeepError(error.what, error.where, error.hint) from error
@@ -444,6 +438,17 @@ class CachedStep:
 
     def _add_note(self, ctx: FrozenContext, note: CacheNote) -> None:
         ctx.start_caching().notes.append(note)
+
+
+def _check_input_is_unchanged(asked: _Input) -> None:
+    """Raise if the step has changed what it was given: the next run of it would be given something else."""
+    if content_hash(asked.data) != asked.data_hash:
+        raise CannotKeepError("it changes its input in place", hint="Have it return a new value")
+    changed = asked.answers.changed()
+    if changed is not None:
+        raise CannotKeepError(
+            f"it changes {changed!r} of the context in place", hint="Have it return a new value"
+        )
 
 
 def _shown(question: Question, answer: str, ctx: FrozenContext) -> str:
