@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import (
     InvalidTypeError,
@@ -138,15 +137,7 @@ class Plan:
     def curve(self, effects: Sequence[float] | None = None) -> list[tuple[float, int | None]]:
         """Return how many pairs each of several effects needs; by default from half the effect to twice."""
         wanted = [share * self.effect for share in _FOR_A_CURVE] if effects is None else effects
-        needed = partial(
-            _needed,
-            power=self.power,
-            alpha=self._alpha,
-            paired=self.paired,
-            fewest=self.fewest,
-            claim=self.claim,
-        )
-        return [(effect, needed(effect / self.sd_limit)) for effect in wanted]
+        return [(each, _needed(self, each / self.sd_limit, paired=self.paired)) for each in wanted]
 
     @property
     def _alpha(self) -> float:
@@ -191,6 +182,34 @@ class Plan:
                 f"Left out, for their differences never vary: {first_of(list(map(repr, self.left_out)))}."
             )
         return sentences
+
+
+class _Aim(NamedTuple):
+    """What is planned for; the names are those of :class:`Plan`."""
+
+    metric: str
+    effect: float
+    power: float
+    assurance: float
+    comparisons: int
+    alpha: float
+    tests: int
+    paired: bool = True
+    fewest: int = 2
+    hypothesis: str | None = None
+    claim: str = ""
+
+
+class _Need(NamedTuple):
+    """What one treatment needs; the names are those of :class:`Plan`."""
+
+    treatment: str
+    pilot: int
+    sd: float
+    sd_limit: float
+    pairs: int
+    unpaired: int | None
+    unpaired_sd_limit: float
 
 
 def power(
@@ -264,79 +283,35 @@ def power(
     for setting, value in (("power", power), ("assurance", assurance), ("alpha", alpha)):
         if value is not None:
             check_share(setting, value)
-    name = _metric(pilot, metric)
-    chosen = _treatments(pilot, treatment)
+    name, chosen = _metric(pilot, metric), _treatments(pilot, treatment)
     on_metric = [found for found in pilot.metrics.hypotheses if found.has_metric(name)]
     asked = on_metric[0] if on_metric else None
-    tests, paired, claim = len(chosen), True, ""
+    level = _ALPHA if alpha is None else alpha
+    aim = _Aim(name, float(effect), power, assurance, len(chosen), level, tests=len(chosen))
     if asked is not None:
-        claim = _claim(asked)
-        tests = 1 if asked.correction == "none" else len(pilot.metrics.treatments) * len(asked.metrics)
-        paired = all(each.paired for each in asked.comparisons if each.metric == name)
-    if alpha is None:
-        alpha = _ALPHA if asked is None else asked.alpha
-    level = alpha / tests
-    fewest = _fewest(level) if asked is not None and _counts_exchanges(asked) else 2
+        aim = _aim_of_tests(asked, aim, treatments=len(pilot.metrics.treatments), alpha=alpha)
     found = {
         each: find_pairs(name, pilot.metrics.baseline, pilot.metrics.treatments[each]) for each in chosen
     }
-    left_out = tuple(
-        each
+    left_out = _never_varying(found, paired=aim.paired)
+    needs = [
+        _need(aim, each, pairs, f"experiment {pilot.experiment!r}, treatment {each!r}")
         for each, pairs in found.items()
-        if pairs is not None and len(pairs.differences) >= 2 and _sd(pairs, paired=paired) == 0
-    )
-    if len(left_out) == len(chosen):  # nothing is left to plan for, as is said below
-        left_out = ()
-    needed_of = partial(_needed, power=power, alpha=level, fewest=fewest, claim=claim)
-    notes = []
+        if each not in left_out
+    ]
+    notes = list(_doubts(pilot))
     if asked is not None and len(on_metric) > 1:
-        notes.append(f"The plan is for hypothesis {asked.name!r}, the first of {len(on_metric)} on {name}.")
-    notes += _doubts(pilot)
-    seconds = seconds_per_replicate(pilot.path)
-    plans = []
-    for each, pairs in found.items():
-        if each in left_out:
-            continue
-        sd = _spread(pairs, name, each, pilot.experiment, paired=paired)
-        assert pairs is not None
-        n = len(pairs.differences)
-        pooled = _sd(pairs, paired=False)
-        unpaired_limit = largest_sd(pooled, 2 * (n - 1), assurance)
-        limit = largest_sd(sd, n - 1, assurance) if paired else unpaired_limit
-        needed = needed_of(effect / limit, paired=paired)
-        if needed is None:
-            raise InvalidValueError(
-                f"no number of replicates finds a difference of {effect:g} in {name!r}, which varies by {limit:.3g}",
-                f"experiment {pilot.experiment!r}, treatment {each!r}",
-                "Ask for a larger effect",
-            )
-        unpaired = needed_of(effect / unpaired_limit, paired=False) if pooled > 0 else None
-        plan = Plan(
-            experiment=pilot.experiment,
-            metric=name,
-            treatment=each,
-            effect=float(effect),
-            power=power,
-            assurance=assurance,
-            alpha=alpha,
-            comparisons=len(chosen),
-            tests=tests,
-            paired=paired,
-            fewest=fewest,
-            pilot=n,
-            sd=sd,
-            sd_limit=limit,
-            pairs=needed,
-            unpaired=unpaired,
-            unpaired_sd_limit=unpaired_limit,
-            seconds_per_replicate=seconds,
-            left_out=left_out,
-            hypothesis=None if asked is None else asked.name,
-            claim=claim,
-            notes=tuple(notes),
+        notes.insert(
+            0, f"The plan is for hypothesis {asked.name!r}, the first of {len(on_metric)} on {name}."
         )
-        plans.append(plan)
-    return max(plans, key=lambda plan: plan.pairs)
+    return Plan(
+        experiment=pilot.experiment,
+        seconds_per_replicate=seconds_per_replicate(pilot.path),
+        left_out=left_out,
+        notes=tuple(notes),
+        **aim._asdict(),
+        **max(needs, key=lambda need: need.pairs)._asdict(),
+    )
 
 
 def seconds_per_replicate(run: Path | None) -> float | None:
@@ -395,6 +370,20 @@ def _treatments(pilot: Result, asked: str | None) -> list[str]:
     return known if asked is None else [asked]
 
 
+def _aim_of_tests(asked: HypothesisResult, aim: _Aim, *, treatments: int, alpha: float | None) -> _Aim:
+    """Return the aim of a run that is tested as the pilot was, at its level or at `alpha`."""
+    alpha = asked.alpha if alpha is None else alpha
+    tests = 1 if asked.correction == "none" else treatments * len(asked.metrics)
+    return aim._replace(
+        alpha=alpha,
+        tests=tests,
+        paired=all(each.paired for each in asked.comparisons if each.metric == aim.metric),
+        fewest=_fewest(alpha / tests) if _counts_exchanges(asked) else 2,
+        hypothesis=asked.name,
+        claim=_claim(asked),
+    )
+
+
 def _claim(asked: HypothesisResult) -> str:
     """Return what the tests of a hypothesis say, if they are against a margin."""
     claims = {test.get("claim") for found in asked.results.values() for _, test, _ in find_tests(found)}
@@ -436,32 +425,51 @@ def _sd(pairs: Pairs, *, paired: bool) -> float:
     return float(differences if paired else math.hypot(baseline, treatment) / math.sqrt(2))
 
 
-def _spread(pairs: Pairs | None, metric: str, treatment: str, experiment: str, *, paired: bool) -> float:
-    """Return the standard deviation to plan with; refuse to plan with none."""
-    place = f"experiment {experiment!r}, treatment {treatment!r}"
+def _never_varying(found: dict[str, Pairs | None], *, paired: bool) -> tuple[str, ...]:
+    """Return the treatments that cannot be planned for, unless that is all of them, which is an error."""
+    names = [
+        name
+        for name, pairs in found.items()
+        if pairs is not None and len(pairs.differences) >= 2 and _sd(pairs, paired=paired) == 0
+    ]
+    return () if len(names) == len(found) else tuple(names)
+
+
+def _need(aim: _Aim, treatment: str, pairs: Pairs | None, place: str) -> _Need:
     n = 0 if pairs is None else len(pairs.differences)
     if pairs is None or n < 2:
         raise InvalidValueError(
-            f"the pilot has {n} complete pair{'' if n == 1 else 's'} of metric {metric!r}, and needs two at least",
+            f"the pilot has {n} complete pair{'' if n == 1 else 's'} of metric {aim.metric!r}, and needs two at least",
             place,
             "Run a pilot of ten replicates",
         )
-    sd = _sd(pairs, paired=paired)
+    sd, pooled = _sd(pairs, paired=aim.paired), _sd(pairs, paired=False)
     if not sd > 0:
         raise InvalidValueError(
-            f"the {'differences' if paired else 'values'} of metric {metric!r} are "
+            f"the {'differences' if aim.paired else 'values'} of metric {aim.metric!r} are "
             f"{'all equal' if sd == 0 else 'not all finite'} in the pilot, so nothing can be planned",
             place,
             "If they never vary, one replicate says all; else run a larger pilot" if sd == 0 else "",
         )
-    return sd
+    unpaired_limit = largest_sd(pooled, 2 * (n - 1), aim.assurance)
+    limit = largest_sd(sd, n - 1, aim.assurance) if aim.paired else unpaired_limit
+    needed = _needed(aim, aim.effect / limit, paired=aim.paired)
+    if needed is None:
+        raise InvalidValueError(
+            f"no number of replicates finds a difference of {aim.effect:g} in {aim.metric!r}, which varies by "
+            f"{limit:.3g}",
+            place,
+            "Ask for a larger effect",
+        )
+    unpaired = _needed(aim, aim.effect / unpaired_limit, paired=False) if pooled > 0 else None
+    return _Need(treatment, n, sd, limit, needed, unpaired, unpaired_limit)
 
 
-def _needed(
-    effect: float, *, power: float, alpha: float, paired: bool, fewest: int, claim: str
-) -> int | None:
-    found = whole_replicates_needed(effect, power=power, alpha=alpha, paired=paired, claim=claim)
-    return None if found is None else max(found, fewest)
+def _needed(aim: _Aim | Plan, effect: float, *, paired: bool) -> int | None:
+    """Return how many replicates find an effect, in standard deviations; None if there are not enough in the world."""
+    alpha = aim.alpha / aim.tests
+    found = whole_replicates_needed(effect, power=aim.power, alpha=alpha, paired=paired, claim=aim.claim)
+    return None if found is None else max(found, aim.fewest)
 
 
 def _duration(seconds: float) -> str:
