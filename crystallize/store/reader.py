@@ -53,7 +53,7 @@ class _Chosen(NamedTuple):
     token : str or None
         What tells it from others.
     metadata : dict or None
-        Its metadata, if it has a token: they are complete, as it is.
+        Its metadata as they were when it was chosen, if it has a token.
     """
 
     folder: Path
