@@ -83,7 +83,8 @@ class Node(NamedTuple):
     @property
     def details(self) -> list[str]:
         """What is shown below its name."""
-        return [*filter(None, [self.how_many]), first_of((BASELINE, *self.treatments), _MOST_NAMES)]
+        conditions = first_of((BASELINE, *self.treatments), _MOST_NAMES)
+        return [self.how_many, conditions] if self.how_many else [conditions]
 
 
 class Picture(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import (
@@ -41,8 +41,36 @@ _ALPHA = 0.05
 _FOR_A_CURVE = (0.5, 0.75, 1.0, 1.5, 2.0)
 
 
-@dataclass(frozen=True, repr=False)
-class Plan:
+@dataclass(frozen=True, kw_only=True)
+class _Aim:
+    """What is planned for, as :class:`Plan` says it."""
+
+    metric: str
+    effect: float
+    power: float
+    assurance: float
+    alpha: float
+    comparisons: int
+    tests: int
+    paired: bool = True
+    fewest: int = 2
+    hypothesis: str | None = None
+    claim: str = ""
+
+    @property
+    def _alpha(self) -> float:
+        return self.alpha / self.tests
+
+    def _needed(self, effect: float, *, paired: bool) -> int | None:
+        """Return how many replicates find an effect, in standard deviations; None if there are not enough at all."""
+        found = whole_replicates_needed(
+            effect, power=self.power, alpha=self._alpha, paired=paired, claim=self.claim
+        )
+        return None if found is None else max(found, self.fewest)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Plan(_Aim):
     """How many replicates find an effect; ``print(plan)`` says it.
 
     Attributes
@@ -92,16 +120,7 @@ class Plan:
     """
 
     experiment: str
-    metric: str
     treatment: str
-    effect: float
-    power: float
-    assurance: float
-    alpha: float
-    comparisons: int
-    tests: int
-    paired: bool
-    fewest: int
     pilot: int
     sd: float
     sd_limit: float
@@ -110,8 +129,6 @@ class Plan:
     unpaired_sd_limit: float
     seconds_per_replicate: float | None
     left_out: tuple[str, ...] = ()
-    hypothesis: str | None = None
-    claim: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -137,11 +154,7 @@ class Plan:
     def curve(self, effects: Sequence[float] | None = None) -> list[tuple[float, int | None]]:
         """Return how many pairs each of several effects needs; by default from half the effect to twice."""
         wanted = [share * self.effect for share in _FOR_A_CURVE] if effects is None else effects
-        return [(each, _needed(self, each / self.sd_limit, paired=self.paired)) for each in wanted]
-
-    @property
-    def _alpha(self) -> float:
-        return self.alpha / self.tests
+        return [(each, self._needed(each / self.sd_limit, paired=self.paired)) for each in wanted]
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, and the curve, as plain dicts and lists."""
@@ -182,22 +195,6 @@ class Plan:
                 f"Left out, for their differences never vary: {first_of(list(map(repr, self.left_out)))}."
             )
         return sentences
-
-
-class _Aim(NamedTuple):
-    """What is planned for; the names are those of :class:`Plan`."""
-
-    metric: str
-    effect: float
-    power: float
-    assurance: float
-    comparisons: int
-    alpha: float
-    tests: int
-    paired: bool = True
-    fewest: int = 2
-    hypothesis: str | None = None
-    claim: str = ""
 
 
 class _Need(NamedTuple):
@@ -286,8 +283,15 @@ def power(
     name, chosen = _metric(pilot, metric), _treatments(pilot, treatment)
     on_metric = [found for found in pilot.metrics.hypotheses if found.has_metric(name)]
     asked = on_metric[0] if on_metric else None
-    level = _ALPHA if alpha is None else alpha
-    aim = _Aim(name, float(effect), power, assurance, len(chosen), level, tests=len(chosen))
+    aim = _Aim(
+        metric=name,
+        effect=float(effect),
+        power=power,
+        assurance=assurance,
+        alpha=_ALPHA if alpha is None else alpha,
+        comparisons=len(chosen),
+        tests=len(chosen),
+    )
     if asked is not None:
         aim = _aim_of_tests(asked, aim, treatments=len(pilot.metrics.treatments), alpha=alpha)
     found = {
@@ -309,7 +313,7 @@ def power(
         seconds_per_replicate=seconds_per_replicate(pilot.path),
         left_out=left_out,
         notes=tuple(notes),
-        **aim._asdict(),
+        **vars(aim),
         **max(needs, key=lambda need: need.pairs)._asdict(),
     )
 
@@ -374,7 +378,8 @@ def _aim_of_tests(asked: HypothesisResult, aim: _Aim, *, treatments: int, alpha:
     """Return the aim of a run that is tested as the pilot was, at its level or at `alpha`."""
     alpha = asked.alpha if alpha is None else alpha
     tests = 1 if asked.correction == "none" else treatments * len(asked.metrics)
-    return aim._replace(
+    return replace(
+        aim,
         alpha=alpha,
         tests=tests,
         paired=all(each.paired for each in asked.comparisons if each.metric == aim.metric),
@@ -453,7 +458,7 @@ def _need(aim: _Aim, treatment: str, pairs: Pairs | None, place: str) -> _Need:
         )
     unpaired_limit = largest_sd(pooled, 2 * (n - 1), aim.assurance)
     limit = largest_sd(sd, n - 1, aim.assurance) if aim.paired else unpaired_limit
-    needed = _needed(aim, aim.effect / limit, paired=aim.paired)
+    needed = aim._needed(aim.effect / limit, paired=aim.paired)
     if needed is None:
         raise InvalidValueError(
             f"no number of replicates finds a difference of {aim.effect:g} in {aim.metric!r}, which varies by "
@@ -461,15 +466,8 @@ def _need(aim: _Aim, treatment: str, pairs: Pairs | None, place: str) -> _Need:
             place,
             "Ask for a larger effect",
         )
-    unpaired = _needed(aim, aim.effect / unpaired_limit, paired=False) if pooled > 0 else None
+    unpaired = aim._needed(aim.effect / unpaired_limit, paired=False) if pooled > 0 else None
     return _Need(treatment, n, sd, limit, needed, unpaired, unpaired_limit)
-
-
-def _needed(aim: _Aim | Plan, effect: float, *, paired: bool) -> int | None:
-    """Return how many replicates find an effect, in standard deviations; None if there are not enough in the world."""
-    alpha = aim.alpha / aim.tests
-    found = whole_replicates_needed(effect, power=aim.power, alpha=alpha, paired=paired, claim=aim.claim)
-    return None if found is None else max(found, aim.fewest)
 
 
 def _duration(seconds: float) -> str:

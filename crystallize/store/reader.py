@@ -53,7 +53,7 @@ class _Chosen(NamedTuple):
     token : str or None
         What tells it from others.
     metadata : dict or None
-        Its metadata as they were when it was chosen, if it has a token.
+        Its metadata as they were when it was chosen, if it has a token; workers do without.
     """
 
     folder: Path
@@ -87,8 +87,14 @@ class RunReader:
         self._logged: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        # The lock the coordinator holds for all; a manifest is as large as its run.
-        return self.__dict__ | {"_lock": None, "_holders": 0, "manifest": ManifestIndex()}
+        # The lock the coordinator holds for all; metadata and manifest are as large as the experiment and its run.
+        chosen = None if self._chosen is None else self._chosen._replace(metadata=None)
+        return self.__dict__ | {
+            "_chosen": chosen,
+            "_lock": None,
+            "_holders": 0,
+            "manifest": ManifestIndex(),
+        }
 
     def choose_run(self, described: Mapping[str, Any] | None = None) -> None:
         """Choose the run now and keep to it until :meth:`release_run`; until then it is not removed.

@@ -100,6 +100,13 @@ def test_json_lists_the_experiments_in_running_order(command, chain):
     assert (second["name"], second["depends_on"]) == ("second", ["first"])
 
 
+def test_json_tells_that_a_rule_may_end_it_earlier(command, chain):
+    config = Path("experiments/first/config.yaml")
+    config.write_text(config.read_text() + "\nstop: decided(error)\n")
+    (first,) = json.loads(command("graph", "first", "--json").stdout)
+    assert (first["replicates"], first["at_most"]) == (100, True)
+
+
 def test_what_modules_print_does_not_spoil_the_drawing(command, chain):
     expected = command("graph", "second").stdout
     steps = Path("experiments/first/steps.py")

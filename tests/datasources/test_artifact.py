@@ -504,6 +504,19 @@ def test_consumers_that_run_at_the_same_time_keep_to_one_version_until_the_last_
     assert shared.fetch(at(0)) == "new"
 
 
+def test_the_metadata_of_a_chosen_run_are_those_of_then_and_workers_are_not_sent_them() -> None:
+    out = Artifact("a.txt", loader="text")
+    made = producer(out, plugin=ArtifactPlugin(versioned=False), value="old").run(replicates=2)
+    assert made.path is not None
+    out.choose_run()
+    file = made.path / "metadata.json"
+    file.write_text(file.read_text().replace('"replicates": 2', '"replicates": 7'))
+    assert out.default_replicates == 2
+    assert pickle.loads(pickle.dumps(out)).default_replicates == 7
+    out.release_run()
+    assert out.default_replicates == 7
+
+
 # -- pickling ---------------------------------------------------------------------------------------------------
 
 
